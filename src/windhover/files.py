@@ -1,0 +1,78 @@
+"""Writing so that nothing is lost and nothing is half-written: write aside, then rename.
+
+Holds no format: callers write their own bytes into the path they are given.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+
+def _aside(path: Path) -> Path:
+    """Return a hidden sibling of `path`: same file system, so that the rename is atomic. Keeps the suffix."""
+    return path.with_name(f".{path.stem}.{os.getpid()}-{uuid4().hex[:8]}{path.suffix}")
+
+
+@contextmanager
+def atomic_file(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; move it into place when the block ends well, remove it otherwise.
+
+    Raises:
+        OSError: the folder cannot be made or written.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = _aside(path)
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary empty folder beside `path`; let it take the place of `path` when the block ends well.
+
+    A folder that stood there before is replaced whole, and stays as it was when the block fails.
+
+    Raises:
+        OSError: the folder cannot be made or written.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary, old = _aside(path), _aside(path)
+    temporary.mkdir()
+    try:
+        yield temporary
+        if path.exists():
+            os.replace(path, old)
+        os.replace(temporary, path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def write_json(path: str | Path, value: Any) -> None:
+    """Write `value` as indented JSON with a final newline, atomically; NaN and infinity are refused.
+
+    Raises:
+        ValueError: `value` holds NaN or infinity.
+    """
+    text = json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False)
+    with atomic_file(path) as temporary:
+        temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def sha256_file(path: str | Path) -> str:
+    """Return the SHA-256 of a file's bytes as 64 hexadecimal digits."""
+    with Path(path).open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,0 +1,106 @@
+"""Parameters of the stages: read once, checked whole, frozen.
+
+One module per stage holds one model, so that a parameter of `export` never re-runs `train`.
+`load_params` lets in only what `dvc.yaml` declares for the stage: what is not declared cannot change a result.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from windhover.errors import MissingFileError, ParameterError
+
+
+class StageParams(BaseModel):
+    """Base of every stage's parameters: no unknown key, no coercion, no change after reading, no default."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+Params = TypeVar("Params", bound=StageParams)
+
+
+def load_params(stage: str, model: type[Params], root: str | Path = ".") -> Params:
+    """Read the parameters that `dvc.yaml` declares for `stage` from `params.yaml` and check them.
+
+    Args:
+        stage: name of the stage and of its section in `params.yaml`.
+        model: the stage's parameter model.
+        root: folder of `dvc.yaml` and `params.yaml`.
+
+    Raises:
+        MissingFileError: one of the two files is not there.
+        ParameterError: a key is misspelt, missing, undeclared, of another type or out of its range.
+    """
+    root = Path(root)
+    section = read_yaml(root / "params.yaml").get(stage)
+    if not isinstance(section, dict):
+        raise ParameterError(f"params.yaml has no section `{stage}`. Add it, or take it from the repository's params.yaml.")
+    declared = declared_keys(stage, root)
+    unknown = sorted(set(section) - set(model.model_fields))
+    if unknown:
+        raise ParameterError(_unknown_sentence(stage, unknown[0], sorted(model.model_fields)))
+    return check_params(stage, model, {key: value for key, value in section.items() if key in declared})
+
+
+def check_params(stage: str, model: type[Params], section: dict[str, Any]) -> Params:
+    """Validate one section against its model.
+
+    Raises:
+        ParameterError: with the first fault as one sentence that names the key.
+    """
+    try:
+        # through JSON, because strict mode refuses YAML's lists for tuples
+        return model.model_validate_json(json.dumps(section, default=str))
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in (stage, *first["loc"]))
+        value = "" if first["type"] == "missing" else f", got {first['input']!r}"
+        count = len(error.errors()) - 1
+        more = f" ({count} more like it.)" if count else ""
+        raise ParameterError(f"`{key}`: {first['msg']}{value}. Set `{key}` in params.yaml.{more}") from None
+
+
+def declared_keys(stage: str, root: str | Path = ".") -> set[str]:
+    """Return the keys of section `stage` that `dvc.yaml` declares for that stage, without the section's name.
+
+    Raises:
+        MissingFileError: there is no `dvc.yaml`.
+        ParameterError: `dvc.yaml` has no such stage.
+    """
+    stages = read_yaml(Path(root) / "dvc.yaml").get("stages", {})
+    if stage not in stages:
+        raise ParameterError(f"dvc.yaml has no stage `{stage}`.")
+    return {key.removeprefix(f"{stage}.") for key in stages[stage].get("params", []) if key.startswith(f"{stage}.")}
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a YAML 1.2 mapping as plain Python (`1e-3` is a number, as for DVC; no object is ever built from a tag).
+
+    Raises:
+        MissingFileError: no such file.
+        ParameterError: not YAML, or not a mapping.
+    """
+    if not path.is_file():
+        raise MissingFileError(f"{path}: no such file. Run from the project's root, where dvc.yaml and params.yaml are.")
+    try:
+        value = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+    except YAMLError as error:
+        raise ParameterError(f"{path}: not valid YAML: {' '.join(str(error).split())}. Mend that line.") from None
+    if not isinstance(value, dict):
+        raise ParameterError(f"{path}: must hold `key: value` lines, got {type(value).__name__}.")
+    return value
+
+
+def _unknown_sentence(stage: str, key: str, known: list[str]) -> str:
+    from difflib import get_close_matches
+
+    close = get_close_matches(key, known, n=1)
+    hint = f" Did you mean `{stage}.{close[0]}`?" if close else f" Known keys: {', '.join(known)}."
+    return f"`{stage}.{key}` in params.yaml is not a parameter of this stage.{hint} Rename or remove it."
