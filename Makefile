@@ -1,0 +1,68 @@
+# Windhover: `make help` lists what there is. Every target can be run again; nothing already done is done twice.
+SHELL := /bin/bash
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.windhover-stamp
+PORT ?= 5000
+export NO_ALBUMENTATIONS_UPDATE := 1
+export MLFLOW_DISABLE_TELEMETRY := true
+export DVC_NO_ANALYTICS := true
+# the stages are started by DVC, which finds `python` on the path
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.DEFAULT_GOAL := help
+.PHONY: help venv repro airbus test test-slow check bench ui deps lock clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+venv: $(STAMP) ## make .venv from the pinned requirements.txt
+
+# the oldest and the newest Python for which the pins were tried; PYTHON=... chooses another
+PYTHON ?= $(shell for p in python3 python3.12 python3.11 python3.13; do $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
+
+$(STAMP): requirements.txt pyproject.toml
+	@[ -n "$(PYTHON)" ] || { echo "Windhover needs Python 3.11 or newer, and found none. Install it, or name it: make venv PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@[ -x $(BIN)/python ] || { echo "making $(VENV) with $(PYTHON)"; $(PYTHON) -m venv $(VENV); }
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check "$$(grep -E '^uv==' requirements.txt | cut -d';' -f1)"
+	@echo "installing the pinned packages (about 6 GB, a minute or a few)"
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements.txt
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps -e .
+	@touch $@
+
+repro: venv ## everything: raw tiles -> model -> evaluation -> map (dvc repro), then a short table
+	@$(BIN)/dvc repro export
+	@$(BIN)/windhover summary
+
+airbus: venv ## the same on the Airbus aircraft scenes: make airbus RAW=<folder> [MINUTES=60]
+	@[ -n "$(RAW)" ] || { echo "Name the folder of the data set, which holds annotations.csv and images/: make airbus RAW=<folder>" >&2; exit 1; }
+	@$(BIN)/python -m windhover.params.overlay params/airbus.yaml "scenes.raw=$(RAW)" $(if $(MINUTES),"train.max_minutes=$(MINUTES)")
+	@$(BIN)/dvc repro export
+	@$(BIN)/windhover summary
+
+ui: venv ## compare experiments: MLflow's pages on http://127.0.0.1:5000 (PORT=... for another)
+	@MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow ui --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1 --port $(PORT) --workers 1
+
+test: venv ## the tests, a few minutes on two cores
+	@$(BIN)/python -m pytest -m "not slow"
+
+test-slow: venv ## the tests that take minutes each
+	@$(BIN)/python -m pytest -m slow
+
+check: venv ## lint, format, types, layers
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+bench: venv ## the measurements of docs/results.md, written to benchmarks/results/
+	@for script in benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python "$$script" || exit 1; done
+
+deps: venv ## rewrite the library modules that each stage of dvc.yaml depends on
+	@$(BIN)/python tests/house.py --write
+
+lock: venv ## rewrite requirements.txt from the ranges of pyproject.toml
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate --no-emit-index-url --no-emit-find-links --extra dev pyproject.toml -o requirements.txt
+
+clean: ## remove what the stages and tools wrote; keeps .venv, the DVC cache and MLflow's database
+	@rm -rf data/raw data/scenes data/patches data/augmented data/train data/model data/detections data/map .windhover .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,81 @@
+"""Laying a named set of parameters over `params.yaml`: only the changed keys, comments kept.
+
+    python -m windhover.params.overlay params/airbus.yaml scenes.raw=../scenes train.max_minutes=60
+
+Checks that every key exists; the values are checked by the stage that reads them.
+"""
+
+from __future__ import annotations
+
+import sys
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from windhover.errors import MissingFileError, ParameterError, WindhoverError
+from windhover.files import atomic_file
+from windhover.params import read_yaml
+
+
+def lay_over(params_file: Path, overlay_file: Path, changes: list[str]) -> list[str]:
+    """Write the keys of an overlay file, then single changes, into a parameter file.
+
+    Args:
+        params_file: the file to change, such as `params.yaml`.
+        overlay_file: YAML with sections and only the keys that differ.
+        changes: `section.key=value`, the value in YAML.
+
+    Returns:
+        The keys that now have another value, as `section.key`.
+
+    Raises:
+        MissingFileError: a file, or the folder that `scenes.raw` names, is not there.
+        ParameterError: a key that `params_file` does not have, or a change without `=`.
+    """
+    yaml = YAML()
+    yaml.width = 160
+    wanted = read_yaml(overlay_file)
+    read_yaml(params_file)  # a clear sentence when it is missing or broken
+    current: Any = yaml.load(params_file.read_text(encoding="utf-8"))
+    pairs = [(section, key, value) for section, keys in wanted.items() for key, value in (keys or {}).items()]
+    pairs += [_parse_change(change) for change in changes]
+    before = {(section, key): (current.get(section) or {}).get(key) for section, key, _ in pairs}
+    for section, key, value in pairs:
+        if section not in current or key not in (current[section] or {}):
+            raise ParameterError(f"`{section}.{key}` is not in {params_file}. Mend the name; the sections are {', '.join(current)}.")
+        current[section][key] = value
+    raw = Path(str(current["scenes"]["raw"]))
+    if any((section, key) == ("scenes", "raw") for section, key, _ in pairs) and not raw.is_dir():
+        raise MissingFileError(f"`scenes.raw` must be a folder that exists, got {raw}. Name the folder of your scenes.")
+    text = StringIO()
+    yaml.dump(current, text)
+    with atomic_file(params_file) as temporary:
+        temporary.write_text(text.getvalue(), encoding="utf-8")
+    return [f"{section}.{key}" for (section, key), old in before.items() if current[section][key] != old]
+
+
+def _parse_change(change: str) -> tuple[str, str, Any]:
+    name, equals, text = change.partition("=")
+    section, dot, key = name.strip().partition(".")
+    if not (equals and dot and key):
+        raise ParameterError(f"A change must read section.key=value, got {change!r}.")
+    return section, key, YAML(typ="safe", pure=True).load(text)
+
+
+def main(arguments: list[str]) -> None:
+    """Lay an overlay over ./params.yaml and say what changed."""
+    try:
+        if not arguments:
+            raise ParameterError("Name a set of parameters, such as params/airbus.yaml.")
+        changed = lay_over(Path("params.yaml"), Path(arguments[0]), arguments[1:])
+    except WindhoverError as error:
+        print(error.sentence(), file=sys.stderr)
+        raise SystemExit(1) from None
+    if changed:
+        print(f"params.yaml now holds {arguments[0]}: {len(changed)} keys changed. `git checkout params.yaml` takes it back.")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

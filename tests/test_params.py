@@ -1,0 +1,77 @@
+"""Parameters: what is declared comes in, everything else is refused in one sentence."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pydantic import Field
+from windhover.errors import MissingFileError, ParameterError
+from windhover.params import StageParams, load_params
+from windhover.params.overlay import lay_over
+
+
+class CutParams(StageParams):
+    rate: float = Field(gt=0, le=1)
+    sizes: tuple[int, ...]
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    (tmp_path / "dvc.yaml").write_text("stages:\n  cut:\n    cmd: python cut.py\n    params:\n      - cut.rate\n      - cut.sizes\n")
+    (tmp_path / "params.yaml").write_text("scenes:\n  raw: .\ncut:\n  rate: 1e-3 # learning rate\n  sizes: [3, 4]\n")
+    return tmp_path
+
+
+def test_reads_what_is_declared(project: Path) -> None:
+    params = load_params("cut", CutParams, project)
+    assert params == CutParams(rate=0.001, sizes=(3, 4))  # 1e-3 is a number, as for DVC
+
+
+def test_an_undeclared_parameter_does_not_enter(project: Path) -> None:
+    (project / "dvc.yaml").write_text("stages:\n  cut:\n    cmd: python cut.py\n    params:\n      - cut.rate\n")
+    with pytest.raises(ParameterError, match=r"`cut\.sizes`: Field required"):
+        load_params("cut", CutParams, project)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("cut:\n  rate: 2.0\n  sizes: [1]\n", r"`cut\.rate`: .*less than or equal to 1, got 2\.0\. Set `cut\.rate` in params\.yaml"),
+        ("cut:\n  rate: '0.1'\n  sizes: [1]\n", r"`cut\.rate`: .*valid number"),
+        ("cut:\n  rate: 0.1\n  sises: [1]\n", r"`cut\.sises` .* Did you mean `cut\.sizes`\?"),
+        ("cut:\n  rate: 0.1\n  sizes: [1.5]\n", r"`cut\.sizes\.0`"),
+        ("other: {}\n", r"no section `cut`"),
+        ("cut: [1, 2\n", r"not valid YAML"),
+    ],
+)
+def test_a_fault_is_one_sentence_with_the_key(project: Path, text: str, sentence: str) -> None:
+    (project / "params.yaml").write_text(text)
+    with pytest.raises(ParameterError, match=sentence) as caught:
+        load_params("cut", CutParams, project)
+    assert "\n" not in caught.value.sentence()
+
+
+def test_without_the_file_says_where_to_run(project: Path) -> None:
+    (project / "params.yaml").unlink()
+    with pytest.raises(MissingFileError, match="no such file"):
+        load_params("cut", CutParams, project)
+
+
+def test_an_overlay_changes_its_keys_and_keeps_comments(project: Path) -> None:
+    (project / "set.yaml").write_text("cut:\n  rate: 0.5\n")
+    assert lay_over(project / "params.yaml", project / "set.yaml", ["cut.sizes=[7]"]) == ["cut.rate", "cut.sizes"]
+    assert "# learning rate" in (project / "params.yaml").read_text()
+    assert load_params("cut", CutParams, project) == CutParams(rate=0.5, sizes=(7,))
+    assert lay_over(project / "params.yaml", project / "set.yaml", ["cut.sizes=[7]"]) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"), [("cut.sise=1", r"`cut\.sise` is not in"), ("cut", "section.key=value"), ("scenes.raw=nowhere", "must be a folder that exists")]
+)
+def test_a_bad_change_leaves_the_file_alone(project: Path, change: str, sentence: str) -> None:
+    (project / "set.yaml").write_text("cut:\n  rate: 0.5\n")
+    before = (project / "params.yaml").read_text()
+    with pytest.raises((ParameterError, MissingFileError), match=sentence):
+        lay_over(project / "params.yaml", project / "set.yaml", [change])
+    assert (project / "params.yaml").read_text() == before
