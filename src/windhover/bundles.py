@@ -1,0 +1,234 @@
+"""The saved model: a folder of weights, card, calibration and operating point, written and read whole.
+
+The card says all that a search needs besides the weights (bands, radiometry, GSD, window, classes), so detection anywhere
+reads this folder and nothing else. Refuses weights that are not the card's, pickled code, and formats it does not know.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import pickle
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from torch import Tensor, nn
+
+from windhover.errors import FormatError, MissingFileError, ParameterError
+from windhover.files import atomic_file, write_json
+from windhover.inference import Calibration, detection_logits
+from windhover.networks import build_network
+from windhover.normalize import Normalizer
+
+FORMAT = 1
+WEIGHTS, CARD, CALIBRATION, OPERATING_POINT = "weights.pt", "model.json", "calibration.json", "operating_point.json"
+
+Weights = Mapping[str, Tensor]
+
+
+class NetworkCard(BaseModel):
+    """Which network the weights belong to, as `build_network` takes it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    n_bands: int = Field(ge=1)
+    n_classes: int = Field(ge=1)
+    options: dict[str, Any] = Field(default_factory=dict)
+
+
+class Card(BaseModel):
+    """What the model is and what it must be fed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: Literal[1] = 1
+    name: str = ""  # content key of the weights; filled by `save_bundle`
+    network: NetworkCard
+    classes: tuple[str, ...] = Field(min_length=1)
+    window_px: int = Field(ge=1)
+    stride_px: int = Field(ge=1)
+    gsd_m: float = Field(gt=0)
+    bands: tuple[str, ...] = Field(min_length=1)
+    dtype: Literal["uint8", "uint16", "int16", "float32"]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    sampled_prior: float = Field(ge=0, le=1)
+    true_prior: float = Field(ge=0, le=1)
+    training: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _agrees(self) -> Card:
+        counts = {"bands": len(self.bands), "mean": len(self.mean), "std": len(self.std), "network.n_bands": self.network.n_bands}
+        if len(set(counts.values())) > 1:
+            raise ValueError(f"bands, mean, std and network.n_bands must agree in number, got {counts}")
+        if len(self.classes) != self.network.n_classes:
+            raise ValueError(f"{len(self.classes)} classes for a network of {self.network.n_classes}")
+        if min(self.std) <= 0:
+            raise ValueError("every std must be above 0")
+        return self
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A model read from its folder; calibration and operating point are there once `evaluate` has run."""
+
+    card: Card
+    weights: Weights
+    calibration: Calibration = field(default_factory=Calibration)
+    operating_point: dict[str, Any] | None = None
+
+    def network(self) -> nn.Module:
+        """Build the network with its weights, in evaluation mode, on the CPU.
+
+        Raises:
+            FormatError: the weights do not fit the network that the card names.
+        """
+        card = self.card.network
+        network = build_network(card.name, card.n_bands, card.n_classes, **card.options)
+        try:
+            network.load_state_dict(dict(self.weights))
+        except RuntimeError as error:
+            first = " ".join(str(error).split())[:200]
+            raise FormatError(f"the weights do not fit network `{card.name}` of the card: {first}. Take both from one training.") from None
+        return network.eval()
+
+    def normalizer(self) -> Normalizer:
+        """Build the map from pixels as read to what the network was trained on."""
+        return Normalizer(self.card.mean, self.card.std)
+
+    def thresholds(self) -> dict[str, float]:
+        """Return the calibrated score each class must reach.
+
+        Raises:
+            MissingFileError: the model was never evaluated.
+        """
+        if self.operating_point is None:
+            raise MissingFileError(f"model {self.card.name} has no {OPERATING_POINT}. Run evaluate, or give a threshold.")
+        return {name: float(point["threshold"]) for name, point in self.operating_point["per_class"].items()}
+
+    def floor_logits(self, thresholds: Mapping[str, float]) -> list[float]:
+        """Return the raw logit at which each class, in the card's order, reaches its threshold."""
+        return [float(detection_logits(thresholds[name], self.calibration)) for name in self.card.classes]
+
+
+def content_key(weights: Weights) -> str:
+    """Return 16 hexadecimal digits that name these weights: a SHA-256 over names, shapes, types and values."""
+    digest = hashlib.sha256()
+    for name in sorted(weights):
+        tensor = weights[name].detach().cpu().contiguous()
+        digest.update(f"{name}|{tensor.dtype}|{tuple(tensor.shape)}|".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes() if tensor.numel() else b"")
+    return digest.hexdigest()[:16]
+
+
+def save_bundle(
+    folder: str | Path,
+    card: Card,
+    weights: Weights,
+    calibration: Calibration | None = None,
+    operating_point: dict[str, Any] | None = None,
+) -> Card:
+    """Write a bundle's files into `folder`, each atomically; equal content gives equal bytes.
+
+    Returns:
+        The card as written, named by the weights' content key.
+    """
+    folder = Path(folder)
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
+    card = card.model_copy(update={"name": content_key(tensors)})
+    stream = io.BytesIO()  # torch.save into a path would write the temporary name into the file
+    torch.save(tensors, stream)
+    with atomic_file(folder / WEIGHTS) as temporary:
+        temporary.write_bytes(stream.getvalue())
+    write_json(folder / CARD, card.model_dump(mode="json"))
+    if calibration is not None:
+        write_json(folder / CALIBRATION, calibration.to_json())
+    if operating_point is not None:
+        write_json(folder / OPERATING_POINT, operating_point)
+    return card
+
+
+def load_bundle(folder: str | Path) -> Bundle:
+    """Read a bundle.
+
+    Raises:
+        MissingFileError: the folder, its card or its weights are not there.
+        FormatError: a file is broken, of a newer format, or the weights are not the card's.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise MissingFileError(f"{folder}: no such model folder. Run `dvc repro evaluate`, or give the folder that holds {CARD}.")
+    card = _read_card(folder / CARD)
+    weights = _read_weights(folder / WEIGHTS)
+    if card.name != content_key(weights):
+        raise FormatError(f"{folder}: {WEIGHTS} is not what {CARD} names ({card.name}). Take both files from one training.")
+    calibration = folder / CALIBRATION
+    point = folder / OPERATING_POINT
+    return Bundle(
+        card=card,
+        weights=weights,
+        calibration=Calibration.from_json(_read_json(calibration)) if calibration.is_file() else Calibration(),
+        operating_point=_check_point(_read_json(point), point, card) if point.is_file() else None,
+    )
+
+
+def _read_card(path: Path) -> Card:
+    values = _read_json(path)
+    number = values.get("format") if isinstance(values, dict) else None
+    if isinstance(number, int) and number > FORMAT:
+        raise FormatError(f"{path}: format {number} is newer than this program reads ({FORMAT}). Update windhover.")
+    try:
+        return Card.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"]) or "the card"
+        raise FormatError(f"{path}: `{key}`: {first['msg']}. Train again, or restore the file.") from None
+
+
+def _read_weights(path: Path) -> Weights:
+    if not path.is_file():
+        raise MissingFileError(f"{path}: no such file. A model folder holds {WEIGHTS} and {CARD}.")
+    try:
+        weights = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, pickle.UnpicklingError, EOFError, OSError, ValueError, KeyError):
+        raise FormatError(f"{path}: not a file of weights, or cut short. Restore it, or train again.") from None
+    if not isinstance(weights, dict) or not all(isinstance(value, Tensor) for value in weights.values()):
+        raise FormatError(f"{path}: must hold tensors by name. Restore it, or train again.")
+    return weights
+
+
+def _check_point(values: Any, path: Path, card: Card) -> dict[str, Any]:
+    per_class = values.get("per_class") if isinstance(values, dict) else None
+    if not isinstance(per_class, dict) or set(per_class) != set(card.classes):
+        raise FormatError(f"{path}: `per_class` must name the classes {', '.join(card.classes)}. Run evaluate again.")
+    for name, point in per_class.items():
+        threshold = point.get("threshold") if isinstance(point, dict) else None
+        if not isinstance(threshold, (int, float)) or not 0 <= threshold <= 1:
+            raise FormatError(f"{path}: the threshold of `{name}` must be in 0..1, got {threshold!r}. Run evaluate again.")
+    return dict(values)
+
+
+def check_thresholds(thresholds: Mapping[str, float]) -> None:
+    """Refuse thresholds that are no probabilities.
+
+    Raises:
+        ParameterError: one is outside 0..1.
+    """
+    for name, value in thresholds.items():
+        if not 0 <= value <= 1:
+            raise ParameterError(f"threshold of `{name}` must be in 0..1, got {value}. Give a probability.")
+
+
+def _read_json(path: Path) -> Any:
+    if not path.is_file():
+        raise MissingFileError(f"{path}: no such file. A model folder holds {WEIGHTS} and {CARD}.")
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise FormatError(f"{path}: not JSON ({error}). Restore it, or train again.") from None

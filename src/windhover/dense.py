@@ -1,0 +1,203 @@
+"""Scoring every window of a picture in memory: in one dense pass where the network is unpadded, by true windows where it is not.
+
+Both ways answer the same question with the same interface: cell (i, j) is what the network says of the window whose
+top-left pixel is (stride*i, stride*j). A dense pass is exact because every layer is "valid": no zero enters that a crop
+would not see (Long 2015, fully convolutional networks; Giusti 2013). Refuses files, scores and objects.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from windhover.errors import ParameterError
+
+PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+CPU_BATCH_PX = 512 * 512
+GPU_BATCH_PX = 4096 * 4096
+
+
+class RawScores(NamedTuple):
+    """What the network says of every window of a block; all float32, of one spatial shape (h, w)."""
+
+    logits: NDArray[np.float32]  # (K, h, w)
+    offsets_px: NDArray[np.float32]  # (2, h, w): dx, dy from the window's centre to the object's
+    log_sizes: NDArray[np.float32]  # (2, h, w): log of width and height in px
+
+
+class DenseScorer:
+    """A network made ready to score blocks: folded, on its device, at its stride and precision."""
+
+    def __init__(
+        self,
+        network: nn.Module,
+        normalizer: nn.Module,
+        device: str = "cpu",
+        precision: str = "fp32",
+        stride_px: int | None = None,
+        batch_px: int | None = None,
+    ) -> None:
+        """Copy the network (the caller's stays as it is), fold its batch norms and move it to the device.
+
+        Args:
+            network: from `windhover.networks.build_network`: has `window_px`, `stride_px` and `dense`.
+            normalizer: maps (B, C, H, W) pixels as read to the floats the network was trained on.
+            device: a torch device's name.
+            precision: `fp32`, `fp16` or `bf16`; outputs are float32 in any case.
+            stride_px: distance between windows; the network's own by default. A dense network also offers half of it.
+            batch_px: input px computed at once; bounds memory, never changes a score's meaning.
+
+        Raises:
+            ParameterError: precision, stride or batch is not one that can be had.
+        """
+        if precision not in PRECISIONS:
+            raise ParameterError(f"precision must be one of {', '.join(PRECISIONS)}, got {precision!r}. Choose one of them.")
+        self.device = torch.device(device)
+        self.window_px = int(network.window_px)  # type: ignore[arg-type]
+        self.dense = bool(network.dense)
+        own_stride = int(network.stride_px)  # type: ignore[arg-type]
+        self.stride_px = own_stride if stride_px is None else stride_px
+        self.batch_px = batch_px or (GPU_BATCH_PX if self.device.type == "cuda" else CPU_BATCH_PX)
+        if self.batch_px < self.window_px**2:
+            raise ParameterError(
+                f"batch_px must hold one window of {self.window_px}x{self.window_px} px, got {self.batch_px} px. Raise it."
+            )
+        self._dtype = PRECISIONS[precision]
+        network = fold_batch_norms(copy.deepcopy(network).eval())
+        if self.dense and self.stride_px * 2 == own_stride:
+            halve_stride(network)
+        elif self.dense and self.stride_px != own_stride:
+            raise ParameterError(
+                f"stride must be {own_stride} or {own_stride // 2} px for this network, got {self.stride_px} px. Choose one of them."
+            )
+        elif not 1 <= self.stride_px <= self.window_px:
+            raise ParameterError(f"stride must be in 1..window ({self.window_px} px), got {self.stride_px} px. Choose a smaller one.")
+        self._network = network.to(self.device, self._dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._normalizer = copy.deepcopy(normalizer).eval().to(self.device)
+
+    @property
+    def halo_px(self) -> int:
+        """How much of a window reaches beyond its stride: what neighbouring blocks must share."""
+        return self.window_px - self.stride_px
+
+    def cells_hw(self, height: int, width: int) -> tuple[int, int]:
+        """Return how many windows fit down and across a block of `height` x `width` px."""
+        return tuple(max((side - self.window_px) // self.stride_px + 1, 0) for side in (height, width))  # type: ignore[return-value]
+
+    def score(self, block: NDArray[np.generic]) -> RawScores:
+        """Score every window of a block.
+
+        Args:
+            block: (C, H, W) pixels as read, of the dtype the network was trained on; H and W at least one window.
+
+        Returns:
+            (K, h, w), (2, h, w), (2, h, w) with h = (H - window) // stride + 1; bands of rows computed one after
+            the other where the block holds more px than `batch_px`.
+
+        Raises:
+            ParameterError: the block is smaller than a window.
+        """
+        rows, columns = self.cells_hw(*block.shape[-2:])
+        if rows < 1 or columns < 1:
+            raise ParameterError(
+                f"a block must hold one window of {self.window_px} px, got {block.shape[-2]}x{block.shape[-1]} px. Pad it."
+            )
+        used = (columns - 1) * self.stride_px + self.window_px
+        parts = [
+            self._score_rows(block[:, top : top + height, :used])
+            for top, height in self._bands(rows, used)
+        ]
+        if len(parts) == 1:
+            return parts[0]
+        return RawScores(*(np.concatenate(planes, axis=1) for planes in zip(*parts, strict=True)))
+
+    def _bands(self, rows: int, width: int) -> Iterator[tuple[int, int]]:
+        """Yield (top, height) in px of bands of cell rows, each of at most `batch_px` where one row allows it."""
+        per_band = rows
+        if self.dense:
+            per_band = max((self.batch_px // width - self.window_px) // self.stride_px + 1, 1)
+        for first in range(0, rows, per_band):
+            count = min(per_band, rows - first)
+            yield first * self.stride_px, (count - 1) * self.stride_px + self.window_px
+
+    @torch.inference_mode()
+    def _score_rows(self, block: NDArray[np.generic]) -> RawScores:
+        pixels = torch.from_numpy(np.ascontiguousarray(block))[None]  # (1, C, H, W)
+        outputs = self._forward(pixels) if self.dense else self._by_windows(pixels)
+        logits, offsets, sizes = (plane[0].float().cpu().numpy() for plane in outputs)
+        return RawScores(logits, offsets, sizes)
+
+    def _forward(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        inputs = self._normalizer(pixels.to(self.device, non_blocking=True))  # (B, C, H, W)
+        inputs = inputs.to(self._dtype).contiguous(memory_format=torch.channels_last)
+        logits, offsets, sizes = self._network(inputs)
+        return logits, offsets, sizes
+
+    def _by_windows(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Score true crops in batches; the answer is laid out as a dense one would be."""
+        size, stride = self.window_px, self.stride_px
+        views = pixels.unfold(2, size, stride).unfold(3, size, stride)  # (1, C, h, w, size, size)
+        height, width = views.shape[2:4]
+        batch = max(self.batch_px // size**2, 1)
+        parts = []
+        for first in range(0, height * width, batch):
+            cells = torch.arange(first, min(first + batch, height * width))
+            crops = views[0, :, cells // width, cells % width].transpose(0, 1)  # (B, C, size, size)
+            parts.append([plane.float().cpu() for plane in self._forward(crops)])  # each (B, K, 1, 1)
+        planes = [torch.cat(plane).reshape(height, width, -1).permute(2, 0, 1)[None] for plane in zip(*parts, strict=True)]
+        return planes[0], planes[1], planes[2]  # (1, K, h, w)
+
+
+def fold_batch_norms(network: nn.Module) -> nn.Module:
+    """Merge every batch norm that directly follows a convolution in a Sequential into it, in place.
+
+    In evaluation a batch norm is a fixed affine map per channel, so nothing but speed changes.
+
+    Returns:
+        The same network.
+    """
+    for module in list(network.modules()):
+        if not isinstance(module, nn.Sequential):
+            continue
+        names = list(module._modules)
+        for name, following in zip(names, names[1:], strict=False):
+            conv, norm = module._modules[name], module._modules[following]
+            if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+                module._modules[name] = fuse_conv_bn_eval(conv, norm)
+                module._modules[following] = nn.Identity()
+    return network
+
+
+def halve_stride(network: nn.Module) -> nn.Module:
+    """Make a dense network emit twice as many cells along each side, each exactly what a crop there would score.
+
+    The last striding pool is un-strided and every later kernel dilated by two ("filter rarefaction", Long 2015 sec. 3.2).
+
+    Returns:
+        The same network.
+
+    Raises:
+        ParameterError: the network has no pool of stride 2.
+    """
+    layers = [module for module in network.modules() if isinstance(module, (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d))]
+    strided = [index for index, layer in enumerate(layers) if _pair(layer.stride) == (2, 2)]
+    if not strided or isinstance(layers[strided[-1]], nn.Conv2d):
+        raise ParameterError("this network's last stride is not a pool's, so half its stride cannot be had. Use its own stride.")
+    layers[strided[-1]].stride = 1
+    for layer in layers[strided[-1] + 1 :]:
+        if isinstance(layer, nn.AvgPool2d):
+            raise ParameterError("this network averages after its last stride, so half its stride cannot be had. Use its own stride.")
+        if _pair(layer.kernel_size) != (1, 1):
+            layer.dilation = (2, 2)
+    return network
+
+
+def _pair(value: int | tuple[int, ...]) -> tuple[int, ...]:
+    return (value, value) if isinstance(value, int) else tuple(value)
