@@ -1,0 +1,122 @@
+"""Seeing an array at another pixel size, exactly: a result pixel never depends on the block it is computed in.
+
+Target pixel k covers source [k r, (k + 1) r) of the WHOLE raster (r = target GSD / source GSD, one per axis). For r > 1 the result
+is the area average, for r < 1 bilinear; invalid source pixels carry no weight. Rows and columns are two sparse banded matrices
+whose entries follow from absolute indices alone, so every result pixel is the same float operations in the same order.
+Reads no file.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+SNAP = 0.01  # a ratio nearer to 1 than this is 1: the nominal GSD of two deliveries of one sensor differs by less
+VALID_SHARE = 0.5  # of a target pixel's weight that must be valid
+
+
+def snap_ratio(ratio: float) -> float:
+    """Return the ratio, or exactly 1 where it is within 1 % of it."""
+    return 1.0 if abs(ratio - 1.0) < SNAP else ratio
+
+
+def target_length(source_length: int, ratio: float) -> int:
+    """Return how many target pixels cover a source length: ceil(length / ratio - 1e-6)."""
+    return math.ceil(source_length / ratio - 1e-6)
+
+
+def source_span(start: int, stop: int, ratio: float) -> tuple[int, int]:
+    """Return the half-open range of source pixels that target pixels [start, stop) look at; may leave the raster."""
+    if ratio == 1.0:
+        return start, stop
+    if ratio > 1.0:
+        return math.floor(start * ratio), math.ceil(stop * ratio)
+    return math.floor((start + 0.5) * ratio - 0.5), math.floor((stop - 0.5) * ratio - 0.5) + 2
+
+
+def axis_weights(start: int, stop: int, ratio: float, source_length: int) -> csr_array:
+    """Return the matrix from source pixels to target pixels along one axis.
+
+    Args:
+        start: first target pixel, absolute.
+        stop: one past the last.
+        ratio: source pixels per target pixel.
+        source_length: of the whole raster; bilinear weights beyond its ends are given to its end pixels.
+
+    Returns:
+        (stop - start, span) float32, where span is `source_span(start, stop, ratio)`; rows sum to 1 up to rounding.
+    """
+    first, last = source_span(start, stop, ratio)
+    target = np.arange(start, stop, dtype=np.float64)[:, None]
+    if ratio > 1.0:
+        taps = math.ceil(ratio) + 1
+        source = np.floor(target * ratio) + np.arange(taps)  # (targets, taps)
+        weight = np.minimum(source + 1, (target + 1) * ratio) - np.maximum(source, target * ratio)
+        weight = np.maximum(weight, 0.0) / ratio
+    else:
+        centre = (target + 0.5) * ratio - 0.5
+        source = np.floor(centre) + np.arange(2)
+        weight = np.concatenate([1.0 - (centre - source[:, :1]), centre - source[:, :1]], axis=1)
+        inside = ((target + 0.5) * ratio >= 0) & ((target + 0.5) * ratio < source_length)
+        source = np.where(inside, np.clip(source, 0, source_length - 1), source)  # an edge pixel stands for what is beyond
+    kept = weight > 0
+    rows = np.broadcast_to(np.arange(stop - start)[:, None], weight.shape)[kept]
+    matrix = csr_array((weight[kept].astype(np.float32), (rows, (source[kept] - first).astype(np.int32))), shape=(stop - start, last - first))
+    matrix.sum_duplicates()
+    matrix.sort_indices()
+    return matrix
+
+
+def apply_weights(rows: csr_array | None, cols: csr_array | None, plane: NDArray[np.generic]) -> NDArray[np.float32]:
+    """Return rows @ plane @ cols.T as float32, rows first; None stands for the identity.
+
+    Args:
+        rows: (h, H) weights.
+        cols: (w, W) weights.
+        plane: (H, W) any real dtype.
+    """
+    result = np.asarray(plane, np.float32)
+    if rows is not None:
+        result = rows @ result
+    if cols is not None:
+        result = (cols @ np.ascontiguousarray(result.T)).T
+    return result
+
+
+def resample_block(
+    array: NDArray[np.generic], valid: NDArray[np.bool_], rows: csr_array | None, cols: csr_array | None
+) -> tuple[NDArray[np.generic], NDArray[np.bool_]]:
+    """Return a block at the target pixel size, in the dtype it came in.
+
+    Args:
+        array: (C, H, W) source pixels; 0 where invalid.
+        valid: (H, W).
+        rows: weights down the columns, None where the ratio is 1.
+        cols: weights along the rows, None where the ratio is 1.
+
+    Returns:
+        (C, h, w) values, 0 where invalid, integers rounded to the nearest; (h, w) valid where at least half the weight is.
+    """
+    if valid.all():
+        planes = [apply_weights(rows, cols, plane) for plane in array]
+        seen = np.ones((planes[0] if planes else apply_weights(rows, cols, valid)).shape, bool)
+        return _to_dtype(planes, seen, array.dtype), seen
+    missing = apply_weights(rows, cols, ~valid)
+    seen = missing <= 1.0 - VALID_SHARE
+    # untouched where nothing is missing: such a pixel must not tell that its block had a hole elsewhere
+    share = np.where((missing > 0) & seen, 1.0 - missing, np.float32(1.0))
+    planes = [apply_weights(rows, cols, plane) / share for plane in array]
+    return _to_dtype(planes, seen, array.dtype), seen
+
+
+def _to_dtype(planes: list[NDArray[np.float32]], seen: NDArray[np.bool_], dtype: np.dtype[np.generic]) -> NDArray[np.generic]:
+    result = np.zeros((len(planes), *seen.shape), dtype)
+    for plane, target in zip(planes, result, strict=True):
+        if np.issubdtype(dtype, np.integer):
+            limits = np.iinfo(dtype)  # type: ignore[type-var]
+            np.clip(np.rint(plane, out=plane), limits.min, limits.max, out=plane)
+        np.copyto(target, plane, casting="unsafe", where=seen)
+    return result

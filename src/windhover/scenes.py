@@ -1,0 +1,376 @@
+"""Opening rasters: what they are, and their pixels seen at any ground sample distance, with what is missing told apart.
+
+Pixels are raw numbers as delivered: scale and offset are recorded, never applied, so that a model sees what it was trained on.
+Overviews are never used: a window is always read at the raster's own resolution and averaged here. Refuses what it could only read
+wrongly (palettes, ground control points, 64-bit and complex numbers) with one sentence that says what to do.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import rasterio
+from affine import Affine
+from numpy.typing import NDArray
+from rasterio.enums import ColorInterp, MaskFlags
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.windows import Window as RasterWindow
+
+from windhover import georef
+from windhover.errors import DataError, FormatError, MissingFileError, ParameterError, UnsupportedError
+from windhover.resample import axis_weights, resample_block, snap_ratio, source_span, target_length
+
+DTYPES = ("uint8", "uint16", "int16", "float32")
+MAX_BANDS = 16
+SOURCE_PX_A_READ = 32_000_000  # larger reads go in pieces, so that memory stays bounded at any ratio
+GDAL_OPTIONS = {"GDAL_CACHEMAX": 256, "GDAL_HTTP_MAX_RETRY": 3, "GDAL_HTTP_RETRY_DELAY": 0.5, "GDAL_PAM_ENABLED": True}
+
+
+@dataclass(frozen=True)
+class SceneInfo:
+    """What is known of a raster without reading its pixels; sizes and positions in native px."""
+
+    name: str
+    path: str
+    width_px: int
+    height_px: int
+    bands: tuple[str, ...]
+    dtype: str
+    nodata: float | None
+    crs: str | None
+    transform: Affine
+    gsd_m: tuple[float, float]
+    block_hw: tuple[int, int] = (1, 1)
+    scales: tuple[float, ...] = ()
+    offsets: tuple[float, ...] = ()
+    notes: tuple[str, ...] = field(default=(), compare=False)
+
+    @property
+    def shape_hw(self) -> tuple[int, int]:
+        """Rows and columns, px."""
+        return self.height_px, self.width_px
+
+    @property
+    def striped(self) -> bool:
+        """Whether the file is in strips (or lines) as wide as the raster, which makes windows slow to read."""
+        return self.block_hw[1] >= self.width_px > 1024 and self.block_hw[0] < self.height_px
+
+
+def inspect_scene(path: str | Path, gsd_m: float | None = None) -> SceneInfo:
+    """Return what a raster is.
+
+    Args:
+        path: anything GDAL opens: a file, a VRT, `/vsicurl/...`, `https://...`, `s3://...`.
+        gsd_m: stated metres per pixel, used only where the raster has no georeference.
+
+    Raises:
+        MissingFileError: no such file.
+        FormatError: GDAL cannot open it.
+        UnsupportedError: dtype, band count, palette or kind of georeference that is not taken.
+        DataError: no georeference and no stated GSD, or a georeference without size.
+    """
+    with _open(path) as dataset:
+        return _describe(dataset, str(path), gsd_m)
+
+
+def open_scene(
+    path: str | Path, target_gsd_m: float | None = None, gsd_m: float | None = None, bands: Sequence[str] | None = None
+) -> Scene:
+    """Open a raster to be read at a ground sample distance.
+
+    Args:
+        path: anything GDAL opens.
+        target_gsd_m: metres per pixel to see it at; None for its own.
+        gsd_m: stated metres per pixel, used only where the raster has no georeference.
+        bands: names of the bands to read, in this order; None for all.
+
+    Raises:
+        MissingFileError: no such file.
+        FormatError: GDAL cannot open it.
+        UnsupportedError: dtype, band count, palette or kind of georeference that is not taken.
+        DataError: no georeference and no stated GSD, or a band that is not there.
+    """
+    info = inspect_scene(path, gsd_m)
+    return Scene(info, target_gsd_m, bands)
+
+
+class Scene:
+    """A raster seen at a target GSD: its grid, and blocks of its pixels that do not depend on how they are cut.
+
+    Safe to read from several threads: each has its own file handle. Close it, or use it in a `with` block.
+    """
+
+    def __init__(self, info: SceneInfo, target_gsd_m: float | None = None, bands: Sequence[str] | None = None) -> None:
+        if target_gsd_m is not None and not (math.isfinite(target_gsd_m) and target_gsd_m > 0):
+            raise ParameterError(f"`target_gsd_m` must be positive, got {target_gsd_m} m. Give metres per pixel.")
+        self.info = info
+        self.bands: tuple[str, ...] = tuple(bands) if bands is not None else info.bands
+        self._indexes = [_band_index(info, name) for name in self.bands]
+        ratios = (1.0, 1.0) if target_gsd_m is None else tuple(snap_ratio(target_gsd_m / native) for native in info.gsd_m)
+        self.ratio_xy: tuple[float, float] = (ratios[0], ratios[1])
+        self.shape_hw = (target_length(info.height_px, ratios[1]), target_length(info.width_px, ratios[0]))
+        self.transform: Affine = info.transform * Affine.scale(*self.ratio_xy)
+        self._local = threading.local()
+        self._handles: list[Any] = []
+        self._lock = threading.Lock()
+        self._closed = False
+
+    @property
+    def crs(self) -> str | None:
+        """Coordinate system as text, None for a local grid."""
+        return self.info.crs
+
+    @property
+    def n_bands(self) -> int:
+        """Number of bands that are read."""
+        return len(self.bands)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Number type of the pixels."""
+        return np.dtype(self.info.dtype)
+
+    @property
+    def gsd_m(self) -> tuple[float, float]:
+        """Metres per px of this grid, along a row and down a column."""
+        return self.info.gsd_m[0] * self.ratio_xy[0], self.info.gsd_m[1] * self.ratio_xy[1]
+
+    @property
+    def block_hw(self) -> tuple[float, float]:
+        """The file's block in px of this grid."""
+        return self.info.block_hw[0] / self.ratio_xy[1], self.info.block_hw[1] / self.ratio_xy[0]
+
+    def read(self, row: int, col: int, height: int, width: int) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """Read a block of this grid; any part of it may lie outside the scene.
+
+        Args:
+            row: first row, px of this grid.
+            col: first column.
+            height: rows.
+            width: columns.
+
+        Returns:
+            (C, height, width) pixels in the raster's dtype, 0 where invalid; (height, width) True where valid.
+
+        Raises:
+            FormatError: the file is damaged there.
+        """
+        array = np.zeros((self.n_bands, height, width), self.dtype)
+        valid = np.zeros((height, width), bool)
+        top, bottom = max(row, 0), min(row + height, self.shape_hw[0])
+        left, right = max(col, 0), min(col + width, self.shape_hw[1])
+        if top >= bottom or left >= right:
+            return array, valid
+        step = max(int(SOURCE_PX_A_READ / (self.ratio_xy[1] * self.ratio_xy[0] * (right - left))), 1)
+        for start in range(top, bottom, step):
+            stop = min(start + step, bottom)
+            inside = (slice(start - row, stop - row), slice(left - col, right - col))
+            array[:, *inside], valid[inside] = self._read_inside(start, stop, left, right)
+        return array, valid
+
+    def _read_inside(self, top: int, bottom: int, left: int, right: int) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        ratio_x, ratio_y = self.ratio_xy
+        rows = source_span(top, bottom, ratio_y)
+        cols = source_span(left, right, ratio_x)
+        array, valid = self._read_native(rows, cols)
+        if ratio_x == 1.0 and ratio_y == 1.0:
+            return array, valid
+        down = None if ratio_y == 1.0 else axis_weights(top, bottom, ratio_y, self.info.height_px)
+        along = None if ratio_x == 1.0 else axis_weights(left, right, ratio_x, self.info.width_px)
+        return resample_block(array, valid, down, along)
+
+    def _read_native(self, rows: tuple[int, int], cols: tuple[int, int]) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """Read native pixels; what lies outside the raster is 0 and invalid."""
+        top, bottom = max(rows[0], 0), min(rows[1], self.info.height_px)
+        left, right = max(cols[0], 0), min(cols[1], self.info.width_px)
+        window = RasterWindow(left, top, right - left, bottom - top)
+        try:
+            with rasterio.Env(**GDAL_OPTIONS):
+                dataset = self._handle()
+                array = dataset.read(self._indexes, window=window)
+                valid = _valid(dataset, self._indexes, array, window)
+        except (RasterioError, OSError) as error:
+            raise FormatError(
+                f"{self.info.path}: cannot read rows {top} to {bottom} and columns {left} to {right} ({_reason(error)}). "
+                "The file is damaged there: fetch it again, or take it out."
+            ) from None
+        if (top, bottom) == rows and (left, right) == cols:
+            return array, valid
+        pad = ((top - rows[0], rows[1] - bottom), (left - cols[0], cols[1] - right))
+        return np.pad(array, ((0, 0), *pad)), np.pad(valid, pad)
+
+    def _handle(self) -> Any:
+        if self._closed:
+            raise ValueError(f"{self.info.path}: the scene is closed.")
+        dataset = getattr(self._local, "dataset", None)
+        if dataset is None:
+            dataset = _open_dataset(self.info.path)
+            self._local.dataset = dataset
+            with self._lock:
+                self._handles.append(dataset)
+        return dataset
+
+    def close(self) -> None:
+        """Close every thread's handle."""
+        with self._lock:
+            self._closed = True
+            for dataset in self._handles:
+                dataset.close()
+            self._handles.clear()
+
+    def __enter__(self) -> Scene:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+
+def _band_index(info: SceneInfo, name: str) -> int:
+    if name not in info.bands:
+        raise DataError(f"{info.path}: has no band {name!r}; its bands are {', '.join(info.bands)}. Name one of these in `bands`.")
+    return info.bands.index(name) + 1
+
+
+def _open_dataset(path: str) -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        return rasterio.open(path)
+
+
+@contextmanager
+def _open(path: str | Path) -> Iterator[Any]:
+    text = str(path)
+    if "://" not in text and not text.startswith("/vsi") and not Path(text).exists():
+        raise MissingFileError(f"{text}: no such file. Mend the path.")
+    try:
+        with rasterio.Env(**GDAL_OPTIONS), _open_dataset(text) as dataset:
+            yield dataset
+    except (RasterioError, OSError) as error:
+        if isinstance(error, MissingFileError):
+            raise
+        raise FormatError(f"{text}: GDAL cannot open it ({_reason(error)}). The file is damaged or no raster: fetch it again, or take it out.") from None
+
+
+def _reason(error: BaseException) -> str:
+    """Return GDAL's own words, which rasterio keeps one level down."""
+    cause = error.__cause__ or error
+    return " ".join(str(cause).split())[:200].rstrip(". ")
+
+
+def _describe(dataset: Any, path: str, stated_gsd_m: float | None) -> SceneInfo:
+    indexes = _data_bands(dataset)
+    _refuse(dataset, path, indexes)
+    crs, transform, notes = _placement(dataset, path, stated_gsd_m)
+    gsd = georef.gsd_m(transform, crs, (dataset.height, dataset.width))
+    return SceneInfo(
+        name=Path(path).stem,
+        path=path,
+        width_px=dataset.width,
+        height_px=dataset.height,
+        bands=_band_names(dataset, indexes),
+        dtype=dataset.dtypes[indexes[0] - 1],
+        nodata=dataset.nodatavals[indexes[0] - 1],
+        crs=crs,
+        transform=transform,
+        gsd_m=gsd,
+        block_hw=tuple(dataset.block_shapes[0]),
+        scales=tuple(dataset.scales[index - 1] for index in indexes),
+        offsets=tuple(dataset.offsets[index - 1] for index in indexes),
+        notes=notes,
+    )
+
+
+def _data_bands(dataset: Any) -> list[int]:
+    """Return the bands that hold data: those before an alpha band, which is a mask."""
+    alphas = [index for index, kind in enumerate(dataset.colorinterp, 1) if kind == ColorInterp.alpha]
+    return [index for index in dataset.indexes if index not in alphas] or list(dataset.indexes)
+
+
+def _refuse(dataset: Any, path: str, indexes: list[int]) -> None:
+    if not indexes:
+        raise UnsupportedError(f"{path}: holds no band of its own (a container of several rasters). Name one of the rasters inside it.")
+    if len(indexes) > MAX_BANDS:
+        raise UnsupportedError(f"{path}: has {len(indexes)} bands, at most {MAX_BANDS} are taken. Extract those you need with gdal_translate -b.")
+    dtypes = sorted({dataset.dtypes[index - 1] for index in indexes})
+    if len(dtypes) > 1:
+        raise UnsupportedError(f"{path}: its bands have different dtypes ({', '.join(dtypes)}). Write them in one, with gdal_translate -ot.")
+    if dtypes[0] not in DTYPES:
+        raise UnsupportedError(f"{path}: dtype {dtypes[0]} is not taken, only {', '.join(DTYPES)}. Convert it with gdal_translate -ot.")
+    if len(indexes) == 1 and dataset.colorinterp[indexes[0] - 1] == ColorInterp.palette:
+        raise UnsupportedError(f"{path}: holds colour numbers of a palette, which cannot be averaged. Convert it with gdal_translate -expand rgb.")
+
+
+def _placement(dataset: Any, path: str, stated_gsd_m: float | None) -> tuple[str | None, Affine, tuple[str, ...]]:
+    """Return coordinate system, transform and notes."""
+    placed = dataset.crs is not None and dataset.transform != Affine.identity()
+    if not placed and dataset.gcps[0]:
+        raise UnsupportedError(
+            f"{path}: is placed by {len(dataset.gcps[0])} ground control points, not by an affine. Warp it first: gdalwarp -r bilinear IN OUT.tif."
+        )
+    if not placed and dataset.rpcs is not None:
+        raise UnsupportedError(f"{path}: is placed by an RPC model, not by an affine. Orthorectify it first: gdalwarp -rpc -r bilinear IN OUT.tif.")
+    if placed:
+        notes = ("the stated GSD is not used: the raster has a georeference",) if stated_gsd_m is not None else ()
+        return _crs_text(dataset), dataset.transform, notes
+    if stated_gsd_m is None:
+        raise DataError(f"{path}: has no georeference and no GSD is stated. State its metres per pixel (`scenes.native_gsd_m`, or --gsd).")
+    if not (math.isfinite(stated_gsd_m) and stated_gsd_m > 0):
+        raise ParameterError(f"The stated GSD must be positive, got {stated_gsd_m} m. Give metres per pixel.")
+    notes = () if dataset.transform == Affine.identity() else ("it has a transform but no coordinate system: a local grid is used",)
+    return None, georef.local_transform(stated_gsd_m), notes
+
+
+def _crs_text(dataset: Any) -> str:
+    """Return `EPSG:code` where the raster's system is exactly that one, WKT otherwise."""
+    authority = dataset.crs.to_authority(confidence_threshold=100)
+    return ":".join(authority) if authority is not None else str(dataset.crs.to_wkt())
+
+
+def _band_names(dataset: Any, indexes: list[int]) -> tuple[str, ...]:
+    """Return the bands' descriptions where all have one, else their colours where these differ, else band1, band2, ..."""
+    described = [(dataset.descriptions[index - 1] or "").strip() for index in indexes]
+    if all(described) and len(set(described)) == len(described):
+        return tuple(described)
+    colours = [dataset.colorinterp[index - 1].name for index in indexes]
+    if len(set(colours)) == len(colours) and not {"undefined", "gray"} & set(colours):
+        return tuple(colours)
+    return tuple(f"band{index}" for index in indexes)
+
+
+def _valid(dataset: Any, indexes: list[int], array: NDArray[Any], window: RasterWindow) -> NDArray[np.bool_]:
+    """Return where pixels are data, and set missing values to 0 in place.
+
+    A brightness that equals nodata is common in pictures of unsigned integers, so there a pixel is missing only where every band
+    is; of other dtypes it is missing where any band is.
+    """
+    missing = np.zeros(array.shape, bool)
+    if array.dtype.kind == "f":
+        missing |= ~np.isfinite(array)
+    for plane, hole, index in zip(array, missing, indexes, strict=True):
+        nodata = dataset.nodatavals[index - 1]
+        if nodata is not None and not math.isnan(nodata):
+            hole |= plane == np.asarray(nodata).astype(array.dtype) if _fits(nodata, array.dtype) else False
+    array[missing] = 0
+    valid: NDArray[np.bool_] = ~(missing.all(axis=0) if array.dtype.kind == "u" else missing.any(axis=0))
+    flags = [dataset.mask_flag_enums[index - 1] for index in indexes]
+    if any(MaskFlags.per_dataset in flag for flag in flags):
+        valid &= dataset.read_masks(indexes[0], window=window) > 0
+    array[:, ~valid] = 0
+    return valid
+
+
+def _fits(nodata: float, dtype: np.dtype[Any]) -> bool:
+    """Tell whether a nodata value can occur in a dtype; -9999 cannot in uint8, and must not wrap round to 241."""
+    if dtype.kind == "f":
+        return True
+    limits = np.iinfo(dtype)
+    return float(nodata).is_integer() and limits.min <= nodata <= limits.max
