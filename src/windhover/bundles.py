@@ -64,7 +64,12 @@ class Card(BaseModel):
 
     @model_validator(mode="after")
     def _agrees(self) -> Card:
-        counts = {"bands": len(self.bands), "mean": len(self.mean), "std": len(self.std), "network.n_bands": self.network.n_bands}
+        counts = {
+            "bands": len(self.bands),
+            "mean": len(self.mean),
+            "std": len(self.std),
+            "network.n_bands": self.network.n_bands,
+        }
         if len(set(counts.values())) > 1:
             raise ValueError(f"bands, mean, std and network.n_bands must agree in number, got {counts}")
         if len(self.classes) != self.network.n_classes:
@@ -95,7 +100,9 @@ class Bundle:
             network.load_state_dict(dict(self.weights))
         except RuntimeError as error:
             first = " ".join(str(error).split())[:200]
-            raise FormatError(f"the weights do not fit network `{card.name}` of the card: {first}. Take both from one training.") from None
+            raise FormatError(
+                f"the weights do not fit network `{card.name}` of the card: {first}. Take both from one training."
+            ) from None
         return network.eval()
 
     def normalizer(self) -> Normalizer:
@@ -109,7 +116,9 @@ class Bundle:
             MissingFileError: the model was never evaluated.
         """
         if self.operating_point is None:
-            raise MissingFileError(f"model {self.card.name} has no {OPERATING_POINT}. Run evaluate, or give a threshold.")
+            raise MissingFileError(
+                f"model {self.card.name} has no {OPERATING_POINT}. Run evaluate, or give a threshold."
+            )
         return {name: float(point["threshold"]) for name, point in self.operating_point["per_class"].items()}
 
     def floor_logits(self, thresholds: Mapping[str, float]) -> list[float]:
@@ -163,11 +172,15 @@ def load_bundle(folder: str | Path) -> Bundle:
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise MissingFileError(f"{folder}: no such model folder. Run `dvc repro evaluate`, or give the folder that holds {CARD}.")
+        raise MissingFileError(
+            f"{folder}: no such model folder. Run `dvc repro evaluate`, or give the folder that holds {CARD}."
+        )
     card = _read_card(folder / CARD)
     weights = _read_weights(folder / WEIGHTS)
     if card.name != content_key(weights):
-        raise FormatError(f"{folder}: {WEIGHTS} is not what {CARD} names ({card.name}). Take both files from one training.")
+        raise FormatError(
+            f"{folder}: {WEIGHTS} is not what {CARD} names ({card.name}). Take both files from one training."
+        )
     calibration = folder / CALIBRATION
     point = folder / OPERATING_POINT
     return Bundle(
@@ -210,7 +223,9 @@ def _check_point(values: Any, path: Path, card: Card) -> dict[str, Any]:
     for name, point in per_class.items():
         threshold = point.get("threshold") if isinstance(point, dict) else None
         if not isinstance(threshold, (int, float)) or not 0 <= threshold <= 1:
-            raise FormatError(f"{path}: the threshold of `{name}` must be in 0..1, got {threshold!r}. Run evaluate again.")
+            raise FormatError(
+                f"{path}: the threshold of `{name}` must be in 0..1, got {threshold!r}. Run evaluate again."
+            )
     return dict(values)
 
 

@@ -58,7 +58,9 @@ class DenseScorer:
             ParameterError: precision, stride or batch is not one that can be had.
         """
         if precision not in PRECISIONS:
-            raise ParameterError(f"precision must be one of {', '.join(PRECISIONS)}, got {precision!r}. Choose one of them.")
+            raise ParameterError(
+                f"precision must be one of {', '.join(PRECISIONS)}, got {precision!r}. Choose one of them."
+            )
         self.device = torch.device(device)
         self.window_px = int(network.window_px)  # type: ignore[arg-type]
         self.dense = bool(network.dense)
@@ -78,7 +80,9 @@ class DenseScorer:
                 f"stride must be {own_stride} or {own_stride // 2} px for this network, got {self.stride_px} px. Choose one of them."
             )
         elif not 1 <= self.stride_px <= self.window_px:
-            raise ParameterError(f"stride must be in 1..window ({self.window_px} px), got {self.stride_px} px. Choose a smaller one.")
+            raise ParameterError(
+                f"stride must be in 1..window ({self.window_px} px), got {self.stride_px} px. Choose a smaller one."
+            )
         self._network = network.to(self.device, self._dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._normalizer = copy.deepcopy(normalizer).eval().to(self.device)
 
@@ -110,10 +114,7 @@ class DenseScorer:
                 f"a block must hold one window of {self.window_px} px, got {block.shape[-2]}x{block.shape[-1]} px. Pad it."
             )
         used = (columns - 1) * self.stride_px + self.window_px
-        parts = [
-            self._score_rows(block[:, top : top + height, :used])
-            for top, height in self._bands(rows, used)
-        ]
+        parts = [self._score_rows(block[:, top : top + height, :used]) for top, height in self._bands(rows, used)]
         if len(parts) == 1:
             return parts[0]
         return RawScores(*(np.concatenate(planes, axis=1) for planes in zip(*parts, strict=True)))
@@ -151,7 +152,9 @@ class DenseScorer:
             cells = torch.arange(first, min(first + batch, height * width))
             crops = views[0, :, cells // width, cells % width].transpose(0, 1)  # (B, C, size, size)
             parts.append([plane.float().cpu() for plane in self._forward(crops)])  # each (B, K, 1, 1)
-        planes = [torch.cat(plane).reshape(height, width, -1).permute(2, 0, 1)[None] for plane in zip(*parts, strict=True)]
+        planes = [
+            torch.cat(plane).reshape(height, width, -1).permute(2, 0, 1)[None] for plane in zip(*parts, strict=True)
+        ]
         return planes[0], planes[1], planes[2]  # (1, K, h, w)
 
 
@@ -189,11 +192,15 @@ def halve_stride(network: nn.Module) -> nn.Module:
     layers = [module for module in network.modules() if isinstance(module, (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d))]
     strided = [index for index, layer in enumerate(layers) if _pair(layer.stride) == (2, 2)]
     if not strided or isinstance(layers[strided[-1]], nn.Conv2d):
-        raise ParameterError("this network's last stride is not a pool's, so half its stride cannot be had. Use its own stride.")
+        raise ParameterError(
+            "this network's last stride is not a pool's, so half its stride cannot be had. Use its own stride."
+        )
     layers[strided[-1]].stride = 1
     for layer in layers[strided[-1] + 1 :]:
         if isinstance(layer, nn.AvgPool2d):
-            raise ParameterError("this network averages after its last stride, so half its stride cannot be had. Use its own stride.")
+            raise ParameterError(
+                "this network averages after its last stride, so half its stride cannot be had. Use its own stride."
+            )
         if _pair(layer.kernel_size) != (1, 1):
             layer.dilation = (2, 2)
     return network

@@ -33,10 +33,14 @@ class Calibration:
         for name in ("window_temperature", "detection_temperature"):
             value = getattr(self, name)
             if not (np.isfinite(value) and value > 0):
-                raise FormatError(f"calibration: `{name}` must be a finite number above 0, got {value}. Run evaluate again.")
+                raise FormatError(
+                    f"calibration: `{name}` must be a finite number above 0, got {value}. Run evaluate again."
+                )
         for name in ("window_bias", "detection_bias"):
             if not np.isfinite(getattr(self, name)):
-                raise FormatError(f"calibration: `{name}` must be finite, got {getattr(self, name)}. Run evaluate again.")
+                raise FormatError(
+                    f"calibration: `{name}` must be finite, got {getattr(self, name)}. Run evaluate again."
+                )
 
     def to_json(self) -> dict[str, float]:
         """Return the four numbers by name."""

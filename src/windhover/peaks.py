@@ -1,0 +1,126 @@
+"""From maps of cells to candidate objects: local maxima, refined by the votes of the windows around them.
+
+Works on one block and its margin of cells; what it finds for a cell depends on the cells around it alone, so blocks change
+nothing. Refuses to remove duplicates (that is `boxes`) and to make probabilities (`inference`).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import expit
+
+from windhover.lattice import Block, Lattice
+
+CANDIDATE = np.dtype(
+    [
+        ("class_index", "i2"),
+        ("logit", "f4"),
+        ("col", "f8"),
+        ("row", "f8"),
+        ("w", "f8"),
+        ("h", "f8"),
+        ("edge", "?"),
+    ]
+)
+VOTE_RADIUS_PX = (
+    8  # windows this far from the peak may vote with it: the tight label rule makes a plateau of about 2x2 cells
+)
+AGREEMENT = 0.25  # of the object's size: votes nearer than this to the peak's own are for the same object
+MAX_LOG_SIZE = float(np.log(4096.0))
+
+
+def margin_cells(stride_px: int) -> int:
+    """Return how many cells around a cell decide whether it is a peak, and where its object is."""
+    return max(VOTE_RADIUS_PX // stride_px, 1)
+
+
+def find_peaks(
+    lattice: Lattice,
+    wide: Block,
+    owned: Block,
+    maps: tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]],
+    floor_logits: NDArray[np.float64],
+) -> NDArray[np.void]:
+    """Return the peaks of a block as candidates in scene px.
+
+    A cell is a peak of its class where none of its 8 neighbours is higher; of equal neighbours the first in reading order is.
+    Its object's centre is the mean of the votes (centre + offset) of the cells around it that vote for the same spot, weighted
+    by their scores; its size likewise, in logarithms. Votes that fall outside the scene are a mirror's, and dropped.
+
+    Args:
+        lattice: of the scene.
+        wide: the cells that the maps hold: `owned` and `margin_cells` around it, as far as the lattice goes.
+        owned: the cells whose peaks are wanted.
+        maps: logits (K, h, w), where not a number counts as never; offsets dx, dy (2, h, w) px; log sizes (2, h, w).
+        floor_logits: (K,) lowest logit of interest.
+
+    Returns:
+        (N,) of dtype `CANDIDATE`, in reading order within each class.
+    """
+    reach = margin_cells(lattice.stride_px)
+    pad = ((0, 0), (reach, reach), (reach, reach))
+    logits = np.pad(np.nan_to_num(maps[0], nan=-np.inf, posinf=np.inf, neginf=-np.inf), pad, constant_values=-np.inf)
+    top, left = owned.row0 - wide.row0 + reach, owned.col0 - wide.col0 + reach
+    own = logits[:, top : top + owned.row1 - owned.row0, left : left + owned.col1 - owned.col0]
+    kind, row, col = np.nonzero((own >= floor_logits[:, None, None]) & np.isfinite(own))
+    row, col = row + top, col + left
+    peak = np.ones(len(kind), bool)
+    value = logits[kind, row, col]
+    for dy, dx in ((dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1) if (dy, dx) != (0, 0)):
+        other = logits[kind, row + dy, col + dx]
+        peak &= other < value if (dy, dx) < (0, 0) else other <= value
+    cells = (kind[peak], row[peak], col[peak])
+    spot, size = _votes(logits, maps[1], maps[2], cells, reach, lattice)
+    row, col = cells[1] - reach + wide.row0, cells[2] - reach + wide.col0  # of the lattice
+    candidates = np.zeros(len(row), CANDIDATE)
+    candidates["class_index"] = cells[0]
+    candidates["logit"] = logits[cells]
+    candidates["col"] = col * lattice.stride_px + lattice.window_px / 2 + spot[0]
+    candidates["row"] = row * lattice.stride_px + lattice.window_px / 2 + spot[1]
+    candidates["w"], candidates["h"] = np.exp(size)
+    height, width = lattice.shape_hw
+    top_px, left_px = row * lattice.stride_px, col * lattice.stride_px
+    candidates["edge"] = (
+        (np.minimum(top_px, left_px) < 0)
+        | (top_px + lattice.window_px > height)
+        | (left_px + lattice.window_px > width)
+    )
+    inside = (candidates["col"] >= 0) & (candidates["col"] <= width)
+    inside &= (candidates["row"] >= 0) & (candidates["row"] <= height)
+    return candidates[inside]
+
+
+def _votes(
+    logits: NDArray[np.float32],
+    offsets_px: NDArray[np.float32],
+    log_sizes: NDArray[np.float32],
+    cells: tuple[NDArray[np.intp], ...],
+    reach: int,
+    lattice: Lattice,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return where the objects of peak cells are from the cells' centres, px, and their log sizes; (2, N) each."""
+    kind, row, col = cells
+    limit = lattice.window_px / 2
+
+    def said(maps: NDArray[np.float32], dy: int, dx: int, low: float, high: float) -> NDArray[np.float64]:
+        rows = np.clip(row - reach + dy, 0, maps.shape[1] - 1)
+        cols = np.clip(col - reach + dx, 0, maps.shape[2] - 1)
+        return np.clip(np.nan_to_num(maps[:, rows, cols].astype(np.float64)), low, high)  # (2, N)
+
+    own_vote = said(offsets_px, 0, 0, -limit, limit)
+    own_size = said(log_sizes, 0, 0, 0.0, MAX_LOG_SIZE)
+    tolerance = AGREEMENT * np.exp(own_size.mean(axis=0))
+    weight = np.zeros(len(kind))
+    spot, size = np.zeros((2, len(kind))), np.zeros((2, len(kind)))
+    for dy in range(-reach, reach + 1):
+        for dx in range(-reach, reach + 1):
+            vote = said(offsets_px, dy, dx, -limit, limit) + lattice.stride_px * np.array([[dx], [dy]])
+            share = expit(logits[kind, row + dy, col + dx].astype(np.float64))  # 0 beyond the maps
+            share = np.where(np.hypot(*(vote - own_vote)) <= tolerance, share, 0.0)
+            weight += share
+            spot += share * vote
+            size += share * said(log_sizes, dy, dx, 0.0, MAX_LOG_SIZE)
+    known = weight > 1e-300  # scores too small for a double leave the peak's own word
+    weight = np.where(known, weight, 1.0)
+    return np.where(known, spot / weight, own_vote), np.where(known, size / weight, own_size)
