@@ -8,29 +8,37 @@ once, over all peaks of the scene. So objects do not depend on how the scene is 
 from __future__ import annotations
 
 import itertools
+import re
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import geopandas
 import numpy as np
 import pandas as pd
 import shapely
+import torch
 from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
 from windhover.boxes import merge, to_xyxy
+from windhover.bundles import Bundle, Card, check_thresholds, load_bundle
 from windhover.dense import DenseScorer, RawScores
-from windhover.errors import FormatError, ParameterError
+from windhover.detections import for_map, to_table
+from windhover.errors import FormatError, ParameterError, UnsupportedError
 from windhover.georef import pixel_to_world, world_to_pixel
+from windhover.inference import detection_scores
 from windhover.lattice import Block, Lattice, read_mirrored, seen_windows
 from windhover.peaks import CANDIDATE, find_peaks, margin_cells
-from windhover.scenes import Scene
+from windhover.scenes import Scene, SceneInfo, inspect_scene
 
 BLOCK_PX = 1536
 AOI_MARGIN_WINDOWS = 2  # searched around an area, so that what is found inside does not depend on its outline
+
+GDAL_TYPES = {"uint8": "Byte", "uint16": "UInt16", "int16": "Int16", "float32": "Float32"}
 
 Progress = Callable[[float], None]
 
@@ -324,3 +332,171 @@ def merged(
     columns: dict[str, Any] = {"class": pd.Series(names, dtype="str")}
     columns |= {name: found[name].astype(np.float64) for name in ("logit", "col", "row", "w", "h")}
     return pd.DataFrame(columns | {"edge": found["edge"]})
+
+
+class Detector:
+    """A saved model made ready to search: its network on a device, its calibration and its operating point."""
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        device: str = "auto",
+        precision: str | None = None,
+        stride_px: int | None = None,
+        batch_px: int | None = None,
+    ) -> None:
+        """Put the bundle's network on a device.
+
+        Args:
+            bundle: from `load_bundle`.
+            device: `auto` takes the GPU where there is one, else the CPU; or a torch device's name.
+            precision: `fp32`, `fp16` or `bf16`; half precision on a GPU and `fp32` on a CPU by default.
+            stride_px: the operating point's by default.
+            batch_px: px scored at once.
+
+        Raises:
+            ParameterError: a device, precision or stride that cannot be had.
+        """
+        point = bundle.operating_point or {}
+        settings = SearchSettings.from_json({"stride_px": bundle.card.stride_px, **point.get("search", {})})
+        self.bundle = bundle
+        self.settings = settings if stride_px is None else replace(settings, stride_px=stride_px)
+        device = choose_device(device)
+        precision = precision or ("fp16" if device.startswith("cuda") else "fp32")
+        network, normalizer = bundle.network(), bundle.normalizer()
+        self.scorer = DenseScorer(network, normalizer, device, precision, self.settings.stride_px, batch_px)
+
+    @classmethod
+    def from_bundle(cls, path: str | Path, **options: Any) -> Detector:
+        """Load a bundle from its folder; options as for `Detector`.
+
+        Raises:
+            MissingFileError: the folder or one of its files is not there.
+            FormatError: a file of the bundle is not what it should be.
+        """
+        return cls(load_bundle(path), **options)
+
+    def describe(self) -> str:
+        """Return one line: model, way of scoring, stride, device."""
+        way = "densely" if self.scorer.dense else "window by window (its network is padded)"
+        return f"model {self.bundle.card.name}, scored {way} at stride {self.settings.stride_px} px on {self.scorer.device}"
+
+    def thresholds(self, threshold: float | Mapping[str, float] | None = None) -> dict[str, float]:
+        """Return the score each class must reach: the operating point's, or what is given.
+
+        Raises:
+            MissingFileError: none is given and the model was never evaluated.
+            ParameterError: not a probability, or a class the model does not know.
+        """
+        classes = self.bundle.card.classes
+        if threshold is None:
+            return self.bundle.thresholds()
+        given = dict(threshold) if isinstance(threshold, Mapping) else dict.fromkeys(classes, threshold)
+        if unknown := sorted(set(given) - set(classes)):
+            raise ParameterError(
+                f"the model has no class `{unknown[0]}`; it knows {', '.join(classes)}. Name one of these."
+            )
+        chosen = {**(self.bundle.thresholds() if set(given) != set(classes) else {}), **given}
+        check_thresholds(chosen)
+        return chosen
+
+    def open(self, raster: str | Path | SceneInfo, gsd_m: float | None = None) -> Scene:
+        """Open a raster as the model must see it: its training GSD and bands.
+
+        Raises:
+            MissingFileError: no such raster.
+            UnsupportedError: another number type, or bands that are missing.
+            DataError: no georeference and no `gsd_m`.
+        """
+        return open_for(self.bundle.card, raster, gsd_m)
+
+    def floors(self, thresholds: Mapping[str, float]) -> list[float]:
+        """Return the lowest raw logit of interest for each class; a hair low, because scores decide in the end."""
+        return [logit - 1e-4 for logit in self.bundle.floor_logits(thresholds)]
+
+    def table(self, candidates: pd.DataFrame, thresholds: Mapping[str, float], scene: Scene) -> geopandas.GeoDataFrame:
+        """Return the candidates that reach their class's threshold, as the result schema in the scene's system."""
+        scores = detection_scores(candidates["logit"], self.bundle.calibration)
+        good = scores >= candidates["class"].map(thresholds).to_numpy(np.float64)
+        return to_table(candidates[good], scores[good], scene, self.bundle.card.name)
+
+    def detect(
+        self,
+        raster: str | Path,
+        gsd_m: float | None = None,
+        threshold: float | Mapping[str, float] | None = None,
+        aoi: BaseGeometry | None = None,
+        progress: Progress | None = None,
+        block_px: int | None = None,
+        report: SearchReport | None = None,
+    ) -> geopandas.GeoDataFrame:
+        """Find the objects of a raster.
+
+        Args:
+            raster: path of anything GDAL opens.
+            gsd_m: metres per px, for images without georeference.
+            threshold: score to reach, for all classes or by class; the operating point's by default.
+            aoi: polygon in the raster's coordinate system; nothing else is read.
+            progress: called with the Mpx just done.
+            block_px: side of the blocks; changes memory and speed alone.
+            report: filled with what was searched. Without one, a block that cannot be read is an error.
+
+        Returns:
+            One row an object, best first: `windhover.detections.COLUMNS`, in the raster's coordinate system.
+
+        Raises:
+            WindhoverError: a child that says what is wrong with the raster, the model or an option.
+        """
+        thresholds = self.thresholds(threshold)
+        with self.open(raster, gsd_m) as scene:
+            candidates = search_scene(
+                self.scorer,
+                scene,
+                self.settings,
+                self.floors(thresholds),
+                aoi,
+                progress,
+                self.bundle.card.classes,
+                block_px,
+                report,
+            )
+            return for_map(self.table(candidates, thresholds, scene), [scene.crs])
+
+
+def choose_device(device: str) -> str:
+    """Return a torch device's name, `auto` made real.
+
+    Raises:
+        ParameterError: no such device here.
+    """
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = " ".join(str(error).split())[:80]
+        raise ParameterError(f"device {device!r} cannot be had here ({reason}). Use auto, cpu or cuda.") from None
+    return device
+
+
+def open_for(card: Card, raster: str | Path | SceneInfo, gsd_m: float | None = None) -> Scene:
+    """Open a raster at a model's GSD with its bands, by name, or by position where the names say nothing.
+
+    Raises:
+        UnsupportedError: another number type than the model was trained on, or bands that are missing.
+    """
+    info = raster if isinstance(raster, SceneInfo) else inspect_scene(raster, gsd_m)
+    if info.dtype != card.dtype:
+        raise UnsupportedError(
+            f"{info.path}: holds {info.dtype} and the model was trained on {card.dtype}. "
+            f"Convert it as the training scenes were: gdal_translate -ot {GDAL_TYPES[card.dtype]} -scale ..."
+        )
+    if set(card.bands) <= set(info.bands):
+        return Scene(info, card.gsd_m, card.bands)
+    unnamed = any(all(re.fullmatch(r"band\d+", name) for name in names) for names in (info.bands, card.bands))
+    if unnamed and len(info.bands) == len(card.bands):
+        return Scene(info, card.gsd_m, info.bands)
+    raise UnsupportedError(
+        f"{info.path}: the model needs the bands {', '.join(card.bands)}, and this raster has {', '.join(info.bands)}. "
+        "Give it those bands, in that order: gdal_translate -b ..."
+    )

@@ -1,0 +1,21 @@
+"""detect: every window of every scene of the catalogue, at the operating point -> data/detections/."""
+
+from windhover.params.detect import DetectParams
+from windhover.searching import detect_catalogue
+from windhover.stages import run_stage
+
+
+def main(params: DetectParams) -> None:
+    """Search the catalogue's scenes with the evaluated model; print objects per scene and in all."""
+    summary = detect_catalogue("data/scenes", "data/model", "data/detections", params.device, params.block_px)
+    for scene in summary["scenes"]:
+        print(f"{scene['scene']}: {scene['objects']} objects, {scene['km2']:.2f} km2")
+    total = summary["total"]
+    print(
+        f"{total['objects']} objects in {total['scenes']} scenes, {total['km2']:.1f} km2; "
+        f"{total['windows_searched']} windows searched, {total['windows_skipped']} without a valid pixel skipped"
+    )
+
+
+if __name__ == "__main__":
+    run_stage("detect", DetectParams, main)

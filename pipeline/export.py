@@ -1,0 +1,15 @@
+"""export: detections -> GeoPackage, GeoParquet and GeoJSON in data/map/."""
+
+from windhover.mapping import export_map
+from windhover.params.export import ExportParams
+from windhover.stages import run_stage
+
+
+def main(params: ExportParams) -> None:
+    """Write the detections for a map and say what was written."""
+    for sentence in export_map("data/detections", "data/map", params.formats):
+        print(sentence)
+
+
+if __name__ == "__main__":
+    run_stage("export", ExportParams, main)

@@ -1,0 +1,16 @@
+"""Parameters of the `detect` stage: where and how it runs. What it finds is decided by the model bundle alone."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from windhover.params import StageParams
+
+
+class DetectParams(StageParams):
+    """Where the search runs, and in what pieces."""
+
+    device: Literal["auto", "cpu", "cuda"] = Field(..., description="auto takes the GPU where there is one")
+    block_px: int = Field(..., ge=256, le=16384, description="side of the blocks read at once, px at the training GSD")
