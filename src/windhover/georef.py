@@ -47,7 +47,9 @@ def world_to_pixel(transform: Affine, x: ArrayLike, y: ArrayLike) -> tuple[Float
     """
     determinant = transform.a * transform.e - transform.b * transform.d
     if determinant == 0.0 or not math.isfinite(determinant):
-        raise DataError(f"The transform {tuple(transform)[:6]} has no inverse: a pixel covers no ground. Mend the raster's georeference.")
+        raise DataError(
+            f"The transform {tuple(transform)[:6]} has no inverse: a pixel covers no ground. Mend the raster's georeference."
+        )
     x = np.asarray(x, np.float64) - transform.c
     y = np.asarray(y, np.float64) - transform.f
     return (transform.e * x - transform.b * y) / determinant, (transform.a * y - transform.d * x) / determinant
@@ -68,7 +70,9 @@ def parse_crs(crs: str) -> CRS:
     try:
         return CRS.from_user_input(crs)
     except CRSError as error:
-        raise FormatError(f"{crs[:80]!r} is not a coordinate system that PROJ knows ({error}). Give an EPSG code or WKT.") from None
+        raise FormatError(
+            f"{crs[:80]!r} is not a coordinate system that PROJ knows ({error}). Give an EPSG code or WKT."
+        ) from None
 
 
 @lru_cache(maxsize=256)
@@ -82,7 +86,9 @@ def transformer(source_crs: str, target_crs: str) -> Transformer:
     try:
         return Transformer.from_crs(parse_crs(source_crs), parse_crs(target_crs), always_xy=True)
     except ProjError as error:
-        raise DataError(f"There is no way from {source_crs[:60]!r} to {target_crs[:60]!r} ({error}). Reproject the file first.") from None
+        raise DataError(
+            f"There is no way from {source_crs[:60]!r} to {target_crs[:60]!r} ({error}). Reproject the file first."
+        ) from None
 
 
 def same_crs(first: str | None, second: str | None) -> bool:
@@ -106,7 +112,9 @@ def gsd_m(transform: Affine, crs: str | None, shape_hw: tuple[int, int]) -> tupl
     col, row = shape_hw[1] / 2, shape_hw[0] / 2
     sides = box_sides_m(np.array([[col - 0.5, row - 0.5, col + 0.5, row + 0.5]]), transform, crs)[0]
     if not (np.isfinite(sides).all() and (sides > 0).all()):
-        raise DataError(f"A pixel of the transform {tuple(transform)[:6]} has no size in metres. Mend the raster's georeference.")
+        raise DataError(
+            f"A pixel of the transform {tuple(transform)[:6]} has no size in metres. Mend the raster's georeference."
+        )
     return float(sides[0]), float(sides[1])
 
 
@@ -127,8 +135,10 @@ def box_sides_m(boxes_xyxy: ArrayLike, transform: Affine, crs: str | None) -> Fl
     boxes = np.asarray(boxes_xyxy, np.float64).reshape(-1, 4)
     width, height = boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]
     unit = 1.0 if crs is None else unit_m(crs)
-    planar = np.stack([width * math.hypot(transform.a, transform.d), height * math.hypot(transform.b, transform.e)], axis=1)
-    if crs is None or unit is not None and not parse_crs(crs).is_projected:
+    planar = np.stack(
+        [width * math.hypot(transform.a, transform.d), height * math.hypot(transform.b, transform.e)], axis=1
+    )
+    if crs is None or (unit is not None and not parse_crs(crs).is_projected):
         return planar * (unit or 1.0)
     geodesic = _geodesic_sides(boxes, transform, crs)
     if unit is None or _is_mercator(crs):
@@ -204,7 +214,9 @@ def footprint_4326(transform: Affine, crs: str | None, shape_hw: tuple[int, int]
     lon, lat = transformer(crs, WGS84).transform(*pixel_to_world(transform, cols, rows))
     known = np.isfinite(lon) & np.isfinite(lat)
     if known.sum() < 3:
-        raise DataError(f"The scene's corners have no longitude and latitude in {crs[:60]}. Mend the raster's georeference.")
+        raise DataError(
+            f"The scene's corners have no longitude and latitude in {crs[:60]}. Mend the raster's georeference."
+        )
     return _polygon_on_globe(lon[known], lat[known])
 
 
@@ -227,4 +239,8 @@ def _polygon_on_globe(lon: Floats, lat: Floats) -> BaseGeometry:
             parts.append(part)
     if not parts:
         return polygon
-    return parts[0] if len(parts) == 1 else MultiPolygon([single for part in parts for single in getattr(part, "geoms", [part])])
+    return (
+        parts[0]
+        if len(parts) == 1
+        else MultiPolygon([single for part in parts for single in getattr(part, "geoms", [part])])
+    )

@@ -61,10 +61,15 @@ def axis_weights(start: int, stop: int, ratio: float, source_length: int) -> csr
         source = np.floor(centre) + np.arange(2)
         weight = np.concatenate([1.0 - (centre - source[:, :1]), centre - source[:, :1]], axis=1)
         inside = ((target + 0.5) * ratio >= 0) & ((target + 0.5) * ratio < source_length)
-        source = np.where(inside, np.clip(source, 0, source_length - 1), source)  # an edge pixel stands for what is beyond
+        source = np.where(
+            inside, np.clip(source, 0, source_length - 1), source
+        )  # an edge pixel stands for what is beyond
     kept = weight > 0
     rows = np.broadcast_to(np.arange(stop - start)[:, None], weight.shape)[kept]
-    matrix = csr_array((weight[kept].astype(np.float32), (rows, (source[kept] - first).astype(np.int32))), shape=(stop - start, last - first))
+    matrix = csr_array(
+        (weight[kept].astype(np.float32), (rows, (source[kept] - first).astype(np.int32))),
+        shape=(stop - start, last - first),
+    )
     matrix.sum_duplicates()
     matrix.sort_indices()
     return matrix
@@ -112,7 +117,9 @@ def resample_block(
     return _to_dtype(planes, seen, array.dtype), seen
 
 
-def _to_dtype(planes: list[NDArray[np.float32]], seen: NDArray[np.bool_], dtype: np.dtype[np.generic]) -> NDArray[np.generic]:
+def _to_dtype(
+    planes: list[NDArray[np.float32]], seen: NDArray[np.bool_], dtype: np.dtype[np.generic]
+) -> NDArray[np.generic]:
     result = np.zeros((len(planes), *seen.shape), dtype)
     for plane, target in zip(planes, result, strict=True):
         if np.issubdtype(dtype, np.integer):

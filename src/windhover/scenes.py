@@ -31,6 +31,7 @@ from windhover.resample import axis_weights, resample_block, snap_ratio, source_
 
 DTYPES = ("uint8", "uint16", "int16", "float32")
 MAX_BANDS = 16
+PRELOAD_PX = 64_000_000
 SOURCE_PX_A_READ = 32_000_000  # larger reads go in pieces, so that memory stays bounded at any ratio
 GDAL_OPTIONS = {"GDAL_CACHEMAX": 256, "GDAL_HTTP_MAX_RETRY": 3, "GDAL_HTTP_RETRY_DELAY": 0.5, "GDAL_PAM_ENABLED": True}
 
@@ -115,10 +116,13 @@ class Scene:
         self.info = info
         self.bands: tuple[str, ...] = tuple(bands) if bands is not None else info.bands
         self._indexes = [_band_index(info, name) for name in self.bands]
-        ratios = (1.0, 1.0) if target_gsd_m is None else tuple(snap_ratio(target_gsd_m / native) for native in info.gsd_m)
+        ratios = (
+            (1.0, 1.0) if target_gsd_m is None else tuple(snap_ratio(target_gsd_m / native) for native in info.gsd_m)
+        )
         self.ratio_xy: tuple[float, float] = (ratios[0], ratios[1])
         self.shape_hw = (target_length(info.height_px, ratios[1]), target_length(info.width_px, ratios[0]))
         self.transform: Affine = info.transform * Affine.scale(*self.ratio_xy)
+        self._pixels: tuple[NDArray[Any], NDArray[np.bool_]] | None = None
         self._local = threading.local()
         self._handles: list[Any] = []
         self._lock = threading.Lock()
@@ -148,6 +152,17 @@ class Scene:
     def block_hw(self) -> tuple[float, float]:
         """The file's block in px of this grid."""
         return self.info.block_hw[0] / self.ratio_xy[1], self.info.block_hw[1] / self.ratio_xy[0]
+
+    def preload(self) -> None:
+        """Hold the native pixels in memory, so that many reads decode the file once; a large scene is left on disk."""
+        if self._pixels is None and self.info.width_px * self.info.height_px <= PRELOAD_PX:
+            self._pixels = self._read_native((0, self.info.height_px), (0, self.info.width_px))
+
+    def seen_at(self, target_gsd_m: float | None) -> Scene:
+        """Return the same raster and bands on the grid of another GSD; preloaded pixels are shared."""
+        other = Scene(self.info, target_gsd_m, self.bands)
+        other._pixels = self._pixels
+        return other
 
     def read(self, row: int, col: int, height: int, width: int) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """Read a block of this grid; any part of it may lie outside the scene.
@@ -192,21 +207,27 @@ class Scene:
         """Read native pixels; what lies outside the raster is 0 and invalid."""
         top, bottom = max(rows[0], 0), min(rows[1], self.info.height_px)
         left, right = max(cols[0], 0), min(cols[1], self.info.width_px)
+        if self._pixels is not None:
+            array, valid = self._pixels[0][:, top:bottom, left:right], self._pixels[1][top:bottom, left:right]
+        else:
+            array, valid = self._read_file(top, bottom, left, right)
+        if (top, bottom) == rows and (left, right) == cols:
+            return array, valid
+        pad = ((top - rows[0], rows[1] - bottom), (left - cols[0], cols[1] - right))
+        return np.pad(array, ((0, 0), *pad)), np.pad(valid, pad)
+
+    def _read_file(self, top: int, bottom: int, left: int, right: int) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         window = RasterWindow(left, top, right - left, bottom - top)
         try:
             with rasterio.Env(**GDAL_OPTIONS):
                 dataset = self._handle()
                 array = dataset.read(self._indexes, window=window)
-                valid = _valid(dataset, self._indexes, array, window)
+                return array, _valid(dataset, self._indexes, array, window)
         except (RasterioError, OSError) as error:
             raise FormatError(
                 f"{self.info.path}: cannot read rows {top} to {bottom} and columns {left} to {right} ({_reason(error)}). "
                 "The file is damaged there: fetch it again, or take it out."
             ) from None
-        if (top, bottom) == rows and (left, right) == cols:
-            return array, valid
-        pad = ((top - rows[0], rows[1] - bottom), (left - cols[0], cols[1] - right))
-        return np.pad(array, ((0, 0), *pad)), np.pad(valid, pad)
 
     def _handle(self) -> Any:
         if self._closed:
@@ -230,13 +251,17 @@ class Scene:
     def __enter__(self) -> Scene:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
 
 def _band_index(info: SceneInfo, name: str) -> int:
     if name not in info.bands:
-        raise DataError(f"{info.path}: has no band {name!r}; its bands are {', '.join(info.bands)}. Name one of these in `bands`.")
+        raise DataError(
+            f"{info.path}: has no band {name!r}; its bands are {', '.join(info.bands)}. Name one of these in `bands`."
+        )
     return info.bands.index(name) + 1
 
 
@@ -257,7 +282,9 @@ def _open(path: str | Path) -> Iterator[Any]:
     except (RasterioError, OSError) as error:
         if isinstance(error, MissingFileError):
             raise
-        raise FormatError(f"{text}: GDAL cannot open it ({_reason(error)}). The file is damaged or no raster: fetch it again, or take it out.") from None
+        raise FormatError(
+            f"{text}: GDAL cannot open it ({_reason(error)}). The file is damaged or no raster: fetch it again, or take it out."
+        ) from None
 
 
 def _reason(error: BaseException) -> str:
@@ -297,16 +324,26 @@ def _data_bands(dataset: Any) -> list[int]:
 
 def _refuse(dataset: Any, path: str, indexes: list[int]) -> None:
     if not indexes:
-        raise UnsupportedError(f"{path}: holds no band of its own (a container of several rasters). Name one of the rasters inside it.")
+        raise UnsupportedError(
+            f"{path}: holds no band of its own (a container of several rasters). Name one of the rasters inside it."
+        )
     if len(indexes) > MAX_BANDS:
-        raise UnsupportedError(f"{path}: has {len(indexes)} bands, at most {MAX_BANDS} are taken. Extract those you need with gdal_translate -b.")
+        raise UnsupportedError(
+            f"{path}: has {len(indexes)} bands, at most {MAX_BANDS} are taken. Extract those you need with gdal_translate -b."
+        )
     dtypes = sorted({dataset.dtypes[index - 1] for index in indexes})
     if len(dtypes) > 1:
-        raise UnsupportedError(f"{path}: its bands have different dtypes ({', '.join(dtypes)}). Write them in one, with gdal_translate -ot.")
+        raise UnsupportedError(
+            f"{path}: its bands have different dtypes ({', '.join(dtypes)}). Write them in one, with gdal_translate -ot."
+        )
     if dtypes[0] not in DTYPES:
-        raise UnsupportedError(f"{path}: dtype {dtypes[0]} is not taken, only {', '.join(DTYPES)}. Convert it with gdal_translate -ot.")
+        raise UnsupportedError(
+            f"{path}: dtype {dtypes[0]} is not taken, only {', '.join(DTYPES)}. Convert it with gdal_translate -ot."
+        )
     if len(indexes) == 1 and dataset.colorinterp[indexes[0] - 1] == ColorInterp.palette:
-        raise UnsupportedError(f"{path}: holds colour numbers of a palette, which cannot be averaged. Convert it with gdal_translate -expand rgb.")
+        raise UnsupportedError(
+            f"{path}: holds colour numbers of a palette, which cannot be averaged. Convert it with gdal_translate -expand rgb."
+        )
 
 
 def _placement(dataset: Any, path: str, stated_gsd_m: float | None) -> tuple[str | None, Affine, tuple[str, ...]]:
@@ -317,15 +354,23 @@ def _placement(dataset: Any, path: str, stated_gsd_m: float | None) -> tuple[str
             f"{path}: is placed by {len(dataset.gcps[0])} ground control points, not by an affine. Warp it first: gdalwarp -r bilinear IN OUT.tif."
         )
     if not placed and dataset.rpcs is not None:
-        raise UnsupportedError(f"{path}: is placed by an RPC model, not by an affine. Orthorectify it first: gdalwarp -rpc -r bilinear IN OUT.tif.")
+        raise UnsupportedError(
+            f"{path}: is placed by an RPC model, not by an affine. Orthorectify it first: gdalwarp -rpc -r bilinear IN OUT.tif."
+        )
     if placed:
         notes = ("the stated GSD is not used: the raster has a georeference",) if stated_gsd_m is not None else ()
         return _crs_text(dataset), dataset.transform, notes
     if stated_gsd_m is None:
-        raise DataError(f"{path}: has no georeference and no GSD is stated. State its metres per pixel (`scenes.native_gsd_m`, or --gsd).")
+        raise DataError(
+            f"{path}: has no georeference and no GSD is stated. State its metres per pixel (`scenes.native_gsd_m`, or --gsd)."
+        )
     if not (math.isfinite(stated_gsd_m) and stated_gsd_m > 0):
         raise ParameterError(f"The stated GSD must be positive, got {stated_gsd_m} m. Give metres per pixel.")
-    notes = () if dataset.transform == Affine.identity() else ("it has a transform but no coordinate system: a local grid is used",)
+    notes = (
+        ()
+        if dataset.transform == Affine.identity()
+        else ("it has a transform but no coordinate system: a local grid is used",)
+    )
     return None, georef.local_transform(stated_gsd_m), notes
 
 

@@ -32,7 +32,9 @@ def starts_px(length_px: int, window_px: int, stride_px: int) -> NDArray[np.int6
         ParameterError: the stride is not in 1..window.
     """
     if not 1 <= stride_px <= window_px:
-        raise ParameterError(f"`stride` must be in 1..{window_px} px (the window), got {stride_px} px. Set a smaller stride.")
+        raise ParameterError(
+            f"`stride` must be in 1..{window_px} px (the window), got {stride_px} px. Set a smaller stride."
+        )
     last = max(length_px - window_px, 0)
     starts = np.arange(0, last + 1, stride_px, dtype=np.int64)
     return starts if starts[-1] == last else np.append(starts, last)

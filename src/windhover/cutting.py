@@ -1,0 +1,365 @@
+"""The catalogue -> patches: windows chosen on every labelled scene, cut at the training GSD, each pixel pattern once.
+
+Scenes are dealt with one by one in the catalogue's order, every draw has a seed of its own, and memory holds one scene at a time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from windhover import sampling
+from windhover.catalogue import SPLITS, Catalogue, open_catalogued
+from windhover.errors import DataError
+from windhover.files import write_json
+from windhover.leakage import measure_leakage, refuse_leakage
+from windhover.params.patches import PatchesParams
+from windhover.patches import INDEX_COLUMNS, KINDS, STRIDE_PX, WINDOW_PX, PatchWriter, index_table, write_index
+from windhover.progress import track
+from windhover.sampling import HALF, Objects, Rule
+from windhover.scenes import Scene
+
+LEVELS = 9  # scales that a jitter range is cut into: one reading of the scene each
+HELD_PX = 64_000_000  # a scene of at most this many px at the training GSD is held in memory while it is cut
+COURSE_RADIUS_PX = 16.0  # the older rule: an object's centre in the window's central 32 x 32 px
+
+
+@dataclass
+class _Tally:
+    """What was cut and what was left out, and the sums that give mean and standard deviation of the training pixels."""
+
+    skipped: Counter[str] = field(default_factory=Counter)
+    prior: dict[str, NDArray[np.int64]] = field(
+        default_factory=lambda: {name: np.zeros(3, np.int64) for name in SPLITS}
+    )
+    seen: dict[bytes, str] = field(default_factory=dict)
+    sums: NDArray[np.float64] | None = None
+    identical_across_splits: int = 0
+
+
+@dataclass(frozen=True)
+class _Cut:
+    """Windows of one kind at one scale on one scene."""
+
+    kind: str
+    corners: NDArray[np.int64]
+
+
+def cut_patches(catalogue: Catalogue, params: PatchesParams, folder: Path) -> dict[str, Any]:
+    """Cut patches of every labelled scene into a folder that is there; return what `summary.json` holds.
+
+    Args:
+        catalogue: scenes and labels.
+        params: of the stage.
+        folder: where the arrays, the index and the summary are written.
+
+    Raises:
+        DataError: there is nothing to cut, or patches of two splits overlap or are the same.
+        FormatError: a raster cannot be read.
+    """
+    if catalogue.scenes.empty or not catalogue.classes:
+        raise DataError(
+            "The catalogue holds no object to learn. Bring labels (`scenes.labels`), or mend `scenes.classes`."
+        )
+    gsd_m, names = catalogue.gsd_m, catalogue.bands
+    rule = Rule(params.positive_radius_m / gsd_m, params.ignore_radius_m / gsd_m, params.radius_shape)
+    tally, rows = _Tally(), []
+    labelled = [row for row in catalogue if row.labelled]
+    shares = _negative_shares(catalogue, params)
+    with ExitStack() as stack:
+        shape = (WINDOW_PX, WINDOW_PX, len(names))
+        writers = {
+            name: stack.enter_context(PatchWriter(folder / f"{name}.npy", shape, np.dtype(catalogue.dtype)))
+            for name in SPLITS
+        }
+        for row in track(labelled, "cutting patches", len(labelled)):
+            jobs = _Job(row, catalogue, params, rule, gsd_m, names, shares[row.scene])
+            for images, found in jobs.cut(tally):
+                rows += _keep(images, found, row, writers[row.split], tally)
+    index = index_table(rows)
+    write_index(index, folder)
+    leakage = measure_leakage(index, catalogue.scenes, tally.identical_across_splits)
+    summary = _summary(index, catalogue, params, rule, gsd_m, names, tally, leakage)
+    write_json(folder / "summary.json", summary)
+    refuse_leakage(leakage)
+    return summary
+
+
+def _negative_shares(catalogue: Catalogue, params: PatchesParams) -> dict[str, dict[str, int]]:
+    """Return for each scene how many negatives of each kind it gives: by area, and off-centre ones by objects.
+
+    Negatives come from empty scenes too, and a crowded one does not give more background than its area.
+    """
+    counts = catalogue.labels[catalogue.labels["role"] == "object"]["scene"].value_counts()
+    scenes = catalogue.scenes[catalogue.scenes["labelled"]].copy()
+    objects = scenes["scene"].map(counts).fillna(0)
+    if params.max_objects_per_scene is not None:
+        objects = objects.clip(upper=params.max_objects_per_scene)
+    scenes["positives"] = objects * params.positives_per_object
+    scenes["area"] = scenes["width_px"] * scenes["gsd_x_m"] * scenes["height_px"] * scenes["gsd_y_m"]
+    totals = scenes.groupby("split")[["positives", "area"]].transform("sum")
+    by_area = scenes["area"] / totals["area"] * totals["positives"]
+    wanted = params.negatives_per_positive
+    table = pd.DataFrame(
+        {
+            "random": np.ceil(by_area * wanted.random),
+            "lookalike": np.ceil(by_area * wanted.lookalike),
+            "offcentre": np.ceil(scenes["positives"] * wanted.offcentre),
+        }
+    ).astype(int)
+    return {
+        scene: {str(kind): int(number) for kind, number in row.items()}
+        for scene, row in zip(scenes["scene"], table.to_dict("records"), strict=True)
+    }
+
+
+class _Job:
+    """Cutting one scene."""
+
+    def __init__(
+        self,
+        row: Any,
+        catalogue: Catalogue,
+        params: PatchesParams,
+        rule: Rule,
+        gsd_m: float,
+        bands: list[str],
+        wanted: dict[str, int],
+    ) -> None:
+        self.row, self.params, self.rule, self.gsd_m, self.bands, self.wanted = row, params, rule, gsd_m, bands, wanted
+        self.labels = catalogue.labels_of(row.scene)
+        digest = hashlib.sha256(f"{params.seed}/{row.scene}".encode()).digest()
+        self.rng = np.random.default_rng(int.from_bytes(digest[:8], "little"))
+
+    def cut(self, tally: _Tally) -> Iterator[tuple[NDArray[Any], pd.DataFrame]]:
+        """Yield patches and their index rows, scale by scale."""
+        factors = self._factors()
+        per_scale = _divide(self.wanted, len(factors))
+        with open_catalogued(self.row, self.gsd_m, self.bands) as scene:
+            scene.preload()
+            whole = self._objects(scene)
+            for column, (radius, shape) in enumerate(
+                ((self.rule.positive_px, self.rule.shape), (COURSE_RADIUS_PX, "square"))
+            ):
+                hits, windows = sampling.count_positive_windows(scene.shape_hw, whole, radius, shape)
+                tally.prior[self.row.split][[column, 2]] = tally.prior[self.row.split][[column, 2]] + [
+                    hits,
+                    windows * (column == 0),
+                ]
+            used = self._used(len(whole.centres))
+            shift_of = self.rng.integers(0, len(factors), len(used) * self.params.positives_per_object)
+            for number, factor in enumerate(factors):
+                with scene.seen_at(self.gsd_m * factor) as seen:
+                    repeats = np.bincount(
+                        np.repeat(used, self.params.positives_per_object)[shift_of == number],
+                        minlength=len(whole.centres),
+                    )
+                    yield from self._cut_at(seen, self.gsd_m * factor, repeats, per_scale[number], tally)
+
+    def _factors(self) -> NDArray[np.float64]:
+        """Return the scales of this scene's patches: several for training when a jitter is asked for, one otherwise."""
+        low, high = self.params.scale_jitter
+        if self.row.split != "train" or low == high == 1.0:
+            return np.ones(1)
+        return np.exp(np.linspace(np.log(low), np.log(high), LEVELS))
+
+    def _used(self, count: int) -> NDArray[np.int64]:
+        limit = self.params.max_objects_per_scene
+        everything = np.arange(count)
+        return everything if limit is None or count <= limit else np.sort(self.rng.permutation(count)[:limit])
+
+    def _objects(self, scene: Scene) -> Objects:
+        """Return the labels in px of a scene's grid."""
+        scale = np.array([*scene.ratio_xy, *scene.ratio_xy])
+        boxes = self.labels[["left", "top", "right", "bottom"]].to_numpy(np.float64).reshape(-1, 4) / scale
+        kept = (self.labels["role"] == "object").to_numpy()
+        sizes = boxes[kept, 2:] - boxes[kept, :2]
+        sizes[(sizes <= 0).all(axis=1)] = np.nan
+        centres = self.labels[["col", "row"]].to_numpy(np.float64).reshape(-1, 2)[kept] / scale[:2]
+        return Objects(centres, sizes, self.labels["class"].to_numpy(object)[kept], boxes[~kept])
+
+    def _cut_at(
+        self, seen: Scene, gsd_m: float, repeats: NDArray[np.int64], wanted: dict[str, int], tally: _Tally
+    ) -> Iterator[tuple[NDArray[Any], pd.DataFrame]]:
+        objects = self._objects(seen)
+        held = seen.read(0, 0, *seen.shape_hw) if seen.shape_hw[0] * seen.shape_hw[1] <= HELD_PX else None
+        cuts = [_Cut("positive", sampling.positive_windows(objects, self.rule, repeats, self.rng))]
+        cuts.append(_Cut("offcentre", sampling.offcentre_windows(objects, self.rule, wanted["offcentre"], self.rng)))
+        cuts.append(
+            _Cut("random", sampling.random_windows(seen.shape_hw, objects, self.rule, wanted["random"], self.rng))
+        )
+        structure = (
+            sampling.structure_map(held[0])
+            if held is not None and wanted["lookalike"]
+            else np.zeros((1, 1), np.float32)
+        )
+        cuts.append(
+            _Cut("lookalike", sampling.lookalike_windows(structure, objects, self.rule, wanted["lookalike"], self.rng))
+        )
+        for cut in cuts:
+            if cut.kind != "positive" and len(cut.corners) < wanted[cut.kind]:
+                tally.skipped[f"{cut.kind}: no room for as many as wanted"] += wanted[cut.kind] - len(cut.corners)
+            if len(cut.corners):
+                images, kept = _read_windows(seen, held, cut.corners, tally, self.row.split == "train")
+                yield images, self._rows(cut.kind, cut.corners[kept], objects, gsd_m)
+
+    def _rows(self, kind: str, corners: NDArray[np.int64], objects: Objects, gsd_m: float) -> pd.DataFrame:
+        centres = corners + float(HALF)
+        _, which = sampling.nearest(centres, objects, self.rule)
+        told = kind in ("positive", "offcentre")
+        offset = objects.centres[which] - centres if told else np.full(centres.shape, np.nan)
+        size = objects.sizes[which] if told else np.full(centres.shape, np.nan)
+        return pd.DataFrame(
+            {
+                "scene": self.row.scene, "place": self.row.place, "split": self.row.split, "kind": kind,
+                "class": objects.classes[which] if kind == "positive" else "", "dx_px": offset[:, 0], "dy_px": offset[:, 1],
+                "w_px": size[:, 0], "h_px": size[:, 1], "left_px": corners[:, 0], "top_px": corners[:, 1], "gsd_m": gsd_m, "origin": "cut",
+            }
+        )  # fmt: skip
+
+
+def _divide(wanted: dict[str, int], parts: int) -> list[dict[str, int]]:
+    """Deal counts out evenly over the scales."""
+    return [
+        {kind: number // parts + (part < number % parts) for kind, number in wanted.items()} for part in range(parts)
+    ]
+
+
+def _read_windows(
+    seen: Scene,
+    held: tuple[NDArray[Any], NDArray[np.bool_]] | None,
+    corners: NDArray[np.int64],
+    tally: _Tally,
+    training: bool,
+) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """Return (k, 64, 64, C) patches and which of the (n, 2) windows they are; windows without a valid or a differing pixel are left out."""
+    images = np.zeros((len(corners), WINDOW_PX, WINDOW_PX, seen.n_bands), seen.dtype)
+    kept = np.ones(len(corners), bool)
+    for number, (left, top) in enumerate(corners.tolist()):
+        array, valid = _slice(held, top, left) if held is not None else seen.read(top, left, WINDOW_PX, WINDOW_PX)
+        if not valid.any():
+            tally.skipped["window without data"] += 1
+            kept[number] = False
+        elif (array == array[:, :1, :1]).all():
+            tally.skipped["window of one colour"] += 1
+            kept[number] = False
+        else:
+            images[number] = array.transpose(1, 2, 0)
+            if training:
+                pixels = array[:, valid].astype(np.float64)
+                sums = np.stack([np.full(len(pixels), pixels.shape[1]), pixels.sum(axis=1), (pixels**2).sum(axis=1)])
+                tally.sums = sums if tally.sums is None else tally.sums + sums
+    return images[kept], kept
+
+
+def _slice(held: tuple[NDArray[Any], NDArray[np.bool_]], top: int, left: int) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """Return a window of a held scene; what lies outside is 0 and invalid."""
+    array, valid = held
+    height, width = valid.shape
+    rows, cols = slice(max(top, 0), min(top + WINDOW_PX, height)), slice(max(left, 0), min(left + WINDOW_PX, width))
+    if rows.stop - rows.start == WINDOW_PX and cols.stop - cols.start == WINDOW_PX:
+        return array[:, rows, cols], valid[rows, cols]
+    whole = np.zeros((len(array), WINDOW_PX, WINDOW_PX), array.dtype)
+    seen = np.zeros((WINDOW_PX, WINDOW_PX), bool)
+    inside = (slice(rows.start - top, rows.stop - top), slice(cols.start - left, cols.stop - left))
+    whole[:, *inside], seen[inside] = array[:, rows, cols], valid[rows, cols]
+    return whole, seen
+
+
+def _keep(
+    images: NDArray[Any], found: pd.DataFrame, row: Any, writer: PatchWriter, tally: _Tally
+) -> list[dict[str, Any]]:
+    """Write the patches whose pixels were not seen before; return their index rows."""
+    fresh = np.ones(len(images), bool)
+    for number, image in enumerate(images):
+        digest = hashlib.blake2b(image.tobytes(), digest_size=16).digest()
+        before = tally.seen.get(digest)
+        if before is None:
+            tally.seen[digest] = row.split
+        elif before == row.split:
+            tally.skipped["same pixels as another patch"] += 1
+            fresh[number] = False
+        else:
+            tally.identical_across_splits += 1
+    start = writer.count
+    writer.append(images[fresh])
+    table = found[fresh].assign(patch=np.arange(start, writer.count))
+    records: list[dict[str, Any]] = table[list(INDEX_COLUMNS)].to_dict("records")  # type: ignore[assignment]
+    return records
+
+
+def _summary(
+    index: pd.DataFrame,
+    catalogue: Catalogue,
+    params: PatchesParams,
+    rule: Rule,
+    gsd_m: float,
+    bands: list[str],
+    tally: _Tally,
+    leakage: dict[str, Any],
+) -> dict[str, Any]:
+    counts = {
+        split: {kind: int(((index["split"] == split) & (index["kind"] == kind)).sum()) for kind in KINDS}
+        for split in SPLITS
+    }
+    if not counts["train"]["positive"] or tally.sums is None:
+        raise DataError(
+            "The training split holds no object. Bring more places, or change `scenes.split_fractions` or `scenes.seed`."
+        )
+    pixels, total, squares = tally.sums
+    mean = total / pixels
+    std = np.sqrt(np.maximum(squares / pixels - mean**2, 0))
+    prior = {}
+    for split in SPLITS:
+        hits, course, windows = (int(number) for number in tally.prior[split])
+        taken = sum(counts[split].values())
+        prior[split] = {
+            "windows": windows,
+            "true": hits / windows if windows else 0.0,
+            "true_central_32_px": course / windows if windows else 0.0,
+            "sampled": counts[split]["positive"] / taken if taken else 0.0,
+        }
+    return {
+        "window_px": WINDOW_PX,
+        "stride_px": STRIDE_PX,
+        "gsd_m": gsd_m,
+        "bands": bands,
+        "dtype": catalogue.dtype,
+        "classes": catalogue.classes,
+        "mean": [round(float(value), 6) for value in mean],
+        "std": [round(float(max(value, 1e-6)), 6) for value in std],
+        "positive_radius_px": rule.positive_px,
+        "ignore_radius_px": rule.ignore_px,
+        "radius_shape": rule.shape,
+        "counts": counts,
+        "prior": prior,
+        "skipped": dict(sorted(tally.skipped.items())),
+        "leakage": leakage,
+    }
+
+
+def summary_lines(summary: dict[str, Any]) -> list[str]:
+    """Return what was cut, for the terminal."""
+    lines = []
+    for split in SPLITS:
+        counts, prior = summary["counts"][split], summary["prior"][split]
+        kinds = ", ".join(f"{number} {kind}" for kind, number in counts.items())
+        rate = f"1 in {1 / prior['true']:.0f}" if prior["true"] else "none"
+        lines.append(
+            f"  {split:5} {sum(counts.values()):6} patches: {kinds}; windows with an object: {rate} of {prior['windows']}, 1 in {1 / prior['sampled'] if prior['sampled'] else 0:.1f} as cut"
+        )
+    lines += [f"  left out, {reason}: {number}" for reason, number in summary["skipped"].items()]
+    distance = summary["leakage"]["smallest_distance_m"]
+    lines.append(
+        f"  between splits: {'distance not known (no georeference)' if distance is None else f'{distance:.0f} m at least'}, no patch overlaps or is repeated"
+    )
+    return lines

@@ -1,0 +1,120 @@
+"""Labels from CSV: one row a box (four columns) or a polygon (text), in pixels of the named image."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import shapely
+from numpy.typing import NDArray
+
+from windhover.errors import FormatError
+from windhover.labels.table import RawLabels, boxes_geometry, class_column, class_names, without_empty
+
+SUFFIXES = (".csv",)
+IMAGE_COLUMNS = ("image_id", "image_path", "image", "filename", "file_name", "file", "scene")
+POLYGON_COLUMNS = ("geometry", "polygon", "wkt")
+CORNER_COLUMNS = (("xmin", "ymin", "xmax", "ymax"), ("left", "top", "right", "bottom"), ("x1", "y1", "x2", "y2"))
+SIZE_COLUMNS = (("x", "y", "w", "h"), ("x", "y", "width", "height"))
+MAX_TEXT = 100_000  # characters of one polygon; longer ones are no outline of an object
+NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
+PAIR = rf"[(\[]\s*{NUMBER}\s*,\s*{NUMBER}\s*[)\]]"
+PAIRS = re.compile(rf"\s*[(\[]\s*{PAIR}(?:\s*,\s*{PAIR})*\s*,?\s*[)\]]\s*")
+NUMBERS = re.compile(NUMBER)
+
+
+def read_csv(path: Path, class_from: str | None = None) -> RawLabels:
+    """Read boxes or polygons in pixels.
+
+    Polygons are text: a list of (x, y) pairs, or WKT. Boxes are xmin, ymin, xmax, ymax (any order of columns) or x, y, w, h.
+
+    Args:
+        path: the file.
+        class_from: column of the class, None to look for one.
+
+    Raises:
+        FormatError: no column for the image, for the geometry or for the class, or a polygon that is none.
+    """
+    frame = _read(path)
+    columns = list(frame.columns)
+    image = next((name for name in IMAGE_COLUMNS if name in columns), None)
+    column = class_column(columns, class_from, str(path))
+    images = (
+        np.full(len(frame), path.stem, object)
+        if image is None
+        else frame[image].astype("string").fillna("").to_numpy(object)
+    )
+    return without_empty(
+        RawLabels(
+            source=path.name,
+            image=images,
+            klass=class_names(frame[column] if column else None, len(frame)),
+            geometry=_geometry(frame, path),
+            on_map=False,
+            images=tuple(dict.fromkeys(images)),
+        )
+    )
+
+
+def _read(path: Path) -> pd.DataFrame:
+    try:
+        frame = pd.read_csv(path, skipinitialspace=True, encoding="utf-8-sig", low_memory=False)
+    except (ValueError, OSError) as error:
+        reason = " ".join(str(error).split())[:200].rstrip(". ")
+        raise FormatError(
+            f"{path}: cannot be read as CSV ({reason}). Save it as comma-separated UTF-8 text with a line of column names."
+        ) from None
+    return frame.rename(columns={name: str(name).strip() for name in frame.columns})
+
+
+def _geometry(frame: pd.DataFrame, path: Path) -> NDArray[np.object_]:
+    columns = set(frame.columns)
+    polygon = next((name for name in POLYGON_COLUMNS if name in columns), None)
+    if polygon is not None:
+        texts = frame[polygon].astype("string").fillna("").to_numpy(object)
+        return np.array(
+            [parse_polygon(text, f"{path}, line {line}") for line, text in enumerate(texts, 2)], dtype=object
+        )
+    corners = next((names for names in CORNER_COLUMNS if columns.issuperset(names)), None)
+    sizes = next((names for names in SIZE_COLUMNS if columns.issuperset(names)), None)
+    if corners is None and sizes is None:
+        wanted = " or ".join(", ".join(names) for names in ((POLYGON_COLUMNS[0],), CORNER_COLUMNS[0], SIZE_COLUMNS[0]))
+        raise FormatError(
+            f"{path}: has no columns for boxes or polygons; its columns are {', '.join(frame.columns)}. Name them {wanted}."
+        )
+    numbers = frame[list(corners or sizes or ())].apply(pd.to_numeric, errors="coerce").to_numpy(np.float64)
+    if corners is None:
+        numbers[:, 2:] += numbers[:, :2]
+    return boxes_geometry(numbers)
+
+
+def parse_polygon(text: str, where: str) -> shapely.geometry.base.BaseGeometry | None:
+    """Return the polygon that a text writes as (x, y) pairs or as WKT; None for an empty text.
+
+    Nothing is evaluated: pairs are matched by a pattern, and the length is limited.
+
+    Raises:
+        FormatError: the text is neither.
+    """
+    if not text.strip():
+        return None
+    if len(text) > MAX_TEXT:
+        raise FormatError(f"{where}: a polygon of {len(text)} characters, at most {MAX_TEXT} are taken. Simplify it.")
+    if text.lstrip()[:1].isalpha():
+        shape = shapely.from_wkt(text, on_invalid="ignore")
+        if shape is not None:
+            return shape
+    elif PAIRS.fullmatch(text):
+        points = np.array(NUMBERS.findall(text), np.float64).reshape(-1, 2)
+        return shapely.Point(points[0]) if len(points) == 1 else _ring(points)
+    raise FormatError(f"{where}: {text[:60]!r} is neither a list of (x, y) pairs nor WKT. Write it as [(x, y), ...].")
+
+
+def _ring(points: NDArray[np.float64]) -> shapely.geometry.base.BaseGeometry:
+    """Return the polygon of corner points; two points are the opposite corners of a box."""
+    if len(points) == 2:
+        (x0, y0), (x1, y1) = points
+        return shapely.box(min(x0, x1), min(y0, y1), max(x0, x1), max(y0, y1))
+    return shapely.Polygon(points) if len(points) > 2 else shapely.Point(points[0])

@@ -1,0 +1,86 @@
+"""Which label files belong to a folder of rasters, and which reader takes them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from windhover.errors import DataError, FormatError, MissingFileError
+from windhover.labels import delimited, vector
+from windhover.labels.table import RawLabels
+
+READERS: dict[str, Callable[[Path, str | None], RawLabels]] = {
+    **dict.fromkeys(vector.SUFFIXES, vector.read_vector),
+    **dict.fromkeys(delimited.SUFFIXES, delimited.read_csv),
+}
+AUTO = "auto"
+MERGED_STEMS = ("labels", "annotations")
+
+
+def read_labels(path: str | Path, class_from: str | None = None) -> RawLabels:
+    """Read one label file by its suffix.
+
+    Raises:
+        MissingFileError: no such file.
+        FormatError: no reader takes this suffix, or the file is broken.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise MissingFileError(f"{path}: no such label file. Mend `scenes.labels`.")
+    reader = READERS.get(path.suffix.lower())
+    if reader is None:
+        raise FormatError(
+            f"{path}: labels of the kind {path.suffix or 'without suffix'} are not read, only {', '.join(sorted(READERS))}."
+        )
+    return reader(path, class_from)
+
+
+def find_labels(folder: Path, labels: str, stems: list[str]) -> dict[Path, str]:
+    """Return the label files of a folder of rasters, each with the scene it speaks of ("" where it says so itself).
+
+    Args:
+        folder: the raw folder.
+        labels: `auto`, or a file or glob pattern relative to the folder, or an absolute path.
+        stems: names of the scenes.
+
+    Raises:
+        MissingFileError: the named file is not there, or the pattern matches none.
+        DataError: `auto` finds two kinds of labels.
+    """
+    if labels == AUTO:
+        return _find_by_name(folder, stems)
+    path = Path(labels)
+    found = [path] if path.is_absolute() else sorted(folder.glob(labels))
+    found = [one for one in found if one.is_file() and one.suffix.lower() in READERS]
+    if not found:
+        raise MissingFileError(
+            f"`scenes.labels`: {labels} matches no label file in {folder}. Name a file or a pattern such as labels/*.gpkg."
+        )
+    known = set(stems)
+    return {one: one.stem if one.stem in known else "" for one in found}
+
+
+def _find_by_name(folder: Path, stems: list[str]) -> dict[Path, str]:
+    known = set(stems)
+    files = [path for path in sorted(folder.rglob("*")) if path.suffix.lower() in READERS and path.is_file()]
+    one_a_scene = {path: path.stem for path in files if path.stem in known}
+    if one_a_scene:
+        _refuse_two_for_one(one_a_scene)
+        return one_a_scene
+    merged = [path for path in files if path.stem.lower().startswith(MERGED_STEMS)]
+    if len(merged) > 1:
+        names = ", ".join(path.relative_to(folder).as_posix() for path in merged)
+        raise DataError(
+            f"{folder}: several files could hold the labels ({names}). Name the right one in `scenes.labels`."
+        )
+    return dict.fromkeys(merged, "")
+
+
+def _refuse_two_for_one(files: dict[Path, str]) -> None:
+    seen: dict[str, Path] = {}
+    for path, stem in files.items():
+        if stem in seen:
+            raise DataError(
+                f"{path} and {seen[stem]} both hold labels of {stem}. Name the right ones in `scenes.labels`, as labels/*.gpkg."
+            )
+        seen[stem] = path

@@ -1,0 +1,221 @@
+"""Labels of any file -> boxes in the native pixels of the scenes they lie on.
+
+Map coordinates go through the scene's coordinate system and its full affine, vertex by vertex, in float. A label belongs to every
+scene that its centre lies on.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import PurePosixPath
+from typing import Any
+
+import geopandas
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+
+from windhover import georef
+from windhover.errors import DataError
+from windhover.labels import RawLabels
+from windhover.scenes import SceneInfo
+
+SAME_PX = 1e-3  # two labels of one class whose boxes agree to this are one
+Piece = tuple[
+    str, RawLabels, NDArray[np.int64], NDArray[np.object_]
+]  # scene, file, rows of the file, geometry in native px
+
+
+def locate_labels(
+    infos: list[SceneInfo], sources: list[tuple[RawLabels, str]]
+) -> tuple[geopandas.GeoDataFrame, set[str], dict[str, Any]]:
+    """Put labels on scenes.
+
+    Args:
+        infos: the scenes.
+        sources: label files, each with the scene it speaks of, "" where the labels say so themselves.
+
+    Returns:
+        The labels (scene, class, col, row, left, top, right, bottom, source, geometry; native px), sorted by scene and position; the
+        scenes that a file speaks of; and counts for the report.
+
+    Raises:
+        DataError: there are labels, but none lies on a scene.
+    """
+    by_name = {info.name: info for info in infos}
+    pieces: list[Piece] = []
+    spoken_of: set[str] = set()
+    dropped: Counter[str] = Counter()
+    for labels, scene in sources:
+        dropped.update(labels.dropped)
+        if labels.on_map:
+            found = _on_map(labels, [by_name[scene]] if scene else infos, dropped)
+            spoken_of |= {scene} if scene else {name for name, *_ in found}
+        else:
+            found, named = _in_pixels(labels, by_name, scene, dropped)
+            spoken_of |= named
+        pieces += found
+    total = sum(len(labels) for labels, _ in sources)
+    table = _table(pieces)
+    inside, leaving = _inside(table, by_name)
+    dropped["centre outside the raster"] += int((~inside).sum())
+    table = table[inside]
+    if total and table.empty:
+        raise DataError(_nothing_fits(infos, sources, dropped))
+    table, repeated = _without_repeats(table)
+    dropped["repeated"] += repeated
+    report = {
+        "label_files": len(sources),
+        "labels_in_files": total,
+        "dropped": dict(sorted(dropped.items())),
+        "leaving_the_raster": int(leaving[inside].sum()),
+    }
+    return table.reset_index(drop=True), spoken_of, report
+
+
+def to_pixels(geometry: NDArray[np.object_], crs: str | None, info: SceneInfo) -> NDArray[np.object_]:
+    """Return map geometries in native px of a scene, vertex by vertex.
+
+    Raises:
+        DataError: exactly one of the two has a coordinate system.
+    """
+    if (crs is None) != (info.crs is None):
+        without, other = ("The label file", info.path) if crs is None else (info.path, "the label file")
+        raise DataError(
+            f"{without} has no coordinate system but {other} has one, so they cannot be laid over each other. Give it its coordinate system."
+        )
+    to_scene = None if georef.same_crs(crs, info.crs) else georef.transformer(str(crs), str(info.crs))
+
+    def place(points: NDArray[np.float64]) -> NDArray[np.float64]:
+        x, y = points[:, 0], points[:, 1]
+        if to_scene is not None:
+            x, y = to_scene.transform(x, y)
+        return np.stack(georef.world_to_pixel(info.transform, x, y), axis=1)
+
+    moved: NDArray[np.object_] = shapely.transform(shapely.force_2d(geometry), place)
+    return moved
+
+
+def _on_map(labels: RawLabels, infos: list[SceneInfo], dropped: Counter[str]) -> list[Piece]:
+    """Return the pieces of a map layer on each scene; a layer for one scene is taken whole."""
+    if len(infos) == 1:
+        return [(infos[0].name, labels, np.arange(len(labels)), to_pixels(labels.geometry, labels.crs, infos[0]))]
+    centres = shapely.centroid(labels.geometry)
+    tree = shapely.STRtree(centres)
+    pieces = []
+    used = np.zeros(len(labels), bool)
+    for info in infos:
+        if (labels.crs is None) != (info.crs is None):
+            continue
+        outline = _outline(info, labels.crs)
+        rows = np.sort(tree.query(outline)) if outline is not None else np.arange(len(labels))
+        if len(rows):
+            geometry = to_pixels(labels.geometry[rows], labels.crs, info)
+            middle = shapely.bounds(geometry)
+            col, row = (middle[:, 0] + middle[:, 2]) / 2, (middle[:, 1] + middle[:, 3]) / 2
+            on = (col >= 0) & (col < info.width_px) & (row >= 0) & (row < info.height_px)
+            used[rows[on]] = True
+            if on.any():
+                pieces.append((info.name, labels, rows[on], geometry[on]))
+    dropped["on no scene"] += int((~used).sum())
+    return pieces
+
+
+def _outline(info: SceneInfo, crs: str | None) -> Any:
+    """Return the scene's rectangle in the labels' system, a little larger; None where it cannot be bounded."""
+    margin_x, margin_y = 0.02 * info.width_px + 2, 0.02 * info.height_px + 2
+    side = np.linspace(0, 1, 9)
+    cols = np.concatenate([side, np.ones(9), side, np.zeros(9)]) * (info.width_px + 2 * margin_x) - margin_x
+    rows = np.concatenate([np.zeros(9), side, np.ones(9), side]) * (info.height_px + 2 * margin_y) - margin_y
+    x, y = georef.pixel_to_world(info.transform, cols, rows)
+    if crs is not None and not georef.same_crs(crs, info.crs):
+        x, y = georef.transformer(str(info.crs), crs).transform(x, y)
+    if not (np.isfinite(x).all() and np.isfinite(y).all()) or (
+        crs and georef.parse_crs(crs).is_geographic and np.ptp(x) > 180
+    ):
+        return None  # over a pole or the antimeridian: every label is tried
+    return shapely.box(x.min(), y.min(), x.max(), y.max())
+
+
+def _in_pixels(
+    labels: RawLabels, by_name: dict[str, SceneInfo], scene: str, dropped: Counter[str]
+) -> tuple[list[Piece], set[str]]:
+    """Return the pieces of a file in pixels by the image that each label names, and the scenes that it names."""
+    names = {image: scene or _scene_of(str(image), by_name) for image in {*labels.images, *labels.image}}
+    rows_of: dict[str, list[int]] = {}
+    for row, image in enumerate(labels.image):
+        rows_of.setdefault(names[image], []).append(row)
+    dropped["of an image that is not there"] += len(rows_of.pop("", []))
+    pieces = [(name, labels, np.array(rows), labels.geometry[rows]) for name, rows in rows_of.items()]
+    return pieces, set(names.values()) - {""}
+
+
+def _scene_of(image: str, by_name: dict[str, SceneInfo]) -> str:
+    """Return the scene that an image name means: its stem, or its path joined as clashing names are; "" for none."""
+    path = PurePosixPath(image.replace("\\", "/"))
+    stem = path.stem if path.suffix else path.name
+    for name in (stem, path.name, "--".join(path.with_suffix("").parts)):
+        if name in by_name:
+            return name
+    return ""
+
+
+def _table(pieces: list[Piece]) -> geopandas.GeoDataFrame:
+    geometry = np.concatenate([piece[3] for piece in pieces]) if pieces else np.array([], dtype=object)
+    boxes = shapely.bounds(geometry).reshape(-1, 4)
+    columns = {
+        "scene": np.concatenate([np.full(len(piece[2]), piece[0], object) for piece in pieces]) if pieces else [],
+        "class": np.concatenate([piece[1].klass[piece[2]] for piece in pieces]) if pieces else [],
+        "col": (boxes[:, 0] + boxes[:, 2]) / 2,
+        "row": (boxes[:, 1] + boxes[:, 3]) / 2,
+        "left": boxes[:, 0],
+        "top": boxes[:, 1],
+        "right": boxes[:, 2],
+        "bottom": boxes[:, 3],
+        "source": np.concatenate([np.full(len(piece[2]), piece[1].source, object) for piece in pieces])
+        if pieces
+        else [],
+    }
+    table = geopandas.GeoDataFrame(columns, geometry=list(geometry), crs=None)
+    return table.astype({"scene": "object", "class": "object", "source": "object"})
+
+
+def _inside(
+    table: geopandas.GeoDataFrame, by_name: dict[str, SceneInfo]
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Return which labels have their centre on the raster, and which reach beyond it."""
+    width = table["scene"].map({name: info.width_px for name, info in by_name.items()}).to_numpy(np.float64)
+    height = table["scene"].map({name: info.height_px for name, info in by_name.items()}).to_numpy(np.float64)
+    col, row = table["col"].to_numpy(np.float64), table["row"].to_numpy(np.float64)
+    left, top, right, bottom = (table[name].to_numpy(np.float64) for name in ("left", "top", "right", "bottom"))
+    inside = (col >= 0) & (col < width) & (row >= 0) & (row < height)
+    return inside, (left < -SAME_PX) | (top < -SAME_PX) | (right > width + SAME_PX) | (bottom > height + SAME_PX)
+
+
+def _without_repeats(table: geopandas.GeoDataFrame) -> tuple[geopandas.GeoDataFrame, int]:
+    """Return the labels sorted by scene and position, each once."""
+    table = table.sort_values(["scene", "row", "col", "class"], kind="stable")
+    key = table[["scene", "class"]].copy()
+    for name in ("left", "top", "right", "bottom"):
+        key[name] = (table[name] / SAME_PX).round()
+    again = key.duplicated()
+    return table[~again], int(again.sum())
+
+
+def _nothing_fits(infos: list[SceneInfo], sources: list[tuple[RawLabels, str]], dropped: Counter[str]) -> str:
+    """Return the sentence for labels of another place, with the likeliest cause."""
+    labels = next(labels for labels, _ in sources if len(labels))
+    if not labels.on_map:
+        if dropped["of an image that is not there"]:
+            first, known = labels.image[0], infos[0].name
+            return f"{labels.source}: none of its images is among the rasters (it names {first!r}, the rasters are like {known!r}). Bring the images it names."
+        return f"{labels.source}: all labels lie outside their images. They may be of another size or in another unit: look at the file."
+    flipped = shapely.transform(labels.geometry, lambda points: points[:, ::-1])
+    swapped = RawLabels(labels.source, labels.image, labels.klass, flipped, True, labels.crs)
+    if _on_map(swapped, [*infos, *infos[:1]], Counter()):
+        return f"{labels.source}: its labels lie on no scene, but would with x and y swapped. Write x (east, longitude) before y (north, latitude)."
+    bounds = ", ".join(f"{value:.6g}" for value in shapely.total_bounds(labels.geometry))
+    return (
+        f"{labels.source}: its labels lie on no scene. They span {bounds} in {(labels.crs or 'no coordinate system')[:40]}; the first scene is {infos[0].path} "
+        f"in {(infos[0].crs or 'a local grid')[:40]}. They are of another place or their coordinate system is wrong: bring the labels of these rasters."
+    )

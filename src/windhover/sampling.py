@@ -1,0 +1,188 @@
+"""Choosing windows on one scene: positives about objects, and negatives of three kinds; and counting the true prior.
+
+Works in px of the scene seen at one GSD, on numbers alone: reads no file. A window's centre is its top-left corner + 32 px.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import uniform_filter
+
+from windhover.patches import STRIDE_PX, WINDOW_PX
+
+HALF = WINDOW_PX // 2
+DRAWS = 20  # tries for one wanted window before it is given up; the shortfall is reported
+CHUNK = 2_000_000  # pairs of windows and objects compared at a time
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Objects:
+    """What stands on one scene, px of the scene at one GSD.
+
+    Attributes:
+        centres: (N, 2) x, y of objects.
+        sizes: (N, 2) w, h of their boxes; NaN for points.
+        classes: (N,) names.
+        ignored: (M, 4) boxes that cost nothing, xyxy.
+    """
+
+    centres: Floats
+    sizes: Floats
+    classes: NDArray[np.object_]
+    ignored: Floats
+
+
+@dataclass(frozen=True)
+class Rule:
+    """When a window shows an object: its centre within `positive_px` of the window's; negative beyond `ignore_px`."""
+
+    positive_px: float
+    ignore_px: float
+    shape: str
+
+    def measure(self, dx: Floats, dy: Floats) -> Floats:
+        """Return the distance that counts."""
+        return np.maximum(np.abs(dx), np.abs(dy)) if self.shape == "square" else np.hypot(dx, dy)
+
+    def draw(self, rng: np.random.Generator, count: int, low_px: float, high_px: float) -> Floats:
+        """Return (count, 2) shifts, uniform over the ring between two radii."""
+        if self.shape == "circle":
+            radius = np.sqrt(rng.uniform(low_px**2, high_px**2, count))
+            angle = rng.uniform(0, 2 * np.pi, count)
+            return np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1)
+        shifts: Floats = rng.uniform(-high_px, high_px, (count, 2))
+        inside = np.abs(shifts).max(axis=1) < low_px
+        while inside.any():
+            shifts[inside] = rng.uniform(-high_px, high_px, (int(inside.sum()), 2))
+            inside = np.abs(shifts).max(axis=1) < low_px
+        return shifts
+
+
+def nearest(centres: Floats, objects: Objects, rule: Rule) -> tuple[Floats, NDArray[np.int64]]:
+    """Return for (K, 2) window centres the distance to the nearest object and its number (inf and -1 without objects)."""
+    distance, which = np.full(len(centres), np.inf), np.full(len(centres), -1, np.int64)
+    count = len(objects.centres)
+    if not count:
+        return distance, which
+    step = max(CHUNK // count, 1)
+    for start in range(0, len(centres), step):
+        offset = objects.centres[None] - centres[start : start + step, None]
+        all_distances = rule.measure(offset[..., 0], offset[..., 1])
+        which[start : start + step] = all_distances.argmin(axis=1)
+        distance[start : start + step] = all_distances.min(axis=1)
+    return distance, which
+
+
+def is_negative(centres: Floats, objects: Objects, rule: Rule) -> NDArray[np.bool_]:
+    """Tell which (K, 2) window centres are beyond the ignore radius of every object and of every ignored box."""
+    clear = nearest(centres, objects, rule)[0] > rule.ignore_px
+    for left, top, right, bottom in objects.ignored:
+        dx = np.maximum(np.maximum(left - centres[:, 0], centres[:, 0] - right), 0)
+        dy = np.maximum(np.maximum(top - centres[:, 1], centres[:, 1] - bottom), 0)
+        clear &= rule.measure(dx, dy) > rule.ignore_px
+    return clear
+
+
+def positive_windows(
+    objects: Objects, rule: Rule, repeats: NDArray[np.int64], rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """Return (K, 2) left, top of windows about objects, (N,) repeats of each, shifted within the positive radius."""
+    shifts = rule.draw(rng, int(repeats.sum()), 0.0, rule.positive_px)
+    wanted = np.repeat(objects.centres, repeats, axis=0) + shifts
+    corners = np.rint(wanted - HALF).astype(np.int64)
+    return corners[nearest(corners + float(HALF), objects, rule)[0] <= rule.positive_px]
+
+
+def offcentre_windows(objects: Objects, rule: Rule, count: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Return up to `count` windows that hold part of an object beyond the ignore radius: a detector must not fire on them."""
+    if not len(objects.centres):
+        return np.zeros((0, 2), np.int64)
+    tries = count * DRAWS
+    chosen = objects.centres[rng.integers(0, len(objects.centres), tries)]
+    corners = np.rint(chosen + rule.draw(rng, tries, rule.ignore_px, max(HALF, rule.ignore_px + 1.0)) - HALF).astype(
+        np.int64
+    )
+    return corners[is_negative(corners + float(HALF), objects, rule)][:count]
+
+
+def random_windows(
+    shape_hw: tuple[int, int], objects: Objects, rule: Rule, count: int, rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """Return up to `count` windows whose centres are uniform over the scene and beyond every ignore radius."""
+    tries = count * DRAWS
+    centres = np.stack([rng.integers(0, shape_hw[1], tries), rng.integers(0, shape_hw[0], tries)], axis=1)
+    return centres[is_negative(centres.astype(np.float64), objects, rule)][:count] - HALF
+
+
+def lookalike_windows(
+    structure: NDArray[np.float32], objects: Objects, rule: Rule, count: int, rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """Return up to `count` windows drawn in proportion to their structure, beyond every ignore radius.
+
+    Args:
+        structure: (h, w) how much there is to see about (8 j + 4, 8 i + 4), as `structure_map` gives it.
+        objects: on the scene.
+        rule: of the ignore radius.
+        count: wanted.
+        rng: of the draws.
+    """
+    weight = structure.astype(np.float64).ravel()
+    if not count or weight.sum() <= 0:
+        return np.zeros((0, 2), np.int64)
+    cells = rng.choice(len(weight), size=min(count * DRAWS, 200_000), p=weight / weight.sum())
+    row, col = np.divmod(cells, structure.shape[1])
+    centres = np.stack([col, row], axis=1) * STRIDE_PX + rng.integers(0, STRIDE_PX, (len(cells), 2))
+    centres = np.unique(centres, axis=0)[rng.permutation(len(np.unique(centres, axis=0)))]
+    return centres[is_negative(centres.astype(np.float64), objects, rule)][:count] - HALF
+
+
+def structure_map(image: NDArray[np.generic]) -> NDArray[np.float32]:
+    """Return how much bright structure of an object's size each 8 px cell has: the square of the mean gradient about it.
+
+    Args:
+        image: (C, H, W).
+
+    Returns:
+        (H // 8, W // 8), 0 or more.
+    """
+    grey = image.astype(np.float32).mean(axis=0)
+    gradient = np.zeros_like(grey)
+    gradient[:-1] += np.abs(np.diff(grey, axis=0))
+    gradient[:, :-1] += np.abs(np.diff(grey, axis=1))
+    rows, cols = (length // STRIDE_PX for length in grey.shape)
+    cells = gradient[: rows * STRIDE_PX, : cols * STRIDE_PX].reshape(rows, STRIDE_PX, cols, STRIDE_PX).mean(axis=(1, 3))
+    smooth: NDArray[np.float32] = uniform_filter(cells, size=3, mode="constant") ** 2
+    return smooth
+
+
+def count_positive_windows(
+    shape_hw: tuple[int, int], objects: Objects, radius_px: float, shape: str
+) -> tuple[int, int]:
+    """Return how many windows at stride 8 show an object, and how many there are: the true prior.
+
+    Args:
+        shape_hw: of the scene at the training GSD.
+        objects: on the scene.
+        radius_px: a window shows an object whose centre is within this of its own.
+        shape: `square` or `circle`.
+    """
+    rows, cols = (max((length - WINDOW_PX) // STRIDE_PX + 1, 0) for length in shape_hw)
+    if not (rows and cols and len(objects.centres)):
+        return 0, rows * cols
+    rule = Rule(radius_px, radius_px, shape)
+    reach = int(np.ceil(radius_px / STRIDE_PX)) + 1
+    near = np.floor((objects.centres - HALF) / STRIDE_PX).astype(np.int64)
+    steps = np.stack(np.meshgrid(np.arange(-reach, reach + 1), np.arange(-reach, reach + 1)), axis=-1).reshape(-1, 2)
+    cells = near[:, None] + steps[None]
+    offset = objects.centres[:, None] - (cells * STRIDE_PX + HALF)
+    hit = (
+        (rule.measure(offset[..., 0], offset[..., 1]) <= radius_px)
+        & (cells >= 0).all(-1)
+        & (cells < [cols, rows]).all(-1)
+    )
+    return len(np.unique(cells[hit] @ np.array([1, cols]))), rows * cols
