@@ -9,6 +9,7 @@ without georeference: such boxes stay in the scene's local grid in metres.
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -231,7 +232,8 @@ def _write_csv(table: geopandas.GeoDataFrame, path: Path) -> None:
 
 def _write_gpkg(table: geopandas.GeoDataFrame, path: Path) -> None:
     kinds = set(table.geom_type)
-    with _fixed_time():
+    with _fixed_time(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "'crs' was not provided")  # a local grid has none
         pyogrio.write_dataframe(
             table,
             path,

@@ -124,6 +124,10 @@ class Pass:
     lattice: Lattice
     blocks: tuple[Block, ...]
 
+    def own_px(self, block: Block) -> int:
+        """Return the px of the grid that a block stands for."""
+        return (block.row1 - block.row0) * (block.col1 - block.col0) * self.lattice.stride_px**2
+
 
 def search_scene(
     scorer: DenseScorer,
@@ -239,7 +243,7 @@ def search_blocks(
             continue
         yield block, _search_block(scorer, search, block, pixels, valid, floor_logit, keep_scores)
         if progress is not None:
-            progress(_own_px(search, block) / 1e6)
+            progress(search.own_px(block) / 1e6)
 
 
 def _ahead(read: Callable[[Block], Any], blocks: Sequence[Block], readers: int) -> Iterator[tuple[Block, Future[Any]]]:
@@ -285,10 +289,6 @@ def _search_block(
     return BlockResult(candidates, searched, skipped, logits[:, *own] if keep_scores else None)
 
 
-def _own_px(search: Pass, block: Block) -> int:
-    return (block.row1 - block.row0) * (block.col1 - block.col0) * search.lattice.stride_px**2
-
-
 def _failed(search: Pass, block: Block, error: FormatError) -> FailedBlock:
     row0, row1, col0, col1 = search.lattice.extent_px(block)
     x, y = search.grid.ratio_xy
@@ -306,7 +306,7 @@ def note(report: SearchReport, search: Pass, block: Block, result: BlockResult) 
     """Count one block's result."""
     report.windows_searched += result.searched
     report.windows_skipped += result.skipped
-    report.mpx += _own_px(search, block) / 1e6
+    report.mpx += search.own_px(block) / 1e6
     if search.number == 0:
         gsd_x, gsd_y = search.grid.gsd_m
         report.km2 += result.searched * search.lattice.stride_px**2 * gsd_x * gsd_y / 1e6

@@ -1,24 +1,82 @@
-"""Detecting in every scene of a catalogue with the evaluated model: the flow behind the `detect` stage.
+"""Searching scenes one after another with a model: the flow behind the `detect` stage and `windhover detect`.
 
-Reads the catalogue and the model bundle, writes one table and one summary; decides neither threshold nor search settings.
+Each finished block may be written to a journal, from which a killed run goes on to byte-identical files. Decides neither
+threshold nor search settings: these come with the model.
 """
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import geopandas
+import numpy as np
+from shapely.geometry.base import BaseGeometry
 
+from windhover import __version__
+from windhover.aoi import area_in, read_aoi
 from windhover.catalogue import load_catalogue, scene_info
-from windhover.detections import concatenated, save_table
-from windhover.detector import Detector, SearchReport, search_scene
-from windhover.errors import DataError
+from windhover.detections import check_suffix, concatenated, for_map, save_table, write_map
+from windhover.detector import (
+    BlockResult,
+    Detector,
+    FailedBlock,
+    Pass,
+    Progress,
+    SearchReport,
+    merged,
+    note,
+    plan_passes,
+    search_blocks,
+)
+from windhover.errors import DataError, ParameterError
 from windhover.files import atomic_folder, write_json
+from windhover.inference import window_scores
+from windhover.journal import Journal
+from windhover.lattice import Block
+from windhover.peaks import CANDIDATE
 from windhover.progress import progress_bar
-from windhover.scenes import Scene
+from windhover.scenes import Scene, SceneInfo, inspect_scene
+from windhover.scoremap import quantised, write_score_map
 
 TABLE, SUMMARY = "detections.parquet", "summary.json"
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What `windhover detect` was asked for."""
+
+    scenes: Sequence[str]
+    model: Path
+    output: Path
+    scores: Path | None = None
+    aoi: Path | None = None
+    threshold: float | None = None
+    gsd_m: float | None = None
+    stride_px: int | None = None
+    device: str = "auto"
+    precision: str | None = None
+    batch_px: int | None = None
+    block_px: int | None = None
+    resume: bool = False
+
+
+@dataclass
+class Outcome:
+    """What a search of several scenes gave."""
+
+    records: list[dict[str, Any]] = field(default_factory=list)
+    failed: list[FailedBlock] = field(default_factory=list)
+
+    @property
+    def objects(self) -> int:
+        """Objects in all scenes."""
+        return sum(record["objects"] for record in self.records)
 
 
 def detect_catalogue(
@@ -27,8 +85,9 @@ def detect_catalogue(
     out_folder: str | Path,
     device: str = "auto",
     block_px: int | None = None,
+    say: Say = print,
 ) -> dict[str, Any]:
-    """Search every scene at the operating point and write `detections.parquet` and `summary.json`.
+    """Search every scene of a catalogue at the operating point; write `detections.parquet` and `summary.json`.
 
     Args:
         catalogue_folder: written by the scenes stage.
@@ -36,6 +95,7 @@ def detect_catalogue(
         out_folder: replaced whole when all is done.
         device: `auto`, `cpu` or `cuda`.
         block_px: side of the blocks.
+        say: takes one line for a person.
 
     Returns:
         The summary: per scene and in all, objects by class, windows searched and skipped, km2.
@@ -45,49 +105,245 @@ def detect_catalogue(
     """
     catalogue = load_catalogue(catalogue_folder)
     detector = Detector.from_bundle(model_folder, device=device)
-    print(detector.describe())
+    say(detector.describe())
     thresholds = detector.thresholds()
-    tables, records = [], []
-    total = float((catalogue.scenes["width_px"] * catalogue.scenes["height_px"]).sum()) / 1e6
-    with progress_bar("detecting", total, "Mpx") as advance:
-        for row in catalogue:
-            with detector.open(scene_info(row)) as scene:
-                table, record = _detect_one(detector, scene, thresholds, block_px)
-            tables.append(table)
-            records.append({"scene": row.scene, "split": row.split, **record})
-            advance(row.width_px * row.height_px / 1e6)
-    summary = summarise(records, detector, thresholds)
+    infos = [scene_info(row) for row in catalogue]
+    tables, outcome = [], Outcome()
+    with progress_bar("detecting", _total_mpx(infos), "Mpx") as advance:
+        for info in infos:
+            with detector.open(info) as scene:
+                run = SceneRun(detector, scene, thresholds, block_px=block_px)
+                tables.append(run.search(outcome, _native(advance, scene)))
+    if outcome.failed:
+        raise DataError(f"{outcome.failed[0].reason} ({len(outcome.failed)} such parts.)")
+    records = [{**record, "split": row.split} for record, row in zip(outcome.records, catalogue, strict=True)]
+    summary = _summary(records, detector, thresholds)
     with atomic_folder(out_folder) as folder:
         save_table(concatenated(tables), folder / TABLE)
         write_json(folder / SUMMARY, summary)
     return summary
 
 
-def _detect_one(
-    detector: Detector, scene: Scene, thresholds: dict[str, float], block_px: int | None
-) -> tuple[geopandas.GeoDataFrame, dict[str, Any]]:
-    report = SearchReport()
-    candidates = search_scene(
-        detector.scorer,
-        scene,
-        detector.settings,
-        detector.floors(thresholds),
-        classes=detector.bundle.card.classes,
-        block_px=block_px,
-        report=report,
+def detect_rasters(request: Request, say: Say = print) -> Outcome:
+    """Search raster files and write one file of detections, and score maps where asked.
+
+    Args:
+        request: what to do.
+        say: takes one line for a person.
+
+    Returns:
+        Counts per scene, and the parts that could not be read.
+
+    Raises:
+        WindhoverError: a child that says what is wrong with the files, the model or an option.
+    """
+    detector = Detector.from_bundle(
+        request.model,
+        device=request.device,
+        precision=request.precision,
+        stride_px=request.stride_px,
+        batch_px=request.batch_px,
     )
-    if report.failed:
-        raise DataError(f"{report.failed[0].reason} ({len(report.failed)} such parts.)")
-    table = detector.table(candidates, thresholds, scene)
-    return table, scene_record(scene, table, report)
+    thresholds = detector.thresholds(request.threshold)
+    infos = [inspect_scene(path, request.gsd_m) for path in request.scenes]
+    _check_request(request, infos)
+    areas = _areas(request, infos)
+    say(detector.describe())
+    tables, outcome = [], Outcome()
+    journal_path = request.output.with_name(f".{request.output.name}.journal")
+    with Journal(journal_path, _fingerprint(request, detector, thresholds, infos, areas), request.resume) as journal:
+        if request.resume:
+            say(f"going on after {len(journal)} blocks" if journal.resumed else "no journal of this run: begun anew")
+        with progress_bar("detecting", _total_mpx(infos), "Mpx") as advance:
+            for number, (info, area) in enumerate(zip(infos, areas, strict=True)):
+                with detector.open(info) as scene:
+                    scores = _score_path(request, info)
+                    run = SceneRun(detector, scene, thresholds, area, request.block_px, journal, number, scores)
+                    tables.append(run.search(outcome, _native(advance, scene)))
+                say(_line(outcome.records[-1]))
+        write_map(for_map(concatenated(tables), [info.crs for info in infos]), request.output)
+        if not outcome.failed:
+            journal.remove()
+    return outcome
 
 
-def scene_record(scene: Scene, table: geopandas.GeoDataFrame, report: SearchReport) -> dict[str, Any]:
+class SceneRun:
+    """The search of one scene: its blocks from the journal or computed, its table, its score map."""
+
+    def __init__(
+        self,
+        detector: Detector,
+        scene: Scene,
+        thresholds: dict[str, float],
+        area: BaseGeometry | None = None,
+        block_px: int | None = None,
+        journal: Journal | None = None,
+        number: int = 0,
+        scores: Path | None = None,
+    ) -> None:
+        self.detector, self.scene, self.thresholds, self.area = detector, scene, thresholds, area
+        self.journal, self.number, self.scores = journal, number, scores
+        self.passes = plan_passes(detector.scorer, scene, detector.settings, area, block_px)
+        if area is not None and not self.passes[0].blocks:
+            raise DataError(
+                f"{scene.info.path}: no part of it lies in the area to be searched. Take it out, or mend the area."
+            )
+
+    def search(self, outcome: Outcome, progress: Progress) -> geopandas.GeoDataFrame:
+        """Search the scene, add its record to the outcome, and return its detections in its own system."""
+        report = SearchReport()
+        parts = []
+        for search in self.passes:
+            for block, result in self._results(search, report, progress):
+                parts.append(result.candidates)
+                note(report, search, block, result)
+        classes = self.detector.bundle.card.classes
+        candidates = merged(parts, self.scene, self.detector.settings, self.area, classes)
+        table = self.detector.table(candidates, self.thresholds, self.scene)
+        if self.scores is not None:
+            first = self.passes[0]
+            write_score_map(
+                self.scores, first.lattice, self.scene.transform, self.scene.crs, classes, self._score_blocks(first)
+            )
+        outcome.records.append(_record(self.scene, table, report))
+        outcome.failed += report.failed
+        return table
+
+    def _key(self, search: Pass, block: Block) -> str:
+        return f"{self.number}/{search.number}/{block.number}"
+
+    def _results(self, search: Pass, report: SearchReport, progress: Progress) -> Iterator[tuple[Block, BlockResult]]:
+        """Yield what is in the journal, then what is not, journalled as it comes."""
+        done = set()
+        for block in search.blocks if self.journal is not None else ():
+            key = self._key(search, block)
+            if self.journal is not None and key in self.journal:
+                done.add(block.number)
+                yield block, _unpacked(self.journal.read(key))
+                progress(search.own_px(block) / 1e6)
+        floors = self.detector.floors(self.thresholds)
+        keep = self.scores is not None and search.number == 0
+        for block, result in search_blocks(
+            self.detector.scorer, search, floors, report, progress, keep, frozenset(done)
+        ):
+            if self.journal is not None:
+                self.journal.add(self._key(search, block), self._packed(result))
+            yield block, result
+
+    def _packed(self, result: BlockResult) -> bytes:
+        """Return a block's result as bytes: a line of JSON, the candidates, the quantised scores."""
+        scores = np.zeros((0, 0, 0), np.uint8)
+        if result.scores is not None:
+            known = window_scores(result.scores, self.detector.bundle.calibration)
+            scores = quantised(np.where(np.isneginf(result.scores), np.nan, known))
+        head = {
+            "n": len(result.candidates),
+            "searched": result.searched,
+            "skipped": result.skipped,
+            "scores": scores.shape,
+        }
+        return json.dumps(head).encode() + b"\n" + result.candidates.tobytes() + scores.tobytes()
+
+    def _score_blocks(self, search: Pass) -> Iterator[tuple[int, int, Any]]:
+        for block in search.blocks:
+            key = self._key(search, block)
+            if self.journal is None or key not in self.journal:
+                continue  # it could not be read
+            payload = self.journal.read(key)
+            head, start = _head(payload)
+            values = np.frombuffer(payload, np.uint8, offset=start + head["n"] * CANDIDATE.itemsize).reshape(
+                head["scores"]
+            )
+            if values.size:
+                yield block.row0, block.col0, values
+
+
+def _head(payload: bytes) -> tuple[dict[str, Any], int]:
+    end = payload.index(b"\n") + 1
+    return json.loads(payload[:end]), end
+
+
+def _unpacked(payload: bytes) -> BlockResult:
+    head, start = _head(payload)
+    candidates = np.frombuffer(payload, CANDIDATE, count=head["n"], offset=start)
+    return BlockResult(candidates, head["searched"], head["skipped"])
+
+
+def _native(advance: Progress, scene: Scene) -> Progress:
+    """Return a progress that takes Mpx of the scene's grid and tells Mpx of the raster, the first pass counted."""
+    x, y = scene.ratio_xy
+    return lambda mpx: advance(mpx * x * y)
+
+
+def _total_mpx(infos: Sequence[SceneInfo]) -> float:
+    return sum(info.width_px * info.height_px for info in infos) / 1e6
+
+
+def _check_request(request: Request, infos: Sequence[SceneInfo]) -> None:
+    """Refuse what cannot be written, before the work."""
+    names = [info.name for info in infos]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ParameterError(
+            f"two scenes are called `{twice[0]}`. Rename one, or search them apart: rows are told apart by the name."
+        )
+    check_suffix(request.output, all(info.crs is not None for info in infos))
+    local = [info.crs is None for info in infos]
+    if any(local) and not all(local):
+        raise DataError("scenes with and without georeference cannot share one file. Search them apart.")
+    if request.scores is not None and len(infos) > 1 and request.scores.suffix:
+        raise ParameterError(f"--scores {request.scores}: several scenes need a folder, not one file. Name a folder.")
+
+
+def _score_path(request: Request, info: SceneInfo) -> Path | None:
+    if request.scores is None or request.scores.suffix:
+        return request.scores
+    return request.scores / f"{info.name}.tif"
+
+
+def _areas(request: Request, infos: Sequence[SceneInfo]) -> list[BaseGeometry | None]:
+    if request.aoi is None:
+        return [None] * len(infos)
+    shapes = read_aoi(request.aoi)
+    return [area_in(shapes, info.crs, info.path) for info in infos]
+
+
+def _fingerprint(
+    request: Request,
+    detector: Detector,
+    thresholds: dict[str, float],
+    infos: Sequence[SceneInfo],
+    areas: Sequence[BaseGeometry | None],
+) -> dict[str, Any]:
+    """Return all that decides what the blocks' results are: equal fingerprints, equal bytes."""
+
+    def state(path: str) -> list[int]:
+        stat = Path(path).stat() if Path(path).exists() else None
+        return [stat.st_size, stat.st_mtime_ns] if stat else []
+
+    return {
+        "program": __version__,
+        "model": detector.bundle.card.name,
+        "calibration": detector.bundle.calibration.to_json(),
+        "search": detector.settings.to_json(),
+        "thresholds": thresholds,
+        "device": str(detector.scorer.device),
+        "precision": request.precision,
+        "batch_px": request.batch_px,
+        "block_px": request.block_px,
+        "scores": request.scores is not None,
+        "scenes": [[info.path, *info.gsd_m, *state(info.path)] for info in infos],
+        "areas": [None if area is None else area.wkb_hex for area in areas],
+    }
+
+
+def _record(scene: Scene, table: geopandas.GeoDataFrame, report: SearchReport) -> dict[str, Any]:
     """Return what was searched and found in one scene; nothing in it differs between two equal runs."""
     return {
+        "scene": scene.info.name,
         "crs": scene.crs,
         "objects": len(table),
-        "by_class": {name: int(count) for name, count in table["class"].value_counts(sort=False).sort_index().items()},
+        "by_class": {name: int(count) for name, count in table["class"].value_counts().sort_index().items()},
         "expected_objects": round(float(table["score"].sum()), 3),
         "windows_searched": report.windows_searched,
         "windows_skipped": report.windows_skipped,
@@ -95,14 +351,24 @@ def scene_record(scene: Scene, table: geopandas.GeoDataFrame, report: SearchRepo
     }
 
 
-def summarise(records: list[dict[str, Any]], detector: Detector, thresholds: dict[str, float]) -> dict[str, Any]:
+def _line(record: dict[str, Any]) -> str:
+    kinds = ", ".join(f"{count} {name}" for name, count in record["by_class"].items())
+    skipped = (
+        f", {record['windows_skipped']} windows without a valid pixel skipped" if record["windows_skipped"] else ""
+    )
+    return f"{record['scene']}: {record['objects']} objects{f' ({kinds})' if kinds else ''} in {record['km2']:.2f} km2{skipped}"
+
+
+def _summary(records: list[dict[str, Any]], detector: Detector, thresholds: dict[str, float]) -> dict[str, Any]:
     """Return the records with their totals, the model and the thresholds."""
     names = ("objects", "windows_searched", "windows_skipped", "km2")
-    totals = {name: round(sum(record[name] for record in records), 6) for name in names}
     return {
         "model": detector.bundle.card.name,
         "thresholds": thresholds,
         "search": detector.settings.to_json() | {"scales": list(detector.settings.scales)},
-        "total": {"scenes": len(records), **totals},
+        "total": {
+            "scenes": len(records),
+            **{name: round(sum(record[name] for record in records), 6) for name in names},
+        },
         "scenes": records,
     }

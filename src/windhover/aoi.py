@@ -1,0 +1,66 @@
+"""The area to be searched: a vector file of polygons, brought into a scene's coordinate system.
+
+Refuses areas that have no place on Earth for scenes that have one, and the reverse.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import geopandas
+import numpy as np
+import shapely
+from pyogrio.errors import DataLayerError, DataSourceError
+from shapely.geometry.base import BaseGeometry
+
+from windhover.errors import DataError, FormatError, MissingFileError
+from windhover.georef import same_crs, transformer
+
+PARTS_PER_SIDE = 100  # an edge that is straight in one coordinate system is a curve in another
+
+
+def read_aoi(path: str | Path) -> geopandas.GeoSeries:
+    """Read the polygons of a vector file.
+
+    Raises:
+        MissingFileError: no such file.
+        FormatError: not a vector file.
+        DataError: it holds no polygon.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise MissingFileError(f"{path}: no such file. Give a GeoJSON, GeoPackage or shapefile of polygons.")
+    try:
+        frame = geopandas.read_parquet(path) if path.suffix == ".parquet" else geopandas.read_file(path)
+    except (DataSourceError, DataLayerError, ValueError, OSError) as error:
+        raise FormatError(
+            f"{path}: not a vector file ({' '.join(str(error).split())[:100]}). Give GeoJSON or GeoPackage."
+        ) from None
+    shapes = frame.geometry if isinstance(frame, geopandas.GeoDataFrame) else geopandas.GeoSeries([])
+    shapes = shapes[shapes.geom_type.isin(["Polygon", "MultiPolygon"]) & ~shapes.is_empty]
+    if shapes.empty:
+        raise DataError(f"{path}: holds no polygon. Draw the area to be searched as polygons.")
+    return shapes
+
+
+def area_in(shapes: geopandas.GeoSeries, crs: str | None, name: str) -> BaseGeometry:
+    """Return the area as one geometry in a scene's coordinate system, or its local grid.
+
+    Args:
+        shapes: from `read_aoi`.
+        crs: the scene's, None for a local grid.
+        name: of the scene, for the error.
+
+    Raises:
+        DataError: one of the two has a place on Earth and the other has none.
+    """
+    area = shapely.make_valid(shapely.union_all(shapes.to_numpy()))
+    if (crs is None) != (shapes.crs is None):
+        which = "the scene has no georeference" if crs is None else "the area has no coordinate system"
+        raise DataError(f"{name}: {which}, so the area cannot be laid on it. Give both in one system.")
+    if crs is None or same_crs(crs, shapes.crs.to_wkt()):
+        return area
+    left, bottom, right, top = area.bounds
+    area = shapely.segmentize(area, max(right - left, top - bottom) / PARTS_PER_SIDE)
+    way = transformer(shapes.crs.to_wkt(), crs)
+    return shapely.make_valid(shapely.transform(area, lambda xy: np.stack(way.transform(xy[:, 0], xy[:, 1]), axis=1)))

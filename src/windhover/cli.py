@@ -1,0 +1,88 @@
+"""The command line. Each command reads its options, calls one flow and prints what a person needs; libraries load when used."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from windhover import __version__
+from windhover.errors import WindhoverError
+
+INCOMPLETE = 3  # exit code of a run that finished but could not read everything
+
+app = typer.Typer(
+    help="From a few annotated satellite scenes to a detector, and from the detector to a map.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
+) -> None:
+    if version:
+        typer.echo(f"windhover {__version__}")
+        raise typer.Exit
+
+
+@app.command()
+def detect(
+    scenes: Annotated[list[str], typer.Argument(help="Rasters to search: files, or anything GDAL opens.")],
+    model: Annotated[Path, typer.Option(help="Folder of the model.")] = Path("data/model"),
+    output: Annotated[Path, typer.Option("--output", "-o", help=".gpkg, .parquet, .geojson or .csv")] = Path(
+        "detections.gpkg"
+    ),
+    scores: Annotated[
+        Path | None, typer.Option(help="Also write the map of scores (COG); a folder for several scenes.")
+    ] = None,
+    aoi: Annotated[Path | None, typer.Option(help="Vector file of polygons: nothing outside is read.")] = None,
+    threshold: Annotated[float | None, typer.Option(help="Score to reach, 0 to 1; the model's own by default.")] = None,
+    gsd: Annotated[float | None, typer.Option(help="Metres per px, for images without georeference.")] = None,
+    stride: Annotated[int | None, typer.Option(help="Px between windows: 8, or 4 for crowded small objects.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
+    precision: Annotated[
+        str | None, typer.Option(help="fp32, fp16 or bf16; by default half on a GPU, fp32 on a CPU.")
+    ] = None,
+    batch_px: Annotated[int | None, typer.Option(help="Px scored at once; bounds memory.")] = None,
+    block_px: Annotated[
+        int | None, typer.Option(help="Side of the blocks read at once, px at the model's GSD.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where a killed run stopped.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more.")] = False,
+) -> None:
+    """Find the objects of rasters of any size and write them for a map."""
+    from windhover.searching import Request, detect_rasters
+
+    request = Request(
+        scenes, model, output, scores, aoi, threshold, gsd, stride, device, precision, batch_px, block_px, resume
+    )
+    outcome = detect_rasters(request, say=typer.echo)
+    for failed in outcome.failed:
+        typer.echo(f"not searched: {failed.reason}", err=True)
+    typer.echo(f"{outcome.objects} objects in {len(outcome.records)} scenes -> {output}")
+    if scores is not None:
+        typer.echo(f"scores -> {scores}")
+    if verbose:
+        for record in outcome.records:
+            typer.echo(
+                f"{record['scene']}: {record['windows_searched']} windows, {record['expected_objects']} objects expected"
+            )
+    if outcome.failed:
+        typer.echo(
+            f"{len(outcome.failed)} blocks could not be read; mend the file and run again with --resume", err=True
+        )
+        raise typer.Exit(INCOMPLETE)
+
+
+def main() -> None:
+    """Run the command line; an error that the user can mend is one sentence and exit code 1."""
+    try:
+        app()
+    except WindhoverError as error:
+        print(f"windhover: {error.sentence()}", file=sys.stderr)
+        raise SystemExit(1) from None
