@@ -67,7 +67,8 @@ def raw_folder(raw: str) -> Path:
     if not folder.is_dir():
         what = "is a file" if folder.is_file() else "does not exist"
         raise MissingFileError(
-            f"`scenes.raw` must be a folder, but {raw} {what}. Set `scenes.raw` in params.yaml to the folder of your rasters."
+            f"`scenes.raw` must be a folder, but {raw} {what}. Set `scenes.raw` in params.yaml to the "
+            "folder of your rasters."
         )
     return folder
 
@@ -86,7 +87,8 @@ def find_scenes(folder: Path, native_gsd_m: float | None) -> list[SceneInfo]:
     )
     if not paths:
         raise DataError(
-            f"{folder}: holds no raster ({', '.join(RASTER_SUFFIXES[:6])}, ...). Set `scenes.raw` to the folder of your rasters."
+            f"{folder}: holds no raster ({', '.join(RASTER_SUFFIXES[:6])}, ...). Set `scenes.raw` to "
+            "the folder of your rasters."
         )
     clashes = {stem for stem, count in Counter(path.stem for path in paths).items() if count > 1}
     infos = []
@@ -143,11 +145,13 @@ def common_bands(infos: list[SceneInfo], wanted: list[str] | None) -> list[str]:
         if missing or (wanted is None and list(info.bands) != bands):
             raise DataError(
                 f"{info.path}: has the bands {', '.join(info.bands)}, but {', '.join(bands)} are "
-                f"{'wanted' if wanted else f'those of {infos[0].path}'}. Name bands that all rasters have in `scenes.bands`, or take this raster out."
+                f"{'wanted' if wanted else f'those of {infos[0].path}'}. Name bands that all rasters "
+                "have in `scenes.bands`, or take this raster out."
             )
         if info.dtype != infos[0].dtype:
             raise DataError(
-                f"{info.path}: dtype {info.dtype}, but {infos[0].path} has {infos[0].dtype}: one model reads one dtype. "
+                f"{info.path}: dtype {info.dtype}, but {infos[0].path} has {infos[0].dtype}: one "
+                "model reads one dtype. "
                 "Convert one of them with gdal_translate -ot."
             )
     return bands
@@ -159,13 +163,15 @@ def _classed(located: geopandas.GeoDataFrame, params: ScenesParams, infos: list[
     unknown = sorted(set(located["class"]) - known) if params.classes else []
     if unknown:
         raise DataError(
-            f"The labels hold the class {unknown[0]!r}, which is neither in `scenes.classes` nor in `scenes.ignore_classes` "
+            f"The labels hold the class {unknown[0]!r}, which is neither in `scenes.classes` nor in "
+            "`scenes.ignore_classes` "
             f"({', '.join(sorted(known))}). Add it to one of them."
         )
     absent = sorted(set(params.classes) - set(located["class"]))
     if absent and len(absent) == len(params.classes):
         raise DataError(
-            f"`scenes.classes` names {', '.join(absent)}, but the labels hold {', '.join(sorted(set(located['class'])))}. Mend the names."
+            f"`scenes.classes` names {', '.join(absent)}, but the labels hold "
+            f"{', '.join(sorted(set(located['class'])))}. Mend the names."
         )
     labels = located.copy()
     labels["role"] = np.where(labels["class"].isin(params.ignore_classes), "ignore", "object")
@@ -214,7 +220,8 @@ def _divide(
         split = split or params.fixed_splits.get(own, "")
         if split and fixed.setdefault(place, split) != split:
             raise DataError(
-                f"Scene {scene} is fixed to {split}, but another scene of the same place {place} is fixed to {fixed[place]}; "
+                f"Scene {scene} is fixed to {split}, but another scene of the same place {place} is "
+                f"fixed to {fixed[place]}; "
                 "scenes that touch or overlap are one place. Give them one split."
             )
     scenes = scenes.assign(place=places)
@@ -263,14 +270,14 @@ def _read_table(path: Path, key: str) -> pd.DataFrame:
 def _counts(scenes: pd.DataFrame, labels: pd.DataFrame, params: ScenesParams) -> dict[str, Any]:
     """Return counts by split and class, and sizes at the training GSD."""
     split_of = dict(zip(scenes["scene"], scenes["split"], strict=True))
-    by_split = labels.assign(split=labels["scene"].map(split_of)).groupby(["split", "class", "role"]).size()
+    by_split = labels.assign(split=labels["scene"].map(split_of)).groupby(["split", "class", "role"], as_index=False)
     longest = labels["length_m"].to_numpy(np.float64) / params.gsd_m
     sized = np.isfinite(longest)
     return {
         "scenes": len(scenes),
         "unlabelled_scenes": scenes.loc[~scenes["labelled"], "scene"].tolist(),
         "labels": len(labels),
-        "by_split": [{"split": s, "class": c, "role": r, "labels": int(n)} for (s, c, r), n in by_split.items()],
+        "by_split": by_split.size().rename(columns={"size": "labels"}).to_dict("records"),
         "scenes_by_split": {name: int((scenes["split"] == name).sum()) for name in SPLITS},
         "longer_side_px_quantiles": [round(float(q), 2) for q in np.quantile(longest[sized], [0, 0.25, 0.5, 0.75, 1])]
         if sized.any()

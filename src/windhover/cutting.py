@@ -1,6 +1,7 @@
 """The catalogue -> patches: windows chosen on every labelled scene, cut at the training GSD, each pixel pattern once.
 
-Scenes are dealt with one by one in the catalogue's order, every draw has a seed of its own, and memory holds one scene at a time.
+Scenes are dealt with one by one in the catalogue's order, every draw has a seed of its own, and memory holds one scene
+at a time.
 """
 
 from __future__ import annotations
@@ -27,10 +28,12 @@ from windhover.patches import INDEX_COLUMNS, KINDS, STRIDE_PX, WINDOW_PX, PatchW
 from windhover.progress import track
 from windhover.sampling import HALF, Objects, Rule
 from windhover.scenes import Scene
+from windhover.windows import blocks
 
 LEVELS = 9  # scales that a jitter range is cut into: one reading of the scene each
+BLOCK_PX = 4096  # read at once from larger scenes; a multiple of 8
 HELD_PX = 64_000_000  # a scene of at most this many px at the training GSD is held in memory while it is cut
-COURSE_RADIUS_PX = 16.0  # the older rule: an object's centre in the window's central 32 x 32 px
+COURSE_RULE = Rule(16.0, 16.0, "square")  # a common older rule: an object's centre in the window's central 32 x 32 px
 
 
 @dataclass
@@ -147,14 +150,9 @@ class _Job:
         with open_catalogued(self.row, self.gsd_m, self.bands) as scene:
             scene.preload()
             whole = self._objects(scene)
-            for column, (radius, shape) in enumerate(
-                ((self.rule.positive_px, self.rule.shape), (COURSE_RADIUS_PX, "square"))
-            ):
-                hits, windows = sampling.count_positive_windows(scene.shape_hw, whole, radius, shape)
-                tally.prior[self.row.split][[column, 2]] = tally.prior[self.row.split][[column, 2]] + [
-                    hits,
-                    windows * (column == 0),
-                ]
+            hits, windows = sampling.count_positive_windows(scene.shape_hw, whole, self.rule)
+            course, _ = sampling.count_positive_windows(scene.shape_hw, whole, COURSE_RULE)
+            tally.prior[self.row.split] += [hits, course, windows]
             used = self._used(len(whole.centres))
             shift_of = self.rng.integers(0, len(factors), len(used) * self.params.positives_per_object)
             for number, factor in enumerate(factors):
@@ -197,14 +195,10 @@ class _Job:
         cuts.append(
             _Cut("random", sampling.random_windows(seen.shape_hw, objects, self.rule, wanted["random"], self.rng))
         )
-        structure = (
-            sampling.structure_map(held[0])
-            if held is not None and wanted["lookalike"]
-            else np.zeros((1, 1), np.float32)
-        )
-        cuts.append(
-            _Cut("lookalike", sampling.lookalike_windows(structure, objects, self.rule, wanted["lookalike"], self.rng))
-        )
+        if wanted["lookalike"]:
+            structure = sampling.structure_map(held[0]) if held is not None else _structure_by_blocks(seen)
+            corners = sampling.lookalike_windows(structure, objects, self.rule, wanted["lookalike"], self.rng)
+            cuts.append(_Cut("lookalike", corners))
         for cut in cuts:
             if cut.kind != "positive" and len(cut.corners) < wanted[cut.kind]:
                 tally.skipped[f"{cut.kind}: no room for as many as wanted"] += wanted[cut.kind] - len(cut.corners)
@@ -213,18 +207,28 @@ class _Job:
                 yield images, self._rows(cut.kind, cut.corners[kept], objects, gsd_m)
 
     def _rows(self, kind: str, corners: NDArray[np.int64], objects: Objects, gsd_m: float) -> pd.DataFrame:
-        centres = corners + float(HALF)
+        centres = corners + np.float64(HALF)
         _, which = sampling.nearest(centres, objects, self.rule)
         told = kind in ("positive", "offcentre")
-        offset = objects.centres[which] - centres if told else np.full(centres.shape, np.nan)
-        size = objects.sizes[which] if told else np.full(centres.shape, np.nan)
-        return pd.DataFrame(
-            {
-                "scene": self.row.scene, "place": self.row.place, "split": self.row.split, "kind": kind,
-                "class": objects.classes[which] if kind == "positive" else "", "dx_px": offset[:, 0], "dy_px": offset[:, 1],
-                "w_px": size[:, 0], "h_px": size[:, 1], "left_px": corners[:, 0], "top_px": corners[:, 1], "gsd_m": gsd_m, "origin": "cut",
-            }
-        )  # fmt: skip
+        unknown = np.full(centres.shape, np.nan)
+        offset = objects.centres[which] - centres if told else unknown
+        size = objects.sizes[which] if told else unknown
+        table = pd.DataFrame({"left_px": corners[:, 0], "top_px": corners[:, 1], "gsd_m": gsd_m, "kind": kind})
+        table["scene"], table["place"], table["split"] = self.row.scene, self.row.place, self.row.split
+        table["class"] = objects.classes[which] if kind == "positive" else ""
+        table[["dx_px", "dy_px"]], table[["w_px", "h_px"]] = offset, size
+        return table.assign(origin="cut")
+
+
+def _structure_by_blocks(seen: Scene) -> NDArray[np.float32]:
+    """Return the structure of a scene too large to hold, block by block."""
+    rows, cols = (length // STRIDE_PX for length in seen.shape_hw)
+    structure = np.zeros((rows, cols), np.float32)
+    for block in blocks((rows * STRIDE_PX, cols * STRIDE_PX), (BLOCK_PX, BLOCK_PX)):
+        part = sampling.structure_map(seen.read(*block)[0])
+        top, left = block.row // STRIDE_PX, block.col // STRIDE_PX
+        structure[top : top + part.shape[0], left : left + part.shape[1]] = part
+    return structure
 
 
 def _divide(wanted: dict[str, int], parts: int) -> list[dict[str, int]]:
@@ -241,7 +245,10 @@ def _read_windows(
     tally: _Tally,
     training: bool,
 ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-    """Return (k, 64, 64, C) patches and which of the (n, 2) windows they are; windows without a valid or a differing pixel are left out."""
+    """Return (k, 64, 64, C) patches and which of the (n, 2) windows they are.
+
+    Windows without a valid pixel, or all of one colour, are left out and counted.
+    """
     images = np.zeros((len(corners), WINDOW_PX, WINDOW_PX, seen.n_bands), seen.dtype)
     kept = np.ones(len(corners), bool)
     for number, (left, top) in enumerate(corners.tolist()):
@@ -313,7 +320,8 @@ def _summary(
     }
     if not counts["train"]["positive"] or tally.sums is None:
         raise DataError(
-            "The training split holds no object. Bring more places, or change `scenes.split_fractions` or `scenes.seed`."
+            "The training split holds no object. Bring more places, or change "
+            "`scenes.split_fractions` or `scenes.seed`."
         )
     pixels, total, squares = tally.sums
     mean = total / pixels
@@ -355,11 +363,11 @@ def summary_lines(summary: dict[str, Any]) -> list[str]:
         kinds = ", ".join(f"{number} {kind}" for kind, number in counts.items())
         rate = f"1 in {1 / prior['true']:.0f}" if prior["true"] else "none"
         lines.append(
-            f"  {split:5} {sum(counts.values()):6} patches: {kinds}; windows with an object: {rate} of {prior['windows']}, 1 in {1 / prior['sampled'] if prior['sampled'] else 0:.1f} as cut"
+            f"  {split:5} {sum(counts.values()):6} patches: {kinds}; "
+            f"windows with an object: {rate} of {prior['windows']}, {prior['sampled']:.1%} as cut"
         )
     lines += [f"  left out, {reason}: {number}" for reason, number in summary["skipped"].items()]
     distance = summary["leakage"]["smallest_distance_m"]
-    lines.append(
-        f"  between splits: {'distance not known (no georeference)' if distance is None else f'{distance:.0f} m at least'}, no patch overlaps or is repeated"
-    )
+    apart = "distance not known (no georeference)" if distance is None else f"{distance:.0f} m at least"
+    lines.append(f"  between splits: {apart}, no patch overlaps or is repeated")
     return lines

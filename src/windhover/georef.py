@@ -48,7 +48,8 @@ def world_to_pixel(transform: Affine, x: ArrayLike, y: ArrayLike) -> tuple[Float
     determinant = transform.a * transform.e - transform.b * transform.d
     if determinant == 0.0 or not math.isfinite(determinant):
         raise DataError(
-            f"The transform {tuple(transform)[:6]} has no inverse: a pixel covers no ground. Mend the raster's georeference."
+            f"The transform {tuple(transform)[:6]} has no inverse: a pixel covers no ground. Mend the "
+            "raster's georeference."
         )
     x = np.asarray(x, np.float64) - transform.c
     y = np.asarray(y, np.float64) - transform.f
@@ -121,8 +122,8 @@ def gsd_m(transform: Affine, crs: str | None, shape_hw: tuple[int, int]) -> tupl
 def box_sides_m(boxes_xyxy: ArrayLike, transform: Affine, crs: str | None) -> Floats:
     """Return the two sides of boxes on the ground: through the box's centre, along a row and down a column.
 
-    Planar where the coordinate system is metric at the place to 1 %; geodesic on its ellipsoid elsewhere (geographic systems,
-    Mercator, which stretches by 1 / cos(latitude); Karney 2013, as in pyproj).
+    Planar where the coordinate system is metric at the place to 1 %; geodesic on its ellipsoid elsewhere (geographic
+    systems, Mercator, which stretches by 1 / cos(latitude); Karney 2013, as in pyproj).
 
     Args:
         boxes_xyxy: (N, 4) boxes, px of the grid of `transform`.
@@ -156,7 +157,7 @@ def _geodesic_sides(boxes: Floats, transform: Affine, crs: str) -> Floats:
     if geographic is None:
         return np.full((len(boxes), 2), np.inf)
     to_lonlat = transformer(crs, geographic.to_wkt())
-    geod: Geod = parse_crs(crs).get_geod()
+    geod = parse_crs(crs).get_geod() or Geod(ellps="WGS84")
     lengths = []
     for ends in ((boxes[:, 0], row, boxes[:, 2], row), (col, boxes[:, 1], col, boxes[:, 3])):
         start = to_lonlat.transform(*pixel_to_world(transform, ends[0], ends[1]))
@@ -195,8 +196,7 @@ def box_polygons(boxes_xyxy: ArrayLike, transform: Affine) -> NDArray[np.object_
     cols = boxes[:, [0, 2, 2, 0, 0]]
     rows = boxes[:, [1, 1, 3, 3, 1]]
     x, y = pixel_to_world(transform, cols, rows)
-    polygons: NDArray[np.object_] = shapely.polygons(np.stack([x, y], axis=-1))
-    return polygons
+    return np.asarray(shapely.polygons(np.stack([x, y], axis=-1)), dtype=object)
 
 
 def footprint_4326(transform: Affine, crs: str | None, shape_hw: tuple[int, int]) -> BaseGeometry | None:

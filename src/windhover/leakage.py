@@ -33,8 +33,8 @@ def measure_leakage(index: pd.DataFrame, scenes: pd.DataFrame, identical: int) -
         identical: patches whose pixels stand in two splits, counted when they were written.
 
     Returns:
-        `smallest_distance_m` (null where fewer than two splits are georeferenced), `between` (the two scenes), `overlapping_patches`,
-        `identical_patches`, `scenes_without_georeference`.
+        `smallest_distance_m` (null where fewer than two splits are georeferenced), `between` (the two scenes),
+        `overlapping_patches`, `identical_patches`, `scenes_without_georeference`.
     """
     corners = _native_corners(index, scenes)
     overlapping = _overlaps_within_scenes(index, corners)
@@ -57,12 +57,14 @@ def refuse_leakage(leakage: dict[str, Any]) -> None:
     """
     if leakage["overlapping_patches"]:
         raise DataError(
-            f"{leakage['overlapping_patches']} patches overlap a patch of another split ({' and '.join(leakage['between'] or ['one scene'])}): what is tested "
+            f"{leakage['overlapping_patches']} patches overlap a patch of another split "
+            f"({' and '.join(leakage['between'] or ['one scene'])}): what is tested "
             "would have been trained on. Give these scenes one place in `scenes.groups`."
         )
     if leakage["identical_patches"]:
         raise DataError(
-            f"{leakage['identical_patches']} patches have the same pixels as a patch of another split: the same picture is in the folder twice. "
+            f"{leakage['identical_patches']} patches have the same pixels as a patch of another "
+            "split: the same picture is in the folder twice. "
             "Give both files one place in `scenes.groups`, or remove one."
         )
 
@@ -84,7 +86,7 @@ def _overlaps_within_scenes(index: pd.DataFrame, corners: Floats) -> int:
     count = 0
     for scene in several[several > 1].index:
         rows = np.flatnonzero((index["scene"] == scene).to_numpy())
-        boxes = shapely.box(*corners[rows].T)
+        boxes = np.asarray(shapely.box(*corners[rows].T), dtype=object)
         splits = index["split"].to_numpy()[rows]
         left, right = shapely.STRtree(boxes).query(boxes, predicate="intersects")
         differ = splits[left] != splits[right]
@@ -95,8 +97,9 @@ def _overlaps_within_scenes(index: pd.DataFrame, corners: Floats) -> int:
 
 
 def _on_earth(index: pd.DataFrame, scenes: pd.DataFrame, corners: Floats) -> pd.DataFrame:
-    """Return the georeferenced patches: split, scene, corner longitudes and latitudes, centre in ECEF and half diagonal."""
+    """Return the georeferenced patches: split, scene, corners (degrees), centre in ECEF, half diagonal (m)."""
     parts = []
+    row: Any
     for row in scenes.itertuples(index=False):
         rows = np.flatnonzero((index["scene"] == row.scene).to_numpy())
         if row.crs is None or pd.isna(row.crs) or not len(rows):
@@ -122,7 +125,7 @@ def _on_earth(index: pd.DataFrame, scenes: pd.DataFrame, corners: Floats) -> pd.
 
 
 def _between_splits(placed: pd.DataFrame) -> tuple[float | None, list[str] | None, int]:
-    """Return the smallest distance between windows of two splits (0 where they overlap), the scenes, and how many overlap."""
+    """Return the smallest distance between windows of two splits, their scenes, and how many overlap."""
     best: tuple[float, list[str]] | None = None
     overlapping = 0
     for one, other in combinations(sorted(placed["split"].unique()), 2):
@@ -157,7 +160,7 @@ def _overlapping(first: pd.DataFrame, second: pd.DataFrame, tree: cKDTree, point
 
 
 def _share_ground(here: Any, there: Any, geod: Geod) -> bool:
-    """Tell whether two windows overlap, in the plane about the first one's corner (azimuth and distance on the ellipsoid)."""
+    """Tell whether two windows overlap, in the plane of azimuth and distance about the first one's corner."""
     outlines = []
     for window in (here, there):
         azimuth, _, length = geod.inv(

@@ -1,7 +1,7 @@
 """Labels of any file -> boxes in the native pixels of the scenes they lie on.
 
-Map coordinates go through the scene's coordinate system and its full affine, vertex by vertex, in float. A label belongs to every
-scene that its centre lies on.
+Map coordinates go through the scene's coordinate system and its full affine, vertex by vertex, in float. A label
+belongs to every scene that its centre lies on.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ def locate_labels(
         sources: label files, each with the scene it speaks of, "" where the labels say so themselves.
 
     Returns:
-        The labels (scene, class, col, row, left, top, right, bottom, source, geometry; native px), sorted by scene and position; the
-        scenes that a file speaks of; and counts for the report.
+        The labels (scene, class, col, row, left, top, right, bottom, source, geometry; native px), sorted by scene
+        and position; the scenes that a file speaks of; and counts for the report.
 
     Raises:
         DataError: there are labels, but none lies on a scene.
@@ -82,7 +82,8 @@ def to_pixels(geometry: NDArray[np.object_], crs: str | None, info: SceneInfo) -
     if (crs is None) != (info.crs is None):
         without, other = ("The label file", info.path) if crs is None else (info.path, "the label file")
         raise DataError(
-            f"{without} has no coordinate system but {other} has one, so they cannot be laid over each other. Give it its coordinate system."
+            f"{without} has no coordinate system but {other} has one, so they cannot be laid over "
+            "each other. Give it its coordinate system."
         )
     to_scene = None if georef.same_crs(crs, info.crs) else georef.transformer(str(crs), str(info.crs))
 
@@ -163,7 +164,7 @@ def _scene_of(image: str, by_name: dict[str, SceneInfo]) -> str:
 def _table(pieces: list[Piece]) -> geopandas.GeoDataFrame:
     geometry = np.concatenate([piece[3] for piece in pieces]) if pieces else np.array([], dtype=object)
     boxes = shapely.bounds(geometry).reshape(-1, 4)
-    columns = {
+    columns: dict[str, Any] = {
         "scene": np.concatenate([np.full(len(piece[2]), piece[0], object) for piece in pieces]) if pieces else [],
         "class": np.concatenate([piece[1].klass[piece[2]] for piece in pieces]) if pieces else [],
         "col": (boxes[:, 0] + boxes[:, 2]) / 2,
@@ -208,14 +209,25 @@ def _nothing_fits(infos: list[SceneInfo], sources: list[tuple[RawLabels, str]], 
     if not labels.on_map:
         if dropped["of an image that is not there"]:
             first, known = labels.image[0], infos[0].name
-            return f"{labels.source}: none of its images is among the rasters (it names {first!r}, the rasters are like {known!r}). Bring the images it names."
-        return f"{labels.source}: all labels lie outside their images. They may be of another size or in another unit: look at the file."
+            return (
+                f"{labels.source}: none of its images is among the rasters (it names {first!r}, the "
+                f"rasters are like {known!r}). Bring the images it names."
+            )
+        return (
+            f"{labels.source}: all labels lie outside their images. They may be of another size or in "
+            "another unit: look at the file."
+        )
     flipped = shapely.transform(labels.geometry, lambda points: points[:, ::-1])
     swapped = RawLabels(labels.source, labels.image, labels.klass, flipped, True, labels.crs)
     if _on_map(swapped, [*infos, *infos[:1]], Counter()):
-        return f"{labels.source}: its labels lie on no scene, but would with x and y swapped. Write x (east, longitude) before y (north, latitude)."
+        return (
+            f"{labels.source}: its labels lie on no scene, but would with x and y swapped. Write x (east, "
+            "longitude) before y (north, latitude)."
+        )
     bounds = ", ".join(f"{value:.6g}" for value in shapely.total_bounds(labels.geometry))
     return (
-        f"{labels.source}: its labels lie on no scene. They span {bounds} in {(labels.crs or 'no coordinate system')[:40]}; the first scene is {infos[0].path} "
-        f"in {(infos[0].crs or 'a local grid')[:40]}. They are of another place or their coordinate system is wrong: bring the labels of these rasters."
+        f"{labels.source}: its labels lie on no scene. They span {bounds} in "
+        f"{(labels.crs or 'no coordinate system')[:40]}; the first scene is {infos[0].path} "
+        f"in {(infos[0].crs or 'a local grid')[:40]}. They are of another place or their coordinate "
+        "system is wrong: bring the labels of these rasters."
     )

@@ -22,7 +22,8 @@ WINDOW_PX = 64  # side of a patch; the networks are built for it
 STRIDE_PX = 8  # of the dense search, at which the prior of windows is counted
 KINDS = ("positive", "random", "offcentre", "lookalike")
 INDEX_COLUMNS = (
-    "patch", "split", "scene", "place", "kind", "class", "dx_px", "dy_px", "w_px", "h_px", "left_px", "top_px", "gsd_m", "origin",
+    "patch", "split", "scene", "place", "kind", "class", "dx_px", "dy_px", "w_px", "h_px", "left_px", "top_px",
+    "gsd_m", "origin",
 )  # fmt: skip
 
 
@@ -67,7 +68,8 @@ class PatchWriter:
         """
         if patches.shape[1:] != self.shape_hwc or patches.dtype != self.dtype:
             raise FormatError(
-                f"Patches must be {self.shape_hwc} {self.dtype}, got {patches.shape[1:]} {patches.dtype}. Use the same bands everywhere."
+                f"Patches must be {self.shape_hwc} {self.dtype}, got {patches.shape[1:]} "
+                f"{patches.dtype}. Use the same bands everywhere."
             )
         self._stream.write(np.ascontiguousarray(patches).tobytes())
         self.count += len(patches)
@@ -124,7 +126,8 @@ def load_patches(folder: str | Path, split: str) -> PatchSet:
     index = index[index["split"] == split].sort_values("patch", kind="stable").reset_index(drop=True)
     if len(index) != len(images) or (index["patch"].to_numpy() != np.arange(len(images))).any():
         raise FormatError(
-            f"{array}: holds {len(images)} patches but the index lists {len(index)}. Run the stage that writes them again."
+            f"{array}: holds {len(images)} patches but the index lists {len(index)}. Run the stage "
+            "that writes them again."
         )
     return PatchSet(images, index)
 

@@ -1,9 +1,9 @@
 """Seeing an array at another pixel size, exactly: a result pixel never depends on the block it is computed in.
 
-Target pixel k covers source [k r, (k + 1) r) of the WHOLE raster (r = target GSD / source GSD, one per axis). For r > 1 the result
-is the area average, for r < 1 bilinear; invalid source pixels carry no weight. Rows and columns are two sparse banded matrices
-whose entries follow from absolute indices alone, so every result pixel is the same float operations in the same order.
-Reads no file.
+Target pixel k covers source [k r, (k + 1) r) of the WHOLE raster (r = target GSD / source GSD, one per axis). For r >
+1 the result is the area average, for r < 1 bilinear; invalid source pixels carry no weight. Rows and columns are two
+sparse banded matrices whose entries follow from absolute indices alone, so every result pixel is the same float
+operations in the same order. Reads no file.
 """
 
 from __future__ import annotations
@@ -103,7 +103,8 @@ def resample_block(
         cols: weights along the rows, None where the ratio is 1.
 
     Returns:
-        (C, h, w) values, 0 where invalid, integers rounded to the nearest; (h, w) valid where at least half the weight is.
+        (C, h, w) values, 0 where invalid, integers rounded to the nearest; (h, w) valid where at least half the
+        weight is.
     """
     if valid.all():
         planes = [apply_weights(rows, cols, plane) for plane in array]
@@ -113,7 +114,7 @@ def resample_block(
     seen = missing <= 1.0 - VALID_SHARE
     # untouched where nothing is missing: such a pixel must not tell that its block had a hole elsewhere
     share = np.where((missing > 0) & seen, 1.0 - missing, np.float32(1.0))
-    planes = [apply_weights(rows, cols, plane) / share for plane in array]
+    planes = [np.divide(apply_weights(rows, cols, plane), share, dtype=np.float32) for plane in array]
     return _to_dtype(planes, seen, array.dtype), seen
 
 

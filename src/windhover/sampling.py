@@ -1,6 +1,7 @@
 """Choosing windows on one scene: positives about objects, and negatives of three kinds; and counting the true prior.
 
-Works in px of the scene seen at one GSD, on numbers alone: reads no file. A window's centre is its top-left corner + 32 px.
+Works in px of the scene seen at one GSD, on numbers alone: reads no file.
+A window's centre is its top-left corner + 32 px.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ class Rule:
 
 
 def nearest(centres: Floats, objects: Objects, rule: Rule) -> tuple[Floats, NDArray[np.int64]]:
-    """Return for (K, 2) window centres the distance to the nearest object and its number (inf and -1 without objects)."""
+    """Return for (K, 2) window centres the distance to the nearest object and its number; inf and -1 without one."""
     distance, which = np.full(len(centres), np.inf), np.full(len(centres), -1, np.int64)
     count = len(objects.centres)
     if not count:
@@ -92,14 +93,15 @@ def positive_windows(
     objects: Objects, rule: Rule, repeats: NDArray[np.int64], rng: np.random.Generator
 ) -> NDArray[np.int64]:
     """Return (K, 2) left, top of windows about objects, (N,) repeats of each, shifted within the positive radius."""
-    shifts = rule.draw(rng, int(repeats.sum()), 0.0, rule.positive_px)
+    # a little less than the radius, because corners are rounded to whole px
+    shifts = rule.draw(rng, int(repeats.sum()), 0.0, max(rule.positive_px - 0.71, 0.0))
     wanted = np.repeat(objects.centres, repeats, axis=0) + shifts
     corners = np.rint(wanted - HALF).astype(np.int64)
-    return corners[nearest(corners + float(HALF), objects, rule)[0] <= rule.positive_px]
+    return corners[nearest(corners + np.float64(HALF), objects, rule)[0] <= rule.positive_px]
 
 
 def offcentre_windows(objects: Objects, rule: Rule, count: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Return up to `count` windows that hold part of an object beyond the ignore radius: a detector must not fire on them."""
+    """Return up to `count` windows about an object beyond its ignore radius, on which a detector must not fire."""
     if not len(objects.centres):
         return np.zeros((0, 2), np.int64)
     tries = count * DRAWS
@@ -107,7 +109,7 @@ def offcentre_windows(objects: Objects, rule: Rule, count: int, rng: np.random.G
     corners = np.rint(chosen + rule.draw(rng, tries, rule.ignore_px, max(HALF, rule.ignore_px + 1.0)) - HALF).astype(
         np.int64
     )
-    return corners[is_negative(corners + float(HALF), objects, rule)][:count]
+    return corners[is_negative(corners + np.float64(HALF), objects, rule)][:count]
 
 
 def random_windows(
@@ -142,7 +144,7 @@ def lookalike_windows(
 
 
 def structure_map(image: NDArray[np.generic]) -> NDArray[np.float32]:
-    """Return how much bright structure of an object's size each 8 px cell has: the square of the mean gradient about it.
+    """Return how much structure there is about each 8 px cell: the square of the mean gradient over 24 px.
 
     Args:
         image: (C, H, W).
@@ -160,28 +162,24 @@ def structure_map(image: NDArray[np.generic]) -> NDArray[np.float32]:
     return smooth
 
 
-def count_positive_windows(
-    shape_hw: tuple[int, int], objects: Objects, radius_px: float, shape: str
-) -> tuple[int, int]:
+def count_positive_windows(shape_hw: tuple[int, int], objects: Objects, rule: Rule) -> tuple[int, int]:
     """Return how many windows at stride 8 show an object, and how many there are: the true prior.
 
     Args:
         shape_hw: of the scene at the training GSD.
         objects: on the scene.
-        radius_px: a window shows an object whose centre is within this of its own.
-        shape: `square` or `circle`.
+        rule: its positive radius says which windows show an object.
     """
     rows, cols = (max((length - WINDOW_PX) // STRIDE_PX + 1, 0) for length in shape_hw)
     if not (rows and cols and len(objects.centres)):
         return 0, rows * cols
-    rule = Rule(radius_px, radius_px, shape)
-    reach = int(np.ceil(radius_px / STRIDE_PX)) + 1
+    reach = int(np.ceil(rule.positive_px / STRIDE_PX)) + 1
     near = np.floor((objects.centres - HALF) / STRIDE_PX).astype(np.int64)
     steps = np.stack(np.meshgrid(np.arange(-reach, reach + 1), np.arange(-reach, reach + 1)), axis=-1).reshape(-1, 2)
     cells = near[:, None] + steps[None]
     offset = objects.centres[:, None] - (cells * STRIDE_PX + HALF)
     hit = (
-        (rule.measure(offset[..., 0], offset[..., 1]) <= radius_px)
+        (rule.measure(offset[..., 0], offset[..., 1]) <= rule.positive_px)
         & (cells >= 0).all(-1)
         & (cells < [cols, rows]).all(-1)
     )

@@ -1,8 +1,9 @@
 """Opening rasters: what they are, and their pixels seen at any ground sample distance, with what is missing told apart.
 
-Pixels are raw numbers as delivered: scale and offset are recorded, never applied, so that a model sees what it was trained on.
-Overviews are never used: a window is always read at the raster's own resolution and averaged here. Refuses what it could only read
-wrongly (palettes, ground control points, 64-bit and complex numbers) with one sentence that says what to do.
+Pixels are raw numbers as delivered: scale and offset are recorded, never applied, so that a model sees what it was
+trained on. Overviews are never used: a window is always read at the raster's own resolution and averaged here. Refuses
+what it could only read wrongly (palettes, ground control points, 64-bit and complex numbers) with one sentence that
+says what to do.
 """
 
 from __future__ import annotations
@@ -225,7 +226,8 @@ class Scene:
                 return array, _valid(dataset, self._indexes, array, window)
         except (RasterioError, OSError) as error:
             raise FormatError(
-                f"{self.info.path}: cannot read rows {top} to {bottom} and columns {left} to {right} ({_reason(error)}). "
+                f"{self.info.path}: cannot read rows {top} to {bottom} and columns {left} to {right} "
+                f"({_reason(error)}). "
                 "The file is damaged there: fetch it again, or take it out."
             ) from None
 
@@ -283,7 +285,8 @@ def _open(path: str | Path) -> Iterator[Any]:
         if isinstance(error, MissingFileError):
             raise
         raise FormatError(
-            f"{text}: GDAL cannot open it ({_reason(error)}). The file is damaged or no raster: fetch it again, or take it out."
+            f"{text}: GDAL cannot open it ({_reason(error)}). The file is damaged or no raster: fetch "
+            "it again, or take it out."
         ) from None
 
 
@@ -329,12 +332,14 @@ def _refuse(dataset: Any, path: str, indexes: list[int]) -> None:
         )
     if len(indexes) > MAX_BANDS:
         raise UnsupportedError(
-            f"{path}: has {len(indexes)} bands, at most {MAX_BANDS} are taken. Extract those you need with gdal_translate -b."
+            f"{path}: has {len(indexes)} bands, at most {MAX_BANDS} are taken. Extract those you need "
+            "with gdal_translate -b."
         )
     dtypes = sorted({dataset.dtypes[index - 1] for index in indexes})
     if len(dtypes) > 1:
         raise UnsupportedError(
-            f"{path}: its bands have different dtypes ({', '.join(dtypes)}). Write them in one, with gdal_translate -ot."
+            f"{path}: its bands have different dtypes ({', '.join(dtypes)}). Write them in one, with "
+            "gdal_translate -ot."
         )
     if dtypes[0] not in DTYPES:
         raise UnsupportedError(
@@ -342,7 +347,8 @@ def _refuse(dataset: Any, path: str, indexes: list[int]) -> None:
         )
     if len(indexes) == 1 and dataset.colorinterp[indexes[0] - 1] == ColorInterp.palette:
         raise UnsupportedError(
-            f"{path}: holds colour numbers of a palette, which cannot be averaged. Convert it with gdal_translate -expand rgb."
+            f"{path}: holds colour numbers of a palette, which cannot be averaged. Convert it with "
+            "gdal_translate -expand rgb."
         )
 
 
@@ -351,18 +357,21 @@ def _placement(dataset: Any, path: str, stated_gsd_m: float | None) -> tuple[str
     placed = dataset.crs is not None and dataset.transform != Affine.identity()
     if not placed and dataset.gcps[0]:
         raise UnsupportedError(
-            f"{path}: is placed by {len(dataset.gcps[0])} ground control points, not by an affine. Warp it first: gdalwarp -r bilinear IN OUT.tif."
+            f"{path}: is placed by {len(dataset.gcps[0])} ground control points, not by an affine. "
+            "Warp it first: gdalwarp -r bilinear IN OUT.tif."
         )
     if not placed and dataset.rpcs is not None:
         raise UnsupportedError(
-            f"{path}: is placed by an RPC model, not by an affine. Orthorectify it first: gdalwarp -rpc -r bilinear IN OUT.tif."
+            f"{path}: is placed by an RPC model, not by an affine. Orthorectify it first: gdalwarp "
+            "-rpc -r bilinear IN OUT.tif."
         )
     if placed:
         notes = ("the stated GSD is not used: the raster has a georeference",) if stated_gsd_m is not None else ()
         return _crs_text(dataset), dataset.transform, notes
     if stated_gsd_m is None:
         raise DataError(
-            f"{path}: has no georeference and no GSD is stated. State its metres per pixel (`scenes.native_gsd_m`, or --gsd)."
+            f"{path}: has no georeference and no GSD is stated. State its metres per pixel "
+            "(`scenes.native_gsd_m`, or --gsd)."
         )
     if not (math.isfinite(stated_gsd_m) and stated_gsd_m > 0):
         raise ParameterError(f"The stated GSD must be positive, got {stated_gsd_m} m. Give metres per pixel.")
@@ -381,7 +390,7 @@ def _crs_text(dataset: Any) -> str:
 
 
 def _band_names(dataset: Any, indexes: list[int]) -> tuple[str, ...]:
-    """Return the bands' descriptions where all have one, else their colours where these differ, else band1, band2, ..."""
+    """Return the bands' descriptions where all have one, else their colours where these differ, else band1, ..."""
     described = [(dataset.descriptions[index - 1] or "").strip() for index in indexes]
     if all(described) and len(set(described)) == len(described):
         return tuple(described)
@@ -394,8 +403,8 @@ def _band_names(dataset: Any, indexes: list[int]) -> tuple[str, ...]:
 def _valid(dataset: Any, indexes: list[int], array: NDArray[Any], window: RasterWindow) -> NDArray[np.bool_]:
     """Return where pixels are data, and set missing values to 0 in place.
 
-    A brightness that equals nodata is common in pictures of unsigned integers, so there a pixel is missing only where every band
-    is; of other dtypes it is missing where any band is.
+    A brightness that equals nodata is common in pictures of unsigned integers, so there a pixel is missing only where
+    every band is; of other dtypes it is missing where any band is.
     """
     missing = np.zeros(array.shape, bool)
     if array.dtype.kind == "f":
@@ -405,7 +414,8 @@ def _valid(dataset: Any, indexes: list[int], array: NDArray[Any], window: Raster
         if nodata is not None and not math.isnan(nodata):
             hole |= plane == np.asarray(nodata).astype(array.dtype) if _fits(nodata, array.dtype) else False
     array[missing] = 0
-    valid: NDArray[np.bool_] = ~(missing.all(axis=0) if array.dtype.kind == "u" else missing.any(axis=0))
+    lost = np.logical_and if array.dtype.kind == "u" else np.logical_or
+    valid: NDArray[np.bool_] = ~lost.reduce(missing, axis=0)
     flags = [dataset.mask_flag_enums[index - 1] for index in indexes]
     if any(MaskFlags.per_dataset in flag for flag in flags):
         valid &= dataset.read_masks(indexes[0], window=window) > 0

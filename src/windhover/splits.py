@@ -59,7 +59,8 @@ def assign_splits(
 
     Args:
         objects: place -> number of objects on it.
-        fractions: wanted share of the objects in train, val and test; they sum to 1. A share of 0 leaves the split empty.
+        fractions: wanted share of the objects in train, val and test; they sum to 1. A share of 0 leaves the split
+            empty.
         seed: of the orders.
         fixed: place -> split, where it is decided already.
 

@@ -28,7 +28,8 @@ NUMBERS = re.compile(NUMBER)
 def read_csv(path: Path, class_from: str | None = None) -> RawLabels:
     """Read boxes or polygons in pixels.
 
-    Polygons are text: a list of (x, y) pairs, or WKT. Boxes are xmin, ymin, xmax, ymax (any order of columns) or x, y, w, h.
+    Polygons are text: a list of (x, y) pairs, or WKT. Boxes are xmin, ymin, xmax, ymax (any order of columns) or x,
+    y, w, h.
 
     Args:
         path: the file.
@@ -64,7 +65,8 @@ def _read(path: Path) -> pd.DataFrame:
     except (ValueError, OSError) as error:
         reason = " ".join(str(error).split())[:200].rstrip(". ")
         raise FormatError(
-            f"{path}: cannot be read as CSV ({reason}). Save it as comma-separated UTF-8 text with a line of column names."
+            f"{path}: cannot be read as CSV ({reason}). Save it as comma-separated UTF-8 text with a "
+            "line of column names."
         ) from None
     return frame.rename(columns={name: str(name).strip() for name in frame.columns})
 
@@ -82,7 +84,8 @@ def _geometry(frame: pd.DataFrame, path: Path) -> NDArray[np.object_]:
     if corners is None and sizes is None:
         wanted = " or ".join(", ".join(names) for names in ((POLYGON_COLUMNS[0],), CORNER_COLUMNS[0], SIZE_COLUMNS[0]))
         raise FormatError(
-            f"{path}: has no columns for boxes or polygons; its columns are {', '.join(frame.columns)}. Name them {wanted}."
+            f"{path}: has no columns for boxes or polygons; its columns are "
+            f"{', '.join(frame.columns)}. Name them {wanted}."
         )
     numbers = frame[list(corners or sizes or ())].apply(pd.to_numeric, errors="coerce").to_numpy(np.float64)
     if corners is None:
@@ -103,7 +106,7 @@ def parse_polygon(text: str, where: str) -> shapely.geometry.base.BaseGeometry |
     if len(text) > MAX_TEXT:
         raise FormatError(f"{where}: a polygon of {len(text)} characters, at most {MAX_TEXT} are taken. Simplify it.")
     if text.lstrip()[:1].isalpha():
-        shape = shapely.from_wkt(text, on_invalid="ignore")
+        shape: shapely.geometry.base.BaseGeometry | None = shapely.from_wkt(text, on_invalid="ignore")
         if shape is not None:
             return shape
     elif PAIRS.fullmatch(text):

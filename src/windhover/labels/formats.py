@@ -30,7 +30,8 @@ def read_labels(path: str | Path, class_from: str | None = None) -> RawLabels:
     reader = READERS.get(path.suffix.lower())
     if reader is None:
         raise FormatError(
-            f"{path}: labels of the kind {path.suffix or 'without suffix'} are not read, only {', '.join(sorted(READERS))}."
+            f"{path}: labels of the kind {path.suffix or 'without suffix'} are not read, only "
+            f"{', '.join(sorted(READERS))}."
         )
     return reader(path, class_from)
 
@@ -54,7 +55,8 @@ def find_labels(folder: Path, labels: str, stems: list[str]) -> dict[Path, str]:
     found = [one for one in found if one.is_file() and one.suffix.lower() in READERS]
     if not found:
         raise MissingFileError(
-            f"`scenes.labels`: {labels} matches no label file in {folder}. Name a file or a pattern such as labels/*.gpkg."
+            f"`scenes.labels`: {labels} matches no label file in {folder}. Name a file or a pattern "
+            "such as labels/*.gpkg."
         )
     known = set(stems)
     return {one: one.stem if one.stem in known else "" for one in found}
@@ -81,6 +83,7 @@ def _refuse_two_for_one(files: dict[Path, str]) -> None:
     for path, stem in files.items():
         if stem in seen:
             raise DataError(
-                f"{path} and {seen[stem]} both hold labels of {stem}. Name the right ones in `scenes.labels`, as labels/*.gpkg."
+                f"{path} and {seen[stem]} both hold labels of {stem}. Name the right ones in "
+                "`scenes.labels`, as labels/*.gpkg."
             )
         seen[stem] = path

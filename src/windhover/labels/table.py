@@ -73,7 +73,8 @@ def class_column(columns: list[str], wanted: str | None, source: str) -> str | N
     if wanted in columns:
         return wanted
     raise FormatError(
-        f"{source}: has no column {wanted!r} for the class; its columns are {', '.join(map(str, columns))}. Set `scenes.class_column`."
+        f"{source}: has no column {wanted!r} for the class; its columns are "
+        f"{', '.join(map(str, columns))}. Set `scenes.class_column`."
     )
 
 

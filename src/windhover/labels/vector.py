@@ -47,7 +47,8 @@ def _read(path: Path) -> geopandas.GeoDataFrame:
         layers = [name for name, kind in pyogrio.list_layers(path) if kind is not None]
         if len(layers) > 1 and LAYER not in layers:
             raise FormatError(
-                f"{path}: has the layers {', '.join(layers)} and none called {LAYER!r}. Rename the one that holds the labels."
+                f"{path}: has the layers {', '.join(layers)} and none called {LAYER!r}. Rename the "
+                "one that holds the labels."
             )
         layer = LAYER if LAYER in layers else (layers[0] if layers else None)
         return geopandas.read_file(path, layer=layer)
@@ -56,7 +57,8 @@ def _read(path: Path) -> geopandas.GeoDataFrame:
     except (ValueError, OSError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:200].rstrip(". ")
         raise FormatError(
-            f"{path}: cannot be read as a layer of points or polygons ({reason}). The file is damaged or of another format."
+            f"{path}: cannot be read as a layer of points or polygons ({reason}). The file is damaged "
+            "or of another format."
         ) from None
 
 

@@ -48,6 +48,7 @@ class PatchesParams(StageParams):
             raise ValueError(f"scale_jitter must be low <= high within 0.25..4, got {low} and {high}")
         if self.ignore_radius_m < self.positive_radius_m:
             raise ValueError(
-                f"ignore_radius_m ({self.ignore_radius_m} m) must be at least positive_radius_m ({self.positive_radius_m} m)"
+                f"ignore_radius_m ({self.ignore_radius_m} m) must be at least positive_radius_m "
+                f"({self.positive_radius_m} m)"
             )
         return self

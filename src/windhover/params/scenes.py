@@ -30,7 +30,9 @@ class ScenesParams(StageParams):
         description="what a raster is that no label file speaks of: `unlabelled` or `complete` (it holds none)"
     )
     groups: str | None = Field(
-        description="CSV relative to `raw` that gives the place of each raster, and a fixed split where it has that column"
+        description=(
+            "CSV relative to `raw` that gives the place of each raster, and a fixed split where it has that column"
+        )
     )
     group_column: str | None = Field(description="its column of the place; null where it is called place")
     fixed_splits: dict[str, Literal["train", "val", "test"]] = Field(
