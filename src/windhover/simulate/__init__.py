@@ -1,1 +1,1 @@
-"""The built-in world: invented airports, drawn, labelled and written as georeferenced tiles. Reads nothing, learns nothing."""
+"""The built-in world: invented airports, drawn, labelled and written as georeferenced tiles; it reads nothing."""

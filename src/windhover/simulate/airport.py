@@ -1,191 +1,36 @@
-"""What stands where: invented places and the airports, roads, fields and towns laid out at each of them from its seed.
+"""An invented airport: runways, taxiways, aprons, terminals, hangars, car parks, and where aircraft may stand.
 
-All in metres from the place's origin. The airports do not exist; their coordinates only give the scenes real map projections
-in both hemispheres. Draws nothing itself (see `drawing`) and knows nothing of scenes or files (see `world`).
+All in metres from the place's origin. Draws nothing itself (see `drawing`) and knows nothing of scenes or files.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 import shapely
-from numpy.typing import NDArray
 from shapely.geometry import LineString, Polygon
 
-from windhover.simulate.drawing import Colour, Points, Shape, box, disc, house, mix, roof, scale_colour, tree
+from windhover.simulate.drawing import Colour, Points, Shape, box, disc, mix, scale_colour, tree
+from windhover.simulate.places import ASPHALT, CARS, WHITE, Layout, Place, lay_country
 
-REACH_M = 2600.0  # half side of the country around an airport
-
-# colours of the ground: grass, dry grass, soil, fields, trees, water, paving, roofs of houses
-CLIMATES: dict[str, dict[str, Any]] = {
-    "green": {"grass": (92, 108, 62), "dry": (126, 122, 80), "fields": ((96, 118, 62), (74, 100, 52), (138, 130, 84), (156, 142, 98), (118, 98, 74)),
-              "trees": (46, 62, 36), "water": (44, 62, 66), "roofs": ((128, 72, 56), (104, 96, 92), (140, 92, 70)), "woods": 0.20},  # fmt: skip
-    "arid": {"grass": (176, 152, 118), "dry": (194, 168, 130), "fields": ((182, 156, 120), (168, 142, 108), (198, 174, 138), (104, 116, 70)),
-             "trees": (78, 84, 52), "water": (56, 92, 96), "roofs": ((196, 182, 160), (214, 204, 188), (176, 160, 138)), "woods": 0.02},  # fmt: skip
-    "dry": {"grass": (146, 130, 88), "dry": (164, 146, 100), "fields": ((160, 142, 96), (176, 158, 110), (132, 116, 80), (116, 122, 70), (140, 104, 76)),
-            "trees": (66, 74, 44), "water": (66, 80, 70), "roofs": ((170, 110, 84), (190, 184, 176), (150, 140, 130)), "woods": 0.12},  # fmt: skip
-    "tropical": {"grass": (84, 106, 54), "dry": (112, 112, 66), "fields": ((78, 108, 50), (98, 118, 58), (142, 96, 66), (66, 92, 44)),
-                 "trees": (36, 58, 30), "water": (84, 82, 60), "roofs": ((166, 94, 70), (188, 186, 182), (120, 116, 112)), "woods": 0.38},  # fmt: skip
-    "boreal": {"grass": (100, 108, 70), "dry": (130, 124, 90), "fields": ((104, 116, 70), (146, 138, 98), (112, 102, 84)),
-               "trees": (36, 50, 36), "water": (30, 42, 50), "roofs": ((122, 58, 50), (84, 86, 90), (150, 146, 142)), "woods": 0.45},  # fmt: skip
-}  # fmt: skip
-
-# split -> (name, latitude, longitude, climate); fields and steppe, no airport stands there
-PLACES: dict[str, tuple[tuple[str, float, float, str], ...]] = {
-    "train": (("alder", 52.31, -1.62, "green"), ("dune", 23.42, 54.21, "arid"), ("baobab", -19.83, 23.51, "dry"),
-              ("cedar", 41.24, -4.37, "dry"), ("mango", -3.41, -60.72, "tropical"), ("birch", 61.83, 24.62, "boreal")),
-    "val": (("fern", -38.42, 175.81, "green"), ("gorse", 37.12, -5.83, "arid"), ("heath", 57.21, 14.43, "boreal")),
-    "test": (("iris", 45.12, 10.93, "green"), ("jarrah", -31.92, 117.24, "dry"), ("lupin", 40.43, -98.92, "green"),
-             ("sorrel", 30.61, 31.82, "arid"), ("kapok", 2.14, 102.83, "tropical")),
-}  # fmt: skip
-
-ASPHALT, CONCRETE, WHITE, YELLOW, BLACK = (88, 88, 90), (158, 154, 146), (228, 228, 224), (206, 170, 60), (40, 40, 42)
-CARS: tuple[Colour, ...] = ((232, 232, 232), (190, 192, 194), (52, 54, 58), (110, 112, 116), (140, 38, 36), (46, 66, 112), (226, 224, 214))
-
-
-@dataclass(frozen=True)
-class View:
-    """A rectangle of ground, metres from the place's origin: west, south, east, north."""
-
-    west: float
-    south: float
-    east: float
-    north: float
-
-    def meets(self, bounds: NDArray[np.float64], margin_m: float = 40.0) -> NDArray[np.bool_]:
-        """Return which rows (west, south, east, north) touch this view or its margin, where shadows come from."""
-        return (
-            (bounds[:, 0] < self.east + margin_m)
-            & (bounds[:, 2] > self.west - margin_m)
-            & (bounds[:, 1] < self.north + margin_m)
-            & (bounds[:, 3] > self.south - margin_m)
-        )
-
-
-@dataclass(frozen=True)
-class Place:
-    """An invented airport: its name, seed, climate, projection and the views that scenes will have of it."""
-
-    name: str
-    split: str
-    seed: int
-    latitude: float
-    longitude: float
-    climate: str
-    views: tuple[View, ...] = ()
-
-    @property
-    def epsg(self) -> int:
-        """EPSG code of the UTM zone."""
-        return (32600 if self.latitude >= 0 else 32700) + int((self.longitude + 180) // 6) + 1
-
-    def rng(self, *salt: int) -> np.random.Generator:
-        """Return a generator for one purpose at this place."""
-        return np.random.default_rng([self.seed, *self.name.encode(), *salt])
-
-
-@dataclass(frozen=True)
-class Slot:
-    """Where an aircraft may stand: its nose (m), its heading (radians), the largest span (m), and the root of a jet bridge."""
-
-    nose_en: tuple[float, float]
-    heading: float
-    span_m: float
-    row: int
-    kind: str
-    bridge_en: tuple[float, float] | None = None
-
-
-# ------------------------------------------------------------------------------------------------------------- the airport
-
-
-class Layout:
-    """All that stands at one place, in drawing order. Airport coordinates: u along the runway, v away from it, metres."""
-
-    def __init__(self, place: Place) -> None:
-        self.place, self.climate = place, CLIMATES[place.climate]
-        self.rng = place.rng(1)
-        self.turn = self.rng.uniform(0, math.pi) if self.rng.random() < 0.9 else 0.0
-        self.ground: list[Shape] = []
-        self.objects: list[Shape] = []
-        self.stains: list[tuple[Points, float]] = []
-        self.slots: list[Slot] = []
-        self.rows = 0
-        self.runway_u = (-self.rng.uniform(650, 1400), self.rng.uniform(1300, 2200))
-        self.paving: Colour = scale_colour(ASPHALT, self.rng.uniform(0.75, 1.2))
-        self.concrete: Colour = mix(scale_colour(CONCRETE, self.rng.uniform(0.82, 1.12)), self.climate["grass"], 0.12)
-        self.terminal_v = 0.0
-        self.inner = box((0.5 * sum(self.runway_u), 260), self.runway_u[1] - self.runway_u[0] + 520, 1080)
-
-    def en(self, points: Any) -> Points:
-        """Return airport coordinates (N, 2) as metres east and north."""
-        uv = np.asarray(points, np.float64).reshape(-1, 2) - (0.0, 350.0)
-        cos, sin = math.cos(self.turn), math.sin(self.turn)
-        return np.stack([uv[:, 0] * cos - uv[:, 1] * sin, uv[:, 0] * sin + uv[:, 1] * cos], axis=1)
-
-    def spot(self, u: float, v: float) -> tuple[float, float]:
-        """Return one point as metres east and north."""
-        point = self.en([(u, v)])[0]
-        return float(point[0]), float(point[1])
-
-    def inside(self, east: float, north: float, margin_m: float = 15.0) -> bool:
-        """Return whether a point lies within the airport's fence."""
-        cos, sin = math.cos(self.turn), math.sin(self.turn)
-        u, v = east * cos + north * sin, north * cos - east * sin + 350.0
-        low, high = self.inner.min(axis=0) - margin_m, self.inner.max(axis=0) + margin_m
-        return bool(low[0] < u < high[0] and low[1] < v < high[1])
-
-    def lay(self, points: Any, colour: Colour, texture: int = 20, **more: Any) -> None:
-        """Add a flat area in airport coordinates."""
-        self.ground.append(Shape((self.en(points),), colour, texture, **more))
-
-    def lay_area(self, area: Any, colour: Colour, texture: int) -> None:
-        """Add a shapely area in airport coordinates."""
-        for part in getattr(area, "geoms", [area]):
-            rings = [self.en(ring.coords) for ring in (part.exterior, *part.interiors)]
-            self.ground.append(Shape(tuple(rings), colour, texture))
-
-    def line(self, points: Any, colour: Colour, width_m: float, under: Colour, texture: int = 14) -> None:
-        """Add a painted line in airport coordinates."""
-        self.ground.append(Shape((self.en(points),), colour, texture, width_m=width_m, under=under))
-
-    def block(self, u: float, v: float, length_m: float, width_m: float, colour: Colour, height_m: float, angle: float = 0.0) -> None:
-        """Add a plain box, such as a vehicle or a jet bridge, in airport coordinates."""
-        self.objects.append(Shape((box(self.spot(u, v), length_m, width_m, angle + self.turn),), colour, 8, height_m))
-
-    def building(self, u: float, v: float, length_m: float, width_m: float, height_m: float, colour: Colour, bay_m: float = 12.0) -> None:
-        """Add a large roof in airport coordinates."""
-        angle, seams = self.turn, max(2, round(length_m / bay_m))
-        self.objects.extend(roof(self.rng, self.spot(u, v), length_m, width_m, angle, height_m, colour, seams))
-
-    def stand(self, u: float, v: float, heading: float, span_m: float, row: int, kind: str, bridge: tuple[float, float] | None = None) -> None:
-        """Add a place for an aircraft whose nose is at (u, v)."""
-        self.slots.append(Slot(self.spot(u, v), heading + self.turn, span_m, row, kind, self.spot(*bridge) if bridge else None))
-
-    def new_row(self) -> int:
-        """Return the number of a new row of stands."""
-        self.rows += 1
-        return self.rows
+YELLOW: Colour = (206, 170, 60)  # of taxi lines
 
 
 @lru_cache(maxsize=2)
 def layout_of(place: Place) -> Layout:
     """Lay a place out: country first, then paving and paint, then what stands on it."""
     layout = Layout(place)
-    _country(layout)
-    layout.lay(layout.inner, layout.climate["grass"], 60, pattern="mottle")
+    lay_country(layout)
+    layout.lay(layout.inner, layout.climate.grass, 44, pattern="mottle")
     _meadows(layout)
     _taxiways(layout)
     _runway(layout, 0.0)
     if layout.rng.random() < 0.4:
         _runway(layout, -210.0)
-    style = ("piers", "linear", "rounds")[int(layout.rng.integers(3))]
-    _apron(layout, style)
-    _terminal(layout, style)
+    _apron(layout)
+    _terminal(layout)
     _landside(layout)
     sides = [_hangars, _cargo] if layout.rng.random() < 0.5 else [_cargo, _hangars]
     sides[0](layout, -1)
@@ -198,19 +43,34 @@ def _meadows(layout: Layout) -> None:
     for _ in range(26):  # dry and worn patches
         spot = layout.spot(rng.uniform(low - 200, high + 200), rng.uniform(-240, 240))
         patch = disc(spot, rng.uniform(25, 110), 14, rng.uniform(0.4, 1.3, 14))
-        tone = mix(layout.climate["grass"], layout.climate["dry"], rng.uniform(0.3, 1.0))
-        layout.ground.append(Shape((patch,), scale_colour(tone, rng.uniform(0.92, 1.08)), 60, pattern="mottle", soft=True))
+        tone = mix(layout.climate.grass, layout.climate.dry, rng.uniform(0.3, 1.0))
+        layout.ground.append(
+            Shape((patch,), scale_colour(tone, rng.uniform(0.92, 1.08)), 44, pattern="mottle", soft=True)
+        )
     for u in np.arange(low, high, rng.uniform(90, 160)):  # ditches and cable trenches
         if rng.random() < 0.35:
-            layout.line([(u, 40), (u + rng.uniform(-30, 30), 150)], scale_colour(layout.climate["grass"], 0.7), 1.2, layout.climate["grass"])
+            layout.line(
+                [(u, 40), (u + rng.uniform(-30, 30), 150)],
+                scale_colour(layout.climate.grass, 0.7),
+                1.2,
+                layout.climate.grass,
+            )
     v = layout.inner[:, 1].min() + 9
-    layout.line([(low - 240, v), (high + 240, v)], mix(layout.paving, layout.climate["dry"], 0.3), 5, layout.climate["grass"], 24)
+    layout.line(
+        [(low - 240, v), (high + 240, v)], mix(layout.paving, layout.climate.dry, 0.3), 5, layout.climate.grass, 24
+    )
 
 
 def _runway(layout: Layout, v: float) -> None:
     rng, (low, high) = layout.rng, layout.runway_u
-    tarmac = scale_colour(ASPHALT, rng.uniform(0.7, 1.0)) if rng.random() < 0.75 else scale_colour(layout.concrete, 0.85)
-    layout.lay([(low - 70, v - 31), (high + 70, v - 31), (high + 70, v + 31), (low - 70, v + 31)], scale_colour(tarmac, 1.18), 30)
+    tarmac = (
+        scale_colour(ASPHALT, rng.uniform(0.7, 1.0)) if rng.random() < 0.75 else scale_colour(layout.concrete, 0.85)
+    )
+    layout.lay(
+        [(low - 70, v - 31), (high + 70, v - 31), (high + 70, v + 31), (low - 70, v + 31)],
+        scale_colour(tarmac, 1.18),
+        30,
+    )
     layout.lay([(low, v - 22.5), (high, v - 22.5), (high, v + 22.5), (low, v + 22.5)], tarmac, 26)
     paint = mix(WHITE, tarmac, rng.uniform(0.05, 0.2))
     for side in (-21.5, 21.5):
@@ -222,7 +82,12 @@ def _runway(layout: Layout, v: float) -> None:
         _threshold(layout, end, sign, v, f"{name:02d}", paint)
         for k in range(7):
             where = end + sign * (320 + 60 * k + rng.normal(0, 25))
-            layout.stains.append((layout.en(box((where, v + rng.normal(0, 1.5)), rng.uniform(240, 420), rng.uniform(7, 14))), rng.uniform(0.10, 0.22)))
+            layout.stains.append(
+                (
+                    layout.en(box((where, v + rng.normal(0, 1.5)), rng.uniform(240, 420), rng.uniform(7, 14))),
+                    rng.uniform(0.10, 0.22),
+                )
+            )
     layout.stains.append((layout.en(box(((low + high) / 2, v), high - low - 300, 9)), 0.13))
     for _ in range(int(rng.integers(2, 7))):  # patches of new surface
         u, length = rng.uniform(low, high), rng.uniform(20, 160)
@@ -232,9 +97,27 @@ def _runway(layout: Layout, v: float) -> None:
         layout.stand(u, v, 0.0 if rng.random() < 0.7 else math.pi, 80.0, 0, "runway")
 
 
-SEGMENTS = {"0": "abcdef", "1": "bc", "2": "abged", "3": "abgcd", "4": "fgbc", "5": "afgcd", "6": "afgedc", "7": "abc", "8": "abcdefg", "9": "abcdfg"}
-STROKES = {"a": (8.2, 0, 0.9, 3.6), "g": (4.5, 0, 0.9, 3.6), "d": (0.8, 0, 0.9, 3.6), "b": (6.5, -1.5, 4.2, 0.9), "f": (6.5, 1.5, 4.2, 0.9),
-           "c": (2.5, -1.5, 4.2, 0.9), "e": (2.5, 1.5, 4.2, 0.9)}  # fmt: skip
+SEGMENTS = {
+    "0": "abcdef",
+    "1": "bc",
+    "2": "abged",
+    "3": "abgcd",
+    "4": "fgbc",
+    "5": "afgcd",
+    "6": "afgedc",
+    "7": "abc",
+    "8": "abcdefg",
+    "9": "abcdfg",
+}
+STROKES = {
+    "a": (8.2, 0, 0.9, 3.6),
+    "g": (4.5, 0, 0.9, 3.6),
+    "d": (0.8, 0, 0.9, 3.6),
+    "b": (6.5, -1.5, 4.2, 0.9),
+    "f": (6.5, 1.5, 4.2, 0.9),
+    "c": (2.5, -1.5, 4.2, 0.9),
+    "e": (2.5, 1.5, 4.2, 0.9),
+}
 
 
 def _threshold(layout: Layout, end: float, sign: int, v: float, number: str, paint: Colour) -> None:
@@ -246,11 +129,22 @@ def _threshold(layout: Layout, end: float, sign: int, v: float, number: str, pai
         for segment in SEGMENTS[digit]:
             a, b, length, width = STROKES[segment]
             layout.lay(box((end + sign * (50 + a), v + sign * (shift + b)), length, width), paint, 14)
-    layout_bars = ((150, 3, 22.5, 1.8), (300, 3, 22.5, 1.8), (400, 1, 60, 9.0), (600, 2, 22.5, 1.8), (750, 2, 22.5, 1.8), (900, 1, 22.5, 1.8))
+    layout_bars = (
+        (150, 3, 22.5, 1.8),
+        (300, 3, 22.5, 1.8),
+        (400, 1, 60, 9.0),
+        (600, 2, 22.5, 1.8),
+        (750, 2, 22.5, 1.8),
+        (900, 1, 22.5, 1.8),
+    )
     for at, count, length, width in layout_bars:
         for side in (-1, 1):
             for k in range(count):
-                layout.lay(box((end + sign * (at + length / 2), v + side * (9 + width / 2 + 3.3 * k)), length, width), paint, 14)
+                layout.lay(
+                    box((end + sign * (at + length / 2), v + side * (9 + width / 2 + 3.3 * k)), length, width),
+                    paint,
+                    14,
+                )
     for k in range(5):  # chevrons before the threshold
         tip = end - sign * (8 + 12 * k)
         layout.line([(tip - sign * 16, v - 18), (tip, v), (tip - sign * 16, v + 18)], YELLOW, 0.9, (100, 100, 100))
@@ -259,7 +153,8 @@ def _threshold(layout: Layout, end: float, sign: int, v: float, number: str, pai
 def _bend(corner: tuple[float, float], start: tuple[float, float], stop: tuple[float, float]) -> Points:
     """Return a smooth curve from `start` to `stop` that leaves and arrives along the lines through `corner`."""
     t = np.linspace(0, 1, 12)[:, None]
-    return (1 - t) ** 2 * np.array(start) + 2 * t * (1 - t) * np.array(corner) + t**2 * np.array(stop)
+    curve: Points = (1 - t) ** 2 * np.array(start) + 2 * t * (1 - t) * np.array(corner) + t**2 * np.array(stop)
+    return curve
 
 
 def _taxiways(layout: Layout) -> None:
@@ -267,21 +162,43 @@ def _taxiways(layout: Layout) -> None:
     near, far = 172.0, 262.0
     lines = [LineString([(low + 10, near), (high - 10, near)]), LineString([(-1150, far), (1150, far)])]
     curves: list[Points] = []
-    exits = np.unique(np.round(np.concatenate([[low + 14], np.arange(low + 420, high - 300, rng.uniform(380, 520)), [high - 14]])))
+    exits = np.unique(
+        np.round(np.concatenate([[low + 14], np.arange(low + 420, high - 300, rng.uniform(380, 520)), [high - 14]]))
+    )
     for k, u in enumerate(exits.tolist()):
-        slant = 0.0 if u in (exits[0], exits[-1]) or rng.random() < 0.4 else float(rng.choice([-1, 1])) * rng.uniform(120, 240)
+        slant = (
+            0.0
+            if u in (exits[0], exits[-1]) or rng.random() < 0.4
+            else float(rng.choice([-1, 1])) * rng.uniform(120, 240)
+        )
         lines.append(LineString([(u, 0), (u + slant, near)]))
         for side in (-1, 1):
-            curves.append(_bend((u + slant, near), (u + slant - slant * 0.35, near - 0.35 * near), (u + slant + side * 60, near)))
+            curves.append(
+                _bend((u + slant, near), (u + slant - slant * 0.35, near - 0.35 * near), (u + slant + side * 60, near))
+            )
             curves.append(_bend((u, 0), (u + side * 70, 0), (u + slant * 0.4, near * 0.4)))
         if abs(u) < 1100 and k % 2 == 0:
             lines.append(LineString([(u + 90, near), (u + 90, far)]))
-            curves += [_bend((u + 90, v), (u + 90 + side * 35, v), (u + 90, (near + far) / 2)) for v in (near, far) for side in (-1, 1)]
-        layout.stand(u + slant * 0.55, near * 0.55, math.atan2(near, slant) + (math.pi if rng.random() < 0.5 else 0), 66.0, 0, "taxi")
-    area = shapely.union_all([line.buffer(11.5, cap_style="square") for line in lines] + [Polygon(box((0.5 * (low + high), 0), high - low, 50))])
+            curves += [
+                _bend((u + 90, v), (u + 90 + side * 35, v), (u + 90, (near + far) / 2))
+                for v in (near, far)
+                for side in (-1, 1)
+            ]
+        layout.stand(
+            u + slant * 0.55,
+            near * 0.55,
+            math.atan2(near, slant) + (math.pi if rng.random() < 0.5 else 0),
+            66.0,
+            0,
+            "taxi",
+        )
+    area = shapely.union_all(
+        [line.buffer(11.5, cap_style="square") for line in lines]
+        + [Polygon(box((0.5 * (low + high), 0), high - low, 50))]
+    )
     area = area.buffer(26).buffer(-26)
     surface = layout.paving if rng.random() < 0.6 else layout.concrete
-    layout.lay_area(area.buffer(8.5), mix(surface, layout.climate["dry"], 0.30), 34)
+    layout.lay_area(area.buffer(8.5), mix(surface, layout.climate.dry, 0.30), 34)
     layout.lay_area(area, surface, 24)
     for line in lines:
         layout.stains.append((layout.en(np.asarray(line.buffer(3.5, cap_style="flat").exterior.coords)), 0.10))
@@ -289,16 +206,21 @@ def _taxiways(layout: Layout) -> None:
         layout.line(path, YELLOW, 0.45, surface)
     for part in getattr(area, "geoms", [area]):  # the double edge line
         for ring in (part.exterior, *part.interiors):
-            layout.line(ring.buffer(-0.1).exterior.coords if ring.is_empty else ring.coords, mix(YELLOW, surface, 0.35), 0.3, surface)
+            layout.line(ring.coords, mix(YELLOW, surface, 0.35), 0.3, surface)
     for v, reach in ((near, (low + 80, high - 80)), (far, (-1050, 1050))):
         for u in np.arange(reach[0], reach[1], 190):
-            layout.stand(u + rng.uniform(-40, 40), v, 0.0 if rng.random() < 0.5 else math.pi, 80.0 if v == near else 66.0, 0, "taxi")
+            layout.stand(
+                u + rng.uniform(-40, 40),
+                v,
+                0.0 if rng.random() < 0.5 else math.pi,
+                80.0 if v == near else 66.0,
+                0,
+                "taxi",
+            )
 
 
-def _apron(layout: Layout, style: str) -> None:
+def _apron(layout: Layout) -> None:
     rng = layout.rng
-    depth = {"piers": 330.0, "linear": 165.0, "rounds": 330.0}[style]
-    layout.terminal_v = 262 + depth
     reach, top = 620.0, layout.terminal_v + 12
     outline = [(-reach, 250), (reach, 250), (reach, top), (-reach, top)]
     layout.lay(outline, layout.concrete, 26)
@@ -320,7 +242,7 @@ def _apron(layout: Layout, style: str) -> None:
 
 
 def _gate(layout: Layout, u: float, v: float, heading: float, span_m: float, row: int, bridge: bool) -> None:
-    """Add a stand: lead-in line, edges, oil, a jet bridge and the vehicles around it. (u, v) is where the nose stops."""
+    """Add a stand whose nose stops at (u, v): lead-in line, edges, oil, a jet bridge and vehicles around it."""
     rng = layout.rng
     ahead, left = np.array([math.cos(heading), math.sin(heading)]), np.array([-math.sin(heading), math.cos(heading)])
     nose, deep = np.array([u, v]), 1.12 * span_m + 6
@@ -328,14 +250,28 @@ def _gate(layout: Layout, u: float, v: float, heading: float, span_m: float, row
     for side in (-1, 1):
         edge = nose + side * (span_m / 2 + 2.2) * left
         colour = mix((186, 60, 50), WHITE, 0.3 if rng.random() < 0.5 else 1.0)
-        layout.line([edge + 4 * ahead, edge - 0.8 * deep * ahead, edge - deep * ahead - side * 0.16 * span_m * left], colour, 0.3, layout.concrete)
+        layout.line(
+            [edge + 4 * ahead, edge - 0.8 * deep * ahead, edge - deep * ahead - side * 0.16 * span_m * left],
+            colour,
+            0.3,
+            layout.concrete,
+        )
     for back, size in ((0.12, 3.0), (0.42, 6.0), (0.5, 9.0), (0.3, 4.0)):
         spot = layout.en([nose - back * deep * ahead + rng.normal(0, 1.6) * left])[0]
-        layout.stains.append((disc((spot[0], spot[1]), size * rng.uniform(0.6, 1.2), 9, rng.uniform(0.5, 1.4, 9)), rng.uniform(0.15, 0.5)))
+        layout.stains.append(
+            (
+                disc((spot[0], spot[1]), size * rng.uniform(0.6, 1.2), 9, rng.uniform(0.5, 1.4, 9)),
+                rng.uniform(0.15, 0.5),
+            )
+        )
     root = nose + 7.5 * ahead + rng.uniform(0.28, 0.38) * span_m * left
     layout.stand(u, v, heading, span_m, row, "gate", (root[0], root[1]) if bridge else None)
     for _ in range(int(rng.integers(2, 6))):  # vehicles keep to the edges of the stand
-        spot = nose + rng.choice([-1, 1]) * (span_m / 2 + rng.uniform(-0.4, 1.4)) * left - rng.uniform(-2, 0.9) * rng.uniform(0.1, 1) * 0.5 * deep * ahead
+        spot = (
+            nose
+            + rng.choice([-1, 1]) * (span_m / 2 + rng.uniform(-0.4, 1.4)) * left
+            - rng.uniform(-2, 0.9) * rng.uniform(0.1, 1) * 0.5 * deep * ahead
+        )
         _vehicle(layout, float(spot[0]), float(spot[1]), heading + rng.choice([0, math.pi / 2]))
 
 
@@ -346,7 +282,15 @@ def _vehicle(layout: Layout, u: float, v: float, angle: float) -> None:
     if kind < 0.35:
         for k in range(int(rng.integers(3, 6))):
             a = u + (k * 4.1) * math.cos(angle), v + (k * 4.1) * math.sin(angle)
-            layout.block(a[0], a[1], 3.2, 1.7, (226, 190, 70) if k == 0 else scale_colour((150, 152, 156), rng.uniform(0.7, 1.4)), 1.6, angle)
+            layout.block(
+                a[0],
+                a[1],
+                3.2,
+                1.7,
+                (226, 190, 70) if k == 0 else scale_colour((150, 152, 156), rng.uniform(0.7, 1.4)),
+                1.6,
+                angle,
+            )
     elif kind < 0.75:
         colour = CARS[int(rng.integers(len(CARS)))] if rng.random() < 0.3 else (230, 230, 228)
         layout.block(u, v, rng.uniform(6, 9), 2.6, colour, 3.2, angle)
@@ -354,11 +298,19 @@ def _vehicle(layout: Layout, u: float, v: float, angle: float) -> None:
         layout.block(u, v, 13.5, 3.0, (222, 224, 222), 3.2, angle)
     else:
         for k in range(int(rng.integers(2, 7))):
-            layout.block(u + 3.6 * (k % 3), v + 2.4 * (k // 3), 3.2, 1.6, scale_colour((176, 180, 184), rng.uniform(0.6, 1.3)), 1.6, angle)
+            layout.block(
+                u + 3.6 * (k % 3),
+                v + 2.4 * (k // 3),
+                3.2,
+                1.6,
+                scale_colour((176, 180, 184), rng.uniform(0.6, 1.3)),
+                1.6,
+                angle,
+            )
 
 
-def _terminal(layout: Layout, style: str) -> None:
-    rng, v = layout.rng, layout.terminal_v
+def _terminal(layout: Layout) -> None:
+    rng, style, v = layout.rng, layout.style, layout.terminal_v
     colour = scale_colour(mix((226, 226, 222), (170, 172, 176), rng.random()), rng.uniform(0.88, 1.06))
     length = rng.uniform(430, 620)
     if style == "linear":
@@ -402,7 +354,7 @@ def _pier(layout: Layout, u: float, v: float, colour: Colour, rounded: bool) -> 
 def _landside(layout: Layout) -> None:
     rng, v = layout.rng, layout.terminal_v + 82
     road = scale_colour(ASPHALT, rng.uniform(0.85, 1.1))
-    layout.lay(box((0, v + 190), 1180, 380), mix(layout.climate["grass"], layout.concrete, 0.25), 50, pattern="mottle")
+    layout.lay(box((0, v + 190), 1180, 380), mix(layout.climate.grass, layout.concrete, 0.25), 50, pattern="mottle")
     for at, width in ((v + 8, 22.0), (v + 150, 10.0), (v + 320, 13.0)):
         layout.line([(-590, at), (590, at)], road, width, road, 22)
         layout.line([(-590, at), (590, at)], mix(WHITE, road, 0.3), 0.3, road)
@@ -424,8 +376,22 @@ def _landside_block(layout: Layout, low: tuple[float, float], high: tuple[float,
     if kind < 0.55:
         _car_park(layout, low, high)
     elif kind < 0.75:  # offices or a hotel among lawns and trees
-        layout.building(middle[0] - 0.22 * size[0], middle[1], 0.38 * size[0], 0.4 * size[1], 24, scale_colour((188, 186, 180), rng.uniform(0.7, 1.2)))
-        layout.building(middle[0] + 0.25 * size[0], middle[1], 0.2 * size[0], 0.6 * size[1], 14, scale_colour((160, 120, 100), rng.uniform(0.8, 1.2)))
+        layout.building(
+            middle[0] - 0.22 * size[0],
+            middle[1],
+            0.38 * size[0],
+            0.4 * size[1],
+            24,
+            scale_colour((188, 186, 180), rng.uniform(0.7, 1.2)),
+        )
+        layout.building(
+            middle[0] + 0.25 * size[0],
+            middle[1],
+            0.2 * size[0],
+            0.6 * size[1],
+            14,
+            scale_colour((160, 120, 100), rng.uniform(0.8, 1.2)),
+        )
         _scatter_trees(layout, low, high, 60)
     elif kind < 0.9:  # a car park of several storeys
         layout.building(middle[0], middle[1], 0.8 * size[0], 0.8 * size[1], 12, (170, 168, 162), 32)
@@ -456,13 +422,13 @@ def _car_park(layout: Layout, low: tuple[float, float], high: tuple[float, float
                     _car(layout, u, v + shift + rng.normal(0, 0.25), math.pi / 2)
         if rng.random() < 0.5:
             for u in np.arange(low[0] + 10, high[0] - 10, rng.uniform(18, 40)):
-                layout.objects.append(tree(rng, layout.spot(u, v + 2.6), rng.uniform(1.6, 3.0), layout.climate["trees"]))
+                layout.objects.append(tree(rng, layout.spot(u, v + 2.6), rng.uniform(1.6, 3.0), layout.climate.trees))
 
 
 def _scatter_trees(layout: Layout, low: tuple[float, float], high: tuple[float, float], count: int) -> None:
     for _ in range(count):
         spot = layout.spot(layout.rng.uniform(low[0], high[0]), layout.rng.uniform(low[1], high[1]))
-        layout.objects.append(tree(layout.rng, spot, layout.rng.uniform(2.0, 5.0), layout.climate["trees"]))
+        layout.objects.append(tree(layout.rng, spot, layout.rng.uniform(2.0, 5.0), layout.climate.trees))
 
 
 def _hangars(layout: Layout, side: int) -> None:
@@ -474,14 +440,17 @@ def _hangars(layout: Layout, side: int) -> None:
     pitch, span = (74.0, 66.0) if rng.random() < 0.35 else (41.0, 36.5)
     row = layout.new_row()
     for u in np.arange(middle - 230 + pitch / 2, middle + 230 - pitch / 2, pitch):
-        _gate(layout, u, 378, math.pi / 2 if rng.random() < 0.85 else -math.pi / 2, span, row, False) if pitch > 50 else _gate(
-            layout, u, 352, math.pi / 2, span, row, False
-        )
+        _gate(
+            layout, u, 378, math.pi / 2 if rng.random() < 0.85 else -math.pi / 2, span, row, False
+        ) if pitch > 50 else _gate(layout, u, 352, math.pi / 2, span, row, False)
     row = layout.new_row()
     for u in np.arange(middle - 215, middle + 215, 33.0):
         _gate(layout, u, 428 + (30 if pitch > 50 else 0), math.pi / 2, 29.5, row, False)
     for k, u in enumerate(np.arange(middle - 180, middle + 181, 120)):
-        colour = scale_colour(((226, 226, 222), (150, 156, 162), (206, 196, 176), (96, 116, 142))[int(rng.integers(4))], rng.uniform(0.9, 1.08))
+        colour = scale_colour(
+            ((226, 226, 222), (150, 156, 162), (206, 196, 176), (96, 116, 142))[int(rng.integers(4))],
+            rng.uniform(0.9, 1.08),
+        )
         layout.building(u, 640, rng.uniform(80, 105), rng.uniform(70, 95), 20, colour, 8)
         layout.lay(box((u, 578), 90, 30), scale_colour(layout.concrete, 1.04), 24)
         if k % 2:
@@ -508,10 +477,20 @@ def _cargo(layout: Layout, side: int) -> None:
         layout.lay(box((u, 556), 160, 50), scale_colour(ASPHALT, 1.05), 24)
         for dock in np.arange(u - 72, u + 72, 4.2):
             if rng.random() < 0.55:
-                layout.block(dock, 538.5, 13.0, 2.6, scale_colour((232, 232, 230), rng.uniform(0.6, 1.04)), 3.8, math.pi / 2)
+                layout.block(
+                    dock, 538.5, 13.0, 2.6, scale_colour((232, 232, 230), rng.uniform(0.6, 1.04)), 3.8, math.pi / 2
+                )
     for _ in range(50):
         u, v = middle + rng.uniform(-230, 230), rng.uniform(410, 460)
-        layout.block(u, v, 3.2, 2.4, scale_colour((190, 194, 198), rng.uniform(0.6, 1.25)), 2.0, float(rng.choice([0.0, math.pi / 2])))
+        layout.block(
+            u,
+            v,
+            3.2,
+            2.4,
+            scale_colour((190, 194, 198), rng.uniform(0.6, 1.25)),
+            2.0,
+            float(rng.choice([0.0, math.pi / 2])),
+        )
     for k in range(6):
         tank = layout.spot(middle - side * 210 + 34 * (k % 3), 640 + 34 * (k // 3))
         layout.objects.append(Shape((disc(tank, 12, 22),), (226, 226, 222), 10, 11))
@@ -525,156 +504,3 @@ def _cargo(layout: Layout, side: int) -> None:
     for offset, length, width in ((-3.0, 9.0, 1.2), (3.0, 9.0, 1.2), (0.0, 1.2, 6.0)):
         shift = (pad[0] - offset * math.sin(layout.turn), pad[1] + offset * math.cos(layout.turn))
         layout.ground.append(Shape((box(shift, length, width, layout.turn),), WHITE, 14))
-
-
-# ------------------------------------------------------------------------------------------------------------- the country
-
-
-def _country(layout: Layout) -> None:
-    """Lay out what surrounds the airport: fields, woods, towns and roads in parcels, and a river or a lake."""
-    rng, climate = layout.rng, layout.climate
-    layout.ground.append(Shape((box((0, 0), 4 * REACH_M, 4 * REACH_M),), climate["dry"], 60, pattern="mottle"))
-    turn = rng.uniform(0, math.pi)
-    shapely_views = [shapely.box(view.west - 60, view.south - 60, view.east + 60, view.north + 60) for view in layout.place.views]
-    seen = shapely.union_all(shapely_views) if shapely_views else None
-    parcels, roads = _split_country(rng, turn)
-    for number, parcel in enumerate(parcels):
-        if seen is not None and seen.intersects(Polygon(parcel)):
-            _parcel(layout, parcel, turn, layout.place.rng(2, number))
-    _water(layout)
-    surface = mix(scale_colour(ASPHALT, 1.1), climate["dry"], 0.2)
-    for start, stop, width in roads:
-        layout.ground.append(Shape((np.stack([start, stop]),), mix(surface, climate["grass"], 0.5), 40, width_m=width + 5, under=surface))
-        layout.ground.append(Shape((np.stack([start, stop]),), surface, 24, width_m=width, under=surface))
-        layout.ground.append(Shape((np.stack([start, stop]),), mix(WHITE, surface, 0.4), 14, width_m=0.25, under=surface))
-        far, along = float(np.hypot(*(stop - start))), math.atan2(stop[1] - start[1], stop[0] - start[0])
-        for where in np.arange(0, far, 35.0):
-            spot = start + (stop - start) * (where + rng.uniform(0, 30)) / far
-            spot = spot + rng.choice([-1, 1]) * 0.24 * width * np.array([-math.sin(along), math.cos(along)])
-            if rng.random() < 0.4 and not layout.inside(spot[0], spot[1], 0):
-                lorry = rng.random() < 0.2
-                outline = box((spot[0], spot[1]), 12.0 if lorry else 4.4, 2.5 if lorry else 1.8, along)
-                layout.objects.append(Shape((outline,), CARS[int(rng.integers(len(CARS)))], 8, 3.5 if lorry else 1.5))
-
-
-def _split_country(rng: np.random.Generator, turn: float) -> tuple[list[Points], list[tuple[Points, Points, float]]]:
-    """Return parcels (4, 2) and the roads between the largest of them, from splitting a square again and again."""
-    parcels, roads = [], []
-    todo = [(-REACH_M, -REACH_M, REACH_M, REACH_M, 0)]
-    frame = np.array([[math.cos(turn), math.sin(turn)], [-math.sin(turn), math.cos(turn)]])
-    while todo:
-        west, south, east, north, depth = todo.pop()
-        wide, high = east - west, north - south
-        if max(wide, high) < 330 or (max(wide, high) < 520 and rng.random() < 0.3):
-            gap = 3.0 if depth > 5 else 7.0
-            corners = np.array([(west + gap, south + gap), (east - gap, south + gap), (east - gap, north - gap), (west + gap, north - gap)])
-            parcels.append(corners @ frame)
-            continue
-        share = rng.uniform(0.36, 0.64)
-        if wide > high:
-            cut = west + share * wide
-            todo += [(west, south, cut, north, depth + 1), (cut, south, east, north, depth + 1)]
-            ends = np.array([(cut, south), (cut, north)])
-        else:
-            cut = south + share * high
-            todo += [(west, south, east, cut, depth + 1), (west, cut, east, north, depth + 1)]
-            ends = np.array([(west, cut), (east, cut)])
-        if depth < 5:
-            turned = ends @ frame
-            roads.append((turned[0], turned[1], 14.0 if depth < 2 else 7.0))
-    return parcels, roads
-
-
-def _parcel(layout: Layout, parcel: Points, turn: float, rng: np.random.Generator) -> None:
-    """Fill one parcel of the country."""
-    climate, near = layout.climate, float(np.hypot(*parcel.mean(axis=0))) < 1500
-    kind, woods = rng.random(), climate["woods"]
-    if kind < woods:
-        layout.ground.append(Shape((parcel,), scale_colour(climate["trees"], rng.uniform(0.95, 1.2)), 30, pattern="wood", period_m=rng.uniform(5, 8)))
-    elif kind < woods + (0.22 if near else 0.12):
-        _town(layout, parcel, turn, rng)
-    elif kind < woods + (0.34 if near else 0.18):
-        _industry(layout, parcel, turn, rng)
-    elif layout.place.climate == "arid" and kind < 0.62:
-        centre = parcel.mean(axis=0)
-        tone = mix((88, 108, 58), climate["dry"], rng.uniform(0, 0.7))
-        radius = 0.47 * min(np.hypot(*(parcel[1] - parcel[0])), np.hypot(*(parcel[2] - parcel[1])))
-        layout.ground.append(Shape((disc((centre[0], centre[1]), radius, 60),), tone, 30, pattern="furrow", period_m=5.0))
-    else:
-        tone = scale_colour(climate["fields"][int(rng.integers(len(climate["fields"])))], rng.uniform(0.88, 1.14))
-        pattern = ("furrow", "furrow", "furrow", "rows", "mottle")[int(rng.integers(5))]
-        period = rng.uniform(7, 10) if pattern == "rows" else rng.uniform(3.2, 6)
-        angle = turn + (math.pi / 2 if rng.random() < 0.5 else 0) + rng.normal(0, 0.02)
-        layout.ground.append(Shape((parcel,), tone, 34, pattern=pattern, angle=angle, period_m=period))
-        for k in range(4):  # a hedge on some sides
-            if rng.random() < 0.35 * min(1.0, 5 * woods):
-                for share in np.arange(0, 1, rng.uniform(0.015, 0.05)):
-                    spot = parcel[k] + (parcel[(k + 1) % 4] - parcel[k]) * share + rng.normal(0, 1.2, 2)
-                    if not layout.inside(spot[0], spot[1]):
-                        layout.objects.append(tree(rng, (spot[0], spot[1]), rng.uniform(1.8, 4.2), climate["trees"]))
-
-
-def _town(layout: Layout, parcel: Points, turn: float, rng: np.random.Generator) -> None:
-    """Fill a parcel with streets, houses, gardens and trees."""
-    climate = layout.climate
-    layout.ground.append(Shape((parcel,), mix(climate["grass"], (140, 136, 128), 0.35), 70, pattern="mottle"))
-    across, up = parcel[1] - parcel[0], parcel[3] - parcel[0]
-    wide, high = float(np.hypot(*across)), float(np.hypot(*up))
-    colour = climate["roofs"][int(rng.integers(len(climate["roofs"])))]
-    surface = scale_colour(ASPHALT, 1.2)
-    for b in np.arange(22, high - 10, 56.0):
-        street = np.stack([parcel[0] + up * b / high, parcel[1] + up * b / high])
-        layout.ground.append(Shape((street,), surface, 24, width_m=6.5, under=surface))
-        for a in np.arange(10, wide - 8, rng.uniform(16, 22)):
-            for side in (-1, 1):
-                spot = parcel[0] + across * (a + rng.normal(0, 1)) / wide + up * (b + side * (14 + rng.normal(0, 1.2))) / high
-                if layout.inside(spot[0], spot[1], 25):
-                    continue
-                if rng.random() < 0.85:
-                    angle = turn + (math.pi / 2 if rng.random() < 0.25 else 0.0)
-                    layout.objects.extend(house(rng, (spot[0], spot[1]), angle, colour if rng.random() < 0.7 else (150, 146, 140)))
-                if rng.random() < 0.6:
-                    at = spot + rng.normal(0, 7, 2)
-                    layout.objects.append(tree(rng, (at[0], at[1]), rng.uniform(1.6, 4.0), climate["trees"]))
-
-
-def _industry(layout: Layout, parcel: Points, turn: float, rng: np.random.Generator) -> None:
-    """Fill a parcel with yards, halls and lorries."""
-    layout.ground.append(Shape((parcel,), mix(ASPHALT, layout.concrete, rng.uniform(0.2, 0.9)), 36))
-    across, up = parcel[1] - parcel[0], parcel[3] - parcel[0]
-    wide, high = float(np.hypot(*across)), float(np.hypot(*up))
-    columns, lines = max(1, round(wide / 110)), max(1, round(high / 90))
-    for i in range(columns):
-        for j in range(lines):
-            spot = parcel[0] + across * (i + 0.5) / columns + up * (j + 0.5) / lines
-            if layout.inside(spot[0], spot[1], 60):
-                continue
-            length, width = wide / columns * rng.uniform(0.4, 0.78), high / lines * rng.uniform(0.4, 0.72)
-            colour = scale_colour(((224, 224, 220), (164, 168, 172), (120, 132, 150), (176, 120, 96))[int(rng.integers(4))], rng.uniform(0.85, 1.08))
-            layout.objects.extend(roof(rng, (spot[0], spot[1]), length, width, turn, rng.uniform(7, 14), colour, max(2, round(length / 11))))
-            for _ in range(int(rng.integers(3, 16))):
-                side = np.array([rng.choice([-0.46, 0.46]) * wide / columns, rng.uniform(-0.4, 0.4) * high / lines])
-                at = spot + side[0] * across / wide + side[1] * up / high
-                lorry = rng.random() < 0.4
-                outline = box((at[0], at[1]), 12 if lorry else 4.4, 2.5 if lorry else 1.8, turn)
-                layout.objects.append(Shape((outline,), CARS[int(rng.integers(len(CARS)))], 8, 3.5 if lorry else 1.5))
-
-
-def _water(layout: Layout) -> None:
-    """Add a winding river past the airport, or a lake."""
-    rng, colour = layout.rng, scale_colour(layout.climate["water"], layout.rng.uniform(0.85, 1.2))
-    bank = mix(layout.climate["dry"], layout.climate["trees"], 0.3)
-    if rng.random() < 0.5:
-        t = np.linspace(-2800, 2800, 60)
-        side = float(rng.choice([-1, 1]))
-        bends = rng.uniform(60, 150) * np.sin(t / rng.uniform(260, 420)) + rng.uniform(20, 60) * np.sin(t / 130 + rng.uniform(0, 6))
-        v = (1130 if side > 0 else -480) + side * (60 + np.abs(bends))
-        course = LineString(np.stack([t, v], axis=1)).buffer(rng.uniform(18, 45))
-        for area, tone, pattern in ((course.buffer(9), bank, "mottle"), (course, colour, "water")):
-            layout.ground.append(Shape((layout.en(area.exterior.coords),), tone, 20 if pattern == "mottle" else 3, pattern=pattern))
-        return
-    centre = layout.spot(rng.uniform(-900, 900), float(rng.choice([-600.0, 1250.0])))
-    rough = 1 + 0.35 * np.sin(np.linspace(0, 4 * math.pi, 40, endpoint=False) + rng.uniform(0, 6)) + rng.normal(0, 0.05, 40)
-    radius = rng.uniform(110, 260)
-    layout.ground.append(Shape((disc(centre, radius + 10, 40, rough),), bank, 40, pattern="mottle"))
-    layout.ground.append(Shape((disc(centre, radius, 40, rough),), colour, 3, pattern="water"))
