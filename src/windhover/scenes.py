@@ -122,7 +122,8 @@ class Scene:
         )
         self.ratio_xy: tuple[float, float] = (ratios[0], ratios[1])
         self.shape_hw = (target_length(info.height_px, ratios[1]), target_length(info.width_px, ratios[0]))
-        self.transform: Affine = info.transform * Affine.scale(*self.ratio_xy)
+        (x, y), t = self.ratio_xy, info.transform
+        self.transform = Affine(t.a * x, t.b * y, t.c, t.d * x, t.e * y, t.f)
         self._pixels: tuple[NDArray[Any], NDArray[np.bool_]] | None = None
         self._local = threading.local()
         self._handles: list[Any] = []

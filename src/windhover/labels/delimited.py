@@ -111,13 +111,15 @@ def parse_polygon(text: str, where: str) -> shapely.geometry.base.BaseGeometry |
             return shape
     elif PAIRS.fullmatch(text):
         points = np.array(NUMBERS.findall(text), np.float64).reshape(-1, 2)
-        return shapely.Point(points[0]) if len(points) == 1 else _ring(points)
+        return _ring(points)
     raise FormatError(f"{where}: {text[:60]!r} is neither a list of (x, y) pairs nor WKT. Write it as [(x, y), ...].")
 
 
 def _ring(points: NDArray[np.float64]) -> shapely.geometry.base.BaseGeometry:
-    """Return the polygon of corner points; two points are the opposite corners of a box."""
+    """Return the polygon of corner points; two points are the opposite corners of a box, one is a point."""
+    if len(points) == 1:
+        return shapely.Point(points[0])
     if len(points) == 2:
         (x0, y0), (x1, y1) = points
-        return shapely.box(min(x0, x1), min(y0, y1), max(x0, x1), max(y0, y1))
-    return shapely.Polygon(points) if len(points) > 2 else shapely.Point(points[0])
+        return shapely.Polygon([(x0, y0), (x1, y0), (x1, y1), (x0, y1)])
+    return shapely.Polygon(points)
