@@ -89,7 +89,8 @@ class Tally:
     def _weights(self, weights: ArrayLike | None) -> Floats:
         if weights is None:
             return np.ones((self.n_groups, 1))
-        return np.asarray(weights, np.float64).reshape(self.n_groups, -1)
+        given = np.asarray(weights, np.float64)
+        return given[:, None] if given.ndim == 1 else given
 
 
 def tally(scores: ArrayLike, is_hit: ArrayLike, group: ArrayLike, n_truth: ArrayLike, km2: ArrayLike) -> Tally:

@@ -1,0 +1,282 @@
+"""The `evaluate` flow: windows and scenes judged, scores calibrated and the threshold chosen on val, test reported.
+
+Writes the finished model and hands its findings to `windhover.report`. Nothing that is read off the test split comes
+back into the model. Refuses to draw: figures are `windhover.report`'s.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import shapely
+import torch
+from numpy.typing import NDArray
+
+from windhover.assessment import Assessment, Match, Point, assess, choose_point, draw, judge, tally_class, thinned
+from windhover.bundles import Bundle, load_bundle, save_bundle
+from windhover.calibration import Scaling, fit_scaling, prior_shift
+from windhover.catalogue import Catalogue, load_catalogue, open_catalogued
+from windhover.dense import DenseScorer
+from windhover.detector import SearchSettings, search_scene
+from windhover.error_gallery import picture_errors
+from windhover.errors import DataError
+from windhover.ground import Ground, ground_of
+from windhover.inference import Calibration, detection_scores, window_scores
+from windhover.operating_point import Rule
+from windhover.params.evaluate import EvaluateParams
+from windhover.patches import load_patches
+from windhover.progress import progress_bar
+from windhover.report import Findings, Windows, metrics, write_reports
+from windhover.tracking import flatten, resume_run
+from windhover.window_figures import best_threshold, window_figures
+
+SPLITS = ("val", "test")
+BATCH = 512
+
+
+@dataclass(frozen=True)
+class Folders:
+    """Where the stage reads and writes."""
+
+    scenes: Path
+    patches: Path
+    train: Path
+    model: Path
+    reports: Path
+
+
+@dataclass(frozen=True)
+class WindowLogits:
+    """What the network says of one split's patches."""
+
+    logits: NDArray[np.float64]  # (N, K)
+    is_true: NDArray[np.bool_]  # (N, K)
+
+
+@dataclass(frozen=True)
+class Searched:
+    """What one split's scenes hold and what was found in them, scores still raw logits."""
+
+    ground: Ground
+    judged: pd.DataFrame
+
+
+def evaluate(params: EvaluateParams, folders: Folders) -> Findings:
+    """Judge the trained model, calibrate it, choose its operating point, write the finished bundle and the reports.
+
+    Raises:
+        MissingFileError: an input is not there.
+        DataError: val and test hold no labelled scene at all.
+    """
+    bundle, catalogue = load_bundle(folders.train), load_catalogue(folders.scenes)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    windows = {split: score_windows(bundle, folders.patches, split, device) for split in SPLITS}
+    searched = search_splits(bundle, catalogue, params, device)
+    calibration, notes = calibrate(bundle, windows["val"], searched["val"])
+    points, assessments = {}, {}
+    for split in SPLITS:  # val first: its points are used on both
+        drawn = draw(searched[split].ground.scenes, params.draws, params.seed)
+        scored = _calibrated(searched[split].judged, calibration)
+        if split == "val":
+            rule = Rule(params.rule, params.rule_value)
+            for name in bundle.card.classes:
+                points[name] = choose_point(tally_class(scored, searched[split].ground, drawn, name), drawn, rule)
+        thresholds = {name: point.threshold for name, point in points.items()}
+        assessments[split] = assess(scored, searched[split].ground, thresholds, drawn)
+    notes += [f"{name}: {point.note}" for name, point in points.items() if point.note]
+    point_file = operating_point(params, points, assessments["val"])
+    save_bundle(folders.model, bundle.card, bundle.weights, calibration, point_file)
+    findings = Findings(
+        model=bundle.card.name,
+        classes=bundle.card.classes,
+        params=params,
+        windows=judge_windows(bundle, windows, calibration),
+        scenes=assessments,
+        points=points,
+        calibration=calibration.to_json(),
+        notes=tuple(notes),
+        errors=picture_errors(assessments["test"], thresholds, catalogue, bundle.card.gsd_m, bundle.card.bands),
+    )
+    write_reports(findings, folders.reports)
+    return findings
+
+
+def score_windows(bundle: Bundle, patches: Path, split: str, device: str) -> WindowLogits:
+    """Run the network over one split's patches."""
+    patch_set = load_patches(patches, split)
+    network, normalizer = bundle.network().to(device).eval(), bundle.normalizer().to(device)
+    parts = [np.zeros((0, len(bundle.card.classes)))]
+    with torch.inference_mode():
+        for first in range(0, len(patch_set), BATCH):
+            images = torch.from_numpy(np.array(patch_set.images[first : first + BATCH])).to(device)  # (B, H, W, C)
+            outputs = network(normalizer(images.permute(0, 3, 1, 2)))  # logits (B, K, 1, 1)
+            parts.append(outputs[0].flatten(1).double().cpu().numpy())
+    names = patch_set.index["class"].to_numpy(object)
+    return WindowLogits(np.concatenate(parts), np.stack([names == name for name in bundle.card.classes], axis=1))
+
+
+def search_splits(bundle: Bundle, catalogue: Catalogue, params: EvaluateParams, device: str) -> dict[str, Searched]:
+    """Search every labelled scene of val and test down to the floor, and match what is found.
+
+    Raises:
+        DataError: neither split holds a labelled scene.
+    """
+    settings = settings_of(params)
+    scorer = DenseScorer(bundle.network(), bundle.normalizer(), device, stride_px=settings.stride_px)
+    match = Match(params.match_by, params.match_value, params.point_reach_m)
+    grounds = {split: ground_of(catalogue.split(split)) for split in SPLITS}
+    rows = {split: [row for row in catalogue.split(split) if row.labelled] for split in SPLITS}
+    if not any(rows.values()):
+        raise DataError(
+            "no scene of val or test is labelled, so nothing can be measured. Label one, or change the splits."
+        )
+    total = sum(_mpx(row, bundle, settings) for part in rows.values() for row in part)
+    searched = {}
+    with progress_bar("searching val and test", total, "Mpx") as advance:
+        for split, part in rows.items():
+            found = [_no_candidates()]
+            for row in part:
+                with open_catalogued(row, bundle.card.gsd_m, list(bundle.card.bands)) as scene:
+                    candidates = search_scene(
+                        scorer, scene, settings, params.floor_logit, progress=advance, classes=bundle.card.classes
+                    )
+                    found.append(on_the_ground(candidates, row.scene, scene.gsd_m))
+            searched[split] = Searched(
+                grounds[split], judge(pd.concat(found, ignore_index=True), grounds[split], match)
+            )
+    return searched
+
+
+def settings_of(params: EvaluateParams) -> SearchSettings:
+    """Return the search settings among the stage's parameters."""
+    return SearchSettings(
+        stride_px=params.stride_px,
+        scales=tuple(params.scales),
+        merge_distance=params.merge_distance,
+        merge_iou=params.merge_iou,
+    )
+
+
+def on_the_ground(candidates: pd.DataFrame, scene: str, gsd_m: tuple[float, float]) -> pd.DataFrame:
+    """Return candidates (scene px) in the scene's plane in metres, the raw logit as their score."""
+    x, y = candidates["col"] * gsd_m[0], candidates["row"] * gsd_m[1]
+    half_w, half_h = candidates["w"] * gsd_m[0] / 2, candidates["h"] * gsd_m[1] / 2
+    boxes = shapely.box(x - half_w, y - half_h, x + half_w, y + half_h)
+    frame = candidates[["class", "edge"]].assign(scene=scene, score=candidates["logit"], x_m=x, y_m=y)
+    return frame.assign(geometry=pd.Series(boxes, index=frame.index, dtype=object))
+
+
+def calibrate(bundle: Bundle, windows: WindowLogits, val: Searched) -> tuple[Calibration, list[str]]:
+    """Fit what turns logits into probabilities, on val; say what could not be fitted and what stands in its place."""
+    notes = []
+    card = bundle.card
+    window = fit_scaling(windows.logits.ravel(), windows.is_true.ravel())
+    if window is None:
+        notes.append(
+            "val has no windows of both kinds: window scores are the network's own, shifted to the true prior."
+        )
+        window = Scaling(1.0, prior_shift(card.sampled_prior, card.true_prior))
+    else:
+        sampled = float(windows.is_true.mean())
+        window = Scaling(window.temperature, window.bias + prior_shift(sampled, card.true_prior))
+    counted = val.judged[~val.judged["free"]]
+    detection = fit_scaling(counted["score"], counted["hit"])
+    if detection is None:
+        notes.append("val scenes hold no hits beside false alarms: detections are scored as windows are.")
+        detection = window
+    return Calibration(window.temperature, window.bias, detection.temperature, detection.bias), notes
+
+
+def judge_windows(bundle: Bundle, windows: dict[str, WindowLogits], calibration: Calibration) -> Windows:
+    """Compute the figures on windows, class by class, each at the threshold that is best on val at the true prior."""
+    prior = bundle.card.true_prior
+    scores = {split: window_scores(windows[split].logits, calibration) for split in SPLITS}
+    made: Windows = {split: {} for split in SPLITS}
+    for column, name in enumerate(bundle.card.classes):
+        threshold = best_threshold(windows["val"].is_true[:, column], scores["val"][:, column], prior)
+        for split in SPLITS:
+            true = windows[split].is_true[:, column]
+            made[split][name] = window_figures(true, scores[split][:, column], prior, threshold)
+    return made
+
+
+def operating_point(params: EvaluateParams, points: dict[str, Point], val: Assessment) -> dict[str, Any]:
+    """Return what `operating_point.json` holds: rule, thresholds, the curve they were read off, the search settings."""
+    curve = [
+        {"class": name, **{key: _json(value) for key, value in row.items()}}
+        for name, counts in val.curves.items()
+        for row in thinned(counts, 200).to_dict("records")
+    ]
+    return {
+        "rule": {"name": params.rule, "value": params.rule_value},
+        "per_class": {
+            name: {
+                "threshold": point.threshold,
+                "interval": None if point.low is None else [point.low, point.high],
+                "met": point.met,
+                "note": point.note,
+                "precision": point.precision,
+                "recall": point.recall,
+                "f1": point.f1,
+                "false_alarms_per_km2": point.false_alarms_per_km2,
+            }
+            for name, point in points.items()
+        },
+        "chosen_on": {
+            "split": "val",
+            "scenes": len(val.ground.scenes),
+            "objects": len(val.ground.objects),
+            "km2": float(val.ground.scenes["km2"].sum()),
+            "intervals_drawn_over": val.drawn.over,
+            "match": str(Match(params.match_by, params.match_value, params.point_reach_m)),
+        },
+        "search": settings_of(params).to_json() | {"scales": list(params.scales)},
+        "curve": curve,
+    }
+
+
+def record(findings: Findings, reports: Path) -> None:
+    """Write figures, settings and files of the report into the MLflow run of these weights."""
+    with resume_run(findings.model) as tracker:
+        tracker.metrics(numbers(findings))
+        tracker.tags({f"evaluate.{key}": value for key, value in findings.params.model_dump(mode="json").items()})
+        for path in sorted(reports.iterdir()):
+            if path.is_file() and not path.name.startswith("."):
+                tracker.file(path, "evaluation")
+
+
+def numbers(findings: Findings) -> dict[str, float]:
+    """Return every figure that is a number by a flat name, as MLflow and its comparison pages take them."""
+    flat = flatten({key: value for key, value in metrics(findings).items() if key != "notes"})
+    kept = {key: float(value) for key, value in flat.items() if isinstance(value, (int, float))}
+    return {key.removesuffix(".value").replace(".", "/"): value for key, value in kept.items()}
+
+
+def _calibrated(judged: pd.DataFrame, calibration: Calibration) -> pd.DataFrame:
+    return judged.assign(logit=judged["score"], score=detection_scores(judged["score"], calibration))
+
+
+def _no_candidates() -> pd.DataFrame:
+    kinds = {
+        "class": "object",
+        "edge": "bool",
+        "scene": "object",
+        "score": "float64",
+        "x_m": "float64",
+        "y_m": "float64",
+    }
+    return pd.DataFrame({name: pd.Series([], dtype=kind) for name, kind in (kinds | {"geometry": "object"}).items()})
+
+
+def _mpx(row: Any, bundle: Bundle, settings: SearchSettings) -> float:
+    """Return the px of all passes over a scene, in millions."""
+    ground = row.width_px * row.gsd_x_m * row.height_px * row.gsd_y_m
+    return float(sum(ground / (bundle.card.gsd_m * scale) ** 2 for scale in settings.scales) / 1e6)
+
+
+def _json(value: Any) -> Any:
+    return None if isinstance(value, float) and not np.isfinite(value) else value

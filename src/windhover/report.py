@@ -1,0 +1,217 @@
+"""What an evaluation found, written for people and tools: figures, curves as tables and pictures, the worst errors.
+
+Everything is a file in one folder, the same bytes for the same findings. Computes nothing but layout.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.special import expit
+
+from windhover import plots
+from windhover.assessment import Assessment, Figure, Point, precision_band, size_table, tally_class, thinned
+from windhover.calibration import Reliability, reliability
+from windhover.files import atomic_file, write_json
+from windhover.params.evaluate import EvaluateParams
+from windhover.plots import Chip
+from windhover.window_figures import WindowFigures
+
+Windows = dict[str, dict[str, WindowFigures]]  # by split, by class
+SPLITS = ("val", "test")
+
+
+@dataclass(frozen=True)
+class Findings:
+    """All that an evaluation found.
+
+    Attributes:
+        model: name of the model, its content key.
+        classes: names, in the model's order.
+        params: of the stage.
+        windows: figures on patches, by split and class.
+        scenes: figures on whole scenes, by split.
+        points: operating point by class.
+        calibration: temperatures and biases by name.
+        notes: what could not be done as asked, in sentences.
+        errors: the worst false alarms and the worst misses of test.
+    """
+
+    model: str
+    classes: tuple[str, ...]
+    params: EvaluateParams
+    windows: Windows
+    scenes: Mapping[str, Assessment]
+    points: Mapping[str, Point]
+    calibration: Mapping[str, float]
+    notes: tuple[str, ...]
+    errors: tuple[tuple[str, tuple[Chip, ...]], ...] = ()
+
+
+def write_reports(findings: Findings, folder: Path) -> None:
+    """Write every file of the report."""
+    write_json(folder / "metrics.json", metrics(findings))
+    for name, table in tables(findings).items():
+        with atomic_file(folder / f"{name}.csv") as temporary:
+            table.to_csv(temporary, index=False, float_format="%.6g", lineterminator="\n")
+    draw_curves(findings, folder)
+    plots.gallery(folder / "errors.png", findings.errors)
+
+
+def metrics(findings: Findings) -> dict[str, Any]:
+    """Return the figures as nested plain values; None where one is undefined."""
+    before, after = _reliabilities(findings)
+    return {
+        "model": findings.model,
+        "scenes": {split: _scene_metrics(findings.scenes[split]) for split in SPLITS},
+        "operating_point": {name: _point_metrics(point) for name, point in findings.points.items()},
+        "windows": {
+            split: {name: _window_metrics(made) for name, made in findings.windows[split].items()} for split in SPLITS
+        },
+        "calibration": {
+            **findings.calibration,
+            "gap_before": {split: _known(before[split].error) for split in SPLITS},
+            "gap_after": {split: _known(after[split].error) for split in SPLITS},
+            "brier_before": {split: _known(before[split].brier) for split in SPLITS},
+            "brier_after": {split: _known(after[split].brier) for split in SPLITS},
+        },
+        "notes": list(findings.notes),
+    }
+
+
+def _scene_metrics(made: Assessment) -> dict[str, Any]:
+    table = made.per_scene
+    figures = {name: _figure(figure) for name, figure in made.figures.items()}
+    per_class = {name: {key: _figure(value) for key, value in part.items()} for name, part in made.per_class.items()}
+    return {
+        **figures,
+        "scenes": len(table),
+        "places": int(table["place"].nunique()),
+        "km2": round(float(table["km2"].sum()), 6),
+        "objects": int(table["objects"].sum()),
+        "reported": int(table["reported"].sum()),
+        "found": int(table["found"].sum()),
+        "false_alarms": int(table["false_alarms"].sum()),
+        "intervals_drawn_over": made.drawn.over,
+        **({"classes": per_class} if len(per_class) > 1 else {}),
+    }
+
+
+def _figure(figure: Figure) -> dict[str, float | None]:
+    return {name: _rounded(value) for name, value in figure._asdict().items()}
+
+
+def _point_metrics(point: Point) -> dict[str, Any]:
+    return {"threshold": _figure(Figure(point.threshold, point.low, point.high)), "met": point.met}
+
+
+def _window_metrics(made: WindowFigures) -> dict[str, Any]:
+    names = (
+        "positives",
+        "negatives",
+        "auc",
+        "ap_sampled",
+        "ap_true",
+        "threshold",
+        "precision",
+        "precision_true",
+        "recall",
+    )
+    confusion = dict(zip(("tp", "fp", "fn", "tn"), made.confusion, strict=True))
+    return {name: _rounded(getattr(made, name)) for name in names} | {"confusion": confusion}
+
+
+def tables(findings: Findings) -> dict[str, pd.DataFrame]:
+    """Return the tables of the report by file name; curves are of test, all classes together where scenes are meant."""
+    test = findings.scenes["test"]
+    scenes = thinned(test.pooled)
+    windows = [made.pr.assign(**{"class": name}) for name, made in findings.windows["test"].items()]
+    rocs = [made.roc.assign(**{"class": name}) for name, made in findings.windows["test"].items()]
+    before, after = _reliabilities(findings)
+    return {
+        "pr_scenes": scenes[["recall", "precision", "threshold"]],
+        "froc_scenes": scenes[["false_alarms_per_km2", "recall", "threshold"]],
+        "pr_windows": pd.concat(windows, ignore_index=True)[
+            ["class", "recall", "precision", "precision_true", "threshold"]
+        ],
+        "roc_windows": pd.concat(rocs, ignore_index=True)[["class", "false_alarm_rate", "recall", "threshold"]],
+        "reliability": pd.concat([_reliability_rows(*pair) for pair in (("before", before), ("after", after))]),
+        "per_scene": pd.concat([findings.scenes[split].per_scene.assign(split=split) for split in SPLITS]),
+        "size_bands": pd.concat([_bands(findings, split).assign(split=split) for split in SPLITS]),
+    }
+
+
+def _bands(findings: Findings, split: str) -> pd.DataFrame:
+    thresholds = {name: point.threshold for name, point in findings.points.items()}
+    return size_table(findings.scenes[split], thresholds, findings.params.size_bands_m)
+
+
+def _reliability_rows(when: str, tables: Mapping[str, Reliability]) -> pd.DataFrame:
+    rows = [
+        pd.DataFrame({"when": when, "split": split, "score": made.promised, "true": made.kept, "number": made.number})
+        for split, made in tables.items()
+    ]
+    return pd.concat(rows, ignore_index=True)
+
+
+def draw_curves(findings: Findings, folder: Path) -> None:
+    """Draw every curve as a PNG."""
+    test, val = findings.scenes["test"], findings.scenes["val"]
+    said = describe(test)
+    band = precision_band(tally_class(test.judged, test.ground, test.drawn), test.drawn)
+    plots.precision_recall(folder / "pr_scenes.png", test.pooled, val.pooled, band, test.figures, said)
+    plots.froc(folder / "froc_scenes.png", test.pooled, val.pooled, test.figures, said)
+    name = findings.classes[0]
+    made = findings.windows["test"][name]
+    values = {key: getattr(made, key) for key in ("auc", "ap_sampled", "ap_true")}
+    counted = f"test, {name}: {made.positives} windows with, {made.negatives} without"
+    plots.windows(folder / "windows.png", made.pr, made.roc, values, counted)
+    plots.reliability(folder / "reliability.png", *_reliabilities(findings))
+    rule = f"{findings.params.rule} {findings.params.rule_value:g}"
+    plots.thresholds(folder / "operating_point.png", val.curves[name], findings.points[name], name, rule)
+
+
+def describe(made: Assessment) -> str:
+    """Say in a line what was searched and what intervals are drawn over."""
+    table = made.per_scene
+    searched = f"{len(table)} scenes of {table['place'].nunique()} places, {table['km2'].sum():.3g} km²"
+    return f"test: {int(table['objects'].sum())} objects in {searched}; intervals over {made.drawn.over}"
+
+
+def _reliabilities(findings: Findings) -> tuple[dict[str, Reliability], dict[str, Reliability]]:
+    counted = {split: made.judged[~made.judged["free"]] for split, made in findings.scenes.items()}
+    before = {split: reliability(expit(table["logit"]), table["hit"]) for split, table in counted.items()}
+    after = {split: reliability(table["score"], table["hit"]) for split, table in counted.items()}
+    return before, after
+
+
+def _rounded(value: Any) -> Any:
+    return float(f"{value:.6g}") if isinstance(value, float) else value
+
+
+def _known(value: float) -> float | None:
+    return _rounded(float(value)) if np.isfinite(value) else None
+
+
+def headline_lines(findings: Findings) -> Sequence[str]:
+    """Return what the stage prints when it is done."""
+    test = findings.scenes["test"]
+    names = {
+        "ap": "AP",
+        "precision": "precision",
+        "recall": "recall",
+        "f1": "F1",
+        "false_alarms_per_km2": "false alarms per km2",
+    }
+    lines = [describe(test)]
+    for key, label in names.items():
+        figure = test.figures.get(key, Figure(None, None, None))
+        value = "undefined" if figure.value is None else f"{figure.value:.3f}"
+        span = "" if figure.low is None or figure.high is None else f"  [{figure.low:.3f}, {figure.high:.3f}]"
+        lines.append(f"  {label:22s}{value}{span}")
+    return [*lines, *(f"note: {note}" for note in findings.notes)]

@@ -1,0 +1,248 @@
+"""The whole evaluate stage on a small catalogue, with a network that knows bright squares, and with nothing to find."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import geopandas
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from affine import Affine
+from shapely import box
+
+from conftest import MakeScene
+from windhover import evaluation
+from windhover.bundles import Card, NetworkCard, load_bundle, save_bundle
+from windhover.catalogue import Catalogue, empty_areas, save_catalogue
+from windhover.evaluation import Folders, evaluate
+from windhover.networks import build_network
+from windhover.params import check_params, read_yaml
+from windhover.params.evaluate import EvaluateParams
+from windhover.patches import PatchWriter, index_table
+
+GSD = 1.25
+SIDE = 24  # px of an object
+SECTION = read_yaml(Path(__file__).parents[1] / "params.yaml")["evaluate"]
+
+
+def params(**changes: Any) -> EvaluateParams:
+    return check_params("evaluate", EvaluateParams, {**SECTION, "draws": 100, "floor_logit": -12.0, **changes})
+
+
+def knowing_network() -> torch.nn.Module:
+    torch.manual_seed(0)
+    return fit(build_network("valid64", 1, 1, width=16))
+
+
+def fit(network: torch.nn.Module, steps: int = 24) -> torch.nn.Module:
+    """Teach the network bright squares on dark ground."""
+    rng = np.random.default_rng(1)
+    optimiser = torch.optim.AdamW(network.parameters(), lr=2e-3)
+    network.train()
+    for _ in range(steps):
+        images, labels = zip(*(window(rng, bool(k % 2)) for k in range(24)), strict=True)
+        inputs = (torch.from_numpy(np.stack(images)).float()[:, None] - 60) / 40  # (B, 1, 64, 64)
+        outputs = network(inputs)
+        loss = torch.nn.functional.binary_cross_entropy_with_logits(
+            outputs.logits.flatten(), torch.tensor(labels).float()
+        )
+        loss = loss + (outputs.offsets_px**2).mean() * 0.01 + ((outputs.log_sizes - np.log(SIDE)) ** 2).mean()
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    return network.eval()
+
+
+def window(rng: np.random.Generator, positive: bool) -> tuple[np.ndarray, bool]:
+    image = rng.normal(60, 12, (64, 64))
+    if positive or rng.random() < 0.4:
+        dx, dy = rng.integers(-6, 7, 2) if positive else rng.choice([-26, 26], 2)
+        top, left = 32 + dy - SIDE // 2, 32 + dx - SIDE // 2
+        image[max(top, 0) : top + SIDE, max(left, 0) : left + SIDE] += 90
+    return np.clip(image, 0, 255).astype(np.uint8), positive
+
+
+@pytest.fixture(scope="module")
+def bundle_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("train")
+    card = Card(
+        network=NetworkCard(name="valid64", n_bands=1, n_classes=1, options={"width": 16}), classes=("square",), window_px=64,
+        stride_px=8, gsd_m=GSD, bands=("grey",), dtype="uint8", mean=(60.0,), std=(40.0,), sampled_prior=0.5, true_prior=0.01,
+    )  # fmt: skip
+    save_bundle(folder, card, knowing_network().state_dict())
+    return folder
+
+
+class World:
+    """A catalogue of small scenes and a folder of patches."""
+
+    def __init__(self, root: Path, make_scene: MakeScene, objects: dict[str, int], train: Path) -> None:
+        self.root, self.rng = root, np.random.default_rng(3)
+        scenes, labels = [], []
+        for index, (name, number) in enumerate(objects.items()):
+            split = name.split("-")[0]
+            shape = (180, 230 + 8 * index)
+            data, centres = self.paint(shape, number)
+            path = make_scene(f"{name}.tif", shape_hw=shape, bands=1, gsd_m=GSD, data=data[None])
+            transform = list(Affine(GSD, 0, 400_000, 0, -GSD, 5_000_000))[:6]
+            scenes.append({
+                "scene": name, "path": str(path), "width_px": shape[1], "height_px": shape[0], "bands": ["grey"], "dtype": "uint8",
+                "nodata": None, "crs": "EPSG:32631", "transform": transform, "gsd_x_m": GSD, "gsd_y_m": GSD, "place": f"place-{index}",
+                "split": split, "labelled": True, "footprint_wkt_4326": None,
+            })  # fmt: skip
+            for col, row in centres:
+                edges = (col - SIDE / 2, row - SIDE / 2, col + SIDE / 2, row + SIDE / 2)
+                labels.append({
+                    "scene": name, "class": "square", "role": "object", "col": col, "row": row, "left": edges[0], "top": edges[1],
+                    "right": edges[2], "bottom": edges[3], "length_m": SIDE * GSD, "width_m": SIDE * GSD, "source": "", "geometry": box(*edges),
+                })  # fmt: skip
+        names = (
+            "scene",
+            "class",
+            "role",
+            "col",
+            "row",
+            "left",
+            "top",
+            "right",
+            "bottom",
+            "length_m",
+            "width_m",
+            "source",
+            "geometry",
+        )
+        table = geopandas.GeoDataFrame(pd.DataFrame(labels, columns=list(names)), geometry="geometry")
+        save_catalogue(Catalogue(pd.DataFrame(scenes), table, empty_areas()), root / "scenes")
+        self.patches(any(objects.values()))
+        self.folders = Folders(root / "scenes", root / "patches", train, root / "model", root / "reports")
+
+    def paint(self, shape: tuple[int, int], number: int) -> tuple[np.ndarray, list[tuple[float, float]]]:
+        data, centres = self.rng.normal(60, 12, shape), []
+        for slot in self.rng.permutation(6)[:number]:
+            top, left = 20 + (slot // 3) * 80 + self.rng.integers(0, 9), 20 + (slot % 3) * 70 + self.rng.integers(0, 9)
+            data[top : top + SIDE, left : left + SIDE] += 90
+            centres.append((left + SIDE / 2, top + SIDE / 2))
+        return np.clip(data, 0, 255).astype(np.uint8), centres
+
+    def patches(self, with_objects: bool) -> None:
+        folder = self.root / "patches"
+        folder.mkdir()
+        rows = []
+        for split in ("val", "test"):
+            with PatchWriter(folder / f"{split}.npy", (64, 64, 1), np.dtype("uint8")) as writer:
+                for k in range(60):
+                    image, positive = window(self.rng, with_objects and k % 3 == 0)
+                    writer.append(image[None, :, :, None])
+                    kind, name = ("positive", "square") if positive else ("random", "")
+                    rows.append({
+                        "patch": k, "split": split, "scene": f"{split}-0", "place": "p", "kind": kind, "class": name, "dx_px": 0.0,
+                        "dy_px": 0.0, "w_px": 24.0, "h_px": 24.0, "left_px": 0, "top_px": 0, "gsd_m": GSD, "origin": "cut",
+                    })  # fmt: skip
+        index_table(rows).to_parquet(folder / "index.parquet", index=False)
+
+
+FULL = {"val-0": 5, "val-1": 4, "test-0": 6, "test-1": 0, "test-2": 4}
+
+
+@pytest.fixture
+def world(tmp_path: Path, make_scene: MakeScene, bundle_folder: Path) -> World:
+    return World(tmp_path, make_scene, FULL, bundle_folder)
+
+
+def test_it_measures_chooses_and_writes_all(world: World) -> None:
+    findings = evaluate(params(), world.folders)
+    metrics = json.loads((world.folders.reports / "metrics.json").read_text())
+    test = metrics["scenes"]["test"]
+    assert (test["objects"], test["scenes"], test["places"]) == (10, 3, 3)
+    assert test["ap"]["value"] > 0.9
+    assert test["ap"]["low"] <= test["ap"]["value"] <= test["ap"]["high"]
+    assert test["recall"]["value"] >= 0.8
+    assert metrics["windows"]["test"]["square"]["auc"] > 0.95
+    assert findings.notes == ()
+    bundle = load_bundle(world.folders.model)
+    point = bundle.operating_point
+    assert point is not None
+    assert bundle.card == load_bundle(world.folders.train).card
+    assert bundle.thresholds() == {"square": findings.points["square"].threshold}
+    assert 0 < bundle.thresholds()["square"] < 1
+    assert point["rule"] == {"name": "max_fbeta", "value": 1.0}
+    assert point["search"] == {"stride_px": 8, "scales": [1.0], "merge_distance": 0.5, "merge_iou": 0.3}
+    assert point["curve"][0].keys() >= {"class", "threshold", "precision", "recall", "false_alarms_per_km2"}
+    area = sum(180 * (230 + 8 * k) for k in (2, 3, 4)) * GSD**2 / 1e6
+    assert test["km2"] == pytest.approx(area, rel=1e-4)
+    declared = read_yaml(Path(__file__).parents[1] / "dvc.yaml")["stages"]["evaluate"]
+    outs = [
+        out if isinstance(out, str) else next(iter(out))
+        for key in ("outs", "metrics", "plots")
+        for out in declared[key]
+    ]
+    assert sorted(path.name for path in world.folders.reports.iterdir()) == sorted(
+        Path(out).name for out in outs if out.startswith("reports/")
+    )
+
+
+def test_the_same_input_gives_the_same_bytes(world: World, tmp_path: Path) -> None:
+    evaluate(params(), world.folders)
+    again = Folders(
+        world.folders.scenes, world.folders.patches, world.folders.train, tmp_path / "model2", tmp_path / "reports2"
+    )
+    evaluate(params(), again)
+    for first, second in ((world.folders.model, again.model), (world.folders.reports, again.reports)):
+        assert {p.name: p.read_bytes() for p in first.iterdir()} == {p.name: p.read_bytes() for p in second.iterdir()}
+
+
+def test_the_threshold_is_chosen_on_val_alone(world: World) -> None:
+    evaluate(params(), world.folders)
+    chosen = (world.folders.model / "operating_point.json").read_text()
+    calibration = (world.folders.model / "calibration.json").read_text()
+    labels = geopandas.read_parquet(world.folders.scenes / "labels.parquet")
+    labels[~labels["scene"].str.startswith("test")].to_parquet(world.folders.scenes / "labels.parquet")
+    findings = evaluate(params(), world.folders)
+    assert (world.folders.model / "operating_point.json").read_text() == chosen
+    assert (world.folders.model / "calibration.json").read_text() == calibration
+    assert findings.scenes["test"].figures["ap"].value is None
+
+
+@pytest.mark.parametrize(
+    "objects", [{"val-0": 0, "test-0": 3}, {"val-0": 4, "test-0": 0}, {"val-0": 0, "test-0": 0}, {"test-0": 2}]
+)
+def test_where_there_is_nothing_it_says_so(
+    tmp_path: Path, make_scene: MakeScene, bundle_folder: Path, objects: dict[str, int]
+) -> None:
+    world = World(tmp_path, make_scene, objects, bundle_folder)
+    findings = evaluate(params(), world.folders)
+    val_has = bool(objects.get("val-0"))
+    assert any("no rule can be applied, so the threshold is 0.5" in note for note in findings.notes) == (not val_has)
+    assert load_bundle(world.folders.model).thresholds()["square"] >= 0
+    assert (findings.scenes["test"].figures["ap"].value is None) == (not objects["test-0"])
+
+
+def test_a_floor_above_everything_finds_nothing_and_still_reports(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evaluation, "search_scene", lambda *args, **kw: real_search(*args[:3], 99.0, **kw))
+    findings = evaluate(params(), world.folders)
+    assert findings.scenes["test"].figures["ap"].value == 0.0
+    assert any("none is found" in note for note in findings.notes)
+
+
+real_search = evaluation.search_scene
+
+
+def test_a_rule_that_cannot_be_met_is_noted(world: World) -> None:
+    findings = evaluate(params(rule="recall_at_least", rule_value=1.0, floor_logit=4.0), world.folders)
+    met = findings.points["square"].met
+    assert met == (findings.points["square"].recall == 1.0)
+    assert any("cannot be met on validation" in note for note in findings.notes) == (not met)
+
+
+def test_no_labelled_scene_is_an_error(world: World) -> None:
+    scenes = pd.read_parquet(world.folders.scenes / "scenes.parquet")
+    scenes.assign(labelled=False).to_parquet(world.folders.scenes / "scenes.parquet")
+    with pytest.raises(evaluation.DataError, match="no scene of val or test is labelled"):
+        evaluate(params(), world.folders)
+    assert not world.folders.model.exists()
