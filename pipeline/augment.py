@@ -1,0 +1,16 @@
+"""augment: training patches -> augmented copies of them, seeded by sample, and a contact sheet to judge them by."""
+
+from pathlib import Path
+
+from windhover.augmenting import augment_training_patches
+from windhover.params.augment import AugmentParams
+from windhover.stages import run_stage
+
+
+def main(params: AugmentParams) -> None:
+    """Write data/augmented."""
+    print(augment_training_patches(Path("data/patches"), Path("data/augmented"), params))
+
+
+if __name__ == "__main__":
+    run_stage("augment", AugmentParams, main)

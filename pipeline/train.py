@@ -1,0 +1,16 @@
+"""train: augmented patches and mined negatives -> the weights and card of a detector, logged to MLflow."""
+
+from windhover.params.train import TrainParams
+from windhover.stages import run_stage
+from windhover.training import Folders, train_detector
+
+
+def main(params: TrainParams) -> None:
+    """Write data/train."""
+    folders = Folders("data/scenes", "data/patches", "data/augmented", "data/train")
+    for line in train_detector(params, folders).lines():
+        print(line)
+
+
+if __name__ == "__main__":
+    run_stage("train", TrainParams, main)

@@ -1,0 +1,101 @@
+"""Contact sheets: rows of small pictures with a line of text and a box, for a person to judge.
+
+Draws and nothing else; shows any band count and number type, each row stretched alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+ZOOM = 2
+MARGIN = 6
+CAPTION = 13
+INK, POSITIVE, BACKGROUND = (30, 30, 30), (0, 140, 60), (190, 60, 30)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One picture of a sheet.
+
+    Attributes:
+        image: (S, S, C) pixels of any type.
+        title: a word or two.
+        label: name of its class, empty for background.
+        box: dx, dy of the object's centre from the picture's, and its width and height, px; None without one.
+    """
+
+    image: NDArray[Any]
+    title: str
+    label: str = ""
+    box: tuple[float, float, float, float] | None = None
+
+
+def draw_sheet(rows: Sequence[Sequence[Cell]], title: str) -> Image.Image:
+    """Draw rows of cells under a title. All cells of a row are stretched alike, so that changes of brightness show."""
+    side = max((cell.image.shape[0] for row in rows for cell in row), default=64) * ZOOM
+    columns = max((len(row) for row in rows), default=1)
+    step_x, step_y = side + MARGIN, side + CAPTION + MARGIN
+    sheet = Image.new(
+        "RGB",
+        (max(columns * step_x + MARGIN, 7 * len(title)), len(rows) * step_y + CAPTION + 2 * MARGIN),
+        (255, 255, 255),
+    )
+    pen = ImageDraw.Draw(sheet)
+    pen.text((MARGIN, 3), title, fill=INK)
+    for number, row in enumerate(rows):
+        stretch = _stretch(np.concatenate([_three(cell.image).reshape(-1, 3) for cell in row])) if row else (0.0, 1.0)
+        for column, cell in enumerate(row):
+            left, top = MARGIN + column * step_x, CAPTION + MARGIN + number * step_y
+            _draw_cell(sheet, pen, cell, (left, top), side, stretch)
+    return sheet
+
+
+def _draw_cell(
+    sheet: Image.Image,
+    pen: ImageDraw.ImageDraw,
+    cell: Cell,
+    corner: tuple[int, int],
+    side: int,
+    stretch: tuple[float, float],
+) -> None:
+    left, top = corner
+    low, high = stretch
+    shown = np.clip((_three(cell.image).astype(np.float32) - low) / max(high - low, 1e-6) * 255, 0, 255).astype(
+        np.uint8
+    )
+    sheet.paste(Image.fromarray(shown).resize((side, side), Image.Resampling.NEAREST), (left, top + CAPTION))
+    colour = POSITIVE if cell.label else BACKGROUND
+    pen.text((left, top), f"{cell.title}  {cell.label}".strip()[: side // 6], fill=colour)
+    if cell.box is not None:
+        scale = side / cell.image.shape[0]
+        dx, dy, width, height = (value * scale for value in cell.box)
+        x, y = left + side / 2 + dx, top + CAPTION + side / 2 + dy
+        edges = (left, top + CAPTION, left + side - 1, top + CAPTION + side - 1)
+        box = (
+            max(x - width / 2, edges[0]),
+            max(y - height / 2, edges[1]),
+            min(x + width / 2, edges[2]),
+            min(y + height / 2, edges[3]),
+        )
+        if box[0] < box[2] and box[1] < box[3]:
+            pen.rectangle(box, outline=colour)
+        pen.line((x - 3, y, x + 3, y), fill=colour)
+        pen.line((x, y - 3, x, y + 3), fill=colour)
+
+
+def _three(image: NDArray[Any]) -> NDArray[Any]:
+    """Return three bands: the first three, or the first one thrice."""
+    return image[..., :3] if image.shape[-1] >= 3 else np.repeat(image[..., :1], 3, axis=-1)
+
+
+def _stretch(values: NDArray[Any]) -> tuple[float, float]:
+    if values.dtype == np.uint8:
+        return 0.0, 255.0
+    low, high = np.percentile(values, (1, 99))
+    return float(low), float(high)

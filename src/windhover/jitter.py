@@ -1,0 +1,99 @@
+"""Changes of a batch on its device, new in every epoch: the eight symmetries of the square, and light radiometry.
+
+Each change is drawn from the generator it is given, so a batch depends on the seed and on nothing else.
+What is costly or needs a library is done once by the `augment` stage. Refuses anything that moves pixels by interpolation.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+SYMMETRIES = 8
+
+
+@dataclass(frozen=True)
+class Radiometry:
+    """How far pixels may be changed; each is a standard deviation, 0 switches it off.
+
+    Attributes:
+        brightness: of a shift of all bands, share of the full range.
+        contrast: of the log of a factor about the picture's mean.
+        gamma: of the log of an exponent.
+        band_gain: of the log of a factor of each band by itself.
+        saturation: of a factor about the mean over the bands: 0 spread is grey.
+        sharpness: of the weight of unsharp masking; below 0 it blurs.
+        noise: of white noise, share of the full range; itself drawn evenly up to this.
+    """
+
+    brightness: float = 0.0
+    contrast: float = 0.0
+    gamma: float = 0.0
+    band_gain: float = 0.0
+    saturation: float = 0.0
+    sharpness: float = 0.0
+    noise: float = 0.0
+
+
+def turn(pixels: Tensor, objects: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Turn and mirror each square picture of a batch, and what is known of its objects with it.
+
+    Args:
+        pixels: (B, C, S, S).
+        objects: (B, ..., 5) float: class, x and y relative to the picture's centre, width, height.
+        generator: on the CPU.
+    """
+    across, down, swap = torch.rand(3, len(pixels), generator=generator).to(pixels.device) < 0.5  # each (B,)
+    cell = (..., None, None, None)
+    pixels = torch.where(across[cell], pixels.flip(3), pixels)
+    pixels = torch.where(down[cell], pixels.flip(2), pixels)
+    pixels = torch.where(swap[cell], pixels.transpose(2, 3), pixels)  # (B, C, S, S)
+    across, down, swap = (flag.view(-1, *[1] * (objects.dim() - 2)) for flag in (across, down, swap))
+    kind, x, y, width, height = objects.unbind(-1)
+    x, y = torch.where(across, -x, x), torch.where(down, -y, y)
+    x, y = torch.where(swap, y, x), torch.where(swap, x, y)
+    width, height = torch.where(swap, height, width), torch.where(swap, width, height)
+    return pixels, torch.stack([kind, x, y, width, height], -1)
+
+
+def change_radiometry(pixels: Tensor, full_range: float, strength: Radiometry, generator: torch.Generator) -> Tensor:
+    """Change brightness, contrast, gamma, colour, sharpness and noise of each picture; invalid (all-zero) pixels stay 0.
+
+    Args:
+        pixels: (B, C, H, W) as read, any dtype.
+        full_range: value that counts as white.
+        strength: how far.
+        generator: on the CPU.
+
+    Returns:
+        float32 (B, C, H, W), still in the units of the pixels as read.
+    """
+    batch, bands = pixels.shape[:2]
+
+    def normal(spread: float, channels: int = 1) -> Tensor:
+        drawn = torch.randn(batch, channels, 1, 1, generator=generator).clamp_(-2.5, 2.5) * spread
+        return drawn.to(pixels.device)
+
+    valid = (pixels != 0).any(1, keepdim=True)  # (B, 1, H, W)
+    x = pixels.to(torch.float32) / full_range  # (B, C, H, W)
+    if strength.sharpness:
+        blurred = F.avg_pool2d(x, 3, 1, 1, count_include_pad=False)
+        x = x + (x - blurred) * normal(strength.sharpness).clamp_min_(-1.0)
+    if strength.gamma:
+        x = x.clamp_min(1e-4) ** normal(strength.gamma).exp()
+    if strength.saturation and bands > 1:
+        grey = x.mean(1, keepdim=True)
+        x = grey + (x - grey) * (1 + normal(strength.saturation)).clamp_min_(0.0)
+    if strength.band_gain:
+        x = x * normal(strength.band_gain, bands).exp()
+    if strength.contrast or strength.brightness:
+        mean = x.mean((1, 2, 3), keepdim=True)
+        x = mean + (x - mean) * normal(strength.contrast).exp() + normal(strength.brightness)
+    if strength.noise:
+        level = torch.rand(batch, 1, 1, 1, generator=generator).to(x.device) * strength.noise
+        x = x + torch.randn(x.shape, generator=generator).to(x.device) * level
+    top = 1.0 if not pixels.dtype.is_floating_point else torch.inf
+    return torch.where(valid, x.clamp(0.0 if top == 1.0 else -torch.inf, top), 0.0) * full_range

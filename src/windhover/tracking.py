@@ -1,0 +1,195 @@
+"""Runs in MLflow's embedded database: the only module that imports MLflow, and only when a run begins (it takes seconds).
+
+The database lies at the project's root, also when DVC works in a throwaway copy (`DVC_ROOT`). Runs of `train` and
+`evaluate` are joined by the content of the weights, never by a run's random name. Decides nothing about learning.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+from windhover.params import read_yaml
+
+EXPERIMENT = "windhover"
+KEY_TAG = "pipeline.key"
+PARAM_LENGTH = 500  # MLflow's limit for a parameter's value
+
+
+class Tracker(Protocol):
+    """What a flow may write about its run."""
+
+    def params(self, values: Mapping[str, Any]) -> None:
+        """Write parameters, nested ones by dotted names."""
+
+    def metrics(self, values: Mapping[str, float], step: int | None = None) -> None:
+        """Write numbers of one step."""
+
+    def tags(self, values: Mapping[str, Any]) -> None:
+        """Write words about the run."""
+
+    def file(self, path: Path, folder: str | None = None) -> None:
+        """Keep a copy of a file."""
+
+    def dataset(self, name: str, source: str, digest: str, profile: Mapping[str, Any]) -> None:
+        """Name the data that is learnt from."""
+
+    def model(self, bundle: Path, example: Any) -> None:
+        """Keep the model of a folder, with the shapes of what goes in and comes out."""
+
+
+class NoTracker:
+    """Writes nothing: for tests and trials."""
+
+    def params(self, values: Mapping[str, Any]) -> None: ...
+    def metrics(self, values: Mapping[str, float], step: int | None = None) -> None: ...
+    def tags(self, values: Mapping[str, Any]) -> None: ...
+    def file(self, path: Path, folder: str | None = None) -> None: ...
+    def dataset(self, name: str, source: str, digest: str, profile: Mapping[str, Any]) -> None: ...
+    def model(self, bundle: Path, example: Any) -> None: ...
+
+
+class MlflowTracker:
+    """Writes into the run that is active."""
+
+    def __init__(self, mlflow: Any) -> None:
+        self._mlflow = mlflow
+
+    def params(self, values: Mapping[str, Any]) -> None:
+        """Write parameters, nested ones by dotted names."""
+        self._mlflow.log_params({key: str(value)[:PARAM_LENGTH] for key, value in flatten(values).items()})
+
+    def metrics(self, values: Mapping[str, float], step: int | None = None) -> None:
+        """Write numbers of one step; those that are not finite are left out."""
+        finite = {key: float(value) for key, value in values.items() if value == value and abs(value) != float("inf")}
+        self._mlflow.log_metrics(finite, step=step)
+
+    def tags(self, values: Mapping[str, Any]) -> None:
+        """Write words about the run."""
+        self._mlflow.set_tags({key: str(value) for key, value in values.items()})
+
+    def file(self, path: Path, folder: str | None = None) -> None:
+        """Keep a copy of a file."""
+        self._mlflow.log_artifact(str(path), folder)
+
+    def dataset(self, name: str, source: str, digest: str, profile: Mapping[str, Any]) -> None:
+        """Name the data that is learnt from."""
+        from mlflow.data.meta_dataset import MetaDataset
+        from mlflow.data.sources import LocalArtifactDatasetSource
+
+        found = MetaDataset(LocalArtifactDatasetSource(source), name=name, digest=digest[:8])
+        self._mlflow.log_input(found, context="training", tags={key: str(value) for key, value in profile.items()})
+
+    def model(self, bundle: Path, example: Any) -> None:
+        """Keep the model of a folder, with the shapes of what goes in and comes out."""
+        import numpy as np
+        from mlflow.models import ModelSignature
+        from mlflow.types import Schema, TensorSpec
+
+        from windhover.tracked_model import WindowClassifier
+
+        shape = (-1, *example.shape[1:])
+        signature = ModelSignature(
+            inputs=Schema([TensorSpec(example.dtype, shape)]),
+            outputs=Schema([TensorSpec(np.dtype("float32"), (-1, -1))]),
+        )
+        self._mlflow.pyfunc.log_model(
+            name="model",
+            python_model=WindowClassifier(),
+            artifacts={"bundle": str(bundle)},
+            signature=signature,
+            pip_requirements=["windhover", "torch", "torchvision", "numpy"],
+        )
+
+
+@contextmanager
+def start_run(name: str, root: Path | None = None) -> Iterator[Tracker]:
+    """Open a new run; it ends as FAILED when the block does."""
+    mlflow = _mlflow(root or project_root())
+    with mlflow.start_run(run_name=name, log_system_metrics=True):
+        tracker = MlflowTracker(mlflow)
+        tracker.tags(_origin(root or project_root()))
+        yield tracker
+
+
+@contextmanager
+def resume_run(key: str, root: Path | None = None) -> Iterator[Tracker]:
+    """Open the newest run whose weights have this content key again; a new one tagged `restored` where there is none.
+
+    A model from DVC's cache, or from another machine, has no run here.
+    """
+    mlflow = _mlflow(root or project_root())
+    found = mlflow.search_runs(
+        experiment_names=[EXPERIMENT], filter_string=f"tags.`{KEY_TAG}` = '{key}'", max_results=1, output_format="list"
+    )
+    options = {"run_id": found[0].info.run_id} if found else {"run_name": f"restored-{key}"}
+    with mlflow.start_run(**options):
+        tracker = MlflowTracker(mlflow)
+        if not found:
+            tracker.tags({KEY_TAG: key, "restored": "true"})
+        yield tracker
+
+
+def project_root() -> Path:
+    """Return the folder of the database: DVC's project, else the working directory."""
+    return Path(os.environ.get("DVC_ROOT") or ".").resolve()
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested mappings as one, keys joined by dots."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping) and value:
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def dvc_hashes(folders: Sequence[str], root: Path | None = None) -> dict[str, str]:
+    """Return the hash that `dvc.lock` holds for each folder that a stage made; those it does not name are left out."""
+    lock = Path("dvc.lock") if Path("dvc.lock").is_file() else (root or project_root()) / "dvc.lock"
+    if not lock.is_file():
+        return {}
+    outs = [out for stage in read_yaml(lock).get("stages", {}).values() for out in stage.get("outs", [])]
+    return {out["path"]: str(out.get("md5", out.get("hash", ""))) for out in outs if out.get("path") in folders}
+
+
+def _origin(root: Path) -> dict[str, str]:
+    """Return the commit of the code, and whether files differ from it."""
+
+    def git(*arguments: str) -> str:
+        done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=False)
+        return done.stdout.strip() if done.returncode == 0 else ""
+
+    commit = git("rev-parse", "HEAD")
+    if not commit:
+        return {}
+    return {
+        "mlflow.source.git.commit": commit,
+        "git.dirty": "true" if git("status", "--porcelain", "-uno") else "false",
+    }
+
+
+def _mlflow(root: Path) -> Any:
+    """Import MLflow, quiet, on the embedded database, with its experiment made."""
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # deprecations inside MLflow and what it imports
+        import mlflow
+    for name in ("mlflow", "alembic", "mlflow.store.db.utils", "mlflow.system_metrics"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    mlflow.set_tracking_uri(f"sqlite:///{root / 'mlflow.db'}")
+    if mlflow.get_experiment_by_name(EXPERIMENT) is None:
+        mlflow.create_experiment(EXPERIMENT, artifact_location=(root / "mlartifacts").as_uri())
+    mlflow.set_experiment(EXPERIMENT)
+    mlflow.set_system_metrics_sampling_interval(10)
+    return mlflow

@@ -1,0 +1,417 @@
+"""The train stage's flow: data in, Lightning's loop with mining between epochs, the weights and their card out.
+
+Fits the time it is given by planning fewer epochs, goes on after a kill from the last finished epoch, and ends with the
+weights that were best on validation. What a step does is the learner's; what a round of mining does is `mining`'s.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import logging
+import os
+import shutil
+import tempfile
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import numpy as np
+import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
+
+from windhover.augmenting import declared_augmentation
+from windhover.bundles import Card, NetworkCard, load_bundle, save_bundle
+from windhover.catalogue import Catalogue, load_catalogue
+from windhover.crops import cut_crops
+from windhover.datasets import Batch, PictureSet, object_table
+from windhover.errors import DataError, ParameterError
+from windhover.files import atomic_folder, sha256_file, write_json
+from windhover.learner import LabelRule, Learner, TrainingData
+from windhover.mined_rounds import MinedRounds
+from windhover.networks import build_network
+from windhover.normalize import Normalizer
+from windhover.objective import Objective
+from windhover.params.train import TrainParams
+from windhover.patches import load_patches, read_summary
+from windhover.progress import progress_bar
+from windhover.tracking import KEY_TAG, NoTracker, Tracker, dvc_hashes, start_run
+from windhover.training_curves import draw_curves
+
+CHECKPOINTS = Path(".windhover/checkpoints")
+LIGHTNING_PRECISION = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
+GPU_SHARE = 0.6  # of the free memory of a GPU that pictures may take; beyond it they stay on the CPU
+
+
+@dataclass(frozen=True)
+class Folders:
+    """What the stage reads and writes."""
+
+    scenes: str
+    patches: str
+    augmented: str
+    out: str
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What training came to."""
+
+    card: Card
+    history: list[dict[str, float]]
+    best_epoch: int
+    best_ap: float
+    seconds: float
+
+    def lines(self) -> list[str]:
+        """Return it for the terminal."""
+        network = self.card.network
+        return [
+            f"  {network.name} trained for {len(self.history)} epochs in {self.seconds / 60:.1f} min; "
+            f"kept epoch {self.best_epoch + 1}, AP of windows on validation {max(self.best_ap, 0):.4f}",
+            f"  model {self.card.name}",
+        ]
+
+
+def train_detector(params: TrainParams, folders: Folders, track: bool = True) -> Trained:
+    """Train and write `weights.pt`, `model.json`, `mined.npy`, `mined.parquet`, `history.json` and pictures.
+
+    Raises:
+        MissingFileError: an earlier stage's output is missing.
+        DataError: there is no positive to learn from.
+    """
+    torch.set_num_threads(params.threads or os.cpu_count() or 1)
+    L.seed_everything(params.seed, workers=False, verbose=False)
+    session = _Session(params, folders)
+    context = start_run("train") if track else _untracked()
+    with context as tracker:
+        session.describe(tracker)
+        trained = session.run(tracker)
+    shutil.rmtree(session.checkpoints, ignore_errors=True)
+    return trained
+
+
+class _Session:
+    """One training from its folders to its outputs."""
+
+    def __init__(self, params: TrainParams, folders: Folders) -> None:
+        self.params, self.folders = params, folders
+        self.summary = read_summary(folders.patches)
+        self.classes: list[str] = list(self.summary["classes"])
+        self.catalogue: Catalogue | None = None
+        if params.mining.after or params.crops.per_batch:
+            self.catalogue = load_catalogue(folders.scenes).split("train")
+        self.device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.key = fingerprint(params, folders)
+        self.checkpoints = CHECKPOINTS / self.key
+        self.data, self.counts, self.example = self._read()
+        self.learner = self._learner()
+        self.rounds: MinedRounds | None = None
+
+    # -- what is learnt from --------------------------------------------------------------------------------------
+
+    def _read(self) -> tuple[TrainingData, tuple[int, ...], Any]:
+        train, val = load_patches(self.folders.augmented, "train"), load_patches(self.folders.patches, "val")
+        table = object_table(train.index, self.classes)
+        counts = tuple(int((table[:, 0] == k).sum()) for k in range(-1, len(self.classes)))
+        if not sum(counts[1:]):
+            raise DataError("The training patches hold no object. Bring more labelled scenes, or change `scenes.seed`.")
+        place = self._place(train.images.nbytes)
+        crops = None
+        if self.params.crops.per_batch:
+            crops = PictureSet(*self._cut_crops(), device=place)
+        data = TrainingData(
+            PictureSet(train.images, table, place),
+            np.zeros(len(table), bool),
+            crops,
+            PictureSet(val.images, object_table(val.index, self.classes), self.device),
+            LabelRule(
+                self.summary["positive_radius_px"],
+                self.summary["ignore_radius_px"],
+                self.summary["radius_shape"] == "circle",
+            ),
+        )
+        return data, counts, np.asarray(train.images[:4])
+
+    def _place(self, size_bytes: int) -> str:
+        """Return where pictures are held: on the GPU when they fit."""
+        if self.device == "cuda" and size_bytes > GPU_SHARE * torch.cuda.mem_get_info()[0]:
+            print("  the training pictures do not fit on the GPU and stay in main memory")
+            return "cpu"
+        return self.device
+
+    def _cut_crops(self) -> tuple[Any, Any]:
+        assert_dense(self.params)
+        catalogue = self.catalogue if self.catalogue is not None else load_catalogue(self.folders.scenes).split("train")
+        with progress_bar("cutting crops", self.params.crops.count, "crops") as advance:
+            return cut_crops(catalogue, self.classes, self.params.crops, self.params.seed, advance)
+
+    # -- what learns ----------------------------------------------------------------------------------------------
+
+    def _learner(self) -> Learner:
+        params, summary = self.params, self.summary
+        torch.manual_seed(params.seed)
+        network = build_network(params.network, len(summary["bands"]), len(self.classes), **params.options)
+        if params.start_from is not None:
+            start = load_bundle(params.start_from)
+            try:
+                network.load_state_dict(dict(start.weights))
+            except RuntimeError:
+                raise ParameterError(
+                    f"`train.start_from`: the network of {params.start_from} is another one. Train the same."
+                ) from None
+        objective = Objective(
+            params.loss, self.counts, params.focal_alpha, params.focal_gamma, params.balance_beta, params.adjust_tau,
+            params.label_smoothing, params.offset_weight, params.size_weight,
+            negatives_per_positive=params.crops.negatives_per_positive,
+        )  # fmt: skip
+        full = (
+            255.0
+            if summary["dtype"] == "uint8"
+            else float(max(m + 6 * s for m, s in zip(summary["mean"], summary["std"], strict=True)))
+        )
+        return Learner(
+            network, Normalizer(summary["mean"], summary["std"]), objective, self.data, params, full, len(self.classes)
+        )
+
+    # -- the loop -------------------------------------------------------------------------------------------------
+
+    def describe(self, tracker: Tracker) -> None:
+        """Write what this run is into the tracker."""
+        tracker.params(self.params.model_dump(mode="json"))
+        weights = sum(parameter.numel() for parameter in self.learner.network.parameters())
+        hashes = dvc_hashes([self.folders.scenes, self.folders.patches, self.folders.augmented])
+        tracker.tags(
+            {"device": self.device, "network.parameters": weights, **{f"dvc.{k}": v for k, v in hashes.items()}}
+        )
+        digest = hashes.get(self.folders.augmented, self.key)
+        profile = {
+            f"patches.{name}": count for name, count in zip(["background", *self.classes], self.counts, strict=True)
+        }
+        tracker.dataset("training patches", self.folders.augmented, digest, profile)
+
+    def run(self, tracker: Tracker) -> Trained:
+        """Train, write the outputs, and log them."""
+        learner, params = self.learner, self.params
+        last = self.checkpoints / "last.ckpt"
+        resumed = last.is_file()
+        rounds = self.rounds = MinedRounds(
+            params,
+            self.summary,
+            self.catalogue,
+            self.checkpoints / "mined",
+            tracker,
+            declared_augmentation(Path(self.folders.augmented)),
+        )
+        clock = _Clock(learner, params.max_minutes, len(params.mining.after))
+        if not resumed:
+            clock.rehearse()
+        else:
+            print(f"  going on from the last finished epoch ({last})")
+        self.checkpoints.mkdir(parents=True, exist_ok=True)
+        with progress_bar("training", learner.progress.planned_epochs, "epochs") as advance:
+
+            def after_epoch(row: Any) -> None:
+                clock.replan()
+                tracker.metrics({name: value for name, value in row.items() if name != "epoch"}, step=int(row["epoch"]))
+                advance(1)
+
+            learner.before_epoch, learner.after_epoch = rounds.catch_up, after_epoch
+            with _quiet_lightning():
+                trainer = clock.trainer = self._trainer()
+                trainer.fit(learner, ckpt_path=str(last) if resumed else None, weights_only=False)
+        return self._write(tracker)
+
+    def _trainer(self) -> L.Trainer:
+        params = self.params
+        checkpoint = ModelCheckpoint(
+            dirpath=self.checkpoints,
+            filename="epoch",
+            save_top_k=0,
+            save_last=True,
+            save_on_train_epoch_end=True,
+            enable_version_counter=False,
+        )
+        return L.Trainer(
+            accelerator="gpu" if self.device == "cuda" else "cpu",
+            devices="auto" if self.device == "cuda" else 1,
+            precision=LIGHTNING_PRECISION[params.precision],
+            max_epochs=self.learner.progress.planned_epochs,
+            gradient_clip_val=params.clip_norm or None,
+            reload_dataloaders_every_n_epochs=1,
+            num_sanity_val_steps=0,
+            limit_val_batches=None if len(self.data.validation) else 0,
+            logger=False,
+            callbacks=[checkpoint],
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            benchmark=False,
+            deterministic=self.device == "cpu",
+            use_distributed_sampler=False,
+            default_root_dir=self.checkpoints,
+        )
+
+    # -- the outputs ----------------------------------------------------------------------------------------------
+
+    def card(self) -> Card:
+        """Return the model's card; its name comes with the weights."""
+        params, summary, learner = self.params, self.summary, self.learner
+        labels = self.data.patches.labels()
+        rows = learner.sampler.epoch(labels, self.data.mined, 0)
+        progress = learner.progress
+        return Card(
+            network=NetworkCard(name=params.network, n_bands=len(summary["bands"]), n_classes=len(self.classes), options=params.options),
+            classes=tuple(self.classes),
+            window_px=summary["window_px"],
+            stride_px=int(learner.network.stride_px),  # type: ignore[arg-type]
+            gsd_m=summary["gsd_m"],
+            bands=tuple(summary["bands"]),
+            dtype=summary["dtype"],
+            mean=tuple(summary["mean"]),
+            std=tuple(summary["std"]),
+            sampled_prior=float((labels[rows] >= 0).mean()),
+            true_prior=float(summary["prior"]["train"]["true"]),
+            training={
+                "epochs": len(progress.history), "best_epoch": progress.best_epoch + 1, "window_ap_val": round(max(progress.best_ap, 0.0), 6),
+                "loss": params.loss, "seed": params.seed, "mined": int(self.data.mined.sum()),
+            },
+        )  # fmt: skip
+
+    def _write(self, tracker: Tracker) -> Trained:
+        progress = self.learner.progress
+        assert self.rounds is not None
+        with atomic_folder(self.folders.out) as folder:
+            card = save_bundle(folder, self.card(), self.learner.best)
+            self.rounds.write(folder)
+            write_json(folder / "history.json", {"epochs": progress.history, "rounds": self.rounds.log})
+            draw_curves(progress.history, self.rounds.log, folder / "curves.png")
+        tracker.tags({KEY_TAG: card.name, "epochs": len(progress.history)})
+        tracker.metrics(
+            {"best_val_ap": progress.best_ap, "best_epoch": progress.best_epoch + 1, "minutes": progress.seconds / 60}
+        )
+        out = Path(self.folders.out)
+        for picture in sorted(out.glob("*.png")):
+            tracker.file(picture, "pictures")
+        sheet = Path(self.folders.augmented) / "contact_sheet.png"
+        if sheet.is_file():
+            tracker.file(sheet, "pictures")
+        with tempfile.TemporaryDirectory() as temporary:
+            for name in ("weights.pt", "model.json"):
+                shutil.copy(out / name, temporary)
+            tracker.model(Path(temporary), self.example)
+        return Trained(card, progress.history, progress.best_epoch, progress.best_ap, progress.seconds)
+
+
+class _Clock:
+    """Plans as many epochs as fit the time given: by a rehearsal at first, then by what epochs and rounds really took."""
+
+    def __init__(self, learner: Learner, max_minutes: float | None, rounds: int) -> None:
+        self._learner, self._limit, self._rounds = learner, None if max_minutes is None else max_minutes * 60, rounds
+        self.trainer: L.Trainer | None = None
+
+    def rehearse(self, steps: int = 3) -> None:
+        """Measure a few steps of a throwaway copy and plan by them."""
+        learner = self._learner
+        if self._limit is None:
+            return
+        params, data = learner.params, learner.data
+        pictures = [data.patches.take(torch.arange(min(params.batch_size, len(data.patches))))]
+        n_steps = -(-len(learner.sampler.epoch(data.patches.labels(), data.mined, 0)) // params.batch_size)
+        if data.crops is not None:
+            pictures.append(data.crops.take(torch.arange(min(params.crops.per_batch, len(data.crops)))))
+            n_steps = -(-len(data.crops) // params.crops.per_batch)
+        seconds = _rehearsed(learner, pictures, steps)
+        epoch = seconds * n_steps * 1.1
+        fitting = max(int(self._limit * 0.95 / max(epoch, 1e-9)), 1)
+        if fitting < learner.progress.planned_epochs:
+            print(
+                f"  {learner.progress.planned_epochs} epochs of about {epoch:.0f} s do not fit {self._limit / 60:g} min: {fitting} are planned"
+            )
+            learner.progress.planned_epochs = fitting
+
+    def replan(self) -> None:
+        """Plan fewer epochs when those left would not fit."""
+        progress = self._learner.progress
+        done = len(progress.history)
+        if self._limit is not None and done:
+            recent = [row["seconds"] for row in progress.history[-2:]]
+            mining = [row["mining_seconds"] for row in progress.history if row.get("mining_seconds")]
+            per_round = sum(mining) / len(mining) if mining else 0.0
+            left = self._limit - progress.seconds - per_round * max(self._rounds - progress.rounds_done, 0)
+            fitting = done + max(round(left / max(sum(recent) / len(recent), 1e-9)), 0)
+            if fitting < progress.planned_epochs:
+                print(f"  epoch {done}: slower than planned, {max(fitting, done)} epochs in all")
+                progress.planned_epochs = max(fitting, done)
+        if self.trainer is not None:
+            self.trainer.fit_loop.max_epochs = progress.planned_epochs
+
+
+def _rehearsed(learner: Learner, pictures: list[Batch], steps: int) -> float:
+    """Return the seconds of one step, measured on a copy of the network that is thrown away."""
+    kept = learner.network
+    learner.network = copy.deepcopy(kept).to("cuda" if torch.cuda.is_available() else "cpu")
+    learner.normalizer.to(pictures[0].pixels.device)
+    optimizer = torch.optim.AdamW(learner.network.parameters())
+    times = []
+    try:
+        for step in range(steps):
+            began = time.monotonic()
+            generator = torch.Generator().manual_seed(step)
+            total = sum((learner.losses(part, generator).total for part in pictures), torch.zeros(()))
+            optimizer.zero_grad()
+            total.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            times.append(time.monotonic() - began)
+    finally:
+        learner.network = kept
+    return sorted(times)[len(times) // 2]
+
+
+def assert_dense(params: TrainParams) -> None:
+    """Refuse crops for a network that takes one window at a time.
+
+    Raises:
+        ParameterError: it is one.
+    """
+    if not build_network(params.network, 1, 1, **{k: v for k, v in params.options.items() if k != "weights"}).dense:
+        raise ParameterError(
+            f"`train.crops` needs an unpadded network, {params.network} is padded. Set crops.per_batch to 0."
+        )
+
+
+def fingerprint(params: TrainParams, folders: Folders) -> str:
+    """Return 16 digits of a hash over code, data and parameters: a checkpoint of other ones is never gone on from."""
+    digest = hashlib.sha256(json.dumps(params.model_dump(mode="json"), sort_keys=True).encode())
+    for source in sorted(Path(__file__).parent.rglob("*.py")):
+        digest.update(source.read_bytes())
+    for folder, names in ((folders.scenes, "*.parquet"), (folders.patches, "*"), (folders.augmented, "*")):
+        for path in sorted(Path(folder).glob(names)):
+            digest.update(sha256_file(path).encode())
+    return digest.hexdigest()[:16]
+
+
+@contextmanager
+def _untracked() -> Iterator[Tracker]:
+    yield NoTracker()
+
+
+@contextmanager
+def _quiet_lightning() -> Iterator[None]:
+    """Keep Lightning's notes off the terminal: what matters is said by us."""
+    names = ("lightning.pytorch", "lightning.pytorch.utilities.rank_zero", "lightning.fabric")
+    levels = {name: logging.getLogger(name).level for name in names}
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="lightning")
+        for name in names:
+            logging.getLogger(name).setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            for name, level in levels.items():
+                logging.getLogger(name).setLevel(level)
