@@ -79,6 +79,14 @@ def detect(
         raise typer.Exit(INCOMPLETE)
 
 
+@app.command()
+def summary() -> None:
+    """Print what the last run found, how good it is, how long it took and where the files are."""
+    from windhover.summary import summary_lines
+
+    typer.echo("\n".join(summary_lines()))
+
+
 def main() -> None:
     """Run the command line; an error that the user can mend is one sentence and exit code 1."""
     try:

@@ -1,0 +1,78 @@
+"""The last table of `make repro`: what it says, and what it says when something is missing."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from windhover.errors import FormatError, MissingFileError
+from windhover.stages import log_seconds
+from windhover.summary import summary_lines
+
+
+def figure(value: float | None, low: float | None = None, high: float | None = None) -> dict[str, float | None]:
+    return {"value": value, "low": low, "high": high}
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    test: dict[str, Any] = {name: figure(0.9, 0.85, 0.95) for name in ("ap", "recall", "f1", "false_alarms_per_km2")}
+    test |= {"precision": figure(None), "scenes": 36, "places": 4, "objects": 40, "reported": 38, "found": 36}
+    test |= {"false_alarms": 2, "intervals_drawn_over": "scenes"}
+    metrics = {
+        "scenes": {"test": test},
+        "operating_point": {"aircraft": {"threshold": figure(0.41, 0.3, 0.6), "met": True}},
+        "notes": ["aircraft: rule `recall_at_least 1` cannot be met."],
+    }
+    (tmp_path / "reports").mkdir()
+    (tmp_path / "reports/metrics.json").write_text(json.dumps(metrics))
+    (tmp_path / "data/detections").mkdir(parents=True)
+    total = {"scenes": 46, "objects": 123, "km2": 51.234}
+    (tmp_path / "data/detections/summary.json").write_text(json.dumps({"total": total}))
+    log = tmp_path / ".windhover/stage_seconds.jsonl"
+    for stage, seconds in (("train", 200.0), ("scenes", 2.5), ("train", 240.25)):
+        log_seconds(stage, seconds, log)
+    (tmp_path / "mlflow.db").touch()
+    return tmp_path
+
+
+def test_it_says_what_was_found_how_well_how_fast_and_where(project: Path) -> None:
+    text = "\n".join(summary_lines(project))
+    assert "123 in 46 scenes, 51.2 km2" in text
+    assert "38 reported of 40 there: 36 found, 2 false alarms" in text
+    assert "36 scenes of 4 places; 95 % intervals over scenes" in text
+    assert "  AP                    0.900   [0.850, 0.950]" in text
+    assert "  precision             undefined\n" in text
+    assert "0.410   [0.300, 0.600]   chosen on val" in text
+    assert "note: aircraft: rule `recall_at_least 1` cannot be met." in text
+    assert "  experiments           mlflow.db" in text
+    assert "detections.gpkg" not in text  # it was not written
+
+
+def test_stages_stand_in_their_order_with_their_last_seconds(project: Path) -> None:
+    lines = summary_lines(project)
+    start = lines.index("seconds, last run of each stage")
+    assert [line.split() for line in lines[start + 1 : start + 4]] == [
+        ["scenes", "2.5"],
+        ["train", "240.2"],
+        ["together", "242.8"],
+    ]
+
+
+def test_before_anything_ran_it_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(MissingFileError, match=r"metrics\.json: no such file\. Run `make repro` first"):
+        summary_lines(tmp_path)
+
+
+def test_a_broken_file_is_named(project: Path) -> None:
+    (project / "reports/metrics.json").write_text("{")
+    with pytest.raises(FormatError, match=r"metrics\.json: not valid JSON"):
+        summary_lines(project)
+
+
+def test_without_a_search_the_test_figures_still_stand(project: Path) -> None:
+    (project / "data/detections/summary.json").unlink()
+    assert "38 reported of 40" in "\n".join(summary_lines(project))
