@@ -267,12 +267,9 @@ def _gate(layout: Layout, u: float, v: float, heading: float, span_m: float, row
     root = nose + 7.5 * ahead + rng.uniform(0.28, 0.38) * span_m * left
     layout.stand(u, v, heading, span_m, row, "gate", (root[0], root[1]) if bridge else None)
     for _ in range(int(rng.integers(2, 6))):  # vehicles keep to the edges of the stand
-        spot = (
-            nose
-            + rng.choice([-1, 1]) * (span_m / 2 + rng.uniform(-0.4, 1.4)) * left
-            - rng.uniform(-2, 0.9) * rng.uniform(0.1, 1) * 0.5 * deep * ahead
-        )
-        _vehicle(layout, float(spot[0]), float(spot[1]), heading + rng.choice([0, math.pi / 2]))
+        aside = rng.choice([-1, 1]) * (span_m / 2 + rng.uniform(-0.4, 1.4))
+        spot = nose + aside * left - rng.uniform(0.05, 0.5) * deep * ahead
+        _vehicle(layout, float(spot[0]), float(spot[1]), heading + math.pi)
 
 
 def _vehicle(layout: Layout, u: float, v: float, angle: float) -> None:
@@ -376,6 +373,7 @@ def _landside_block(layout: Layout, low: tuple[float, float], high: tuple[float,
     if kind < 0.55:
         _car_park(layout, low, high)
     elif kind < 0.75:  # offices or a hotel among lawns and trees
+        _scatter_trees(layout, low, high, 60)
         layout.building(
             middle[0] - 0.22 * size[0],
             middle[1],
@@ -392,7 +390,6 @@ def _landside_block(layout: Layout, low: tuple[float, float], high: tuple[float,
             14,
             scale_colour((160, 120, 100), rng.uniform(0.8, 1.2)),
         )
-        _scatter_trees(layout, low, high, 60)
     elif kind < 0.9:  # a car park of several storeys
         layout.building(middle[0], middle[1], 0.8 * size[0], 0.8 * size[1], 12, (170, 168, 162), 32)
         for u in np.arange(low[0] + 0.14 * size[0], high[0] - 0.14 * size[0], 2.9):

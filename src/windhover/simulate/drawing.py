@@ -78,13 +78,15 @@ def scale_colour(colour: Colour, factor: float) -> Colour:
 def noise(rng: np.random.Generator, shape_hw: tuple[int, int], grain_px: float) -> Array:
     """Return smooth noise (H, W) of about unit variance whose blobs are `grain_px` wide."""
     height, width = shape_hw
+    if grain_px > 16:  # smooth enough to be made at an eighth of the size
+        small = noise(rng, (height // 8 + 2, width // 8 + 2), grain_px / 8)
+        large = cv2.resize(small, (small.shape[1] * 8, small.shape[0] * 8), interpolation=cv2.INTER_LINEAR)
+        return np.asarray(large[:height, :width], np.float32)
     small = rng.standard_normal((math.ceil(height / grain_px) + 3, math.ceil(width / grain_px) + 3), dtype=np.float32)
     if grain_px <= 1:
         return small[:height, :width]
     size = (math.ceil(small.shape[1] * grain_px), math.ceil(small.shape[0] * grain_px))
-    return np.ascontiguousarray(cv2.resize(small, size, interpolation=cv2.INTER_CUBIC)[:height, :width]) * np.float32(
-        1.25
-    )
+    return np.asarray(cv2.resize(small * 1.25, size, interpolation=cv2.INTER_CUBIC)[:height, :width], np.float32)
 
 
 class Canvas:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
@@ -282,17 +282,12 @@ def _search_scenes(params: SimulateParams, place: Place, tiles: int, empty: int,
     stands = [sum(_holds(cell, slot, 12) for slot in slots) for cell in cells]
     ranked = sorted(range(len(cells)), key=lambda k: (-stands[k], k))
     used, rest = ranked[: tiles - empty], ranked[tiles - empty :]
-    none = (
-        [rest[k] for k in np.linspace(0, max(0, min(len(rest), 3 * empty) - 1), empty).round().astype(int)]
-        if empty
-        else []
-    )
-    chosen = sorted([*used, *none])
+    none = {rest[round(k * (min(len(rest), 3 * empty) - 1) / max(empty - 1, 1))] for k in range(empty)}
+    chosen = sorted({*used, *none})
     place = replace(place, views=tuple(cells[k] for k in chosen))
     counts = dict.fromkeys(used, 0)
-    for k in range(aircraft):  # round robin, so that no used tile stays empty
-        if used:
-            counts[used[k % len(used)]] += 1
+    for k in range(aircraft if used else 0):  # one each, so that no used tile stays empty; then where most stands are
+        counts[used[k] if k < len(used) else used[k % math.ceil(len(used) / 2)]] += 1
     specs = [
         _spec(params, place, cells[k], params.gsd_m, size, f"{place.name}-{n + 1:02d}", n) for n, k in enumerate(chosen)
     ]
@@ -439,7 +434,7 @@ def _written(places: list[list[SceneSpec]], target: Path, workers: int) -> Itera
     with ProcessPoolExecutor(
         workers, mp_context=get_context("spawn"), initializer=cv2.setNumThreads, initargs=(1,)
     ) as pool:
-        for done in [pool.submit(_write_place, scenes, target) for scenes in places]:
+        for done in as_completed([pool.submit(_write_place, scenes, target) for scenes in places]):
             for _ in range(done.result()):
                 yield None
 
