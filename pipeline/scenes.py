@@ -1,15 +1,21 @@
 """scenes: raw tiles and labels -> the catalogue, checked and divided by place."""
 
-from windhover.catalogue import save_catalogue
+from pathlib import Path
+
+from windhover.catalogue import write_catalogue
 from windhover.cataloguing import build_catalogue, summary_lines
+from windhover.files import atomic_folder
 from windhover.params.scenes import ScenesParams
 from windhover.stages import run_stage
+
+FOLDER = Path("data/scenes")
 
 
 def main(params: ScenesParams) -> None:
     """Write data/scenes."""
-    catalogue = build_catalogue(params)
-    save_catalogue(catalogue, "data/scenes")
+    with atomic_folder(FOLDER) as folder:
+        catalogue = build_catalogue(params, folder, FOLDER)
+        write_catalogue(catalogue, folder)
     print("\n".join(summary_lines(catalogue)))
 
 

@@ -8,6 +8,7 @@ import shapely
 from affine import Affine
 from hypothesis import given
 from hypothesis import strategies as st
+
 from windhover import georef
 from windhover.errors import DataError, FormatError
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from windhover.resample import axis_weights, resample_block, snap_ratio, source_span, target_length
 
 ratios = st.one_of(st.floats(0.2, 0.98), st.floats(1.02, 9.0), st.sampled_from([0.5, 1.25, 2.0, 2.5, 3.0]))
@@ -53,7 +54,9 @@ def test_whole_ratios_are_plain_means() -> None:
 
 @given(ratios, ratios, st.integers(20, 90), st.integers(20, 90), st.data())
 @settings(max_examples=60, deadline=None)
-def test_any_cut_gives_the_same_bits(ratio_x: float, ratio_y: float, height: int, width: int, data: st.DataObject) -> None:
+def test_any_cut_gives_the_same_bits(
+    ratio_x: float, ratio_y: float, height: int, width: int, data: st.DataObject
+) -> None:
     rng = np.random.default_rng(height * 100 + width)
     dtype = data.draw(st.sampled_from(["uint8", "uint16", "float32"]))
     source = rng.integers(1, 250, (2, height, width)).astype(dtype)
@@ -107,7 +110,9 @@ def test_a_constant_stays_constant() -> None:
         valid = np.zeros(block.shape[1:], bool)
         block[:, -rows[0] : 50 - rows[0], -cols[0] : 70 - cols[0]] = array
         valid[-rows[0] : 50 - rows[0], -cols[0] : 70 - cols[0]] = True
-        result, seen = resample_block(block, valid, axis_weights(0, shape[0], ratio, 50), axis_weights(0, shape[1], ratio, 70))
+        result, seen = resample_block(
+            block, valid, axis_weights(0, shape[0], ratio, 50), axis_weights(0, shape[1], ratio, 70)
+        )
         assert set(np.unique(result[:, seen])) == {65535}
 
 

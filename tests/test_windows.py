@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from windhover.errors import ParameterError
 from windhover.windows import blocks, count_windows, starts_px
 

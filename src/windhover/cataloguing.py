@@ -5,9 +5,7 @@ Decides nothing about training. What it drops or finds odd is counted in the rep
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,26 +13,41 @@ import geopandas
 import numpy as np
 import pandas as pd
 
+from windhover import areas as area_files
 from windhover import georef
-from windhover.catalogue import AREA_COLUMNS, LABEL_COLUMNS, Catalogue, empty_areas
-from windhover.errors import DataError, FormatError, MissingFileError
-from windhover.labels import RawLabels, find_labels, read_labels
+from windhover.blocks import cut_scenes, move_to_blocks
+from windhover.catalogue import LABEL_COLUMNS, Catalogue, empty_areas
+from windhover.errors import DataError, MissingFileError
+from windhover.finding import Found, check_pixels, common_bands, find_scenes, raw_folder, stack_scenes
+from windhover.labels import find_labels, read_labels
 from windhover.locating import locate_labels
 from windhover.params.scenes import ScenesParams
-from windhover.progress import track
-from windhover.scenes import Scene, SceneInfo, inspect_scene
-from windhover.splits import SPLITS, assign_splits, join_places
+from windhover.patches import WINDOW_PX
+from windhover.places import divide, read_groups
+from windhover.scenes import SceneInfo
+from windhover.splits import SPLITS
 
-RASTER_SUFFIXES = (".tif", ".tiff", ".vrt", ".jp2", ".jpg", ".jpeg", ".png", ".img", ".ntf", ".hdf", ".nc")
 TINY_PX = 3.0  # an object smaller than this at the training GSD can hardly be seen
-CHECK_WHOLE_PX = 32_000_000  # rasters up to this are read whole once, larger ones at their corners and centre
 
 
-def build_catalogue(params: ScenesParams) -> Catalogue:
+@dataclass(frozen=True)
+class _Raw:
+    """Everything that was found, on whole scenes."""
+
+    found: Found
+    labels: geopandas.GeoDataFrame
+    labelled: set[str]
+    areas: geopandas.GeoDataFrame
+    report: dict[str, Any]
+
+
+def build_catalogue(params: ScenesParams, folder: Path, final: Path) -> Catalogue:
     """Find rasters and labels, check them and return the catalogue.
 
     Args:
         params: of the stage.
+        folder: where virtual rasters of stacked bands and of blocks are written.
+        final: where that folder will be moved to.
 
     Raises:
         MissingFileError: the raw folder or a named file is not there.
@@ -42,119 +55,64 @@ def build_catalogue(params: ScenesParams) -> Catalogue:
         UnsupportedError: a raster is of a kind that is not taken.
         DataError: no raster, no label on any raster, unknown classes, bands that differ, too few places.
     """
-    folder = raw_folder(params.raw)
-    infos = find_scenes(folder, params.native_gsd_m)
-    check_pixels(infos)
-    bands = common_bands(infos, params.bands)
-    files = find_labels(folder, params.labels, [info.name for info in infos])
-    sources = [(read_labels(path, params.class_column), scene) for path, scene in files.items()]
-    located, spoken_of, report = locate_labels(infos, sources)
-    labels = _classed(located, params, infos)
-    labelled = spoken_of | ({info.name for info in infos} if params.empty_scenes == "complete" and files else set())
-    scenes = _scene_table(infos, bands, labelled)
-    scenes, place_report = _divide(scenes, labels, folder, params)
-    report = {"training_gsd_m": params.gsd_m, "bands": bands} | report | place_report | _counts(scenes, labels, params)
-    return Catalogue(scenes, labels, empty_areas(), report)
-
-
-def raw_folder(raw: str) -> Path:
-    """Return the folder of the rasters.
-
-    Raises:
-        MissingFileError: it is not there, or is a file.
-    """
-    folder = Path(raw)
-    if not folder.is_dir():
-        what = "is a file" if folder.is_file() else "does not exist"
-        raise MissingFileError(
-            f"`scenes.raw` must be a folder, but {raw} {what}. Set `scenes.raw` in params.yaml to the "
-            "folder of your rasters."
-        )
-    return folder
-
-
-def find_scenes(folder: Path, native_gsd_m: float | None) -> list[SceneInfo]:
-    """Return what the rasters of a folder are, sorted by name; names that would clash take their folder's in front.
-
-    Raises:
-        DataError: the folder holds no raster.
-        FormatError, UnsupportedError: of one of the rasters.
-    """
-    paths = sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in RASTER_SUFFIXES and path.is_file() and not _hidden(path, folder)
+    raw = raw_folder(params.raw)
+    groups = read_groups(raw, params)
+    whole = _look(raw, params, folder, final)
+    bands = common_bands(whole.found.infos, params.bands)
+    infos, labels, labelled, areas, report = whole.found.infos, whole.labels, whole.labelled, whole.areas, whole.report
+    if params.block_m is not None:
+        infos, origin = cut_scenes(infos, params.block_m, params.guard_m, folder, final)
+        labels, lost = move_to_blocks(labels, origin)
+        areas, _ = move_to_blocks(areas, origin)
+        labelled = labelled | {block for block, (scene, _) in origin.items() if scene in labelled}
+        report["dropped"]["in the guard strips between blocks"] = lost
+    labels = _classed(labels, params, infos)
+    scenes, place_report = divide(
+        _scene_table(infos, bands, labelled), labels, groups, params, area_files.fixed_splits(areas, infos)
     )
-    if not paths:
-        raise DataError(
-            f"{folder}: holds no raster ({', '.join(RASTER_SUFFIXES[:6])}, ...). Set `scenes.raw` to "
-            "the folder of your rasters."
-        )
-    clashes = {stem for stem, count in Counter(path.stem for path in paths).items() if count > 1}
-    infos = []
-    for path in track(paths, "looking at rasters", len(paths)):
-        name = path.stem if path.stem not in clashes else "--".join(path.relative_to(folder).with_suffix("").parts)
-        if path.stem in clashes and sum(other.with_suffix("") == path.with_suffix("") for other in paths) > 1:
-            name += path.suffix.replace(".", "--")
-        infos.append(replace(inspect_scene(path, native_gsd_m), name=name, path=_portable(path)))
-    return sorted(infos, key=lambda info: info.name)
+    report = {"training_gsd_m": params.gsd_m, "bands": bands} | report | place_report | _counts(scenes, labels, params)
+    return Catalogue(scenes, labels, areas, report)
 
 
-def _hidden(path: Path, folder: Path) -> bool:
-    return any(part.startswith(".") for part in path.relative_to(folder).parts)
-
-
-def _portable(path: Path) -> str:
-    """Return the path from the project's root where it is inside, else absolute."""
-    absolute, root = path.absolute(), Path.cwd()
-    return absolute.relative_to(root).as_posix() if absolute.is_relative_to(root) else absolute.as_posix()
-
-
-def check_pixels(infos: Iterable[SceneInfo]) -> None:
-    """Read every raster once (large ones at five places), so that a damaged one is known now and not in training.
-
-    Raises:
-        FormatError: a raster cannot be read; names the file and where.
-    """
-    infos = list(infos)
-    for info in track(infos, "checking rasters", len(infos)):
-        with Scene(info) as scene:
-            height, width = scene.shape_hw
-            if height * width <= CHECK_WHOLE_PX:
-                scene.read(0, 0, height, width)
-                continue
-            for row, col in (
-                (0, 0),
-                (0, width - 64),
-                (height // 2, width // 2),
-                (height - 64, 0),
-                (height - 64, width - 64),
-            ):
-                scene.read(row, col, 64, 64)
-
-
-def common_bands(infos: list[SceneInfo], wanted: list[str] | None) -> list[str]:
-    """Return the bands that are read from every raster.
-
-    Raises:
-        DataError: a raster lacks a wanted band, or the rasters differ in bands or dtype and none are named.
-    """
-    bands = wanted or list(infos[0].bands)
-    for info in infos:
-        missing = [name for name in bands if name not in info.bands]
-        if missing or (wanted is None and list(info.bands) != bands):
-            raise DataError(
-                f"{info.path}: has the bands {', '.join(info.bands)}, but {', '.join(bands)} are "
-                f"{'wanted' if wanted else f'those of {infos[0].path}'}. Name bands that all rasters "
-                "have in `scenes.bands`, or take this raster out."
+def _look(raw: Path, params: ScenesParams, folder: Path, final: Path) -> _Raw:
+    """Find and read everything."""
+    if params.stack is None:
+        found = find_scenes(raw, params.rasters, params.native_gsd_m)
+        shares = check_pixels(found.infos)
+    else:
+        found = stack_scenes(raw, params.stack, folder, final)
+        shares = check_pixels(found.infos, {info.name: folder / f"{info.name}.vrt" for info in found.infos})
+    besides = [raw / name for name in (params.groups, params.areas) if name is not None]
+    files = find_labels(raw, params.labels, [info.name for info in found.infos], besides)
+    sources = [(read_labels(path, params.class_column), scene) for path, scene in files.items()]
+    labels, spoken_of, report = locate_labels(found.infos, sources, found.aliases)
+    complete = params.empty_scenes == "complete" and files
+    labelled = {info.name for info in found.infos} if complete else spoken_of
+    areas = empty_areas()
+    if params.areas is not None:
+        if not (raw / params.areas).is_file():
+            raise MissingFileError(
+                f"`scenes.areas`: {raw / params.areas} does not exist. Name the file of the areas, or set null."
             )
-        if info.dtype != infos[0].dtype:
-            raise DataError(
-                f"{info.path}: dtype {info.dtype}, but {infos[0].path} has {infos[0].dtype}: one "
-                "model reads one dtype. "
-                "Convert one of them with gdal_translate -ot."
-            )
-    return bands
+        areas = area_files.read_areas(raw / params.areas, found.infos)
+    report["pixels"] = shares
+    report["notes"] = _notes(found.infos)
+    return _Raw(found, labels, set(labelled), areas, report)
+
+
+def _notes(infos: list[SceneInfo]) -> list[str]:
+    """Return what is worth knowing of the rasters."""
+    notes = [f"{info.path}: {note}" for info in infos for note in info.notes]
+    notes += [
+        f"{info.path}: is stored in strips, which makes windows slow to read (17 times, measured); make it fast with "
+        f"gdal_translate -of COG -co COMPRESS=DEFLATE -co PREDICTOR=YES {info.path} {info.name}-cog.tif"
+        for info in infos
+        if info.striped
+    ]
+    scales = {(info.scales, info.offsets) for info in infos}
+    if len(scales) > 1:
+        notes.append("the rasters differ in scale or offset, which are not applied: one model should see one scaling")
+    return notes
 
 
 def _classed(located: geopandas.GeoDataFrame, params: ScenesParams, infos: list[SceneInfo]) -> geopandas.GeoDataFrame:
@@ -174,7 +132,7 @@ def _classed(located: geopandas.GeoDataFrame, params: ScenesParams, infos: list[
             f"{', '.join(sorted(set(located['class'])))}. Mend the names."
         )
     labels = located.copy()
-    labels["role"] = np.where(labels["class"].isin(params.ignore_classes), "ignore", "object")
+    labels["role"] = np.where(labels["class"].isin(params.ignore_classes) | labels["ignored"], "ignore", "object")
     labels["class"] = labels["class"].map(lambda name: params.classes.get(name, name))
     sides = np.full((len(labels), 2), np.nan)
     by_name = {info.name: info for info in infos}
@@ -202,71 +160,6 @@ def _scene_table(infos: list[SceneInfo], bands: list[str], labelled: set[str]) -
     return pd.DataFrame(rows)
 
 
-def _divide(
-    scenes: pd.DataFrame, labels: pd.DataFrame, folder: Path, params: ScenesParams
-) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """Add the place and the split of each scene."""
-    import shapely
-
-    groups = _read_groups(folder, params)
-    stated = [groups.get(name, (name, "")) for name in scenes["scene"]]
-    footprints = [None if wkt is None else shapely.from_wkt(wkt) for wkt in scenes["footprint_wkt_4326"]]
-    places, joined = join_places([place for place, _ in stated], footprints)
-    fixed: dict[str, str] = {}
-    unknown = sorted(set(params.fixed_splits) - {place for place, _ in stated})
-    if unknown:
-        raise DataError(f"`scenes.fixed_splits` names the place {unknown[0]!r}, which no raster has. Mend the name.")
-    for scene, place, (own, split) in zip(scenes["scene"], places, stated, strict=True):
-        split = split or params.fixed_splits.get(own, "")
-        if split and fixed.setdefault(place, split) != split:
-            raise DataError(
-                f"Scene {scene} is fixed to {split}, but another scene of the same place {place} is "
-                f"fixed to {fixed[place]}; "
-                "scenes that touch or overlap are one place. Give them one split."
-            )
-    scenes = scenes.assign(place=places)
-    objects = labels[labels["role"] == "object"]["scene"].value_counts()
-    counts = scenes.assign(objects=scenes["scene"].map(objects).fillna(0).astype(int)).groupby("place")["objects"].sum()
-    splits = assign_splits(
-        {str(place): int(count) for place, count in counts.items()}, params.split_fractions, params.seed, fixed
-    )
-    report = {"places": len(counts), "places_joined_because_footprints_touch": [list(pair) for pair in joined]}
-    return scenes.assign(split=[splits[place] for place in places]), report
-
-
-def _read_groups(folder: Path, params: ScenesParams) -> dict[str, tuple[str, str]]:
-    """Return scene -> (place, fixed split or "")."""
-    if params.groups is None:
-        return {}
-    path = folder / params.groups
-    table = _read_table(path, "scenes.groups")
-    column = params.group_column or "place"
-    if column not in table.columns:
-        raise FormatError(
-            f"{path}: has no column {column!r}; its columns are {', '.join(table.columns)}. Set `scenes.group_column`."
-        )
-    key = next(
-        name for name in ("scene", "image_id", "image", "filename", "file", table.columns[0]) if name in table.columns
-    )
-    splits = table["split"] if "split" in table.columns else pd.Series([""] * len(table))
-    wrong = sorted(set(splits) - {"", *SPLITS})
-    if wrong:
-        raise FormatError(f"{path}: {wrong[0]!r} is no split. Write train, val, test, or nothing.")
-    return {
-        Path(str(scene)).stem: (place, split)
-        for scene, place, split in zip(table[key], table[column], splits, strict=True)
-    }
-
-
-def _read_table(path: Path, key: str) -> pd.DataFrame:
-    if not path.is_file():
-        raise MissingFileError(f"`{key}`: {path} does not exist. Name the CSV, or set null.")
-    try:
-        return pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except ValueError as error:
-        raise FormatError(f"{path}: cannot be read as CSV ({' '.join(str(error).split())}). Mend it.") from None
-
-
 def _counts(scenes: pd.DataFrame, labels: pd.DataFrame, params: ScenesParams) -> dict[str, Any]:
     """Return counts by split and class, and sizes at the training GSD."""
     split_of = dict(zip(scenes["scene"], scenes["split"], strict=True))
@@ -283,7 +176,7 @@ def _counts(scenes: pd.DataFrame, labels: pd.DataFrame, params: ScenesParams) ->
         if sized.any()
         else [],
         "smaller_than_3_px": int((longest[sized] < TINY_PX).sum()),
-        "larger_than_the_window": int((longest[sized] > 64).sum()),
+        "larger_than_the_window": int((longest[sized] > WINDOW_PX).sum()),
     }
 
 
@@ -301,6 +194,3 @@ def summary_lines(catalogue: Catalogue) -> list[str]:
         lines.append(f"  {len(report['unlabelled_scenes'])} scenes without labels are searched but not learned from")
     lines += [f"  {reason}: {count} labels" for reason, count in report["dropped"].items() if count]
     return lines
-
-
-__all__ = ["AREA_COLUMNS", "Catalogue", "RawLabels", "build_catalogue", "summary_lines"]

@@ -7,6 +7,7 @@ belongs to every scene that its centre lies on.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from windhover import georef
 from windhover.errors import DataError
 from windhover.labels import RawLabels
+from windhover.labels.table import objects_array
 from windhover.scenes import SceneInfo
 
 SAME_PX = 1e-3  # two labels of one class whose boxes agree to this are one
@@ -27,17 +29,18 @@ Piece = tuple[
 
 
 def locate_labels(
-    infos: list[SceneInfo], sources: list[tuple[RawLabels, str]]
+    infos: list[SceneInfo], sources: list[tuple[RawLabels, str]], aliases: Mapping[str, str] | None = None
 ) -> tuple[geopandas.GeoDataFrame, set[str], dict[str, Any]]:
     """Put labels on scenes.
 
     Args:
         infos: the scenes.
         sources: label files, each with the scene it speaks of, "" where the labels say so themselves.
+        aliases: other names of scenes.
 
     Returns:
-        The labels (scene, class, col, row, left, top, right, bottom, source, geometry; native px), sorted by scene
-        and position; the scenes that a file speaks of; and counts for the report.
+        The labels (scene, class, ignored, col, row, left, top, right, bottom, source, geometry; native px), sorted by
+        scene and position; the scenes that a file speaks of; and counts for the report.
 
     Raises:
         DataError: there are labels, but none lies on a scene.
@@ -48,11 +51,11 @@ def locate_labels(
     dropped: Counter[str] = Counter()
     for labels, scene in sources:
         dropped.update(labels.dropped)
-        if labels.on_map:
+        if labels.space == "map":
             found = _on_map(labels, [by_name[scene]] if scene else infos, dropped)
             spoken_of |= {scene} if scene else {name for name, *_ in found}
         else:
-            found, named = _in_pixels(labels, by_name, scene, dropped)
+            found, named = _in_pixels(labels, by_name, scene, aliases or {}, dropped)
             spoken_of |= named
         pieces += found
     total = sum(len(labels) for labels, _ in sources)
@@ -139,43 +142,55 @@ def _outline(info: SceneInfo, crs: str | None) -> Any:
 
 
 def _in_pixels(
-    labels: RawLabels, by_name: dict[str, SceneInfo], scene: str, dropped: Counter[str]
+    labels: RawLabels, by_name: dict[str, SceneInfo], scene: str, aliases: Mapping[str, str], dropped: Counter[str]
 ) -> tuple[list[Piece], set[str]]:
     """Return the pieces of a file in pixels by the image that each label names, and the scenes that it names."""
-    names = {image: scene or _scene_of(str(image), by_name) for image in {*labels.images, *labels.image}}
+    names = {image: scene or _scene_of(str(image), by_name, aliases) for image in {*labels.images, *labels.image}}
     rows_of: dict[str, list[int]] = {}
     for row, image in enumerate(labels.image):
         rows_of.setdefault(names[image], []).append(row)
     dropped["of an image that is not there"] += len(rows_of.pop("", []))
-    pieces = [(name, labels, np.array(rows), labels.geometry[rows]) for name, rows in rows_of.items()]
+    pieces = []
+    for name, rows in rows_of.items():
+        geometry = labels.geometry[rows]
+        if labels.space == "fraction":
+            geometry = _scaled(geometry, by_name[name])
+        pieces.append((name, labels, np.array(rows), geometry))
     return pieces, set(names.values()) - {""}
 
 
-def _scene_of(image: str, by_name: dict[str, SceneInfo]) -> str:
+def _scaled(geometry: NDArray[np.object_], info: SceneInfo) -> NDArray[np.object_]:
+    """Return fractions of an image's size as its px."""
+    size = np.array([info.width_px, info.height_px], np.float64)
+    return np.asarray(shapely.transform(geometry, lambda points: points * size), dtype=object)
+
+
+def _scene_of(image: str, by_name: Mapping[str, SceneInfo], aliases: Mapping[str, str]) -> str:
     """Return the scene that an image name means: its stem, or its path joined as clashing names are; "" for none."""
     path = PurePosixPath(image.replace("\\", "/"))
     stem = path.stem if path.suffix else path.name
     for name in (stem, path.name, "--".join(path.with_suffix("").parts)):
         if name in by_name:
             return name
-    return ""
+    return aliases.get(stem, "")
 
 
 def _table(pieces: list[Piece]) -> geopandas.GeoDataFrame:
-    geometry = np.concatenate([piece[3] for piece in pieces]) if pieces else np.array([], dtype=object)
+    counts = [len(rows) for _, _, rows, _ in pieces]
+    geometry = np.concatenate([shapes for *_, shapes in pieces]) if pieces else objects_array([])
     boxes = shapely.bounds(geometry).reshape(-1, 4)
+    ignored = [np.zeros(len(rows), bool) if raw.ignored is None else raw.ignored[rows] for _, raw, rows, _ in pieces]
     columns: dict[str, Any] = {
-        "scene": np.concatenate([np.full(len(piece[2]), piece[0], object) for piece in pieces]) if pieces else [],
-        "class": np.concatenate([piece[1].klass[piece[2]] for piece in pieces]) if pieces else [],
+        "scene": np.repeat(objects_array([name for name, *_ in pieces]), counts),
+        "class": np.concatenate([raw.klass[rows] for _, raw, rows, _ in pieces]) if pieces else objects_array([]),
+        "ignored": np.concatenate(ignored) if pieces else np.zeros(0, bool),
         "col": (boxes[:, 0] + boxes[:, 2]) / 2,
         "row": (boxes[:, 1] + boxes[:, 3]) / 2,
         "left": boxes[:, 0],
         "top": boxes[:, 1],
         "right": boxes[:, 2],
         "bottom": boxes[:, 3],
-        "source": np.concatenate([np.full(len(piece[2]), piece[1].source, object) for piece in pieces])
-        if pieces
-        else [],
+        "source": np.repeat(objects_array([raw.source for _, raw, *_ in pieces]), counts),
     }
     table = geopandas.GeoDataFrame(columns, geometry=list(geometry), crs=None)
     return table.astype({"scene": "object", "class": "object", "source": "object"})
@@ -206,7 +221,7 @@ def _without_repeats(table: geopandas.GeoDataFrame) -> tuple[geopandas.GeoDataFr
 def _nothing_fits(infos: list[SceneInfo], sources: list[tuple[RawLabels, str]], dropped: Counter[str]) -> str:
     """Return the sentence for labels of another place, with the likeliest cause."""
     labels = next(labels for labels, _ in sources if len(labels))
-    if not labels.on_map:
+    if labels.space != "map":
         if dropped["of an image that is not there"]:
             first, known = labels.image[0], infos[0].name
             return (
@@ -218,7 +233,7 @@ def _nothing_fits(infos: list[SceneInfo], sources: list[tuple[RawLabels, str]], 
             "another unit: look at the file."
         )
     flipped = shapely.transform(labels.geometry, lambda points: points[:, ::-1])
-    swapped = RawLabels(labels.source, labels.image, labels.klass, flipped, True, labels.crs)
+    swapped = RawLabels(labels.source, labels.image, labels.klass, flipped, "map", labels.crs)
     if _on_map(swapped, [*infos, *infos[:1]], Counter()):
         return (
             f"{labels.source}: its labels lie on no scene, but would with x and y swapped. Write x (east, "

@@ -80,7 +80,7 @@ def inspect_scene(path: str | Path, gsd_m: float | None = None) -> SceneInfo:
         UnsupportedError: dtype, band count, palette or kind of georeference that is not taken.
         DataError: no georeference and no stated GSD, or a georeference without size.
     """
-    with _open(path) as dataset:
+    with opened(path) as dataset:
         return _describe(dataset, str(path), gsd_m)
 
 
@@ -275,7 +275,13 @@ def _open_dataset(path: str) -> Any:
 
 
 @contextmanager
-def _open(path: str | Path) -> Iterator[Any]:
+def opened(path: str | Path) -> Iterator[Any]:
+    """Open a raster as rasterio does, with this program's sentences for what goes wrong.
+
+    Raises:
+        MissingFileError: no such file.
+        FormatError: GDAL cannot open it.
+    """
     text = str(path)
     if "://" not in text and not text.startswith("/vsi") and not Path(text).exists():
         raise MissingFileError(f"{text}: no such file. Mend the path.")

@@ -93,6 +93,37 @@ def assign_splits(
     return {**fixed, **{place: SPLITS[index] for place, index in zip(best[2], best[1], strict=True)}}
 
 
+def assign_folds(objects: Mapping[str, int], folds: int, fold: int, seed: int) -> dict[str, str]:
+    """Divide places into folds of like numbers of objects: one is test, the next one val, the others train.
+
+    The folds depend on the places and the seed alone, so that the runs of all folds together test every place once.
+
+    Args:
+        objects: place -> number of objects on it.
+        folds: how many.
+        fold: which one is test.
+        seed: of the order in which places of like size are dealt out.
+
+    Raises:
+        DataError: there are fewer places than folds.
+    """
+    if len(objects) < folds:
+        raise DataError(
+            f"{len(objects)} places cannot make {folds} folds. Set `scenes.folds` to at most that, or null."
+        )
+    rng = np.random.default_rng(seed)
+    places = sorted(objects)
+    order = sorted((places[index] for index in rng.permutation(len(places))), key=lambda place: -objects[place])
+    held = [(0, 0)] * folds  # objects, places
+    number: dict[str, int] = {}
+    for place in order:
+        least = min(range(folds), key=lambda one: held[one])
+        held[least] = held[least][0] + objects[place], held[least][1] + 1
+        number[place] = least
+    names = {fold: "test", (fold + 1) % folds: "val"}
+    return {place: names.get(one, "train") for place, one in number.items()}
+
+
 def _deal(
     order: list[str], weight: Mapping[str, float], target: np.ndarray, held: np.ndarray, lacking: list[int]
 ) -> tuple[list[int], float]:

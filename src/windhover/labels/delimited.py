@@ -53,7 +53,7 @@ def read_csv(path: Path, class_from: str | None = None) -> RawLabels:
             image=images,
             klass=class_names(frame[column] if column else None, len(frame)),
             geometry=_geometry(frame, path),
-            on_map=False,
+            space="px",
             images=tuple(dict.fromkeys(images)),
         )
     )

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from windhover.errors import DataError, FormatError, MissingFileError
-from windhover.labels import delimited, vector
+from windhover.labels import delimited, pictures, vector
 from windhover.labels.table import RawLabels
+
+AUTO = "auto"
+MERGED_WORDS = ("label", "annotation", "coco", "truth")
+
+
+def _read_json(path: Path, class_from: str | None = None) -> RawLabels:
+    return vector.read_vector(path, class_from) if pictures.is_geojson(path) else pictures.read_coco(path, class_from)
+
 
 READERS: dict[str, Callable[[Path, str | None], RawLabels]] = {
     **dict.fromkeys(vector.SUFFIXES, vector.read_vector),
     **dict.fromkeys(delimited.SUFFIXES, delimited.read_csv),
+    ".json": _read_json,
+    ".xml": pictures.read_voc,
+    ".txt": pictures.read_text,
 }
-AUTO = "auto"
-MERGED_STEMS = ("labels", "annotations")
+ONE_IMAGE = (".xml", ".txt")  # such a file speaks of one image
 
 
 def read_labels(path: str | Path, class_from: str | None = None) -> RawLabels:
@@ -31,45 +41,48 @@ def read_labels(path: str | Path, class_from: str | None = None) -> RawLabels:
     if reader is None:
         raise FormatError(
             f"{path}: labels of the kind {path.suffix or 'without suffix'} are not read, only "
-            f"{', '.join(sorted(READERS))}."
+            f"{', '.join(sorted(READERS))}. Convert it to one of them."
         )
     return reader(path, class_from)
 
 
-def find_labels(folder: Path, labels: str, stems: list[str]) -> dict[Path, str]:
+def find_labels(folder: Path, labels: str, stems: Collection[str], besides: Collection[Path] = ()) -> dict[Path, str]:
     """Return the label files of a folder of rasters, each with the scene it speaks of ("" where it says so itself).
 
     Args:
         folder: the raw folder.
-        labels: `auto`, or a file or glob pattern relative to the folder, or an absolute path.
+        labels: `auto`, or a file or glob pattern relative to the folder, or an absolute path, or a folder.
         stems: names of the scenes.
+        besides: files that are known to be something else.
 
     Raises:
         MissingFileError: the named file is not there, or the pattern matches none.
         DataError: `auto` finds two kinds of labels.
     """
     if labels == AUTO:
-        return _find_by_name(folder, stems)
+        return _find_by_name(folder, set(stems), {path.absolute() for path in besides})
     path = Path(labels)
     found = [path] if path.is_absolute() else sorted(folder.glob(labels))
+    found = [one for part in found for one in (sorted(part.iterdir()) if part.is_dir() else [part])]
     found = [one for one in found if one.is_file() and one.suffix.lower() in READERS]
     if not found:
         raise MissingFileError(
             f"`scenes.labels`: {labels} matches no label file in {folder}. Name a file or a pattern "
             "such as labels/*.gpkg."
         )
-    known = set(stems)
-    return {one: one.stem if one.stem in known else "" for one in found}
+    return {one: one.stem if one.stem in stems else "" for one in found}
 
 
-def _find_by_name(folder: Path, stems: list[str]) -> dict[Path, str]:
-    known = set(stems)
+def _find_by_name(folder: Path, stems: set[str], besides: set[Path]) -> dict[Path, str]:
     files = [path for path in sorted(folder.rglob("*")) if path.suffix.lower() in READERS and path.is_file()]
-    one_a_scene = {path: path.stem for path in files if path.stem in known}
+    files = [path for path in files if path.absolute() not in besides and not path.name.startswith(".")]
+    one_a_scene = {path: path.stem for path in files if path.stem in stems}
     if one_a_scene:
         _refuse_two_for_one(one_a_scene)
         return one_a_scene
-    merged = [path for path in files if path.stem.lower().startswith(MERGED_STEMS)]
+    merged = [path for path in files if any(word in path.stem.lower() for word in MERGED_WORDS)]
+    if not merged:
+        merged = [path for path in files if path.suffix.lower() not in ONE_IMAGE]
     if len(merged) > 1:
         names = ", ".join(path.relative_to(folder).as_posix() for path in merged)
         raise DataError(
@@ -83,7 +96,7 @@ def _refuse_two_for_one(files: dict[Path, str]) -> None:
     for path, stem in files.items():
         if stem in seen:
             raise DataError(
-                f"{path} and {seen[stem]} both hold labels of {stem}. Name the right ones in "
-                "`scenes.labels`, as labels/*.gpkg."
+                f"{path} and {seen[stem]} both hold labels of {stem}. Name the right ones in `scenes.labels`, "
+                "as labels/*.gpkg."
             )
         seen[stem] = path

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 import shapely
 from numpy.typing import NDArray
 
+from windhover.errors import FormatError
+
 CLASS_COLUMNS = ("class", "label", "category", "class_name", "name", "type")
 NO_CLASS = "object"  # the class of labels whose file has no class
+Space = Literal["map", "px", "fraction"]
 
 
 @dataclass(frozen=True)
@@ -21,10 +26,11 @@ class RawLabels:
         source: name of the file.
         image: (N,) name of the image a label is on, as the file has it; "" where only the map position tells.
         klass: (N,) class names as the file has them.
-        geometry: (N,) points and polygons: native px of the image (`on_map` false), or in `crs` (`on_map` true).
-        on_map: whether the geometry is in map coordinates.
+        geometry: (N,) points and polygons, in `space`.
+        space: `map` = in `crs`; `px` = native px of the image, corners; `fraction` = of the image's width and height.
         crs: coordinate system of map coordinates, None where the file states none (a local grid).
         images: images the file speaks of, also those without a label: they are known to hold none.
+        ignored: (N,) labels that the file itself marks as not to be counted, None for none.
         dropped: reason -> number of labels that could not be taken.
     """
 
@@ -32,32 +38,39 @@ class RawLabels:
     image: NDArray[np.object_]
     klass: NDArray[np.object_]
     geometry: NDArray[np.object_]
-    on_map: bool
+    space: Space
     crs: str | None = None
     images: tuple[str, ...] = ()
+    ignored: NDArray[np.bool_] | None = None
     dropped: dict[str, int] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.geometry)
 
+    def taken(self, rows: NDArray[np.bool_]) -> RawLabels:
+        """Return the labels of some rows."""
+        ignored = None if self.ignored is None else self.ignored[rows]
+        return replace(
+            self, image=self.image[rows], klass=self.klass[rows], geometry=self.geometry[rows], ignored=ignored
+        )
+
 
 def without_empty(labels: RawLabels) -> RawLabels:
     """Return the labels that have a geometry with finite coordinates; the others are counted."""
-    bounds = shapely.bounds(labels.geometry)
-    sound = np.isfinite(bounds).all(axis=1) & ~shapely.is_missing(labels.geometry)
+    if not len(labels):
+        return labels
+    sound = np.isfinite(shapely.bounds(labels.geometry)).all(axis=1) & ~shapely.is_missing(labels.geometry)
     if sound.all():
         return labels
     dropped = {**labels.dropped, "empty geometry": labels.dropped.get("empty geometry", 0) + int((~sound).sum())}
-    return RawLabels(
-        labels.source,
-        labels.image[sound],
-        labels.klass[sound],
-        labels.geometry[sound],
-        labels.on_map,
-        labels.crs,
-        labels.images,
-        dropped,
-    )
+    return replace(labels.taken(sound), dropped=dropped)
+
+
+def objects_array(values: Sequence[Any]) -> NDArray[np.object_]:
+    """Return a one-dimensional array of objects, also of those that look like sequences."""
+    result = np.empty(len(values), dtype=object)
+    result[:] = values
+    return result
 
 
 def class_column(columns: list[str], wanted: str | None, source: str) -> str | None:
@@ -66,15 +79,13 @@ def class_column(columns: list[str], wanted: str | None, source: str) -> str | N
     Raises:
         FormatError: the wanted column is not there.
     """
-    from windhover.errors import FormatError
-
     if wanted is None:
         return next((name for name in CLASS_COLUMNS if name in columns), None)
     if wanted in columns:
         return wanted
     raise FormatError(
-        f"{source}: has no column {wanted!r} for the class; its columns are "
-        f"{', '.join(map(str, columns))}. Set `scenes.class_column`."
+        f"{source}: has no column {wanted!r} for the class; its columns are {', '.join(map(str, columns))}. "
+        "Set `scenes.class_column`."
     )
 
 
@@ -86,7 +97,6 @@ def class_names(values: pd.Series | None, count: int) -> NDArray[np.object_]:
 
 
 def boxes_geometry(boxes_xyxy: NDArray[np.float64]) -> NDArray[np.object_]:
-    """Return (N,) box polygons of (N, 4) boxes; a box without area in both directions becomes a point."""
+    """Return (N,) box polygons of (N, 4) boxes."""
     boxes = np.asarray(boxes_xyxy, np.float64).reshape(-1, 4)
-    geometry: NDArray[np.object_] = shapely.box(boxes[:, 0], boxes[:, 1], boxes[:, 2], boxes[:, 3])
-    return geometry
+    return np.asarray(shapely.box(boxes[:, 0], boxes[:, 1], boxes[:, 2], boxes[:, 3]), dtype=object)

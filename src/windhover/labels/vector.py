@@ -25,7 +25,7 @@ def read_vector(path: Path, class_from: str | None = None) -> RawLabels:
     Raises:
         FormatError: the file is broken, has several layers and none called `labels`, or lacks the class column.
     """
-    frame = _read(path)
+    frame = read_layer(path)
     frame = frame.explode(index_parts=False, ignore_index=True) if len(frame) else frame
     column = class_column([str(name) for name in frame.columns if name != frame.geometry.name], class_from, str(path))
     return without_empty(
@@ -34,13 +34,18 @@ def read_vector(path: Path, class_from: str | None = None) -> RawLabels:
             image=np.full(len(frame), "", dtype=object),
             klass=class_names(frame[column] if column else None, len(frame)),
             geometry=np.asarray(frame.geometry.array, dtype=object),
-            on_map=True,
-            crs=None if frame.crs is None else _crs_text(frame),
+            space="map",
+            crs=crs_text(frame),
         )
     )
 
 
-def _read(path: Path) -> geopandas.GeoDataFrame:
+def read_layer(path: Path) -> geopandas.GeoDataFrame:
+    """Read the layer `labels`, or the only one.
+
+    Raises:
+        FormatError: the file is broken, or has several layers and none called `labels`.
+    """
     try:
         if path.suffix.lower() == ".parquet":
             return geopandas.read_parquet(path)
@@ -62,6 +67,9 @@ def _read(path: Path) -> geopandas.GeoDataFrame:
         ) from None
 
 
-def _crs_text(frame: geopandas.GeoDataFrame) -> str:
+def crs_text(frame: geopandas.GeoDataFrame) -> str | None:
+    """Return the layer's coordinate system as text, None where it has none."""
+    if frame.crs is None:
+        return None
     authority = frame.crs.to_authority(min_confidence=100)
     return ":".join(authority) if authority is not None else str(frame.crs.to_wkt())

@@ -15,6 +15,10 @@ class ScenesParams(StageParams):
     raw: str = Field(
         min_length=1, description="folder of the rasters and their labels, absolute or from the project's root"
     )
+    rasters: str | None = Field(description="pattern of the rasters inside `raw`, such as tiles/*.tif; null takes all")
+    stack: dict[str, str] | None = Field(
+        description="band name -> pattern of its file: each folder's single-band files become one scene; null for none"
+    )
     gsd_m: float = Field(gt=0, le=1000, description="GSD at which every raster is seen in training and search, m")
     native_gsd_m: float | None = Field(
         gt=0, le=1000, description="GSD of rasters without georeference, m; null where all have one"
@@ -38,13 +42,30 @@ class ScenesParams(StageParams):
     fixed_splits: dict[str, Literal["train", "val", "test"]] = Field(
         description="place -> split, where it is decided; the others are divided"
     )
+    areas: str | None = Field(
+        description="vector file relative to `raw` with a column role: complete, positive_only, ignore"
+    )
+    block_m: float | None = Field(
+        gt=0,
+        description=(
+            "larger scenes are cut into blocks of about this side, m, that may be in different splits; "
+            "null keeps scenes whole"
+        ),
+    )
+    guard_m: float = Field(ge=0, description="between two blocks, m; at least one window")
+    folds: int | None = Field(ge=3, le=50, description="places are divided into so many folds instead; null for none")
+    fold: int = Field(ge=0, description="the fold that is test; the next one is val, the others are train")
     split_fractions: list[float] = Field(
         min_length=3, max_length=3, description="wanted share of objects in train, val, test"
     )
     seed: int = Field(ge=0, description="of the division of places")
 
     @model_validator(mode="after")
-    def _shares(self) -> ScenesParams:
+    def _fit(self) -> ScenesParams:
         if abs(sum(self.split_fractions) - 1) > 1e-6 or min(self.split_fractions) < 0:
             raise ValueError(f"split_fractions must be 0 or more and sum to 1, got {self.split_fractions}")
+        if self.block_m is not None and self.guard_m < 64 * self.gsd_m:
+            raise ValueError(f"guard_m must be at least one window ({64 * self.gsd_m:g} m), got {self.guard_m:g} m")
+        if self.folds is not None and self.fold >= self.folds:
+            raise ValueError(f"fold must be under folds ({self.folds}), got {self.fold}")
         return self

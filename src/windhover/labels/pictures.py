@@ -1,0 +1,230 @@
+"""Labels in the formats of picture data sets: COCO JSON, Pascal VOC XML, YOLO text and DOTA text.
+
+Pixel coordinates are taken as corners of pixels, from 0, half-open: COCO says so, the tools that write VOC today do so,
+and DOTA's corners are points in the picture. Nothing is shifted by half a pixel or by one. XML is read without
+expanding entities.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+from xml.etree.ElementTree import Element, ParseError
+
+import numpy as np
+import shapely
+from defusedxml import DefusedXmlException
+from defusedxml import ElementTree as SafeTree
+from numpy.typing import NDArray
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from windhover.errors import FormatError
+from windhover.labels.table import RawLabels, Space, boxes_geometry, objects_array, without_empty
+
+MAX_BYTES = 1_000_000_000
+Row = tuple[str, str, Any, bool]  # image, class, geometry, ignored
+
+
+def read_coco(path: Path, class_from: str | None = None) -> RawLabels:
+    """Read COCO JSON: `bbox` is the box; without one, the outline of `segmentation` polygons.
+
+    A crowd (`iscrowd`) costs nothing, unless every annotation is one: tools mark each run-length mask so.
+
+    Args:
+        path: the file.
+        class_from: not used, a category has its name.
+
+    Raises:
+        FormatError: not COCO, or an annotation without box, image or category.
+    """
+    document = _json(path)
+    if not isinstance(document, dict) or not {"images", "annotations"} <= set(document):
+        raise FormatError(
+            f"{path}: is JSON but not COCO: it has no `images` and `annotations`. Export the labels as COCO."
+        )
+    try:
+        images = {one["id"]: str(one["file_name"]) for one in document["images"]}
+        names = {one["id"]: str(one["name"]) for one in document.get("categories", [])}
+        annotations = document["annotations"]
+        crowds = [bool(one.get("iscrowd", 0)) for one in annotations]
+        crowded = not all(crowds)
+        rows: list[Row] = [
+            (
+                images[one["image_id"]],
+                names.get(one["category_id"], str(one["category_id"])),
+                _coco_shape(one),
+                crowd and crowded,
+            )
+            for one, crowd in zip(annotations, crowds, strict=True)
+        ]
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise FormatError(f"{path}: an annotation lacks or garbles {error}. Export the labels again.") from None
+    return _labels(path, rows, "px", tuple(images.values()))
+
+
+def _coco_shape(annotation: dict[str, Any]) -> Any:
+    box = annotation.get("bbox")
+    if box:
+        left, top, width, height = (float(number) for number in box)
+        return shapely.box(left, top, left + width, top + height)
+    parts = annotation.get("segmentation") or []
+    if isinstance(parts, dict):
+        raise ValueError("`bbox` (a run-length mask alone is not read)")
+    polygons = [shapely.Polygon(np.asarray(part, np.float64).reshape(-1, 2)) for part in parts if len(part) >= 6]
+    return shapely.MultiPolygon(polygons).envelope if len(polygons) > 1 else (polygons[0] if polygons else None)
+
+
+def _json(path: Path) -> Any:
+    if path.stat().st_size > MAX_BYTES:
+        raise FormatError(
+            f"{path}: has {path.stat().st_size / 1e9:.1f} GB, at most 1 GB of JSON is read. Split it by scene."
+        )
+    try:
+        return json.loads(path.read_text(encoding="utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        raise FormatError(f"{path}: not valid JSON ({error}). Export the labels again.") from None
+
+
+def is_geojson(path: Path) -> bool:
+    """Tell whether a .json file is GeoJSON, by the first thousands of its characters."""
+    with path.open(encoding="utf-8-sig", errors="replace") as stream:
+        return '"FeatureCollection"' in stream.read(4096)
+
+
+def read_voc(path: Path, class_from: str | None = None) -> RawLabels:
+    """Read one Pascal VOC file; objects marked `difficult` cost nothing.
+
+    Args:
+        path: the file; its `filename` says the image, its own name where that is missing.
+        class_from: not used, an object has its name.
+
+    Raises:
+        FormatError: not XML, entities in it, or an object without a box.
+    """
+    try:
+        root = SafeTree.parse(path, forbid_dtd=True).getroot()
+    except (ParseError, DefusedXmlException, ValueError) as error:
+        reason = "it declares entities or a DTD" if isinstance(error, DefusedXmlException) else str(error)
+        raise FormatError(f"{path}: cannot be read as Pascal VOC ({reason}). Export the labels again.") from None
+    if root is None or root.tag != "annotation":
+        raise FormatError(
+            f"{path}: is XML but not Pascal VOC: it has no <annotation>. Export the labels as Pascal VOC."
+        )
+    image = (root.findtext("filename") or "").strip() or path.stem
+    rows: list[Row] = []
+    for number, one in enumerate(root.findall("object"), 1):
+        left, top, right, bottom = (
+            _number(one.find("bndbox"), name, path, number) for name in ("xmin", "ymin", "xmax", "ymax")
+        )
+        difficult = (one.findtext("difficult") or "0").strip() not in ("0", "")
+        rows.append((image, (one.findtext("name") or "").strip(), shapely.box(left, top, right, bottom), difficult))
+    return _labels(path, rows, "px", (image,))
+
+
+def _number(box: Element | None, name: str, path: Path, number: int) -> float:
+    text = None if box is None else box.findtext(name)
+    try:
+        return float(text or "")
+    except ValueError:
+        raise FormatError(
+            f"{path}: object {number} has no number in <{name}> ({text!r}). Export the labels again."
+        ) from None
+
+
+def read_text(path: Path, class_from: str | None = None) -> RawLabels:
+    """Read YOLO (class, then centre and size or corners, fractions of the image) or DOTA (corners in px, class).
+
+    A YOLO file names no image and no class: it speaks of the image of its own name, and its classes are numbers unless
+    a `data.yaml` or `classes.txt` beside it or above it names them.
+
+    Raises:
+        FormatError: a line is neither.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError:
+        raise FormatError(f"{path}: is not text. Take it out, or name the label files in `scenes.labels`.") from None
+    words = [(number, line.replace(",", " ").split()) for number, line in enumerate(lines, 1)]
+    words = [
+        (number, line) for number, line in words if line and not line[0].lower().startswith(("imagesource", "gsd:"))
+    ]
+    if any(len(line) in (9, 10) and not _is_number(line[8]) for _, line in words):
+        rows = [_dota_row(path, number, line) for number, line in words]
+        return _labels(path, rows, "px", (path.stem,))
+    names = _yolo_names(path) if words else {}
+    return _labels(path, [_yolo_row(path, number, line, names) for number, line in words], "fraction", (path.stem,))
+
+
+def _dota_row(path: Path, number: int, words: list[str]) -> Row:
+    if len(words) not in (9, 10) or not all(_is_number(word) for word in words[:8]):
+        raise FormatError(
+            f"{path}, line {number}: not DOTA (8 numbers, a class, a difficulty): {' '.join(words)[:60]!r}. Mend it."
+        )
+    return path.stem, words[8], shapely.Polygon(np.array(words[:8], np.float64).reshape(4, 2)), False
+
+
+def _yolo_row(path: Path, number: int, words: list[str], names: dict[int, str]) -> Row:
+    values = [float(word) for word in words] if all(_is_number(word) for word in words) else []
+    count = len(values) - 1
+    if count < 4 or count % 2 or values[0] != int(values[0]) or (count > 4 and count < 6):
+        raise FormatError(
+            f"{path}, line {number}: neither YOLO (a class number, then 4 numbers or corners) nor "
+            f"DOTA: {' '.join(words)[:60]!r}. Mend it."
+        )
+    if max(abs(value) for value in values[1:]) > 2:
+        raise FormatError(
+            f"{path}, line {number}: YOLO numbers are fractions of the image, got "
+            f"{max(values[1:]):g}. Divide them by its size."
+        )
+    name = names.get(int(values[0]), str(int(values[0])))
+    if count == 4:
+        col, row, width, height = values[1:]
+        return path.stem, name, shapely.box(col - width / 2, row - height / 2, col + width / 2, row + height / 2), False
+    return path.stem, name, shapely.Polygon(np.array(values[1:]).reshape(-1, 2)), False
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
+
+
+def _yolo_names(path: Path) -> dict[int, str]:
+    """Return number -> class from `classes.txt` or the `names` of `data.yaml`, here or up to two folders above."""
+    for folder in (path.parent, *list(path.parents)[1:3]):
+        for name in ("classes.txt", "obj.names"):
+            if (folder / name).is_file() and folder / name != path:
+                return dict(enumerate((folder / name).read_text(encoding="utf-8-sig").split("\n")))
+        for name in ("data.yaml", "dataset.yaml"):
+            if (folder / name).is_file():
+                return _names_of_yaml(folder / name)
+    return {}
+
+
+def _names_of_yaml(path: Path) -> dict[int, str]:
+    try:
+        names = (YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8")) or {}).get("names", {})
+    except (YAMLError, AttributeError) as error:
+        raise FormatError(f"{path}: not valid YAML ({' '.join(str(error).split())[:120]}). Mend it.") from None
+    pairs: Iterable[Any] = names.items() if isinstance(names, dict) else enumerate(names or [])
+    return {int(number): str(name) for number, name in pairs}
+
+
+def _labels(path: Path, rows: list[Row], space: Space, images: tuple[str, ...]) -> RawLabels:
+    columns: list[NDArray[Any]] = [objects_array([row[column] for row in rows]) for column in range(3)]
+    return without_empty(
+        RawLabels(
+            source=path.name,
+            image=columns[0],
+            klass=columns[1],
+            geometry=columns[2] if rows else boxes_geometry(np.zeros((0, 4))),
+            space=space,
+            images=images,
+            ignored=np.array([row[3] for row in rows], bool),
+        )
+    )
