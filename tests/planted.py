@@ -23,30 +23,31 @@ class Identity(nn.Module):
 
 
 class PlantedNetwork(nn.Module):
-    """Finds bright squares on black: logits fall with the distance of a window's centre from the nearest light's centroid.
+    """Finds white squares on black: a window that sees a whole square votes for its centre of light, the nearer the surer.
 
-    All it sees is the central `SIGHT` px of its window, so that squares that stand further apart do not disturb each other.
-    Everything is a fixed unpadded convolution, so it is dense and exact like the real ones.
+    Of its window it sees the middle, 5 px more than the square on each side, so that squares that stand further apart do not
+    disturb each other. Everything is a fixed unpadded convolution, so it is dense and exact like the real ones.
     """
 
     window_px, stride_px, dense = WINDOW, STRIDE, True
-    SIGHT = 20
 
-    def __init__(self, side_px: float = 10.0, n_bands: int = 3) -> None:
+    def __init__(self, side_px: float = 10.0, n_bands: int = 3, most: float = 9.0) -> None:
         super().__init__()
         place = torch.arange(WINDOW) + 0.5 - WINDOW / 2
-        inside = (place.abs() <= self.SIGHT / 2).float()
+        inside = (place.abs() <= side_px / 2 + 5).float()
         mask = inside[:, None] * inside[None, :]
         kernels = torch.stack([mask, mask * place[None, :], mask * place[:, None]])[:, None]  # (3, 1, 64, 64)
         self.kernels = nn.Parameter(kernels.repeat(1, n_bands, 1, 1) / n_bands, requires_grad=False)
         self.side_px = side_px
+        self.most = most  # squares of light; below 1.9 nothing larger than one is taken for one
 
     def forward(self, inputs: Tensor) -> Outputs:
-        mass, x, y = nn.functional.conv2d(inputs, self.kernels.to(inputs.dtype), stride=STRIDE).split(1, dim=1)
+        mass, x, y = torch.split(nn.functional.conv2d(inputs, self.kernels.to(inputs.dtype), stride=STRIDE), 1, dim=1)
         lit = mass.clamp(min=1e-3)
         offsets = torch.cat([x / lit, y / lit], dim=1)
         share = mass / (255.0 * self.side_px**2)
-        logits = torch.where(mass > 1.0, 10 * share.clamp(max=1.0) - offsets.norm(dim=1, keepdim=True) / 4, -20.0)
+        whole = (share > 0.995) & (share < self.most)
+        logits = torch.where(whole, 8 - offsets.norm(dim=1, keepdim=True) / 4, torch.where(mass > 1, -9.0, -20.0))
         return Outputs(logits, offsets, torch.full_like(offsets, float(np.log(self.side_px))))
 
 
@@ -83,7 +84,7 @@ def random_weights(n_bands: int = 3, n_classes: int = 1, width: int = 4, seed: i
         elif value.ndim == 4:
             fan = value[0].numel()
             value.normal_(0, (2 / fan) ** 0.5, generator=generator)
-    for head, spread in (("logits", 3.0), ("offsets", 0.5), ("log_sizes", 0.2)):
+    for head, spread in (("logits", 0.5), ("offsets", 0.1), ("log_sizes", 0.05)):
         weights[f"heads.{head}.weight"].mul_(spread)
     weights["heads.logits.bias"].fill_(-2.0)
     return weights

@@ -27,7 +27,6 @@ from windhover.boxes import to_xyxy
 from windhover.errors import DataError, FormatError, MissingFileError, ParameterError
 from windhover.files import atomic_file
 from windhover.georef import WGS84, box_polygons, box_sides_m, same_crs, transformer
-from windhover.layer_style import add_style
 from windhover.scenes import Scene
 
 COLUMNS = ("scene", "class", "score", "col", "row", "length_m", "width_m", "edge", "model", "geometry")
@@ -242,7 +241,6 @@ def _write_gpkg(table: geopandas.GeoDataFrame, path: Path) -> None:
             geometry_type="Polygon" if kinds <= {"Polygon"} else "MultiPolygon",
             promote_to_multi="MultiPolygon" in kinds,
         )
-    add_style(path, LAYER)
 
 
 @contextmanager

@@ -1,15 +1,14 @@
-"""The look of a layer of detections in QGIS, kept inside the GeoPackage so that it opens styled: outlines coloured by score.
+"""The look of a layer of detections in QGIS: outlines coloured by score, as a file that QGIS loads by itself.
 
-Writes the `layer_styles` table that QGIS reads; knows nothing of detections beyond their `score`.
+A style file stands beside the GeoPackage, of the same name; inside, it would be a second layer to every other reader.
 """
 
 from __future__ import annotations
 
-import sqlite3
-from contextlib import closing
 from pathlib import Path
 
-STAMP = "2000-01-01T00:00:00.000Z"
+from windhover.files import atomic_file
+
 QML = """<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>
 <qgis version="3.28" styleCategories="Symbology">
  <renderer-v2 type="singleSymbol" enableorderby="0" forceraster="0" symbollevels="0">
@@ -44,25 +43,7 @@ QML = """<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>
 """
 
 
-def add_style(path: Path, layer: str) -> None:
-    """Add the default style of `layer` to a GeoPackage, with a fixed time so that equal content stays equal bytes."""
-    with closing(sqlite3.connect(path)) as database, database:
-        column = database.execute(
-            "SELECT column_name FROM gpkg_geometry_columns WHERE table_name = ?", (layer,)
-        ).fetchone()[0]
-        database.execute(
-            "CREATE TABLE layer_styles (id INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL, f_table_catalog TEXT(256), "
-            "f_table_schema TEXT(256), f_table_name TEXT(256), f_geometry_column TEXT(256), styleName TEXT(30), styleQML TEXT, "
-            "styleSLD TEXT, useAsDefault BOOLEAN, description TEXT, owner TEXT(30), ui TEXT(30), update_time DATETIME)"
-        )
-        database.execute(
-            "INSERT INTO layer_styles (f_table_catalog, f_table_schema, f_table_name, f_geometry_column, styleName, styleQML, "
-            "styleSLD, useAsDefault, description, owner, ui, update_time) VALUES ('', '', ?, ?, 'score', ?, '', 1, "
-            "'outlines coloured by score', '', NULL, ?)",
-            (layer, column, QML, STAMP),
-        )
-        database.execute(
-            "INSERT INTO gpkg_contents (table_name, data_type, identifier, description, last_change, srs_id) "
-            "VALUES ('layer_styles', 'attributes', 'layer_styles', '', ?, 0)",
-            (STAMP,),
-        )
+def write_style(layer_path: str | Path) -> None:
+    """Write the style of a file of detections beside it, as `<name>.qml`."""
+    with atomic_file(Path(layer_path).with_suffix(".qml")) as temporary:
+        temporary.write_text(QML, encoding="utf-8")

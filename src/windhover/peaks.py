@@ -46,7 +46,7 @@ def find_peaks(
 
     A cell is a peak of its class where none of its 8 neighbours is higher; of equal neighbours the first in reading order is.
     Its object's centre is the mean of the votes (centre + offset) of the cells around it that vote for the same spot, weighted
-    by their scores; its size likewise, in logarithms. Votes that fall outside the scene are a mirror's, and dropped.
+    by their scores; its size likewise, in logarithms. Votes a stride or more outside the scene are a mirror's, and dropped.
 
     Args:
         lattice: of the scene.
@@ -86,8 +86,11 @@ def find_peaks(
         | (top_px + lattice.window_px > height)
         | (left_px + lattice.window_px > width)
     )
-    inside = (candidates["col"] >= 0) & (candidates["col"] <= width)
-    inside &= (candidates["row"] >= 0) & (candidates["row"] <= height)
+    # the mirror pulls the votes for an object at the border outwards, by less than a stride; further out are only mirrored ones
+    inside = np.ones(len(row), bool)
+    for name, length in (("col", width), ("row", height)):
+        inside &= (candidates[name] > -lattice.stride_px) & (candidates[name] < length + lattice.stride_px)
+        candidates[name] = np.clip(candidates[name], 0, length)
     return candidates[inside]
 
 

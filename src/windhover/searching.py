@@ -37,6 +37,7 @@ from windhover.files import atomic_folder, write_json
 from windhover.inference import window_scores
 from windhover.journal import Journal
 from windhover.lattice import Block
+from windhover.layer_style import write_style
 from windhover.peaks import CANDIDATE
 from windhover.progress import progress_bar
 from windhover.scenes import Scene, SceneInfo, inspect_scene
@@ -162,6 +163,8 @@ def detect_rasters(request: Request, say: Say = print) -> Outcome:
                     tables.append(run.search(outcome, _native(advance, scene)))
                 say(_line(outcome.records[-1]))
         write_map(for_map(concatenated(tables), [info.crs for info in infos]), request.output)
+        if request.output.suffix == ".gpkg":
+            write_style(request.output)
         if not outcome.failed:
             journal.remove()
     return outcome
