@@ -148,7 +148,7 @@ def augment_patches(
     pictures = np.empty((count, *images.shape[1:]), images.dtype)
     rows: list[dict[str, Any]] = []
     left_out = 0
-    records = index.to_dict("records")
+    records: list[dict[str, Any]] = index.to_dict("records")  # type: ignore[assignment]
     for source, (image, record) in enumerate(zip(images, records, strict=True)):
         if keep_original:
             pictures[len(rows)] = image

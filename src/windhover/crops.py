@@ -68,10 +68,12 @@ def _divide(rows: list[Any], catalogue: Catalogue, params: CropsParams) -> dict[
     around = _share(round(params.count * params.around_objects) if objects.any() else 0, objects)
     anywhere = _share(params.count - int(around.sum()), area)
     n = len(params.scales)
+
+    def dealt(total: int, index: int) -> int:
+        return int(total // n + (index % n < total % n))
+
     return {
-        row.scene: [
-            tuple(int(total // n + ((index + number) % n < total % n)) for total in (a, b)) for index in range(n)
-        ]  # type: ignore[misc]
+        row.scene: [(dealt(a, index + number), dealt(b, index + number)) for index in range(n)]
         for number, (row, a, b) in enumerate(zip(rows, around, anywhere, strict=True))
     }
 
@@ -81,7 +83,8 @@ def _share(total: int, weights: NDArray[np.float64]) -> NDArray[np.int64]:
     if not weights.sum():
         return np.zeros(len(weights), np.int64)
     edges = np.rint(np.concatenate([[0.0], np.cumsum(weights)]) / weights.sum() * total).astype(np.int64)
-    return np.diff(edges)
+    parts: NDArray[np.int64] = np.diff(edges)
+    return parts
 
 
 def _corners(

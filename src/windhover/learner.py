@@ -83,7 +83,7 @@ class Learner(L.LightningModule):
         after_epoch: Callable[[Mapping[str, float]], None] = lambda _: None,
     ) -> None:
         super().__init__()
-        self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network: nn.Module = network.to(memory_format=torch.channels_last)
         self.normalizer = normalizer
         self.average = (
             AveragedModel(self.network, multi_avg_fn=_ema(params.ema_decay), use_buffers=True)
@@ -156,7 +156,8 @@ class Learner(L.LightningModule):
             if self.radiometry != Radiometry():
                 pixels = change_radiometry(pixels, self.full_range, self.radiometry, generator)
         inputs = self.normalizer(pixels).contiguous(memory_format=torch.channels_last)  # (B, C, S, S)
-        return self.objective(self.network(inputs), self.targets(objects, tuple(inputs.shape[-2:])), generator)  # type: ignore[arg-type]
+        targets = self.targets(objects, (inputs.shape[-2], inputs.shape[-1]))
+        return self.objective(self.network(inputs), targets, generator)
 
     def targets(self, objects: Tensor, size_hw: tuple[int, int]) -> Targets:
         """Return what each cell should say; (B, 5) are patches labelled when they were cut, (B, M, 5) are crops."""
@@ -179,7 +180,7 @@ class Learner(L.LightningModule):
 
     def on_train_batch_start(self, batch: tuple[int, list[Batch]], batch_idx: int) -> None:
         """Move along the schedule: what is left of it is spread over what is left of the planned steps."""
-        steps = len(self.trainer.train_dataloader)  # type: ignore[arg-type]
+        steps = int(self.trainer.num_training_batches)
         left = max((self.progress.planned_epochs - self.current_epoch) * steps - batch_idx, 1)
         params, progress = self.params, self.progress
         rate = params.learning_rate * progress.factor * rate_factor(params.schedule, progress.share, params.warmup)

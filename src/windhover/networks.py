@@ -11,7 +11,7 @@ import inspect
 import pickle
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -258,14 +258,10 @@ def adapt_bands(backbone: nn.Module, n_bands: int) -> None:
     name, first = next((name, module) for name, module in backbone.named_modules() if isinstance(module, nn.Conv2d))
     if first.in_channels == n_bands:
         return
-    fresh = nn.Conv2d(
-        n_bands,
-        first.out_channels,
-        first.kernel_size,
-        first.stride,
-        first.padding,
-        bias=first.bias is not None,  # type: ignore[arg-type]
+    kernel, stride, padding = (
+        cast("tuple[int, int]", value) for value in (first.kernel_size, first.stride, first.padding)
     )
+    fresh = nn.Conv2d(n_bands, first.out_channels, kernel, stride, padding, bias=first.bias is not None)
     with torch.no_grad():
         mean = first.weight.mean(dim=1, keepdim=True)  # (F, 1, k, k)
         fresh.weight.copy_(mean.expand_as(fresh.weight) * first.in_channels / n_bands)

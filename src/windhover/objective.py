@@ -238,5 +238,5 @@ def rate_factor(schedule: str, progress: float, warmup: float) -> float:
     if schedule == "step":
         return rise * (1.0 if rest < 0.6 else 0.1 if rest < 0.85 else 0.01)
     if schedule == "exponential":
-        return rise * 0.01**rest
+        return rise * math.pow(0.01, rest)
     return rise

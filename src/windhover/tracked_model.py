@@ -16,7 +16,7 @@ from windhover.bundles import load_bundle
 from windhover.inference import window_scores
 
 
-class WindowClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
+class WindowClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[misc,name-defined]
     """Scores windows (N, 64, 64, C) as read -> (N, K) probabilities."""
 
     def load_context(self, context: Any) -> None:

@@ -80,11 +80,12 @@ class MlflowTracker:
 
     def dataset(self, name: str, source: str, digest: str, profile: Mapping[str, Any]) -> None:
         """Name the data that is learnt from."""
+        from mlflow.data.dataset_source_registry import resolve_dataset_source
         from mlflow.data.meta_dataset import MetaDataset
-        from mlflow.data.sources import LocalArtifactDatasetSource
 
-        found = MetaDataset(LocalArtifactDatasetSource(source), name=name, digest=digest[:8])
-        self._mlflow.log_input(found, context="training", tags={key: str(value) for key, value in profile.items()})
+        with _quiet():
+            found = MetaDataset(resolve_dataset_source(source), name=name, digest=digest[:8])  # type: ignore[abstract]
+            self._mlflow.log_input(found, context="training", tags={key: str(value) for key, value in profile.items()})
 
     def model(self, bundle: Path, example: Any) -> None:
         """Keep the model of a folder, with the shapes of what goes in and comes out."""
@@ -92,20 +93,21 @@ class MlflowTracker:
         from mlflow.models import ModelSignature
         from mlflow.types import Schema, TensorSpec
 
-        from windhover.tracked_model import WindowClassifier
-
         shape = (-1, *example.shape[1:])
         signature = ModelSignature(
             inputs=Schema([TensorSpec(example.dtype, shape)]),
             outputs=Schema([TensorSpec(np.dtype("float32"), (-1, -1))]),
         )
-        self._mlflow.pyfunc.log_model(
-            name="model",
-            python_model=WindowClassifier(),
-            artifacts={"bundle": str(bundle)},
-            signature=signature,
-            pip_requirements=["windhover", "torch", "torchvision", "numpy"],
-        )
+        with _quiet():
+            from windhover.tracked_model import WindowClassifier
+
+            self._mlflow.pyfunc.log_model(
+                name="model",
+                python_model=WindowClassifier(),
+                artifacts={"bundle": str(bundle)},
+                signature=signature,
+                pip_requirements=["windhover", "torch", "torchvision", "numpy"],
+            )
 
 
 @contextmanager
@@ -177,13 +179,20 @@ def _origin(root: Path) -> dict[str, str]:
     }
 
 
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep MLflow's warnings, and those of what it imports, off the terminal; its errors still rise."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
 def _mlflow(root: Path) -> Any:
     """Import MLflow, quiet, on the embedded database, with its experiment made."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # deprecations inside MLflow and what it imports
+    with _quiet():
         import mlflow
     for name in ("mlflow", "alembic", "mlflow.store.db.utils", "mlflow.system_metrics"):
         logging.getLogger(name).setLevel(logging.ERROR)
@@ -191,5 +200,5 @@ def _mlflow(root: Path) -> Any:
     if mlflow.get_experiment_by_name(EXPERIMENT) is None:
         mlflow.create_experiment(EXPERIMENT, artifact_location=(root / "mlartifacts").as_uri())
     mlflow.set_experiment(EXPERIMENT)
-    mlflow.set_system_metrics_sampling_interval(10)
+    os.environ.setdefault("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "10")
     return mlflow

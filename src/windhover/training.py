@@ -45,7 +45,7 @@ from windhover.tracking import KEY_TAG, NoTracker, Tracker, dvc_hashes, start_ru
 from windhover.training_curves import draw_curves
 
 CHECKPOINTS = Path(".windhover/checkpoints")
-LIGHTNING_PRECISION = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
+LIGHTNING_PRECISION: dict[str, Any] = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
 GPU_SHARE = 0.6  # of the free memory of a GPU that pictures may take; beyond it they stay on the CPU
 
 

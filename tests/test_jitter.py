@@ -1,0 +1,62 @@
+"""Changes on the device: symmetries carry their objects, radiometry stays in range and leaves nodata alone."""
+
+from __future__ import annotations
+
+import torch
+
+from windhover.jitter import Radiometry, change_radiometry, turn
+
+STRONG = Radiometry(0.1, 0.3, 0.3, 0.1, 0.3, 0.5, 0.05)
+
+
+def generator(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def marked(x: int, y: int, side: int = 9) -> torch.Tensor:
+    picture = torch.zeros(1, 1, side, side)
+    picture[0, 0, y, x] = 1
+    return picture
+
+
+def test_a_marked_pixel_and_its_coordinates_move_together() -> None:
+    side = 9
+    pixels = marked(6, 1).repeat(64, 1, 1, 1)
+    objects = torch.tensor([0.0, 6.5 - side / 2, 1.5 - side / 2, 4.0, 2.0]).repeat(64, 1)
+    moved, told = turn(pixels, objects, generator(0))
+    places = moved.flatten(1).argmax(1)
+    assert torch.equal(told[:, 1] + side / 2 - 0.5, (places % side).float())
+    assert torch.equal(told[:, 2] + side / 2 - 0.5, (places // side).float())
+    assert len(places.unique()) == 8
+    swapped = told[:, 3] == 2
+    assert swapped.any()
+    assert not swapped.all()
+    assert torch.equal(told[swapped, 4], torch.full_like(told[swapped, 4], 4.0))
+
+
+def test_crops_carry_every_object() -> None:
+    objects = torch.randn(5, 3, 5)
+    _, told = turn(torch.zeros(5, 2, 8, 8), objects, generator(1))
+    assert told.shape == objects.shape
+    assert torch.allclose(told[..., 1:3].abs().sort(-1).values, objects[..., 1:3].abs().sort(-1).values)
+
+
+def test_the_same_seed_gives_the_same_change_and_another_another() -> None:
+    pixels = torch.randint(1, 255, (4, 3, 16, 16), dtype=torch.uint8, generator=generator(0))
+    first, again, other = (change_radiometry(pixels, 255, STRONG, generator(seed)) for seed in (1, 1, 2))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+def test_values_stay_in_range_and_nodata_stays_nodata() -> None:
+    pixels = torch.randint(1, 255, (8, 4, 16, 16), dtype=torch.uint8, generator=generator(0))
+    pixels[:, :, :4] = 0
+    changed = change_radiometry(pixels, 255, STRONG, generator(3))
+    assert float(changed.min()) >= 0
+    assert float(changed.max()) <= 255
+    assert bool((changed[:, :, :4] == 0).all())
+
+
+def test_no_strength_changes_nothing() -> None:
+    pixels = torch.randint(0, 4000, (2, 1, 8, 8)).to(torch.uint16)
+    assert torch.allclose(change_radiometry(pixels, 4095, Radiometry(), generator(0)), pixels.float())
