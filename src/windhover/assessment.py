@@ -9,94 +9,19 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-import shapely
 from numpy.typing import NDArray
 
 from windhover.bootstrap import bootstrap, choose_groups, draw_weights, interval
-from windhover.errors import ParameterError
 from windhover.ground import Ground
-from windhover.matching import Pairs, assign, inside_any, pairs_by_centre, pairs_by_iou
 from windhover.operating_point import Rule, choose, explain_unmet
 from windhover.tally import Counts, Floats, Tally, average_precision, recall_at_alarms, tally
 
 ALARM_RATES = (1.0, 5.0)  # per km2, at which recall is reported
 NO_THRESHOLD = 0.5  # of a class that validation says nothing about
-
-MatchBy = Literal["size", "metres", "iou", "oriented_iou"]
-
-
-@dataclass(frozen=True)
-class Match:
-    """When a detection is an object.
-
-    Attributes:
-        by: `size`: centre within `value` times the object's longer side; `metres`: within `value` metres; `iou`: boxes
-            overlap by at least `value`; `oriented_iou`: so do the polygons as delivered.
-        value: see `by`.
-        point_reach_m: distance for objects whose size nobody knows, in metres; used by `size`.
-    """
-
-    by: MatchBy
-    value: float
-    point_reach_m: float = 20.0
-
-    def __post_init__(self) -> None:
-        top = 1.0 if self.by in ("iou", "oriented_iou") else np.inf
-        if not 0 < self.value <= top:
-            raise ParameterError(f"matching by {self.by} needs a value in (0, {top:g}], got {self.value}. Change it.")
-
-    def __str__(self) -> str:
-        return {
-            "size": f"centre within {self.value:g} of the longer side",
-            "metres": f"centre within {self.value:g} m",
-            "iou": f"box IoU at least {self.value:g}",
-            "oriented_iou": f"polygon IoU at least {self.value:g}",
-        }[self.by]
-
-
-def judge(found: pd.DataFrame, ground: Ground, match: Match) -> pd.DataFrame:
-    """Say of every detection which object it is: in falling score, each object once, classes apart.
-
-    Args:
-        found: `scene`, `class`, `score`, `x_m`, `y_m`, and for matching by IoU `geometry`; any order.
-        ground: the truth.
-        match: when a detection is an object.
-
-    Returns:
-        the detections in falling score with `truth` (row of `ground.objects`, -1 for none), `hit`, and `free`: no
-        object, but in an ignored area.
-    """
-    judged = found.sort_values(["score", "scene", "x_m", "y_m"], ascending=[False, True, True, True], kind="stable")
-    judged = judged.reset_index(drop=True)
-    truth, free = np.full(len(judged), -1, np.int64), np.zeros(len(judged), bool)
-    objects_of = ground.objects.groupby(["scene", "class"]).indices
-    ignored_of = ground.ignored.groupby("scene").indices
-    areas = ground.ignored["geometry"].to_numpy(object)
-    groups: Any = judged.groupby(["scene", "class"], sort=False).indices
-    for (scene, name), rows in groups.items():
-        objects = objects_of.get((scene, name), np.zeros(0, np.int64))
-        part = judged.iloc[rows]
-        taken = assign(_pairs(part, ground.objects.iloc[objects], match), len(rows), len(objects))
-        truth[rows] = np.where(taken >= 0, objects[taken] if len(objects) else -1, -1)
-        if scene in ignored_of:
-            free[rows] = inside_any(part[["x_m", "y_m"]], areas[ignored_of[scene]]) & (taken < 0)
-    return judged.assign(truth=truth, hit=truth >= 0, free=free)
-
-
-def _pairs(found: pd.DataFrame, objects: pd.DataFrame, match: Match) -> Pairs:
-    if match.by in ("size", "metres"):
-        reach: Any = match.value
-        if match.by == "size":
-            reach = (objects["longer_m"] * match.value).fillna(match.point_reach_m)
-        return pairs_by_centre(found[["x_m", "y_m"]], objects[["x_m", "y_m"]], reach)
-    shapes = [frame["geometry"].to_numpy(object) for frame in (found, objects)]
-    if match.by == "iou":
-        shapes = [shapely.envelope(shape) for shape in shapes]
-    return pairs_by_iou(shapes[0], shapes[1], match.value)
 
 
 class Figure(NamedTuple):
@@ -212,8 +137,7 @@ def assess(judged: pd.DataFrame, ground: Ground, thresholds: Mapping[str, float]
         drawn: from `draw`.
     """
     tallies = {name: tally_class(judged, ground, drawn, name) for name in thresholds}
-    reported = judged["score"] >= judged["class"].map(dict(thresholds))
-    per_scene = scene_table(judged[reported], ground)
+    per_scene = scene_table(judged, ground, thresholds)
     error = per_scene["count_error"].to_numpy(np.float64)
 
     def figures(weights: Floats) -> dict[str, Floats]:
@@ -291,9 +215,14 @@ def _mean_defined(values: Floats) -> Floats:
     return mean
 
 
-def scene_table(reported: pd.DataFrame, ground: Ground) -> pd.DataFrame:
-    """Count by scene what was reported, found, missed and made up; detections free of charge are left out."""
-    counted = reported[~reported["free"]]
+def scene_table(judged: pd.DataFrame, ground: Ground, thresholds: Mapping[str, float]) -> pd.DataFrame:
+    """Count by scene what was reported, found, missed and made up; detections free of charge are left out.
+
+    `expected` is how many objects the calibrated scores of all detections promise, whatever the threshold, with the
+    95 % interval of a sum of independent draws (Poisson binomial, normal approximation).
+    """
+    known = judged[~judged["free"]]
+    counted = known[known["score"] >= known["class"].map(dict(thresholds))]
     table = ground.scenes.set_index("scene")
 
     def per_scene(frame: pd.DataFrame) -> pd.Series[int]:
@@ -306,6 +235,12 @@ def scene_table(reported: pd.DataFrame, ground: Ground) -> pd.DataFrame:
     table["precision"] = table["found"] / table["reported"].where(table["reported"] > 0)
     table["recall"] = table["found"] / table["objects"].where(table["objects"] > 0)
     table["count_error"] = table["reported"] - table["objects"]
+    score = known["score"].to_numpy(np.float64)
+    sums = known.assign(variance=score * (1 - score)).groupby("scene")[["score", "variance"]].sum()
+    sums = sums.reindex(table.index, fill_value=0.0)
+    table["expected"] = sums["score"]
+    table["expected_low"] = np.maximum(sums["score"] - 1.96 * np.sqrt(sums["variance"]), 0.0)
+    table["expected_high"] = sums["score"] + 1.96 * np.sqrt(sums["variance"])
     return table.reset_index()
 
 

@@ -16,7 +16,7 @@ import shapely
 import torch
 from numpy.typing import NDArray
 
-from windhover.assessment import Assessment, Match, Point, assess, choose_point, draw, judge, tally_class, thinned
+from windhover.assessment import Assessment, Point, assess, choose_point, draw, tally_class, thinned
 from windhover.bundles import Bundle, load_bundle, save_bundle
 from windhover.calibration import Scaling, fit_scaling, prior_shift
 from windhover.catalogue import Catalogue, load_catalogue, open_catalogued
@@ -26,6 +26,7 @@ from windhover.error_gallery import picture_errors
 from windhover.errors import DataError
 from windhover.ground import Ground, ground_of
 from windhover.inference import Calibration, detection_scores, window_scores
+from windhover.judging import Match, judge
 from windhover.operating_point import Rule
 from windhover.params.evaluate import EvaluateParams
 from windhover.patches import load_patches

@@ -144,11 +144,11 @@ def recall_at_alarms(counts: Counts, per_km2: float) -> Floats:
     """Largest recall that costs at most this many false alarms per square kilometre.
 
     Returns:
-        (D,) in [0, 1]; 0 where no threshold is that quiet, NaN with no object.
+        (D,) in [0, 1]; 0 where no threshold is that quiet, NaN with no object or an unknown area.
     """
     allowed = counts.alarms <= per_km2 * counts.km2
     best = np.max(np.where(allowed, counts.hits, 0.0), axis=0, initial=0.0)
-    return _share(best, counts.n_truth)
+    return np.where(counts.km2 > 0, _share(best, counts.n_truth), np.nan)
 
 
 def _share(part: Floats, whole: Floats) -> Floats:
