@@ -80,6 +80,32 @@ def detect(
 
 
 @app.command()
+def assess(
+    detections: Annotated[Path, typer.Argument(help="Vector file of detections, of any tool, in any CRS.")],
+    truth: Annotated[Path, typer.Argument(help="Vector file of what is there: boxes, polygons or points.")],
+    aoi: Annotated[Path | None, typer.Option(help="Polygons of what was searched and is wholly labelled.")] = None,
+    match: Annotated[str, typer.Option(help="centre, metres, iou or oriented-iou")] = "centre",
+    value: Annotated[
+        float | None, typer.Option(help="0.5 of the longer side, 10 m, or IoU 0.5, unless you say else.")
+    ] = None,
+    score: Annotated[str, typer.Option(help="Column of the detections' scores.")] = "score",
+    threshold: Annotated[float | None, typer.Option(help="Score to reach; all detections count by default.")] = None,
+    ignore: Annotated[list[str] | None, typer.Option(help="Class of the truth that is free of charge.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="JSON to write; curve and scenes as CSV beside it.")
+    ] = None,
+    sweep: Annotated[
+        bool, typer.Option("--sweep", help="Also AP from loose to strict matching, and its mean.")
+    ] = False,
+) -> None:
+    """Say how good detections are: AP, precision, recall and false alarms per km2, with intervals."""
+    from windhover.assessing import Request, assess_files
+
+    request = Request(detections, truth, aoi, match, value, score, threshold, tuple(ignore or ()), output, sweep)
+    typer.echo("\n".join(assess_files(request)))
+
+
+@app.command()
 def summary() -> None:
     """Print what the last run found, how good it is, how long it took and where the files are."""
     from windhover.summary import summary_lines
