@@ -308,8 +308,10 @@ def note(report: SearchReport, search: Pass, block: Block, result: BlockResult) 
     report.windows_skipped += result.skipped
     report.mpx += search.own_px(block) / 1e6
     if search.number == 0:
-        gsd_x, gsd_y = search.grid.gsd_m
-        report.km2 += result.searched * search.lattice.stride_px**2 * gsd_x * gsd_y / 1e6
+        info = search.grid.info
+        area = info.width_px * info.gsd_m[0] * info.height_px * info.gsd_m[1] / 1e6
+        rows, cols = search.lattice.shape_cells
+        report.km2 += area * result.searched / (rows * cols)
 
 
 def merged(
