@@ -1,0 +1,135 @@
+"""The whole flow, stage by stage through the real scripts: objects put at known map coordinates stand there on the map."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import runpy
+from pathlib import Path
+from typing import Any
+
+import geopandas
+import numpy as np
+import pandas as pd
+import pytest
+import rasterio
+from house import ROOT
+from rasterio.transform import Affine
+from shapely.geometry import box
+from windhover.params import check_params, read_yaml
+
+GSD_M = 1.25
+SIDE_M = (22.5, 17.5)  # width and height of an object on the ground
+PLACES = {"oak": "train", "elm": "train", "ash": "val", "fir": "test"}  # fir's UTM zone is another than the rest's
+TINY: dict[str, dict[str, Any]] = {
+    "scenes": {"splits": None},
+    "patches": {"positives_per_object": 12},
+    "augment": {"variants": 1, "sheet_rows": 2},
+    "train": {"epochs": 12, "max_minutes": None, "options": {"width": 8}, "batch_size": 48, "learning_rate": 0.006, "offset_weight": 1.0},
+    "evaluate": {"draws": 100},
+}
+
+
+def paint(rng: np.random.Generator, shape_hw: tuple[int, int], centres_xy: np.ndarray) -> np.ndarray:
+    """Return (3, H, W) uint8: noise, dark streaks as decoys, and light boxes of the objects' size, exact below the pixel."""
+    height, width = shape_hw
+    picture = 90 + 10 * rng.standard_normal((3, height, width))
+    for _ in range(12):
+        row, col = rng.integers(0, height - 6), rng.integers(0, width - 60)
+        picture[:, row : row + 5, col : col + 60] = 40
+    for x, y in centres_xy:
+        w, h = (side / GSD_M for side in SIDE_M)
+        cols = np.clip(np.minimum(np.arange(width) + 1, x + w / 2) - np.maximum(np.arange(width), x - w / 2), 0, 1)
+        rows = np.clip(np.minimum(np.arange(height) + 1, y + h / 2) - np.maximum(np.arange(height), y - h / 2), 0, 1)
+        cover = rows[:, None] * cols[None, :]
+        picture = picture * (1 - cover) + 215 * cover
+    return np.clip(picture, 1, 255).round().astype(np.uint8)
+
+
+def make_raw(folder: Path) -> dict[str, np.ndarray]:
+    """Write tiles, labels and places; return the objects' centres on the map, (n, 2) x and y in metres, per tile."""
+    rng = np.random.default_rng(5)
+    truth = {}
+    (folder / "labels").mkdir(parents=True)
+    for number, place in enumerate(PLACES):
+        crs = "EPSG:32733" if place == "fir" else "EPSG:32631"
+        transform = Affine(GSD_M, 0, 400_000 + 5_000 * number, 0, -GSD_M, 5_000_000)
+        shape_hw = (424, 520)
+        grid = np.array([(x, y) for x in range(60, 480, 100) for y in range(60, 390, 110)], float)
+        centres = grid[rng.permutation(len(grid))[:9]] + rng.uniform(-20, 20, (9, 2))
+        with rasterio.open(folder / f"{place}.tif", "w", driver="GTiff", height=424, width=520, count=3, dtype="uint8", crs=crs, transform=transform) as tile:
+            tile.write(paint(rng, shape_hw, centres))
+        truth[place] = np.array([transform @ tuple(centre) for centre in centres])
+        half = np.array(SIDE_M) / 2
+        polygons = [box(*(xy - half), *(xy + half)) for xy in truth[place]]
+        geopandas.GeoDataFrame({"class": ["shed"] * 9}, geometry=polygons, crs=crs).to_file(folder / "labels" / f"{place}.gpkg", layer="labels")
+    pd.DataFrame({"scene": list(PLACES), "place": list(PLACES), "split": list(PLACES.values())}).to_csv(folder / "places.csv", index=False)
+    return truth
+
+
+def run(stage: str) -> None:
+    """Run a stage's script as DVC would, with the committed parameters but for `TINY`."""
+    section = {**read_yaml(ROOT / "params.yaml")[stage], **TINY.get(stage, {})}
+    model = getattr(importlib.import_module(f"windhover.params.{stage}"), f"{stage.capitalize()}Params")
+    section = {key: value for key, value in section.items() if key in model.model_fields}
+    runpy.run_path(str(ROOT / "pipeline" / f"{stage}.py"), run_name="tested")["main"](check_params(stage, model, section))
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, np.ndarray]]:
+    root = tmp_path_factory.mktemp("project")
+    truth = make_raw(root / "data" / "raw")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        patch.setenv("DVC_ROOT", str(root))
+        for stage in ("scenes", "patches", "augment", "train", "evaluate", "detect", "export"):
+            run(stage)
+    return root, truth
+
+
+def test_objects_stand_on_the_map_where_they_were_put(project: tuple[Path, dict[str, np.ndarray]]) -> None:
+    root, truth = project
+    found = geopandas.read_file(root / "data/map/detections.gpkg", layer="detections")
+    assert found.crs.to_epsg() == 4326  # the scenes lie in two zones
+    for place, centres in truth.items():
+        mine = found[found["scene"] == place]
+        boxes = mine.to_crs(mine["scene_crs"].iloc[0]).geometry
+        xy = np.column_stack([boxes.centroid.x, boxes.centroid.y])
+        distance = np.linalg.norm(centres[:, None] - xy[None], axis=2)
+        assert len(mine) == len(centres), f"{place}: {len(mine)} found, {len(centres)} there"
+        assert (distance.min(axis=1) < GSD_M).all(), f"{place}: {distance.min(axis=1).round(2)} m"
+
+
+def test_the_columns_are_those_of_the_schema(project: tuple[Path, dict[str, np.ndarray]]) -> None:
+    found = geopandas.read_parquet(project[0] / "data/map/detections.parquet")
+    assert list(found.columns)[:9] == ["scene", "class", "score", "col", "row", "length_m", "width_m", "edge", "model"]
+    assert set(found["class"]) == {"shed"}
+    assert found["score"].between(0, 1).all()
+    assert (found["length_m"] >= found["width_m"]).all()
+    assert abs(found["length_m"].median() - SIDE_M[0]) < 4
+
+
+def test_the_three_files_say_the_same(project: tuple[Path, dict[str, np.ndarray]]) -> None:
+    folder = project[0] / "data/map"
+    counts = {len(geopandas.read_file(folder / f"detections.{kind}")) for kind in ("gpkg", "geojson")}
+    assert counts == {len(geopandas.read_parquet(folder / "detections.parquet"))}
+
+
+def test_the_bundle_searches_a_raster_without_the_project(project: tuple[Path, dict[str, np.ndarray]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import windhover
+
+    root, truth = project
+    monkeypatch.chdir(tmp_path)
+    found = windhover.load_model(root / "data/model").detect(root / "data/raw/fir.tif")
+    assert len(found) == len(truth["fir"])
+
+
+def test_the_operating_point_is_chosen_on_validation_and_the_run_holds_both(project: tuple[Path, dict[str, np.ndarray]]) -> None:
+    root, _ = project
+    point = json.loads((root / "data/model/operating_point.json").read_text())
+    assert 0 < point["per_class"]["shed"]["threshold"] < 1
+    import mlflow
+
+    runs = mlflow.MlflowClient(f"sqlite:///{root / 'mlflow.db'}").search_runs(experiment_ids=["1"])
+    assert len(runs) == 1  # evaluate resumed train's run
+    assert any("ap" in name for name in runs[0].data.metrics)
