@@ -1,8 +1,9 @@
 """Areas: polygons that say what is known of the ground inside them.
 
 `complete`: everything inside is labelled; where a scene has such areas, negatives are drawn there alone.
-`positive_only`: what is labelled is right, but not everything is labelled: no negatives. `ignore`: costs nothing in training or in
-evaluation. An optional `split` fixes the split of the scenes whose centre lies inside.
+`positive_only`: what is labelled is right, but not everything is labelled: no negatives.
+`ignore`: costs nothing in training or in evaluation.
+An optional `split` fixes the split of the scenes whose centre lies inside.
 """
 
 from __future__ import annotations
@@ -57,6 +58,16 @@ def read_areas(path: Path, infos: list[SceneInfo]) -> geopandas.GeoDataFrame:
     if len(frame) and not parts:
         raise DataError(f"{path}: its areas touch no scene. Mend `scenes.areas`, or the file's coordinate system.")
     return geopandas.GeoDataFrame(parts, columns=list(AREA_COLUMNS), geometry="geometry") if parts else empty_areas()
+
+
+def ignored_labels(labels: geopandas.GeoDataFrame, areas: geopandas.GeoDataFrame) -> np.ndarray:
+    """Tell which labels have their centre in an `ignore` area of their scene."""
+    ignored = np.zeros(len(labels), bool)
+    for scene, rows in areas[areas["role"] == "ignore"].groupby("scene"):
+        here = np.flatnonzero((labels["scene"] == scene).to_numpy())
+        centres = shapely.points(labels["col"].to_numpy()[here], labels["row"].to_numpy()[here])
+        ignored[here] = shapely.intersects(shapely.union_all(rows.geometry.to_numpy()), centres)
+    return ignored
 
 
 def fixed_splits(areas: geopandas.GeoDataFrame, infos: list[SceneInfo]) -> dict[str, str]:

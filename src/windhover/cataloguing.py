@@ -16,9 +16,9 @@ import pandas as pd
 from windhover import areas as area_files
 from windhover import georef
 from windhover.blocks import cut_scenes, move_to_blocks
-from windhover.catalogue import LABEL_COLUMNS, Catalogue, empty_areas
+from windhover.catalogue import LABEL_COLUMNS, SCENE_COLUMNS, Catalogue, empty_areas
 from windhover.errors import DataError, MissingFileError
-from windhover.finding import Found, check_pixels, common_bands, find_scenes, raw_folder, stack_scenes
+from windhover.finding import Found, check_pixels, common_bands, find_scenes, raster_paths, raw_folder, stack_scenes
 from windhover.labels import find_labels, read_labels
 from windhover.locating import locate_labels
 from windhover.params.scenes import ScenesParams
@@ -56,6 +56,8 @@ def build_catalogue(params: ScenesParams, folder: Path, final: Path) -> Catalogu
         DataError: no raster, no label on any raster, unknown classes, bands that differ, too few places.
     """
     raw = raw_folder(params.raw)
+    if not raster_paths(raw) and any(raw.glob("*.npz")):
+        return _without_scenes(params)
     groups = read_groups(raw, params)
     whole = _look(raw, params, folder, final)
     bands = common_bands(whole.found.infos, params.bands)
@@ -66,12 +68,34 @@ def build_catalogue(params: ScenesParams, folder: Path, final: Path) -> Catalogu
         areas, _ = move_to_blocks(areas, origin)
         labelled = labelled | {block for block, (scene, _) in origin.items() if scene in labelled}
         report["dropped"]["in the guard strips between blocks"] = lost
+    labels["ignored"] |= area_files.ignored_labels(labels, areas)
     labels = _classed(labels, params, infos)
     scenes, place_report = divide(
         _scene_table(infos, bands, labelled), labels, groups, params, area_files.fixed_splits(areas, infos)
     )
-    report = {"training_gsd_m": params.gsd_m, "bands": bands} | report | place_report | _counts(scenes, labels, params)
+    report = (
+        {"training_gsd_m": params.gsd_m, "bands": bands, "class_names": params.classes}
+        | report
+        | place_report
+        | _counts(scenes, labels, params)
+    )
     return Catalogue(scenes, labels, areas, report)
+
+
+def _without_scenes(params: ScenesParams) -> Catalogue:
+    """Return the catalogue of a folder that holds ready-made patches and no raster."""
+    scenes = pd.DataFrame({name: [] for name in SCENE_COLUMNS})
+    labels = geopandas.GeoDataFrame({name: [] for name in LABEL_COLUMNS}, geometry="geometry")
+    report = {
+        "training_gsd_m": params.gsd_m,
+        "bands": params.bands or [],
+        "class_names": params.classes,
+        "places": 0,
+        "dropped": {},
+        "notes": ["no rasters, only ready-made patches (.npz): nothing is measured on scenes, and places are unknown"],
+    }
+    labels = labels.assign(length_m=labels["length_m"].astype(float))
+    return Catalogue(scenes, labels, empty_areas(), report | _counts(scenes, labels, params))
 
 
 def _look(raw: Path, params: ScenesParams, folder: Path, final: Path) -> _Raw:
@@ -87,7 +111,7 @@ def _look(raw: Path, params: ScenesParams, folder: Path, final: Path) -> _Raw:
     sources = [(read_labels(path, params.class_column), scene) for path, scene in files.items()]
     labels, spoken_of, report = locate_labels(found.infos, sources, found.aliases)
     complete = params.empty_scenes == "complete" and files
-    labelled = {info.name for info in found.infos} if complete else spoken_of
+    labelled = {info.name for info in found.infos} if complete else set(spoken_of)
     areas = empty_areas()
     if params.areas is not None:
         if not (raw / params.areas).is_file():
@@ -95,9 +119,10 @@ def _look(raw: Path, params: ScenesParams, folder: Path, final: Path) -> _Raw:
                 f"`scenes.areas`: {raw / params.areas} does not exist. Name the file of the areas, or set null."
             )
         areas = area_files.read_areas(raw / params.areas, found.infos)
+        labelled |= set(areas.loc[areas["role"] == "complete", "scene"])
     report["pixels"] = shares
     report["notes"] = _notes(found.infos)
-    return _Raw(found, labels, set(labelled), areas, report)
+    return _Raw(found, labels, labelled, areas, report)
 
 
 def _notes(infos: list[SceneInfo]) -> list[str]:
@@ -168,7 +193,7 @@ def _counts(scenes: pd.DataFrame, labels: pd.DataFrame, params: ScenesParams) ->
     sized = np.isfinite(longest)
     return {
         "scenes": len(scenes),
-        "unlabelled_scenes": scenes.loc[~scenes["labelled"], "scene"].tolist(),
+        "unlabelled_scenes": scenes.loc[~scenes["labelled"].astype(bool), "scene"].tolist(),
         "labels": len(labels),
         "by_split": by_split.size().rename(columns={"size": "labels"}).to_dict("records"),
         "scenes_by_split": {name: int((scenes["split"] == name).sum()) for name in SPLITS},
@@ -192,5 +217,6 @@ def summary_lines(catalogue: Catalogue) -> list[str]:
         lines.append(f"  {name:5} {report['scenes_by_split'][name]:4} scenes: {held or 'no objects'}")
     if report["unlabelled_scenes"]:
         lines.append(f"  {len(report['unlabelled_scenes'])} scenes without labels are searched but not learned from")
+    lines += [f"  {note}" for note in report.get("notes", [])]
     lines += [f"  {reason}: {count} labels" for reason, count in report["dropped"].items() if count]
     return lines

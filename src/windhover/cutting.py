@@ -16,7 +16,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import shapely
 from numpy.typing import NDArray
+from shapely.geometry.base import BaseGeometry
 
 from windhover import sampling
 from windhover.catalogue import SPLITS, Catalogue, open_catalogued
@@ -26,6 +28,7 @@ from windhover.leakage import measure_leakage, refuse_leakage
 from windhover.params.patches import PatchesParams
 from windhover.patches import INDEX_COLUMNS, KINDS, STRIDE_PX, WINDOW_PX, PatchWriter, index_table, write_index
 from windhover.progress import track
+from windhover.readypatches import take_over
 from windhover.sampling import HALF, Objects, Rule
 from windhover.scenes import Scene
 from windhover.windows import blocks
@@ -69,6 +72,8 @@ def cut_patches(catalogue: Catalogue, params: PatchesParams, folder: Path) -> di
         DataError: there is nothing to cut, or patches of two splits overlap or are the same.
         FormatError: a raster cannot be read.
     """
+    if params.npz is not None:
+        return _take_over(Path(params.npz), catalogue, params, folder)
     if catalogue.scenes.empty or not catalogue.classes:
         raise DataError(
             "The catalogue holds no object to learn. Bring labels (`scenes.labels`), or mend `scenes.classes`."
@@ -91,10 +96,46 @@ def cut_patches(catalogue: Catalogue, params: PatchesParams, folder: Path) -> di
     index = index_table(rows)
     write_index(index, folder)
     leakage = measure_leakage(index, catalogue.scenes, tally.identical_across_splits)
-    summary = _summary(index, catalogue, params, rule, gsd_m, names, tally, leakage)
+    if tally.sums is None or not ((index["split"] == "train") & (index["kind"] == "positive")).any():
+        raise DataError(
+            "The training split holds no object. Bring more places, or change "
+            "`scenes.split_fractions` or `scenes.seed`."
+        )
+    pixels, total, squares = tally.sums
+    mean = total / pixels
+    std = np.sqrt(np.maximum(squares / pixels - mean**2, 0))
+    summary = _summary(index, rule, gsd_m, names, tally, leakage)
+    summary |= {"dtype": catalogue.dtype, "classes": catalogue.classes, "mean": _rounded(mean), "std": _rounded(std)}
     write_json(folder / "summary.json", summary)
     refuse_leakage(leakage)
     return summary
+
+
+def _take_over(path: Path, catalogue: Catalogue, params: PatchesParams, folder: Path) -> dict[str, Any]:
+    """Write ready-made patches; return what `summary.json` holds."""
+    gsd_m = catalogue.gsd_m
+    index, facts = take_over(path, catalogue.report.get("class_names", {}), gsd_m, params.seed, folder)
+    bands = catalogue.bands or (["red", "green", "blue"] if facts["n_bands"] == 3 else [])
+    if len(bands) != facts["n_bands"]:
+        raise DataError(f"{path}: its patches have {facts['n_bands']} bands. Name them in `scenes.bands`, in order.")
+    rule = Rule(params.positive_radius_m / gsd_m, params.ignore_radius_m / gsd_m, params.radius_shape)
+    tally = _Tally(Counter(facts["skipped"]))
+    leakage = measure_leakage(index, catalogue.scenes, 0)
+    summary = _summary(index, rule, gsd_m, bands, tally, leakage)
+    summary |= {
+        "dtype": "uint8",
+        "classes": facts["classes"],
+        "mean": _rounded(facts["mean"]),
+        "std": _rounded(facts["std"]),
+    }
+    summary["source"] = f"{path.name}: ready-made patches, places unknown; nothing can be said of whole scenes"
+    write_json(folder / "summary.json", summary)
+    return summary
+
+
+def _rounded(values: NDArray[np.float64]) -> list[float]:
+    """Return statistics of pixels to six digits; a band without any spread keeps a divisor above 0."""
+    return [round(float(max(value, 1e-6)), 6) for value in values]
 
 
 def _negative_shares(catalogue: Catalogue, params: PatchesParams) -> dict[str, dict[str, int]]:
@@ -140,6 +181,7 @@ class _Job:
     ) -> None:
         self.row, self.params, self.rule, self.gsd_m, self.bands, self.wanted = row, params, rule, gsd_m, bands, wanted
         self.labels = catalogue.labels_of(row.scene)
+        self.areas = catalogue.areas[catalogue.areas["scene"] == row.scene]
         digest = hashlib.sha256(f"{params.seed}/{row.scene}".encode()).digest()
         self.rng = np.random.default_rng(int.from_bytes(digest[:8], "little"))
 
@@ -183,7 +225,15 @@ class _Job:
         sizes = boxes[kept, 2:] - boxes[kept, :2]
         sizes[(sizes <= 0).all(axis=1)] = np.nan
         centres = self.labels[["col", "row"]].to_numpy(np.float64).reshape(-1, 2)[kept] / scale[:2]
-        return Objects(centres, sizes, self.labels["class"].to_numpy(object)[kept], boxes[~kept])
+        allowed, barred = (self._area(roles, scale) for roles in (("complete",), ("positive_only", "ignore")))
+        return Objects(centres, sizes, self.labels["class"].to_numpy(object)[kept], boxes[~kept], allowed, barred)
+
+    def _area(self, roles: tuple[str, ...], scale: NDArray[np.float64]) -> BaseGeometry | None:
+        """Return the union of the areas of some roles in px of a scene's grid, None where there is none."""
+        shapes = self.areas.loc[self.areas["role"].isin(roles), "geometry"].to_numpy()
+        if not len(shapes):
+            return None
+        return shapely.transform(shapely.union_all(shapes), lambda points: points / scale[:2])
 
     def _cut_at(
         self, seen: Scene, gsd_m: float, repeats: NDArray[np.int64], wanted: dict[str, int], tally: _Tally
@@ -305,46 +355,26 @@ def _keep(
 
 
 def _summary(
-    index: pd.DataFrame,
-    catalogue: Catalogue,
-    params: PatchesParams,
-    rule: Rule,
-    gsd_m: float,
-    bands: list[str],
-    tally: _Tally,
-    leakage: dict[str, Any],
+    index: pd.DataFrame, rule: Rule, gsd_m: float, bands: list[str], tally: _Tally, leakage: dict[str, Any]
 ) -> dict[str, Any]:
-    counts = {
-        split: {kind: int(((index["split"] == split) & (index["kind"] == kind)).sum()) for kind in KINDS}
-        for split in SPLITS
-    }
-    if not counts["train"]["positive"] or tally.sums is None:
-        raise DataError(
-            "The training split holds no object. Bring more places, or change "
-            "`scenes.split_fractions` or `scenes.seed`."
-        )
-    pixels, total, squares = tally.sums
-    mean = total / pixels
-    std = np.sqrt(np.maximum(squares / pixels - mean**2, 0))
-    prior = {}
+    """Return counts, priors and rules; priors are null where no scene tells them."""
+    counts, prior = {}, {}
     for split in SPLITS:
-        hits, course, windows = (int(number) for number in tally.prior[split])
+        kinds = index.loc[index["split"] == split, "kind"].value_counts()
+        counts[split] = {kind: int(kinds.get(kind, 0)) for kind in KINDS}
         taken = sum(counts[split].values())
+        hits, course, windows = (int(number) for number in tally.prior[split])
         prior[split] = {
             "windows": windows,
-            "true": hits / windows if windows else 0.0,
-            "true_central_32_px": course / windows if windows else 0.0,
-            "sampled": counts[split]["positive"] / taken if taken else 0.0,
+            "true": hits / windows if windows else None,
+            "true_central_32_px": course / windows if windows else None,
+            "sampled": counts[split]["positive"] / taken if taken else None,
         }
     return {
         "window_px": WINDOW_PX,
         "stride_px": STRIDE_PX,
         "gsd_m": gsd_m,
         "bands": bands,
-        "dtype": catalogue.dtype,
-        "classes": catalogue.classes,
-        "mean": [round(float(value), 6) for value in mean],
-        "std": [round(float(max(value, 1e-6)), 6) for value in std],
         "positive_radius_px": rule.positive_px,
         "ignore_radius_px": rule.ignore_px,
         "radius_shape": rule.shape,
@@ -361,10 +391,10 @@ def summary_lines(summary: dict[str, Any]) -> list[str]:
     for split in SPLITS:
         counts, prior = summary["counts"][split], summary["prior"][split]
         kinds = ", ".join(f"{number} {kind}" for kind, number in counts.items())
-        rate = f"1 in {1 / prior['true']:.0f}" if prior["true"] else "none"
+        rate = f"1 in {1 / prior['true']:.0f} of {prior['windows']}" if prior["true"] else "not known"
+        share = f"{prior['sampled']:.1%}" if prior["sampled"] is not None else "none"
         lines.append(
-            f"  {split:5} {sum(counts.values()):6} patches: {kinds}; "
-            f"windows with an object: {rate} of {prior['windows']}, {prior['sampled']:.1%} as cut"
+            f"  {split:5} {sum(counts.values()):6} patches: {kinds}; windows with an object: {rate}, {share} as cut"
         )
     lines += [f"  left out, {reason}: {number}" for reason, number in summary["skipped"].items()]
     distance = summary["leakage"]["smallest_distance_m"]

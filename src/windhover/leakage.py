@@ -70,14 +70,16 @@ def refuse_leakage(leakage: dict[str, Any]) -> None:
 
 
 def _native_corners(index: pd.DataFrame, scenes: pd.DataFrame) -> Floats:
-    """Return (N, 4) boxes of the patches in native px, xyxy."""
-    gsd = index[["scene"]].merge(scenes[["scene", "gsd_x_m", "gsd_y_m"]], on="scene", how="left")
+    """Return (N, 4) boxes of what the patches show in native px, xyxy: windows clipped to their scene."""
+    columns = ["scene", "gsd_x_m", "gsd_y_m", "width_px", "height_px"]
+    gsd = index[["scene"]].merge(scenes[columns], on="scene", how="left")
     from windhover.resample import SNAP
 
     ratio = index["gsd_m"].to_numpy(np.float64)[:, None] / gsd[["gsd_x_m", "gsd_y_m"]].to_numpy(np.float64)
     ratio = np.where(np.abs(ratio - 1) < SNAP, 1.0, ratio)
     start = index[["left_px", "top_px"]].to_numpy(np.float64)
-    return np.concatenate([start * ratio, (start + WINDOW_PX) * ratio], axis=1)
+    size = gsd[["width_px", "height_px"]].to_numpy(np.float64)
+    return np.concatenate([np.maximum(start * ratio, 0), np.minimum((start + WINDOW_PX) * ratio, size)], axis=1)
 
 
 def _overlaps_within_scenes(index: pd.DataFrame, corners: Floats) -> int:

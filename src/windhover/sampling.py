@@ -9,8 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import shapely
 from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter
+from shapely.geometry.base import BaseGeometry
 
 from windhover.patches import STRIDE_PX, WINDOW_PX
 
@@ -30,12 +32,16 @@ class Objects:
         sizes: (N, 2) w, h of their boxes; NaN for points.
         classes: (N,) names.
         ignored: (M, 4) boxes that cost nothing, xyxy.
+        allowed: where everything is labelled, negatives come from there alone; None for the whole scene.
+        barred: where no negative may come from; None for nowhere.
     """
 
     centres: Floats
     sizes: Floats
     classes: NDArray[np.object_]
     ignored: Floats
+    allowed: BaseGeometry | None = None
+    barred: BaseGeometry | None = None
 
 
 @dataclass(frozen=True)
@@ -86,6 +92,15 @@ def is_negative(centres: Floats, objects: Objects, rule: Rule) -> NDArray[np.boo
         dx = np.maximum(np.maximum(left - centres[:, 0], centres[:, 0] - right), 0)
         dy = np.maximum(np.maximum(top - centres[:, 1], centres[:, 1] - bottom), 0)
         clear &= rule.measure(dx, dy) > rule.ignore_px
+    if objects.allowed is not None or objects.barred is not None:
+        x, y = centres.T
+        windows = shapely.box(x - HALF, y - HALF, x + HALF, y + HALF)
+        if objects.allowed is not None:
+            shapely.prepare(objects.allowed)
+            clear &= shapely.covers(objects.allowed, windows)
+        if objects.barred is not None:
+            shapely.prepare(objects.barred)
+            clear &= ~shapely.intersects(objects.barred, windows)
     return clear
 
 
@@ -117,7 +132,10 @@ def random_windows(
 ) -> NDArray[np.int64]:
     """Return up to `count` windows whose centres are uniform over the scene and beyond every ignore radius."""
     tries = count * DRAWS
-    centres = np.stack([rng.integers(0, shape_hw[1], tries), rng.integers(0, shape_hw[0], tries)], axis=1)
+    left, top, right, bottom = (0, 0, shape_hw[1], shape_hw[0])
+    if objects.allowed is not None:
+        left, top, right, bottom = (round(value) for value in objects.allowed.bounds)
+    centres = np.stack([rng.integers(left, right, tries), rng.integers(top, bottom, tries)], axis=1)
     return centres[is_negative(centres.astype(np.float64), objects, rule)][:count] - HALF
 
 

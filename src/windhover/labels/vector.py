@@ -26,7 +26,8 @@ def read_vector(path: Path, class_from: str | None = None) -> RawLabels:
         FormatError: the file is broken, has several layers and none called `labels`, or lacks the class column.
     """
     frame = read_layer(path)
-    frame = frame.explode(index_parts=False, ignore_index=True) if len(frame) else frame
+    empty = frame.geometry.is_empty | frame.geometry.isna()
+    frame = frame[~empty].explode(index_parts=False, ignore_index=True) if len(frame) else frame
     column = class_column([str(name) for name in frame.columns if name != frame.geometry.name], class_from, str(path))
     return without_empty(
         RawLabels(
@@ -36,6 +37,7 @@ def read_vector(path: Path, class_from: str | None = None) -> RawLabels:
             geometry=np.asarray(frame.geometry.array, dtype=object),
             space="map",
             crs=crs_text(frame),
+            dropped={"empty geometry": int(empty.sum())} if empty.any() else {},
         )
     )
 

@@ -39,6 +39,11 @@ class PatchesParams(StageParams):
     max_objects_per_scene: int | None = Field(
         ge=1, description="at most this many objects of one scene are used, drawn by the seed; null for all"
     )
+    npz: str | None = Field(
+        description=(
+            "ready-made patches (.npz) from the project's root, taken as they are; null cuts them from the scenes"
+        )
+    )
     seed: int = Field(ge=0, description="of every draw")
 
     @model_validator(mode="after")
