@@ -230,13 +230,9 @@ class _Session:
 
     def _trainer(self) -> L.Trainer:
         params = self.params
+        # written aside and renamed by Lightning, one file in all
         checkpoint = ModelCheckpoint(
-            dirpath=self.checkpoints,
-            filename="epoch",
-            save_top_k=0,
-            save_last=True,
-            save_on_train_epoch_end=True,
-            enable_version_counter=False,
+            dirpath=self.checkpoints, filename="last", save_on_train_epoch_end=True, enable_version_counter=False
         )
         return L.Trainer(
             accelerator="gpu" if self.device == "cuda" else "cpu",

@@ -52,17 +52,16 @@ def overfit(params: TrainParams, patches: str, count: int = 16, steps: int = 300
     network, normalizer, batch, n_classes = _trial(params, patches, count)
     targets = patch_targets(batch.objects, n_classes)
     objective = Objective("bce", (count - count // 2, *[count // 2] * n_classes), size_weight=0.0, offset_weight=0.0)
-    optimizer = torch.optim.AdamW(network.parameters(), lr=min(params.learning_rate, 1e-3))
+    optimizer = torch.optim.AdamW(network.parameters(), lr=params.learning_rate)
     inputs = normalizer(batch.pixels)
-    loss = math.inf
-    for step in range(1, steps + 1):
+    loss, step = math.inf, 0
+    while step < steps and loss >= OVERFIT_LOSS / 2:
+        step += 1
         losses = objective(network(inputs), targets)
         optimizer.zero_grad()
         losses.total.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         loss = float(losses.score)
-        if loss < OVERFIT_LOSS / 2:
-            break
     return Overfit(count, step, loss)
 
 
