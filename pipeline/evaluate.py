@@ -13,7 +13,7 @@ def main(params: EvaluateParams) -> None:
     names = ("data/scenes", "data/patches", "data/train", "data/model", "reports")
     folders = Folders(*map(Path, names))
     findings = evaluate(params, folders)
-    record(findings, folders.reports)
+    record(findings, folders)
     print("\n".join(headline_lines(findings)))
 
 

@@ -1,4 +1,4 @@
-"""Two vector files against each other: any CRS, any shape, any tool; the same figures, or a sentence that says why not."""
+"""Two vector files against each other: any CRS, shape and tool; the same figures, or a sentence that says why not."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import geopandas
 import numpy as np
 import pytest
 import shapely
+
 from windhover.assessing import Request, assess_files
 from windhover.errors import DataError, MissingFileError, ParameterError
 from windhover.vector_truth import load_pair
@@ -24,8 +25,8 @@ def files(tmp_path: Path) -> tuple[Path, Path, Path]:
     centre = np.c_[rng.uniform(0, 3000, 60), rng.uniform(0, 2000, 60)] + (EAST, NORTH)
     w, h = rng.uniform(20, 60, 60), rng.uniform(15, 40, 60)
     truth = geopandas.GeoDataFrame(
-        {"class": "aircraft"}, index=range(60),
-        geometry=shapely.box(centre[:, 0] - w / 2, centre[:, 1] - h / 2, centre[:, 0] + w / 2, centre[:, 1] + h / 2), crs=UTM,
+        {"class": "aircraft"}, index=range(60), crs=UTM,
+        geometry=shapely.box(*(centre - np.c_[w, h] / 2).T, *(centre + np.c_[w, h] / 2).T),
     )  # fmt: skip
     near = centre[:50] + rng.normal(0, 2, (50, 2))
     far = np.c_[rng.uniform(0, 3000, 25), rng.uniform(0, 2000, 25)] + (EAST, NORTH)

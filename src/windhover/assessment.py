@@ -7,7 +7,7 @@ intervals over places or scenes. Knows no model and reads no raster; refuses to 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -136,15 +136,9 @@ def assess(judged: pd.DataFrame, ground: Ground, thresholds: Mapping[str, float]
         thresholds: by class: what scores this much or more is reported.
         drawn: from `draw`.
     """
-    tallies = {name: tally_class(judged, ground, drawn, name) for name in thresholds}
     per_scene = scene_table(judged, ground, thresholds)
-    error = per_scene["count_error"].to_numpy(np.float64)
-
-    def figures(weights: Floats) -> dict[str, Floats]:
-        return _figures(tallies, thresholds, weights, error, drawn.group)
-
+    figures, rows = figures_of(judged, ground, thresholds, drawn, per_scene)
     once = figures(np.ones((len(drawn.names), 1)))
-    rows = max((len(tallied.level_scores) for tallied in tallies.values()), default=1)
     values = bootstrap(figures, drawn.weights, rows)
     made = {name: Figure(defined(once[name][0]), *(interval(values.get(name, [])) or (None, None))) for name in once}
     per_class = {
@@ -156,11 +150,32 @@ def assess(judged: pd.DataFrame, ground: Ground, thresholds: Mapping[str, float]
         per_class=per_class,
         per_scene=per_scene,
         pooled=tally_class(judged, ground, drawn).curve(),
-        curves={name: tallied.curve() for name, tallied in tallies.items()},
+        curves={name: tally_class(judged, ground, drawn, name).curve() for name in thresholds},
         drawn=drawn,
         judged=judged,
         ground=ground,
     )
+
+
+def figures_of(
+    judged: pd.DataFrame, ground: Ground, thresholds: Mapping[str, float], drawn: Drawn, per_scene: pd.DataFrame
+) -> tuple[Callable[[Floats], dict[str, Floats]], int]:
+    """Return the function that computes all figures under given weights of the groups, and the length of its tables.
+
+    Args:
+        judged: from `judge`.
+        ground: the truth.
+        thresholds: by class.
+        drawn: from `draw`.
+        per_scene: from `scene_table`.
+    """
+    tallies = {name: tally_class(judged, ground, drawn, name) for name in thresholds}
+    error = per_scene["count_error"].to_numpy(np.float64)
+
+    def figures(weights: Floats) -> dict[str, Floats]:
+        return _figures(tallies, thresholds, weights, error, drawn.group)
+
+    return figures, max((len(tallied.level_scores) for tallied in tallies.values()), default=1)
 
 
 def _figures(

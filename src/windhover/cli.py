@@ -1,4 +1,4 @@
-"""The command line. Each command reads its options, calls one flow and prints what a person needs; libraries load when used."""
+"""The command line: each command reads options, calls one flow and prints what a person needs; imports wait for use."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def _root(
 @app.command()
 def detect(
     scenes: Annotated[list[str], typer.Argument(help="Rasters to search: files, or anything GDAL opens.")],
-    model: Annotated[Path, typer.Option(help="Folder of the model.")] = Path("data/model"),
+    model: Annotated[Path, typer.Option(help="Folder of the model, or models:/NAME@ALIAS.")] = Path("data/model"),
     output: Annotated[Path, typer.Option("--output", "-o", help=".gpkg, .parquet, .geojson or .csv")] = Path(
         "detections.gpkg"
     ),
@@ -58,6 +58,10 @@ def detect(
     """Find the objects of rasters of any size and write them for a map."""
     from windhover.searching import Request, detect_rasters
 
+    if str(model).startswith("models:/"):
+        from windhover.tracking import fetch_model
+
+        model = fetch_model(str(model))
     request = Request(
         scenes, model, output, scores, aoi, threshold, gsd, stride, device, precision, batch_px, block_px, resume
     )
@@ -94,15 +98,37 @@ def assess(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="JSON to write; curve and scenes as CSV beside it.")
     ] = None,
-    sweep: Annotated[
-        bool, typer.Option("--sweep", help="Also AP from loose to strict matching, and its mean.")
-    ] = False,
+    sweep: Annotated[bool, typer.Option("--sweep", help="Also AP from loose to strict matching.")] = False,
 ) -> None:
     """Say how good detections are: AP, precision, recall and false alarms per km2, with intervals."""
     from windhover.assessing import Request, assess_files
 
     request = Request(detections, truth, aoi, match, value, score, threshold, tuple(ignore or ()), output, sweep)
     typer.echo("\n".join(assess_files(request)))
+
+
+@app.command()
+def compare(
+    first: Annotated[str, typer.Argument(help="MLflow run (id, name or model key), or a folder of reports.")],
+    second: Annotated[str, typer.Argument(help="The other one, tested on the same scenes.")],
+) -> None:
+    """Say which of two evaluated models is better, and whether the difference is more than chance."""
+    from windhover.comparing import compare_runs
+
+    typer.echo("\n".join(compare_runs(first, second)))
+
+
+@app.command()
+def promote(
+    run: Annotated[str, typer.Argument(help="MLflow run: id, name or model key.")],
+    name: Annotated[str, typer.Option(help="Name in the model registry.")] = "windhover",
+    alias: Annotated[str, typer.Option(help="Alias that will point at it.")] = "champion",
+) -> None:
+    """Enter an evaluated model into the registry: `windhover detect --model models:/NAME@ALIAS` then takes it."""
+    from windhover import tracking
+
+    version = tracking.promote(run, name, alias)
+    typer.echo(f"models:/{name}@{alias} is now version {version}, of run {run}")
 
 
 @app.command()

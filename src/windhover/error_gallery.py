@@ -42,6 +42,13 @@ def worst_misses(made: Assessment, thresholds: Mapping[str, float], number: int 
     )
 
 
+def some_hits(made: Assessment, thresholds: Mapping[str, float], number: int = SHOWN) -> pd.DataFrame:
+    """Return reported detections that are right, drawn at random (always the same), best first."""
+    judged = made.judged
+    right = judged[judged["hit"] & (judged["score"] >= judged["class"].map(dict(thresholds)))]
+    return right.sample(min(number, len(right)), random_state=0).sort_index()
+
+
 def picture_errors(
     made: Assessment, thresholds: Mapping[str, float], catalogue: Catalogue, gsd_m: float, bands: Sequence[str]
 ) -> tuple[tuple[str, tuple[Chip, ...]], ...]:
@@ -50,6 +57,7 @@ def picture_errors(
     for title, errors in (
         ("The surest false alarms", worst_false_alarms(made, thresholds)),
         ("The most overlooked objects", worst_misses(made, thresholds)),
+        ("Found, drawn at random", some_hits(made, thresholds)),
     ):
         chips = [_chip(error, made, thresholds, catalogue, gsd_m, bands) for error in errors.itertuples(index=False)]
         groups.append((title, tuple(chips)))
@@ -72,7 +80,10 @@ def _chip(
     near = shapely.box(left * scale[0], top * scale[1], (left + CHIP_PX) * scale[0], (top + CHIP_PX) * scale[1])
     reported = made.judged[made.judged["score"] >= made.judged["class"].map(dict(thresholds))]
     boxes = [
-        (kind, tuple((np.array(shape.bounds).reshape(2, 2) / scale - (left, top)).ravel().tolist()))
+        (
+            "error" if kind == "found" and shape == error.geometry else kind,
+            tuple((np.array(shape.bounds).reshape(2, 2) / scale - (left, top)).ravel().tolist()),
+        )
         for kind, table in (("truth", made.ground.objects), ("found", reported))
         for shape in table.loc[table["scene"] == error.scene, "geometry"]
         if shape.intersects(near)

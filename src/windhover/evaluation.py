@@ -26,13 +26,13 @@ from windhover.error_gallery import picture_errors
 from windhover.errors import DataError
 from windhover.ground import Ground, ground_of
 from windhover.inference import Calibration, detection_scores, window_scores
-from windhover.judging import Match, judge
+from windhover.judging import judge
 from windhover.operating_point import Rule
 from windhover.params.evaluate import EvaluateParams
 from windhover.patches import load_patches
 from windhover.progress import progress_bar
-from windhover.report import Findings, Windows, metrics, write_reports
-from windhover.tracking import flatten, resume_run
+from windhover.report import Findings, Windows, flatten, match_of, metrics, write_reports
+from windhover.tracking import resume_run
 from windhover.window_figures import best_threshold, window_figures
 
 SPLITS = ("val", "test")
@@ -93,6 +93,7 @@ def evaluate(params: EvaluateParams, folders: Folders) -> Findings:
     save_bundle(folders.model, bundle.card, bundle.weights, calibration, point_file)
     findings = Findings(
         model=bundle.card.name,
+        card=bundle.card.model_dump(mode="json"),
         classes=bundle.card.classes,
         params=params,
         windows=judge_windows(bundle, windows, calibration),
@@ -128,7 +129,7 @@ def search_splits(bundle: Bundle, catalogue: Catalogue, params: EvaluateParams, 
     """
     settings = settings_of(params)
     scorer = DenseScorer(bundle.network(), bundle.normalizer(), device, stride_px=settings.stride_px)
-    match = Match(params.match_by, params.match_value, params.point_reach_m)
+    match = match_of(params)
     grounds = {split: ground_of(catalogue.split(split)) for split in SPLITS}
     rows = {split: [row for row in catalogue.split(split) if row.labelled] for split in SPLITS}
     if not any(rows.values()):
@@ -233,21 +234,22 @@ def operating_point(params: EvaluateParams, points: dict[str, Point], val: Asses
             "objects": len(val.ground.objects),
             "km2": float(val.ground.scenes["km2"].sum()),
             "intervals_drawn_over": val.drawn.over,
-            "match": str(Match(params.match_by, params.match_value, params.point_reach_m)),
+            "match": str(match_of(params)),
         },
         "search": settings_of(params).to_json() | {"scales": list(params.scales)},
         "curve": curve,
     }
 
 
-def record(findings: Findings, reports: Path) -> None:
-    """Write figures, settings and files of the report into the MLflow run of these weights."""
+def record(findings: Findings, folders: Folders) -> None:
+    """Write figures, settings, the report's files and the finished model into the MLflow run of these weights."""
     with resume_run(findings.model) as tracker:
         tracker.metrics(numbers(findings))
         tracker.tags({f"evaluate.{key}": value for key, value in findings.params.model_dump(mode="json").items()})
-        for path in sorted(reports.iterdir()):
-            if path.is_file() and not path.name.startswith("."):
-                tracker.file(path, "evaluation")
+        for folder, name in ((folders.reports, "evaluation"), (folders.model, "bundle")):
+            for path in sorted(folder.iterdir()):
+                if path.is_file() and not path.name.startswith("."):
+                    tracker.file(path, name)
 
 
 def numbers(findings: Findings) -> dict[str, float]:

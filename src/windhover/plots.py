@@ -165,18 +165,20 @@ def gallery(path: Path, rows: Sequence[tuple[str, Sequence[Chip]]], columns: int
     """Draw chips under headings, boxes on them: what was found in orange, what is there in green."""
     lines = [(title if not first else "", chips[first : first + columns]) for title, chips in rows
              for first in range(0, max(len(chips), 1), columns)]  # fmt: skip
+    side, caption, heading = 1.9, 0.42, 0.38  # inches
+    tops = np.cumsum([side + caption + (heading if title else 0) for title, _ in lines])
+    width, height = columns * (side + 0.08) + 0.08, max(float(tops[-1]) if len(tops) else 0.0, 1.0) + 0.08
     with mpl.rc_context(STYLE):
-        canvas = Canvas(figsize=(columns * 1.9, len(lines) * 2.5 + 0.3), layout="constrained")
-        grid = canvas.subplots(len(lines), columns, squeeze=False)
-        for line, (title, chips) in zip(grid, lines, strict=True):
-            for axes in line:
-                axes.set_axis_off()
-            if not chips:
-                line[0].text(0, 0.5, "none", transform=line[0].transAxes)
-            for axes, chip in zip(line, chips, strict=False):
-                _chip(axes, chip)
+        canvas = Canvas(figsize=(width, height))
+        for bottom, (title, chips) in zip(height - tops, lines, strict=True):
             if title:
-                line[0].text(0, 1.2, title, transform=line[0].transAxes, fontweight="bold", fontsize=11, va="bottom")
+                above = (bottom + side + caption + heading / 3) / height
+                canvas.text(0.08 / width, above, title, fontweight="bold", fontsize=11, va="bottom")
+            if not chips:
+                canvas.text(0.08 / width, (bottom + side * 0.9) / height, "none", fontsize=10)
+            for column, chip in enumerate(chips):
+                left = 0.08 + column * (side + 0.08)
+                _chip(canvas.add_axes((left / width, bottom / height, side / width, side / height)), chip)
         _save(canvas, path)
 
 
@@ -184,10 +186,11 @@ def _chip(axes: Axes, chip: Chip) -> None:
     axes.imshow(chip.image, interpolation="nearest")
     colours = {"found": BAD, "truth": GOOD, "error": BAD}
     for kind, (left, top, right, bottom) in chip.boxes_xyxy:
-        style: dict[str, Any] = {"fill": False, "ec": colours[kind], "lw": 1.6, "ls": "-" if kind != "found" else "--"}
+        style: dict[str, Any] = {"fill": False, "ec": colours[kind], "lw": 1.8, "ls": "--" if kind == "found" else "-"}
         axes.add_patch(Rectangle((left - 0.5, top - 0.5), right - left, bottom - top, **style))
+    axes.set_axis_off()
     axes.set(xlim=(-0.5, chip.image.shape[1] - 0.5), ylim=(chip.image.shape[0] - 0.5, -0.5))
-    axes.set_title(chip.caption, fontsize=7, fontweight="normal", pad=3)
+    axes.set_title(chip.caption, fontsize=7, fontweight="normal", pad=3, linespacing=1.15)
 
 
 class _Drawing:

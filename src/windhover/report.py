@@ -14,10 +14,12 @@ import numpy as np
 import pandas as pd
 from scipy.special import expit
 
-from windhover import plots
+from windhover import page, plots
 from windhover.assessment import Assessment, Figure, Point, precision_band, size_table, tally_class, thinned
 from windhover.calibration import Reliability, reliability
 from windhover.files import atomic_file, write_json
+from windhover.judging import Match, MatchBy
+from windhover.match_sweep import sweep
 from windhover.params.evaluate import EvaluateParams
 from windhover.plots import Chip
 from windhover.window_figures import WindowFigures
@@ -32,6 +34,7 @@ class Findings:
 
     Attributes:
         model: name of the model, its content key.
+        card: what the model is and what it was trained on, plain values.
         classes: names, in the model's order.
         params: of the stage.
         windows: figures on patches, by split and class.
@@ -43,6 +46,7 @@ class Findings:
     """
 
     model: str
+    card: Mapping[str, Any]
     classes: tuple[str, ...]
     params: EvaluateParams
     windows: Windows
@@ -59,8 +63,129 @@ def write_reports(findings: Findings, folder: Path) -> None:
     for name, table in tables(findings).items():
         with atomic_file(folder / f"{name}.csv") as temporary:
             table.to_csv(temporary, index=False, float_format="%.6g", lineterminator="\n")
+    for name, table in kept_test(findings.scenes["test"]).items():
+        with atomic_file(folder / f"{name}.parquet") as temporary:
+            table.to_parquet(temporary, index=False)
     draw_curves(findings, folder)
     plots.gallery(folder / "errors.png", findings.errors)
+    with atomic_file(folder / "index.html") as temporary:
+        temporary.write_text(html(findings, folder), encoding="utf-8")
+
+
+def html(findings: Findings, folder: Path) -> str:
+    """Return the report as one page; the pictures are those in `folder`."""
+    test, val = findings.scenes["test"], findings.scenes["val"]
+    rule = f"{findings.params.rule} {findings.params.rule_value:g}"
+    found = "what counts as found: " + str(match_of(findings.params))
+    curves = "".join(page.picture(folder / f"{name}.png", text) for name, text in CAPTIONS.items())
+    bands = [size_table(made, _thresholds(findings), findings.params.size_bands_m) for made in (test, val)]
+    errors = page.picture(folder / "errors.png", "test scenes", wide=True)
+    parts = (
+        page.cards(test.figures),
+        page.words(f"{describe(test)}; {found}."),
+        page.notes(findings.notes),
+        page.section(
+            "The operating point", page.table(page.point_table(findings.points, test, rule), ("class", "rule"))
+        ),
+        page.section("Curves", f'<div class="figures">{curves}</div>'),
+        page.section("The worst errors, and some that are right", page.words(GALLERY), errors),
+        page.section(
+            "By size", page.words("Longer side of the object in metres; test, then val."), *map(page.table, bands)
+        ),
+        page.section("By place (test)", page.table(page.place_table(test), ("place",))),
+        page.section(
+            "By scene (test)", page.words(SCENES), page.table(page.scene_rows(test), ("scene", "place", "expected"))
+        ),
+        page.section(
+            "By how near is near enough (test)",
+            page.words(NEARNESS),
+            page.table(nearness(test, findings.classes), ("nearness",)),
+        ),
+        page.section(
+            "On windows", page.words(WINDOWS), page.table(page.window_rows(findings.windows), ("split", "class"))
+        ),
+        page.section("The data", page.table(data_rows(findings), ("split",))),
+        page.section("The model and the parameters", page.table(settings(findings), ("of", "name", "value"))),
+    )
+    names = ", ".join(findings.classes)
+    return page.page("Windhover: how good is this model?", f"Model {findings.model}; finds {names}.", parts)
+
+
+CAPTIONS = {
+    "pr_scenes": "Whole scenes after merging. The point is where the map is cut; its arms are 95 % intervals.",
+    "froc_scenes": "How much is found for so many false alarms in a square kilometre.",
+    "operating_point": "What the threshold trades on validation, where it was chosen.",
+    "reliability": "A score of 0.8 should be true in 80 % of the cases.",
+    "windows": "The classifier on windows, as sampled and when objects are as rare as they are.",
+}
+GALLERY = (
+    "A sure false alarm is often a missing label: look at these first. "
+    "Orange: reported, the one in question unbroken. Green: what is there."
+)
+SCENES = (
+    "Most errors first. Expected: how many objects the scores promise, whatever the threshold, with its 95 % interval."
+)
+NEARNESS = "AP when a detection must be nearer, or its box must overlap more, to count. No intervals."
+WINDOWS = "Patches of one window; the threshold is that of the best F1 on val at the true prior."
+
+
+def nearness(made: Assessment, classes: Sequence[str]) -> pd.DataFrame:
+    """Return AP by kind and strictness of nearness, a row a kind."""
+    labels: dict[MatchBy, str] = {"size": "centre, in longer sides", "metres": "centre, m", "iou": "box IoU"}
+    rows = []
+    for by, label in labels.items():
+        table = sweep(made.judged, made.ground, classes, by)
+        values = ["mean" if np.isnan(value) else f"{value:g}" for value in table["value"]]
+        rows.append(pd.DataFrame({"nearness": label, "at": values, "AP": table["ap"]}))
+    return pd.concat(rows, ignore_index=True)
+
+
+def data_rows(findings: Findings) -> pd.DataFrame:
+    """Return what each split's scenes are."""
+    rows = []
+    for split, made in findings.scenes.items():
+        scene = made.per_scene
+        rows.append(
+            {
+                "split": split,
+                "scenes": len(scene),
+                "places": int(scene["place"].nunique()),
+                "without objects": int((scene["objects"] == 0).sum()),
+                "km²": float(scene["km2"].sum()),
+                "objects": int(scene["objects"].sum()),
+                "objects per km²": float(scene["objects"].sum() / scene["km2"].sum()) if scene["km2"].sum() else None,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def settings(findings: Findings) -> pd.DataFrame:
+    """Return the model's card, its calibration and the stage's parameters as words."""
+    card = {key: value for key, value in findings.card.items() if key not in ("training", "format")}
+    training = flatten(findings.card.get("training", {}))
+    return page.setting_rows(
+        ("model", card),
+        ("training", training),
+        ("calibration", {key: f"{value:.5g}" for key, value in findings.calibration.items()}),
+        ("evaluate", findings.params.model_dump(mode="json")),
+    )
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested mappings as one, keys joined by dots."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return flat
+
+
+def match_of(params: EvaluateParams) -> Match:
+    """Return the rule of nearness among the stage's parameters."""
+    return Match(params.match_by, params.match_value, params.point_reach_m)
+
+
+def _thresholds(findings: Findings) -> dict[str, float]:
+    return {name: point.threshold for name, point in findings.points.items()}
 
 
 def metrics(findings: Findings) -> dict[str, Any]:
@@ -146,9 +271,17 @@ def tables(findings: Findings) -> dict[str, pd.DataFrame]:
     }
 
 
+def kept_test(test: Assessment) -> dict[str, pd.DataFrame]:
+    """Return what another model must be compared with: every detection judged, and the ground by scene and class."""
+    judged = test.judged.loc[~test.judged["free"], ["scene", "class", "score", "hit"]]
+    counts = test.ground.objects.groupby(["scene", "class"]).size().rename("objects").reset_index()
+    ground = test.ground.scenes.merge(counts, on="scene", how="left")
+    ground = ground.assign(objects=ground["objects"].fillna(0).astype(int))
+    return {"judged": judged, "ground": ground}
+
+
 def _bands(findings: Findings, split: str) -> pd.DataFrame:
-    thresholds = {name: point.threshold for name, point in findings.points.items()}
-    return size_table(findings.scenes[split], thresholds, findings.params.size_bands_m)
+    return size_table(findings.scenes[split], _thresholds(findings), findings.params.size_bands_m)
 
 
 def _reliability_rows(when: str, tables: Mapping[str, Reliability]) -> pd.DataFrame:

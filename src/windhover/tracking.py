@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
+from windhover.errors import MissingFileError
 from windhover.params import read_yaml
 
 EXPERIMENT = "windhover"
@@ -202,3 +203,80 @@ def _mlflow(root: Path) -> Any:
     mlflow.set_experiment(EXPERIMENT)
     os.environ.setdefault("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "10")
     return mlflow
+
+
+def run_files(run: str, folder: str, root: Path | None = None) -> Path:
+    """Return a local copy of a folder of files that a run keeps.
+
+    Args:
+        run: the run's id, its name, or the content key of its weights; of several the newest.
+        folder: such as `evaluation` or `bundle`.
+        root: the project's root.
+
+    Raises:
+        MissingFileError: there is no such run, or it keeps no such folder.
+    """
+    mlflow = _mlflow(root or project_root())
+    found = _find_run(mlflow, run)
+    names = {item.path for item in mlflow.MlflowClient().list_artifacts(found.info.run_id)}
+    if folder not in names:
+        raise MissingFileError(f"run {run}: keeps no `{folder}`. Run evaluate on its model again.")
+    return Path(mlflow.artifacts.download_artifacts(run_id=found.info.run_id, artifact_path=folder))
+
+
+def promote(run: str, name: str, alias: str, root: Path | None = None) -> int:
+    """Enter the evaluated model of a run into the registry and point an alias at it.
+
+    Returns:
+        The version's number.
+
+    Raises:
+        MissingFileError: there is no such run, or it keeps no finished model.
+    """
+    run_files(run, "bundle", root)
+    mlflow = _mlflow(root or project_root())
+    client, found = mlflow.MlflowClient(), _find_run(mlflow, run)
+    if not client.search_registered_models(f"name = '{name}'"):
+        client.create_registered_model(name)
+    version = client.create_model_version(name, f"{found.info.artifact_uri}/bundle", found.info.run_id)
+    client.set_registered_model_alias(name, alias, version.version)
+    return int(version.version)
+
+
+def fetch_model(address: str, root: Path | None = None) -> Path:
+    """Return the folder of a registered model: `models:/NAME@ALIAS` or `models:/NAME/VERSION`.
+
+    Raises:
+        MissingFileError: the registry has no such model, alias or version.
+    """
+    mlflow = _mlflow(root or project_root())
+    from mlflow.exceptions import MlflowException
+
+    client, name = mlflow.MlflowClient(), address.removeprefix("models:/")
+    try:
+        if "@" in name:
+            version = client.get_model_version_by_alias(*name.split("@", 1))
+        else:
+            version = client.get_model_version(*name.rsplit("/", 1))
+    except (MlflowException, TypeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise MissingFileError(
+            f"{address}: no such registered model ({reason}). Promote one: windhover promote."
+        ) from None
+    return Path(mlflow.artifacts.download_artifacts(artifact_uri=version.source))
+
+
+def _find_run(mlflow: Any, run: str) -> Any:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return mlflow.get_run(run)
+    except MlflowException:
+        pass
+    for rule in (f"tags.`{KEY_TAG}` = '{run}'", f"attributes.run_name = '{run}'"):
+        found = mlflow.search_runs(
+            experiment_names=[EXPERIMENT], filter_string=rule, max_results=1, output_format="list"
+        )
+        if found:
+            return found[0]
+    raise MissingFileError(f"{run}: no run has this id, name or model key. `make ui` lists the runs.")
