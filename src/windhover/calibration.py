@@ -68,7 +68,7 @@ def prior_shift(from_prior: float, to_prior: float) -> float:
 
 
 class Reliability(NamedTuple):
-    """Promised and kept, by bins of equal number."""
+    """Promised and kept, by bins of equal width; empty bins are left out."""
 
     promised: Floats  # (B,) mean score of a bin
     kept: Floats  # (B,) share that is true
@@ -78,20 +78,20 @@ class Reliability(NamedTuple):
 
 
 def reliability(scores: ArrayLike, is_true: ArrayLike, bins: int = 10) -> Reliability:
-    """Compare scores with what became true, in bins that hold equally many (Naeini 2015; Brier 1950).
+    """Compare scores with what became true (Guo 2017, eq. 3; Brier 1950).
 
     Args:
         scores: (N,) in [0, 1].
         is_true: (N,) truth.
-        bins: number of bins; fewer where there are fewer scores.
+        bins: number of bins over [0, 1].
     """
     score, true = np.asarray(scores, np.float64), np.asarray(is_true, np.float64)
-    order = np.argsort(score, kind="stable")
-    parts = [part for part in np.array_split(order, bins) if len(part)]
-    promised = np.array([score[part].mean() for part in parts])
-    kept = np.array([true[part].mean() for part in parts])
-    number = np.array([len(part) for part in parts], np.int64)
-    if not parts:
-        return Reliability(promised, kept, number, float("nan"), float("nan"))
-    error = float(np.average(np.abs(promised - kept), weights=number))
-    return Reliability(promised, kept, number, error, float(np.mean((score - true) ** 2)))
+    bin_of = np.minimum((score * bins).astype(np.int64), bins - 1)
+    number = np.bincount(bin_of, minlength=bins)
+    filled = number > 0
+    promised = np.bincount(bin_of, weights=score, minlength=bins)[filled] / number[filled]
+    kept = np.bincount(bin_of, weights=true, minlength=bins)[filled] / number[filled]
+    if not len(score):
+        return Reliability(promised, kept, number[filled], float("nan"), float("nan"))
+    error = float(np.average(np.abs(promised - kept), weights=number[filled]))
+    return Reliability(promised, kept, number[filled], error, float(np.mean((score - true) ** 2)))

@@ -74,7 +74,7 @@ def detect(
     if verbose:
         for record in outcome.records:
             typer.echo(
-                f"{record['scene']}: {record['windows_searched']} windows, {record['expected_objects']} objects expected"
+                f"{record['scene']}: {record['windows_searched']} windows, {record['expected_objects']} expected"
             )
     if outcome.failed:
         typer.echo(
@@ -129,6 +129,62 @@ def promote(
 
     version = tracking.promote(run, name, alias)
     typer.echo(f"models:/{name}@{alias} is now version {version}, of run {run}")
+
+
+@app.command()
+def inspect(
+    rasters: Annotated[list[str], typer.Argument(help="Rasters, or folders of rasters.")],
+    labels: Annotated[Path | None, typer.Option(help="Label file, or folder of label files, of any format.")] = None,
+    gsd: Annotated[float | None, typer.Option(help="Metres per px, for images without georeference.")] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder for a page with pictures.")] = None,
+) -> None:
+    """Say what rasters are, whether they can be used, and what their labels hold."""
+    from windhover.inspecting import Options, import_labels, inspect_rasters
+
+    failed = inspect_rasters(rasters, gsd, typer.echo)
+    if labels is not None and not failed:
+        import_labels(labels, Path(rasters[0]), output or Path("inspection"), Options(gsd), typer.echo)
+    if failed:
+        raise typer.Exit(1)
+
+
+@app.command(name="import")
+def import_(
+    labels: Annotated[Path, typer.Argument(help="Label file, or folder of label files, of any format.")],
+    scenes: Annotated[Path, typer.Option(help="Folder of the rasters, or one raster.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the catalogue to write.")],
+    gsd: Annotated[float | None, typer.Option(help="Metres per px, for images without georeference.")] = None,
+    target_gsd: Annotated[float | None, typer.Option(help="Metres per px at which sizes are told.")] = None,
+    groups: Annotated[Path | None, typer.Option(help="CSV that gives the place of each raster.")] = None,
+    group_column: Annotated[str | None, typer.Option(help="Its column of the place.")] = None,
+    class_column: Annotated[str | None, typer.Option(help="Column of the labels' class.")] = None,
+    rasters: Annotated[str | None, typer.Option(help="Pattern of the rasters to take, such as *_rgb.tif.")] = None,
+    stack: Annotated[
+        list[str] | None, typer.Option(help="BAND=PATTERN: one scene of each folder's single-band files.")
+    ] = None,
+    write: Annotated[list[Path] | None, typer.Option(help="Also write the labels as .json (COCO) or .geojson.")] = None,
+) -> None:
+    """Make a catalogue of rasters and their labels, checked, with a page that shows them."""
+    from windhover.inspecting import Options, export_labels, import_labels, parse_stack
+
+    options = Options(gsd, target_gsd, groups, group_column, class_column, rasters, parse_stack(stack))
+    catalogue = import_labels(labels, scenes, output, options, typer.echo)
+    for path in write or []:
+        export_labels(catalogue, path, typer.echo)
+
+
+@app.command()
+def explain(
+    target: Annotated[str, typer.Argument(help="SCENE:col,row in px as delivered, or data/patches/val.npy:ROW")],
+    model: Annotated[Path, typer.Option(help="Folder of the model.")] = Path("data/model"),
+    output: Annotated[Path, typer.Option("--output", "-o", help="PNG to write.")] = Path("explained.png"),
+    class_name: Annotated[str | None, typer.Option("--class", help="Class of the model; its first by default.")] = None,
+    gsd: Annotated[float | None, typer.Option(help="Metres per px, for images without georeference.")] = None,
+) -> None:
+    """Draw why a window scores as it does: gradient saliency, occlusion and class activation."""
+    from windhover.explaining import explain_target
+
+    typer.echo("\n".join(explain_target(target, model, output, class_name, gsd)))
 
 
 @app.command()

@@ -22,14 +22,16 @@ from windhover.calibration import Scaling, fit_scaling, prior_shift
 from windhover.catalogue import Catalogue, load_catalogue, open_catalogued
 from windhover.dense import DenseScorer
 from windhover.detector import SearchSettings, search_scene
-from windhover.error_gallery import picture_errors
+from windhover.error_gallery import picture_errors, worst_false_alarms, worst_misses
 from windhover.errors import DataError
+from windhover.explaining import explained, read_window
 from windhover.ground import Ground, ground_of
 from windhover.inference import Calibration, detection_scores, window_scores
 from windhover.judging import judge
 from windhover.operating_point import Rule
 from windhover.params.evaluate import EvaluateParams
 from windhover.patches import load_patches
+from windhover.plots import Explained
 from windhover.progress import progress_bar
 from windhover.report import Findings, Windows, flatten, match_of, metrics, write_reports
 from windhover.tracking import resume_run
@@ -37,6 +39,7 @@ from windhover.window_figures import best_threshold, window_figures
 
 SPLITS = ("val", "test")
 BATCH = 512
+EXPLAINED = 3  # of each kind of error
 
 
 @dataclass(frozen=True)
@@ -102,6 +105,7 @@ def evaluate(params: EvaluateParams, folders: Folders) -> Findings:
         calibration=calibration.to_json(),
         notes=tuple(notes),
         errors=picture_errors(assessments["test"], thresholds, catalogue, bundle.card.gsd_m, bundle.card.bands),
+        explained=explain_errors(bundle, assessments["test"], thresholds, catalogue),
     )
     write_reports(findings, folders.reports)
     return findings
@@ -204,6 +208,27 @@ def judge_windows(bundle: Bundle, windows: dict[str, WindowLogits], calibration:
             true = windows[split].is_true[:, column]
             made[split][name] = window_figures(true, scores[split][:, column], prior, threshold)
     return made
+
+
+def explain_errors(
+    bundle: Bundle, test: Assessment, thresholds: dict[str, float], catalogue: Catalogue
+) -> tuple[Explained, ...]:
+    """Explain the worst false alarms and misses of test, in the window around each."""
+    worst = (
+        ("false alarm", worst_false_alarms(test, thresholds, EXPLAINED)),
+        ("missed", worst_misses(test, thresholds, EXPLAINED)),
+    )
+    made = []
+    for kind, errors in worst:
+        for error in errors.to_dict("records"):
+            row = next(row for row in catalogue if row.scene == error["scene"])
+            with open_catalogued(row, bundle.card.gsd_m, list(bundle.card.bands)) as scene:
+                height, width = scene.shape_hw  # the centre of a cut object may lie a little outside
+                col, line = np.clip((error["x_m"] / scene.gsd_m[0], error["y_m"] / scene.gsd_m[1]), 0, (width, height))
+                window, valid = read_window(scene, float(col), float(line), bundle.card.window_px)
+            class_index = bundle.card.classes.index(error["class"])
+            made.append(explained(bundle, window, valid, class_index, f"{kind}, {error['scene'][:24]}"))
+    return tuple(made)
 
 
 def operating_point(params: EvaluateParams, points: dict[str, Point], val: Assessment) -> dict[str, Any]:

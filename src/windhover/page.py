@@ -114,13 +114,15 @@ def point_table(points: Mapping[str, Point], test: Assessment, rule: str) -> pd.
     rows = []
     for name, point in points.items():
         figures = test.per_class[name]
-        rows.append({
-            "class": name, "rule": rule, "met on val": "yes" if point.met else "no", "threshold": point.threshold,
+        head = {
+            "class": name, "rule": rule + ("" if point.met else " (not met)"), "threshold": point.threshold,
             "its 95 %": span(Figure(point.threshold, point.low, point.high)),
-            "val precision": point.precision, "val recall": point.recall,
-            "test precision": figures["precision"].value, "test recall": figures["recall"].value,
-            "test false alarms/km²": figures["false_alarms_per_km2"].value,
-        })  # fmt: skip
+        }  # fmt: skip
+        val = (point.precision, point.recall, point.f1, point.false_alarms_per_km2)
+        on_test = (figures[key].value for key in ("precision", "recall", "f1", "false_alarms_per_km2"))
+        columns = ("precision", "recall", "F1", "false alarms/km²")
+        rows.append({**head, "on": "val", **dict(zip(columns, val, strict=True))})
+        rows.append({**head, "on": "test", **dict(zip(columns, on_test, strict=True))})
     return pd.DataFrame(rows)
 
 

@@ -48,6 +48,25 @@ class Chip:
     boxes_xyxy: tuple[tuple[str, tuple[float, float, float, float]], ...]
 
 
+@dataclass(frozen=True)
+class Explained:
+    """A window and the maps that explain its logit.
+
+    Attributes:
+        image: (H, W, 3) uint8.
+        caption: what it is.
+        logit: of the class.
+        saliency, occlusion, activation: (H, W).
+    """
+
+    image: NDArray[np.uint8]
+    caption: str
+    logit: float
+    saliency: NDArray[np.float64]
+    occlusion: NDArray[np.float64]
+    activation: NDArray[np.float64]
+
+
 def precision_recall(
     path: Path,
     test: Counts,
@@ -140,7 +159,7 @@ def reliability(path: Path, before: Mapping[str, Reliability], after: Mapping[st
                 axes.plot(table.promised, table.kept, "o-", color=colour, ms=4, lw=1.4, label=label)
             axes.set(xlabel="score", ylabel="share that is true", xlim=(-0.01, 1.01), ylim=(-0.01, 1.01))
             _legend(axes, "upper left")
-            _titles(canvas, axes, title, "bins of equally many detections")
+            _titles(canvas, axes, title, "detections of the scenes, ten bins of the score")
 
 
 def thresholds(path: Path, val: Counts, point: Point, name: str, rule: str) -> None:
@@ -191,6 +210,35 @@ def _chip(axes: Axes, chip: Chip) -> None:
     axes.set_axis_off()
     axes.set(xlim=(-0.5, chip.image.shape[1] - 0.5), ylim=(chip.image.shape[0] - 0.5, -0.5))
     axes.set_title(chip.caption, fontsize=7, fontweight="normal", pad=3, linespacing=1.15)
+
+
+def explanations(path: Path, rows: Sequence[Explained]) -> None:
+    """Draw windows, one a row, beside their saliency, occlusion and activation."""
+    heads = (
+        "window",
+        "saliency: pixels that would change it",
+        "occlusion: red speaks for, blue against",
+        "activation: where the class is seen",
+    )
+    with mpl.rc_context(STYLE):
+        canvas = Canvas(figsize=(10.4, 2.9 * max(len(rows), 1)), layout="constrained")
+        for line, made in zip(canvas.subplots(max(len(rows), 1), 4, squeeze=False), rows, strict=False):
+            grey = made.image.mean(axis=2)
+            top = float(np.abs(made.occlusion).max()) or 1.0
+            maps: tuple[tuple[Any, str, float, float], ...] = (
+                (made.saliency, "inferno", 0.0, float(np.quantile(made.saliency, 0.995)) or 1.0),
+                (made.occlusion, "RdBu_r", -top, top),
+                (made.activation, "inferno", 0.0, float(made.activation.max()) or 1.0),
+            )
+            line[0].imshow(made.image, interpolation="nearest")
+            for axes, (values, colours, low, high) in zip(line[1:], maps, strict=True):
+                axes.imshow(grey, cmap="gray", interpolation="nearest")
+                axes.imshow(values, cmap=colours, vmin=low, vmax=high, alpha=0.65, interpolation="bilinear")
+            for axes, head in zip(line, heads, strict=True):
+                axes.set_axis_off()
+                axes.set_title(head, fontsize=8, fontweight="normal", pad=3)
+            line[0].set_title(f"{made.caption}, logit {made.logit:.2f}", fontsize=8, fontweight="normal", pad=3)
+        _save(canvas, path)
 
 
 class _Drawing:

@@ -21,7 +21,7 @@ from windhover.files import atomic_file, write_json
 from windhover.judging import Match, MatchBy
 from windhover.match_sweep import sweep
 from windhover.params.evaluate import EvaluateParams
-from windhover.plots import Chip
+from windhover.plots import Chip, Explained
 from windhover.window_figures import WindowFigures
 
 Windows = dict[str, dict[str, WindowFigures]]  # by split, by class
@@ -42,7 +42,8 @@ class Findings:
         points: operating point by class.
         calibration: temperatures and biases by name.
         notes: what could not be done as asked, in sentences.
-        errors: the worst false alarms and the worst misses of test.
+        errors: the worst false alarms and the worst misses of test, and some hits.
+        explained: the very worst of both, with what the network looked at.
     """
 
     model: str
@@ -55,6 +56,7 @@ class Findings:
     calibration: Mapping[str, float]
     notes: tuple[str, ...]
     errors: tuple[tuple[str, tuple[Chip, ...]], ...] = ()
+    explained: tuple[Explained, ...] = ()
 
 
 def write_reports(findings: Findings, folder: Path) -> None:
@@ -68,6 +70,7 @@ def write_reports(findings: Findings, folder: Path) -> None:
             table.to_parquet(temporary, index=False)
     draw_curves(findings, folder)
     plots.gallery(folder / "errors.png", findings.errors)
+    plots.explanations(folder / "explained.png", findings.explained)
     with atomic_file(folder / "index.html") as temporary:
         temporary.write_text(html(findings, folder), encoding="utf-8")
 
@@ -77,18 +80,19 @@ def html(findings: Findings, folder: Path) -> str:
     test, val = findings.scenes["test"], findings.scenes["val"]
     rule = f"{findings.params.rule} {findings.params.rule_value:g}"
     found = "what counts as found: " + str(match_of(findings.params))
-    curves = "".join(page.picture(folder / f"{name}.png", text) for name, text in CAPTIONS.items())
+    curves = "".join(page.picture(folder / f"{name}.png", text, name in WIDE) for name, text in CAPTIONS.items())
     bands = [size_table(made, _thresholds(findings), findings.params.size_bands_m) for made in (test, val)]
     errors = page.picture(folder / "errors.png", "test scenes", wide=True)
+    why = page.picture(folder / "explained.png", WHY, wide=True)
     parts = (
         page.cards(test.figures),
         page.words(f"{describe(test)}; {found}."),
         page.notes(findings.notes),
         page.section(
-            "The operating point", page.table(page.point_table(findings.points, test, rule), ("class", "rule"))
+            "The operating point", page.table(page.point_table(findings.points, test, rule), ("class", "rule", "on"))
         ),
         page.section("Curves", f'<div class="figures">{curves}</div>'),
-        page.section("The worst errors, and some that are right", page.words(GALLERY), errors),
+        page.section("The worst errors, and some that are right", page.words(GALLERY), errors, why),
         page.section(
             "By size", page.words("Longer side of the object in metres; test, then val."), *map(page.table, bands)
         ),
@@ -118,6 +122,8 @@ CAPTIONS = {
     "reliability": "A score of 0.8 should be true in 80 % of the cases.",
     "windows": "The classifier on windows, as sampled and when objects are as rare as they are.",
 }
+WIDE = ("reliability", "windows")
+WHY = "Why: what the network looked at in the worst of them. Windows of its own size."
 GALLERY = (
     "A sure false alarm is often a missing label: look at these first. "
     "Orange: reported, the one in question unbroken. Green: what is there."

@@ -1,0 +1,50 @@
+"""From an evaluated run to an alias that a search takes: kept files, versions, and what is said when there are none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from windhover import tracking
+from windhover.errors import MissingFileError
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project with one evaluated run, and one that is not."""
+    folder = tmp_path_factory.mktemp("project")
+    for name in ("weights.pt", "model.json", "metrics.json"):
+        (folder / name).write_text(name)
+    with tracking.resume_run("0123456789abcdef", folder) as tracker:
+        for name in ("weights.pt", "model.json"):
+            tracker.file(folder / name, "bundle")
+        tracker.file(folder / "metrics.json", "evaluation")
+    with tracking.resume_run("ffffffffffffffff", folder) as tracker:
+        tracker.file(folder / "metrics.json", "other")
+    return folder
+
+
+def test_files_of_a_run_are_found_by_the_key_of_its_weights(root: Path) -> None:
+    assert (tracking.run_files("0123456789abcdef", "evaluation", root) / "metrics.json").read_text() == "metrics.json"
+
+
+def test_a_promoted_model_is_what_its_alias_names(root: Path) -> None:
+    assert tracking.promote("0123456789abcdef", "jets", "champion", root) == 1
+    folder = tracking.fetch_model("models:/jets@champion", root)
+    assert {path.name for path in folder.iterdir()} == {"weights.pt", "model.json"}
+    assert tracking.promote("0123456789abcdef", "jets", "champion", root) == 2
+    assert (tracking.fetch_model("models:/jets/1", root) / "model.json").is_file()
+
+
+def test_what_is_not_there_is_said(root: Path) -> None:
+    with pytest.raises(MissingFileError, match="nobody: no run has this id, name or model key"):
+        tracking.run_files("nobody", "evaluation", root)
+    with pytest.raises(MissingFileError, match="run ffffffffffffffff: keeps no `bundle`"):
+        tracking.promote("ffffffffffffffff", "jets", "champion", root)
+    with pytest.raises(MissingFileError, match=r"models:/jets@nobody: no such registered model"):
+        tracking.fetch_model("models:/jets@nobody", root)
+    with pytest.raises(MissingFileError, match=r"models:/jets: no such registered model"):
+        tracking.fetch_model("models:/jets", root)
