@@ -120,8 +120,8 @@ def pick(
     positive_px, ignore_px = radii_px
     known = objects[objects[:, 0] >= 0]
     spots = found[["col", "row"]].to_numpy(np.float64).reshape(-1, 2)
-    distance = np.abs(spots[:, None] - known[None, :, 1:3]).max(2) if len(known) else np.full((len(spots), 1), np.inf)
-    alarms = spots[distance.min(1) > ignore_px + NEAR_PX] if len(spots) else spots
+    distance = np.abs(spots[:, None] - known[None, :, 1:3]).max(2)  # (spots, known)
+    alarms = spots[distance.min(1, initial=np.inf) > ignore_px + NEAR_PX]
     alarms = alarms[~_silenced(alarms, objects[objects[:, 0] == IGNORED], areas)][:cap]
     rows = [_window(spot, shape_hw, random.integers(-NEAR_PX, NEAR_PX + 1, 2)) for spot in alarms]
     rows = [
@@ -130,7 +130,7 @@ def pick(
     ]
     rows = [window for window in rows if not len(known) or _clearance(window, known) > ignore_px]
     reach = int(min(positive_px, HALF_PX))
-    missed = known[distance.min(0) > positive_px] if len(spots) else known
+    missed = known[distance.min(0, initial=np.inf) > positive_px]
     for kind, x, y, width, height in missed.tolist():
         if not (0 <= x < shape_hw[1] and 0 <= y < shape_hw[0]):
             continue
