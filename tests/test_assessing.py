@@ -9,10 +9,11 @@ import geopandas
 import numpy as np
 import pytest
 import shapely
+import shapely.affinity
 
 from windhover.assessing import Request, assess_files
 from windhover.errors import DataError, MissingFileError, ParameterError
-from windhover.vector_truth import load_pair
+from windhover.vector_truth import centres_and_sides, load_pair
 
 UTM = "EPSG:32631"
 EAST, NORTH = 420_000.0, 5_000_000.0
@@ -155,3 +156,15 @@ def test_local_grids_are_metres(files: tuple[Path, Path, Path], tmp_path: Path) 
         geopandas.read_file(path).to_crs(UTM).set_crs(None, allow_override=True).to_parquet(tmp_path / name)
     assess_files(Request(tmp_path / "f.parquet", tmp_path / "t.parquet", output=tmp_path / "out.json"))
     assert figures(tmp_path / "out.json")["recall"] == pytest.approx(50 / 60, abs=0.03)
+
+
+def test_centres_and_sides_of_every_shape() -> None:
+    turned = shapely.affinity.rotate(shapely.box(0, 0, 40, 10), 30)
+    diamond = shapely.Polygon([(0, 0), (4, 3), (0, 6), (-4, 3)])  # four corners, and no box
+    shapes = [turned, shapely.box(10, 10, 12, 16), diamond, shapely.Point(3, 4), shapely.LineString([(0, 0), (6, 8)])]
+    centres, sides = centres_and_sides(shapes)
+    assert centres == pytest.approx(np.array([[20, 5], [11, 13], [0, 3], [3, 4], [3, 4]]))
+    assert sides[:2] == pytest.approx([40, 6])
+    fitted = shapely.get_coordinates(shapely.oriented_envelope(diamond))
+    assert sides[2] == pytest.approx(np.hypot(*np.diff(fitted, axis=0).T).max())
+    assert np.isnan(sides[3:]).all()

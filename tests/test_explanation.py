@@ -84,7 +84,8 @@ def model(tmp_path: Path) -> Path:
     torch.manual_seed(1)
     card = Card(
         network=NetworkCard(name="valid64", n_bands=3, n_classes=1, options={"width": 16}), classes=("jet",),
-        window_px=64, stride_px=8, gsd_m=1.25, bands=("red", "green", "blue"), dtype="uint8", mean=(90.0,) * 3, std=(40.0,) * 3,
+        window_px=64, stride_px=8, gsd_m=1.25,
+        bands=("red", "green", "blue"), dtype="uint8", mean=(90.0,) * 3, std=(40.0,) * 3,
         sampled_prior=0.25, true_prior=0.001,
     )  # fmt: skip
     save_bundle(tmp_path / "model", card, build_network("valid64", 3, 1, width=16).state_dict())
