@@ -18,7 +18,7 @@ from windhover.errors import ParameterError
 from windhover.files import sha256_file
 from windhover.params import check_params, read_yaml
 from windhover.params.simulate import SimulateParams
-from windhover.simulate.aircraft import LIVERIES, TYPES, Aircraft
+from windhover.simulate.drawing import LIVERIES, TYPES, Aircraft
 from windhover.simulate.world import SceneSpec, make_world, plan_scenes, render_scene
 
 ROOT = Path(__file__).parents[1]
