@@ -1,6 +1,6 @@
-"""Run the search in children, kill them at random moments, go on with `resume` until they end; print how many runs it took.
+"""Run the search in children, kill them at random moments, go on with `resume` until they end; print how many runs.
 
-`python tests/killing.py MODEL SCENE FOLDER SECONDS KILLS`: a process of its own, because it forks before torch has threads.
+`python tests/killing.py MODEL SCENE FOLDER SECONDS KILLS`: a process of its own, for it forks before torch has threads.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import threading
 from pathlib import Path
 
 import torch
+
 from windhover.searching import Request, detect_rasters
 
 

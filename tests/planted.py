@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+
 from windhover.bundles import Bundle, Card, NetworkCard, load_bundle, save_bundle
 from windhover.inference import Calibration
 from windhover.networks import Outputs, build_network
@@ -23,10 +24,10 @@ class Identity(nn.Module):
 
 
 class PlantedNetwork(nn.Module):
-    """Finds white squares on black: a window that sees a whole square votes for its centre of light, the nearer the surer.
+    """Finds white squares on black: a window that sees a whole square votes for its centre, the nearer the surer.
 
-    Of its window it sees the middle, 5 px more than the square on each side, so that squares that stand further apart do not
-    disturb each other. Everything is a fixed unpadded convolution, so it is dense and exact like the real ones.
+    Of its window it sees the middle, 5 px more than the square on each side, so that squares that stand further apart
+    do not disturb each other. All is a fixed unpadded convolution, so it is dense and exact like the real networks.
     """
 
     window_px, stride_px, dense = WINDOW, STRIDE, True
@@ -52,7 +53,7 @@ class PlantedNetwork(nn.Module):
 
 
 def squares(shape_hw: tuple[int, int], centres_xy: Any, side_px: float = 10.0, bands: int = 3) -> np.ndarray:
-    """Return a black picture (bands, H, W) uint8 with white squares; their sides may cut pixels, which are then grey."""
+    """Return a black picture (bands, H, W) uint8 with white squares; px that their sides cut are grey."""
     picture = np.zeros(shape_hw)
     for x, y in centres_xy:
         cols = np.clip(

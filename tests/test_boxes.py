@@ -26,7 +26,9 @@ def one_by_one(boxes: np.ndarray, scores: np.ndarray, labels: np.ndarray, distan
     kept: list[int] = []
     for index in order:
         for other in kept:
-            near = np.hypot(*(centre[index] - centre[other])) < distance * np.sqrt(min(size[index].prod(), size[other].prod()))
+            near = np.hypot(*(centre[index] - centre[other])) < distance * np.sqrt(
+                min(size[index].prod(), size[other].prod())
+            )
             if labels[index] == labels[other] and (near or iou(boxes[[index]], boxes[[other]])[0] > overlap):
                 break
         else:
@@ -97,7 +99,11 @@ def test_boxes_without_area_are_kept_apart_and_raise_no_warning() -> None:
 
 @pytest.mark.parametrize(
     ("one", "two", "value"),
-    [((0, 0, 10, 10), (0, 0, 10, 10), 1), ((0, 0, 10, 10), (10, 0, 20, 10), 0), ((0, 0, 10, 10), (5, 0, 15, 10), 1 / 3)],
+    [
+        ((0, 0, 10, 10), (0, 0, 10, 10), 1),
+        ((0, 0, 10, 10), (10, 0, 20, 10), 0),
+        ((0, 0, 10, 10), (5, 0, 15, 10), 1 / 3),
+    ],
 )
 def test_iou(one: tuple, two: tuple, value: float) -> None:
     assert iou(np.array([one], float), np.array([two], float)) == pytest.approx([value])

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 import torch
-from planted import make_card, random_weights, write_bundle
 
+from planted import make_card, random_weights, write_bundle
 from windhover.bundles import Card, content_key, load_bundle, save_bundle
 from windhover.errors import FormatError, MissingFileError, ParameterError
 from windhover.inference import Calibration
@@ -18,7 +18,11 @@ from windhover.inference import Calibration
 def test_a_bundle_comes_back(tmp_path: Path) -> None:
     weights = random_weights(n_classes=2)
     card = make_card(classes=("plane", "ship"), training={"epochs": 3})
-    point = {"rule": "f1", "per_class": {"plane": {"threshold": 0.25}, "ship": {"threshold": 1.0}}, "search": {"stride_px": 8}}
+    point = {
+        "rule": "f1",
+        "per_class": {"plane": {"threshold": 0.25}, "ship": {"threshold": 1.0}},
+        "search": {"stride_px": 8},
+    }
     written = save_bundle(tmp_path / "m", card, weights, Calibration(2.0, -1.0, 1.5, 0.5), point)
     bundle = load_bundle(tmp_path / "m")
     assert bundle.card == written == card.model_copy(update={"name": content_key(weights)})

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from planted import write_bundle
 from typer.testing import CliRunner
 
+from planted import write_bundle
 from windhover import __version__, cli
 from windhover.errors import FormatError
 from windhover.scenes import Scene
@@ -33,7 +33,8 @@ def test_help_loads_no_library() -> None:
         "from windhover.cli import main\n"
         "try: main()\n"
         "except SystemExit: pass\n"
-        "print(sorted({'torch', 'rasterio', 'geopandas', 'numpy', 'mlflow', 'pandas'} & set(sys.modules)), file=sys.stderr)"
+        "heavy = {'torch', 'rasterio', 'geopandas', 'numpy', 'mlflow', 'pandas'}\n"
+        "print(sorted(heavy & set(sys.modules)), file=sys.stderr)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "detect" in done.stdout
@@ -46,7 +47,17 @@ def test_version() -> None:
 
 def test_detect_prints_objects_and_writes_the_file(make_scene: Any, tmp_path: Path) -> None:
     write_bundle(tmp_path / "m", threshold=0.6)
-    result = invoke("detect", make_scene(), "--model", tmp_path / "m", "-o", tmp_path / "f.parquet", "--scores", tmp_path / "s.tif", "-v")
+    result = invoke(
+        "detect",
+        make_scene(),
+        "--model",
+        tmp_path / "m",
+        "-o",
+        tmp_path / "f.parquet",
+        "--scores",
+        tmp_path / "s.tif",
+        "-v",
+    )
     assert result.exit_code == 0
     lines = result.output.splitlines()
     assert lines[1].startswith("scene: ")
@@ -65,7 +76,9 @@ def test_what_a_user_can_mend_is_one_sentence_and_exit_code_1(
     assert len(error.splitlines()) == 1
 
 
-def test_a_mistyped_option_is_said_and_exits_with_2(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_mistyped_option_is_said_and_exits_with_2(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(monkeypatch, "detect", "a.tif", "--treshold", "1") == 2
     assert "--threshold" in capsys.readouterr().err
 

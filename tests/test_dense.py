@@ -7,9 +7,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from planted import Identity, PlantedNetwork, random_weights
 from torch import nn
 
+from planted import Identity, PlantedNetwork, random_weights
 from windhover import dense
 from windhover.dense import DenseScorer, RawScores, fold_batch_norms, halve_stride, trunk_stretches
 from windhover.errors import ParameterError
@@ -37,7 +37,9 @@ def by_cropping(network: nn.Module, block: np.ndarray, stride: int) -> RawScores
         for row in range(rows):
             for col in range(cols):
                 crop = block[:, row * stride : row * stride + 64, col * stride : col * stride + 64]
-                planes.append([out[0, :, 0, 0].numpy() for out in network(NORMALIZER(torch.from_numpy(crop.copy())[None]))])
+                planes.append(
+                    [out[0, :, 0, 0].numpy() for out in network(NORMALIZER(torch.from_numpy(crop.copy())[None]))]
+                )
     return RawScores(*(np.stack(plane, axis=1).reshape(-1, rows, cols) for plane in zip(*planes, strict=True)))
 
 
@@ -64,7 +66,7 @@ def test_the_course_network_is_dense_too_at_its_own_stride_of_4() -> None:
 
 
 def test_a_padded_backbone_is_scored_by_true_windows_with_the_same_interface() -> None:
-    network = build_network("resnet18", 3, 2).eval()
+    network = build_network("shufflenet_v2_x0_5", 3, 2).eval()
     block = picture(80, 101)
     scorer = DenseScorer(network, NORMALIZER, batch_px=64 * 64 * 4)
     scores = scorer.score(block)
@@ -141,8 +143,11 @@ def test_planted_network_is_exact_too() -> None:
     network = PlantedNetwork()
     scorer = DenseScorer(network, Identity())
     rows, cols = scorer.cells_hw(131, 203)
-    crops = [DenseScorer(network, Identity()).score(block[:, 8 * i : 8 * i + 64, 8 * j : 8 * j + 64]).offsets_px[:, 0, 0]
-             for i in range(rows) for j in range(cols)]  # fmt: skip
+    crops = [
+        DenseScorer(network, Identity()).score(block[:, 8 * i : 8 * i + 64, 8 * j : 8 * j + 64]).offsets_px[:, 0, 0]
+        for i in range(rows)
+        for j in range(cols)
+    ]
     assert np.allclose(scorer.score(block).offsets_px.reshape(2, -1).T, crops, atol=1e-4)
 
 

@@ -35,10 +35,14 @@ from windhover.scenes import open_scene
 
 def candidates(*rows: tuple[float, float, float, float]) -> pd.DataFrame:
     col, row, w, h = np.array(rows, float).reshape(-1, 4).T
-    return pd.DataFrame({"class": ["plane"] * len(rows), "logit": 1.0, "col": col, "row": row, "w": w, "h": h, "edge": False})
+    return pd.DataFrame(
+        {"class": ["plane"] * len(rows), "logit": 1.0, "col": col, "row": row, "w": w, "h": h, "edge": False}
+    )
 
 
-def table_of(path: Path, *rows: tuple[float, float, float, float], gsd: float | None = None, target: float | None = None) -> Any:
+def table_of(
+    path: Path, *rows: tuple[float, float, float, float], gsd: float | None = None, target: float | None = None
+) -> Any:
     with open_scene(path, target, gsd) as scene:
         return to_table(candidates(*rows), np.linspace(0.9, 0.5, len(rows)), scene, "model")
 
@@ -80,7 +84,9 @@ def test_scenes_of_one_system_stay_in_it(make_scene: Any) -> None:
 
 
 def test_scenes_of_several_systems_meet_in_longitude_and_latitude(make_scene: Any) -> None:
-    table = concatenated([table_of(make_scene(f"{crs[5:]}.tif", crs=crs), (50, 60, 10, 20)) for crs in ("EPSG:32631", "EPSG:32632")])
+    table = concatenated(
+        [table_of(make_scene(f"{crs[5:]}.tif", crs=crs), (50, 60, 10, 20)) for crs in ("EPSG:32631", "EPSG:32632")]
+    )
     mapped = for_map(table)
     assert mapped.crs == "EPSG:4326"
     assert tuple(mapped.columns) == (*COLUMNS, SCENE_CRS)
@@ -103,7 +109,9 @@ def test_local_and_placed_scenes_do_not_mix(make_scene: Any) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".gpkg", ".parquet", ".geojson", ".csv"])
-def test_every_format_holds_the_same_and_equal_tables_are_equal_bytes(make_scene: Any, tmp_path: Path, suffix: str) -> None:
+def test_every_format_holds_the_same_and_equal_tables_are_equal_bytes(
+    make_scene: Any, tmp_path: Path, suffix: str
+) -> None:
     mapped = for_map(table_of(make_scene(), (50, 60, 10, 20), (90.5, 20, 8, 8)))
     paths = [tmp_path / f"{name}{suffix}" for name in "ab"]
     for path in paths:
@@ -115,8 +123,13 @@ def test_every_format_holds_the_same_and_equal_tables_are_equal_bytes(make_scene
     else:
         read = geopandas.read_parquet(paths[0]) if suffix == ".parquet" else geopandas.read_file(paths[0])
     assert sorted(read.columns) == sorted(COLUMNS)
-    assert read[["scene", "class", "edge", "model"]].values.tolist() == mapped[["scene", "class", "edge", "model"]].values.tolist()
-    assert np.allclose(read[["score", "col", "row", "length_m", "width_m"]], mapped[["score", "col", "row", "length_m", "width_m"]])
+    assert (
+        read[["scene", "class", "edge", "model"]].values.tolist()
+        == mapped[["scene", "class", "edge", "model"]].values.tolist()
+    )
+    assert np.allclose(
+        read[["score", "col", "row", "length_m", "width_m"]], mapped[["score", "col", "row", "length_m", "width_m"]]
+    )
     moved = read.to_crs(mapped.crs).geometry
     assert max(moved[i].hausdorff_distance(mapped.geometry[i]) for i in range(2)) < 0.002
 
@@ -145,7 +158,7 @@ def test_a_geopackage_holds_one_layer_and_its_style_stands_beside_it(make_scene:
 
 
 def test_geojson_is_rfc_7946(make_scene: Any, tmp_path: Path) -> None:
-    """Longitude first, counter-clockwise, no crs member, null for what is not known; across the antimeridian in two parts."""
+    """Longitude first, counter-clockwise, no crs member, null for the unknown; cut in two at the antimeridian."""
     path = make_scene(crs="EPSG:32660", transform=Affine(1.25, 0, 833_700, 0, -1.25, 100_000))
     with open_scene(path) as scene:
         edge = next(col for col in range(300) if _longitude(scene, col, 60) < 0)
@@ -175,7 +188,9 @@ def _longitude(scene: Any, col: float, row: float) -> float:
 
 
 def test_the_stages_table_keeps_each_scenes_system(make_scene: Any, tmp_path: Path) -> None:
-    table = concatenated([table_of(make_scene(f"{crs[5:]}.tif", crs=crs), (50, 60, 10, 20)) for crs in ("EPSG:32631", "EPSG:32632")])
+    table = concatenated(
+        [table_of(make_scene(f"{crs[5:]}.tif", crs=crs), (50, 60, 10, 20)) for crs in ("EPSG:32631", "EPSG:32632")]
+    )
     save_table(table, tmp_path / "t.parquet")
     read = load_table(tmp_path / "t.parquet")
     pd.testing.assert_frame_equal(pd.DataFrame(read), pd.DataFrame(table), check_dtype=False)

@@ -1,4 +1,4 @@
-"""What is found does not depend on how the scene is cut, where it lies or how it is turned; nothing is blind, nothing doubled."""
+"""What is found does not depend on how the scene is cut, moved or turned; nothing is blind, nothing doubled."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import pandas as pd
 import pytest
 import shapely
 import torch
-from planted import Identity, PlantedNetwork, make_card, random_weights, squares, write_bundle
 from rasterio.transform import Affine
 
 import windhover
+from planted import Identity, PlantedNetwork, make_card, random_weights, squares, write_bundle
 from windhover.dense import DenseScorer
 from windhover.detector import Detector, SearchReport, SearchSettings, open_for, search_scene
 from windhover.errors import DataError, FormatError, MissingFileError, ParameterError, UnsupportedError
@@ -36,14 +36,22 @@ def random_scorer(width: int = 4, seed: int = 0, **options: Any) -> DenseScorer:
     return DenseScorer(network, Normalizer([100.0] * 3, [60.0] * 3), **options)
 
 
-def search(path: Path, scorer: DenseScorer | None = None, floor: float = 0.0, scales: tuple[float, ...] = (1.0,), **options: Any) -> pd.DataFrame:
+def search(
+    path: Path,
+    scorer: DenseScorer | None = None,
+    floor: float = 0.0,
+    scales: tuple[float, ...] = (1.0,),
+    **options: Any,
+) -> pd.DataFrame:
     scorer = scorer or planted()
     with open_scene(path, 1.25, gsd_m=1.25) as scene:
         return search_scene(scorer, scene, SearchSettings(scorer.stride_px, scales), floor, **options)
 
 
 def positions(found: pd.DataFrame) -> np.ndarray:
-    return np.array(sorted(zip(found["col"].round(1), found["row"].round(1), found["col"], found["row"], strict=True))).reshape(-1, 4)[:, 2:]
+    return np.array(
+        sorted(zip(found["col"].round(1), found["row"].round(1), found["col"], found["row"], strict=True))
+    ).reshape(-1, 4)[:, 2:]
 
 
 def errors(found: pd.DataFrame, centres: Any) -> np.ndarray:
@@ -127,7 +135,9 @@ def test_a_square_across_a_seam_is_found_once(make_scene: Any, offset: int, side
 
 @pytest.mark.parametrize("apart", [(21, 0), (0, 21), (24, 0), (21, 21), (40, 3)])
 @pytest.mark.parametrize("where", [(150, 150), (96, 97), (223.5, 96)])
-def test_neighbours_are_kept_apart_on_seams_too(make_scene: Any, apart: tuple[int, int], where: tuple[float, float]) -> None:
+def test_neighbours_are_kept_apart_on_seams_too(
+    make_scene: Any, apart: tuple[int, int], where: tuple[float, float]
+) -> None:
     pair = [where, (where[0] + apart[0], where[1] + apart[1])]
     found = search(make_scene(data=squares((320, 330), pair)), block_px=128, floor=3.0)
     assert errors(found, pair).max() < 2.0
@@ -137,7 +147,10 @@ def test_shifting_by_a_stride_shifts_what_is_found(make_scene: Any) -> None:
     data = squares((320, 480), CENTRES)
     rng = np.random.default_rng(0)
     data = np.maximum(data, rng.integers(0, 200, data.shape, dtype=np.uint8))
-    inner = lambda found, dx, dy: found[found["col"].between(60 + dx, 380 + dx) & found["row"].between(60 + dy, 220 + dy)]  # noqa: E731
+
+    def inner(found: pd.DataFrame, dx: int, dy: int) -> pd.DataFrame:
+        return found[found["col"].between(60 + dx, 380 + dx) & found["row"].between(60 + dy, 220 + dy)]
+
     one = inner(search(make_scene(data=data), random_scorer(), -50.0), 0, 0)
     two = inner(search(make_scene(data=np.roll(data, (16, 8), axis=(1, 2))), random_scorer(), -50.0), 8, 16)
     assert len(one) > 5
@@ -155,10 +168,15 @@ def test_turning_the_raster_with_its_transform_gives_the_same_ground_points(make
         3: Affine(0, 1, 0, -1, 0, height),
     }[quarter]
     ground = []
-    for path in (make_scene("a.tif", data=data, transform=upright), make_scene("b.tif", data=turned, transform=upright @ back)):
+    for path in (
+        make_scene("a.tif", data=data, transform=upright),
+        make_scene("b.tif", data=turned, transform=upright @ back),
+    ):
         with open_scene(path, 1.25) as scene:
             found = search_scene(planted(), scene, SearchSettings(), 3.0)
-            ground.append(np.array(sorted(zip(*pixel_to_world(scene.transform, found["col"], found["row"]), strict=True))))
+            ground.append(
+                np.array(sorted(zip(*pixel_to_world(scene.transform, found["col"], found["row"]), strict=True)))
+            )
     assert len(ground[0]) == len(CENTRES)
     assert np.abs(ground[0] - ground[1]).max() < 0.1
 
@@ -233,7 +251,9 @@ def test_an_area_limits_reading_and_result(make_scene: Any, monkeypatch: pytest.
     assert min(row for row, *_ in seen) > 50
 
 
-def test_a_block_that_cannot_be_read_is_reported_and_the_rest_searched(make_scene: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_block_that_cannot_be_read_is_reported_and_the_rest_searched(
+    make_scene: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = make_scene(data=squares((301, 477), CENTRES))
     read = Scene.read
 
@@ -295,7 +315,9 @@ def test_rasters_that_do_not_fit_the_model_say_so(make_scene: Any, profile: dict
 
 
 def test_bands_are_chosen_by_name_and_by_position_where_names_say_nothing(make_scene: Any) -> None:
-    path = make_scene(data=np.arange(4, dtype=np.uint8)[:, None, None] * np.ones((1, 70, 90), np.uint8), photometric="MINISBLACK")
+    path = make_scene(
+        data=np.arange(4, dtype=np.uint8)[:, None, None] * np.ones((1, 70, 90), np.uint8), photometric="MINISBLACK"
+    )
     import rasterio
 
     with rasterio.open(path, "r+") as dataset:

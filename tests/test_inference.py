@@ -20,7 +20,9 @@ def test_scores_follow_the_formula_and_come_back(logit: float, temperature: floa
     assert detection_scores([logit], calibration) == pytest.approx(score, rel=1e-9)
     assert window_scores([logit], calibration) == pytest.approx(score, rel=1e-9)
     if abs(logit / temperature + bias) < 10:
-        assert detection_logits(detection_scores([logit], calibration), calibration) == pytest.approx(logit, abs=1e-6 * temperature * 10)
+        assert detection_logits(detection_scores([logit], calibration), calibration) == pytest.approx(
+            logit, abs=1e-6 * temperature * 10
+        )
 
 
 def test_order_is_kept_and_far_logits_stay_within_0_and_1() -> None:

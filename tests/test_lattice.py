@@ -13,7 +13,9 @@ sides = st.integers(1, 700)
 
 
 @given(height=sides, width=sides, stride=st.sampled_from([4, 8, 16]))
-def test_every_point_of_a_scene_is_within_half_a_stride_of_a_windows_centre(height: int, width: int, stride: int) -> None:
+def test_every_point_of_a_scene_is_within_half_a_stride_of_a_windows_centre(
+    height: int, width: int, stride: int
+) -> None:
     lattice = Lattice((height, width), 64, stride)
     for (first, stop), length in ((lattice.rows, height), (lattice.cols, width)):
         centres = np.arange(first, stop) * stride + 32
@@ -27,7 +29,10 @@ def test_each_cell_belongs_to_one_block(height: int, width: int, block_px: int) 
     owners = np.zeros(lattice.shape_cells, int)
     for number, block in enumerate(lattice.blocks(block_px)):
         assert block.number == number
-        owners[block.row0 - lattice.rows[0] : block.row1 - lattice.rows[0], block.col0 - lattice.cols[0] : block.col1 - lattice.cols[0]] += 1
+        owners[
+            block.row0 - lattice.rows[0] : block.row1 - lattice.rows[0],
+            block.col0 - lattice.cols[0] : block.col1 - lattice.cols[0],
+        ] += 1
     assert (owners == 1).all()
 
 
@@ -37,7 +42,10 @@ def test_mirrored_is_what_numpy_pads(length: int, start: int, count: int) -> Non
     assert np.array_equal(mirrored(length, start, start + count), padded[200 + start : 200 + start + count])
 
 
-@given(shape=st.tuples(st.integers(1, 50), st.integers(1, 50)), origin=st.tuples(st.integers(-40, 45), st.integers(-40, 45)))
+@given(
+    shape=st.tuples(st.integers(1, 50), st.integers(1, 50)),
+    origin=st.tuples(st.integers(-40, 45), st.integers(-40, 45)),
+)
 def test_a_mirrored_block_is_that_of_the_padded_scene(shape: tuple[int, int], origin: tuple[int, int]) -> None:
     scene = np.random.default_rng(0).integers(0, 255, (2, *shape), dtype=np.uint8)
 
@@ -49,7 +57,9 @@ def test_a_mirrored_block_is_that_of_the_padded_scene(shape: tuple[int, int], or
 
     row, col = origin
     pixels, valid = read_mirrored(read, shape, (row, row + 23, col, col + 31))
-    padded = np.pad(scene, ((0, 0), (100, 100), (100, 100)), mode="symmetric")[:, 100 + row : 123 + row, 100 + col : 131 + col]
+    padded = np.pad(scene, ((0, 0), (100, 100), (100, 100)), mode="symmetric")[
+        :, 100 + row : 123 + row, 100 + col : 131 + col
+    ]
     assert np.array_equal(pixels, padded)
     assert np.array_equal(valid, padded[0] > 100)
 

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 import rasterio
 import shapely
-from planted import write_bundle
 
+from planted import write_bundle
 from windhover.detections import COLUMNS
 from windhover.detector import SearchSettings, search_scene
 from windhover.errors import DataError, FormatError, MissingFileError, ParameterError
@@ -57,7 +57,9 @@ def test_detections_of_different_scenes_never_remove_one_another(make_scene: Any
     one, twin = (make_scene(f"{name}.tif", seed=3) for name in "ab")
     run([one], model, tmp_path / "one.parquet")
     run([one, twin], model, tmp_path / "two.parquet")
-    assert len(geopandas.read_parquet(tmp_path / "two.parquet")) == 2 * len(geopandas.read_parquet(tmp_path / "one.parquet"))
+    assert len(geopandas.read_parquet(tmp_path / "two.parquet")) == 2 * len(
+        geopandas.read_parquet(tmp_path / "one.parquet")
+    )
 
 
 def test_the_score_map_holds_every_windows_score_at_its_place(make_scene: Any, model: Path, tmp_path: Path) -> None:
@@ -79,7 +81,9 @@ def test_the_score_map_holds_every_windows_score_at_its_place(make_scene: Any, m
     assert np.abs(inner - window_scores(logits, bundle.calibration)).max() < 0.5 / 254 + 1e-6
 
 
-def test_a_large_score_map_has_overviews_and_unsearched_places_are_nodata(make_scene: Any, model: Path, tmp_path: Path) -> None:
+def test_a_large_score_map_has_overviews_and_unsearched_places_are_nodata(
+    make_scene: Any, model: Path, tmp_path: Path
+) -> None:
     data = np.random.default_rng(0).integers(1, 255, (3, 2100, 4400), dtype=np.uint8)
     data[:, :, 2200:] = 0
     path = make_scene(data=data, nodata=0, tiled=True)
@@ -101,7 +105,9 @@ def test_an_area_in_another_system_limits_the_search(make_scene: Any, model: Pat
     area.to_crs("EPSG:4326").to_file(tmp_path / "aoi.geojson")
     run([path], model, tmp_path / "part.parquet", aoi=tmp_path / "aoi.geojson", block_px=128)
     part = geopandas.read_parquet(tmp_path / "part.parquet")
-    inside = whole[shapely.contains_xy(area[0], *(np.array([scene.transform @ xy for xy in whole[["col", "row"]].values]).T))]
+    inside = whole[
+        shapely.contains_xy(area[0], *(np.array([scene.transform @ xy for xy in whole[["col", "row"]].values]).T))
+    ]
     assert 3 < len(part) < len(whole)
     assert sorted(part["col"].round(2)) == sorted(inside["col"].round(2))
 
@@ -186,7 +192,7 @@ def test_what_cannot_be_done_is_said_and_nothing_is_left(
 def test_scenes_that_cannot_share_a_file_are_refused(make_scene: Any, model: Path, tmp_path: Path) -> None:
     placed, local = make_scene(), make_scene("local.png", crs=None, driver="PNG")
     (tmp_path / "other").mkdir()
-    twin = (tmp_path / "other" / "scene.tif")
+    twin = tmp_path / "other" / "scene.tif"
     twin.write_bytes(placed.read_bytes())
     with pytest.raises(ParameterError, match="two scenes are called `scene`"):
         run([placed, twin], model, tmp_path / "f.gpkg")
@@ -206,7 +212,13 @@ def test_an_area_elsewhere_or_nowhere_is_refused(make_scene: Any, model: Path, t
     with pytest.raises(DataError, match="no part of it lies in the area"):
         run([make_scene()], model, tmp_path / "f.gpkg", aoi=tmp_path / "far.geojson")
     with pytest.raises(DataError, match="the scene has no georeference"):
-        run([make_scene("l.png", crs=None, driver="PNG")], model, tmp_path / "f.gpkg", aoi=tmp_path / "far.geojson", gsd_m=1.25)
+        run(
+            [make_scene("l.png", crs=None, driver="PNG")],
+            model,
+            tmp_path / "f.gpkg",
+            aoi=tmp_path / "far.geojson",
+            gsd_m=1.25,
+        )
     geopandas.GeoSeries([shapely.Point(0, 0)], crs="EPSG:4326").to_file(tmp_path / "point.geojson")
     with pytest.raises(DataError, match="holds no polygon"):
         run([make_scene()], model, tmp_path / "f.gpkg", aoi=tmp_path / "point.geojson")
@@ -244,7 +256,11 @@ def test_export_writes_the_map_and_says_what_it_cannot(make_scene: Any, model: P
     ]  # fmt: skip
     assert said[0] == f"{tmp_path / 'map' / 'detections.gpkg'}: {len(placed)} objects"
     said = export_map(stage_output(folder, [local], [None]), tmp_path / "map", formats)
-    assert sorted(path.name for path in (tmp_path / "map").iterdir()) == ["detections.gpkg", "detections.parquet", "detections.qml"]
+    assert sorted(path.name for path in (tmp_path / "map").iterdir()) == [
+        "detections.gpkg",
+        "detections.parquet",
+        "detections.qml",
+    ]
     assert "no detections.geojson: the scenes have no georeference" in said[2]
     export_map(stage_output(folder, [placed, local], ["EPSG:32631", None]), tmp_path / "map", formats)
     assert len(geopandas.read_parquet(tmp_path / "map" / "detections.parquet")) == len(placed)

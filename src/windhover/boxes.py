@@ -30,7 +30,8 @@ def iou(boxes: Floats, others: Floats) -> Floats:
     low, high = np.maximum(boxes[:, :2], others[:, :2]), np.minimum(boxes[:, 2:], others[:, 2:])
     both = np.prod(np.maximum(high - low, 0.0), axis=1)
     union = _area(boxes) + _area(others) - both
-    return np.divide(both, union, out=np.zeros_like(both), where=union > 0)
+    shares: Floats = np.divide(both, union, out=np.zeros_like(both), where=union > 0)
+    return shares
 
 
 def _area(boxes: Floats) -> Floats:
@@ -46,10 +47,10 @@ def merge(
 ) -> NDArray[np.intp]:
     """Return which candidates are kept when duplicates are removed, best first.
 
-    In order of score (ties: by row, column, label, then size), a candidate is kept unless a kept one of its label is the same object:
-    their centres are nearer than `distance` times the smaller of their sizes (root of the area), or their intersection over
-    union is above `overlap`. The result does not depend on the order of the input, and the result at a higher
-    score floor is the part of this one above that floor.
+    In order of score (ties: by row, column, label, then size), a candidate is kept unless a kept one of its label is
+    the same object: their centres are nearer than `distance` times the smaller of their sizes (root of the area), or
+    their intersection over union is above `overlap`. The result does not depend on the order of the input, and the
+    result at a higher score floor is the part of this one above that floor.
 
     Args:
         boxes: (N, 4) xyxy, finite.
@@ -89,14 +90,14 @@ class _Rules:
     def reach(self, level: int, other: int) -> float:
         """Return how far apart along either axis the centres of a same object can be, for two levels of size.
 
-        Overlap above t leaves along each axis less than (a + b) / 2 * (1 - t) / (1 + t) between the centres of sides a and b,
-        and no side ratio below t.
+        Overlap above t leaves along each axis less than (a + b) / 2 * (1 - t) / (1 + t) between the centres of sides a
+        and b, and no side ratio below t.
         """
         long, short = 2.0 ** ((max(level, other) + 1) / 2), 2.0 ** ((min(level, other) + 1) / 2)
         near = self.distance * short
         if short / long * 2**0.5 > self.overlap:
             near = max(near, (long + short) / 2 * (1 - self.overlap) / (1 + self.overlap))
-        return near * (1 + 1e-9)
+        return float(near * (1 + 1e-9))
 
     def same(self, first: NDArray[np.intp], second: NDArray[np.intp]) -> NDArray[np.bool_]:
         """Tell pair by pair whether two candidates are the same object."""

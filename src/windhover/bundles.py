@@ -1,7 +1,8 @@
 """The saved model: a folder of weights, card, calibration and operating point, written and read whole.
 
-The card says all that a search needs besides the weights (bands, radiometry, GSD, window, classes), so detection anywhere
-reads this folder and nothing else. Refuses weights that are not the card's, pickled code, and formats it does not know.
+The card says all that a search needs besides the weights (bands, radiometry, GSD, window, classes), so detection
+anywhere reads this folder and nothing else. Refuses weights that are not the card's, pickled code, and formats it does
+not know.
 """
 
 from __future__ import annotations

@@ -24,8 +24,8 @@ from windhover.errors import ParameterError
 PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 CPU_BATCH_PX = 2048 * 4096
 GPU_BATCH_PX = 8192 * 8192
-# Feature maps of one band of rows, bytes. On a CPU they stay in the cache, and below the 32 MiB from which the C library
-# asks the system for fresh pages each time: 1.45 times faster than whole maps on blocks of 1608 px.
+# Feature maps of one band of rows, bytes. On a CPU they stay in the cache, and below the 32 MiB from which the C
+# library asks the system for fresh pages each time: 1.45 times as fast as whole maps on blocks of 1608 px.
 CPU_BAND_BYTES = 16 << 20
 GPU_BAND_BYTES = 2 << 30
 POINTWISE = (nn.ReLU, nn.BatchNorm2d, nn.Identity, nn.Dropout, nn.Dropout2d, nn.GELU, nn.SiLU, nn.LeakyReLU)
@@ -86,7 +86,8 @@ class DenseScorer:
         self.batch_px = batch_px or (GPU_BATCH_PX if self.device.type == "cuda" else CPU_BATCH_PX)
         if self.batch_px < self.window_px**2:
             raise ParameterError(
-                f"batch_px must hold one window of {self.window_px}x{self.window_px} px, got {self.batch_px} px. Raise it."
+                f"batch_px must hold one window of {self.window_px}x{self.window_px} px, "
+                f"got {self.batch_px} px. Raise it."
             )
         self._dtype = PRECISIONS[precision]
         network = fold_batch_norms(copy.deepcopy(network).eval())
@@ -94,7 +95,8 @@ class DenseScorer:
             halve_stride(network)
         elif self.dense and self.stride_px != own_stride:
             raise ParameterError(
-                f"stride must be {own_stride} or {own_stride // 2} px for this network, got {self.stride_px} px. Choose one of them."
+                f"stride must be {own_stride} or {own_stride // 2} px for this network, "
+                f"got {self.stride_px} px. Choose one of them."
             )
         elif not 1 <= self.stride_px <= self.window_px:
             raise ParameterError(
@@ -130,7 +132,8 @@ class DenseScorer:
         rows, columns = self.cells_hw(*block.shape[-2:])
         if rows < 1 or columns < 1:
             raise ParameterError(
-                f"a block must hold one window of {self.window_px} px, got {block.shape[-2]}x{block.shape[-1]} px. Pad it."
+                f"a block must hold one window of {self.window_px} px, "
+                f"got {block.shape[-2]}x{block.shape[-1]} px. Pad it."
             )
         used = (columns - 1) * self.stride_px + self.window_px
         parts = [self._score_rows(block[:, top : top + height, :used]) for top, height in self._bands(rows, used)]
@@ -180,7 +183,9 @@ class DenseScorer:
             last = min(first + per_band, rows)
             top, bottom = first * stretch.stride_px, (last - 1) * stretch.stride_px + stretch.field_px
             band = inputs[:, :, top:bottom]
-            part: Tensor = stretch.layers(self._ready(band) if raw else band.contiguous(memory_format=torch.channels_last))
+            part: Tensor = stretch.layers(
+                self._ready(band) if raw else band.contiguous(memory_format=torch.channels_last)
+            )
             if per_band >= rows:
                 return part
             if result is None:
@@ -229,7 +234,8 @@ def fold_batch_norms(network: nn.Module) -> nn.Module:
 def halve_stride(network: nn.Module) -> nn.Module:
     """Make a dense network emit twice as many cells along each side, each exactly what a crop there would score.
 
-    The last striding pool is un-strided and every later kernel dilated by two ("filter rarefaction", Long 2015 sec. 3.2).
+    The last striding pool is un-strided and every later kernel dilated by two ("filter rarefaction", Long 2015,
+    section 3.2).
 
     Returns:
         The same network.

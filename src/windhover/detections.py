@@ -1,9 +1,9 @@
 """The result of a search as a table: its columns, and its files for maps.
 
-One schema in every format: scene, class, score, centre in px of the raster as delivered, sides in metres, edge flag, model and the
-box as a polygon through the full affine. Scenes that share a coordinate system stay in it; where they differ everything is brought
-to EPSG:4326 and a column names each scene's own. Equal tables give equal bytes. Refuses to invent a place on Earth for a scene
-without georeference: such boxes stay in the scene's local grid in metres.
+One schema in every format: scene, class, score, centre in px of the raster as delivered, sides in metres, edge flag,
+model and the box as a polygon through the full affine. Scenes that share a coordinate system stay in it; where they
+differ everything is brought to EPSG:4326 and a column names each scene's own. Equal tables give equal bytes. Refuses to
+invent a place on Earth for a scene without georeference: such boxes stay in the scene's local grid in metres.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ import pandas as pd
 import pyogrio
 import shapely
 from numpy.typing import NDArray
+from pyproj import Transformer
+from shapely import affinity
 from shapely.geometry.base import BaseGeometry
 
 from windhover.boxes import to_xyxy
@@ -156,12 +158,13 @@ def _lonlat(table: geopandas.GeoDataFrame) -> NDArray[np.object_]:
     geometries = table.geometry.to_numpy()
     result = np.empty(len(table), object)
     for crs, rows in table.groupby(SCENE_CRS, sort=False).indices.items():
-        moved = shapely.transform(
-            geometries[rows],
-            lambda xy, way=transformer(str(crs), WGS84): np.stack(way.transform(xy[:, 0], xy[:, 1]), axis=1),
-        )
+        moved = _reprojected(geometries[rows], transformer(str(crs), WGS84))
         result[rows] = [_cut_at_antimeridian(polygon) for polygon in moved]
     return result
+
+
+def _reprojected(geometries: NDArray[np.object_], way: Transformer) -> Any:
+    return shapely.transform(geometries, lambda xy: np.stack(way.transform(xy[:, 0], xy[:, 1]), axis=1))
 
 
 def _cut_at_antimeridian(polygon: BaseGeometry) -> BaseGeometry:
@@ -172,14 +175,21 @@ def _cut_at_antimeridian(polygon: BaseGeometry) -> BaseGeometry:
             polygon, lambda xy: np.stack([np.where(xy[:, 0] < 0, xy[:, 0] + 360, xy[:, 0]), xy[:, 1]], 1)
         )
     elif right <= 180 and left >= -180:
-        return shapely.orient_polygons(polygon)
+        return oriented(polygon)
     parts = []
     for turn in (-360, 0, 360):
-        shifted = shapely.transform(polygon, lambda xy, turn=turn: xy + [turn, 0])
+        shifted = affinity.translate(polygon, turn)
         part = shapely.intersection(shifted, shapely.box(-180, -90, 180, 90))
         if part.area > 0:
             parts.append(part)
-    return shapely.orient_polygons(parts[0] if len(parts) == 1 else shapely.multipolygons(parts))
+    whole: Any = parts[0] if len(parts) == 1 else shapely.multipolygons(np.array(parts))
+    return oriented(whole)
+
+
+def oriented(polygon: BaseGeometry) -> BaseGeometry:
+    """Return the polygon with its outer rings counter-clockwise."""
+    turned: BaseGeometry = shapely.orient_polygons(polygon)
+    return turned
 
 
 def write_map(table: geopandas.GeoDataFrame, path: str | Path) -> None:
@@ -271,7 +281,7 @@ def _write_geojson(table: geopandas.GeoDataFrame, path: Path) -> None:
         stream.write("\n]}\n")
 
 
-def _plain(record: Mapping[str, Any]) -> dict[str, Any]:
+def _plain(record: Mapping[Any, Any]) -> dict[str, Any]:
     """Return a row with NaN as null and numpy's scalars as Python's."""
     values = {name: value.item() if isinstance(value, np.generic) else value for name, value in record.items()}
     return {

@@ -1,7 +1,8 @@
 """A journal of finished pieces of work in one file: what a killed run can go on from.
 
-Each record is framed by its length and checksum and appended whole, so that a kill at any moment costs at most the piece in hand.
-The first record says which run it is; another run's journal is never continued. Knows nothing of what the pieces are.
+Each record is framed by its length and checksum and appended whole, so that a kill at any moment costs at most the
+piece in hand. The first record says which run it is; another run's journal is never continued. Knows nothing of what
+the pieces are.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """The lattice of windows over a scene, its blocks, and the mirror at its borders; integers only, no file, no network.
 
-One lattice per scene and stride, anchored at scene px 0: cell (i, j) is the window whose top-left px is (stride*i, stride*j).
-It reaches half a window beyond each border, so that every point of the scene, to its last pixel, is near some window's centre;
-what lies outside is the scene mirrored. Blocks are rectangles of cells: each cell belongs to one block, whatever their size.
+One lattice per scene and stride, anchored at scene px 0: cell (i, j) is the window whose top-left px is
+(stride*i, stride*j). It reaches half a window beyond each border, so that every point of the scene, to its last pixel,
+is near some window's centre; what lies outside is the scene mirrored. Blocks are rectangles of cells: each cell belongs
+to one block, whatever their size.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ Read = Callable[[int, int, int, int], tuple[NDArray[Any], NDArray[np.bool_]]]
 
 
 class Block(NamedTuple):
-    """A rectangle of cells: rows [row0, row1), columns [col0, col1) of the lattice; `number` counts them in reading order."""
+    """A rectangle of cells: rows [row0, row1), columns [col0, col1) of the lattice; numbered in reading order."""
 
     number: int
     row0: int
@@ -36,7 +37,7 @@ class Lattice:
     stride_px: int
 
     def span(self, length_px: int) -> tuple[int, int]:
-        """Return the first cell along an axis and one past the last: centres from border to border, to half a stride."""
+        """Return the first cell along an axis and one past the last: centres from border to border."""
         half = self.window_px / 2
         first = -round(half / self.stride_px)
         return first, max(round((length_px - half) / self.stride_px), first) + 1
@@ -93,7 +94,7 @@ class Lattice:
 
 
 def mirrored(length_px: int, start: int, stop: int) -> NDArray[np.int64]:
-    """Return which px of a line of `length_px` stand at [start, stop): themselves inside, mirrored at the borders outside."""
+    """Return which px of a line stand at [start, stop): themselves inside, mirrored at the borders outside."""
     index = np.arange(start, stop, dtype=np.int64) % (2 * length_px)
     return np.where(index < length_px, index, 2 * length_px - 1 - index)
 
@@ -117,7 +118,7 @@ def read_mirrored(
     if extent[0] >= 0 and extent[2] >= 0 and extent[1] <= shape_hw[0] and extent[3] <= shape_hw[1]:
         return pixels, valid
     where = np.ix_(rows - top, cols - left)
-    return pixels[:, *where], valid[where]
+    return pixels[:, where[0], where[1]], valid[where]
 
 
 def seen_windows(valid: NDArray[np.bool_], window_px: int, stride_px: int) -> NDArray[np.bool_]:
@@ -137,6 +138,7 @@ def seen_windows(valid: NDArray[np.bool_], window_px: int, stride_px: int) -> ND
     total = np.zeros((valid.shape[0] + 1, valid.shape[1] + 1), np.int32)
     np.cumsum(np.cumsum(valid, axis=0, dtype=np.int32), axis=1, out=total[1:, 1:])
     top, left = np.arange(rows) * stride_px, np.arange(cols) * stride_px
-    corner = lambda r, c: total[np.ix_(r, c)]  # noqa: E731
     bottom, right = top + window_px, left + window_px
-    return np.asarray(corner(bottom, right) - corner(top, right) - corner(bottom, left) + corner(top, left) > 0)
+    lower = total[np.ix_(bottom, right)] - total[np.ix_(bottom, left)]
+    upper = total[np.ix_(top, right)] - total[np.ix_(top, left)]
+    return np.asarray(lower > upper)

@@ -1,4 +1,4 @@
-"""The look of a layer of detections in QGIS: outlines coloured by score, as a file that QGIS loads by itself.
+"""The look of a layer of detections in QGIS: outlines coloured by score, in a file that QGIS loads by itself.
 
 A style file stands beside the GeoPackage, of the same name; inside, it would be a second layer to every other reader.
 """

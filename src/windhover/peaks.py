@@ -1,7 +1,7 @@
 """From maps of cells to candidate objects: local maxima, refined by the votes of the windows around them.
 
-Works on one block and its margin of cells; what it finds for a cell depends on the cells around it alone, so blocks change
-nothing. Refuses to remove duplicates (that is `boxes`) and to make probabilities (`inference`).
+Works on one block and its margin of cells; what it finds for a cell depends on the cells around it alone, so blocks
+change nothing. Refuses to remove duplicates (that is `boxes`) and to make probabilities (`inference`).
 """
 
 from __future__ import annotations
@@ -44,9 +44,10 @@ def find_peaks(
 ) -> NDArray[np.void]:
     """Return the peaks of a block as candidates in scene px.
 
-    A cell is a peak of its class where none of its 8 neighbours is higher; of equal neighbours the first in reading order is.
-    Its object's centre is the mean of the votes (centre + offset) of the cells around it that vote for the same spot, weighted
-    by their scores; its size likewise, in logarithms. Votes a stride or more outside the scene are a mirror's, and dropped.
+    A cell is a peak of its class where none of its 8 neighbours is higher; of equal neighbours the first in reading
+    order is. Its object's centre is the mean of the votes (centre + offset) of the cells around it that vote for the
+    same spot, weighted by their scores; its size likewise, in logarithms. Votes a stride or more outside the scene are
+    a mirror's, and dropped.
 
     Args:
         lattice: of the scene.
@@ -86,7 +87,7 @@ def find_peaks(
         | (top_px + lattice.window_px > height)
         | (left_px + lattice.window_px > width)
     )
-    # the mirror pulls the votes for an object at the border outwards, by less than a stride; further out are only mirrored ones
+    # the mirror pulls the votes for an object at the border outwards, by less than a stride
     inside = np.ones(len(row), bool)
     for name, length in (("col", width), ("row", height)):
         inside &= (candidates[name] > -lattice.stride_px) & (candidates[name] < length + lattice.stride_px)

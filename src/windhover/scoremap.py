@@ -1,7 +1,7 @@
 """The map of window scores: one pixel a window, one band a class, as a Cloud Optimized GeoTIFF with overviews.
 
-Values are 0..254 for scores 0..1 (scale 1/254 is in the file), 255 where nothing was searched. For classes without boxes, such
-as cloud, this map is the product. Knows probabilities only; makes none.
+Values are 0..254 for scores 0..1 (scale 1/254 is in the file), 255 where nothing was searched. For classes without
+boxes, such as cloud, this map is the product. Knows probabilities only; makes none.
 """
 
 from __future__ import annotations
@@ -55,9 +55,21 @@ def write_score_map(
         blocks: first row and column of the lattice, and (K, rows, cols) quantised scores.
     """
     rows, cols = lattice.shape_cells
-    profile = {"driver": "GTiff", "height": rows, "width": cols, "count": len(classes), "dtype": "uint8", "nodata": NODATA,
-               "crs": crs, "transform": cell_transform(lattice, scene_transform), "tiled": True, "sparse_ok": True,
-               "blockxsize": 256, "blockysize": 256, "bigtiff": "if_safer"}  # fmt: skip
+    profile = {
+        "driver": "GTiff",
+        "height": rows,
+        "width": cols,
+        "count": len(classes),
+        "dtype": "uint8",
+        "nodata": NODATA,
+        "crs": crs,
+        "transform": cell_transform(lattice, scene_transform),
+        "tiled": True,
+        "sparse_ok": True,
+        "blockxsize": 256,
+        "blockysize": 256,
+        "bigtiff": "if_safer",
+    }
     with atomic_file(path) as temporary:
         plain = temporary.with_suffix(".plain.tif")
         try:

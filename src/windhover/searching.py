@@ -1,7 +1,7 @@
 """Searching scenes one after another with a model: the flow behind the `detect` stage and `windhover detect`.
 
-Each finished block may be written to a journal, from which a killed run goes on to byte-identical files. Decides neither
-threshold nor search settings: these come with the model.
+Each finished block may be written to a journal, from which a killed run goes on to byte-identical files. Decides
+neither threshold nor search settings: these come with the model.
 """
 
 from __future__ import annotations
@@ -20,24 +20,23 @@ from windhover import __version__
 from windhover.aoi import area_in, read_aoi
 from windhover.catalogue import load_catalogue, scene_info
 from windhover.detections import check_suffix, concatenated, for_map, save_table, write_map
-from windhover.detector import (
-    BlockResult,
-    Detector,
-    FailedBlock,
-    Pass,
-    Progress,
-    SearchReport,
-    merged,
-    note,
-    plan_passes,
-    search_blocks,
-)
+from windhover.detector import Detector, merged
 from windhover.errors import DataError, ParameterError
 from windhover.files import atomic_folder, write_json
 from windhover.inference import window_scores
 from windhover.journal import Journal
 from windhover.lattice import Block
 from windhover.layer_style import write_style
+from windhover.passes import (
+    BlockResult,
+    FailedBlock,
+    Pass,
+    Progress,
+    SearchReport,
+    note,
+    plan_passes,
+    search_blocks,
+)
 from windhover.peaks import CANDIDATE
 from windhover.progress import progress_bar
 from windhover.scenes import Scene, SceneInfo, inspect_scene
@@ -359,7 +358,8 @@ def _line(record: dict[str, Any]) -> str:
     skipped = (
         f", {record['windows_skipped']} windows without a valid pixel skipped" if record["windows_skipped"] else ""
     )
-    return f"{record['scene']}: {record['objects']} objects{f' ({kinds})' if kinds else ''} in {record['km2']:.2f} km2{skipped}"
+    what = f"{record['objects']} objects" + (f" ({kinds})" if kinds else "")
+    return f"{record['scene']}: {what} in {record['km2']:.2f} km2{skipped}"
 
 
 def _summary(records: list[dict[str, Any]], detector: Detector, thresholds: dict[str, float]) -> dict[str, Any]:

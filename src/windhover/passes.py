@@ -1,0 +1,261 @@
+"""The blocks of a search: which are read, how they are read ahead, and what of each is kept.
+
+A block is read on a thread of its own while the one before is computed, scored densely, reduced to its peaks and
+forgotten, so memory does not grow with the raster. Knows neither duplicates nor thresholds: `detector` does.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+from shapely.geometry.base import BaseGeometry
+
+from windhover.dense import DenseScorer, RawScores
+from windhover.errors import FormatError, ParameterError
+from windhover.georef import world_to_pixel
+from windhover.lattice import Block, Lattice, read_mirrored, seen_windows
+from windhover.peaks import CANDIDATE, find_peaks, margin_cells
+from windhover.scenes import Scene
+
+BLOCK_PX = 1536
+AOI_MARGIN_WINDOWS = 2  # searched around an area, so that what is found inside does not depend on its outline
+
+Progress = Callable[[float], None]
+
+
+@dataclass(frozen=True)
+class SearchSettings:
+    """How a scene is searched, as far as it can change what is found."""
+
+    stride_px: int = 8
+    scales: tuple[float, ...] = (
+        1.0,
+    )  # GSD of each pass in units of the training GSD; 2.0 for objects larger than a window
+    merge_distance: float = 0.5  # in units of the smaller object's size
+    merge_iou: float = 0.3
+
+    def __post_init__(self) -> None:
+        if not self.scales or min(self.scales) <= 0:
+            raise ParameterError(
+                f"`scales` must hold numbers above 0, got {self.scales}. Set evaluate.scales, such as [1.0]."
+            )
+        if self.merge_distance < 0 or not 0 < self.merge_iou <= 1:
+            raise ParameterError(
+                f"`merge_distance` must be 0 or more and `merge_iou` in (0, 1], "
+                f"got {self.merge_distance} and {self.merge_iou}. Set them in the section evaluate."
+            )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the settings by name."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> SearchSettings:
+        """Read settings; unknown names are refused.
+
+        Raises:
+            FormatError: a name or a value that is not a setting's.
+        """
+        try:
+            return cls(**{**values, "scales": tuple(float(scale) for scale in values.get("scales", (1.0,)))})
+        except TypeError as error:
+            raise FormatError(f"search settings: {error}. Run evaluate again.") from None
+
+
+@dataclass(frozen=True)
+class FailedBlock:
+    """A part of a scene that could not be read."""
+
+    scene: str
+    row_px: int
+    col_px: int
+    height_px: int
+    width_px: int
+    reason: str
+
+
+@dataclass
+class SearchReport:
+    """What was searched, counted while it is; windows and px over all passes, km2 once."""
+
+    windows_searched: int = 0
+    windows_skipped: int = 0  # no valid pixel in them
+    mpx: float = 0.0
+    km2: float = 0.0
+    failed: list[FailedBlock] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class BlockResult:
+    """What one block gave, all that is kept of it."""
+
+    candidates: NDArray[np.void]
+    searched: int
+    skipped: int
+    scores: NDArray[np.float32] | None = None  # (K, rows, cols) logits of the owned cells, for a score map
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One search of a scene at one GSD: its grid, lattice and blocks."""
+
+    number: int
+    scale: float
+    grid: Scene
+    lattice: Lattice
+    blocks: tuple[Block, ...]
+
+    def own_px(self, block: Block) -> int:
+        """Return the px of the grid that a block stands for."""
+        return (block.row1 - block.row0) * (block.col1 - block.col0) * self.lattice.stride_px**2
+
+
+def plan_passes(
+    scorer: DenseScorer,
+    scene: Scene,
+    settings: SearchSettings,
+    aoi: BaseGeometry | None = None,
+    block_px: int | None = None,
+) -> list[Pass]:
+    """Return the passes over a scene, each with the blocks it must read.
+
+    Raises:
+        ParameterError: scorer and settings disagree about the stride.
+    """
+    if settings.stride_px != scorer.stride_px:
+        raise ParameterError(
+            f"the search is at stride {settings.stride_px} px and the scorer at {scorer.stride_px} px. Make them equal."
+        )
+    passes = []
+    for number, scale in enumerate(settings.scales):
+        grid = scene if scale == 1.0 else Scene(scene.info, scene.gsd_m[0] * scale, scene.bands)
+        lattice = Lattice(grid.shape_hw, scorer.window_px, scorer.stride_px)
+        blocks: Iterator[Block] = lattice.blocks(block_px or BLOCK_PX)
+        if aoi is not None:
+            blocks = _blocks_inside(lattice, blocks, _to_grid(aoi, grid))
+        passes.append(Pass(number, scale, grid, lattice, tuple(blocks)))
+    return passes
+
+
+def _to_grid(aoi: BaseGeometry, grid: Scene) -> BaseGeometry:
+    """Return a map polygon in the grid's px."""
+    return shapely.transform(aoi, lambda xy: np.stack(world_to_pixel(grid.transform, xy[:, 0], xy[:, 1]), axis=1))
+
+
+def _blocks_inside(lattice: Lattice, blocks: Iterator[Block], area: BaseGeometry) -> Iterator[Block]:
+    """Yield the parts of blocks that are near an area in px: its bounds within each block, and a margin."""
+    area = area.buffer(AOI_MARGIN_WINDOWS * lattice.window_px)
+    shapely.prepare(area)
+    for block in blocks:
+        row0, row1, col0, col1 = lattice.extent_px(block)
+        part = area.intersection(shapely.box(col0, row0, col1, row1))
+        narrowed = None if part.is_empty else lattice.narrowed(block, part.bounds)
+        if narrowed is not None:
+            yield narrowed
+
+
+def search_blocks(
+    scorer: DenseScorer,
+    search: Pass,
+    floor_logit: float | Sequence[float],
+    report: SearchReport,
+    progress: Progress | None = None,
+    keep_scores: bool = False,
+    skip: frozenset[int] = frozenset(),
+) -> Iterator[tuple[Block, BlockResult]]:
+    """Yield each block's result in reading order, the next block being read meanwhile.
+
+    A block that cannot be read is noted in the report and left out; `skip` holds numbers of blocks already done.
+    """
+    wanted = [block for block in search.blocks if block.number not in skip]
+    margin = margin_cells(search.lattice.stride_px)
+
+    def read(block: Block) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        wide = search.lattice.widened(block, margin)
+        return read_mirrored(search.grid.read, search.lattice.shape_hw, search.lattice.extent_px(wide))
+
+    for block, reading in _ahead(read, wanted, readers=1 if scorer.device.type == "cpu" else 8):
+        try:
+            pixels, valid = reading.result()
+        except FormatError as error:
+            report.failed.append(_failed(search, block, error))
+            continue
+        yield block, _search_block(scorer, search, block, pixels, valid, floor_logit, keep_scores)
+        if progress is not None:
+            progress(search.own_px(block) / 1e6)
+
+
+def _ahead(read: Callable[[Block], Any], blocks: Sequence[Block], readers: int) -> Iterator[tuple[Block, Future[Any]]]:
+    """Yield blocks with their readings, keeping `readers` of them under way: memory is bounded by these alone."""
+    with ThreadPoolExecutor(readers, thread_name_prefix="windhover-read") as pool:
+        coming = iter(blocks)
+        under_way = deque((block, pool.submit(read, block)) for block in itertools.islice(coming, readers))
+        try:
+            while under_way:
+                block, reading = under_way.popleft()
+                reading.exception()  # wait, so that at most `readers` blocks wait beside the one in hand
+                under_way.extend((block, pool.submit(read, block)) for block in itertools.islice(coming, 1))
+                yield block, reading
+        finally:
+            for _, reading in under_way:
+                reading.cancel()
+
+
+def _search_block(
+    scorer: DenseScorer,
+    search: Pass,
+    block: Block,
+    pixels: NDArray[Any],
+    valid: NDArray[np.bool_],
+    floor_logit: float | Sequence[float],
+    keep_scores: bool,
+) -> BlockResult:
+    lattice = search.lattice
+    wide = lattice.widened(block, margin_cells(lattice.stride_px))
+    own = (slice(block.row0 - wide.row0, block.row1 - wide.row0), slice(block.col0 - wide.col0, block.col1 - wide.col0))
+    seen = seen_windows(valid, lattice.window_px, lattice.stride_px)
+    searched = int(seen[own].sum())
+    skipped = seen[own].size - searched
+    if searched == 0:
+        return BlockResult(np.zeros(0, CANDIDATE), 0, skipped)
+    maps = scorer.score(pixels)
+    logits = np.where(seen, maps.logits, -np.inf)
+    floors = np.broadcast_to(np.asarray(floor_logit, np.float64), (len(logits),))
+    candidates = find_peaks(lattice, wide, block, RawScores(logits, maps.offsets_px, maps.log_sizes), floors)
+    if search.scale != 1.0:
+        for name in ("col", "row", "w", "h"):
+            candidates[name] *= search.scale
+    return BlockResult(candidates, searched, skipped, logits[:, *own] if keep_scores else None)
+
+
+def _failed(search: Pass, block: Block, error: FormatError) -> FailedBlock:
+    row0, row1, col0, col1 = search.lattice.extent_px(block)
+    x, y = search.grid.ratio_xy
+    return FailedBlock(
+        search.grid.info.name,
+        int(row0 * y),
+        int(col0 * x),
+        int((row1 - row0) * y),
+        int((col1 - col0) * x),
+        error.sentence(),
+    )
+
+
+def note(report: SearchReport, search: Pass, block: Block, result: BlockResult) -> None:
+    """Count one block's result."""
+    report.windows_searched += result.searched
+    report.windows_skipped += result.skipped
+    report.mpx += search.own_px(block) / 1e6
+    if search.number == 0:
+        info = search.grid.info
+        area = info.width_px * info.gsd_m[0] * info.height_px * info.gsd_m[1] / 1e6
+        rows, cols = search.lattice.shape_cells
+        report.km2 += area * result.searched / (rows * cols)
