@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from windhover.catalogue import write_catalogue
-from windhover.cataloguing import build_catalogue, summary_lines
+from windhover.cataloguing import build_catalogue, summary_lines, write_report
 from windhover.files import atomic_folder
 from windhover.params.scenes import ScenesParams
 from windhover.stages import run_stage
@@ -16,6 +16,7 @@ def main(params: ScenesParams) -> None:
     with atomic_folder(FOLDER) as folder:
         catalogue = build_catalogue(params, folder, FOLDER)
         write_catalogue(catalogue, folder)
+        write_report(catalogue, folder, FOLDER)
     print("\n".join(summary_lines(catalogue)))
 
 

@@ -30,7 +30,8 @@ SCENES: dict[str, Any] = {
 }  # fmt: skip
 PATCHES: dict[str, Any] = {
     "positive_radius_m": 10.0, "ignore_radius_m": 18.75, "radius_shape": "square", "positives_per_object": 4,
-    "negatives_per_positive": {"random": 2.0, "offcentre": 1.0, "lookalike": 1.0}, "scale_jitter": (1.0, 1.0), "npz": None,
+    "negatives_per_positive": {"random": 2.0, "offcentre": 1.0, "lookalike": 1.0}, "scale_jitter": (1.0, 1.0),
+    "npz": None,
     "max_objects_per_scene": None, "seed": 0,
 }  # fmt: skip
 CENTRES = [(60.0, 50.0), (200.25, 140.5), (330.0, 70.0), (395.0, 195.0)]  # x, y px; the last one at the scene's corner
@@ -231,7 +232,7 @@ def test_areas_fix_the_split_of_scenes_inside(world: Path) -> None:
         world / "raw/areas.gpkg"
     )
     assert catalogue_of(world, areas="areas.gpkg").scenes.set_index("scene")["split"]["s1"] == "val"
-    with pytest.raises(MissingFileError, match="none.gpkg does not exist"):
+    with pytest.raises(MissingFileError, match=r"none\.gpkg does not exist"):
         catalogue_of(world, areas="none.gpkg")
 
 
@@ -273,7 +274,8 @@ def test_the_same_picture_in_two_splits_fails_the_stage(world: Path) -> None:
     for number, name in enumerate(("copy0", "copy1")):
         (world / f"raw/{name}.png").unlink()
         with rasterio.open(
-            world / f"raw/{name}.tif", "w", driver="GTiff", height=210, width=400, count=3, dtype="uint8", crs="EPSG:32631",
+            world / f"raw/{name}.tif", "w", driver="GTiff", height=210, width=400, count=3, dtype="uint8",
+            crs="EPSG:32631",
             transform=rasterio.Affine(1.25, 0, 6e5 + 1e4 * number, 0, -1.25, 5e6),
         ) as dataset:  # fmt: skip
             dataset.write(pixels)
@@ -375,5 +377,5 @@ def test_an_index_that_does_not_fit_its_array_is_refused(world: Path) -> None:
     with pytest.raises(FormatError, match="but the index lists"):
         load_patches(world / "out", "val" if index["split"].iloc[-1] == "val" else index["split"].iloc[-1])
     (world / "out/index.parquet").unlink()
-    with pytest.raises(MissingFileError, match="no such file. Run the stage that writes it"):
+    with pytest.raises(MissingFileError, match=r"no such file. Run the stage that writes it"):
         load_patches(world / "out", "train")

@@ -5,7 +5,7 @@ Decides nothing about training. What it drops or finds odd is counted in the rep
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +18,25 @@ from windhover import georef
 from windhover.blocks import cut_scenes, move_to_blocks
 from windhover.catalogue import LABEL_COLUMNS, SCENE_COLUMNS, Catalogue, empty_areas
 from windhover.errors import DataError, MissingFileError
-from windhover.finding import Found, check_pixels, common_bands, find_scenes, raster_paths, raw_folder, stack_scenes
+from windhover.files import write_json
+from windhover.finding import (
+    Found,
+    check_pixels,
+    common_bands,
+    find_scenes,
+    portable,
+    raster_paths,
+    raw_folder,
+    stack_scenes,
+)
 from windhover.labels import find_labels, read_labels
 from windhover.locating import locate_labels
 from windhover.params.scenes import ScenesParams
-from windhover.patches import WINDOW_PX
 from windhover.places import divide, read_groups
+from windhover.scene_page import data_page
 from windhover.scenes import SceneInfo
 from windhover.splits import SPLITS
-
-TINY_PX = 3.0  # an object smaller than this at the training GSD can hardly be seen
+from windhover.survey import survey, survey_lines
 
 
 @dataclass(frozen=True)
@@ -77,7 +86,7 @@ def build_catalogue(params: ScenesParams, folder: Path, final: Path) -> Catalogu
         {"training_gsd_m": params.gsd_m, "bands": bands, "class_names": params.classes}
         | report
         | place_report
-        | _counts(scenes, labels, params)
+        | _counts(scenes, labels)
     )
     return Catalogue(scenes, labels, areas, report)
 
@@ -95,7 +104,7 @@ def _without_scenes(params: ScenesParams) -> Catalogue:
         "notes": ["no rasters, only ready-made patches (.npz): nothing is measured on scenes, and places are unknown"],
     }
     labels = labels.assign(length_m=labels["length_m"].astype(float))
-    return Catalogue(scenes, labels, empty_areas(), report | _counts(scenes, labels, params))
+    return Catalogue(scenes, labels, empty_areas(), report | _counts(scenes, labels))
 
 
 def _look(raw: Path, params: ScenesParams, folder: Path, final: Path) -> _Raw:
@@ -122,18 +131,25 @@ def _look(raw: Path, params: ScenesParams, folder: Path, final: Path) -> _Raw:
         labelled |= set(areas.loc[areas["role"] == "complete", "scene"])
     report["pixels"] = shares
     report["notes"] = _notes(found.infos)
+    outside = report["dropped"]["centre outside the raster"]
+    if outside > report["labels_in_files"] / 2:
+        report["notes"].append(
+            f"{outside} of {report['labels_in_files']} labels lie outside their rasters: they may be "
+            "of other pictures, or of another size"
+        )
     return _Raw(found, labels, labelled, areas, report)
 
 
 def _notes(infos: list[SceneInfo]) -> list[str]:
     """Return what is worth knowing of the rasters."""
     notes = [f"{info.path}: {note}" for info in infos for note in info.notes]
-    notes += [
-        f"{info.path}: is stored in strips, which makes windows slow to read (17 times, measured); make it fast with "
-        f"gdal_translate -of COG -co COMPRESS=DEFLATE -co PREDICTOR=YES {info.path} {info.name}-cog.tif"
-        for info in infos
-        if info.striped
-    ]
+    slow = [info for info in infos if info.striped]
+    if slow:
+        notes.append(
+            f"{len(slow)} rasters are stored in strips, which makes windows slow to read (17 times, "
+            "measured). Make a COG of each: "
+            f"gdal_translate -of COG -co COMPRESS=DEFLATE -co PREDICTOR=YES {slow[0].path} {slow[0].name}-cog.tif"
+        )
     scales = {(info.scales, info.offsets) for info in infos}
     if len(scales) > 1:
         notes.append("the rasters differ in scale or offset, which are not applied: one model should see one scaling")
@@ -185,24 +201,38 @@ def _scene_table(infos: list[SceneInfo], bands: list[str], labelled: set[str]) -
     return pd.DataFrame(rows)
 
 
-def _counts(scenes: pd.DataFrame, labels: pd.DataFrame, params: ScenesParams) -> dict[str, Any]:
-    """Return counts by split and class, and sizes at the training GSD."""
+def _counts(scenes: pd.DataFrame, labels: pd.DataFrame) -> dict[str, Any]:
+    """Return counts by split and class."""
     split_of = dict(zip(scenes["scene"], scenes["split"], strict=True))
     by_split = labels.assign(split=labels["scene"].map(split_of)).groupby(["split", "class", "role"], as_index=False)
-    longest = labels["length_m"].to_numpy(np.float64) / params.gsd_m
-    sized = np.isfinite(longest)
     return {
         "scenes": len(scenes),
         "unlabelled_scenes": scenes.loc[~scenes["labelled"].astype(bool), "scene"].tolist(),
         "labels": len(labels),
         "by_split": by_split.size().rename(columns={"size": "labels"}).to_dict("records"),
         "scenes_by_split": {name: int((scenes["split"] == name).sum()) for name in SPLITS},
-        "longer_side_px_quantiles": [round(float(q), 2) for q in np.quantile(longest[sized], [0, 0.25, 0.5, 0.75, 1])]
-        if sized.any()
-        else [],
-        "smaller_than_3_px": int((longest[sized] < TINY_PX).sum()),
-        "larger_than_the_window": int((longest[sized] > WINDOW_PX).sum()),
     }
+
+
+def write_report(catalogue: Catalogue, folder: Path, final: Path) -> None:
+    """Write `report.json` with the survey's facts, and the page that shows them.
+
+    Args:
+        catalogue: as built.
+        folder: where the files are written, beside the virtual rasters.
+        final: where that folder will be moved to.
+    """
+    catalogue.report.update(survey(catalogue))
+    write_json(folder / "report.json", catalogue.report)
+    here = catalogue.scenes.assign(path=[_now(path, folder, final) for path in catalogue.scenes["path"]])
+    page = data_page(replace(catalogue, scenes=here), catalogue.report, summary_lines(catalogue))
+    (folder / "report.html").write_text(page, encoding="utf-8")
+
+
+def _now(path: str, folder: Path, final: Path) -> str:
+    """Return where a raster is before the folder is moved into place."""
+    inside = Path(path).parent == Path(portable(final))
+    return str(folder / Path(path).name) if inside else path
 
 
 def summary_lines(catalogue: Catalogue) -> list[str]:
@@ -217,6 +247,8 @@ def summary_lines(catalogue: Catalogue) -> list[str]:
         lines.append(f"  {name:5} {report['scenes_by_split'][name]:4} scenes: {held or 'no objects'}")
     if report["unlabelled_scenes"]:
         lines.append(f"  {len(report['unlabelled_scenes'])} scenes without labels are searched but not learned from")
+    if "class_table" in report:
+        lines += survey_lines(catalogue, report)
     lines += [f"  {note}" for note in report.get("notes", [])]
     lines += [f"  {reason}: {count} labels" for reason, count in report["dropped"].items() if count]
     return lines

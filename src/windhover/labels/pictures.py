@@ -70,12 +70,24 @@ def _coco_shape(annotation: dict[str, Any]) -> Any:
     box = annotation.get("bbox")
     if box:
         left, top, width, height = (float(number) for number in box)
-        return shapely.box(left, top, left + width, top + height)
+        shape = _outline_in(annotation, (left, top, left + width, top + height))
+        return shape if shape is not None else shapely.box(left, top, left + width, top + height)
     parts = annotation.get("segmentation") or []
     if isinstance(parts, dict):
         raise ValueError("`bbox` (a run-length mask alone is not read)")
     polygons = [shapely.Polygon(np.asarray(part, np.float64).reshape(-1, 2)) for part in parts if len(part) >= 6]
     return shapely.MultiPolygon(polygons).envelope if len(polygons) > 1 else (polygons[0] if polygons else None)
+
+
+def _outline_in(annotation: dict[str, Any], box: tuple[float, float, float, float]) -> Any:
+    """Return the annotation's one polygon, or a point, where it spans exactly its box; None where the box counts."""
+    if box[0] == box[2] and box[1] == box[3]:
+        return shapely.Point(box[0], box[1])
+    parts = annotation.get("segmentation")
+    if not isinstance(parts, list) or len(parts) != 1 or len(parts[0]) < 6:
+        return None
+    shape = shapely.Polygon(np.asarray(parts[0], np.float64).reshape(-1, 2))
+    return shape if np.allclose(shape.bounds, box, atol=1e-3) else None
 
 
 def _json(path: Path) -> Any:

@@ -28,6 +28,7 @@ def read_vector(path: Path, class_from: str | None = None) -> RawLabels:
     frame = read_layer(path)
     empty = frame.geometry.is_empty | frame.geometry.isna()
     frame = frame[~empty].explode(index_parts=False, ignore_index=True) if len(frame) else frame
+    role = frame["role"].astype("string").fillna("") if "role" in frame.columns else None
     column = class_column([str(name) for name in frame.columns if name != frame.geometry.name], class_from, str(path))
     return without_empty(
         RawLabels(
@@ -37,6 +38,7 @@ def read_vector(path: Path, class_from: str | None = None) -> RawLabels:
             geometry=np.asarray(frame.geometry.array, dtype=object),
             space="map",
             crs=crs_text(frame),
+            ignored=None if role is None else (role == "ignore").to_numpy(bool),
             dropped={"empty geometry": int(empty.sum())} if empty.any() else {},
         )
     )
