@@ -22,18 +22,58 @@ AUGMENT = AugmentParams(
     sheet_rows=4,
 )
 TRAIN: dict[str, Any] = {
-    "seed": 3, "network": "valid64", "options": {"width": 4, "stem": "strided"}, "start_from": None, "freeze": 0.0, "trunk_rate": 1.0,
-    "epochs": 2, "max_minutes": None, "patience": 0, "batch_size": 16, "optimizer": "adamw", "learning_rate": 0.003,
-    "weight_decay": 0.01, "momentum": 0.9, "schedule": "cosine", "warmup": 0.1, "ema_decay": 0.9, "clip_norm": 5.0, "precision": "fp32",
-    "loss": "bce", "focal_alpha": 0.25, "focal_gamma": 2.0, "balance_beta": 0.99, "adjust_tau": 1.0, "label_smoothing": 0.0,
-    "offset_weight": 0.1, "size_weight": 0.1, "sampler": "under", "negatives_per_positive": 3.0, "balance_classes": True,
+    "seed": 3,
+    "network": "valid64",
+    "options": {"width": 4, "stem": "strided"},
+    "start_from": None,
+    "freeze": 0.0,
+    "trunk_rate": 1.0,
+    "epochs": 2,
+    "max_minutes": None,
+    "patience": 0,
+    "batch_size": 16,
+    "optimizer": "adamw",
+    "learning_rate": 0.003,
+    "weight_decay": 0.01,
+    "momentum": 0.9,
+    "schedule": "cosine",
+    "warmup": 0.1,
+    "ema_decay": 0.9,
+    "clip_norm": 5.0,
+    "precision": "fp32",
+    "loss": "bce",
+    "focal_alpha": 0.25,
+    "focal_gamma": 2.0,
+    "balance_beta": 0.99,
+    "adjust_tau": 1.0,
+    "label_smoothing": 0.0,
+    "offset_weight": 0.1,
+    "size_weight": 0.1,
+    "sampler": "under",
+    "negatives_per_positive": 3.0,
+    "balance_classes": True,
     "mined_share": 0.5,
-    "jitter": {"symmetries": True, "brightness": 0.02, "contrast": 0.1, "gamma": 0.0, "band_gain": 0.0, "saturation": 0.0,
-               "sharpness": 0.0, "noise": 0.0},
+    "jitter": {
+        "symmetries": True,
+        "brightness": 0.02,
+        "contrast": 0.1,
+        "gamma": 0.0,
+        "band_gain": 0.0,
+        "saturation": 0.0,
+        "sharpness": 0.0,
+        "noise": 0.0,
+    },
     "mining": {"after": [], "cap_per_scene": 20, "min_score": 0.05, "missed_copies": 2, "scales": [1.0]},
-    "crops": {"per_batch": 0, "side_px": 96, "count": 12, "around_objects": 0.5, "negatives_per_positive": 3.0, "scales": [1.0]},
+    "crops": {
+        "per_batch": 0,
+        "side_px": 96,
+        "count": 12,
+        "around_objects": 0.5,
+        "negatives_per_positive": 3.0,
+        "scales": [1.0],
+    },
     "threads": 1,
-}  # fmt: skip
+}
 
 
 def train_params(**changes: Any) -> TrainParams:
@@ -62,17 +102,39 @@ def patch_folder(folder: Path, positives: int = 10, negatives: int = 30, bands: 
                 images[patch, max(y - 8, 0) : y + 8, max(x - 2, 0) : x + 2] = 240
             known = (float(dx), float(dy), 16.0, 16.0) if kind != "random" else (np.nan,) * 4
             rows.append(
-                {"patch": patch, "split": split, "scene": "s", "place": "p", "kind": kind, "class": "cross" if kind == "positive" else "",
-                 **dict(zip(("dx_px", "dy_px", "w_px", "h_px"), known, strict=True)),
-                 "left_px": 0, "top_px": 0, "gsd_m": 1.25, "origin": "cut"}
-            )  # fmt: skip
+                {
+                    "patch": patch,
+                    "split": split,
+                    "scene": "s",
+                    "place": "p",
+                    "kind": kind,
+                    "class": "cross" if kind == "positive" else "",
+                    **dict(zip(("dx_px", "dy_px", "w_px", "h_px"), known, strict=True)),
+                    "left_px": 0,
+                    "top_px": 0,
+                    "gsd_m": 1.25,
+                    "origin": "cut",
+                }
+            )
         np.save(folder / f"{split}.npy", images)
     write_index(index_table(rows), folder)
-    write_json(folder / "summary.json", {
-        "window_px": 64, "stride_px": 8, "gsd_m": 1.25, "bands": [f"b{band}" for band in range(bands)], "dtype": "uint8",
-        "classes": ["cross"], "mean": [90.0] * bands, "std": [30.0] * bands, "positive_radius_px": 8.0, "ignore_radius_px": 15.0,
-        "radius_shape": "square", "prior": {"train": {"true": 0.01, "sampled": positives / (positives + negatives)}},
-    })  # fmt: skip
+    write_json(
+        folder / "summary.json",
+        {
+            "window_px": 64,
+            "stride_px": 8,
+            "gsd_m": 1.25,
+            "bands": [f"b{band}" for band in range(bands)],
+            "dtype": "uint8",
+            "classes": ["cross"],
+            "mean": [90.0] * bands,
+            "std": [30.0] * bands,
+            "positive_radius_px": 8.0,
+            "ignore_radius_px": 15.0,
+            "radius_shape": "square",
+            "prior": {"train": {"true": 0.01, "sampled": positives / (positives + negatives)}},
+        },
+    )
     return folder
 
 

@@ -1,4 +1,4 @@
-"""The augment stage: training patches alone, the same bytes twice, a sheet to look at, its parameters kept beside it."""
+"""The augment stage: training patches alone, the same bytes twice, a sheet to look at, its parameters beside it."""
 
 from __future__ import annotations
 

@@ -7,8 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import shapely
-from planted import Identity, PlantedNetwork, squares
 from shapely.geometry import box
+
+from planted import Identity, PlantedNetwork, squares
 from windhover.catalogue import Catalogue, empty_areas
 from windhover.crops import cut_crops, objects_near
 from windhover.dense import DenseScorer
@@ -24,25 +25,59 @@ NOTHING = {"class": "0", "logit": 5.0}
 
 @pytest.fixture
 def catalogue(make_scene) -> Catalogue:
-    """One scene: an object that is found, one that is black and missed, a look-alike, one more under an ignored label."""
+    """One scene: an object found, a black one missed, a look-alike, and one under an ignored label."""
     path = make_scene(shape_hw=SHAPE, data=squares(SHAPE, [OBJECT, TRUCK, SILENT]))
     info = inspect_scene(path)
-    scenes = pd.DataFrame([{
-        "scene": info.name, "path": str(path), "width_px": SHAPE[1], "height_px": SHAPE[0], "bands": list(info.bands), "dtype": "uint8",
-        "nodata": None, "crs": info.crs, "transform": list(info.transform)[:6], "gsd_x_m": 1.25, "gsd_y_m": 1.25, "place": "here",
-        "split": "train", "labelled": True, "footprint_wkt_4326": None,
-    }])  # fmt: skip
-    labels = pd.DataFrame([
-        {"scene": info.name, "class": name, "role": role, "col": x, "row": y, "left": x - 5, "top": y - 5, "right": x + 5, "bottom": y + 5}
-        for name, role, (x, y) in (("square", "object", OBJECT), ("square", "object", HIDDEN), ("part", "ignore", SILENT))
-    ])  # fmt: skip
+    scenes = pd.DataFrame(
+        [
+            {
+                "scene": info.name,
+                "path": str(path),
+                "width_px": SHAPE[1],
+                "height_px": SHAPE[0],
+                "bands": list(info.bands),
+                "dtype": "uint8",
+                "nodata": None,
+                "crs": info.crs,
+                "transform": list(info.transform)[:6],
+                "gsd_x_m": 1.25,
+                "gsd_y_m": 1.25,
+                "place": "here",
+                "split": "train",
+                "labelled": True,
+                "footprint_wkt_4326": None,
+            }
+        ]
+    )
+    labels = pd.DataFrame(
+        [
+            {
+                "scene": info.name,
+                "class": name,
+                "role": role,
+                "col": x,
+                "row": y,
+                "left": x - 5,
+                "top": y - 5,
+                "right": x + 5,
+                "bottom": y + 5,
+            }
+            for name, role, (x, y) in (
+                ("square", "object", OBJECT),
+                ("square", "object", HIDDEN),
+                ("part", "ignore", SILENT),
+            )
+        ]
+    )
     shapes = [box(*row) for row in labels[["left", "top", "right", "bottom"]].to_numpy()]
     report = {"training_gsd_m": 1.25, "bands": list(info.bands)}
     return Catalogue(scenes, geopandas.GeoDataFrame(labels, geometry=shapes), empty_areas(), report)
 
 
 def mining(**changes) -> MiningParams:
-    return MiningParams(**{"after": (0.5,), "cap_per_scene": 10, "min_score": 0.5, "missed_copies": 3, "scales": (1.0,), **changes})
+    return MiningParams(
+        **{"after": (0.5,), "cap_per_scene": 10, "min_score": 0.5, "missed_copies": 3, "scales": (1.0,), **changes}
+    )
 
 
 def test_a_round_finds_the_look_alike_and_the_missed_and_nothing_else(catalogue: Catalogue) -> None:
@@ -89,7 +124,9 @@ def test_an_alarm_within_the_ring_of_an_object_is_no_negative() -> None:
 
 
 def test_crops_show_what_their_objects_say(catalogue: Catalogue) -> None:
-    params = CropsParams(per_batch=2, side_px=96, count=30, around_objects=0.5, negatives_per_positive=3.0, scales=(1.0, 1.25))
+    params = CropsParams(
+        per_batch=2, side_px=96, count=30, around_objects=0.5, negatives_per_positive=3.0, scales=(1.0, 1.25)
+    )
     images, objects = cut_crops(catalogue, ["square"], params, seed=2)
     assert images.shape == (30, 96, 96, 3)
     seen = 0

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from learning import learning_folders, train_params
 from windhover import tracking, training
 from windhover.bundles import load_bundle
@@ -15,22 +16,32 @@ from windhover.bundles import load_bundle
 
 def test_nothing_imports_mlflow_before_a_run_begins() -> None:
     code = "import sys, windhover.tracking, windhover.training; print('mlflow' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "False"
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+        == "False"
+    )
 
 
 def test_nested_parameters_get_dotted_names() -> None:
-    assert tracking.flatten({"a": 1, "b": {"c": [1], "d": {"e": None}}, "f": {}}) == {"a": 1, "b.c": [1], "b.d.e": None, "f": {}}
+    assert tracking.flatten({"a": 1, "b": {"c": [1], "d": {"e": None}}, "f": {}}) == {
+        "a": 1,
+        "b.c": [1],
+        "b.d.e": None,
+        "f": {},
+    }
 
 
 def test_hashes_come_from_the_lock_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert tracking.dvc_hashes(["data/patches"]) == {}
-    lock = "schema: '2.0'\nstages:\n  patches:\n    cmd: x\n    outs:\n    - path: data/patches\n      hash: md5\n      md5: abc.dir\n"
-    Path("dvc.lock").write_text(lock)
+    outs = "    outs:\n    - path: data/patches\n      hash: md5\n      md5: abc.dir\n"
+    Path("dvc.lock").write_text("schema: '2.0'\nstages:\n  patches:\n    cmd: x\n" + outs)
     assert tracking.dvc_hashes(["data/patches", "data/raw"]) == {"data/patches": "abc.dir"}
 
 
-def test_a_training_is_one_run_that_evaluate_finds_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_training_is_one_run_that_evaluate_finds_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     folders = learning_folders(tmp_path)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DVC_ROOT", str(tmp_path / "root"))

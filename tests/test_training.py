@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+
 from learning import learning_folders, patch_folder, train_params
 from windhover import training
 from windhover.bundles import load_bundle
@@ -110,7 +111,9 @@ def found(count: int, index: pd.DataFrame) -> Found:
     return Found(np.full((count, 64, 64, 3), 77, np.uint8), table.reset_index(drop=True), 1.0)
 
 
-def test_a_mining_round_adds_patches_once_and_writes_them(out: training.Folders, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_mining_round_adds_patches_once_and_writes_them(
+    out: training.Folders, monkeypatch: pytest.MonkeyPatch
+) -> None:
     index = load_patches(out.patches, "train").index
     calls = []
     monkeypatch.setattr("windhover.training.load_catalogue", lambda _: SimpleNamespace(split=lambda _: []))
@@ -126,13 +129,19 @@ def test_a_mining_round_adds_patches_once_and_writes_them(out: training.Folders,
 
 def test_it_plans_fewer_epochs_where_they_would_not_fit(out: training.Folders, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(training, "_rehearsed", lambda *_: 1.0)
-    monkeypatch.setattr(training._Clock, "replan", lambda self: setattr(self.trainer.fit_loop, "max_epochs", self._learner.progress.planned_epochs))
+    monkeypatch.setattr(
+        training._Clock,
+        "replan",
+        lambda self: setattr(self.trainer.fit_loop, "max_epochs", self._learner.progress.planned_epochs),
+    )
     trained = training.train_detector(train_params(epochs=50, max_minutes=0.3), out, track=False)
     assert 1 <= len(trained.history) < 10
     assert trained.history[-1]["learning_rate"] < 0.003 * 0.5, "the schedule ends with the last epoch"
 
 
-def test_patience_ends_a_training_that_no_longer_improves(out: training.Folders, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_patience_ends_a_training_that_no_longer_improves(
+    out: training.Folders, monkeypatch: pytest.MonkeyPatch
+) -> None:
     falling = iter([0.9, *np.linspace(0.8, 0.1, 20)])
     monkeypatch.setattr("windhover.learner.window_ap", lambda *_: next(falling))
     trained = training.train_detector(train_params(epochs=9, patience=2), out, track=False)
@@ -140,8 +149,19 @@ def test_patience_ends_a_training_that_no_longer_improves(out: training.Folders,
     assert trained.best_epoch == 0
 
 
-@pytest.mark.parametrize("changes", [{"optimizer": "sgd"}, {"ema_decay": 0.0}, {"clip_norm": 0.01}, {"weight_decay": 0.5}, {"freeze": 1.0},
-                                     {"options": {"width": 4, "stem": "strided", "init": "glorot"}}, {"loss": "focal"}, {"precision": "bf16"}])  # fmt: skip
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"optimizer": "sgd"},
+        {"ema_decay": 0.0},
+        {"clip_norm": 0.01},
+        {"weight_decay": 0.5},
+        {"freeze": 1.0},
+        {"options": {"width": 4, "stem": "strided", "init": "glorot"}},
+        {"loss": "focal"},
+        {"precision": "bf16"},
+    ],
+)
 def test_each_choice_changes_the_weights(
     out: training.Folders, plain: dict[str, torch.Tensor], changes: dict[str, Any]
 ) -> None:
@@ -157,7 +177,7 @@ def test_frozen_layers_stay_as_they_were_and_heads_learn(out: training.Folders, 
     ended = weights_of(then)
     assert torch.equal(ended["trunk.0.weight"], start["trunk.0.weight"])
     assert not torch.equal(ended["heads.logits.weight"], start["heads.logits.weight"])
-    with pytest.raises(ParameterError, match="network of .* is another one"):
+    with pytest.raises(ParameterError, match=r"network of .* is another one"):
         training.train_detector(train_params(start_from=out.out, options={"width": 8}), then, track=False)
 
 

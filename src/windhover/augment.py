@@ -1,6 +1,6 @@
 """Augmented copies of patches by albumentations, one seed a sample; what is known of the object follows the pixels.
 
-The one module that imports albumentations. Works on pictures in memory: uint8, uint16 or float32 of any number of bands.
+The one module that imports albumentations. Works on pictures in memory: uint8, uint16 or float32, any number of bands.
 Refuses files, and transforms that need three bands where there are others.
 """
 
@@ -48,7 +48,7 @@ CORNERS = ((-0.5, -0.5), (0.5, -0.5), (0.5, 0.5), (-0.5, 0.5))
 
 @dataclass(frozen=True)
 class Range:
-    """The pixel values that count as black and white, per band; what augmentation sees is scaled to 0..1 between them."""
+    """The pixel values that count as black and white, per band; augmentation sees 0..1 between them."""
 
     low: NDArray[np.float32]  # (C,)
     high: NDArray[np.float32]  # (C,)

@@ -88,11 +88,11 @@ class Sampler:
     """Which pictures an epoch shows, and in which order.
 
     Attributes:
-        strategy: `none` shows every picture once; `under` every positive once and as many backgrounds as the ratio says;
+        strategy: `none` shows every picture once; `under` every positive once and backgrounds by the ratio;
             `over` every background once and positives again and again until the ratio is met.
         negatives_per_positive: the ratio, for `under` and `over`.
         balance_classes: whether rare classes are shown as often as common ones.
-        mined_share: at most this share of an `under` epoch's backgrounds are mined ones, all of them where they are fewer.
+        mined_share: at most this share of an `under` epoch's backgrounds are mined ones, or all there are.
         seed: of every epoch's order.
     """
 

@@ -1,7 +1,7 @@
 """Changes of a batch on its device, new in every epoch: the eight symmetries of the square, and light radiometry.
 
 Each change is drawn from the generator it is given, so a batch depends on the seed and on nothing else.
-What is costly or needs a library is done once by the `augment` stage. Refuses anything that moves pixels by interpolation.
+What is costly or needs a library is done once by the `augment` stage. Interpolates nothing.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def turn(pixels: Tensor, objects: Tensor, generator: torch.Generator) -> tuple[T
 
 
 def change_radiometry(pixels: Tensor, full_range: float, strength: Radiometry, generator: torch.Generator) -> Tensor:
-    """Change brightness, contrast, gamma, colour, sharpness and noise of each picture; invalid (all-zero) pixels stay 0.
+    """Change brightness, contrast, gamma, colour, sharpness and noise of each picture; invalid pixels stay 0.
 
     Args:
         pixels: (B, C, H, W) as read, any dtype.

@@ -1,4 +1,4 @@
-"""The Lightning module: one training step, the learning rate, the moving average, validation, and what a checkpoint holds.
+"""The Lightning module: a training step, the rate, the moving average, validation, and what a checkpoint holds.
 
 Lightning runs the loop, the precision, the clipping and the checkpoints. Reads no file and searches no scene:
 what must happen before an epoch (mining) is a function it is given.
@@ -229,8 +229,9 @@ class Learner(L.LightningModule):
             progress.best_epoch = self.current_epoch
         steps = max(sums.pop("steps", 1.0), 1.0)
         row = {name: value / (1.0 if name.startswith("val_") else steps) for name, value in sums.items()}
+        rates = [group["lr"] for group in self.trainer.optimizers[0].param_groups]
         row |= {
-            "epoch": float(self.current_epoch), "learning_rate": max(g["lr"] for g in self.trainer.optimizers[0].param_groups),
+            "epoch": float(self.current_epoch), "learning_rate": max(rates),
             "seconds": time.monotonic() - self._started, "mining_seconds": self._mining_seconds,
             "data_share": self.data_seconds / max(self.data_seconds + self.step_seconds, 1e-9),
         }  # fmt: skip
@@ -262,7 +263,7 @@ class Learner(L.LightningModule):
 class EpochBatches:
     """One epoch's batches, in an order that depends on the seed and the epoch alone.
 
-    Without crops an epoch is the sampler's choice of patches; with them it is every crop once, patches shown beside them.
+    Without crops an epoch is the sampler's choice of patches; with them it is every crop once, and patches beside.
     """
 
     def __init__(self, learner: Learner) -> None:

@@ -1,4 +1,4 @@
-"""Mining rounds of one training: when one is due, what it adds, and how it is kept so that a killed training finds it again.
+"""Mining rounds of one training: when one is due, what it adds, and how it is kept for a training that was killed.
 
 Each round goes through the same augmentation as the patches that were cut. Searches nothing itself: that is `mining`.
 """
@@ -69,9 +69,8 @@ class MinedRounds:
         mpx *= sum(scale**-2 for scale in self._params.mining.scales)
         radii = (self._summary["positive_radius_px"], self._summary["ignore_radius_px"])
         with progress_bar(f"mining, round {number}", mpx, "Mpx") as advance:
-            found = mine(
-                self._catalogue, scorer, list(self._summary["classes"]), self._params.mining, radii, f"mined-{number}", self._params.seed + number, advance
-            )  # fmt: skip
+            classes, seed = list(self._summary["classes"]), self._params.seed + number
+            found = mine(self._catalogue, scorer, classes, self._params.mining, radii, f"mined-{number}", seed, advance)
         with atomic_folder(kept) as folder:
             np.save(folder / "images.npy", found.images, allow_pickle=False)
             found.index.assign(epoch=learner.current_epoch).to_parquet(folder / "index.parquet", index=False)
@@ -87,9 +86,8 @@ class MinedRounds:
             "missed": positives,
         }
         self.log.append(row)
-        print(
-            f"  mining round {number}: {row['false_alarms']} false alarms and {positives} windows of missed objects added"
-        )
+        alarms = len(found.index) - positives
+        print(f"  mining round {number}: {alarms} false alarms, {positives} windows of missed objects")
         self._tracker.metrics(
             {"mined_false_alarms": row["false_alarms"], "mined_missed": positives}, step=learner.current_epoch
         )

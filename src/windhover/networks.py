@@ -142,8 +142,8 @@ def build_valid64(
         width: `small` (16), `base` (32), `large` (48), or the number of channels of the first layer.
         depth: 3x3 layers at stride 4: 2, 3 or 4.
         mix: further 1x1 layers on the last features.
-        stem: `pooled` begins with two 3x3 layers at full resolution and a pool, `strided` with one 6x6 layer of stride 2
-            in their place: less than half the time, for a little of the finest detail.
+        stem: `pooled` begins with two 3x3 layers at full resolution and a pool, `strided` with one 6x6 layer of
+            stride 2 in their place: less than half the time, for a little of the finest detail.
         batch_norm: whether each convolution is followed by one.
         dropout: share of the last features dropped in training.
         init: `he` or `glorot`.

@@ -1,6 +1,6 @@
 """What training pulls towards: targets of every cell, the losses, and how their imbalance is met.
 
-A patch is a picture of one cell and a larger crop is a picture of many; both become the same `Targets`, so one objective
+A patch is a picture of one cell and a larger crop is a picture of many; both become the same `Targets`: one objective
 serves both. Holds no loop, no optimiser state and no data.
 """
 
@@ -57,8 +57,8 @@ def cell_targets(
     """Label every window of a picture by the objects whose centres are near its own centre.
 
     Args:
-        objects: (B, M, 5) float: class index (`PAD` for none, `IGNORED` for an area), centre x, y, width, height, all in
-            px of the picture, corner convention; NaN sizes where unknown.
+        objects: (B, M, 5) float: class index (`PAD` for none, `IGNORED` for an area), centre x, y, width, height in px
+            of the picture, corner convention; NaN sizes where unknown.
         size_hw: height and width of the picture in px.
         n_classes: number of classes.
         positive_px: a window is positive up to this distance of the two centres, along each axis or as a radius.

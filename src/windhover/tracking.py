@@ -1,4 +1,4 @@
-"""Runs in MLflow's embedded database: the only module that imports MLflow, and only when a run begins (it takes seconds).
+"""Runs in MLflow's embedded database: the only module that imports MLflow, and only when a run begins.
 
 The database lies at the project's root, also when DVC works in a throwaway copy (`DVC_ROOT`). Runs of `train` and
 `evaluate` are joined by the content of the weights, never by a run's random name. Decides nothing about learning.

@@ -73,8 +73,8 @@ class Trained:
         """Return it for the terminal."""
         network = self.card.network
         return [
-            f"  {network.name} trained for {len(self.history)} epochs in {self.seconds / 60:.1f} min; "
-            f"kept epoch {self.best_epoch + 1}, AP of windows on validation {max(self.best_ap, 0):.4f}",
+            f"  {network.name} trained for {len(self.history)} epochs in {self.seconds / 60:.1f} min",
+            f"  kept epoch {self.best_epoch + 1}, AP of windows on validation {max(self.best_ap, 0):.4f}",
             f"  model {self.card.name}",
         ]
 
@@ -112,7 +112,6 @@ class _Session:
         self.checkpoints = CHECKPOINTS / self.key
         self.data, self.counts, self.example = self._read()
         self.learner = self._learner()
-        self.rounds: MinedRounds | None = None
 
     # -- what is learnt from --------------------------------------------------------------------------------------
 
@@ -201,7 +200,7 @@ class _Session:
         learner, params = self.learner, self.params
         last = self.checkpoints / "last.ckpt"
         resumed = last.is_file()
-        rounds = self.rounds = MinedRounds(
+        rounds = MinedRounds(
             params,
             self.summary,
             self.catalogue,
@@ -214,6 +213,9 @@ class _Session:
             clock.rehearse()
         else:
             print(f"  going on from the last finished epoch ({last})")
+            kept = torch.load(last, map_location="cpu", weights_only=True)["windhover"]["progress"]
+            for row in kept["history"]:  # the run that was killed stays unfinished; this one tells the whole story
+                tracker.metrics({name: value for name, value in row.items() if name != "epoch"}, step=int(row["epoch"]))
         self.checkpoints.mkdir(parents=True, exist_ok=True)
         with progress_bar("training", learner.progress.planned_epochs, "epochs") as advance:
 
@@ -225,8 +227,8 @@ class _Session:
             learner.before_epoch, learner.after_epoch = rounds.catch_up, after_epoch
             with _quiet_lightning():
                 trainer = clock.trainer = self._trainer()
-                trainer.fit(learner, ckpt_path=str(last) if resumed else None, weights_only=False)
-        return self._write(tracker)
+                trainer.fit(learner, ckpt_path=str(last) if resumed else None, weights_only=True)
+        return self._write(tracker, rounds)
 
     def _trainer(self) -> L.Trainer:
         params = self.params
@@ -261,8 +263,10 @@ class _Session:
         labels = self.data.patches.labels()
         rows = learner.sampler.epoch(labels, self.data.mined, 0)
         progress = learner.progress
+        n_bands, n_classes = len(summary["bands"]), len(self.classes)
+        network = NetworkCard(name=params.network, n_bands=n_bands, n_classes=n_classes, options=params.options)
         return Card(
-            network=NetworkCard(name=params.network, n_bands=len(summary["bands"]), n_classes=len(self.classes), options=params.options),
+            network=network,
             classes=tuple(self.classes),
             window_px=summary["window_px"],
             stride_px=int(learner.network.stride_px),  # type: ignore[arg-type]
@@ -274,19 +278,19 @@ class _Session:
             sampled_prior=float((labels[rows] >= 0).mean()),
             true_prior=float(summary["prior"]["train"]["true"]),
             training={
-                "epochs": len(progress.history), "best_epoch": progress.best_epoch + 1, "window_ap_val": round(max(progress.best_ap, 0.0), 6),
+                "epochs": len(progress.history), "best_epoch": progress.best_epoch + 1,
+                "window_ap_val": round(max(progress.best_ap, 0.0), 6),
                 "loss": params.loss, "seed": params.seed, "mined": int(self.data.mined.sum()),
             },
         )  # fmt: skip
 
-    def _write(self, tracker: Tracker) -> Trained:
+    def _write(self, tracker: Tracker, rounds: MinedRounds) -> Trained:
         progress = self.learner.progress
-        assert self.rounds is not None
         with atomic_folder(self.folders.out) as folder:
             card = save_bundle(folder, self.card(), self.learner.best)
-            self.rounds.write(folder)
-            write_json(folder / "history.json", {"epochs": progress.history, "rounds": self.rounds.log})
-            draw_curves(progress.history, self.rounds.log, folder / "curves.png")
+            rounds.write(folder)
+            write_json(folder / "history.json", {"epochs": progress.history, "rounds": rounds.log})
+            draw_curves(progress.history, rounds.log, folder / "curves.png")
         tracker.tags({KEY_TAG: card.name, "epochs": len(progress.history)})
         tracker.metrics(
             {"best_val_ap": progress.best_ap, "best_epoch": progress.best_epoch + 1, "minutes": progress.seconds / 60}
@@ -305,7 +309,7 @@ class _Session:
 
 
 class _Clock:
-    """Plans as many epochs as fit the time given: by a rehearsal at first, then by what epochs and rounds really took."""
+    """Plans as many epochs as fit the time given: by a rehearsal first, then by what epochs and rounds took."""
 
     def __init__(self, learner: Learner, max_minutes: float | None, rounds: int) -> None:
         self._learner, self._limit, self._rounds = learner, None if max_minutes is None else max_minutes * 60, rounds
@@ -327,7 +331,8 @@ class _Clock:
         fitting = max(int(self._limit * 0.95 / max(epoch, 1e-9)), 1)
         if fitting < learner.progress.planned_epochs:
             print(
-                f"  {learner.progress.planned_epochs} epochs of about {epoch:.0f} s do not fit {self._limit / 60:g} min: {fitting} are planned"
+                f"  {learner.progress.planned_epochs} epochs of about {epoch:.0f} s do not fit "
+                f"{self._limit / 60:g} min: {fitting} are planned"
             )
             learner.progress.planned_epochs = fitting
 

@@ -1,4 +1,4 @@
-"""Curves of a training, drawn as one picture: losses, average precision on validation, the learning rate, mining rounds."""
+"""Curves of a training, one picture: losses, average precision on validation, the learning rate, mining rounds."""
 
 from __future__ import annotations
 
