@@ -245,8 +245,8 @@ class Airport(Plot):
         self.concrete = mix(scale_colour(CONCRETE, rng.uniform(0.82, 1.12)), self.grass, 0.12)
         self.piers = int(rng.choice([0, 2, 3, 3]))
         self.terminal_v = 592.0 if self.piers else 427.0
-        south, north = -280.0, self.terminal_v + 470
-        self.fence = box(((self.low + self.high) / 2, (south + north) / 2), self.high - self.low + 520, north - south)
+        west, south, east, north = min(self.low, -1110) - 260, -280.0, self.high + 260, self.terminal_v + 470
+        self.fence = box(((west + east) / 2, (south + north) / 2), east - west, north - south)
 
 
 @lru_cache(maxsize=2)
