@@ -1,8 +1,9 @@
 """Why a window scores as it does, as three maps: gradient saliency, occlusion, class activation.
 
 Saliency: which pixels would change the logit most (Simonyan 2013). Occlusion: how much the logit falls when a square is
-hidden (Zeiler and Fergus 2014). Activation: where the last layer with a place speaks for the class (Grad-CAM, Selvaraju
-2017). Works for any network of the registry. Refuses files and drawing.
+hidden (Zeiler and Fergus 2014). Activation: where the last layer with a place speaks for the class (HiResCAM, Draelos
+and Carin 2020: unlike Grad-CAM it shows only what enters the logit). Works for any network of the registry.
+Refuses files and drawing.
 """
 
 from __future__ import annotations
@@ -57,22 +58,21 @@ def _by_gradients(network: nn.Module, inputs: Tensor, class_index: int) -> tuple
         slope, at_layer = torch.autograd.grad(logit, (leaf, kept["features"]))
     finally:
         hook.remove()
-    weights = at_layer.mean(dim=(2, 3), keepdim=True)  # (1, F, 1, 1)
-    coarse = torch.relu((weights * kept["features"]).sum(dim=1, keepdim=True))  # (1, 1, h, w)
+    coarse = torch.relu((at_layer * kept["features"]).sum(dim=1, keepdim=True))  # (1, 1, h, w)
     size = (inputs.shape[2], inputs.shape[3])
     smooth = nn.functional.interpolate(coarse.detach(), size, mode="bilinear", align_corners=False)  # (1, 1, H, W)
     return slope[0].abs().amax(dim=0).double().numpy(), smooth[0, 0].double().numpy(), float(logit.detach())
 
 
 def last_spatial(network: nn.Module, inputs: Tensor) -> nn.Module:
-    """Return the last convolution whose output still has a place, more than one cell each way."""
+    """Return the last layer whose output still has a place, more than one cell each way."""
     seen: list[nn.Module] = []
 
-    def keep(module: nn.Module, _inputs: Any, output: Tensor) -> None:
-        if min(output.shape[2:]) > 1:
+    def keep(module: nn.Module, _inputs: Any, output: Any) -> None:
+        if isinstance(output, Tensor) and output.ndim == 4 and min(output.shape[2:]) > 1:
             seen.append(module)
 
-    hooks = [m.register_forward_hook(keep) for m in network.modules() if isinstance(m, nn.Conv2d)]
+    hooks = [module.register_forward_hook(keep) for module in network.modules() if not list(module.children())]
     try:
         with torch.no_grad():
             network(inputs)

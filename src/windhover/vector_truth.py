@@ -140,8 +140,8 @@ def _utm(tables: list[geopandas.GeoDataFrame]) -> CRS:
     east, north = np.nanmax([bound[2:] for bound in bounds], axis=0)
     if east - west > WIDEST_DEG:
         raise DataError(
-            f"the files reach over {east - west:.0f} degrees of longitude, more than the {WIDEST_DEG:.0f} that one plane "
-            "in metres holds. Assess them by parts."
+            f"the files reach over {east - west:.0f} degrees of longitude, more than the {WIDEST_DEG:.0f} that one "
+            "plane in metres holds. Assess them by parts."
         )
     zone = geopandas.GeoSeries([shapely.box(west, south, east, north)], crs=4326)
     return CRS.from_user_input(zone.estimate_utm_crs())
@@ -207,7 +207,7 @@ def _scores(found: geopandas.GeoDataFrame, column: str, path: Path, notes: list[
     scores = pd.to_numeric(found[column], errors="coerce").to_numpy(np.float64)
     if np.isnan(scores).any():
         raise DataError(
-            f"{path}: {int(np.isnan(scores).sum())} values of `{column}` are no numbers. Mend them, or name another one."
+            f"{path}: {int(np.isnan(scores).sum())} values of `{column}` are no numbers. Mend them or name another one."
         )
     return scores
 
