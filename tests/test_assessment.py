@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -327,3 +329,42 @@ def test_300_000_detections_in_seconds() -> None:
     made = assess(judge(found, there, Match("size", 0.5)), there, {"jet": 0.5}, draw(there.scenes, 1000, 0))
     assert time.process_time() - started < 12
     assert 0.8 < (made.figures["ap"].value or 0) < 1
+
+
+def test_the_figures_are_those_of_the_independent_judge_on_real_labels(real_data: Path) -> None:
+    file = real_data.parent / "judge" / "judge.py"
+    labels = real_data / "airbus-aircraft" / "annotations.csv"
+    if not file.is_file() or not labels.is_file():
+        pytest.skip("needs the judge and the Airbus labels beside the real scenes")
+    spec = importlib.util.spec_from_file_location("judge", file)
+    assert spec is not None
+    assert spec.loader is not None
+    judge_module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(judge_module)
+    theirs, gsd, rng = judge_module.read_truth(labels), 0.5, np.random.default_rng(1)
+    rows, ignored, found, plain = [], [], [], {}
+    for scene, (boxes, cut) in sorted(theirs.items()):
+        rows += [(scene, "aircraft", tuple(box * gsd)) for box in boxes]
+        ignored += [(scene, tuple(box * gsd)) for box in cut]
+        near = (boxes[:, :2] + boxes[:, 2:]) / 2 + rng.normal(0, 20, (len(boxes), 2))
+        xy = np.concatenate([near, near[::3] + rng.normal(0, 25, near[::3].shape), rng.uniform(0, 2560, (40, 2))])
+        scores = rng.random(len(xy))
+        plain[scene] = np.array(sorted(np.c_[scores, xy].tolist(), reverse=True))
+        found += [
+            (scene, "aircraft", float(s), (x * gsd, y * gsd, x * gsd, y * gsd))
+            for s, (x, y) in zip(scores, xy, strict=True)
+        ]
+    expected = judge_module.judge(theirs, plain, gsd, (2560, 2560), draws=2)
+    there = ground(rows, sorted(theirs), ignored)
+    there.scenes["km2"] = (2560 * gsd) ** 2 / 1e6
+    made = assess(
+        judge(found_table(found), there, Match("size", 0.5)),
+        there,
+        {"aircraft": expected["threshold"]},
+        draw(there.scenes, 0, 0),
+    )
+    ours = {
+        name: made.figures[name].value
+        for name in ("ap", "f1", "precision", "recall", "recall_at_1_per_km2", "recall_at_5_per_km2")
+    }
+    assert ours == pytest.approx({name: expected[name] for name in ours}, abs=1e-12)
