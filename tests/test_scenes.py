@@ -15,7 +15,7 @@ from rasterio.enums import ColorInterp
 
 from conftest import MakeScene
 from windhover.errors import DataError, FormatError, MissingFileError, UnsupportedError, WindhoverError
-from windhover.scenes import inspect_scene, open_scene
+from windhover.scenes import inspect_scene, open_scene, opened
 
 
 def test_inspect_says_what_a_raster_is(make_scene: MakeScene) -> None:
@@ -85,6 +85,11 @@ def test_the_grid_of_another_gsd_starts_at_the_same_corner(make_scene: MakeScene
         assert scene.transform @ (0, 0) == scene.info.transform @ (0, 0)
         assert scene.transform @ (4, 2) == pytest.approx(scene.info.transform @ (10, 5))
         assert scene.gsd_m == (1.25, 1.25)
+
+
+def test_the_block_cache_holds_blocks(make_scene: MakeScene) -> None:
+    with opened(make_scene()):
+        assert rasterio.env.get_gdal_config("GDAL_CACHEMAX") == 256 * 2**20  # bytes, not megabytes
 
 
 def test_overviews_are_not_used(make_scene: MakeScene) -> None:
