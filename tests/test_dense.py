@@ -65,6 +65,14 @@ def test_the_course_network_is_dense_too_at_its_own_stride_of_4() -> None:
     assert largest_difference(DenseScorer(network, NORMALIZER).score(block), by_cropping(network, block, 4)) < 1e-5
 
 
+def test_a_strided_stem_is_dense_and_exact_too() -> None:
+    network = build_network("valid64", 3, 1, width=4, stem="strided").eval()
+    block = picture(90, 117)
+    for stride in (8, 4):
+        scores = DenseScorer(network, NORMALIZER, stride_px=stride).score(block)
+        assert largest_difference(scores, by_cropping(network, block, stride)) < 1e-5
+
+
 def test_a_padded_backbone_is_scored_by_true_windows_with_the_same_interface() -> None:
     network = build_network("shufflenet_v2_x0_5", 3, 2).eval()
     block = picture(80, 101)
@@ -84,8 +92,10 @@ def test_the_batch_changes_nothing(batch_px: int) -> None:
 
 @pytest.mark.parametrize("band_bytes", [1, 200_000])
 @pytest.mark.parametrize("stride", [8, 4])
-def test_bands_of_rows_change_nothing(band_bytes: int, stride: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    network, block = make_network(), picture(203, 317)
+@pytest.mark.parametrize("stem", ["pooled", "strided"])
+def test_bands_of_rows_change_nothing(band_bytes: int, stride: int, stem: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    network = make_network() if stem == "pooled" else build_network("valid64", 3, 1, width=4, stem=stem).eval()
+    block = picture(203, 317)
     whole = DenseScorer(network, NORMALIZER, stride_px=stride).score(block)
     monkeypatch.setattr(dense, "CPU_BAND_BYTES", band_bytes)
     assert largest_difference(whole, DenseScorer(network, NORMALIZER, stride_px=stride).score(block)) < 1e-6

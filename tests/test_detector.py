@@ -328,6 +328,26 @@ def test_bands_are_chosen_by_name_and_by_position_where_names_say_nothing(make_s
         assert scene.bands == ("band1", "band2", "band3")
 
 
+def test_thirteen_bands_of_sixteen_bits(make_scene: Any, tmp_path: Path) -> None:
+    card = {"n_bands": 13, "dtype": "uint16", "mean": (2000.0,) * 13, "std": (1200.0,) * 13}
+    detector = Detector(write_bundle(tmp_path / "m", threshold=0.01, **card))
+    found = detector.detect(make_scene(shape_hw=(157, 211), bands=13, dtype="uint16", photometric="MINISBLACK"))
+    assert len(found) > 3
+    assert found["score"].between(0.01, 1).all()
+
+
+def test_a_damaged_file_is_reported_with_the_place(make_scene: Any) -> None:
+    path = make_scene(shape_hw=(512, 768), tiled=True, blockxsize=128, blockysize=128, compress="deflate")
+    whole = search(path, random_scorer(), -50.0, block_px=128)
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) * 3 // 4])
+    report = SearchReport()
+    found = search(path, random_scorer(), -50.0, block_px=128, report=report)
+    assert 0 < len(report.failed) < 30
+    assert all("The file is damaged there" in failed.reason for failed in report.failed)
+    assert 0 < len(found) < len(whole)
+
+
 def test_thresholds_come_from_the_bundle_or_the_user(tmp_path: Path) -> None:
     detector = Detector(write_bundle(tmp_path / "m", threshold=0.7, classes=("plane", "ship")))
     assert detector.thresholds() == {"plane": 0.7, "ship": 0.7}

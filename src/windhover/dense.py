@@ -46,7 +46,7 @@ class Stretch:
     layers: nn.Sequential
     field_px: int
     stride_px: int
-    channels: int  # most in any of its maps
+    numbers_per_px: float  # of its input, in the largest of its maps
 
 
 class DenseScorer:
@@ -158,6 +158,13 @@ class DenseScorer:
         return RawScores(logits, offsets, sizes)
 
     def _forward(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        if self.device.type == "cuda" and self._dtype == torch.float32:
+            # TF32 keeps 10 bits of a product; who asks for fp32 wants the scores that a CPU gives
+            with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+                return self._run(pixels)
+        return self._run(pixels)
+
+    def _run(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         pixels = pixels.to(self.device, non_blocking=True)  # (B, C, H, W)
         if self._stretches and len(pixels) == 1:
             features = pixels
@@ -176,7 +183,7 @@ class DenseScorer:
         """Run a stretch band by band: the same sums in the same order, over maps small enough to stay in the cache."""
         height, width = inputs.shape[2:]
         rows = (height - stretch.field_px) // stretch.stride_px + 1
-        tall = self._band_bytes // (self._dtype.itemsize * stretch.channels * width)
+        tall = int(self._band_bytes / (self._dtype.itemsize * stretch.numbers_per_px * width))
         per_band = max((tall - stretch.field_px) // stretch.stride_px + 1, 1)
         result = None
         for first in range(0, rows, per_band):
@@ -268,19 +275,19 @@ def trunk_stretches(network: nn.Module) -> list[Stretch]:
     trunk = getattr(network, "trunk", None)
     if not isinstance(trunk, nn.Sequential) or not hasattr(network, "heads"):
         return []
-    stretches, layers, field, stride, channels = [], list[nn.Module](), 1, 1, 1
+    stretches, layers, field, stride, numbers = [], list[nn.Module](), 1, 1, 1.0
     for layer in trunk:
         layers.append(layer)
         if isinstance(layer, (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d)):
             field += (_pair(layer.kernel_size)[0] - 1) * _pair(getattr(layer, "dilation", 1))[0] * stride
             stride *= _pair(layer.stride)[0]
-            channels = max(channels, getattr(layer, "out_channels", 1))
+            numbers = max(numbers, getattr(layer, "out_channels", 1) / stride**2)
         elif not isinstance(layer, POINTWISE):
             return []
         if isinstance(layer, (nn.MaxPool2d, nn.AvgPool2d)):
-            stretches.append(Stretch(nn.Sequential(*layers), field, stride, channels))
-            layers, field, stride, channels = [], 1, 1, 1
-    return [*stretches, Stretch(nn.Sequential(*layers), field, stride, channels)] if layers else stretches
+            stretches.append(Stretch(nn.Sequential(*layers), field, stride, numbers))
+            layers, field, stride, numbers = [], 1, 1, 1.0
+    return [*stretches, Stretch(nn.Sequential(*layers), field, stride, numbers)] if layers else stretches
 
 
 def _pair(value: int | tuple[int, ...]) -> tuple[int, ...]:
