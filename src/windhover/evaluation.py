@@ -6,6 +6,7 @@ back into the model. Refuses to draw: figures are `windhover.report`'s.
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,7 @@ from windhover.params.evaluate import EvaluateParams
 from windhover.patches import load_patches
 from windhover.plots import Explained
 from windhover.progress import progress_bar
-from windhover.report import Findings, Windows, flatten, match_of, metrics, write_reports
+from windhover.report import Findings, Windows, flatten, match_of, write_reports
 from windhover.tracking import resume_run
 from windhover.window_figures import best_threshold, window_figures
 
@@ -269,7 +270,7 @@ def operating_point(params: EvaluateParams, points: dict[str, Point], val: Asses
 def record(findings: Findings, folders: Folders) -> None:
     """Write figures, settings, the report's files and the finished model into the MLflow run of these weights."""
     with resume_run(findings.model) as tracker:
-        tracker.metrics(numbers(findings))
+        tracker.metrics(numbers(json.loads((folders.reports / "metrics.json").read_text(encoding="utf-8"))))
         tracker.tags({f"evaluate.{key}": value for key, value in findings.params.model_dump(mode="json").items()})
         for folder, name in ((folders.reports, "evaluation"), (folders.model, "bundle")):
             for path in sorted(folder.iterdir()):
@@ -277,9 +278,9 @@ def record(findings: Findings, folders: Folders) -> None:
                     tracker.file(path, name)
 
 
-def numbers(findings: Findings) -> dict[str, float]:
+def numbers(metrics: dict[str, Any]) -> dict[str, float]:
     """Return every figure that is a number by a flat name, as MLflow and its comparison pages take them."""
-    flat = flatten({key: value for key, value in metrics(findings).items() if key != "notes"})
+    flat = flatten({key: value for key, value in metrics.items() if key != "notes"})
     kept = {key: float(value) for key, value in flat.items() if isinstance(value, (int, float))}
     return {key.removesuffix(".value").replace(".", "/"): value for key, value in kept.items()}
 

@@ -61,8 +61,9 @@ class Findings:
 
 def write_reports(findings: Findings, folder: Path) -> None:
     """Write every file of the report."""
-    write_json(folder / "metrics.json", metrics(findings))
-    for name, table in tables(findings).items():
+    near = nearness(findings.scenes["test"], findings.classes)
+    write_json(folder / "metrics.json", metrics(findings, near))
+    for name, table in (tables(findings) | {"nearness": near}).items():
         with atomic_file(folder / f"{name}.csv") as temporary:
             table.to_csv(temporary, index=False, float_format="%.6g", lineterminator="\n")
     for name, table in kept_test(findings.scenes["test"]).items():
@@ -72,10 +73,10 @@ def write_reports(findings: Findings, folder: Path) -> None:
     plots.gallery(folder / "errors.png", findings.errors)
     plots.explanations(folder / "explained.png", findings.explained)
     with atomic_file(folder / "index.html") as temporary:
-        temporary.write_text(html(findings, folder), encoding="utf-8")
+        temporary.write_text(html(findings, folder, near), encoding="utf-8")
 
 
-def html(findings: Findings, folder: Path) -> str:
+def html(findings: Findings, folder: Path, near: pd.DataFrame) -> str:
     """Return the report as one page; the pictures are those in `folder`."""
     test, val = findings.scenes["test"], findings.scenes["val"]
     rule = f"{findings.params.rule} {findings.params.rule_value:g}"
@@ -103,7 +104,7 @@ def html(findings: Findings, folder: Path) -> str:
         page.section(
             "By how near is near enough (test)",
             page.words(NEARNESS),
-            page.table(nearness(test, findings.classes), ("nearness",)),
+            page.table(near, ("nearness",)),
         ),
         page.section(
             "On windows", page.words(WINDOWS), page.table(page.window_rows(findings.windows), ("split", "class"))
@@ -194,12 +195,18 @@ def _thresholds(findings: Findings) -> dict[str, float]:
     return {name: point.threshold for name, point in findings.points.items()}
 
 
-def metrics(findings: Findings) -> dict[str, Any]:
-    """Return the figures as nested plain values; None where one is undefined."""
+def metrics(findings: Findings, near: pd.DataFrame) -> dict[str, Any]:
+    """Return the figures as nested plain values; None where one is undefined.
+
+    Args:
+        findings: what was found.
+        near: APs of test by nearness, from `nearness`.
+    """
     before, after = _reliabilities(findings)
     return {
         "model": findings.model,
         "scenes": {split: _scene_metrics(findings.scenes[split]) for split in SPLITS},
+        "ap_by_nearness": _nearness_metrics(near),
         "operating_point": {name: _point_metrics(point) for name, point in findings.points.items()},
         "windows": {
             split: {name: _window_metrics(made) for name, made in findings.windows[split].items()} for split in SPLITS
@@ -228,9 +235,30 @@ def _scene_metrics(made: Assessment) -> dict[str, Any]:
         "reported": int(table["reported"].sum()),
         "found": int(table["found"].sum()),
         "false_alarms": int(table["false_alarms"].sum()),
+        "expected": _expected(table),
         "intervals_drawn_over": made.drawn.over,
         **({"classes": per_class} if len(per_class) > 1 else {}),
     }
+
+
+def _expected(table: pd.DataFrame) -> dict[str, Any]:
+    """Return how many objects the scores promise over all scenes, scenes taken as independent."""
+    total = float(table["expected"].sum())
+    arm = float(np.sqrt(((table["expected_high"] - table["expected"]) ** 2).sum()))
+    return _figure(Figure(total, max(total - arm, 0.0), total + arm))
+
+
+def _nearness_metrics(near: pd.DataFrame) -> dict[str, Any]:
+    """Return the mean AP of each kind, and COCO's two usual ones."""
+    wanted = {
+        "centre_sizes_mean": ("centre, in longer sides", "mean"),
+        "centre_metres_mean": ("centre, m", "mean"),
+        "box_iou_50": ("box IoU", "0.5"),
+        "box_iou_75": ("box IoU", "0.75"),
+        "box_iou_mean": ("box IoU", "mean"),
+    }
+    aps = near.set_index(["nearness", "at"])["AP"]
+    return {name: _known(float(aps[key])) for name, key in wanted.items()}
 
 
 def _figure(figure: Figure) -> dict[str, float | None]:
