@@ -315,6 +315,11 @@ def test_single_bands_are_stacked_and_named_by_their_folder(tmp_path: Path, make
 
     with rasterio.open(planes["north", "B08"]) as dataset:
         assert (array[0] == dataset.read(1)).all()
+    parts = catalogue_of(tmp_path, stack=stack, block_m=150.0, guard_m=80.0)
+    assert {row.scene for row in parts if row.place.startswith("north")} == {"north~r0c0", "north~r0c1"}
+    with open_catalogued(next(one for one in parts if one.scene == "north~r0c1")) as block:
+        part, _ = block.read(0, 0, *block.shape_hw)
+    assert (part == array[:, :, -part.shape[2] :]).all()
     planes["north", "B08"].unlink()
     with pytest.raises(DataError, match=r"north: 0 files match .* for the band B08"):
         catalogue_of(tmp_path, stack=stack)

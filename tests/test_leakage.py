@@ -33,8 +33,8 @@ def tables(
 def test_distance_between_windows_of_two_scenes() -> None:
     index, scenes = tables([("train", "a", 0, 0), ("test", "b", 0, 0)], {"a": (5e5, 5e6), "b": (5e5 + 1000, 5e6)})
     leakage = measure_leakage(index, scenes, 0)
-    # the windows are 128 m wide and 872 m apart; half diagonals make that at least 1000 - 181 m
-    assert leakage["smallest_distance_m"] == pytest.approx(819, abs=1)
+    # the windows are 128 m wide, their corners 1000 m apart; UTM is 0.04 % short here
+    assert leakage["smallest_distance_m"] == pytest.approx(872 / 0.9996, abs=0.1)
     assert leakage["between"] == ["b", "a"] or leakage["between"] == ["a", "b"]
     assert leakage["overlapping_patches"] == 0
     refuse_leakage(leakage)
@@ -78,7 +78,7 @@ def test_distance_is_short_across_the_antimeridian() -> None:
         for name, lon in (("a", 179.99), ("b", -179.99))
     ]
     distance = measure_leakage(index, pd.DataFrame(rows), 0)["smallest_distance_m"]
-    assert distance == pytest.approx(2226 - 181, abs=20)
+    assert distance == pytest.approx(2226.4 - 64 * 2e-5 * 111_319.5, abs=1)
 
 
 def test_identical_patches_are_refused() -> None:

@@ -66,7 +66,9 @@ def cut_scenes(
             continue
         for (row, col), window in windows.items():
             name = f"{info.name}~r{row}c{col}"
-            write_window(info, window, folder / f"{name}.vrt", final / f"{name}.vrt")
+            made = folder / f"{info.name}.vrt"  # a stack of bands, not yet moved to its path
+            now = made if made.is_file() else None
+            write_window(info, window, folder / f"{name}.vrt", final / f"{name}.vrt", now)
             moved = info.transform @ Affine.translation(window.col, window.row)
             path = (final / f"{name}.vrt").as_posix()
             cut.append(

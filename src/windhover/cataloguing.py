@@ -69,10 +69,12 @@ def build_catalogue(params: ScenesParams, folder: Path, final: Path) -> Catalogu
         return _without_scenes(params)
     groups = read_groups(raw, params)
     whole = _look(raw, params, folder, final)
-    bands = common_bands(whole.found.infos, params.bands)
     infos, labels, labelled, areas, report = whole.found.infos, whole.labels, whole.labelled, whole.areas, whole.report
     if params.block_m is not None:
-        infos, origin = cut_scenes(infos, params.block_m, params.guard_m, folder, final)
+        whole_ones = [info for info in infos if groups.get(info.name, (info.name, ""))[0] in params.fixed_splits]
+        others = [info for info in infos if info not in whole_ones]
+        blocks, origin = cut_scenes(others, params.block_m, params.guard_m, folder, final)
+        infos = sorted([*whole_ones, *blocks], key=lambda info: info.name)
         labels, lost = move_to_blocks(labels, origin)
         areas, _ = move_to_blocks(areas, origin)
         labelled = labelled | {block for block, (scene, _) in origin.items() if scene in labelled}
@@ -80,10 +82,10 @@ def build_catalogue(params: ScenesParams, folder: Path, final: Path) -> Catalogu
     labels["ignored"] |= area_files.ignored_labels(labels, areas)
     labels = _classed(labels, params, infos)
     scenes, place_report = divide(
-        _scene_table(infos, bands, labelled), labels, groups, params, area_files.fixed_splits(areas, infos)
+        _scene_table(infos, labelled), labels, groups, params, area_files.fixed_splits(areas, infos)
     )
     report = (
-        {"training_gsd_m": params.gsd_m, "bands": bands, "class_names": params.classes}
+        {"training_gsd_m": params.gsd_m, "class_names": params.classes}
         | report
         | place_report
         | _counts(scenes, labels)
@@ -115,6 +117,7 @@ def _look(raw: Path, params: ScenesParams, folder: Path, final: Path) -> _Raw:
     else:
         found = stack_scenes(raw, params.stack, folder, final)
         shares = check_pixels(found.infos, {info.name: folder / f"{info.name}.vrt" for info in found.infos})
+    bands = common_bands(found.infos, params.bands)
     besides = [raw / name for name in (params.groups, params.areas) if name is not None]
     files = find_labels(raw, params.labels, [info.name for info in found.infos], besides)
     sources = [(read_labels(path, params.class_column), scene) for path, scene in files.items()]
@@ -130,6 +133,7 @@ def _look(raw: Path, params: ScenesParams, folder: Path, final: Path) -> _Raw:
         areas = area_files.read_areas(raw / params.areas, found.infos)
         labelled |= set(areas.loc[areas["role"] == "complete", "scene"])
     report["pixels"] = shares
+    report["bands"] = bands
     report["notes"] = _notes(found.infos)
     outside = report["dropped"]["centre outside the raster"]
     if outside > report["labels_in_files"] / 2:
@@ -186,7 +190,7 @@ def _classed(located: geopandas.GeoDataFrame, params: ScenesParams, infos: list[
     return labels[list(LABEL_COLUMNS)]
 
 
-def _scene_table(infos: list[SceneInfo], bands: list[str], labelled: set[str]) -> pd.DataFrame:
+def _scene_table(infos: list[SceneInfo], labelled: set[str]) -> pd.DataFrame:
     rows = []
     for info in infos:
         footprint = georef.footprint_4326(info.transform, info.crs, info.shape_hw)

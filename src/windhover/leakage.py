@@ -20,6 +20,8 @@ from windhover import georef
 from windhover.errors import DataError
 from windhover.patches import WINDOW_PX
 
+NEIGHBOURS = 8  # windows of the other split that are tried for each window
+PAIRS = 20_000
 ECEF = "EPSG:4978"  # metres from the Earth's centre: straight-line distances, good anywhere
 Floats = NDArray[np.float64]
 
@@ -127,23 +129,29 @@ def _on_earth(index: pd.DataFrame, scenes: pd.DataFrame, corners: Floats) -> pd.
 
 
 def _between_splits(placed: pd.DataFrame) -> tuple[float | None, list[str] | None, int]:
-    """Return the smallest distance between windows of two splits, their scenes, and how many overlap."""
+    """Return the smallest distance between windows of two splits, their scenes, and how many overlap.
+
+    The distance is that of the outlines, of each window and its nearest neighbours by centre.
+    """
     best: tuple[float, list[str]] | None = None
     overlapping = 0
+    geod = Geod(ellps="WGS84")
     for one, other in combinations(sorted(placed["split"].unique()), 2):
         first, second = placed[placed["split"] == one], placed[placed["split"] == other]
         points, others = np.stack(first["xyz"].to_list()), np.stack(second["xyz"].to_list())
         reach = float(first["radius"].max() + second["radius"].max())
         tree = cKDTree(others)
-        distance, which = tree.query(points)
         overlapping += _overlapping(first, second, tree, points, reach)
-        number = int(distance.argmin())
-        pair = [str(first["scene"].iloc[number]), str(second["scene"].iloc[int(which[number])])]
-        gap = max(
-            float(distance[number] - first["radius"].iloc[number] - second["radius"].iloc[int(which[number])]), 0.0
-        )
-        if best is None or gap < best[0]:
-            best = (gap, pair)
+        distance, which = tree.query(points, k=min(NEIGHBOURS, len(others)))
+        distance, which = distance.reshape(len(points), -1), which.reshape(len(points), -1)
+        near = np.argwhere(distance <= distance.min() + 2 * reach)[:PAIRS]
+        for number, rank in near[np.argsort(distance[tuple(near.T)], kind="stable")]:
+            here, there = first.iloc[number], second.iloc[which[number, rank]]
+            if best is not None and distance[number, rank] - reach > best[0]:
+                break
+            gap = _gap_m(here, there, geod)
+            if best is None or gap < best[0]:
+                best = (gap, [str(here["scene"]), str(there["scene"])])
     return (round(best[0], 3), best[1], overlapping) if best else (None, None, 0)
 
 
@@ -162,7 +170,19 @@ def _overlapping(first: pd.DataFrame, second: pd.DataFrame, tree: cKDTree, point
 
 
 def _share_ground(here: Any, there: Any, geod: Geod) -> bool:
-    """Tell whether two windows overlap, in the plane of azimuth and distance about the first one's corner."""
+    """Tell whether two windows overlap."""
+    outlines = _outlines(here, there, geod)
+    return bool(outlines[0].intersection(outlines[1]).area > 1e-6)
+
+
+def _gap_m(here: Any, there: Any, geod: Geod) -> float:
+    """Return the distance between two windows' outlines, m."""
+    outlines = _outlines(here, there, geod)
+    return float(outlines[0].distance(outlines[1]))
+
+
+def _outlines(here: Any, there: Any, geod: Geod) -> list[shapely.Polygon]:
+    """Return two windows in the plane of azimuth and distance about the first one's corner."""
     outlines = []
     for window in (here, there):
         azimuth, _, length = geod.inv(
@@ -170,4 +190,4 @@ def _share_ground(here: Any, there: Any, geod: Geod) -> bool:
         )
         angle = np.radians(azimuth)
         outlines.append(shapely.Polygon(np.stack([length * np.sin(angle), length * np.cos(angle)], axis=1)))
-    return bool(outlines[0].intersection(outlines[1]).area > 1e-6)
+    return outlines

@@ -52,7 +52,9 @@ def write_stack(sources: Mapping[str, Path], target: Path, final: Path | None = 
         target.write_bytes(ET.tostring(root))
 
 
-def write_window(info: SceneInfo, window: Window, target: Path, final: Path | None = None) -> None:
+def write_window(
+    info: SceneInfo, window: Window, target: Path, final: Path | None = None, now: Path | None = None
+) -> None:
     """Write a raster that is a window of another, with its georeference.
 
     Args:
@@ -60,8 +62,9 @@ def write_window(info: SceneInfo, window: Window, target: Path, final: Path | No
         window: in its px.
         target: the file to write.
         final: where it will be moved to, for relative paths; `target` itself when None.
+        now: where the other raster is before it is moved to its path; its path when None.
     """
-    with opened(info.path) as dataset:
+    with opened(now or info.path) as dataset:
         moved = dataset.transform @ Affine.translation(window.col, window.row)
         placed = moved if dataset.crs is not None else None
         root = _root(window.width, window.height, dataset.crs, placed)
