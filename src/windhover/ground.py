@@ -51,7 +51,8 @@ def ground_of(catalogue: Catalogue) -> Ground:
         labels = _in_metres(catalogue.labels_of(row.scene), scale)
         is_object = (labels["role"] == "object").to_numpy()
         if not unknown.is_empty:
-            is_object &= ~shapely.intersects_xy(unknown, labels["x_m"], labels["y_m"])
+            xy = labels[["x_m", "y_m"]].to_numpy(np.float64)
+            is_object = is_object & ~shapely.intersects_xy(unknown, xy[:, 0], xy[:, 1])
         objects.append(labels.loc[is_object, list(OBJECT_COLUMNS)])
         pieces = [*labels.loc[labels["role"] == "ignore", "geometry"], *([] if free.is_empty else [free])]
         ignored.append(pd.DataFrame({"scene": row.scene, "geometry": pd.Series(pieces, dtype=object)}))

@@ -1,7 +1,8 @@
 """Figures of a classifier of windows: PR, ROC and confusion, at the prior of the sample and at the true one.
 
 A sample of one object in four flatters a detector that will meet one in a thousand: the same windows are weighed
-again so that objects are as rare as they are. The curves are scikit-learn's. Refuses scenes: those are `windhover.assessment`.
+again so that objects are as rare as they are. The curves are scikit-learn's.
+Refuses scenes: those are `windhover.assessment`.
 """
 
 from __future__ import annotations
