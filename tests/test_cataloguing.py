@@ -20,13 +20,13 @@ from windhover import georef
 from windhover.catalogue import Catalogue, load_catalogue, open_catalogued, save_catalogue
 from windhover.cataloguing import build_catalogue, summary_lines
 from windhover.errors import DataError, FormatError, MissingFileError, UnsupportedError
-from windhover.locating import to_pixels
+from windhover.locating import drop_near_repeats, to_pixels
 from windhover.params.scenes import ScenesParams
 from windhover.scenes import SceneInfo, inspect_scene
 
 DEFAULTS: dict[str, Any] = {
     "rasters": None, "stack": None, "gsd_m": 1.25, "native_gsd_m": None, "bands": None, "labels": "auto",
-    "class_column": None, "classes": {}, "ignore_classes": [], "empty_scenes": "unlabelled", "groups": None,
+    "class_column": None, "classes": {}, "ignore_classes": [], "repeat_iou": 1.0, "empty_scenes": "unlabelled", "groups": None,
     "group_column": None, "fixed_splits": {}, "areas": None, "block_m": None, "guard_m": 80.0, "folds": None, "fold": 0,
     "split_fractions": [0.6, 0.2, 0.2], "seed": 0,
 }  # fmt: skip
@@ -391,3 +391,16 @@ def test_the_dota_tile_enters(real_data: Path, tmp_path: Path) -> None:
     )
     assert catalogue.labels["class"].tolist() == ["plane"] * len(catalogue.labels)
     assert 1 <= len(catalogue.labels) <= 4
+
+
+def test_an_object_marked_again_is_dropped_and_counted() -> None:
+    edges = np.array([[0, 0, 40, 30], [3, 2, 42, 31], [60, 0, 100, 30], [0, 0, 40, 30], [20, 0, 60, 30]], float)
+    table = geopandas.GeoDataFrame(
+        {"scene": ["a", "a", "a", "b", "a"], "class": ["plane"] * 5, **dict(zip(("left", "top", "right", "bottom"), edges.T, strict=True))},
+        geometry=shapely.box(*edges.T),
+    )  # fmt: skip
+    kept, dropped = drop_near_repeats(table, 0.6)
+    assert dropped == 1
+    assert kept[["scene", "left"]].to_numpy().tolist() == [["a", 0.0], ["a", 60.0], ["b", 0.0], ["a", 20.0]]
+    assert drop_near_repeats(table, 1.0)[1] == 0  # 1 keeps all
+    assert drop_near_repeats(table, 0.3)[1] == 2  # so does the half-shifted one go, at a lower bound

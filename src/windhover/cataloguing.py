@@ -30,7 +30,7 @@ from windhover.finding import (
     stack_scenes,
 )
 from windhover.labels import find_labels, read_labels
-from windhover.locating import locate_labels
+from windhover.locating import drop_near_repeats, locate_labels
 from windhover.params.scenes import ScenesParams
 from windhover.places import divide, read_groups
 from windhover.scene_page import data_page
@@ -122,6 +122,7 @@ def _look(raw: Path, params: ScenesParams, folder: Path, final: Path) -> _Raw:
     files = find_labels(raw, params.labels, [info.name for info in found.infos], besides)
     sources = [(read_labels(path, params.class_column), scene) for path, scene in files.items()]
     labels, spoken_of, report = locate_labels(found.infos, sources, found.aliases)
+    labels, report["dropped"]["marking an object again"] = drop_near_repeats(labels, params.repeat_iou)
     complete = params.empty_scenes == "complete" and files
     labelled = {info.name for info in found.infos} if complete else set(spoken_of)
     areas = empty_areas()

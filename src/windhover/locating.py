@@ -218,6 +218,36 @@ def _without_repeats(table: geopandas.GeoDataFrame) -> tuple[geopandas.GeoDataFr
     return table[~again], int(again.sum())
 
 
+def drop_near_repeats(labels: geopandas.GeoDataFrame, iou: float) -> tuple[geopandas.GeoDataFrame, int]:
+    """Return the labels without those that mark an object again; of two, the first in order stays.
+
+    Hand-made labels often mark one object twice with slightly different boxes. Two of them cost every detector recall
+    that nothing can win back, so they are dropped where that is asked for, and counted.
+
+    Args:
+        labels: of all scenes, with boxes in native px.
+        iou: boxes of one class in one scene that overlap more than this are one object; 1 keeps all.
+
+    Returns:
+        The labels that stay, and how many were dropped.
+    """
+    if iou >= 1 or labels.empty:
+        return labels, 0
+    again = np.zeros(len(labels), bool)
+    edges = labels[["left", "top", "right", "bottom"]].to_numpy(np.float64)
+    for rows in labels.groupby(["scene", "class"], sort=False).indices.values():
+        boxes = shapely.box(*edges[rows].T)
+        first, second = shapely.STRtree(boxes).query(boxes, predicate="intersects")
+        first, second = first[first < second], second[first < second]
+        shared = shapely.area(shapely.intersection(boxes[first], boxes[second]))
+        together = shapely.area(boxes[first]) + shapely.area(boxes[second]) - shared
+        pairs = sorted(zip(*(index[shared > iou * together] for index in (first, second)), strict=True))
+        for one, other in pairs:
+            if not again[rows[one]]:
+                again[rows[other]] = True
+    return labels[~again].reset_index(drop=True), int(again.sum())
+
+
 def _nothing_fits(infos: list[SceneInfo], sources: list[tuple[RawLabels, str]], dropped: Counter[str]) -> str:
     """Return the sentence for labels of another place, with the likeliest cause."""
     labels = next(labels for labels, _ in sources if len(labels))

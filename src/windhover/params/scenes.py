@@ -30,6 +30,9 @@ class ScenesParams(StageParams):
     class_column: str | None = Field(description="column of the class; null looks for class, label, category, name")
     classes: dict[str, str] = Field(description="label class -> class; empty takes them as they are")
     ignore_classes: list[str] = Field(description="label classes that cost nothing in training and evaluation")
+    repeat_iou: float = Field(
+        gt=0, le=1, description="boxes of one class that overlap more than this mark one object twice; 1 keeps all"
+    )
     empty_scenes: Literal["unlabelled", "complete"] = Field(
         description="what a raster is that no label file speaks of: `unlabelled` or `complete` (it holds none)"
     )
