@@ -27,15 +27,16 @@ def iou(boxes: Floats, others: Floats) -> Floats:
         boxes: (N, 4) xyxy.
         others: (N, 4) xyxy.
     """
-    low, high = np.maximum(boxes[:, :2], others[:, :2]), np.minimum(boxes[:, 2:], others[:, 2:])
-    both = np.prod(np.maximum(high - low, 0.0), axis=1)
+    (left, top, right, bottom), (left2, top2, right2, bottom2) = boxes.T, others.T
+    both = np.maximum(np.minimum(right, right2) - np.maximum(left, left2), 0.0)
+    both *= np.maximum(np.minimum(bottom, bottom2) - np.maximum(top, top2), 0.0)
     union = _area(boxes) + _area(others) - both
     shares: Floats = np.divide(both, union, out=np.zeros_like(both), where=union > 0)
     return shares
 
 
 def _area(boxes: Floats) -> Floats:
-    return np.asarray(np.prod(np.maximum(boxes[:, 2:] - boxes[:, :2], 0.0), axis=1))
+    return np.asarray(np.maximum(boxes[:, 2] - boxes[:, 0], 0.0) * np.maximum(boxes[:, 3] - boxes[:, 1], 0.0))
 
 
 def merge(
@@ -82,6 +83,8 @@ class _Rules:
     def __init__(self, boxes: Floats, labels: NDArray[np.integer], distance: float, overlap: float) -> None:
         self.boxes, self.labels, self.distance, self.overlap = boxes, labels, distance, overlap
         self.centres = (boxes[:, :2] + boxes[:, 2:]) / 2
+        self.x, self.y = np.ascontiguousarray(self.centres.T)
+        self.labelled = len(labels) > 0 and bool((labels != labels[0]).any())
         sides = np.maximum(boxes[:, 2:] - boxes[:, :2], 0.0)
         self.sizes = np.sqrt(np.prod(sides, axis=1))
         # half octaves of the longer side: near pairs are looked for level by level, each with its own radius
@@ -101,10 +104,13 @@ class _Rules:
 
     def same(self, first: NDArray[np.intp], second: NDArray[np.intp]) -> NDArray[np.bool_]:
         """Tell pair by pair whether two candidates are the same object."""
-        apart = np.hypot(*(self.centres[first] - self.centres[second]).T)
+        apart = np.hypot(self.x[first] - self.x[second], self.y[first] - self.y[second])
         near = apart < self.distance * np.minimum(self.sizes[first], self.sizes[second])
-        near |= iou(self.boxes[first], self.boxes[second]) > self.overlap
-        return np.asarray(near & (self.labels[first] == self.labels[second]))
+        far = np.nonzero(~near)[0]
+        near[far] = iou(self.boxes[first[far]], self.boxes[second[far]]) > self.overlap
+        if self.labelled:
+            near &= self.labels[first] == self.labels[second]
+        return np.asarray(near)
 
     def pairs(self, first: NDArray[np.intp], second: NDArray[np.intp]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
         """Return every pair of the same object, one from each list; some at a time, never all near pairs at once."""
