@@ -30,7 +30,7 @@ MakeScene = Callable[..., Path]
 
 @pytest.fixture
 def make_scene(tmp_path: Path) -> MakeScene:
-    """Return `make(name="scene.tif", shape_hw=(150, 210), bands=3, dtype="uint8", ..., data=None) -> path` of a GeoTIFF."""
+    """Return `make(name="scene.tif", shape_hw=(150, 210), bands=3, dtype="uint8", ..., data=None) -> path`."""
 
     def make(
         name: str = "scene.tif",
@@ -60,8 +60,16 @@ def make_scene(tmp_path: Path) -> MakeScene:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
             with rasterio.open(
-                path, "w", driver=profile.pop("driver", "GTiff"), height=data.shape[1], width=data.shape[2], count=data.shape[0],
-                dtype=data.dtype, crs=crs, **({"transform": transform} if transform is not None else {}), **profile,
+                path,
+                "w",
+                driver=profile.pop("driver", "GTiff"),
+                height=data.shape[1],
+                width=data.shape[2],
+                count=data.shape[0],
+                dtype=data.dtype,
+                crs=crs,
+                **({"transform": transform} if transform is not None else {}),
+                **profile,
             ) as dataset:
                 dataset.write(data)
         return path

@@ -57,7 +57,9 @@ def write() -> None:
     graph = build_graph()
     for stage in document["stages"].values():
         if stage_script(stage).is_file():
-            stage["deps"] = [dep for dep in stage["deps"] if not dep.startswith("src/")] + import_closure(stage_script(stage), graph)
+            stage["deps"] = [dep for dep in stage["deps"] if not dep.startswith("src/")] + import_closure(
+                stage_script(stage), graph
+            )
     with path.open("w", encoding="utf-8") as stream:
         yaml.dump(document, stream)
 

@@ -26,7 +26,8 @@ from windhover.scenes import SceneInfo, inspect_scene
 
 DEFAULTS: dict[str, Any] = {
     "rasters": None, "stack": None, "gsd_m": 1.25, "native_gsd_m": None, "bands": None, "labels": "auto",
-    "class_column": None, "classes": {}, "ignore_classes": [], "repeat_iou": 1.0, "empty_scenes": "unlabelled", "groups": None,
+    "class_column": None, "classes": {}, "ignore_classes": [], "repeat_iou": 1.0, "empty_scenes": "unlabelled",
+    "groups": None,
     "group_column": None, "fixed_splits": {}, "areas": None, "block_m": None, "guard_m": 80.0, "folds": None, "fold": 0,
     "split_fractions": [0.6, 0.2, 0.2], "seed": 0,
 }  # fmt: skip
@@ -396,7 +397,8 @@ def test_the_dota_tile_enters(real_data: Path, tmp_path: Path) -> None:
 def test_an_object_marked_again_is_dropped_and_counted() -> None:
     edges = np.array([[0, 0, 40, 30], [3, 2, 42, 31], [60, 0, 100, 30], [0, 0, 40, 30], [20, 0, 60, 30]], float)
     table = geopandas.GeoDataFrame(
-        {"scene": ["a", "a", "a", "b", "a"], "class": ["plane"] * 5, **dict(zip(("left", "top", "right", "bottom"), edges.T, strict=True))},
+        {"scene": ["a", "a", "a", "b", "a"], "class": ["plane"] * 5}
+        | dict(zip(("left", "top", "right", "bottom"), edges.T, strict=True)),
         geometry=shapely.box(*edges.T),
     )  # fmt: skip
     kept, dropped = drop_near_repeats(table, 0.6)

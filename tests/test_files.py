@@ -6,7 +6,20 @@ import hashlib
 from pathlib import Path
 
 import pytest
+
 from windhover.files import atomic_file, atomic_folder, sha256_file, write_json
+
+
+def break_while_writing(target: Path) -> None:
+    with atomic_file(target) as path:
+        path.write_text("half")
+        raise RuntimeError("broke")
+
+
+def break_while_filling(target: Path) -> None:
+    with atomic_folder(target) as folder:
+        (folder / "half").write_text("z")
+        raise RuntimeError("broke")
 
 
 def test_a_file_appears_whole(tmp_path: Path) -> None:
@@ -20,9 +33,8 @@ def test_a_file_appears_whole(tmp_path: Path) -> None:
 
 def test_a_failure_keeps_the_old_file_and_leaves_nothing(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("old")
-    with pytest.raises(RuntimeError, match="broke"), atomic_file(tmp_path / "a.txt") as path:
-        path.write_text("half")
-        raise RuntimeError("broke")
+    with pytest.raises(RuntimeError, match="broke"):
+        break_while_writing(tmp_path / "a.txt")
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.txt"]
     assert (tmp_path / "a.txt").read_text() == "old"
 
@@ -33,9 +45,8 @@ def test_a_folder_is_replaced_whole(tmp_path: Path) -> None:
     with atomic_folder(tmp_path / "out") as folder:
         (folder / "fresh").write_text("y")
     assert [entry.name for entry in (tmp_path / "out").iterdir()] == ["fresh"]
-    with pytest.raises(RuntimeError, match="broke"), atomic_folder(tmp_path / "out") as folder:
-        (folder / "half").write_text("z")
-        raise RuntimeError("broke")
+    with pytest.raises(RuntimeError, match="broke"):
+        break_while_filling(tmp_path / "out")
     assert [entry.name for entry in (tmp_path / "out").iterdir()] == ["fresh"]
     assert [entry.name for entry in tmp_path.iterdir()] == ["out"]
 

@@ -1,4 +1,4 @@
-"""The whole flow, stage by stage through the real scripts: objects put at known map coordinates stand there on the map."""
+"""The whole flow through the real scripts: objects put at known map coordinates stand there on the map."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import rasterio
-from house import ROOT
 from rasterio.transform import Affine
 from shapely.geometry import box
+
+from house import ROOT
 from windhover.params import check_params, read_yaml
 
 GSD_M = 1.25
@@ -25,13 +26,20 @@ TINY: dict[str, dict[str, Any]] = {
     "scenes": {"splits": None},
     "patches": {"positives_per_object": 12},
     "augment": {"variants": 1, "sheet_rows": 2},
-    "train": {"epochs": 12, "max_minutes": None, "options": {"width": 8}, "batch_size": 48, "learning_rate": 0.006, "offset_weight": 1.0},
+    "train": {
+        "epochs": 12,
+        "max_minutes": None,
+        "options": {"width": 8},
+        "batch_size": 48,
+        "learning_rate": 0.006,
+        "offset_weight": 1.0,
+    },
     "evaluate": {"draws": 100},
 }
 
 
 def paint(rng: np.random.Generator, shape_hw: tuple[int, int], centres_xy: np.ndarray) -> np.ndarray:
-    """Return (3, H, W) uint8: noise, dark streaks as decoys, and light boxes of the objects' size, exact below the pixel."""
+    """Return (3, H, W) uint8: noise, dark streaks, light boxes of the objects' size, exact below the pixel."""
     height, width = shape_hw
     picture = 90 + 10 * rng.standard_normal((3, height, width))
     for _ in range(12):
@@ -57,13 +65,27 @@ def make_raw(folder: Path) -> dict[str, np.ndarray]:
         shape_hw = (424, 520)
         grid = np.array([(x, y) for x in range(60, 480, 100) for y in range(60, 390, 110)], float)
         centres = grid[rng.permutation(len(grid))[:9]] + rng.uniform(-20, 20, (9, 2))
-        with rasterio.open(folder / f"{place}.tif", "w", driver="GTiff", height=424, width=520, count=3, dtype="uint8", crs=crs, transform=transform) as tile:
+        with rasterio.open(
+            folder / f"{place}.tif",
+            "w",
+            driver="GTiff",
+            height=424,
+            width=520,
+            count=3,
+            dtype="uint8",
+            crs=crs,
+            transform=transform,
+        ) as tile:
             tile.write(paint(rng, shape_hw, centres))
         truth[place] = np.array([transform @ tuple(centre) for centre in centres])
         half = np.array(SIDE_M) / 2
         polygons = [box(*(xy - half), *(xy + half)) for xy in truth[place]]
-        geopandas.GeoDataFrame({"class": ["shed"] * 9}, geometry=polygons, crs=crs).to_file(folder / "labels" / f"{place}.gpkg", layer="labels")
-    pd.DataFrame({"scene": list(PLACES), "place": list(PLACES), "split": list(PLACES.values())}).to_csv(folder / "places.csv", index=False)
+        geopandas.GeoDataFrame({"class": ["shed"] * 9}, geometry=polygons, crs=crs).to_file(
+            folder / "labels" / f"{place}.gpkg", layer="labels"
+        )
+    pd.DataFrame({"scene": list(PLACES), "place": list(PLACES), "split": list(PLACES.values())}).to_csv(
+        folder / "places.csv", index=False
+    )
     return truth
 
 
@@ -72,7 +94,9 @@ def run(stage: str) -> None:
     section = {**read_yaml(ROOT / "params.yaml")[stage], **TINY.get(stage, {})}
     model = getattr(importlib.import_module(f"windhover.params.{stage}"), f"{stage.capitalize()}Params")
     section = {key: value for key, value in section.items() if key in model.model_fields}
-    runpy.run_path(str(ROOT / "pipeline" / f"{stage}.py"), run_name="tested")["main"](check_params(stage, model, section))
+    runpy.run_path(str(ROOT / "pipeline" / f"{stage}.py"), run_name="tested")["main"](
+        check_params(stage, model, section)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +139,9 @@ def test_the_three_files_say_the_same(project: tuple[Path, dict[str, np.ndarray]
     assert counts == {len(geopandas.read_parquet(folder / "detections.parquet"))}
 
 
-def test_the_bundle_searches_a_raster_without_the_project(project: tuple[Path, dict[str, np.ndarray]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_bundle_searches_a_raster_without_the_project(
+    project: tuple[Path, dict[str, np.ndarray]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import windhover
 
     root, truth = project
@@ -124,7 +150,9 @@ def test_the_bundle_searches_a_raster_without_the_project(project: tuple[Path, d
     assert len(found) == len(truth["fir"])
 
 
-def test_the_operating_point_is_chosen_on_validation_and_the_run_holds_both(project: tuple[Path, dict[str, np.ndarray]]) -> None:
+def test_the_operating_point_is_chosen_on_validation_and_the_run_holds_both(
+    project: tuple[Path, dict[str, np.ndarray]],
+) -> None:
     root, _ = project
     point = json.loads((root / "data/model/operating_point.json").read_text())
     assert 0 < point["per_class"]["shed"]["threshold"] < 1

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import grimp
 import pytest
+
 from house import ROOT, build_graph, import_closure, stage_script
 from windhover.params import StageParams, load_params, read_yaml
 
@@ -56,7 +57,9 @@ def test_deps_hold_the_import_closure(stage: str, graph: grimp.ImportGraph) -> N
 
 
 def test_no_stage_writes_into_anothers_outs() -> None:
-    outs = [Path(out if isinstance(out, str) else next(iter(out))) for stage in STAGES.values() for out in stage["outs"]]
+    outs = [
+        Path(out if isinstance(out, str) else next(iter(out))) for stage in STAGES.values() for out in stage["outs"]
+    ]
     assert len(outs) == len(set(outs))
     assert [(a, b) for a in outs for b in outs if a != b and a.is_relative_to(b)] == []
 
@@ -83,7 +86,13 @@ def test_data_stages_load_neither_torch_nor_mlflow(stage: str) -> None:
 
 
 def test_layers_hold() -> None:
-    done = subprocess.run([Path(sys.executable).with_name("lint-imports"), "--no-cache"], capture_output=True, text=True, cwd=ROOT, check=False)
+    done = subprocess.run(
+        [Path(sys.executable).with_name("lint-imports"), "--no-cache"],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        check=False,
+    )
     assert done.returncode == 0, done.stdout
 
 
@@ -98,14 +107,20 @@ def test_every_raises_has_a_match() -> None:
 
 
 def test_every_module_begins_with_what_it_holds() -> None:
-    missing = [path.name for path in (ROOT / "src").rglob("*.py") if not ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))]
+    missing = [
+        path.name
+        for path in (ROOT / "src").rglob("*.py")
+        if not ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+    ]
     assert missing == []
 
 
 def test_pins_carry_no_address() -> None:
     lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
     assert lines
-    assert [line for line in lines if not re.match(r"^[A-Za-z0-9._-]+(\[[a-z0-9,-]+\])?==[A-Za-z0-9.+!-]+( ; .+)?$", line)] == []
+    assert [
+        line for line in lines if not re.match(r"^[A-Za-z0-9._-]+(\[[a-z0-9,-]+\])?==[A-Za-z0-9.+!-]+( ; .+)?$", line)
+    ] == []
 
 
 def test_help_comes_before_the_heavy_libraries() -> None:

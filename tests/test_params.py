@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from pydantic import Field
+
 from windhover.errors import MissingFileError, ParameterError
 from windhover.params import StageParams, load_params
 from windhover.params.overlay import lay_over
@@ -18,7 +19,9 @@ class CutParams(StageParams):
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    (tmp_path / "dvc.yaml").write_text("stages:\n  cut:\n    cmd: python cut.py\n    params:\n      - cut.rate\n      - cut.sizes\n")
+    (tmp_path / "dvc.yaml").write_text(
+        "stages:\n  cut:\n    cmd: python cut.py\n    params:\n      - cut.rate\n      - cut.sizes\n"
+    )
     (tmp_path / "params.yaml").write_text("scenes:\n  raw: .\ncut:\n  rate: 1e-3 # learning rate\n  sizes: [3, 4]\n")
     return tmp_path
 
@@ -37,7 +40,10 @@ def test_an_undeclared_parameter_does_not_enter(project: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("cut:\n  rate: 2.0\n  sizes: [1]\n", r"`cut\.rate`: .*less than or equal to 1, got 2\.0\. Set `cut\.rate` in params\.yaml"),
+        (
+            "cut:\n  rate: 2.0\n  sizes: [1]\n",
+            r"`cut\.rate`: .*less than or equal to 1, got 2\.0\. Set `cut\.rate` in params\.yaml",
+        ),
         ("cut:\n  rate: '0.1'\n  sizes: [1]\n", r"`cut\.rate`: .*valid number"),
         ("cut:\n  rate: 0.1\n  sises: [1]\n", r"`cut\.sises` .* Did you mean `cut\.sizes`\?"),
         ("cut:\n  rate: 0.1\n  sizes: [1.5]\n", r"`cut\.sizes\.0`"),
@@ -67,7 +73,12 @@ def test_an_overlay_changes_its_keys_and_keeps_comments(project: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "sentence"), [("cut.sise=1", r"`cut\.sise` is not in"), ("cut", "section.key=value"), ("scenes.raw=nowhere", "must be a folder that exists")]
+    ("change", "sentence"),
+    [
+        ("cut.sise=1", r"`cut\.sise` is not in"),
+        ("cut", "section.key=value"),
+        ("scenes.raw=nowhere", "must be a folder that exists"),
+    ],
 )
 def test_a_bad_change_leaves_the_file_alone(project: Path, change: str, sentence: str) -> None:
     (project / "set.yaml").write_text("cut:\n  rate: 0.5\n")

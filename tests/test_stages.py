@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from windhover.errors import DataError
 from windhover.params import StageParams
 from windhover.stages import last_seconds, log_seconds, run_stage

@@ -27,7 +27,11 @@ def tile_with_boxes(path: Path, found: geopandas.GeoDataFrame) -> torch.Tensor:
         cols, rows = inverse.a * x + inverse.b * y + inverse.c, inverse.d * x + inverse.e * y + inverse.f
         boxes.append([cols.min(), rows.min(), cols.max(), rows.max()])
     corners = torch.tensor(boxes).reshape(-1, 4)
-    return draw_bounding_boxes(torch.from_numpy(picture), corners, colors="yellow", width=2) if boxes else torch.from_numpy(picture)
+    return (
+        draw_bounding_boxes(torch.from_numpy(picture), corners, colors="yellow", width=2)
+        if boxes
+        else torch.from_numpy(picture)
+    )
 
 
 def main() -> None:

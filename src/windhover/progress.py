@@ -42,8 +42,14 @@ def progress_bar(title: str, total: float, unit: str = "") -> Iterator[Advance]:
 
 @contextmanager
 def _bar_on_terminal(title: str, total: float, unit: str) -> Iterator[Advance]:
-    columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn() if not unit else TextColumn("{task.fields[rate]}"),
-               TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn()]
+    columns = [
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn() if not unit else TextColumn("{task.fields[rate]}"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    ]
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task(title, total=total, rate="")
         started, done = time.monotonic(), 0.0
@@ -69,7 +75,9 @@ def _quiet_lines(title: str, total: float, unit: str) -> Advance:
             return
         last = now
         left = (now - started) * max(total - done, 0.0) / done
-        print(f"{title}: {done:.0f} of {total:.0f} {unit}".rstrip() + f", {left:.0f} s left", file=sys.stderr, flush=True)
+        print(
+            f"{title}: {done:.0f} of {total:.0f} {unit}".rstrip() + f", {left:.0f} s left", file=sys.stderr, flush=True
+        )
 
     return advance
 

@@ -1,6 +1,6 @@
 """Running one DVC stage: its parameters in, its seconds logged, its errors as one sentence.
 
-Knows nothing of what a stage does. The log of seconds is git-ignored and never a DVC output: times differ from run to run.
+Knows nothing of what a stage does. The log of seconds is git-ignored and never a DVC output: times differ between runs.
 """
 
 from __future__ import annotations
@@ -47,4 +47,6 @@ def last_seconds(log: Path = SECONDS_LOG) -> dict[str, float]:
         return {}
     lines = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines() if line.strip()]
     newest = {line["stage"]: line for line in lines}
-    return {line["stage"]: float(line["seconds"]) for line in sorted(newest.values(), key=lambda line: lines.index(line))}
+    return {
+        line["stage"]: float(line["seconds"]) for line in sorted(newest.values(), key=lambda line: lines.index(line))
+    }

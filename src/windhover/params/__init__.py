@@ -41,7 +41,9 @@ def load_params(stage: str, model: type[Params], root: str | Path = ".") -> Para
     root = Path(root)
     section = read_yaml(root / "params.yaml").get(stage)
     if not isinstance(section, dict):
-        raise ParameterError(f"params.yaml has no section `{stage}`. Add it, or take it from the repository's params.yaml.")
+        raise ParameterError(
+            f"params.yaml has no section `{stage}`. Add it, or take it from the repository's params.yaml."
+        )
     declared = declared_keys(stage, root)
     unknown = sorted(set(section) - set(model.model_fields))
     if unknown:
@@ -88,7 +90,9 @@ def read_yaml(path: Path) -> dict[str, Any]:
         ParameterError: not YAML, or not a mapping.
     """
     if not path.is_file():
-        raise MissingFileError(f"{path}: no such file. Run from the project's root, where dvc.yaml and params.yaml are.")
+        raise MissingFileError(
+            f"{path}: no such file. Run from the project's root, where dvc.yaml and params.yaml are."
+        )
     try:
         value = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
     except YAMLError as error:

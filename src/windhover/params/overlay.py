@@ -44,7 +44,9 @@ def lay_over(params_file: Path, overlay_file: Path, changes: list[str]) -> list[
     before = {(section, key): (current.get(section) or {}).get(key) for section, key, _ in pairs}
     for section, key, value in pairs:
         if section not in current or key not in (current[section] or {}):
-            raise ParameterError(f"`{section}.{key}` is not in {params_file}. Mend the name; the sections are {', '.join(current)}.")
+            raise ParameterError(
+                f"`{section}.{key}` is not in {params_file}. Mend the name; the sections are {', '.join(current)}."
+            )
         current[section][key] = value
     raw = Path(str(current["scenes"]["raw"]))
     if any((section, key) == ("scenes", "raw") for section, key, _ in pairs) and not raw.is_dir():
@@ -74,7 +76,10 @@ def main(arguments: list[str]) -> None:
         print(error.sentence(), file=sys.stderr)
         raise SystemExit(1) from None
     if changed:
-        print(f"params.yaml now holds {arguments[0]}: {len(changed)} keys changed. `git checkout params.yaml` takes it back.")
+        print(
+            f"params.yaml now holds {arguments[0]}: {len(changed)} keys changed. "
+            "`git checkout params.yaml` takes it back."
+        )
 
 
 if __name__ == "__main__":
