@@ -18,6 +18,7 @@ from windhover.ground import Ground
 from windhover.judging import Match, judge, judge_many
 from windhover.match_sweep import sweep
 from windhover.operating_point import Rule
+from windhover.tally import tally
 
 Box = tuple[float, float, float, float]
 
@@ -368,3 +369,11 @@ def test_the_figures_are_those_of_the_independent_judge_on_real_labels(real_data
         for name in ("ap", "f1", "precision", "recall", "recall_at_1_per_km2", "recall_at_5_per_km2")
     }
     assert ours == pytest.approx({name: expected[name] for name in ours}, abs=1e-12)
+
+
+def test_the_threshold_leaves_room_below_the_last_object_it_keeps() -> None:
+    scores, hits = [0.9, 0.8, 0.4, 0.3], [True, True, False, False]
+    tallied = tally(scores, hits, [0, 0, 0, 0], [2], [1.0])
+    point = choose_point(tallied, draw(random_world(3, scenes=1)[1].scenes, 0, 0), Rule("max_fbeta", 1.0))
+    assert point.threshold == pytest.approx(0.6)  # not 0.8: 0.79 on another scene is more likely an object than not
+    assert (point.precision, point.recall) == (1.0, 1.0)

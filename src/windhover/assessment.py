@@ -76,6 +76,8 @@ class Point(NamedTuple):
 def choose_point(tallied: Tally, drawn: Drawn, rule: Rule) -> Point:
     """Choose a class's threshold by the rule, with its interval over the draws.
 
+    The threshold stands midway between the lowest score that the rule keeps and the next score below: on validation the
+    two are equally good, and on new scenes an object that scores a hair less is still found.
     Where validation holds no object that is found, the threshold is 0.5 and the note says so.
     """
     counts = tallied.curve()
@@ -84,18 +86,24 @@ def choose_point(tallied: Tally, drawn: Drawn, rule: Rule) -> Point:
         note = f"validation {why}: no rule can be applied, so the threshold is {NO_THRESHOLD}."
         return Point(NO_THRESHOLD, None, None, False, note, *_at(tallied.at(NO_THRESHOLD)))
     chosen = choose(counts, rule)
-    threshold = float(counts.scores[chosen.level[0]])
+    threshold = float(_midway(tallied, counts.scores[chosen.level[:1]])[0])
     met = bool(chosen.met[0])
     note = "" if met else explain_unmet(counts, rule, int(chosen.level[0]))
 
     def thresholds(weights: Floats) -> dict[str, Floats]:
         curve = tallied.curve(weights)
-        value = curve.scores[choose(curve, rule).level]
+        value = _midway(tallied, curve.scores[choose(curve, rule).level])
         return {"threshold": np.where(curve.hits[-1] > 0, value, np.nan)}
 
     drawn_values = bootstrap(thresholds, drawn.weights, len(counts.scores)).get("threshold", np.zeros(0))
     low, high = interval(drawn_values) or (None, None)
     return Point(threshold, low, high, met, note, *_at(tallied.at(threshold)))
+
+
+def _midway(tallied: Tally, scores: Floats) -> Floats:
+    """Return the middle between each score and the next lower one that was seen, or 0 below the lowest."""
+    seen = np.r_[0.0, np.unique(tallied.scores)]  # rising
+    return (scores + seen[np.maximum(np.searchsorted(seen, scores) - 1, 0)]) / 2
 
 
 def _at(counts: Counts) -> tuple[float | None, float | None, float | None, float | None]:

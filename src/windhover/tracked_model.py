@@ -24,10 +24,14 @@ class WindowClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[misc,name-def
         self._bundle = load_bundle(context.artifacts["bundle"])
         self._network, self._normalizer = self._bundle.network(), self._bundle.normalizer()
 
-    def predict(
-        self, context: Any, model_input: NDArray[Any], params: dict[str, Any] | None = None
+    # MLflow reads a hint on `model_input` as a schema, and knows none for arrays: it would warn at every import
+    def predict(  # type: ignore[no-untyped-def]
+        self,
+        context: Any,
+        model_input,
+        params: dict[str, Any] | None = None,
     ) -> NDArray[np.float32]:
-        """Return the probability of each class in each window."""
+        """Return the probability of each class in each window; `model_input` is an array (N, 64, 64, C)."""
         with torch.inference_mode():
             pixels = torch.from_numpy(np.ascontiguousarray(model_input)).permute(0, 3, 1, 2)  # (N, C, S, S)
             logits = self._network(self._normalizer(pixels)).logits[:, :, 0, 0]  # (N, K)
