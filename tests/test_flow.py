@@ -22,20 +22,21 @@ from windhover.params import check_params, read_yaml
 GSD_M = 1.25
 SIDE_M = (22.5, 17.5)  # width and height of an object on the ground
 PLACES = {"oak": "train", "elm": "train", "ash": "val", "fir": "test"}  # fir's UTM zone is another than the rest's
+# fmt: off
 TINY: dict[str, dict[str, Any]] = {
     "scenes": {"splits": None},
     "patches": {"positives_per_object": 12},
     "augment": {"variants": 1, "sheet_rows": 2},
     "train": {
-        "epochs": 12,
-        "max_minutes": None,
-        "options": {"width": 8},
-        "batch_size": 48,
-        "learning_rate": 0.006,
-        "offset_weight": 1.0,
+        "epochs": 8, "max_minutes": None, "options": {"width": 8}, "batch_size": 64, "learning_rate": 0.006,
+        "negatives_per_positive": 3.0, "offset_weight": 1.0,
+        "crops": {
+            "per_batch": 0, "side_px": 72, "count": 1, "around_objects": 0.5, "negatives_per_positive": 3.0, "scales": [1.0]
+        },
     },
     "evaluate": {"draws": 100},
 }
+# fmt: on
 
 
 def paint(rng: np.random.Generator, shape_hw: tuple[int, int], centres_xy: np.ndarray) -> np.ndarray:
