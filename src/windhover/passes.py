@@ -6,7 +6,9 @@ forgotten, so memory does not grow with the raster. Knows neither duplicates nor
 
 from __future__ import annotations
 
+import ctypes
 import itertools
+import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -189,8 +191,16 @@ def search_blocks(
             report.failed.append(_failed(search, block, error))
             continue
         yield block, _search_block(scorer, search, block, pixels, valid, floor_logit, keep_scores)
+        _give_back_memory()
         if progress is not None:
             progress(search.own_px(block) / 1e6)
+
+
+def _give_back_memory() -> None:
+    """Return freed memory to the system, where the C library can: in long runs it would pile up in fragments."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    if trim is not None:
+        trim(0)
 
 
 def _ahead(read: Callable[[Block], Any], blocks: Sequence[Block], readers: int) -> Iterator[tuple[Block, Future[Any]]]:
