@@ -31,12 +31,12 @@ TINY: dict[str, dict[str, Any]] = {
         "epochs": 8, "max_minutes": None, "options": {"width": 8}, "batch_size": 64, "learning_rate": 0.006,
         "negatives_per_positive": 3.0, "offset_weight": 1.0, "ema_decay": 0.97,
         "jitter": {
-            "symmetries": True, "brightness": 0.05, "contrast": 0.1, "gamma": 0.0, "band_gain": 0.0, "saturation": 0.0,
-            "sharpness": 0.0, "noise": 0.0,
+            "symmetries": True, "brightness": 0.05, "contrast": 0.1, "gamma": 0.0, "band_gain": 0.0,
+            "band_contrast": 0.0, "saturation": 0.0, "sharpness": 0.0, "noise": 0.0,
         },
         "crops": {
-            "per_batch": 0, "side_px": 72, "count": 1, "around_objects": 0.5, "negatives_per_positive": 3.0,
-            "scales": [1.0],
+            "per_batch": 0, "side_px": 72, "count": 1, "per_epoch": 1, "around_objects": 0.5,
+            "negatives_per_positive": 3.0, "scales": [1.0],
         },
     },
     "evaluate": {"draws": 100},

@@ -125,7 +125,13 @@ def test_an_alarm_within_the_ring_of_an_object_is_no_negative() -> None:
 
 def test_crops_show_what_their_objects_say(catalogue: Catalogue) -> None:
     params = CropsParams(
-        per_batch=2, side_px=96, count=30, around_objects=0.5, negatives_per_positive=3.0, scales=(1.0, 1.25)
+        per_batch=2,
+        side_px=96,
+        count=30,
+        per_epoch=30,
+        around_objects=0.5,
+        negatives_per_positive=3.0,
+        scales=(1.0, 1.25),
     )
     images, objects = cut_crops(catalogue, ["square"], params, seed=2)
     assert images.shape == (30, 96, 96, 3)

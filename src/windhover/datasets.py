@@ -6,7 +6,7 @@ worker to seed. Refuses files, and anything that changes a pixel.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -162,7 +162,12 @@ def batches(rows: NDArray[np.int64], batch_size: int, rank: int = 0, world_size:
     return [torch.from_numpy(part[rank::world_size].copy()) for part in parts]
 
 
-def in_order(count: int, batch_size: int) -> Iterator[Tensor]:
-    """Yield rows 0..count in batches, in order."""
-    for first in range(0, count, batch_size):
-        yield torch.arange(first, min(first + batch_size, count))
+def rows_in_turn(count: int, per_epoch: int, seed: int, epoch: int) -> NDArray[np.int64]:
+    """Return the rows that an epoch shows, (per_epoch,), so that epochs together go through all rows again and again.
+
+    Every pass over the rows has an order of its own, drawn from the seed; an epoch may end one pass and begin the next.
+    """
+    first = epoch * per_epoch
+    passes = range(first // count, (first + per_epoch - 1) // count + 1)
+    orders = np.concatenate([np.random.default_rng([seed, number, 1]).permutation(count) for number in passes])
+    return orders[first - passes[0] * count :][:per_epoch]

@@ -24,6 +24,8 @@ class Radiometry:
         contrast: of the log of a factor about the picture's mean.
         gamma: of the log of an exponent.
         band_gain: of the log of a factor of each band by itself.
+        band_contrast: of a factor about each band's own mean, itself drawn up to this for each picture. It may be 0
+            or turn a band over, so that what was white on grey becomes coloured or dark.
         saturation: of a factor about the mean over the bands: 0 spread is grey.
         sharpness: of the weight of unsharp masking; below 0 it blurs.
         noise: of white noise, share of the full range; itself drawn evenly up to this.
@@ -33,6 +35,7 @@ class Radiometry:
     contrast: float = 0.0
     gamma: float = 0.0
     band_gain: float = 0.0
+    band_contrast: float = 0.0
     saturation: float = 0.0
     sharpness: float = 0.0
     noise: float = 0.0
@@ -77,23 +80,28 @@ def change_radiometry(pixels: Tensor, full_range: float, strength: Radiometry, g
         drawn = torch.randn(batch, channels, 1, 1, generator=generator).clamp_(-2.5, 2.5) * spread
         return drawn.to(pixels.device)
 
-    valid = (pixels != 0).any(1, keepdim=True)  # (B, 1, H, W)
-    x = pixels.to(torch.float32) / full_range  # (B, C, H, W)
+    invalid = (pixels == 0).all(1, keepdim=True)  # (B, 1, H, W)
+    # in place from here on: fresh memory for every change would cost a CPU more than the arithmetic
+    x = (pixels.to(torch.float32) / full_range).contiguous(memory_format=torch.channels_last)  # (B, C, H, W)
     if strength.sharpness:
         blurred = F.avg_pool2d(x, 3, 1, 1, count_include_pad=False)
-        x = x + (x - blurred) * normal(strength.sharpness).clamp_min_(-1.0)
+        x.lerp_(blurred, -normal(strength.sharpness).clamp_min_(-1.0))
     if strength.gamma:
-        x = x.clamp_min(1e-4) ** normal(strength.gamma).exp()
+        x.clamp_min_(1e-4).pow_(normal(strength.gamma).exp())
     if strength.saturation and bands > 1:
-        grey = x.mean(1, keepdim=True)
-        x = grey + (x - grey) * (1 + normal(strength.saturation)).clamp_min_(0.0)
+        x.lerp_(x.mean(1, keepdim=True), -normal(strength.saturation).clamp_min_(-1.0))
     if strength.band_gain:
-        x = x * normal(strength.band_gain, bands).exp()
+        x.mul_(normal(strength.band_gain, bands).exp())
+    if strength.band_contrast:
+        level = torch.rand(batch, 1, 1, 1, generator=generator).to(x.device) * strength.band_contrast
+        change, mean = normal(1.0, bands) * level, x.mean((2, 3), keepdim=True)
+        x.mul_(1 + change).sub_(mean * change)
     if strength.contrast or strength.brightness:
-        mean = x.mean((1, 2, 3), keepdim=True)
-        x = mean + (x - mean) * normal(strength.contrast).exp() + normal(strength.brightness)
+        factor, mean = normal(strength.contrast).exp(), x.mean((1, 2, 3), keepdim=True)
+        x.mul_(factor).add_(mean * (1 - factor) + normal(strength.brightness))
     if strength.noise:
         level = torch.rand(batch, 1, 1, 1, generator=generator).to(x.device) * strength.noise
-        x = x + torch.randn(x.shape, generator=generator).to(x.device) * level
-    top = 1.0 if not pixels.dtype.is_floating_point else torch.inf
-    return torch.where(valid, x.clamp(0.0 if top == 1.0 else -torch.inf, top), 0.0) * full_range
+        x.addcmul_(torch.randn(x.shape, generator=generator).to(x), level)
+    if not pixels.dtype.is_floating_point:
+        x.clamp_(0.0, 1.0)
+    return x.mul_(full_range).masked_fill_(invalid, 0.0)

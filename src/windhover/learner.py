@@ -19,12 +19,13 @@ from sklearn.metrics import average_precision_score
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from windhover.datasets import Batch, PictureSet, Sampler, batches, in_order
+from windhover.datasets import Batch, PictureSet, Sampler, batches, rows_in_turn
 from windhover.jitter import Radiometry, change_radiometry, turn
 from windhover.objective import Losses, Objective, Targets, cell_targets, patch_targets, rate_factor
 from windhover.params.train import TrainParams
 
 VALIDATION_BATCH = 512
+VALIDATION_PATCHES = 2048  # at most so many, evenly drawn, choose the epoch: more would cost a tenth of the training
 PLATEAU_EPOCHS, PLATEAU_FACTOR = 3, 0.3
 
 
@@ -204,8 +205,8 @@ class Learner(L.LightningModule):
         network = self.kept_network.eval()
         outputs = network(self.normalizer(batch.pixels).contiguous(memory_format=torch.channels_last))
         losses = self.objective(outputs, patch_targets(batch.objects, self.n_classes))
-        self._sums["val_loss"] = self._sums.get("val_loss", 0.0) + float(losses.score) * len(rows) / len(
-            self.data.validation
+        self._sums["val_loss"] = self._sums.get("val_loss", 0.0) + float(losses.score) * len(rows) / min(
+            len(self.data.validation), VALIDATION_PATCHES
         )
         self._validated.append((outputs.logits[:, :, 0, 0].float().cpu(), batch.objects[:, 0].cpu()))
 
@@ -263,7 +264,7 @@ class Learner(L.LightningModule):
 class EpochBatches:
     """One epoch's batches, in an order that depends on the seed and the epoch alone.
 
-    Without crops an epoch is the sampler's choice of patches; with them it is every crop once, and patches beside.
+    Without crops an epoch is the sampler's choice of patches; with them it is the next of the crops, with patches.
     """
 
     def __init__(self, learner: Learner) -> None:
@@ -273,7 +274,7 @@ class EpochBatches:
         rows = learner.sampler.epoch(data.patches.labels(), data.mined, epoch)
         self._crops: list[Tensor] = []
         if data.crops is not None:
-            order = np.random.default_rng([params.seed, epoch, 1]).permutation(len(data.crops))
+            order = rows_in_turn(len(data.crops), params.crops.per_epoch, params.seed, epoch)
             self._crops = batches(order, params.crops.per_batch, *share)
             rows = np.take(rows, range(len(self._crops) * params.batch_size), mode="wrap")
         self._patches = batches(rows, params.batch_size, *share)
@@ -293,10 +294,11 @@ class EpochBatches:
 
 
 class ValidationBatches:
-    """Rows of the validation patches, in order."""
+    """Rows of the validation patches, in order; of very many, evenly chosen ones."""
 
     def __init__(self, count: int) -> None:
-        self._rows = list(in_order(count, VALIDATION_BATCH))
+        rows = torch.linspace(0, count - 1, min(count, VALIDATION_PATCHES)).round().long()
+        self._rows = list(rows.split(VALIDATION_BATCH))
 
     def __len__(self) -> int:
         return len(self._rows)

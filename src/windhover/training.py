@@ -108,6 +108,7 @@ class _Session:
         if params.mining.after or params.crops.per_batch:
             self.catalogue = load_catalogue(folders.scenes).split("train")
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.precision = chosen_precision(params.precision, self.device)
         self.key = fingerprint(params, folders)
         self.checkpoints = CHECKPOINTS / self.key
         self.data, self.counts, self.example = self._read()
@@ -186,9 +187,8 @@ class _Session:
         tracker.params(self.params.model_dump(mode="json"))
         weights = sum(parameter.numel() for parameter in self.learner.network.parameters())
         hashes = dvc_hashes([self.folders.scenes, self.folders.patches, self.folders.augmented])
-        tracker.tags(
-            {"device": self.device, "network.parameters": weights, **{f"dvc.{k}": v for k, v in hashes.items()}}
-        )
+        machine = {"device": self.device, "precision": self.precision, "network.parameters": weights}
+        tracker.tags(machine | {f"dvc.{k}": v for k, v in hashes.items()})
         digest = hashes.get(self.folders.augmented, self.key)
         profile = {
             f"patches.{name}": count for name, count in zip(["background", *self.classes], self.counts, strict=True)
@@ -208,7 +208,7 @@ class _Session:
             tracker,
             declared_augmentation(Path(self.folders.augmented)),
         )
-        clock = _Clock(learner, params.max_minutes, len(params.mining.after))
+        clock = _Clock(learner, params.max_minutes, len(params.mining.after), self.precision)
         if not resumed:
             clock.rehearse()
         else:
@@ -239,7 +239,7 @@ class _Session:
         return L.Trainer(
             accelerator="gpu" if self.device == "cuda" else "cpu",
             devices="auto" if self.device == "cuda" else 1,
-            precision=LIGHTNING_PRECISION[params.precision],
+            precision=LIGHTNING_PRECISION[self.precision],
             max_epochs=self.learner.progress.planned_epochs,
             gradient_clip_val=params.clip_norm or None,
             reload_dataloaders_every_n_epochs=1,
@@ -311,11 +311,12 @@ class _Session:
 class _Clock:
     """Plans as many epochs as fit the time given: by a rehearsal first, then by what epochs and rounds took."""
 
-    def __init__(self, learner: Learner, max_minutes: float | None, rounds: int) -> None:
+    def __init__(self, learner: Learner, max_minutes: float | None, rounds: int, precision: str) -> None:
         self._learner, self._limit, self._rounds = learner, None if max_minutes is None else max_minutes * 60, rounds
+        self._precision = precision
         self.trainer: L.Trainer | None = None
 
-    def rehearse(self, steps: int = 3) -> None:
+    def rehearse(self, steps: int = 4) -> None:
         """Measure a few steps of a throwaway copy and plan by them."""
         learner = self._learner
         if self._limit is None:
@@ -325,9 +326,8 @@ class _Clock:
         n_steps = -(-len(learner.sampler.epoch(data.patches.labels(), data.mined, 0)) // params.batch_size)
         if data.crops is not None:
             pictures.append(data.crops.take(torch.arange(min(params.crops.per_batch, len(data.crops)))))
-            n_steps = -(-len(data.crops) // params.crops.per_batch)
-        seconds = _rehearsed(learner, pictures, steps)
-        epoch = seconds * n_steps * 1.1
+            n_steps = -(-params.crops.per_epoch // params.crops.per_batch)
+        epoch = _rehearsed(learner, pictures, steps, self._precision) * n_steps * 1.1
         fitting = max(int(self._limit * 0.95 / max(epoch, 1e-9)), 1)
         if fitting < learner.progress.planned_epochs:
             print(
@@ -337,41 +337,53 @@ class _Clock:
             learner.progress.planned_epochs = fitting
 
     def replan(self) -> None:
-        """Plan fewer epochs when those left would not fit."""
-        progress = self._learner.progress
+        """Plan as many more epochs, up to the number wanted, as the time left holds."""
+        progress, wanted = self._learner.progress, self._learner.params.epochs
         done = len(progress.history)
-        if self._limit is not None and done:
-            recent = [row["seconds"] for row in progress.history[-2:]]
+        if self._limit is not None and 0 < done < progress.planned_epochs:
+            recent = [row["seconds"] for row in progress.history[-3:]]
             mining = [row["mining_seconds"] for row in progress.history if row.get("mining_seconds")]
             per_round = sum(mining) / len(mining) if mining else 0.0
             left = self._limit - progress.seconds - per_round * max(self._rounds - progress.rounds_done, 0)
-            fitting = done + max(round(left / max(sum(recent) / len(recent), 1e-9)), 0)
-            if fitting < progress.planned_epochs:
-                print(f"  epoch {done}: slower than planned, {max(fitting, done)} epochs in all")
-                progress.planned_epochs = max(fitting, done)
+            fitting = min(done + max(int(left / max(sum(recent) / len(recent), 1e-9)), 0), wanted)
+            if abs(fitting - progress.planned_epochs) > 1:
+                print(f"  epoch {done}: {fitting} epochs in all fit {self._limit / 60:g} min")
+            progress.planned_epochs = fitting
         if self.trainer is not None:
             self.trainer.fit_loop.max_epochs = progress.planned_epochs
 
 
-def _rehearsed(learner: Learner, pictures: list[Batch], steps: int) -> float:
+def chosen_precision(wanted: str, device: str) -> str:
+    """Return `fp32`, `bf16` or `fp16`; `auto` takes bf16 where the device computes in it, else `fp32`."""
+    if wanted != "auto":
+        return wanted
+    if device == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
+    offered = getattr(torch.cpu, "get_capabilities", dict)()
+    return "bf16" if offered.get("avx512_bf16") or offered.get("amx_bf16") else "fp32"
+
+
+def _rehearsed(learner: Learner, pictures: list[Batch], steps: int, precision: str) -> float:
     """Return the seconds of one step, measured on a copy of the network that is thrown away."""
-    kept = learner.network
-    learner.network = copy.deepcopy(kept).to("cuda" if torch.cuda.is_available() else "cpu")
-    learner.normalizer.to(pictures[0].pixels.device)
+    kept, device = learner.network, pictures[0].pixels.device.type
+    learner.network = copy.deepcopy(kept).to(device)
+    learner.normalizer.to(device)
     optimizer = torch.optim.AdamW(learner.network.parameters())
+    half = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision)
     times = []
     try:
         for step in range(steps):
             began = time.monotonic()
             generator = torch.Generator().manual_seed(step)
-            total = sum((learner.losses(part, generator).total for part in pictures), torch.zeros(()))
+            with torch.autocast(device, half, enabled=half is not None):
+                total = sum((learner.losses(part, generator).total for part in pictures), torch.zeros(()))
             optimizer.zero_grad()
             total.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             times.append(time.monotonic() - began)
     finally:
         learner.network = kept
-    return sorted(times)[len(times) // 2]
+    return min(times)
 
 
 def assert_dense(params: TrainParams) -> None:

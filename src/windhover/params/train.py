@@ -19,6 +19,7 @@ class JitterParams(StageParams):
     contrast: float = Field(ge=0, le=2, description="of the log of a factor about the picture's mean")
     gamma: float = Field(ge=0, le=2, description="of the log of an exponent")
     band_gain: float = Field(ge=0, le=2, description="of the log of a factor of each band by itself")
+    band_contrast: float = Field(ge=0, le=2, description="of a factor about each band's mean, up to this; may invert")
     saturation: float = Field(ge=0, le=2, description="of a factor about the mean over the bands")
     sharpness: float = Field(ge=0, le=2, description="of the weight of unsharp masking; its negative side blurs")
     noise: float = Field(ge=0, le=1, description="white noise, up to this share of the full range")
@@ -46,6 +47,7 @@ class CropsParams(StageParams):
     per_batch: int = Field(ge=0, le=4096, description="crops in a step beside the patches; 0 for none")
     side_px: int = Field(ge=72, le=1024, description="side of a crop as the network sees it; 64 plus a multiple of 8")
     count: int = Field(ge=1, le=1_000_000, description="crops that are cut")
+    per_epoch: int = Field(ge=1, le=1_000_000, description="crops shown in an epoch; epochs go through all in turn")
     around_objects: float = Field(ge=0, le=1, description="share of them that hold an object; the others lie anywhere")
     negatives_per_positive: float = Field(ge=0, description="background windows that count per positive; 0 counts all")
     scales: tuple[float, ...] = Field(min_length=1, description="GSDs of the crops, in units of the training GSD")
@@ -86,7 +88,7 @@ class TrainParams(StageParams):
         ge=0, lt=1, description="of the moving average of the weights, which is what is kept; 0 for none"
     )
     clip_norm: float = Field(ge=0, description="largest norm of the gradient; 0 for no limit")
-    precision: Literal["fp32", "bf16", "fp16"] = Field(description="of the network's arithmetic while training")
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(description="of the network's arithmetic while training")
     loss: Literal["bce", "weighted_bce", "focal", "class_balanced", "logit_adjusted"] = Field(
         description="of the scores"
     )
