@@ -66,7 +66,7 @@ def main() -> None:
             )
             speeds["detect"].append(speeds_of(search, SIDE**2 / 1e6))
     lines = io.StringIO()
-    pstats.Stats(profile, stream=lines).sort_stats("tottime").print_stats(8)
+    pstats.Stats(profile, stream=lines).strip_dirs().sort_stats("tottime").print_stats(8)
     figures: dict[str, Any] = {"raster_px": SIDE, "network": f"valid64 {WIDTH}", "turns": TURNS}
     for number, kind in enumerate(("mpx_per_s", "mpx_per_cpu_s")):
         best = {name: max(values[number] for values in measured) for name, measured in speeds.items()}
