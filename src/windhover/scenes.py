@@ -34,9 +34,9 @@ DTYPES = ("uint8", "uint16", "int16", "float32")
 MAX_BANDS = 16
 PRELOAD_PX = 64_000_000
 SOURCE_PX_A_READ = 32_000_000  # larger reads go in pieces, so that memory stays bounded at any ratio
-# the cache is in bytes: rasterio hands the number to GDALSetCacheMax64
+CACHE_BYTES = 256 * 2**20  # rasterio hands the number to GDALSetCacheMax64
 GDAL_OPTIONS = {
-    "GDAL_CACHEMAX": 256 * 2**20,
+    "GDAL_CACHEMAX": CACHE_BYTES,
     "GDAL_HTTP_MAX_RETRY": 3,
     "GDAL_HTTP_RETRY_DELAY": 0.5,
     "GDAL_PAM_ENABLED": True,
