@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ from windhover.georef import world_to_pixel
 from windhover.lattice import Block, Lattice, read_mirrored, seen_windows
 from windhover.peaks import CANDIDATE, find_peaks, margin_cells
 from windhover.scenes import CACHE_BYTES, Scene
+from windhover.symmetries import mean_over_symmetries
 
 BLOCK_PX = 2048  # its halo of 72 px costs 7 %
 LOWEST_BLOCK_PX = 256  # its halo of 72 px costs 28 %
@@ -45,6 +47,8 @@ class SearchSettings:
     )  # GSD of each pass in units of the training GSD; 2.0 for objects larger than a window
     merge_distance: float = 0.5  # in units of the smaller object's size
     merge_iou: float = 0.3
+    peak_symmetries: int = 1  # 8: a peak's word is the mean over the symmetries of its window
+    peak_floor_logit: float = -4.0  # with 8, the lowest raw logit at which a window is looked at again
 
     def __post_init__(self) -> None:
         if not self.scales or min(self.scales) <= 0:
@@ -55,6 +59,10 @@ class SearchSettings:
             raise ParameterError(
                 f"`merge_distance` must be 0 or more and `merge_iou` in (0, 1], "
                 f"got {self.merge_distance} and {self.merge_iou}. Set them in the section evaluate."
+            )
+        if self.peak_symmetries not in (1, 8):
+            raise ParameterError(
+                f"`peak_symmetries` must be 1 or 8, got {self.peak_symmetries}. Set evaluate.peak_symmetries."
             )
 
     def to_json(self) -> dict[str, Any]:
@@ -113,6 +121,7 @@ class Pass:
 
     number: int
     scale: float
+    settings: SearchSettings
     grid: Scene
     lattice: Lattice
     blocks: tuple[Block, ...]
@@ -146,7 +155,7 @@ def plan_passes(
         blocks = lattice.blocks(_sides(grid, block_px or BLOCK_PX), grid.block_hw, margin, slack)
         if aoi is not None:
             blocks = _blocks_inside(lattice, blocks, _to_grid(aoi, grid))
-        passes.append(Pass(number, scale, grid, lattice, tuple(blocks)))
+        passes.append(Pass(number, scale, settings, grid, lattice, tuple(blocks)))
     return passes
 
 
@@ -257,7 +266,16 @@ def _search_block(
     maps = scorer.score(pixels)
     logits = np.where(seen, maps.logits, -np.inf)
     floors = np.broadcast_to(np.asarray(floor_logit, np.float64), (len(logits),))
-    candidates = find_peaks(lattice, wide, block, RawScores(logits, maps.offsets_px, maps.log_sizes), floors)
+    raw = RawScores(logits, maps.offsets_px, maps.log_sizes)
+    if search.settings.peak_symmetries == 1:
+        candidates = find_peaks(lattice, wide, block, raw, floors)
+    else:
+        # which windows are looked at again must not depend on the threshold: an object stays what it was in evaluation
+        first = np.minimum(floors, search.settings.peak_floor_logit)
+        again = partial(mean_over_symmetries, scorer, pixels)
+        candidates = find_peaks(lattice, wide, block, raw, first, again)
+        logit = candidates["logit"]
+        candidates = candidates[np.isfinite(logit) & (logit >= floors[candidates["class_index"]])]
     if search.scale != 1.0:
         for name in ("col", "row", "w", "h"):
             candidates[name] *= search.scale
