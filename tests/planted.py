@@ -30,10 +30,11 @@ class PlantedNetwork(nn.Module):
     do not disturb each other. All is a fixed unpadded convolution, so it is dense and exact like the real networks.
     """
 
-    window_px, stride_px, dense = WINDOW, STRIDE, True
+    window_px, dense = WINDOW, True
 
-    def __init__(self, side_px: float = 10.0, n_bands: int = 3, most: float = 9.0) -> None:
+    def __init__(self, side_px: float = 10.0, n_bands: int = 3, most: float = 9.0, stride_px: int = STRIDE) -> None:
         super().__init__()
+        self.stride_px = stride_px
         place = torch.arange(WINDOW) + 0.5 - WINDOW / 2
         inside = (place.abs() <= side_px / 2 + 5).float()
         mask = inside[:, None] * inside[None, :]
@@ -43,7 +44,9 @@ class PlantedNetwork(nn.Module):
         self.most = most  # squares of light; below 1.9 nothing larger than one is taken for one
 
     def forward(self, inputs: Tensor) -> Outputs:
-        mass, x, y = torch.split(nn.functional.conv2d(inputs, self.kernels.to(inputs.dtype), stride=STRIDE), 1, dim=1)
+        mass, x, y = torch.split(
+            nn.functional.conv2d(inputs, self.kernels.to(inputs.dtype), stride=self.stride_px), 1, dim=1
+        )
         lit = mass.clamp(min=1e-3)
         offsets = torch.cat([x / lit, y / lit], dim=1)
         share = mass / (255.0 * self.side_px**2)

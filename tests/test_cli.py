@@ -33,7 +33,7 @@ def test_help_loads_no_library() -> None:
         "from windhover.cli import main\n"
         "try: main()\n"
         "except SystemExit: pass\n"
-        "heavy = {'torch', 'rasterio', 'geopandas', 'numpy', 'mlflow', 'pandas'}\n"
+        "heavy = {'torch', 'rasterio', 'geopandas', 'numpy', 'mlflow', 'pandas', 'rich'}\n"
         "print(sorted(heavy & set(sys.modules)), file=sys.stderr)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -15,12 +15,14 @@ from rasterio.transform import Affine
 
 import windhover
 from planted import Identity, PlantedNetwork, make_card, random_weights, squares, write_bundle
+from windhover import passes
 from windhover.dense import DenseScorer
 from windhover.detector import Detector, SearchReport, SearchSettings, open_for, search_scene
 from windhover.errors import DataError, FormatError, MissingFileError, ParameterError, UnsupportedError
 from windhover.georef import pixel_to_world
 from windhover.networks import build_network
 from windhover.normalize import Normalizer
+from windhover.passes import plan_passes
 from windhover.scenes import Scene, open_scene
 
 CENTRES = [(100.3, 60.7), (150, 90), (420.5, 262.5), (200, 33.3), (222.5, 33.3), (37, 210), (300.25, 205.5)]
@@ -104,6 +106,24 @@ def test_blocks_change_nothing(make_scene: Any, block_px: int) -> None:
     assert_same(whole, search(path, random_scorer(), -50.0, block_px=block_px))
 
 
+def test_blocks_are_flat_where_the_strips_of_a_row_would_not_stay_in_the_cache(
+    make_scene: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = make_scene(shape_hw=(900, 1200), blockysize=1)
+    sides = []
+    for cache_bytes in (256 * 2**20, 3 * 1200 * 512):
+        monkeypatch.setattr(passes, "CACHE_BYTES", cache_bytes)
+        with open_scene(path, 1.25) as scene:
+            (plan,) = plan_passes(planted(), scene, SearchSettings(), block_px=400)
+            height, width = (8 * max(b[k + 1] - b[k] for b in plan.blocks) for k in (1, 3))
+            sides.append((height, width, search_scene(random_scorer(), scene, SearchSettings(), -5.0, block_px=400)))
+    (height, width, square), (low, wide, flat) = sides
+    assert 300 < min(height, width) <= max(height, width) <= 400 + 64
+    assert low <= 300 + 64
+    assert wide > 500
+    assert_same(square, flat)
+
+
 @pytest.mark.parametrize("options", [{"batch_px": 64 * 64}, {"batch_px": 64 * 200}, {"stride_px": 8}])
 def test_batches_change_nothing(make_scene: Any, options: dict) -> None:
     path = make_scene(shape_hw=(157, 211))
@@ -122,13 +142,24 @@ def test_threads_change_nothing(make_scene: Any) -> None:
         torch.set_num_threads(before)
 
 
+SEAMED = {"tiled": True, "blockxsize": 64, "blockysize": 64}  # with blocks of 128 px: seams at 96 px, 224 px, ...
+
+
+def test_the_seams_of_the_next_tests_are_where_they_say(make_scene: Any) -> None:
+    with open_scene(make_scene(shape_hw=(320, 330), **SEAMED)) as scene:
+        (search,) = plan_passes(planted(), scene, SearchSettings(), block_px=128)
+    assert {8 * block.col0 + 32 for block in search.blocks} == {0, 96, 224}
+    assert {8 * block.row0 + 32 for block in search.blocks} == {0, 96, 224}
+
+
 @pytest.mark.parametrize("offset", range(0, 40, 3))
 @pytest.mark.parametrize("side", [6, 10, 16])
-def test_a_square_across_a_seam_is_found_once(make_scene: Any, offset: int, side: int) -> None:
-    """The table over size and position: block borders lie at 96 px and every 128 px after."""
+@pytest.mark.parametrize("stride", [8, 4])
+def test_a_square_across_a_seam_is_found_once(make_scene: Any, offset: int, side: int, stride: int) -> None:
+    """The table over an object's length, the halo of a block (window less stride), and the place across the seam."""
     at = (96 + offset - 20 + 0.5, 224 + (offset * 7) % 40 - 20 + 0.25)
-    scorer = DenseScorer(PlantedNetwork(side_px=side), Identity())
-    found = search(make_scene(data=squares((320, 290), [at], side)), scorer, block_px=128)
+    scorer = DenseScorer(PlantedNetwork(side_px=side, stride_px=stride), Identity())
+    found = search(make_scene(data=squares((320, 290), [at], side), **SEAMED), scorer, block_px=128)
     assert len(found) == 1
     assert errors(found, at).max() < 0.05
 
@@ -139,7 +170,7 @@ def test_neighbours_are_kept_apart_on_seams_too(
     make_scene: Any, apart: tuple[int, int], where: tuple[float, float]
 ) -> None:
     pair = [where, (where[0] + apart[0], where[1] + apart[1])]
-    found = search(make_scene(data=squares((320, 330), pair)), block_px=128, floor=3.0)
+    found = search(make_scene(data=squares((320, 330), pair), **SEAMED), block_px=128, floor=3.0)
     assert errors(found, pair).max() < 2.0
 
 
@@ -258,14 +289,14 @@ def test_a_block_that_cannot_be_read_is_reported_and_the_rest_searched(
     read = Scene.read
 
     def broken(self: Scene, row: int, col: int, height: int, width: int) -> Any:
-        if col < 80 and row < 80:
+        if col < 40 and row < 40:
             raise FormatError("scene.tif: cannot read rows 0 to 100.")
         return read(self, row, col, height, width)
 
     monkeypatch.setattr(Scene, "read", broken)
     report = SearchReport()
     found = search(path, block_px=128, report=report)
-    assert [(failed.scene, failed.row_px, failed.col_px) for failed in report.failed] == [("scene", -32, -32)]
+    assert [(failed.scene, failed.row_px, failed.col_px) for failed in report.failed] == [("scene", 0, 0)]
     assert 0 < len(found) < len(CENTRES) + 1
     with pytest.raises(FormatError, match="cannot read rows 0 to 100"):
         search(path, block_px=128)

@@ -18,6 +18,7 @@ from conftest import MakeScene
 from windhover import evaluation, plots
 from windhover.bundles import Card, NetworkCard, load_bundle, save_bundle
 from windhover.catalogue import Catalogue, empty_areas, save_catalogue
+from windhover.detector import Detector
 from windhover.evaluation import Folders, evaluate
 from windhover.networks import build_network
 from windhover.params import check_params, read_yaml
@@ -232,7 +233,10 @@ def test_it_measures_chooses_and_writes_all(world: World) -> None:
     assert bundle.thresholds() == {"square": findings.points["square"].threshold}
     assert 0 < bundle.thresholds()["square"] < 1
     assert point["rule"] == {"name": "max_fbeta", "value": 1.0}
-    assert point["search"] == {"stride_px": 8, "scales": [1.0], "merge_distance": 0.5, "merge_iou": 0.3}
+    assert point["search"] == {
+        "stride_px": 8, "scales": [1.0], "merge_distance": 0.5, "merge_iou": 0.3, "peak_symmetries": 1,
+        "peak_floor_logit": -12.0,
+    }  # fmt: skip
     assert point["curve"][0].keys() >= {"class", "threshold", "precision", "recall", "false_alarms_per_km2"}
     area = sum(180 * (230 + 8 * k) for k in (2, 3, 4)) * GSD**2 / 1e6
     assert test["km2"] == pytest.approx(area, rel=1e-4)
@@ -255,6 +259,22 @@ def test_the_same_input_gives_the_same_bytes(world: World, tmp_path: Path) -> No
     evaluate(params(), again)
     for first, second in ((world.folders.model, again.model), (world.folders.reports, again.reports)):
         assert {p.name: p.read_bytes() for p in first.iterdir()} == {p.name: p.read_bytes() for p in second.iterdir()}
+
+
+@pytest.mark.usefixtures("no_report")
+@pytest.mark.parametrize("symmetries", [1, 8])
+def test_detection_finds_what_evaluation_judged(world: World, symmetries: int) -> None:
+    findings = evaluate(params(peak_symmetries=symmetries), world.folders)
+    detector = Detector.from_bundle(world.folders.model)
+    assert detector.settings.peak_symmetries == symmetries
+    for split in ("val", "test"):
+        judged = findings.scenes[split].judged
+        for scene in judged["scene"].unique():
+            found = detector.detect(world.root / f"{scene}.tif")
+            wanted = judged.loc[(judged["scene"] == scene), "score"]
+            wanted = wanted[wanted >= detector.thresholds()["square"]]
+            assert len(wanted) > 2 or scene == "test-1"
+            assert sorted(found["score"]) == pytest.approx(sorted(wanted), abs=1e-6)
 
 
 @pytest.mark.usefixtures("no_report")

@@ -8,8 +8,11 @@ to one block, whatever their size.
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -57,13 +60,33 @@ class Lattice:
         """How many cells down and across."""
         return self.rows[1] - self.rows[0], self.cols[1] - self.cols[0]
 
-    def blocks(self, block_px: int) -> Iterator[Block]:
-        """Yield blocks of about `block_px` x `block_px` px, row by row."""
-        side = max(block_px // self.stride_px, 1)
+    def blocks(
+        self,
+        block_hw: tuple[int, int],
+        file_block_hw: tuple[float, float] = (1.0, 1.0),
+        margin: int = 0,
+        slack: int = 0,
+    ) -> Iterator[Block]:
+        """Yield blocks of at most about `block_hw` px, row by row, laid along the file's own blocks.
+
+        Two neighbours read a strip of px in common. The seams lie so that this strip ends where a block of the file
+        ends: one row of the file's blocks is then decoded twice, where a seam anywhere else would cost two.
+
+        Args:
+            block_hw: wanted height and width.
+            file_block_hw: the file's block in px of the scene.
+            margin: cells read beyond a block's own.
+            slack: further px that reading looks at, such as a filter's.
+        """
         number = 0
-        for row in range(*self.rows, side):
-            for col in range(*self.cols, side):
-                yield Block(number, row, min(row + side, self.rows[1]), col, min(col + side, self.cols[1]))
+        reach = (margin - 1) * self.stride_px + self.window_px + slack
+        rows, cols = (
+            seams(span, wanted, side, reach, self.stride_px)
+            for span, wanted, side in zip((self.rows, self.cols), block_hw, file_block_hw, strict=True)
+        )
+        for row, below in pairwise(rows):
+            for col, right in pairwise(cols):
+                yield Block(number, row, below, col, right)
                 number += 1
 
     def widened(self, block: Block, margin: int) -> Block:
@@ -91,6 +114,25 @@ class Lattice:
         """Return rows and columns of px, [row0, row1) and [col0, col1), that the block's windows cover."""
         stride, more = self.stride_px, self.window_px - self.stride_px
         return block.row0 * stride, block.row1 * stride + more, block.col0 * stride, block.col1 * stride + more
+
+
+def seams(span: tuple[int, int], block_px: int, file_block_px: float, reach_px: int, stride_px: int) -> list[int]:
+    """Return the first cell of each block along an axis, and one past the last.
+
+    Args:
+        span: first cell and one past the last.
+        block_px: wanted length of a block; blocks are whole numbers of file blocks, or even parts of one.
+        file_block_px: length of the file's blocks, px of the scene.
+        reach_px: how far a block's px reach beyond the first px of the cell that follows it.
+        stride_px: px between cells.
+    """
+    pieces = block_px / file_block_px
+    step = file_block_px * int(pieces) if pieces >= 1 else file_block_px / math.ceil(1 / pieces)
+    step = max(step, stride_px)
+    least = max(min(reach_px, block_px) // stride_px, 1)  # no sliver at the far end, which would be read for itself
+    ends = (math.floor((number * step - reach_px) / stride_px) for number in itertools.count(1))
+    inner = itertools.takewhile(lambda cell: cell + least < span[1], ends)
+    return [span[0], *(cell for cell in inner if cell > span[0]), span[1]]
 
 
 def mirrored(length_px: int, start: int, stop: int) -> NDArray[np.int64]:

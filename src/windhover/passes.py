@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -25,9 +26,12 @@ from windhover.errors import FormatError, ParameterError
 from windhover.georef import world_to_pixel
 from windhover.lattice import Block, Lattice, read_mirrored, seen_windows
 from windhover.peaks import CANDIDATE, find_peaks, margin_cells
-from windhover.scenes import Scene
+from windhover.scenes import CACHE_BYTES, Scene
+from windhover.symmetries import mean_over_symmetries
 
 BLOCK_PX = 2048  # its halo of 72 px costs 7 %
+LOWEST_BLOCK_PX = 256  # its halo of 72 px costs 28 %
+FILTER_PX = 2  # px of the grid that resampling looks at beside a pixel's own
 AOI_MARGIN_WINDOWS = 2  # searched around an area, so that what is found inside does not depend on its outline
 
 Progress = Callable[[float], None]
@@ -43,6 +47,8 @@ class SearchSettings:
     )  # GSD of each pass in units of the training GSD; 2.0 for objects larger than a window
     merge_distance: float = 0.5  # in units of the smaller object's size
     merge_iou: float = 0.3
+    peak_symmetries: int = 1  # 8: a peak's word is the mean over the symmetries of its window
+    peak_floor_logit: float = -4.0  # with 8, the lowest raw logit at which a window is looked at again
 
     def __post_init__(self) -> None:
         if not self.scales or min(self.scales) <= 0:
@@ -53,6 +59,10 @@ class SearchSettings:
             raise ParameterError(
                 f"`merge_distance` must be 0 or more and `merge_iou` in (0, 1], "
                 f"got {self.merge_distance} and {self.merge_iou}. Set them in the section evaluate."
+            )
+        if self.peak_symmetries not in (1, 8):
+            raise ParameterError(
+                f"`peak_symmetries` must be 1 or 8, got {self.peak_symmetries}. Set evaluate.peak_symmetries."
             )
 
     def to_json(self) -> dict[str, Any]:
@@ -74,7 +84,7 @@ class SearchSettings:
 
 @dataclass(frozen=True)
 class FailedBlock:
-    """A part of a scene that could not be read."""
+    """A part of a scene that could not be read, px of its raster."""
 
     scene: str
     row_px: int
@@ -111,6 +121,7 @@ class Pass:
 
     number: int
     scale: float
+    settings: SearchSettings
     grid: Scene
     lattice: Lattice
     blocks: tuple[Block, ...]
@@ -140,11 +151,27 @@ def plan_passes(
     for number, scale in enumerate(settings.scales):
         grid = scene if scale == 1.0 else Scene(scene.info, scene.gsd_m[0] * scale, scene.bands)
         lattice = Lattice(grid.shape_hw, scorer.window_px, scorer.stride_px)
-        blocks: Iterator[Block] = lattice.blocks(block_px or BLOCK_PX)
+        margin, slack = margin_cells(scorer.stride_px), 0 if grid.ratio_xy == (1.0, 1.0) else FILTER_PX
+        blocks = lattice.blocks(_sides(grid, block_px or BLOCK_PX), grid.block_hw, margin, slack)
         if aoi is not None:
             blocks = _blocks_inside(lattice, blocks, _to_grid(aoi, grid))
-        passes.append(Pass(number, scale, grid, lattice, tuple(blocks)))
+        passes.append(Pass(number, scale, settings, grid, lattice, tuple(blocks)))
     return passes
+
+
+def _sides(grid: Scene, block_px: int) -> tuple[int, int]:
+    """Return height and width of blocks of `block_px` squared; flat ones for strips too long to be kept meanwhile.
+
+    A strip is as wide as the raster and decoded whole. The blocks of one row share their strips only as long as GDAL's
+    cache holds them: else each block would decode them all again.
+    """
+    info = grid.info
+    if not info.striped:
+        return block_px, block_px
+    a_row = info.width_px * len(info.bands) * grid.dtype.itemsize
+    kept = int(CACHE_BYTES / 2 / a_row / grid.ratio_xy[1])
+    height = min(block_px, max(kept, LOWEST_BLOCK_PX))
+    return height, block_px**2 // height
 
 
 def _to_grid(aoi: BaseGeometry, grid: Scene) -> BaseGeometry:
@@ -239,7 +266,16 @@ def _search_block(
     maps = scorer.score(pixels)
     logits = np.where(seen, maps.logits, -np.inf)
     floors = np.broadcast_to(np.asarray(floor_logit, np.float64), (len(logits),))
-    candidates = find_peaks(lattice, wide, block, RawScores(logits, maps.offsets_px, maps.log_sizes), floors)
+    raw = RawScores(logits, maps.offsets_px, maps.log_sizes)
+    if search.settings.peak_symmetries == 1:
+        candidates = find_peaks(lattice, wide, block, raw, floors)
+    else:
+        # which windows are looked at again must not depend on the threshold: an object stays what it was in evaluation
+        first = np.minimum(floors, search.settings.peak_floor_logit)
+        again = partial(mean_over_symmetries, scorer, pixels)
+        candidates = find_peaks(lattice, wide, block, raw, first, again)
+        logit = candidates["logit"]
+        candidates = candidates[np.isfinite(logit) & (logit >= floors[candidates["class_index"]])]
     if search.scale != 1.0:
         for name in ("col", "row", "w", "h"):
             candidates[name] *= search.scale
@@ -248,15 +284,10 @@ def _search_block(
 
 def _failed(search: Pass, block: Block, error: FormatError) -> FailedBlock:
     row0, row1, col0, col1 = search.lattice.extent_px(block)
-    x, y = search.grid.ratio_xy
-    return FailedBlock(
-        search.grid.info.name,
-        int(row0 * y),
-        int(col0 * x),
-        int((row1 - row0) * y),
-        int((col1 - col0) * x),
-        error.sentence(),
-    )
+    (x, y), info = search.grid.ratio_xy, search.grid.info
+    top, left = int(max(row0, 0) * y), int(max(col0, 0) * x)
+    bottom, right = min(int(row1 * y), info.height_px), min(int(col1 * x), info.width_px)
+    return FailedBlock(info.name, top, left, bottom - top, right - left, error.sentence())
 
 
 def note(report: SearchReport, search: Pass, block: Block, result: BlockResult) -> None:

@@ -6,6 +6,8 @@ change nothing. Refuses to remove duplicates (that is `boxes`) and to make proba
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
@@ -29,6 +31,11 @@ VOTE_RADIUS_PX = (
 AGREEMENT = 0.25  # of the object's size: votes nearer than this to the peak's own are for the same object
 MAX_LOG_SIZE = float(np.log(4096.0))
 
+# rows and columns (N,) of cells of the maps -> logits (K, N), offsets (2, N) px, log sizes (2, N) of their windows
+Again = Callable[
+    [NDArray[np.intp], NDArray[np.intp]], tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
+]
+
 
 def margin_cells(stride_px: int) -> int:
     """Return how many cells around a cell decide whether it is a peak, and where its object is."""
@@ -41,6 +48,7 @@ def find_peaks(
     owned: Block,
     maps: tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]],
     floor_logits: NDArray[np.float64],
+    again: Again | None = None,
 ) -> NDArray[np.void]:
     """Return the peaks of a block as candidates in scene px.
 
@@ -55,6 +63,7 @@ def find_peaks(
         owned: the cells whose peaks are wanted.
         maps: logits (K, h, w), where not a number counts as never; offsets dx, dy (2, h, w) px; log sizes (2, h, w).
         floor_logits: (K,) lowest logit of interest.
+        again: looks at each peak's window once more; its word replaces the peak's logit and the votes.
 
     Returns:
         (N,) of dtype `CANDIDATE`, in reading order within each class.
@@ -72,11 +81,14 @@ def find_peaks(
         other = logits[kind, row + dy, col + dx]
         peak &= other < value if (dy, dx) < (0, 0) else other <= value
     cells = (kind[peak], row[peak], col[peak])
-    spot, size = _votes(logits, maps[1], maps[2], cells, reach, lattice)
+    if again is None:
+        logit, (spot, size) = logits[cells], _votes(logits, maps[1], maps[2], cells, reach, lattice)
+    else:
+        logit, spot, size = _once_more(again, (cells[0], cells[1] - reach, cells[2] - reach), lattice)
     row, col = cells[1] - reach + wide.row0, cells[2] - reach + wide.col0  # of the lattice
     candidates = np.zeros(len(row), CANDIDATE)
     candidates["class_index"] = cells[0]
-    candidates["logit"] = logits[cells]
+    candidates["logit"] = logit
     candidates["col"] = col * lattice.stride_px + lattice.window_px / 2 + spot[0]
     candidates["row"] = row * lattice.stride_px + lattice.window_px / 2 + spot[1]
     candidates["w"], candidates["h"] = np.exp(size)
@@ -93,6 +105,22 @@ def find_peaks(
         inside &= (candidates[name] > -lattice.stride_px) & (candidates[name] < length + lattice.stride_px)
         candidates[name] = np.clip(candidates[name], 0, length)
     return candidates[inside]
+
+
+def _once_more(
+    again: Again, cells: tuple[NDArray[np.intp], ...], lattice: Lattice
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Return logits (N,), offsets and log sizes (2, N) of peak cells, within the limits that votes have."""
+    kind, row, col = cells
+    if not len(kind):
+        return np.zeros(0), np.zeros((2, 0)), np.zeros((2, 0))
+    logits, offsets_px, log_sizes = again(row, col)
+    limit = lattice.window_px / 2
+    return (
+        np.nan_to_num(logits[kind, np.arange(len(kind))], nan=-np.inf, neginf=-np.inf),
+        np.clip(np.nan_to_num(offsets_px), -limit, limit),
+        np.clip(np.nan_to_num(log_sizes), 0.0, MAX_LOG_SIZE),
+    )
 
 
 def _votes(

@@ -34,9 +34,9 @@ DTYPES = ("uint8", "uint16", "int16", "float32")
 MAX_BANDS = 16
 PRELOAD_PX = 64_000_000
 SOURCE_PX_A_READ = 32_000_000  # larger reads go in pieces, so that memory stays bounded at any ratio
-# the cache is in bytes: rasterio hands the number to GDALSetCacheMax64
+CACHE_BYTES = 256 * 2**20  # rasterio hands the number to GDALSetCacheMax64
 GDAL_OPTIONS = {
-    "GDAL_CACHEMAX": 256 * 2**20,
+    "GDAL_CACHEMAX": CACHE_BYTES,
     "GDAL_HTTP_MAX_RETRY": 3,
     "GDAL_HTTP_RETRY_DELAY": 0.5,
     "GDAL_PAM_ENABLED": True,
@@ -187,14 +187,14 @@ class Scene:
         Raises:
             FormatError: the file is damaged there.
         """
-        array = np.zeros((self.n_bands, height, width), self.dtype)
-        valid = np.zeros((height, width), bool)
         top, bottom = max(row, 0), min(row + height, self.shape_hw[0])
         left, right = max(col, 0), min(col + width, self.shape_hw[1])
-        if top >= bottom or left >= right:
-            return array, valid
-        step = max(int(SOURCE_PX_A_READ / (self.ratio_xy[1] * self.ratio_xy[0] * (right - left))), 1)
-        for start in range(top, bottom, step):
+        step = max(int(SOURCE_PX_A_READ / (self.ratio_xy[1] * self.ratio_xy[0] * max(right - left, 1))), 1)
+        if (top, bottom, left, right) == (row, row + height, col, col + width) and 0 < height <= step and width > 0:
+            array, valid = self._read_inside(top, bottom, left, right)
+            return (array, valid) if self._pixels is None else (array.copy(), valid.copy())
+        array, valid = np.zeros((self.n_bands, height, width), self.dtype), np.zeros((height, width), bool)
+        for start in range(top, bottom if left < right else top, step):
             stop = min(start + step, bottom)
             inside = (slice(start - row, stop - row), slice(left - col, right - col))
             array[:, *inside], valid[inside] = self._read_inside(start, stop, left, right)
@@ -419,26 +419,32 @@ def _valid(dataset: Any, indexes: list[int], array: NDArray[Any], window: Raster
     A brightness that equals nodata is common in pictures of unsigned integers, so there a pixel is missing only where
     every band is; of other dtypes it is missing where any band is.
     """
-    missing = np.zeros(array.shape, bool)
-    if array.dtype.kind == "f":
-        missing |= ~np.isfinite(array)
-    for plane, hole, index in zip(array, missing, indexes, strict=True):
-        nodata = dataset.nodatavals[index - 1]
-        if nodata is not None and not math.isnan(nodata):
-            hole |= plane == np.asarray(nodata).astype(array.dtype) if _fits(nodata, array.dtype) else False
-    array[missing] = 0
-    lost = np.logical_and if array.dtype.kind == "u" else np.logical_or
-    valid: NDArray[np.bool_] = ~lost.reduce(missing, axis=0)
+    nodata = [_nodata(dataset.nodatavals[index - 1], array.dtype) for index in indexes]
+    if array.dtype.kind != "f" and not any(value is not None for value in nodata):
+        valid: NDArray[np.bool_] = np.ones(array.shape[1:], bool)
+    else:
+        missing = ~np.isfinite(array) if array.dtype.kind == "f" else np.zeros(array.shape, bool)
+        for plane, hole, value in zip(array, missing, nodata, strict=True):
+            if value is not None:
+                hole |= plane == value
+        array[missing] = 0
+        lost = np.logical_and if array.dtype.kind == "u" else np.logical_or
+        valid = ~lost.reduce(missing, axis=0)
     flags = [dataset.mask_flag_enums[index - 1] for index in indexes]
     if any(MaskFlags.per_dataset in flag for flag in flags):
         valid &= dataset.read_masks(indexes[0], window=window) > 0
-    array[:, ~valid] = 0
+    if not valid.all():
+        array[:, ~valid] = 0
     return valid
 
 
-def _fits(nodata: float, dtype: np.dtype[Any]) -> bool:
-    """Tell whether a nodata value can occur in a dtype; -9999 cannot in uint8, and must not wrap round to 241."""
-    if dtype.kind == "f":
-        return True
-    limits = np.iinfo(dtype)
-    return float(nodata).is_integer() and limits.min <= nodata <= limits.max
+def _nodata(nodata: float | None, dtype: np.dtype[Any]) -> np.generic | None:
+    """Return nodata as a value of a dtype, None where it cannot occur: -9999 in uint8 must not wrap round to 241."""
+    if nodata is None or math.isnan(nodata):
+        return None
+    if dtype.kind != "f":
+        limits = np.iinfo(dtype)
+        if not (float(nodata).is_integer() and limits.min <= nodata <= limits.max):
+            return None
+    with np.errstate(over="ignore"):  # beyond float32 it is infinite, as GDAL writes it there
+        return np.asarray(nodata).astype(dtype)[()]  # type: ignore[no-any-return]

@@ -27,6 +27,9 @@ class EvaluateParams(StageParams):
     )
     merge_iou: float = Field(gt=0, le=1, description="two boxes that overlap more than this are one object")
     floor_logit: float = Field(ge=-20, le=5, description="lowest raw logit that is kept: the curves end there")
+    peak_symmetries: Literal[1, 8] = Field(
+        description="8: what is said of a peak is the mean over its window turned and mirrored in all eight ways"
+    )
     match_by: Literal["size", "metres", "iou", "oriented_iou"] = Field(
         description="a detection is an object when its centre is near (in object sizes, or metres) or boxes overlap"
     )

@@ -1,0 +1,143 @@
+"""Turned eight ways and turned back: nothing changes where the network has no direction, and no block matters."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from planted import Identity, PlantedNetwork, random_weights, squares, write_bundle
+from windhover.dense import DenseScorer
+from windhover.detector import Detector, SearchSettings, search_scene
+from windhover.errors import ParameterError
+from windhover.networks import Outputs, build_network
+from windhover.normalize import Normalizer
+from windhover.scenes import open_scene
+from windhover.symmetries import mean_over_symmetries
+
+CENTRES = [(100.3, 60.7), (150, 90), (420.5, 262.5), (200, 33.3), (37, 210), (300.25, 205.5)]
+EIGHT = SearchSettings(peak_symmetries=8)
+
+
+class Aslant(PlantedNetwork):
+    """Finds squares, and errs always to one side: 3 px right, 1 px up, too wide, surer where more light is left."""
+
+    def forward(self, inputs: torch.Tensor) -> Outputs:
+        logits, offsets, sizes = super().forward(inputs)
+        side = inputs[:, :1, :, : inputs.shape[3] // 2].mean() - inputs[:, :1, :, inputs.shape[3] // 2 :].mean()
+        wrong = torch.tensor([3.0, -1.0])[:, None, None]
+        wide = torch.tensor([0.4, 0.0])[:, None, None]
+        return Outputs(logits + side, offsets + wrong, sizes + wide)
+
+
+def random_scorer(**options: Any) -> DenseScorer:
+    network = build_network("valid64", 3, 2, width=4)
+    network.load_state_dict(random_weights(3, 2, 4))
+    return DenseScorer(network, Normalizer([100.0] * 3, [60.0] * 3), **options)
+
+
+def search(path: Path, scorer: DenseScorer, settings: SearchSettings, floor: float, **options: Any) -> pd.DataFrame:
+    with open_scene(path, 1.25) as scene:
+        found = search_scene(scorer, scene, settings, floor, **options)
+    return found.sort_values(["class", "row", "col"], ignore_index=True)
+
+
+def assert_same(one: pd.DataFrame, two: pd.DataFrame, atol: float = 1e-4) -> None:
+    assert len(one) == len(two)
+    keys = ["logit", "col", "row", "w", "h"]
+    assert np.abs(one[keys].to_numpy() - two[keys].to_numpy()).max(initial=0) < atol
+
+
+def test_a_network_without_a_direction_says_the_same(make_scene: Any) -> None:
+    path = make_scene(data=squares((301, 477), CENTRES))
+    scorer = DenseScorer(PlantedNetwork(), Identity())
+    once, eight = (search(path, scorer, settings, 3.0) for settings in (SearchSettings(), EIGHT))
+    assert len(once) == len(CENTRES)
+    assert_same(once, eight, 1e-3)
+
+
+def test_what_a_network_gets_wrong_in_one_direction_cancels() -> None:
+    picture = squares((64, 64), [(34, 30)])
+    scorer = DenseScorer(Aslant(), Identity())
+    zero = np.zeros(1, np.intp)
+    logits, offsets, sizes = mean_over_symmetries(scorer, picture, zero, zero)
+    assert offsets[:, 0] == pytest.approx([2.0, -2.0], abs=1e-4)
+    assert sizes[:, 0] == pytest.approx([np.log(10) + 0.2] * 2)
+    assert logits[0, 0] == pytest.approx(8 - np.hypot(2, 2) / 4, abs=1e-3)
+    assert np.abs(scorer.score(picture).offsets_px[:, 0, 0] - (5.0, -3.0)).max() < 1e-3
+
+
+def test_turning_the_picture_turns_the_answer() -> None:
+    """Of any network, the mean over the symmetries has no direction of its own."""
+    picture = np.random.default_rng(0).integers(0, 255, (3, 64, 64), dtype=np.uint8)
+    scorer, zero = random_scorer(), np.zeros(1, np.intp)
+    logits, (dx, dy), (w, h) = mean_over_symmetries(scorer, picture, zero, zero)
+    turned = np.ascontiguousarray(np.rot90(picture, axes=(1, 2)))  # a quarter to the left: (x, y) -> (y, -x)
+    other = mean_over_symmetries(scorer, turned, zero, zero)
+    assert np.abs(other[0] - logits).max() < 1e-4
+    assert np.abs(other[1] - np.stack([dy, -dx])).max() < 1e-3
+    assert np.abs(other[2] - np.stack([h, w])).max() < 1e-4
+    plain = [scorer.score(each).logits for each in (picture, turned)]
+    assert np.abs(plain[0] - plain[1]).max() > 0.05
+
+
+@pytest.mark.parametrize("options", [{"block_px": 128}, {"block_px": 200}])
+def test_blocks_change_nothing(make_scene: Any, options: dict[str, int]) -> None:
+    path = make_scene(shape_hw=(157, 231), tiled=True, blockxsize=64, blockysize=64)
+    settings = dataclasses.replace(EIGHT, peak_floor_logit=-3.0)
+    whole = search(path, random_scorer(), settings, -3.0)
+    assert len(whole) > 20
+    assert set(whole["class"]) == {"0", "1"}
+    assert_same(whole, search(path, random_scorer(), settings, -3.0, **options))
+
+
+@pytest.mark.parametrize("stride", [8, 4])
+def test_batches_change_nothing(make_scene: Any, stride: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = make_scene(shape_hw=(90, 131))
+    settings = dataclasses.replace(EIGHT, stride_px=stride)
+    whole = search(path, random_scorer(stride_px=stride), settings, -4.0)
+    monkeypatch.setattr("windhover.symmetries.WINDOWS_CUT", 3)
+    assert_same(whole, search(path, random_scorer(stride_px=stride, batch_px=64 * 64 * 5), settings, -4.0))
+
+
+def test_a_higher_threshold_keeps_the_same_objects(make_scene: Any) -> None:
+    """The evaluated curve is that of detection: what is found at a threshold is what was found below, cut there."""
+    path = make_scene(shape_hw=(201, 277))
+    low = search(path, random_scorer(), EIGHT, -4.0)
+    floor = float(low["logit"].median())
+    high, cut = search(path, random_scorer(), EIGHT, floor), low[low["logit"] >= floor].reset_index(drop=True)
+    assert 3 < len(cut) < len(low)
+    assert_same(cut, high)
+
+
+def test_a_padded_network_is_turned_too(make_scene: Any) -> None:
+    network = build_network("shufflenet_v2_x0_5", 3, 1).eval()
+    scorer = DenseScorer(network, Normalizer([100.0] * 3, [60.0] * 3))
+    path = make_scene(shape_hw=(70, 80))
+    found = search(path, scorer, EIGHT, -4.0)
+    assert len(found)
+    assert_same(found, search(path, scorer, EIGHT, -4.0, block_px=64), 1e-3)
+
+
+def test_a_detector_turns_windows_where_its_bundle_says_so(make_scene: Any, tmp_path: Path) -> None:
+    path = make_scene(shape_hw=(157, 211))
+    write_bundle(tmp_path / "m", threshold=0.2)
+    bundle = Detector.from_bundle(tmp_path / "m").bundle
+    tables = []
+    for settings in (SearchSettings(), EIGHT):
+        point = {**bundle.operating_point, "search": settings.to_json()}
+        detector = Detector(dataclasses.replace(bundle, operating_point=point))
+        assert detector.settings == settings
+        tables.append(detector.detect(path))
+    assert len(tables[1]) > 3
+    assert sorted(tables[0]["score"]) != sorted(tables[1]["score"])
+
+
+def test_another_number_of_symmetries_is_refused() -> None:
+    with pytest.raises(ParameterError, match="`peak_symmetries` must be 1 or 8, got 4"):
+        SearchSettings(peak_symmetries=4)
