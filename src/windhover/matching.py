@@ -55,8 +55,8 @@ def pairs_by_centre(detections_xy: ArrayLike, truth_xy: ArrayLike, reach: ArrayL
 def pairs_by_iou(detections: ArrayLike, truth: ArrayLike, at_least: float, upright: bool = False) -> Pairs:
     """Pair shapes that overlap by at least an IoU above 0.
 
-    What the bounds of two polygons share, and the smaller of their areas, bound what the polygons share: only pairs that
-    may reach the IoU are intersected.
+    Two polygons share at most what their bounds share, and at most the smaller of their areas: only pairs that may
+    reach the IoU by that are intersected.
 
     Args:
         detections: (N,) shapely polygons.
