@@ -181,7 +181,7 @@ def test_qgis_opens_the_map_over_its_scene_in_its_colours(make_scene: Any, tmp_p
     """The yellow outline of a score near 1 stands where the object is, in a scene whose axes are turned."""
     if not can_run_qgis():
         pytest.skip("needs QGIS and its Python: apt-get install qgis python3-qgis")
-    turned = Affine(1.25, 0, 400_000, 0, -1.25, 5_000_000) * Affine.rotation(20)
+    turned = Affine(1.25, 0, 400_000, 0, -1.25, 5_000_000) @ Affine.rotation(20)
     scene = make_scene(shape_hw=(120, 160), transform=turned, data=np.full((3, 120, 160), 40, np.uint8))
     mapped = for_map(table_of(scene, (100, 50, 30, 20))).assign(score=1.0)
     write_map(mapped, tmp_path / "d.gpkg")
@@ -197,7 +197,7 @@ def test_qgis_opens_the_map_over_its_scene_in_its_colours(make_scene: Any, tmp_p
     picture = np.asarray(Image.open(tmp_path / "map.png").convert("RGB")).astype(int)
     yellow = np.argwhere((picture[..., 0] > 200) & (picture[..., 1] > 200) & (picture[..., 2] < 120))
     with open_scene(scene) as opened:
-        west, south, east, north = shapely.transform(
+        west, _, east, north = shapely.transform(
             shapely.box(0, 0, 160, 120), lambda xy: np.stack(turned @ tuple(xy.T), axis=1)
         ).bounds
         assert opened.info.crs == "EPSG:32631"

@@ -78,7 +78,7 @@ def test_pairs_by_iou_are_those_of_every_pair_intersected(seed: int, n: int, m: 
         [
             shapely.affinity.rotate(shapely.box(x - w, y - h, x + w, y + h), angle)
             for (x, y), (w, h), angle in zip(
-                rng.uniform(0, 25, (k, 2)) + (4e5, 5e6),
+                np.array([4e5, 5e6]) + rng.uniform(0, 25, (k, 2)),
                 rng.uniform(1, 6, (k, 2)),
                 rng.choice([0, 90, 17, 45], k),
                 strict=True,
