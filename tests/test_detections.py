@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +15,13 @@ import pyogrio
 import pytest
 import shapely
 from defusedxml import ElementTree
+from PIL import Image
 from pyproj import Geod
 from rasterio.transform import Affine
 
 from windhover.detections import (
     COLUMNS,
+    LAYER,
     SCENE_CRS,
     check_suffix,
     concatenated,
@@ -29,7 +33,7 @@ from windhover.detections import (
     write_map,
 )
 from windhover.errors import DataError, FormatError, MissingFileError, ParameterError
-from windhover.layer_style import write_style
+from windhover.layer_style import add_style
 from windhover.scenes import open_scene
 
 
@@ -149,12 +153,58 @@ def test_nothing_found_is_a_valid_file_with_its_columns(tmp_path: Path, suffix: 
         assert read.crs == "EPSG:32631"
 
 
-def test_a_geopackage_holds_one_layer_and_its_style_stands_beside_it(make_scene: Any, tmp_path: Path) -> None:
+def test_a_geopackage_keeps_its_own_style(make_scene: Any, tmp_path: Path) -> None:
     write_map(for_map(table_of(make_scene(), (50, 60, 10, 20))), tmp_path / "d.gpkg")
-    write_style(tmp_path / "d.gpkg")
-    assert pyogrio.list_layers(tmp_path / "d.gpkg").tolist() == [["detections", "Polygon"]]
-    style = ElementTree.parse(tmp_path / "d.qml").getroot()
-    assert style.find(".//Option[@name='expression']").get("value") == "ramp_color('Plasma', coalesce(\"score\", 0))"
+    add_style(tmp_path / "d.gpkg", LAYER)
+    assert [name for name, kind in pyogrio.list_layers(tmp_path / "d.gpkg") if kind] == ["detections"]
+    style = pyogrio.read_dataframe(tmp_path / "d.gpkg", layer="layer_styles").iloc[0]
+    assert (style["f_table_name"], style["f_geometry_column"], bool(style["useAsDefault"])) == (
+        "detections",
+        "geom",
+        True,
+    )
+    drawn = ElementTree.fromstring(style["styleQML"])
+    assert drawn.find(".//Option[@name='expression']").get("value") == "ramp_color('Plasma', coalesce(\"score\", 0))"
+    first = (tmp_path / "d.gpkg").read_bytes()
+    write_map(for_map(table_of(make_scene(), (50, 60, 10, 20))), tmp_path / "d.gpkg")
+    add_style(tmp_path / "d.gpkg", LAYER)
+    assert (tmp_path / "d.gpkg").read_bytes() == first
+
+
+def can_run_qgis() -> bool:
+    found = shutil.which("/usr/bin/python3")
+    command = [str(found), "-c", "import qgis.core"]
+    return found is not None and subprocess.run(command, capture_output=True, env={}, check=False).returncode == 0
+
+
+def test_qgis_opens_the_map_over_its_scene_in_its_colours(make_scene: Any, tmp_path: Path) -> None:
+    """The yellow outline of a score near 1 stands where the object is, in a scene whose axes are turned."""
+    if not can_run_qgis():
+        pytest.skip("needs QGIS and its Python: apt-get install qgis python3-qgis")
+    turned = Affine(1.25, 0, 400_000, 0, -1.25, 5_000_000) @ Affine.rotation(20)
+    scene = make_scene(shape_hw=(120, 160), transform=turned, data=np.full((3, 120, 160), 40, np.uint8))
+    mapped = for_map(table_of(scene, (100, 50, 30, 20))).assign(score=1.0)
+    write_map(mapped, tmp_path / "d.gpkg")
+    add_style(tmp_path / "d.gpkg", LAYER)
+    script = Path(__file__).parents[1] / "docs/images/qgis_map.py"
+    command = ["/usr/bin/python3", str(script), str(tmp_path / "d.gpkg"), str(tmp_path / "map.png"), str(scene)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True, env={})
+    seen = json.loads(done.stdout)
+    assert (seen["valid"], seen["crs"], seen["objects"], seen["rasters"]) == (True, "EPSG:32631", 1, [True])
+    assert seen["fields"][1:] == [name for name in COLUMNS if name != "geometry"]
+    assert seen["colour_by"] == ["ramp_color('Plasma', coalesce(\"score\", 0))"]
+    assert seen["fill"] == "no"
+    picture = np.asarray(Image.open(tmp_path / "map.png").convert("RGB")).astype(int)
+    yellow = np.argwhere((picture[..., 0] > 200) & (picture[..., 1] > 200) & (picture[..., 2] < 120))
+    with open_scene(scene) as opened:
+        west, _, east, north = shapely.transform(
+            shapely.box(0, 0, 160, 120), lambda xy: np.stack(turned @ tuple(xy.T), axis=1)
+        ).bounds
+        assert opened.info.crs == "EPSG:32631"
+    scale = picture.shape[1] / (east - west)
+    left, low, right, high = mapped.total_bounds
+    edges = [(north - high) * scale, (left - west) * scale, (north - low) * scale, (right - west) * scale]
+    assert [*yellow.min(axis=0), *yellow.max(axis=0)] == pytest.approx(edges, abs=4)
 
 
 def test_geojson_is_rfc_7946(make_scene: Any, tmp_path: Path) -> None:

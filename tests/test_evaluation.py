@@ -171,7 +171,7 @@ class World:
         folder = self.root / "patches"
         folder.mkdir()
         rows = []
-        for split in ("val", "test"):
+        for split in ("train", "val", "test"):
             with PatchWriter(folder / f"{split}.npy", (64, 64, 1), np.dtype("uint8")) as writer:
                 for k in range(60):
                     image, positive = window(self.rng, with_objects and k % 3 == 0)
@@ -224,6 +224,17 @@ def test_it_measures_chooses_and_writes_all(world: World) -> None:
     assert test["ap"]["value"] > 0.9
     assert test["ap"]["low"] <= test["ap"]["value"] <= test["ap"]["high"]
     assert test["recall"]["value"] >= 0.8
+    places = test["by_place"]
+    assert {place: row["objects"] for place, row in places.items()} == {"place-2": 6, "place-3": 0, "place-4": 4}
+    assert sum(row["false_alarms"] for row in places.values()) == test["false_alarms"]
+    assert places["place-3"]["recall"] is None
+    assert sum(row["found"] for row in test["by_size"].values()) == test["found"]
+    assert sum(row["objects"] for row in test["by_size"].values()) == 10
+    assert not any("by_place" in name for name in evaluation.numbers(metrics))
+    assert metrics["operating_point"]["square"]["on_val"]["recall"] == findings.points["square"].recall
+    page = (world.folders.reports / "index.html").read_text()
+    assert "of 100 objects of the class square about" in page
+    assert "20 m and more" in page or "to 20 m" in page
     assert metrics["windows"]["test"]["square"]["auc"] > 0.95
     assert findings.notes == ()
     bundle = load_bundle(world.folders.model)
@@ -302,6 +313,7 @@ def test_where_there_is_nothing_it_says_so(
     assert any("no rule can be applied, so the threshold is 0.5" in note for note in findings.notes) == (not val_has)
     assert load_bundle(world.folders.model).thresholds()["square"] >= 0
     assert (findings.scenes["test"].figures["ap"].value is None) == (not objects["test-0"])
+    assert "test is one scene, so nothing told by it has an interval." in findings.notes
 
 
 def test_a_floor_above_everything_finds_nothing_and_still_reports(

@@ -146,7 +146,8 @@ def test_the_columns_are_those_of_the_schema(project: tuple[Path, dict[str, np.n
 
 def test_the_three_files_say_the_same(project: tuple[Path, dict[str, np.ndarray]]) -> None:
     folder = project[0] / "data/map"
-    counts = {len(geopandas.read_file(folder / f"detections.{kind}")) for kind in ("gpkg", "geojson")}
+    sizes = {"gpkg": "detections", "geojson": None}
+    counts = {len(geopandas.read_file(folder / f"detections.{kind}", layer=layer)) for kind, layer in sizes.items()}
     assert counts == {len(geopandas.read_parquet(folder / "detections.parquet"))}
 
 

@@ -7,6 +7,7 @@ import time
 import numpy as np
 import pytest
 import shapely
+import shapely.affinity
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -67,6 +68,42 @@ def test_iou_of_boxes_and_of_turned_polygons() -> None:
     turned = shapely.Polygon([(0, 0), (3, 4), (-1, 7), (-4, 3)])  # a square of side 5
     assert pairs_by_iou([turned], [turned], 1.0).cost.tolist() == pytest.approx([0.0], abs=1e-12)
     assert len(pairs_by_iou([turned], [shapely.box(-4, 6.9, -3, 7)], 1e-9).cost) == 0  # in its bounds, not in it
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 10**6), n=st.integers(0, 40), m=st.integers(0, 15), at_least=st.floats(0.01, 1))
+def test_pairs_by_iou_are_those_of_every_pair_intersected(seed: int, n: int, m: int, at_least: float) -> None:
+    rng = np.random.default_rng(seed)
+    found, truth = (
+        [
+            shapely.affinity.rotate(shapely.box(x - w, y - h, x + w, y + h), angle)
+            for (x, y), (w, h), angle in zip(
+                np.array([4e5, 5e6]) + rng.uniform(0, 25, (k, 2)),
+                rng.uniform(1, 6, (k, 2)),
+                rng.choice([0, 90, 17, 45], k),
+                strict=True,
+            )
+        ]
+        for k in (n, m)
+    )
+    for upright in (False, True):
+        pairs = pairs_by_iou(found, truth, at_least, upright)
+        got = {(int(d), int(t)): 1 - c for d, t, c in zip(*pairs, strict=True)}
+        for i, one in enumerate(found):
+            for j, two in enumerate(truth):
+                a, b = (one.envelope, two.envelope) if upright else (one, two)
+                iou = a.intersection(b).area / a.union(b).area
+                if (i, j) in got:
+                    assert got[i, j] == pytest.approx(iou, abs=1e-6)
+                else:
+                    assert iou < at_least + 1e-6
+
+
+def test_equal_boxes_anywhere_on_the_map_overlap_wholly() -> None:
+    far = 0.1 + np.array([[4e5, 5e6, 4e5 + 30.3, 5e6 + 20.7]])
+    same = np.array([[4e5 + 0.1, 5e6 + 0.1, 4e5 + 30.4, 5e6 + 20.8]])
+    for upright in (False, True):
+        assert len(pairs_by_iou(boxes_as_polygons(far), boxes_as_polygons(same), 1.0, upright).cost) == 1
 
 
 def test_a_box_without_area_matches_nothing() -> None:

@@ -43,13 +43,13 @@ def run(scenes: Any, model: Path, output: Path, **options: Any) -> list[str]:
 def test_scenes_are_searched_into_one_file_and_counted(make_scene: Any, model: Path, tmp_path: Path) -> None:
     scenes = [make_scene(f"{name}.tif", shape_hw=(157, 211), seed=seed) for seed, name in enumerate("ab")]
     said = run(scenes, model, tmp_path / "found.gpkg")
-    found = geopandas.read_file(tmp_path / "found.gpkg")
+    found = geopandas.read_file(tmp_path / "found.gpkg", layer="detections")
     assert list(found.columns) == list(COLUMNS)
     assert set(found["scene"]) == {"a", "b"}
     counts = found["scene"].value_counts()
     assert [f"{name}: {counts[name]} objects ({counts[name]} aircraft) in 0.05 km2" for name in "ab"] == said[1:]
     assert "scored densely at stride 8 px on cpu" in said[0]
-    assert sorted(path.name for path in tmp_path.glob("*found*")) == ["found.gpkg", "found.qml"]
+    assert sorted(path.name for path in tmp_path.glob("*found*")) == ["found.gpkg"]
     assert not list(tmp_path.glob(".found*"))
 
 
@@ -128,7 +128,7 @@ def test_a_block_that_cannot_be_read_is_told_and_can_be_resumed(
         patch.setattr(Scene, "read", broken)
         outcome = detect_rasters(Request([str(path)], model, tmp_path / "part.gpkg", block_px=128), lambda line: None)
     assert [(failed.row_px, failed.col_px) for failed in outcome.failed] == [(0, 0)]
-    assert outcome.objects < len(geopandas.read_file(tmp_path / "whole.gpkg"))
+    assert outcome.objects < len(geopandas.read_file(tmp_path / "whole.gpkg", layer="detections"))
     said = run([path], model, tmp_path / "part.gpkg", block_px=128, resume=True)
     assert said[1] == "going on after 11 blocks"
     assert (tmp_path / "part.gpkg").read_bytes() == (tmp_path / "whole.gpkg").read_bytes()
@@ -139,7 +139,7 @@ def test_the_journal_of_another_run_is_not_continued(make_scene: Any, model: Pat
     output = tmp_path / "f.gpkg"
     (tmp_path / ".f.gpkg.journal").write_bytes(b"windhover journal 1\nnonsense")
     assert run([path], model, output, resume=True)[1] == "no journal of this run: begun anew"
-    assert len(geopandas.read_file(output)) > 5
+    assert len(geopandas.read_file(output, layer="detections")) > 5
 
 
 def killed_and_resumed(make_scene: Any, model: Path, tmp_path: Path, kills: int) -> None:
@@ -252,14 +252,13 @@ def test_export_writes_the_map_and_says_what_it_cannot(make_scene: Any, model: P
     folder = stage_output(tmp_path / "d", [placed], ["EPSG:32631"])
     said = export_map(folder, tmp_path / "map", formats)
     assert sorted(path.name for path in (tmp_path / "map").iterdir()) == [
-        "detections.geojson", "detections.gpkg", "detections.parquet", "detections.qml",
+        "detections.geojson", "detections.gpkg", "detections.parquet",
     ]  # fmt: skip
     assert said[0] == f"{tmp_path / 'map' / 'detections.gpkg'}: {len(placed)} objects"
     said = export_map(stage_output(folder, [local], [None]), tmp_path / "map", formats)
     assert sorted(path.name for path in (tmp_path / "map").iterdir()) == [
         "detections.gpkg",
         "detections.parquet",
-        "detections.qml",
     ]
     assert "no detections.geojson: the scenes have no georeference" in said[2]
     export_map(stage_output(folder, [placed, local], ["EPSG:32631", None]), tmp_path / "map", formats)
@@ -269,7 +268,7 @@ def test_export_writes_the_map_and_says_what_it_cannot(make_scene: Any, model: P
 
 def test_export_of_nothing_found_is_a_map_with_its_columns(tmp_path: Path) -> None:
     export_map(stage_output(tmp_path / "d", [], ["EPSG:32631"]), tmp_path / "map", ("gpkg", "parquet", "geojson"))
-    found = geopandas.read_file(tmp_path / "map" / "detections.gpkg")
+    found = geopandas.read_file(tmp_path / "map" / "detections.gpkg", layer="detections")
     assert list(found.columns) == list(COLUMNS)
     assert found.crs == "EPSG:32631"
 

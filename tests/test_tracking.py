@@ -12,6 +12,7 @@ import pytest
 from learning import learning_folders, train_params
 from windhover import tracking, training
 from windhover.bundles import load_bundle
+from windhover.params import flatten
 
 
 def test_nothing_imports_mlflow_before_a_run_begins() -> None:
@@ -22,8 +23,22 @@ def test_nothing_imports_mlflow_before_a_run_begins() -> None:
     )
 
 
+def test_a_run_is_named_by_what_tells_it_from_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DVC_EXP_NAME", raising=False)
+    assert tracking.run_name("valid64", "0123456789abcdef") == {"mlflow.runName": "valid64-01234567"}
+    monkeypatch.setenv("DVC_EXP_NAME", "slower")
+    assert tracking.run_name("valid64", "0123456789abcdef") == {"mlflow.runName": "slower"}
+
+
+def test_mlflow_finds_nothing_to_warn_of_in_the_kept_model() -> None:
+    # in a process of its own: the warning is given once, and pytest would swallow it
+    code = "from windhover import tracking as t\nwith t._quiet():\n    import windhover.tracked_model"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout + done.stderr == ""
+
+
 def test_nested_parameters_get_dotted_names() -> None:
-    assert tracking.flatten({"a": 1, "b": {"c": [1], "d": {"e": None}}, "f": {}}) == {
+    assert flatten({"a": 1, "b": {"c": [1], "d": {"e": None}}, "f": {}}) == {
         "a": 1,
         "b.c": [1],
         "b.d.e": None,

@@ -267,6 +267,18 @@ def scene_table(judged: pd.DataFrame, ground: Ground, thresholds: Mapping[str, f
     return table.reset_index()
 
 
+def place_table(made: Assessment) -> pd.DataFrame:
+    """Sum the scenes by place: counts, precision, recall and false alarms per km2."""
+    scenes = made.per_scene.groupby("place")
+    table = scenes[["km2", "objects", "reported", "found", "false_alarms"]].sum()
+    table.insert(0, "scenes", scenes.size())
+    return table.assign(
+        precision=table["found"] / table["reported"].where(table["reported"] > 0),
+        recall=table["found"] / table["objects"].where(table["objects"] > 0),
+        false_alarms_per_km2=table["false_alarms"] / table["km2"].where(table["km2"] > 0),
+    ).reset_index()
+
+
 def thinned(counts: Counts, points: int = 400) -> pd.DataFrame:
     """Return a curve as a table of at most so many rows, first and last kept."""
     keep = np.unique(np.linspace(0, max(len(counts.scores) - 1, 0), points).round().astype(int))[: len(counts.scores)]
@@ -308,6 +320,13 @@ def precision_band(tallied: Tally, drawn: Drawn, points: int = 101) -> pd.DataFr
         return pd.DataFrame({"recall": [], "low": [], "high": []}, dtype=float)
     low, high = np.quantile(values, [0.025, 0.975], axis=0)
     return pd.DataFrame({"recall": recall, "low": low, "high": high})
+
+
+def size_name(from_m: float, to_m: float) -> str:
+    """Say in words what a band of sizes holds."""
+    if np.isnan(from_m):
+        return "size unknown"
+    return f"{from_m:g} m and more" if np.isinf(to_m) else f"{from_m:g} to {to_m:g} m"
 
 
 def size_table(made: Assessment, thresholds: Mapping[str, float], borders_m: Sequence[float]) -> pd.DataFrame:

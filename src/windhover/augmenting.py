@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from windhover.augment import Augmented, augment_patches, build_transforms, pixel_range
-from windhover.contact_sheet import Cell, draw_sheet
+from windhover.contact_sheet import Cell, draw_sheet, patch_cell
 from windhover.errors import MissingFileError
 from windhover.files import atomic_folder, write_json
 from windhover.params import check_params
@@ -101,14 +101,10 @@ def sheet_rows(images: NDArray[Any], index: pd.DataFrame, done: Augmented, rows:
     sheet = []
     for source in chosen:
         copies = np.flatnonzero(((done.index["source"] == source) & (done.index["variant"] > 0)).to_numpy())
-        cells = [_cell(images[source], index.iloc[source], str(index.iloc[source]["kind"]))]
+        cells = [patch_cell(images[source], index.iloc[source], str(index.iloc[source]["kind"]))]
         cells += [
-            _cell(done.images[row], done.index.iloc[row], f"copy {done.index.iloc[row]['variant']}") for row in copies
+            patch_cell(done.images[row], done.index.iloc[row], f"copy {done.index.iloc[row]['variant']}")
+            for row in copies
         ]
         sheet.append(cells)
     return sheet
-
-
-def _cell(image: NDArray[Any], record: Any, title: str) -> Cell:
-    box = tuple(float(record[key]) for key in ("dx_px", "dy_px", "w_px", "h_px"))
-    return Cell(image, title, str(record["class"]), box if np.isfinite(box).all() else None)  # type: ignore[arg-type]

@@ -27,12 +27,18 @@ def iou(boxes: Floats, others: Floats) -> Floats:
         boxes: (N, 4) xyxy.
         others: (N, 4) xyxy.
     """
-    (left, top, right, bottom), (left2, top2, right2, bottom2) = boxes.T, others.T
-    both = np.maximum(np.minimum(right, right2) - np.maximum(left, left2), 0.0)
-    both *= np.maximum(np.minimum(bottom, bottom2) - np.maximum(top, top2), 0.0)
+    both = shared(boxes, others)
     union = _area(boxes) + _area(others) - both
     shares: Floats = np.divide(both, union, out=np.zeros_like(both), where=union > 0)
     return shares
+
+
+def shared(boxes: Floats, others: Floats) -> Floats:
+    """Return the area that boxes (N, 4) xyxy and others (N, 4) have in common, one to one."""
+    (left, top, right, bottom), (left2, top2, right2, bottom2) = boxes.T, others.T
+    both: Floats = np.maximum(np.minimum(right, right2) - np.maximum(left, left2), 0.0)
+    both *= np.maximum(np.minimum(bottom, bottom2) - np.maximum(top, top2), 0.0)
+    return both
 
 
 def _area(boxes: Floats) -> Floats:

@@ -36,6 +36,29 @@ class Cell:
     box: tuple[float, float, float, float] | None = None
 
 
+def patch_cell(image: NDArray[Any], record: Any, title: str) -> Cell:
+    """Return a patch as a cell; `record` is its row of the index."""
+    box = tuple(float(record[key]) for key in ("dx_px", "dy_px", "w_px", "h_px"))
+    return Cell(image, title, str(record["class"]), box if np.isfinite(box).all() else None)  # type: ignore[arg-type]
+
+
+def sample_sheet(sets: Sequence[tuple[str, NDArray[Any], Any]], columns: int = 8) -> Image.Image | None:
+    """Draw patches of each split, a row of those with an object and one of background; None where there is no patch.
+
+    Args:
+        sets: name, (N, S, S, C) patches and their index, of each split.
+        columns: patches in a row, taken evenly from all.
+    """
+    rows = []
+    for name, images, index in sets:
+        positive = (index["kind"] == "positive").to_numpy()
+        for found in (np.flatnonzero(positive), np.flatnonzero(~positive)):
+            chosen = found[np.unique(np.linspace(0, len(found) - 1, min(columns, len(found))).astype(int))]
+            records = [(images[row], index.iloc[row]) for row in chosen]
+            rows += [[patch_cell(image, row, f"{name} {row['kind']}") for image, row in records]] if records else []
+    return draw_sheet(rows, "patches as cut, by split") if rows else None
+
+
 def draw_sheet(rows: Sequence[Sequence[Cell]], title: str) -> Image.Image:
     """Draw rows of cells under a title. All cells of a row are stretched alike, so that changes of brightness show."""
     side = max((cell.image.shape[0] for row in rows for cell in row), default=64) * ZOOM

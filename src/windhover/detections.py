@@ -250,6 +250,7 @@ def _write_gpkg(table: geopandas.GeoDataFrame, path: Path) -> None:
             driver="GPKG",
             geometry_type="Polygon" if kinds <= {"Polygon"} else "MultiPolygon",
             promote_to_multi="MultiPolygon" in kinds,
+            dataset_options={"VERSION": "1.2"},  # newer ones make older readers warn, and add nothing used here
         )
 
 

@@ -74,7 +74,11 @@ def _chip(
 ) -> Chip:
     row = next(catalogue.scenes[catalogue.scenes["scene"] == error.scene].itertuples(index=False))
     with open_catalogued(row, gsd_m, list(bands)) as scene:
-        left, top = int(error.x_m / scene.gsd_m[0] - CHIP_PX / 2), int(error.y_m / scene.gsd_m[1] - CHIP_PX / 2)
+        # about the error, but inside the scene where it is large enough: what lies around tells more than nodata
+        left, top = (
+            int(np.clip(centre / gsd - CHIP_PX / 2, 0, max(side - CHIP_PX, 0)))
+            for centre, gsd, side in zip((error.x_m, error.y_m), scene.gsd_m, scene.shape_hw[::-1], strict=True)
+        )
         pixels, valid = scene.read(top, left, CHIP_PX, CHIP_PX)
         scale = scene.gsd_m
     near = shapely.box(left * scale[0], top * scale[1], (left + CHIP_PX) * scale[0], (top + CHIP_PX) * scale[1])

@@ -21,20 +21,23 @@ from windhover.assessment import Assessment, Point, assess, choose_point, draw, 
 from windhover.bundles import Bundle, load_bundle, save_bundle
 from windhover.calibration import Scaling, fit_scaling, prior_shift
 from windhover.catalogue import Catalogue, load_catalogue, open_catalogued
+from windhover.contact_sheet import sample_sheet
 from windhover.dense import DenseScorer
 from windhover.detector import SearchSettings, search_scene
 from windhover.error_gallery import picture_errors, worst_false_alarms, worst_misses
 from windhover.errors import DataError
 from windhover.explaining import explained, read_window
+from windhover.findings import Findings, Windows, match_of
 from windhover.ground import Ground, ground_of
 from windhover.inference import Calibration, detection_scores, window_scores
 from windhover.judging import judge
 from windhover.operating_point import Rule
+from windhover.params import flatten
 from windhover.params.evaluate import EvaluateParams
 from windhover.patches import load_patches
 from windhover.plots import Explained
 from windhover.progress import progress_bar
-from windhover.report import Findings, Windows, flatten, match_of, write_reports
+from windhover.report import write_reports
 from windhover.tracking import resume_run
 from windhover.window_figures import best_threshold, window_figures
 
@@ -93,6 +96,11 @@ def evaluate(params: EvaluateParams, folders: Folders) -> Findings:
         thresholds = {name: point.threshold for name, point in points.items()}
         assessments[split] = assess(scored, searched[split].ground, thresholds, drawn)
     notes += [f"{name}: {point.note}" for name, point in points.items() if point.note]
+    notes += [
+        f"{split} is one scene, so nothing told by it has an interval."
+        for split, made in assessments.items()
+        if len(made.ground.scenes) == 1
+    ]
     point_file = operating_point(params, points, assessments["val"])
     save_bundle(folders.model, bundle.card, bundle.weights, calibration, point_file)
     findings = Findings(
@@ -107,6 +115,9 @@ def evaluate(params: EvaluateParams, folders: Folders) -> Findings:
         notes=tuple(notes),
         errors=picture_errors(assessments["test"], thresholds, catalogue, bundle.card.gsd_m, bundle.card.bands),
         explained=explain_errors(bundle, assessments["test"], thresholds, catalogue),
+        learnt=ground_of(catalogue.split("train")),
+        patches=sample_sheet([_patches_of(folders.patches, split) for split in ("train", *SPLITS)]),
+        training=training_pictures(folders.train),
     )
     write_reports(findings, folders.reports)
     return findings
@@ -234,6 +245,21 @@ def explain_errors(
     return tuple(made)
 
 
+def _patches_of(folder: Path, split: str) -> tuple[str, NDArray[Any], pd.DataFrame]:
+    patches = load_patches(folder, split)
+    return split, patches.images, patches.index
+
+
+def training_pictures(folder: Path) -> tuple[tuple[Path, str], ...]:
+    """Return the pictures that a training leaves, with what they show."""
+    curves = (
+        folder / "curves.png",
+        "Losses, average precision on windows of val, and the learning rate.",
+    )
+    mined = "False alarms on the training scenes that a round of mining found, added as background."
+    return (curves, *((path, mined) for path in sorted(folder.glob("mined-*.png"))))
+
+
 def operating_point(params: EvaluateParams, points: dict[str, Point], val: Assessment) -> dict[str, Any]:
     """Return what `operating_point.json` holds: rule, thresholds, the curve they were read off, the search settings."""
     curve = [
@@ -281,9 +307,11 @@ def record(findings: Findings, folders: Folders) -> None:
 
 
 def numbers(metrics: dict[str, Any]) -> dict[str, float]:
-    """Return every figure that is a number by a flat name, as MLflow and its comparison pages take them."""
+    """Return every figure that is a number by a flat name, as MLflow and its comparison pages take them; no places."""
     flat = flatten({key: value for key, value in metrics.items() if key != "notes"})
-    kept = {key: float(value) for key, value in flat.items() if isinstance(value, (int, float))}
+    kept = {
+        key: float(value) for key, value in flat.items() if isinstance(value, (int, float)) and ".by_place." not in key
+    }
     return {key.removesuffix(".value").replace(".", "/"): value for key, value in kept.items()}
 
 

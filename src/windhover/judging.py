@@ -11,12 +11,11 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-import shapely
 from numpy.typing import NDArray
 
 from windhover.errors import ParameterError
 from windhover.ground import Ground
-from windhover.matching import Pairs, assign, inside_any, pairs_by_centre, pairs_by_iou
+from windhover.matching import ROUNDING, Pairs, assign, inside_any, pairs_by_centre, pairs_by_iou
 
 MatchBy = Literal["size", "metres", "iou", "oriented_iou"]
 
@@ -81,7 +80,7 @@ def judge_many(found: pd.DataFrame, ground: Ground, matches: Sequence[Match]) ->
     unjudged = _in_ignored(judged, ground)
     made = []
     for match in matches:
-        limit = _reach(ground.objects, match)[pairs.truth] if centred else 1.0 - match.value + 1e-12
+        limit = _reach(ground.objects, match)[pairs.truth] if centred else 1.0 - match.value * (1 - ROUNDING)
         keep = pairs.cost <= limit
         near = Pairs(pairs.detection[keep], pairs.truth[keep], pairs.cost[keep])
         truth = assign(near, len(judged), len(ground.objects))
@@ -95,7 +94,8 @@ def _pairs(judged: pd.DataFrame, ground: Ground, match: Match) -> Pairs:
     objects_of: Any = objects.groupby(["scene", "class"]).indices
     xy = [table[["x_m", "y_m"]].to_numpy(np.float64) for table in (judged, objects)]
     reach = _reach(objects, match)
-    shapes = [] if match.by in ("size", "metres") else [_shapes(table, match) for table in (judged, objects)]
+    by_iou, upright = match.by in ("iou", "oriented_iou"), match.by == "iou"
+    shapes = [table["geometry"].to_numpy(object) for table in (judged, objects) if by_iou]
     parts = []
     groups: Any = judged.groupby(["scene", "class"], sort=False).indices
     for key, rows in groups.items():
@@ -103,7 +103,7 @@ def _pairs(judged: pd.DataFrame, ground: Ground, match: Match) -> Pairs:
         if there is None:
             continue
         if shapes:
-            near = pairs_by_iou(shapes[0][rows], shapes[1][there], match.value)
+            near = pairs_by_iou(shapes[0][rows], shapes[1][there], match.value, upright)
         else:
             near = pairs_by_centre(xy[0][rows], xy[1][there], reach[there])
         parts.append(Pairs(rows[near.detection], there[near.truth], near.cost))
@@ -116,11 +116,6 @@ def _reach(objects: pd.DataFrame, match: Match) -> NDArray[np.float64]:
     if match.by == "size":
         return (objects["longer_m"] * match.value).fillna(match.point_reach_m).to_numpy(np.float64)
     return np.full(len(objects), match.value)
-
-
-def _shapes(table: pd.DataFrame, match: Match) -> NDArray[Any]:
-    shapes = table["geometry"].to_numpy(object)
-    return np.asarray(shapely.envelope(shapes) if match.by == "iou" else shapes, object)
 
 
 def _in_ignored(judged: pd.DataFrame, ground: Ground) -> NDArray[np.bool_]:

@@ -1,13 +1,14 @@
-"""The look of a layer of detections in QGIS: outlines coloured by score, in a file that QGIS loads by itself.
+"""The look of a layer of detections in QGIS: outlines coloured by score, kept inside the GeoPackage.
 
-A style file stands beside the GeoPackage, of the same name; inside, it would be a second layer to every other reader.
+QGIS reads a layer's default style from the table `layer_styles`, as if it had been saved there by QGIS itself. Other
+readers list that table after the layer.
 """
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
-
-from windhover.files import atomic_file
 
 QML = """<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>
 <qgis version="3.28" styleCategories="Symbology">
@@ -43,7 +44,23 @@ QML = """<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>
 """
 
 
-def write_style(layer_path: str | Path) -> None:
-    """Write the style of a file of detections beside it, as `<name>.qml`."""
-    with atomic_file(Path(layer_path).with_suffix(".qml")) as temporary:
-        temporary.write_text(QML, encoding="utf-8")
+STAMP = "2000-01-01T00:00:00.000Z"  # equal tables give equal files
+# the columns that QGIS makes (3.x, QgsOgrProvider::saveStyle)
+TABLE = """CREATE TABLE layer_styles (
+ id INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL, f_table_catalog TEXT(256), f_table_schema TEXT(256),
+ f_table_name TEXT(256), f_geometry_column TEXT(256), styleName TEXT(30), styleQML TEXT, styleSLD TEXT,
+ useAsDefault BOOLEAN, description TEXT, owner TEXT(30), ui TEXT(30), update_time DATETIME)"""
+ENTRY = """INSERT INTO gpkg_contents (table_name, data_type, identifier, description, last_change)
+ VALUES ('layer_styles', 'attributes', 'layer_styles', '', ?)"""
+STYLE = """INSERT INTO layer_styles (f_table_catalog, f_table_schema, f_table_name, f_geometry_column, styleName,
+ styleQML, styleSLD, useAsDefault, description, owner, ui, update_time)
+ SELECT '', '', table_name, column_name, 'score', ?, '', 1, 'colour by score', '', NULL, ?
+ FROM gpkg_geometry_columns WHERE table_name = ?"""
+
+
+def add_style(geopackage: str | Path, layer: str) -> None:
+    """Put the style of a layer of detections into its GeoPackage, as the layer's default; all of it or nothing."""
+    with closing(sqlite3.connect(geopackage)) as database, database:
+        database.execute(TABLE)
+        database.execute(ENTRY, (STAMP,))
+        database.execute(STYLE, (QML, STAMP, layer))

@@ -13,7 +13,10 @@ import shapely
 from numpy.typing import ArrayLike, NDArray
 from scipy.spatial import cKDTree
 
+from windhover.boxes import iou, shared
+
 Floats = NDArray[np.float64]
+ROUNDING = 1e-9  # share of an IoU: coordinates of a map are millions of metres
 Ints = NDArray[np.int64]
 
 
@@ -49,13 +52,17 @@ def pairs_by_centre(detections_xy: ArrayLike, truth_xy: ArrayLike, reach: ArrayL
     return Pairs(which[keep], which_truth[keep], distance[keep])
 
 
-def pairs_by_iou(detections: ArrayLike, truth: ArrayLike, at_least: float) -> Pairs:
-    """Pair polygons, of any orientation, that overlap by at least an IoU above 0.
+def pairs_by_iou(detections: ArrayLike, truth: ArrayLike, at_least: float, upright: bool = False) -> Pairs:
+    """Pair shapes that overlap by at least an IoU above 0.
+
+    Two polygons share at most what their bounds share, and at most the smaller of their areas: only pairs that may
+    reach the IoU by that are intersected.
 
     Args:
         detections: (N,) shapely polygons.
         truth: (M,) shapely polygons in the same plane.
         at_least: smallest IoU, in (0, 1].
+        upright: whether the bounds of the shapes are compared, instead of the polygons as they lie.
 
     Returns:
         pairs whose cost is 1 - IoU.
@@ -63,12 +70,26 @@ def pairs_by_iou(detections: ArrayLike, truth: ArrayLike, at_least: float) -> Pa
     found, objects = np.asarray(detections, object), np.asarray(truth, object)
     if not len(found) or not len(objects):
         return _no_pairs()
-    which_truth, which = shapely.STRtree(found).query(objects, predicate="intersects")
-    shared = shapely.area(shapely.intersection(found[which], objects[which_truth]))
-    union = shapely.area(found[which]) + shapely.area(objects[which_truth]) - shared
-    iou = np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
-    keep = iou >= at_least
-    return Pairs(which[keep].astype(np.int64), which_truth[keep].astype(np.int64), 1.0 - iou[keep])
+    least = at_least * (1 - ROUNDING)
+    which_truth, which = shapely.STRtree(found).query(objects)
+    bounds = shapely.bounds(found)[which], shapely.bounds(objects)[which_truth]
+    if upright:
+        overlap = iou(*bounds)
+    else:
+        areas = shapely.area(found)[which], shapely.area(objects)[which_truth]
+        overlap = _iou_of(np.minimum(shared(*bounds), np.minimum(*areas)), *areas)  # at most
+        may = np.flatnonzero(overlap >= least)
+        both = shapely.area(shapely.intersection(found[which[may]], objects[which_truth[may]]))
+        overlap[may] = _iou_of(both, areas[0][may], areas[1][may])
+    keep = overlap >= least
+    return Pairs(which[keep].astype(np.int64), which_truth[keep].astype(np.int64), 1.0 - overlap[keep])
+
+
+def _iou_of(both: Floats, area: Floats, other: Floats) -> Floats:
+    """Return IoU from what two shapes share and their areas; 0 where neither has an area."""
+    union = area + other - both
+    shares: Floats = np.divide(both, union, out=np.zeros_like(both), where=union > 0)
+    return shares
 
 
 def boxes_as_polygons(boxes_xyxy: ArrayLike) -> NDArray[Any]:

@@ -28,16 +28,20 @@ h1{font-size:26px;line-height:1.2;margin:10px 0 4px}
 h2{font-size:19px;margin:38px 0 8px;padding-top:12px;border-top:1px solid var(--line)}
 p{margin:6px 0;max-width:75ch}
 .soft{color:var(--soft);font-size:13.5px}
-.cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(165px,1fr));gap:12px;margin:16px 0}
+.cards{display:grid;grid-template-columns:repeat(auto-fill,minmax(max(150px,22%),1fr));gap:12px;margin:16px 0}
 .card{border:1px solid var(--line);border-radius:8px;padding:12px 14px;background:var(--wash)}
 .card b{display:block;font-size:27px;line-height:1.2;font-variant-numeric:tabular-nums}
 .card .name{color:var(--soft);font-size:13px}
 .card .span{font-size:12.5px;color:var(--soft);font-variant-numeric:tabular-nums}
 .note{border-left:4px solid var(--warn);background:#fff7ed;padding:8px 12px;margin:8px 0;border-radius:0 6px 6px 0}
 .figures{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,440px),1fr));gap:16px}
-figure{margin:0;border:1px solid var(--line);border-radius:8px;padding:10px;background:#fff}
+figure{margin:0;min-width:0;border:1px solid var(--line);border-radius:8px;padding:10px;background:#fff}
 figure.wide{grid-column:1/-1}
 figure img{display:block;width:100%;height:auto}
+.columns{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,220px),1fr));gap:16px;align-items:start}
+.columns .scroll{max-height:none}
+@media(max-width:700px){figure.wide{overflow-x:auto}figure.wide img{width:820px;max-width:none}
+  figure.wide figcaption{position:sticky;left:0;max-width:330px}}
 figcaption{font-size:13px;color:var(--soft);padding-top:6px}
 .scroll{overflow-x:auto;max-height:420px;overflow-y:auto;border:1px solid var(--line);border-radius:8px;margin:8px 0}
 table{border-collapse:collapse;width:100%;font-size:13.5px;font-variant-numeric:tabular-nums}
@@ -49,8 +53,10 @@ tr:last-child td{border-bottom:0}
 CARDS = (
     ("ap", "average precision"), ("recall", "recall"), ("precision", "precision"), ("f1", "F1"),
     ("false_alarms_per_km2", "false alarms per km²"), ("recall_at_1_per_km2", "recall at 1 false alarm per km²"),
+    ("recall_at_5_per_km2", "recall at 5 false alarms per km²"),
     ("count_error", "count error per scene"),
 )  # fmt: skip
+HEADS = {"km2": "km²", "false_alarms": "false alarms", "false_alarms_per_km2": "false alarms/km²"}
 
 
 def cards(figures: Mapping[str, Figure]) -> str:
@@ -87,6 +93,16 @@ def picture(path: Path, caption: str, wide: bool = False) -> str:
 def section(title: str, *parts: str) -> str:
     """Return a heading and what belongs to it."""
     return f"<section><h2>{escape(title)}</h2>{''.join(parts)}</section>"
+
+
+def figures(*pictures: str) -> str:
+    """Return pictures side by side where there is room."""
+    return f'<div class="figures">{"".join(pictures)}</div>'
+
+
+def columns(*tables: str) -> str:
+    """Return tables side by side where there is room."""
+    return f'<div class="columns">{"".join(tables)}</div>'
 
 
 def words(text: str) -> str:
@@ -126,18 +142,6 @@ def point_table(points: Mapping[str, Point], test: Assessment, rule: str) -> pd.
     return pd.DataFrame(rows)
 
 
-def place_table(made: Assessment) -> pd.DataFrame:
-    """Sum the scenes by place."""
-    summed = made.per_scene.groupby("place")[["km2", "objects", "reported", "found", "false_alarms"]].sum()
-    scenes = made.per_scene.groupby("place").size().rename("scenes")
-    joined = summed.join(scenes).reset_index()
-    return joined.assign(
-        precision=joined["found"] / joined["reported"].where(joined["reported"] > 0),
-        recall=joined["found"] / joined["objects"].where(joined["objects"] > 0),
-        **{"false alarms/km²": joined["false_alarms"] / joined["km2"].where(joined["km2"] > 0)},
-    ).rename(columns={"km2": "km²", "false_alarms": "false alarms"})
-
-
 def scene_rows(made: Assessment) -> pd.DataFrame:
     """Return the scenes, those with most errors first."""
     worst = made.per_scene.assign(missed=made.per_scene["objects"] - made.per_scene["found"])
@@ -160,7 +164,7 @@ def scene_rows(made: Assessment) -> pd.DataFrame:
         "recall",
         "expected",
     ]
-    return worst[columns].rename(columns={"km2": "km²", "false_alarms": "false alarms"})
+    return worst[columns].rename(columns=HEADS)
 
 
 def window_rows(windows: Mapping[str, Mapping[str, WindowFigures]]) -> pd.DataFrame:
@@ -180,13 +184,17 @@ def window_rows(windows: Mapping[str, Mapping[str, WindowFigures]]) -> pd.DataFr
 
 def setting_rows(*groups: tuple[str, Mapping[str, Any]]) -> pd.DataFrame:
     """Return parameters by group, as words."""
-    rows = [(group, str(key), str(value)) for group, values in groups for key, value in values.items()]
+    rows = [(group, str(key), _plain(value)) for group, values in groups for key, value in values.items()]
     return pd.DataFrame(rows, columns=["of", "name", "value"])
+
+
+def _plain(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
 
 
 def number(value: Any) -> str:
     """Return a figure with three digits that matter; a dash where there is none."""
-    if value is None or (isinstance(value, float) and not np.isfinite(value)):
+    if value is None or value is pd.NA or (isinstance(value, float) and not np.isfinite(value)):
         return "–"
     if isinstance(value, (int, np.integer)):
         return str(value)

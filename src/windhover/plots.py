@@ -18,7 +18,7 @@ from matplotlib.figure import Figure as Canvas
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
-from windhover.assessment import Figure, Point
+from windhover.assessment import Figure, Point, size_name
 from windhover.calibration import Reliability
 from windhover.files import atomic_file
 from windhover.tally import Counts
@@ -177,7 +177,24 @@ def thresholds(path: Path, val: Counts, point: Point, name: str, rule: str) -> N
         axes.axvline(point.threshold, color=MARK, lw=1.6, label=f"threshold {point.threshold:.3f}")
         axes.set(xlabel="threshold on the calibrated score", xlim=(0, 1), ylim=(0, 1.01))
         _titles(canvas, axes, f"The operating point: {rule}", f"{name}, chosen on val; shaded: 95 % of the draws")
-        _legend(axes, "lower left")
+        _legend(axes, "best")
+
+
+def sizes(path: Path, bands: pd.DataFrame, subtitle: str) -> None:
+    """Draw how many objects of each size were found and missed; `bands` from `windhover.assessment.size_table`."""
+    borders = bands[["from_m", "to_m"]].itertuples(index=False)
+    names = [size_name(*pair).replace(" and more", "\nand more") for pair in borders]
+    missed = bands["objects"] - bands["found"]
+    with _Drawing(path, (6.4, 5.0)) as (canvas, axes):
+        axes.bar(names, bands["found"], color=TEST, label="found", width=0.62)
+        bars = axes.bar(names, missed, bottom=bands["found"], color="#d5dce4", label="missed", width=0.62)
+        shares = ["" if np.isnan(share) else f"{share:.0%}" for share in bands["recall"]]
+        axes.bar_label(bars, shares, padding=3)
+        axes.set(xlabel="longer side", ylabel="objects", ylim=(0, max(float(bands["objects"].max()) * 1.12, 1)))
+        axes.yaxis.get_major_locator().set_params(integer=True)
+        axes.grid(visible=False, axis="x")
+        _titles(canvas, axes, "What is found, by size", subtitle)
+        _legend(axes, "best")
 
 
 def gallery(path: Path, rows: Sequence[tuple[str, Sequence[Chip]]], columns: int = 6) -> None:

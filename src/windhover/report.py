@@ -6,57 +6,33 @@ Everything is a file in one folder, the same bytes for the same findings. Comput
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from PIL import Image
 from scipy.special import expit
 
-from windhover import page, plots
-from windhover.assessment import Assessment, Figure, Point, precision_band, size_table, tally_class, thinned
+from windhover import plots
+from windhover.assessment import (
+    Assessment,
+    Figure,
+    Point,
+    place_table,
+    precision_band,
+    size_name,
+    size_table,
+    tally_class,
+    thinned,
+)
 from windhover.calibration import Reliability, reliability
 from windhover.files import atomic_file, write_json
-from windhover.judging import Match, MatchBy
+from windhover.findings import SPLITS, Findings, describe, thresholds_of
+from windhover.judging import MatchBy
 from windhover.match_sweep import sweep
-from windhover.params.evaluate import EvaluateParams
-from windhover.plots import Chip, Explained
+from windhover.report_page import html
 from windhover.window_figures import WindowFigures
-
-Windows = dict[str, dict[str, WindowFigures]]  # by split, by class
-SPLITS = ("val", "test")
-
-
-@dataclass(frozen=True)
-class Findings:
-    """All that an evaluation found.
-
-    Attributes:
-        model: name of the model, its content key.
-        card: what the model is and what it was trained on, plain values.
-        classes: names, in the model's order.
-        params: of the stage.
-        windows: figures on patches, by split and class.
-        scenes: figures on whole scenes, by split.
-        points: operating point by class.
-        calibration: temperatures and biases by name.
-        notes: what could not be done as asked, in sentences.
-        errors: the worst false alarms and the worst misses of test, and some hits.
-        explained: the very worst of both, with what the network looked at.
-    """
-
-    model: str
-    card: Mapping[str, Any]
-    classes: tuple[str, ...]
-    params: EvaluateParams
-    windows: Windows
-    scenes: Mapping[str, Assessment]
-    points: Mapping[str, Point]
-    calibration: Mapping[str, float]
-    notes: tuple[str, ...]
-    errors: tuple[tuple[str, tuple[Chip, ...]], ...] = ()
-    explained: tuple[Explained, ...] = ()
 
 
 def write_reports(findings: Findings, folder: Path) -> None:
@@ -70,70 +46,12 @@ def write_reports(findings: Findings, folder: Path) -> None:
         with atomic_file(folder / f"{name}.parquet") as temporary:
             table.to_parquet(temporary, index=False)
     draw_curves(findings, folder)
+    with atomic_file(folder / "patches.png") as temporary:
+        (findings.patches or Image.new("RGB", (1, 1), "white")).save(temporary, format="PNG")
     plots.gallery(folder / "errors.png", findings.errors)
     plots.explanations(folder / "explained.png", findings.explained)
     with atomic_file(folder / "index.html") as temporary:
         temporary.write_text(html(findings, folder, near), encoding="utf-8")
-
-
-def html(findings: Findings, folder: Path, near: pd.DataFrame) -> str:
-    """Return the report as one page; the pictures are those in `folder`."""
-    test, val = findings.scenes["test"], findings.scenes["val"]
-    rule = f"{findings.params.rule} {findings.params.rule_value:g}"
-    found = "what counts as found: " + str(match_of(findings.params))
-    curves = "".join(page.picture(folder / f"{name}.png", text, name in WIDE) for name, text in CAPTIONS.items())
-    bands = [size_table(made, _thresholds(findings), findings.params.size_bands_m) for made in (test, val)]
-    errors = page.picture(folder / "errors.png", "test scenes", wide=True)
-    why = page.picture(folder / "explained.png", WHY, wide=True)
-    parts = (
-        page.cards(test.figures),
-        page.words(f"{describe(test)}; {found}."),
-        page.notes(findings.notes),
-        page.section(
-            "The operating point", page.table(page.point_table(findings.points, test, rule), ("class", "rule", "on"))
-        ),
-        page.section("Curves", f'<div class="figures">{curves}</div>'),
-        page.section("The worst errors, and some that are right", page.words(GALLERY), errors, why),
-        page.section(
-            "By size", page.words("Longer side of the object in metres; test, then val."), *map(page.table, bands)
-        ),
-        page.section("By place (test)", page.table(page.place_table(test), ("place",))),
-        page.section(
-            "By scene (test)", page.words(SCENES), page.table(page.scene_rows(test), ("scene", "place", "expected"))
-        ),
-        page.section(
-            "By how near is near enough (test)",
-            page.words(NEARNESS),
-            page.table(near, ("nearness",)),
-        ),
-        page.section(
-            "On windows", page.words(WINDOWS), page.table(page.window_rows(findings.windows), ("split", "class"))
-        ),
-        page.section("The data", page.table(data_rows(findings), ("split",))),
-        page.section("The model and the parameters", page.table(settings(findings), ("of", "name", "value"))),
-    )
-    names = ", ".join(findings.classes)
-    return page.page("Windhover: how good is this model?", f"Model {findings.model}; finds {names}.", parts)
-
-
-CAPTIONS = {
-    "pr_scenes": "Whole scenes after merging. The point is where the map is cut; its arms are 95 % intervals.",
-    "froc_scenes": "How much is found for so many false alarms in a square kilometre.",
-    "operating_point": "What the threshold trades on validation, where it was chosen.",
-    "reliability": "A score of 0.8 should be true in 80 % of the cases.",
-    "windows": "The classifier on windows, as sampled and when objects are as rare as they are.",
-}
-WIDE = ("reliability", "windows")
-WHY = "Why: what the network looked at in the worst of them. Windows of its own size."
-GALLERY = (
-    "A sure false alarm is often a missing label: look at these first. "
-    "Orange: reported, the one in question unbroken. Green: what is there."
-)
-SCENES = (
-    "Most errors first. Expected: how many objects the scores promise, whatever the threshold, with its 95 % interval."
-)
-NEARNESS = "AP when a detection must be nearer, or its box must overlap more, to count. No intervals."
-WINDOWS = "Patches of one window; the threshold is that of the best F1 on val at the true prior."
 
 
 def nearness(made: Assessment, classes: Sequence[str]) -> pd.DataFrame:
@@ -147,54 +65,6 @@ def nearness(made: Assessment, classes: Sequence[str]) -> pd.DataFrame:
     return pd.concat(rows, ignore_index=True)
 
 
-def data_rows(findings: Findings) -> pd.DataFrame:
-    """Return what each split's scenes are."""
-    rows = []
-    for split, made in findings.scenes.items():
-        scene = made.per_scene
-        rows.append(
-            {
-                "split": split,
-                "scenes": len(scene),
-                "places": int(scene["place"].nunique()),
-                "without objects": int((scene["objects"] == 0).sum()),
-                "km²": float(scene["km2"].sum()),
-                "objects": int(scene["objects"].sum()),
-                "objects per km²": float(scene["objects"].sum() / scene["km2"].sum()) if scene["km2"].sum() else None,
-            }
-        )
-    return pd.DataFrame(rows)
-
-
-def settings(findings: Findings) -> pd.DataFrame:
-    """Return the model's card, its calibration and the stage's parameters as words."""
-    card = {key: value for key, value in findings.card.items() if key not in ("training", "format")}
-    training = flatten(findings.card.get("training", {}))
-    return page.setting_rows(
-        ("model", card),
-        ("training", training),
-        ("calibration", {key: f"{value:.5g}" for key, value in findings.calibration.items()}),
-        ("evaluate", findings.params.model_dump(mode="json")),
-    )
-
-
-def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return nested mappings as one, keys joined by dots."""
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
-    return flat
-
-
-def match_of(params: EvaluateParams) -> Match:
-    """Return the rule of nearness among the stage's parameters."""
-    return Match(params.match_by, params.match_value, params.point_reach_m)
-
-
-def _thresholds(findings: Findings) -> dict[str, float]:
-    return {name: point.threshold for name, point in findings.points.items()}
-
-
 def metrics(findings: Findings, near: pd.DataFrame) -> dict[str, Any]:
     """Return the figures as nested plain values; None where one is undefined.
 
@@ -205,7 +75,10 @@ def metrics(findings: Findings, near: pd.DataFrame) -> dict[str, Any]:
     before, after = _reliabilities(findings)
     return {
         "model": findings.model,
-        "scenes": {split: _scene_metrics(findings.scenes[split]) for split in SPLITS},
+        "scenes": {
+            split: {**_scene_metrics(findings.scenes[split]), "by_size": _by_size(_bands(findings, split))}
+            for split in SPLITS
+        },
         "ap_by_nearness": _nearness_metrics(near),
         "operating_point": {name: _point_metrics(point) for name, point in findings.points.items()},
         "windows": {
@@ -237,7 +110,22 @@ def _scene_metrics(made: Assessment) -> dict[str, Any]:
         "false_alarms": int(table["false_alarms"].sum()),
         "expected": _expected(table),
         "intervals_drawn_over": made.drawn.over,
+        "by_place": _by_place(made),
         **({"classes": per_class} if len(per_class) > 1 else {}),
+    }
+
+
+def _by_place(made: Assessment) -> dict[str, dict[str, Any]]:
+    names = ("objects", "reported", "found", "false_alarms", "precision", "recall", "false_alarms_per_km2")
+    rows = place_table(made)[["place", *names]].astype(object)
+    rows = rows.where(rows.notna(), None)
+    return {row["place"]: {name: _rounded(row[name]) for name in names} for row in rows.to_dict("records")}
+
+
+def _by_size(table: pd.DataFrame) -> dict[str, dict[str, Any]]:
+    return {
+        size_name(row.from_m, row.to_m): {"objects": row.objects, "found": row.found, "recall": _known(row.recall)}
+        for row in table.itertuples(index=False)
     }
 
 
@@ -266,7 +154,8 @@ def _figure(figure: Figure) -> dict[str, float | None]:
 
 
 def _point_metrics(point: Point) -> dict[str, Any]:
-    return {"threshold": _figure(Figure(point.threshold, point.low, point.high)), "met": point.met}
+    on_val = {name: _rounded(getattr(point, name)) for name in ("precision", "recall", "f1", "false_alarms_per_km2")}
+    return {"threshold": _figure(Figure(point.threshold, point.low, point.high)), "met": point.met, "on_val": on_val}
 
 
 def _window_metrics(made: WindowFigures) -> dict[str, Any]:
@@ -315,7 +204,7 @@ def kept_test(test: Assessment) -> dict[str, pd.DataFrame]:
 
 
 def _bands(findings: Findings, split: str) -> pd.DataFrame:
-    return size_table(findings.scenes[split], _thresholds(findings), findings.params.size_bands_m)
+    return size_table(findings.scenes[split], thresholds_of(findings), findings.params.size_bands_m)
 
 
 def _reliability_rows(when: str, tables: Mapping[str, Reliability]) -> pd.DataFrame:
@@ -340,14 +229,8 @@ def draw_curves(findings: Findings, folder: Path) -> None:
     plots.windows(folder / "windows.png", made.pr, made.roc, values, counted)
     plots.reliability(folder / "reliability.png", *_reliabilities(findings))
     rule = f"{findings.params.rule} {findings.params.rule_value:g}"
+    plots.sizes(folder / "size_bands.png", _bands(findings, "test"), said)
     plots.thresholds(folder / "operating_point.png", val.curves[name], findings.points[name], name, rule)
-
-
-def describe(made: Assessment) -> str:
-    """Say in a line what was searched and what intervals are drawn over."""
-    table = made.per_scene
-    searched = f"{len(table)} scenes of {table['place'].nunique()} places, {table['km2'].sum():.3g} km²"
-    return f"test: {int(table['objects'].sum())} objects in {searched}; intervals over {made.drawn.over}"
 
 
 def _reliabilities(findings: Findings) -> tuple[dict[str, Reliability], dict[str, Reliability]]:

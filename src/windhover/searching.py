@@ -19,14 +19,14 @@ from shapely.geometry.base import BaseGeometry
 from windhover import __version__
 from windhover.aoi import area_in, read_aoi
 from windhover.catalogue import load_catalogue, scene_info
-from windhover.detections import check_suffix, concatenated, for_map, save_table, write_map
+from windhover.detections import LAYER, check_suffix, concatenated, for_map, save_table, write_map
 from windhover.detector import Detector, merged
 from windhover.errors import DataError, ParameterError
 from windhover.files import atomic_folder, write_json
 from windhover.inference import window_scores
 from windhover.journal import Journal
 from windhover.lattice import Block
-from windhover.layer_style import write_style
+from windhover.layer_style import add_style
 from windhover.passes import (
     BlockResult,
     FailedBlock,
@@ -163,7 +163,7 @@ def detect_rasters(request: Request, say: Say = print) -> Outcome:
                 say(_line(outcome.records[-1]))
         write_map(for_map(concatenated(tables), [info.crs for info in infos]), request.output)
         if request.output.suffix == ".gpkg":
-            write_style(request.output)
+            add_style(request.output, LAYER)
         if not outcome.failed:
             journal.remove()
     return outcome

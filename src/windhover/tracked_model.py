@@ -24,12 +24,9 @@ class WindowClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[misc,name-def
         self._bundle = load_bundle(context.artifacts["bundle"])
         self._network, self._normalizer = self._bundle.network(), self._bundle.normalizer()
 
-    # MLflow reads a hint on `model_input` as a schema, and knows none for arrays: it would warn at every import
-    def predict(  # type: ignore[no-untyped-def]
-        self,
-        context: Any,
-        model_input,
-        params: dict[str, Any] | None = None,
+    # MLflow reads the hint on `model_input` as a schema: of arrays it takes the bare class, and warns of any other hint
+    def predict(
+        self, context: Any, model_input: np.ndarray, params: dict[str, Any] | None = None
     ) -> NDArray[np.float32]:
         """Return the probability of each class in each window; `model_input` is an array (N, 64, 64, C)."""
         with torch.inference_mode():

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from windhover.errors import MissingFileError
-from windhover.params import read_yaml
+from windhover.params import flatten, read_yaml
 
 EXPERIMENT = "windhover"
 KEY_TAG = "pipeline.key"
@@ -139,20 +139,14 @@ def resume_run(key: str, root: Path | None = None) -> Iterator[Tracker]:
         yield tracker
 
 
+def run_name(network: str, key: str) -> dict[str, str]:
+    """Return the tag that names a run by what tells it from others: DVC's experiment, else the network and the key."""
+    return {"mlflow.runName": os.environ.get("DVC_EXP_NAME") or f"{network}-{key[:8]}"}
+
+
 def project_root() -> Path:
     """Return the folder of the database: DVC's project, else the working directory."""
     return Path(os.environ.get("DVC_ROOT") or ".").resolve()
-
-
-def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return nested mappings as one, keys joined by dots."""
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, Mapping) and value:
-            flat |= flatten(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
 
 
 def dvc_hashes(folders: Sequence[str], root: Path | None = None) -> dict[str, str]:

@@ -41,7 +41,7 @@ from windhover.objective import Objective
 from windhover.params.train import TrainParams
 from windhover.patches import load_patches, read_summary
 from windhover.progress import progress_bar
-from windhover.tracking import KEY_TAG, NoTracker, Tracker, dvc_hashes, start_run
+from windhover.tracking import KEY_TAG, NoTracker, Tracker, dvc_hashes, run_name, start_run
 from windhover.training_curves import draw_curves
 
 CHECKPOINTS = Path(".windhover/checkpoints")
@@ -291,7 +291,7 @@ class _Session:
             rounds.write(folder)
             write_json(folder / "history.json", {"epochs": progress.history, "rounds": rounds.log})
             draw_curves(progress.history, rounds.log, folder / "curves.png")
-        tracker.tags({KEY_TAG: card.name, "epochs": len(progress.history)})
+        tracker.tags({KEY_TAG: card.name, **run_name(self.params.network, card.name), "epochs": len(progress.history)})
         tracker.metrics(
             {"best_val_ap": progress.best_ap, "best_epoch": progress.best_epoch + 1, "minutes": progress.seconds / 60}
         )

@@ -96,7 +96,8 @@ def _read(path: Path) -> geopandas.GeoDataFrame:
     try:
         if path.suffix.lower() == ".parquet":
             return geopandas.read_parquet(path)
-        return pyogrio.read_dataframe(path, use_arrow=True)
+        layers = [name for name, kind in pyogrio.list_layers(path) if kind is not None]  # not a table of styles
+        return pyogrio.read_dataframe(path, layer=layers[0] if layers else None, use_arrow=True)
     except (ValueError, OSError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise FormatError(f"{path}: cannot be read as a vector file ({reason}). Give another one.") from None

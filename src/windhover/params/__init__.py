@@ -7,6 +7,7 @@ One module per stage holds one model, so that a parameter of `export` never re-r
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -108,3 +109,14 @@ def _unknown_sentence(stage: str, key: str, known: list[str]) -> str:
     close = get_close_matches(key, known, n=1)
     hint = f" Did you mean `{stage}.{close[0]}`?" if close else f" Known keys: {', '.join(known)}."
     return f"`{stage}.{key}` in params.yaml is not a parameter of this stage.{hint} Rename or remove it."
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested mappings as one, keys joined by dots."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping) and value:
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
