@@ -20,7 +20,6 @@ from windhover.errors import DataError, MissingFileError, ParameterError
 from windhover.learner import Learner
 from windhover.mining import Found
 from windhover.patches import load_patches
-from windhover.trials import overfit, rate_range
 
 
 @pytest.fixture(scope="module")
@@ -187,18 +186,6 @@ def test_padded_backbones_train_too_and_refuse_crops(out: training.Folders) -> N
     assert load_bundle(out.out).card.network.name == "squeezenet1_1"
     with pytest.raises(ParameterError, match="squeezenet1_1 is padded"):
         training.assert_dense(params)
-
-
-def test_sixteen_patches_are_learnt_by_heart(folders: training.Folders) -> None:
-    result = overfit(train_params(options={"width": 8, "stem": "strided"}), folders.patches)
-    assert result.passed, result.sentence()
-    assert "ok" in result.sentence()
-
-
-def test_a_range_of_rates_rises_until_learning_breaks(folders: training.Folders) -> None:
-    ranged = rate_range(train_params(), folders.patches, steps=30)
-    assert ranged.rates == sorted(ranged.rates)
-    assert 1e-5 < ranged.suggested < 1
 
 
 def test_missing_stages_and_empty_data_are_said(out: training.Folders, tmp_path: Path) -> None:

@@ -188,6 +188,40 @@ def explain(
 
 
 @app.command()
+def train(
+    overfit: Annotated[int | None, typer.Option(help="Learn so many patches by heart, such as 16.")] = None,
+    rate_range: Annotated[bool, typer.Option("--rate-range", help="Try learning rates from low to high.")] = False,
+    patches: Annotated[Path, typer.Option(help="Folder of the patches.")] = Path("data/patches"),
+    output: Annotated[Path, typer.Option("--output", "-o", help="PNG of the range test to write.")] = Path(
+        "rate_range.png"
+    ),
+) -> None:
+    """Try a training before it is begun: can it learn a few patches by heart, and which learning rate does it bear."""
+    from windhover.trials import try_training
+
+    lines, passed = try_training(overfit, rate_range, patches, output)
+    typer.echo("\n".join(lines))
+    if not passed:
+        raise typer.Exit(1)
+
+
+@app.command()
+def shapes(
+    network: Annotated[
+        str | None, typer.Argument(help="valid64, course, or a classifier of torchvision or timm.")
+    ] = None,
+    option: Annotated[
+        list[str] | None, typer.Option("--option", "-O", help="NAME=VALUE of the network, such as width=small.")
+    ] = None,
+    bands: Annotated[int, typer.Option(help="Bands of the input.")] = 3,
+) -> None:
+    """Print a network's layers, receptive field, stride, multiply-adds and parameters; params.yaml's by default."""
+    from windhover.shapes import describe_network
+
+    typer.echo("\n".join(describe_network(network, option or [], bands)))
+
+
+@app.command()
 def summary() -> None:
     """Print what the last run found, how good it is, how long it took and where the files are."""
     from windhover.summary import summary_lines

@@ -171,12 +171,7 @@ class Learner(L.LightningModule):
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Return the optimiser: heads and trunk have rates of their own, biases and norms no decay."""
-        groups = parameter_groups(self.network, self.params)
-        if self.params.optimizer == "sgd":
-            return torch.optim.SGD(
-                groups, lr=self.params.learning_rate, momentum=self.params.momentum, nesterov=self.params.momentum > 0
-            )
-        return torch.optim.AdamW(groups, lr=self.params.learning_rate)
+        return make_optimizer(self.network, self.params)
 
     def on_train_batch_start(self, batch: tuple[int, list[Batch]], batch_idx: int) -> None:
         """Move along the schedule: what is left of it is spread over what is left of the planned steps."""
@@ -303,6 +298,14 @@ class ValidationBatches:
 
     def __iter__(self) -> Iterator[Tensor]:
         return iter(self._rows)
+
+
+def make_optimizer(network: nn.Module, params: TrainParams) -> torch.optim.Optimizer:
+    """Return the optimiser of `params` over the groups of `parameter_groups`."""
+    groups = parameter_groups(network, params)
+    if params.optimizer == "sgd":
+        return torch.optim.SGD(groups, lr=params.learning_rate, momentum=params.momentum, nesterov=params.momentum > 0)
+    return torch.optim.AdamW(groups, lr=params.learning_rate)
 
 
 def parameter_groups(network: nn.Module, params: TrainParams) -> list[dict[str, Any]]:
