@@ -35,7 +35,7 @@ from windhover.errors import DataError, ParameterError
 from windhover.files import atomic_folder, sha256_file, write_json
 from windhover.learner import LabelRule, Learner, TrainingData
 from windhover.mined_rounds import MinedRounds
-from windhover.networks import build_network
+from windhover.networks import build_network, lasting_options
 from windhover.normalize import Normalizer
 from windhover.objective import Objective
 from windhover.params.train import TrainParams
@@ -264,7 +264,9 @@ class _Session:
         rows = learner.sampler.epoch(labels, self.data.mined, 0)
         progress = learner.progress
         n_bands, n_classes = len(summary["bands"]), len(self.classes)
-        network = NetworkCard(name=params.network, n_bands=n_bands, n_classes=n_classes, options=params.options)
+        network = NetworkCard(
+            name=params.network, n_bands=n_bands, n_classes=n_classes, options=lasting_options(params.options)
+        )
         return Card(
             network=network,
             classes=tuple(self.classes),
@@ -380,7 +382,7 @@ def assert_dense(params: TrainParams) -> None:
     Raises:
         ParameterError: it is one.
     """
-    if not build_network(params.network, 1, 1, **{k: v for k, v in params.options.items() if k != "weights"}).dense:
+    if not build_network(params.network, 1, 1, **lasting_options(params.options)).dense:
         raise ParameterError(
             f"`train.crops` needs an unpadded network, {params.network} is padded. Set crops.per_batch to 0."
         )
