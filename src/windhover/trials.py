@@ -20,7 +20,7 @@ from torch import Tensor
 
 from windhover.datasets import Sampler, batches, object_table
 from windhover.errors import DataError, ParameterError
-from windhover.learner import make_optimizer
+from windhover.fine_tuning import make_optimizer
 from windhover.networks import build_network
 from windhover.normalize import Normalizer
 from windhover.objective import Objective, patch_targets
@@ -126,7 +126,7 @@ def rate_range(
     losses: list[float] = []
     for rate in np.geomspace(low, high, steps).tolist():
         for group in optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group["factor"]
         value = trial.step(next(shown), objective, optimizer).total
         smooth = value if not losses else 0.8 * losses[-1] + 0.2 * value
         if not math.isfinite(value) or (losses and smooth > 4 * min(losses)):
