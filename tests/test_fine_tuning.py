@@ -44,7 +44,9 @@ def test_a_step_moves_each_stage_by_its_rate() -> None:
         group["lr"] = 0.01 * group["factor"]
     network(torch.randn(4, 3, 64, 64)).logits.sum().backward()
     optimizer.step()  # Adam's first step moves every weight by its rate, whatever the gradient
-    moved = {name: float((weight.detach() - before[name]).abs().median()) for name, weight in network.named_parameters()}
+    moved = {
+        name: float((weight.detach() - before[name]).abs().median()) for name, weight in network.named_parameters()
+    }
     assert moved["heads.logits.weight"] == pytest.approx(0.01, rel=0.01)
     assert moved["trunk.17.weight"] == pytest.approx(0.005, rel=0.05)
     assert moved["trunk.13.weight"] == pytest.approx(0.0025, rel=0.05)

@@ -15,7 +15,7 @@ import shutil
 import tempfile
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,8 +79,21 @@ class Trained:
         ]
 
 
-def train_detector(params: TrainParams, folders: Folders, track: bool = True) -> Trained:
+def train_detector(
+    params: TrainParams,
+    folders: Folders,
+    track: bool = True,
+    name: str = "train",
+    is_enough: Callable[[Mapping[str, float]], bool] = lambda _: False,
+) -> Trained:
     """Train and write `weights.pt`, `model.json`, `mined.npy`, `mined.parquet`, `history.json` and pictures.
+
+    Args:
+        params: of the stage.
+        folders: what is read and written.
+        track: whether it is a run in MLflow.
+        name: of the run.
+        is_enough: told each epoch's row of history; training ends where it says so.
 
     Raises:
         MissingFileError: an earlier stage's output is missing.
@@ -89,10 +102,10 @@ def train_detector(params: TrainParams, folders: Folders, track: bool = True) ->
     torch.set_num_threads(params.threads or os.cpu_count() or 1)
     L.seed_everything(params.seed, workers=False, verbose=False)
     session = _Session(params, folders)
-    context = start_run("train") if track else _untracked()
+    context = start_run(name) if track else _untracked()
     with context as tracker:
         session.describe(tracker)
-        trained = session.run(tracker)
+        trained = session.run(tracker, is_enough)
     shutil.rmtree(session.checkpoints, ignore_errors=True)
     return trained
 
@@ -195,7 +208,7 @@ class _Session:
         }
         tracker.dataset("training patches", self.folders.augmented, digest, profile)
 
-    def run(self, tracker: Tracker) -> Trained:
+    def run(self, tracker: Tracker, is_enough: Callable[[Mapping[str, float]], bool]) -> Trained:
         """Train, write the outputs, and log them."""
         learner, params = self.learner, self.params
         last = self.checkpoints / "last.ckpt"
@@ -223,6 +236,7 @@ class _Session:
                 clock.replan()
                 tracker.metrics({name: value for name, value in row.items() if name != "epoch"}, step=int(row["epoch"]))
                 advance(1)
+                learner.trainer.should_stop |= is_enough(row)
 
             learner.before_epoch, learner.after_epoch = rounds.catch_up, after_epoch
             with _quiet_lightning():
