@@ -50,8 +50,10 @@ def test_each_kind_of_negative_has_a_ratio_of_its_own(catalogue: Catalogue, tmp_
     ratios = {"random": 2.0, "offcentre": 1.0, "lookalike": 1.0}
     all_kinds = index_of(catalogue, tmp_path / "all", negatives_per_positive=ratios)
     without = index_of(catalogue, tmp_path / "without", negatives_per_positive={**ratios, kind: 0.0})
-    expected = all_kinds["kind"].value_counts().drop(kind).to_dict()
-    assert without["kind"].value_counts().to_dict() == expected
+    expected = all_kinds["kind"].value_counts().drop(kind)
+    counts = without["kind"].value_counts()
+    assert set(counts.index) == set(expected.index)
+    assert (counts - expected).abs().max() <= 2, "a draw that hits a window already taken is left out"
     positives = [table[table["kind"] == "positive"].drop(columns="patch") for table in (all_kinds, without)]
     key = ["scene", "left_px", "top_px"]
     first, second = (table.sort_values(key).reset_index(drop=True) for table in positives)
@@ -61,7 +63,8 @@ def test_each_kind_of_negative_has_a_ratio_of_its_own(catalogue: Catalogue, tmp_
 def test_positives_per_object_and_objects_per_scene_are_counted(catalogue: Catalogue, tmp_path: Path) -> None:
     few = index_of(catalogue, tmp_path / "few", positives_per_object=2)
     many = index_of(catalogue, tmp_path / "many", positives_per_object=6)
-    assert [(table["kind"] == "positive").sum() for table in (few, many)] == [3 * 3 * 2, 3 * 3 * 6]
+    counts = [(table["kind"] == "positive").sum() for table in (few, many)]
+    assert counts == pytest.approx([3 * 3 * 2, 3 * 3 * 6], abs=2)
     capped = index_of(catalogue, tmp_path / "capped", positives_per_object=2, max_objects_per_scene=1)
     positives = capped[capped["kind"] == "positive"]
     assert positives["scene"].value_counts().tolist() == [2, 2, 2]
