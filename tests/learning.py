@@ -28,6 +28,7 @@ TRAIN: dict[str, Any] = {
     "start_from": None,
     "freeze": 0.0,
     "trunk_rate": 1.0,
+    "stage_rate": 1.0,
     "epochs": 2,
     "max_minutes": None,
     "patience": 0,

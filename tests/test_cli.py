@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from house import ROOT
 from planted import write_bundle
 from windhover import __version__, cli
 from windhover.errors import FormatError
@@ -94,3 +95,54 @@ def test_an_incomplete_run_exits_with_3(make_scene: Any, tmp_path: Path, monkeyp
     assert result.exit_code == cli.INCOMPLETE == 3
     assert "not searched: scene.tif: cannot read rows 0 to 100." in result.output
     assert "run again with --resume" in result.output
+
+
+def test_shapes_prints_a_network() -> None:
+    result = invoke("shapes", "valid64", "-O", "width=4", "--option", "stem=strided", "--bands", 5)
+    assert result.exit_code == 0
+    assert result.output.splitlines()[1].split()[:3] == ["trunk.0", "Conv2d", "4x30x30"]
+
+
+def test_a_trial_that_is_not_passed_exits_with_1(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = []
+
+    def tried(*given: Any) -> tuple[list[str], bool]:
+        asked.append(given)
+        return ["16 patches: not learnt"], len(asked) > 1
+
+    monkeypatch.setattr("windhover.trials.try_training", tried)
+    result = invoke("train", "--overfit", 16)
+    assert (result.exit_code, result.output) == (1, "16 patches: not learnt\n")
+    assert invoke("train", "--rate-range", "-o", "r.png", "--patches", "p").exit_code == 0
+    assert asked == [
+        (16, False, Path("data/patches"), Path("rate_range.png")),
+        (None, True, Path("p"), Path("r.png")),
+    ]
+
+
+def test_folds_and_tuning_take_settings_and_say_what_is_wrong(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("params.yaml", "dvc.yaml"):
+        (tmp_path / name).write_text((ROOT / name).read_text())
+    monkeypatch.chdir(tmp_path)
+    asked: list[Any] = []
+    monkeypatch.setattr("windhover.folding.run_folds", lambda *given: asked.append(given) or {"folds": []})
+    monkeypatch.setattr("windhover.tuning.tune", lambda *given: asked.append(given) or Path("best.yaml"))
+    assert invoke("kfold", "--folds", 4, "-S", "train.epochs=3", "--set", "patches.seed=5").exit_code == 0
+    params, folds, _ = asked[0]
+    assert (params.train.epochs, params.patches.seed, folds) == (3, 5, 4)
+    assert (tmp_path / "reports" / "kfold.json").is_file()
+    result = invoke("tune", "train.momentum=0:0.9", "--trials", 7, "--study", "s", "--set", "train.epochs=2")
+    assert result.output == "to take it: python -m windhover.params.overlay best.yaml\n"
+    train, _, axes, trials, study, _ = asked[1]
+    assert (train.epochs, axes[0].name, trials, study) == (2, "momentum", 7, "s")
+    assert main(monkeypatch, "tune", "train.momentum") == 1
+    assert "must read train.KEY=LOW:HIGH" in capsys.readouterr().err
+    assert main(monkeypatch, "kfold", "--set", "train.epoch=3") == 1
+    assert capsys.readouterr().err == (
+        "windhover: `train.epoch` in params.yaml is not a parameter of this stage. "
+        "Did you mean `train.epochs`? Rename or remove it.\n"
+    )

@@ -190,6 +190,81 @@ def explain(
 
 
 @app.command()
+def train(
+    overfit: Annotated[int | None, typer.Option(help="Learn so many patches by heart, such as 16.")] = None,
+    rate_range: Annotated[bool, typer.Option("--rate-range", help="Try learning rates from low to high.")] = False,
+    patches: Annotated[Path, typer.Option(help="Folder of the patches.")] = Path("data/patches"),
+    output: Annotated[Path, typer.Option("--output", "-o", help="PNG of the range test to write.")] = Path(
+        "rate_range.png"
+    ),
+) -> None:
+    """Try a training before it is begun: can it learn a few patches by heart, and which learning rate does it bear."""
+    from windhover.trials import try_training
+
+    lines, passed = try_training(overfit, rate_range, patches, output)
+    typer.echo("\n".join(lines))
+    if not passed:
+        raise typer.Exit(1)
+
+
+SETTINGS = typer.Option("--set", "-S", help="SECTION.KEY=VALUE instead of what params.yaml says.")
+
+
+@app.command()
+def kfold(
+    folds: Annotated[int, typer.Option(help="How many folds the places are divided into.")] = 5,
+    settings: Annotated[list[str] | None, SETTINGS] = None,
+    output: Annotated[Path, typer.Option("--output", "-o", help="JSON of every fold's figures to write.")] = Path(
+        "reports/kfold.json"
+    ),
+) -> None:
+    """Train and test once for each fold of places; print the figures' mean and spread. Killed, it goes on."""
+    from windhover.files import write_json
+    from windhover.folding import load_flow, run_folds
+
+    found = run_folds(load_flow(settings or []), folds, typer.echo)
+    write_json(output, found)
+    typer.echo(f"figures -> {output}")
+
+
+@app.command()
+def tune(
+    axes: Annotated[
+        list[str], typer.Argument(help="train.KEY=LOW:HIGH, =log:LOW:HIGH, =int:LOW:HIGH or =A,B,C", metavar="AXES...")
+    ],
+    trials: Annotated[int, typer.Option(help="How many trainings in all, those of earlier calls included.")] = 20,
+    study: Annotated[str, typer.Option(help="Name; the same name goes on.")] = "tune",
+    settings: Annotated[list[str] | None, SETTINGS] = None,
+) -> None:
+    """Look for better training parameters on validation; the same command goes on where a killed one stopped."""
+    from windhover.folding import load_flow
+    from windhover.training import Folders
+    from windhover.tuning import parse_axis, tune
+
+    folders = Folders("data/scenes", "data/patches", "data/augmented", "data/train")
+    best = tune(
+        load_flow(settings or []).train, folders, [parse_axis(axis) for axis in axes], trials, study, typer.echo
+    )
+    typer.echo(f"to take it: python -m windhover.params.overlay {best}")
+
+
+@app.command()
+def shapes(
+    network: Annotated[
+        str | None, typer.Argument(help="valid64, course, or a classifier of torchvision or timm.")
+    ] = None,
+    option: Annotated[
+        list[str] | None, typer.Option("--option", "-O", help="NAME=VALUE of the network, such as width=small.")
+    ] = None,
+    bands: Annotated[int, typer.Option(help="Bands of the input.")] = 3,
+) -> None:
+    """Print a network's layers, receptive field, stride, multiply-adds and parameters; params.yaml's by default."""
+    from windhover.shapes import describe_network
+
+    typer.echo("\n".join(describe_network(network, option or [], bands)))
+
+
+@app.command()
 def summary() -> None:
     """Print what the last run found, how good it is, how long it took and where the files are."""
     from windhover.summary import summary_lines

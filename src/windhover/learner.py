@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from windhover.datasets import Batch, PictureSet, Sampler, batches, rows_in_turn
+from windhover.fine_tuning import freeze_trunk, make_optimizer
 from windhover.jitter import Radiometry, change_radiometry, turn
 from windhover.objective import Losses, Objective, Targets, cell_targets, patch_targets, rate_factor
 from windhover.params.train import TrainParams
@@ -171,13 +172,8 @@ class Learner(L.LightningModule):
         )  # fmt: skip
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Return the optimiser: heads and trunk have rates of their own, biases and norms no decay."""
-        groups = parameter_groups(self.network, self.params)
-        if self.params.optimizer == "sgd":
-            return torch.optim.SGD(
-                groups, lr=self.params.learning_rate, momentum=self.params.momentum, nesterov=self.params.momentum > 0
-            )
-        return torch.optim.AdamW(groups, lr=self.params.learning_rate)
+        """Return the optimiser; each part of the network has a rate of its own."""
+        return make_optimizer(self.network, self.params)
 
     def on_train_batch_start(self, batch: tuple[int, list[Batch]], batch_idx: int) -> None:
         """Move along the schedule: what is left of it is spread over what is left of the planned steps."""
@@ -186,8 +182,9 @@ class Learner(L.LightningModule):
         params, progress = self.params, self.progress
         rate = params.learning_rate * progress.factor * rate_factor(params.schedule, progress.share, params.warmup)
         for group in self.trainer.optimizers[0].param_groups:
-            frozen = group["part"] == "trunk" and progress.share < params.freeze
-            group["lr"] = 0.0 if frozen else rate * (params.trunk_rate if group["part"] == "trunk" else 1.0)
+            group["lr"] = rate * group["factor"]
+        if params.freeze:
+            freeze_trunk(self.network, progress.share < params.freeze)
         progress.share += (1 - progress.share) / left
         self._step_began = time.monotonic()
 
@@ -305,18 +302,6 @@ class ValidationBatches:
 
     def __iter__(self) -> Iterator[Tensor]:
         return iter(self._rows)
-
-
-def parameter_groups(network: nn.Module, params: TrainParams) -> list[dict[str, Any]]:
-    """Divide the weights by part (heads, trunk) and by whether they decay (not biases, not norms)."""
-    groups: dict[tuple[str, bool], list[nn.Parameter]] = {}
-    for name, parameter in network.named_parameters():
-        part = "heads" if name.startswith("heads.") else "trunk"
-        groups.setdefault((part, parameter.dim() > 1), []).append(parameter)
-    return [
-        {"params": weights, "part": part, "weight_decay": params.weight_decay if decays else 0.0}
-        for (part, decays), weights in groups.items()
-    ]
 
 
 def window_ap(logits: NDArray[np.float32], labels: NDArray[np.float32]) -> float:

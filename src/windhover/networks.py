@@ -1,22 +1,21 @@
 """The networks, by name: each maps normalised pictures to raw outputs and nothing else.
 
 `valid64` and `course` are unpadded, so one pass over a picture gives exactly what cropping every window would
-(Long 2015; Giusti 2013). torchvision's backbones stand behind the same interface and are scored window by window.
-Refuses losses, scores, files other than a backbone's local weights, and any import beyond torch, torchvision and numpy.
+(Long 2015; Giusti 2013). Backbones of torchvision and timm stand behind the same interface and are scored window by
+window. Refuses losses, scores and shapes; files are the backbones' affair.
 """
 
 from __future__ import annotations
 
 import inspect
-import pickle
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Any, NamedTuple, cast
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from windhover.errors import FormatError, MissingFileError, ParameterError
+from windhover.backbones import make_backbone
+from windhover.errors import ParameterError
 
 WINDOW_PX = 64
 WIDTHS = {"small": 16, "base": 32, "large": 48}
@@ -30,18 +29,6 @@ class Outputs(NamedTuple):
     logits: Tensor  # (B, K, h, w): one per class
     offsets_px: Tensor  # (B, 2, h, w): dx, dy from the window's centre to the object's, px
     log_sizes: Tensor  # (B, 2, h, w): log of width and of height in px
-
-
-class Shape(NamedTuple):
-    """One layer of a network as `layer_shapes` sees it."""
-
-    name: str
-    kind: str
-    out: tuple[int, ...]  # (C, h, w)
-    receptive_field_px: int
-    stride_px: int
-    macs: int  # multiply-adds for one window
-    parameters: int
 
 
 class Heads(nn.Module):
@@ -209,76 +196,23 @@ def build_backbone(
     dropout: float = 0.0,
     input_px: int | None = None,
 ) -> nn.Module:
-    """Build one of torchvision's classification networks as a feature extractor over windows.
+    """Build a classification network of torchvision or timm as a feature extractor over windows.
 
     Args:
-        name: torchvision's own name, such as `resnet18`, `vgg11`, `densenet121`, `convnext_tiny`, `vit_b_16`.
-        n_bands: bands of the input; the first convolution is rebuilt where it is not 3.
+        name: such as `resnet18`, `convnext_tiny`, `vit_b_16`, `resnet10t`; `timm/resnet18` is timm's of two.
+        n_bands: bands of the input; the first convolution is changed to take them.
         n_classes: classes.
-        weights: local file of a state dict for the plain torchvision network; random weights without one.
+        weights: `default` for the library's own, a local file, or null for random ones.
         dropout: share of the features dropped in training.
-        input_px: side to which windows are resized first; 224 for a ViT, the window itself for others.
+        input_px: side to which windows are resized first; by default the window itself where the network takes it.
 
     Raises:
-        ParameterError: torchvision has no classifier of that name.
-        MissingFileError: no such file of weights.
+        ParameterError: no such network.
+        MissingFileError: no such file of weights, or they cannot be downloaded.
         FormatError: the file holds no weights of this network.
     """
-    from torchvision import models
-
-    if name not in models.list_models(module=models):
-        own = ", ".join(BUILDERS)
-        raise ParameterError(
-            f"no network is called {name!r}. Choose {own}, or a torchvision classifier such as resnet18."
-        )
-    arguments: dict[str, Any] = {"weights": None}
-    if name in ("googlenet", "inception_v3"):
-        arguments |= {"init_weights": True, "aux_logits": False}
-    backbone = models.get_model(name, **arguments)
-    if weights is not None:
-        _load_local(backbone, Path(weights))
-    adapt_bands(backbone, n_bands)
-    n_features = _cut_classifier(backbone)
-    size = input_px or (224 if name.startswith(("vit", "maxvit", "swin")) else WINDOW_PX)
-    return WindowNetwork(backbone, n_features, n_classes, dropout, size)
-
-
-def _load_local(backbone: nn.Module, path: Path) -> None:
-    if not path.is_file():
-        raise MissingFileError(f"{path}: no such file of pretrained weights. Give a local state dict or leave it out.")
-    try:
-        backbone.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
-    except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, AttributeError) as error:
-        reason = " ".join(str(error).split())[:120]
-        raise FormatError(f"{path}: not weights of this network ({reason}). Give its own state dict.") from None
-
-
-def adapt_bands(backbone: nn.Module, n_bands: int) -> None:
-    """Rebuild the first convolution for `n_bands`, in place: the old bands' mean, scaled to keep the output's size."""
-    name, first = next((name, module) for name, module in backbone.named_modules() if isinstance(module, nn.Conv2d))
-    if first.in_channels == n_bands:
-        return
-    kernel, stride, padding = (
-        cast("tuple[int, int]", value) for value in (first.kernel_size, first.stride, first.padding)
-    )
-    fresh = nn.Conv2d(n_bands, first.out_channels, kernel, stride, padding, bias=first.bias is not None)
-    with torch.no_grad():
-        mean = first.weight.mean(dim=1, keepdim=True)  # (F, 1, k, k)
-        fresh.weight.copy_(mean.expand_as(fresh.weight) * first.in_channels / n_bands)
-        if first.bias is not None and fresh.bias is not None:
-            fresh.bias.copy_(first.bias)
-    parent, _, leaf = name.rpartition(".")
-    setattr(backbone.get_submodule(parent), leaf, fresh)
-
-
-def _cut_classifier(backbone: nn.Module) -> int:
-    """Take the last linear (or 1x1) layer off, in place; return the number of features that entered it."""
-    name, last = [
-        (name, module) for name, module in backbone.named_modules() if isinstance(module, (nn.Linear, nn.Conv2d))
-    ][-1]
-    parent, _, leaf = name.rpartition(".")
-    setattr(backbone.get_submodule(parent), leaf, nn.Identity())
-    return last.in_features if isinstance(last, nn.Linear) else last.in_channels
+    backbone, n_features, fixed_px = make_backbone(name, n_bands, weights)
+    return WindowNetwork(backbone, n_features, n_classes, dropout, input_px or fixed_px or WINDOW_PX)
 
 
 def initialise(module: nn.Module, init: str) -> None:
@@ -306,7 +240,7 @@ def build_network(name: str, n_bands: int, n_classes: int, **options: Any) -> nn
     """Build a network by name.
 
     Args:
-        name: `valid64`, `course`, or a torchvision classifier.
+        name: `valid64`, `course`, or a classifier of torchvision or timm.
         n_bands: bands of the input, 1 or more.
         n_classes: classes, 1 or more.
         options: keyword options of the builder.
@@ -333,52 +267,6 @@ def build_network(name: str, n_bands: int, n_classes: int, **options: Any) -> nn
     return builder(name, n_bands, n_classes, **options)
 
 
-def layer_shapes(network: nn.Module, n_bands: int) -> list[Shape]:
-    """Return each layer's output, receptive field, stride and multiply-adds for one window.
-
-    The receptive field follows r' = r + (k - 1) * d * j, j' = j * s over the layers in the order in which they run,
-    which is exact for a chain; for a branching backbone it is that of its longest chain at most.
-    """
-    rows: list[Shape] = []
-    field, jump = 1, 1
-
-    def note(name: str) -> Callable[[nn.Module, Any, Any], None]:
-        def hook(module: nn.Module, _inputs: Any, output: Any) -> None:
-            nonlocal field, jump
-            own = sum(parameter.numel() for parameter in module.parameters(recurse=False))
-            out = tuple(output.shape[1:]) if isinstance(output, Tensor) else ()
-            macs = 0
-            if isinstance(module, nn.Conv2d):
-                macs = module.weight[0].numel() * int(output.numel())
-            elif isinstance(module, nn.Linear):
-                macs = module.in_features * int(output.numel())
-            if isinstance(module, (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d)) and name.partition(".")[0] != "heads":
-                kernel, stride, dilation = (
-                    _first(getattr(module, key, 1)) for key in ("kernel_size", "stride", "dilation")
-                )
-                field += (kernel - 1) * dilation * jump
-                jump *= stride
-            rows.append(Shape(name, type(module).__name__, out, field, jump, macs, own))
-
-        return hook
-
-    kinds = (nn.Conv2d, nn.Linear, nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d)
-    hooks = [
-        module.register_forward_hook(note(name))
-        for name, module in network.named_modules()
-        if isinstance(module, kinds)
-    ]
-    was_training = network.training
-    side = int(network.window_px)  # type: ignore[arg-type]
-    try:
-        with torch.inference_mode():
-            network.eval()(torch.zeros(1, n_bands, side, side))
-    finally:
-        network.train(was_training)
-        for hook in hooks:
-            hook.remove()
-    return rows
-
-
-def _first(value: int | Sequence[int]) -> int:
-    return value if isinstance(value, int) else int(value[0])
+def lasting_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options that a trained network still needs: where it began is not among them."""
+    return {name: value for name, value in options.items() if name != "weights"}

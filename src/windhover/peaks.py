@@ -31,7 +31,7 @@ VOTE_RADIUS_PX = (
 AGREEMENT = 0.25  # of the object's size: votes nearer than this to the peak's own are for the same object
 MAX_LOG_SIZE = float(np.log(4096.0))
 
-# rows and columns (N,) of cells of the maps -> logits (K, N), offsets (2, N) px, log sizes (2, N) of their windows
+# top and left (N,) px of windows in a block's px -> logits (K, N), offsets (2, N) px, log sizes (2, N)
 Again = Callable[
     [NDArray[np.intp], NDArray[np.intp]], tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
 ]
@@ -63,7 +63,8 @@ def find_peaks(
         owned: the cells whose peaks are wanted.
         maps: logits (K, h, w), where not a number counts as never; offsets dx, dy (2, h, w) px; log sizes (2, h, w).
         floor_logits: (K,) lowest logit of interest.
-        again: looks at each peak's window once more; its word replaces the peak's logit and the votes.
+        again: looks once more, at the window that the votes say has the object in its middle: the lattice's own
+            windows miss it by up to half a stride. Its word replaces the peak's logit and the votes.
 
     Returns:
         (N,) of dtype `CANDIDATE`, in reading order within each class.
@@ -81,10 +82,9 @@ def find_peaks(
         other = logits[kind, row + dy, col + dx]
         peak &= other < value if (dy, dx) < (0, 0) else other <= value
     cells = (kind[peak], row[peak], col[peak])
-    if again is None:
-        logit, (spot, size) = logits[cells], _votes(logits, maps[1], maps[2], cells, reach, lattice)
-    else:
-        logit, spot, size = _once_more(again, (cells[0], cells[1] - reach, cells[2] - reach), lattice)
+    logit, (spot, size) = logits[cells], _votes(logits, maps[1], maps[2], cells, reach, lattice)
+    if again is not None and len(cells[0]):
+        logit, spot, size = _once_more(again, cells, spot, reach, maps[0].shape[1:], lattice)
     row, col = cells[1] - reach + wide.row0, cells[2] - reach + wide.col0  # of the lattice
     candidates = np.zeros(len(row), CANDIDATE)
     candidates["class_index"] = cells[0]
@@ -108,17 +108,26 @@ def find_peaks(
 
 
 def _once_more(
-    again: Again, cells: tuple[NDArray[np.intp], ...], lattice: Lattice
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Return logits (N,), offsets and log sizes (2, N) of peak cells, within the limits that votes have."""
-    kind, row, col = cells
-    if not len(kind):
-        return np.zeros(0), np.zeros((2, 0)), np.zeros((2, 0))
-    logits, offsets_px, log_sizes = again(row, col)
+    again: Again,
+    cells: tuple[NDArray[np.intp], ...],
+    spot: NDArray[np.float64],
+    reach: int,
+    shape_hw: tuple[int, ...],
+    lattice: Lattice,
+) -> tuple[NDArray[np.float32], NDArray[np.float64], NDArray[np.float64]]:
+    """Return logits (N,), offsets from the cells' centres and log sizes (2, N), told by windows moved to `spot`.
+
+    A window moves by `reach` cells at most and stays within the maps, which hold that much around every peak.
+    """
+    kind, stride = cells[0], lattice.stride_px
+    start = (np.stack([cells[2], cells[1]]) - reach) * stride  # (2, N): left, top in px of the block
+    last = (np.array([[shape_hw[1]], [shape_hw[0]]]) - 1) * stride
+    corner = np.clip(start + np.clip(np.rint(spot).astype(np.intp), -reach * stride, reach * stride), 0, last)
+    logits, offsets_px, log_sizes = again(corner[1], corner[0])
     limit = lattice.window_px / 2
     return (
-        np.nan_to_num(logits[kind, np.arange(len(kind))], nan=-np.inf, neginf=-np.inf),
-        np.clip(np.nan_to_num(offsets_px), -limit, limit),
+        np.nan_to_num(logits[kind, np.arange(len(kind))], nan=-np.inf, neginf=-np.inf).astype(np.float32),
+        corner - start + np.clip(np.nan_to_num(offsets_px), -limit, limit),
         np.clip(np.nan_to_num(log_sizes), 0.0, MAX_LOG_SIZE),
     )
 

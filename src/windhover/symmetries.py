@@ -25,18 +25,18 @@ def mean_over_symmetries(
     Args:
         scorer: of the network.
         pixels: (C, H, W) as read.
-        rows: (N,) windows' top-left px in units of the scorer's stride.
-        cols: (N,)
+        rows: (N,) px of the windows' first rows.
+        cols: (N,) px of their first columns.
 
     Returns:
         Logits (K, N); offsets dx, dy (2, N) px, from the windows' centres; log width and height (2, N).
     """
-    size, stride = scorer.window_px, scorer.stride_px
+    size = scorer.window_px
     views = np.lib.stride_tricks.sliding_window_view(pixels, (size, size), axis=(1, 2))  # (C, h, w, size, size)
     parts = []
     for first in range(0, len(rows), WINDOWS_CUT):
         chosen = slice(first, first + WINDOWS_CUT)
-        crops = views[:, rows[chosen] * stride, cols[chosen] * stride].swapaxes(0, 1)  # (N, C, size, size)
+        crops = views[:, rows[chosen], cols[chosen]].swapaxes(0, 1)  # (N, C, size, size)
         said = [_turned_back(scorer, crops, *symmetry) for symmetry in SYMMETRIES]
         parts.append([np.mean(planes, axis=0) for planes in zip(*said, strict=True)])
     logits, offsets, log_sizes = (np.concatenate(planes).T for planes in zip(*parts, strict=True))

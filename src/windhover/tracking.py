@@ -113,29 +113,30 @@ class MlflowTracker:
 
 @contextmanager
 def start_run(name: str, root: Path | None = None) -> Iterator[Tracker]:
-    """Open a new run; it ends as FAILED when the block does."""
+    """Open a new run, a child of the run that is open where there is one; it ends as FAILED when the block does."""
     mlflow = _mlflow(root or project_root())
-    with mlflow.start_run(run_name=name, log_system_metrics=True):
+    with mlflow.start_run(run_name=name, log_system_metrics=True, nested=mlflow.active_run() is not None):
         tracker = MlflowTracker(mlflow)
         tracker.tags(_origin(root or project_root()))
         yield tracker
 
 
 @contextmanager
-def resume_run(key: str, root: Path | None = None) -> Iterator[Tracker]:
-    """Open the newest run whose weights have this content key again; a new one tagged `restored` where there is none.
+def resume_run(key: str, root: Path | None = None, name: str | None = None) -> Iterator[Tracker]:
+    """Open the newest run of this key again; where there is none, a new one: called `name`, else tagged `restored`.
 
-    A model from DVC's cache, or from another machine, has no run here.
+    The key is that of a model's weights, or of a series of runs. A model from DVC's cache, or from another machine,
+    has no run here.
     """
     mlflow = _mlflow(root or project_root())
     found = mlflow.search_runs(
         experiment_names=[EXPERIMENT], filter_string=f"tags.`{KEY_TAG}` = '{key}'", max_results=1, output_format="list"
     )
-    options = {"run_id": found[0].info.run_id} if found else {"run_name": f"restored-{key}"}
-    with mlflow.start_run(**options):
+    options = {"run_id": found[0].info.run_id} if found else {"run_name": name or f"restored-{key}"}
+    with mlflow.start_run(**options, nested=mlflow.active_run() is not None):
         tracker = MlflowTracker(mlflow)
         if not found:
-            tracker.tags({KEY_TAG: key, "restored": "true"})
+            tracker.tags({KEY_TAG: key, **(_origin(root or project_root()) if name else {"restored": "true"})})
         yield tracker
 
 

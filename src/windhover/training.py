@@ -15,7 +15,7 @@ import shutil
 import tempfile
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,7 +35,7 @@ from windhover.errors import DataError, ParameterError
 from windhover.files import atomic_folder, sha256_file, write_json
 from windhover.learner import LabelRule, Learner, TrainingData
 from windhover.mined_rounds import MinedRounds
-from windhover.networks import build_network
+from windhover.networks import build_network, lasting_options
 from windhover.normalize import Normalizer
 from windhover.objective import Objective
 from windhover.params.train import TrainParams
@@ -79,8 +79,21 @@ class Trained:
         ]
 
 
-def train_detector(params: TrainParams, folders: Folders, track: bool = True) -> Trained:
+def train_detector(
+    params: TrainParams,
+    folders: Folders,
+    track: bool = True,
+    name: str = "train",
+    is_enough: Callable[[Mapping[str, float]], bool] = lambda _: False,
+) -> Trained:
     """Train and write `weights.pt`, `model.json`, `mined.npy`, `mined.parquet`, `history.json` and pictures.
+
+    Args:
+        params: of the stage.
+        folders: what is read and written.
+        track: whether it is a run in MLflow.
+        name: of the run.
+        is_enough: told each epoch's row of history; training ends where it says so.
 
     Raises:
         MissingFileError: an earlier stage's output is missing.
@@ -89,10 +102,10 @@ def train_detector(params: TrainParams, folders: Folders, track: bool = True) ->
     torch.set_num_threads(params.threads or os.cpu_count() or 1)
     L.seed_everything(params.seed, workers=False, verbose=False)
     session = _Session(params, folders)
-    context = start_run("train") if track else _untracked()
+    context = start_run(name) if track else _untracked()
     with context as tracker:
         session.describe(tracker)
-        trained = session.run(tracker)
+        trained = session.run(tracker, is_enough)
     shutil.rmtree(session.checkpoints, ignore_errors=True)
     return trained
 
@@ -195,7 +208,7 @@ class _Session:
         }
         tracker.dataset("training patches", self.folders.augmented, digest, profile)
 
-    def run(self, tracker: Tracker) -> Trained:
+    def run(self, tracker: Tracker, is_enough: Callable[[Mapping[str, float]], bool]) -> Trained:
         """Train, write the outputs, and log them."""
         learner, params = self.learner, self.params
         last = self.checkpoints / "last.ckpt"
@@ -223,6 +236,7 @@ class _Session:
                 clock.replan()
                 tracker.metrics({name: value for name, value in row.items() if name != "epoch"}, step=int(row["epoch"]))
                 advance(1)
+                learner.trainer.should_stop |= is_enough(row)
 
             learner.before_epoch, learner.after_epoch = rounds.catch_up, after_epoch
             with _quiet_lightning():
@@ -264,7 +278,9 @@ class _Session:
         rows = learner.sampler.epoch(labels, self.data.mined, 0)
         progress = learner.progress
         n_bands, n_classes = len(summary["bands"]), len(self.classes)
-        network = NetworkCard(name=params.network, n_bands=n_bands, n_classes=n_classes, options=params.options)
+        network = NetworkCard(
+            name=params.network, n_bands=n_bands, n_classes=n_classes, options=lasting_options(params.options)
+        )
         return Card(
             network=network,
             classes=tuple(self.classes),
@@ -392,7 +408,7 @@ def assert_dense(params: TrainParams) -> None:
     Raises:
         ParameterError: it is one.
     """
-    if not build_network(params.network, 1, 1, **{k: v for k, v in params.options.items() if k != "weights"}).dense:
+    if not build_network(params.network, 1, 1, **lasting_options(params.options)).dense:
         raise ParameterError(
             f"`train.crops` needs an unpadded network, {params.network} is padded. Set crops.per_batch to 0."
         )

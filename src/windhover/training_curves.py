@@ -1,4 +1,4 @@
-"""Curves of a training, one picture: losses, average precision on validation, the learning rate, mining rounds."""
+"""Curves of a training as pictures: its epochs, and the range test of its learning rate."""
 
 from __future__ import annotations
 
@@ -38,3 +38,24 @@ def draw_curves(history: Sequence[dict[str, float]], rounds: Sequence[dict[str, 
             axes.legend(fontsize=8)
     with atomic_file(path) as temporary:
         figure.savefig(temporary, dpi=110, metadata={"Software": None})
+
+
+def draw_rate_range(rates: Sequence[float], losses: Sequence[float], suggested: float, path: Path) -> None:
+    """Write the picture of loss against learning rate.
+
+    Args:
+        rates: rising.
+        losses: smoothed, one a rate.
+        suggested: the rate that is marked.
+        path: a PNG.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6, 3.6), layout="constrained")
+    axes = figure.subplots()
+    axes.plot(rates, losses)
+    axes.axvline(suggested, color="0.5", linestyle="--", label=f"suggested: {suggested:.2g}")
+    axes.set(title="range test of the learning rate", xlabel="learning rate", ylabel="loss, smoothed", xscale="log")
+    axes.legend(fontsize=8)
+    with atomic_file(path) as temporary:
+        figure.savefig(temporary, dpi=110, format="png", metadata={"Software": None})

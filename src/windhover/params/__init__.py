@@ -70,6 +70,29 @@ def check_params(stage: str, model: type[Params], section: dict[str, Any]) -> Pa
         raise ParameterError(f"`{key}`: {first['msg']}{value}. Set `{key}` in params.yaml.{more}") from None
 
 
+def change_params(stage: str, params: Params, changes: Mapping[str, Any]) -> Params:
+    """Return parameters with some of them changed, checked again.
+
+    Args:
+        stage: name of the section, for the sentence of an error.
+        params: as they are.
+        changes: key -> value; `jitter.contrast` is a key inside one.
+
+    Raises:
+        ParameterError: a key that is none, or a value out of its range.
+    """
+    section = params.model_dump(mode="json")
+    for name, value in changes.items():
+        *outer, leaf = name.split(".")
+        inner: Any = section
+        for key in outer:
+            inner = inner.get(key) if isinstance(inner, dict) else None
+        if not isinstance(inner, dict) or (not outer and leaf not in section):
+            raise ParameterError(_unknown_sentence(stage, name, sorted(section)))
+        inner[leaf] = value
+    return check_params(stage, type(params), section)
+
+
 def declared_keys(stage: str, root: str | Path = ".") -> set[str]:
     """Return the keys of section `stage` that `dvc.yaml` declares for that stage, without the section's name.
 

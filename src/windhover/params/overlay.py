@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 from windhover.errors import MissingFileError, ParameterError, WindhoverError
 from windhover.files import atomic_file
@@ -58,12 +59,28 @@ def lay_over(params_file: Path, overlay_file: Path, changes: list[str]) -> list[
     return [f"{section}.{key}" for (section, key), old in before.items() if current[section][key] != old]
 
 
+def parse_setting(setting: str) -> tuple[str, Any]:
+    """Return the name and the value of `name=value`, the value as YAML.
+
+    Raises:
+        ParameterError: it does not read so.
+    """
+    name, equals, text = setting.partition("=")
+    try:
+        value = YAML(typ="safe", pure=True).load(text)
+    except YAMLError:
+        equals = ""
+    if not (equals and name.strip()):
+        raise ParameterError(f"A setting must read name=value, got {setting!r}.")
+    return name.strip(), value
+
+
 def _parse_change(change: str) -> tuple[str, str, Any]:
-    name, equals, text = change.partition("=")
-    section, dot, key = name.strip().partition(".")
-    if not (equals and dot and key):
+    name, value = parse_setting(change)
+    section, dot, key = name.partition(".")
+    if not (dot and key):
         raise ParameterError(f"A change must read section.key=value, got {change!r}.")
-    return section, key, YAML(typ="safe", pure=True).load(text)
+    return section, key, value
 
 
 def main(arguments: list[str]) -> None:

@@ -63,11 +63,14 @@ class TrainParams(StageParams):
     """How a detector is trained."""
 
     seed: int = Field(ge=0, description="of weights, order and every draw")
-    network: str = Field(min_length=1, description="`valid64`, `course`, or a torchvision classifier")
+    network: str = Field(min_length=1, description="`valid64`, `course`, or a classifier of torchvision or timm")
     options: dict[str, str | int | float | bool | None] = Field(description="of the network")
     start_from: str | None = Field(description="folder of a trained model to start from; null for random weights")
     freeze: float = Field(ge=0, le=1, description="share of the training over which only the heads learn")
     trunk_rate: float = Field(ge=0, le=1, description="factor on the learning rate of all but the heads")
+    stage_rate: float = Field(
+        gt=0, le=1, description="factor on the learning rate from each stage of the trunk to the one before it"
+    )
     epochs: int = Field(ge=1, le=10000, description="planned epochs")
     max_minutes: float | None = Field(
         gt=0, description="fewer epochs are planned where they would not fit; null for no limit"

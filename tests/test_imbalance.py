@@ -1,0 +1,171 @@
+"""Choices against imbalance: each changes what it should and nothing else; promises are kept at any rarity."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from conftest import MakeScene
+from learning import learning_folders, train_params
+from test_cutting import CENTRES, catalogue_of, cut, write_labels
+from windhover import training
+from windhover.bootstrap import interval
+from windhover.bundles import load_bundle
+from windhover.catalogue import Catalogue
+from windhover.evaluation import WindowLogits, calibrate
+from windhover.inference import window_scores
+
+OBJECTS = np.array([CENTRES[0], CENTRES[1], CENTRES[3]])
+
+
+@pytest.fixture
+def catalogue(tmp_path: Path, make_scene: MakeScene) -> Catalogue:
+    """Three places with three objects each and one to be ignored."""
+    for number in range(3):
+        scene = make_scene(f"raw/s{number}.tif", shape_hw=(210, 400), origin=(4e5 + 1e4 * number, 5e6), seed=number)
+        write_labels(tmp_path / f"raw/s{number}.gpkg", scene, CENTRES, ["plane", "tug", "cut", "plane"])
+    return catalogue_of(tmp_path)
+
+
+def index_of(catalogue: Catalogue, folder: Path, **changes: Any) -> pd.DataFrame:
+    cut(catalogue, folder, **changes)
+    return pd.read_parquet(folder / "index.parquet")
+
+
+def nearest(index: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """Return by window the larger of |dx| and |dy| to its nearest object, and the distance."""
+    offset = OBJECTS[None] - (index[["left_px", "top_px"]].to_numpy() + 32)[:, None]
+    return np.abs(offset).max(2).min(1), np.hypot(*offset.transpose(2, 0, 1)).min(1)
+
+
+@pytest.mark.parametrize("kind", ["random", "offcentre", "lookalike"])
+def test_each_kind_of_negative_has_a_ratio_of_its_own(catalogue: Catalogue, tmp_path: Path, kind: str) -> None:
+    ratios = {"random": 2.0, "offcentre": 1.0, "lookalike": 1.0}
+    all_kinds = index_of(catalogue, tmp_path / "all", negatives_per_positive=ratios)
+    without = index_of(catalogue, tmp_path / "without", negatives_per_positive={**ratios, kind: 0.0})
+    expected = all_kinds["kind"].value_counts().drop(kind)
+    counts = without["kind"].value_counts()
+    assert set(counts.index) == set(expected.index)
+    assert (counts - expected).abs().max() <= 2, "a draw that hits a window already taken is left out"
+    positives = [table[table["kind"] == "positive"].drop(columns="patch") for table in (all_kinds, without)]
+    key = ["scene", "left_px", "top_px"]
+    first, second = (table.sort_values(key).reset_index(drop=True) for table in positives)
+    pd.testing.assert_frame_equal(first, second)
+
+
+def test_positives_per_object_and_objects_per_scene_are_counted(catalogue: Catalogue, tmp_path: Path) -> None:
+    few = index_of(catalogue, tmp_path / "few", positives_per_object=2)
+    many = index_of(catalogue, tmp_path / "many", positives_per_object=6)
+    counts = [(table["kind"] == "positive").sum() for table in (few, many)]
+    assert counts == pytest.approx([3 * 3 * 2, 3 * 3 * 6], abs=2)
+    capped = index_of(catalogue, tmp_path / "capped", positives_per_object=2, max_objects_per_scene=1)
+    positives = capped[capped["kind"] == "positive"]
+    assert positives["scene"].value_counts().tolist() == [2, 2, 2]
+    centres = positives.assign(x=positives["left_px"] + positives["dx_px"], y=positives["top_px"] + positives["dy_px"])
+    assert (centres.round(1).groupby("scene")[["x", "y"]].nunique() == 1).all(axis=None)
+    assert nearest(capped[capped["kind"] != "positive"])[0].min() > 15, "objects left out are no background"
+
+
+def test_the_courses_rule_is_the_central_32_px(catalogue: Catalogue, tmp_path: Path) -> None:
+    summary = cut(catalogue, tmp_path / "p", positive_radius_m=20.0, ignore_radius_m=20.0, positives_per_object=24)
+    index = pd.read_parquet(tmp_path / "p" / "index.parquet")
+    positive = index["kind"] == "positive"
+    assert 14 < nearest(index[positive])[0].max() <= 16
+    assert nearest(index[~positive])[0].min() > 16
+    assert summary["positive_radius_px"] == summary["ignore_radius_px"] == 16
+    assert all(prior["true"] == prior["true_central_32_px"] for prior in summary["prior"].values())
+
+
+def test_a_circle_holds_less_than_its_square_and_metres_are_metres(catalogue: Catalogue, tmp_path: Path) -> None:
+    square = index_of(catalogue, tmp_path / "square", positives_per_object=24)
+    circle = index_of(catalogue, tmp_path / "circle", positives_per_object=24, radius_shape="circle")
+    within = [nearest(table[table["kind"] == "positive"]) for table in (square, circle)]
+    assert within[0][0].max() <= 8 < within[0][1].max()
+    assert 7 < within[1][1].max() <= 8
+    assert nearest(circle[circle["kind"] != "positive"])[1].min() > 15
+    coarse = catalogue_of(tmp_path, gsd_m=2.5)
+    assert cut(coarse, tmp_path / "coarse")["positive_radius_px"] == 4, "10 m, at whatever GSD"
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> training.Folders:
+    return learning_folders(tmp_path_factory.mktemp("imbalance"))
+
+
+def weights(folders: training.Folders, out: Path, **changes: Any) -> dict[str, torch.Tensor]:
+    where = replace(folders, out=str(out))
+    training.train_detector(train_params(epochs=1, **changes), where, track=False)
+    return dict(load_bundle(out).weights)
+
+
+@pytest.fixture(scope="module")
+def plain(folders: training.Folders, tmp_path_factory: pytest.TempPathFactory) -> dict[str, torch.Tensor]:
+    return weights(folders, tmp_path_factory.mktemp("plain") / "train")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"loss": "weighted_bce"},
+        {"loss": "class_balanced"},
+        {"loss": "logit_adjusted"},
+        {"sampler": "none"},
+        {"sampler": "over"},
+        {"negatives_per_positive": 1.0},
+        {"label_smoothing": 0.1},
+        {"offset_weight": 1.0},
+        {"size_weight": 1.0},
+    ],
+)
+def test_each_choice_reaches_the_weights(
+    folders: training.Folders, plain: dict[str, torch.Tensor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    changes: dict[str, Any],
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    changed = weights(folders, tmp_path / "train", **changes)
+    assert not all(torch.equal(changed[name], plain[name]) for name in plain)
+
+
+def test_a_choice_that_does_not_apply_changes_nothing(
+    folders: training.Folders, plain: dict[str, torch.Tensor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    same = weights(
+        folders, tmp_path / "train", focal_alpha=0.7, focal_gamma=1.0, balance_beta=0.5, adjust_tau=0.3,
+        mined_share=0.1, balance_classes=False, momentum=0.1, patience=5,
+        mining={"cap_per_scene": 3, "min_score": 0.9, "missed_copies": 1, "scales": [1.0, 2.0]},
+        crops={"side_px": 72, "count": 99, "around_objects": 0.1, "negatives_per_positive": 9.0},
+    )  # fmt: skip
+    assert all(torch.equal(same[name], plain[name]) for name in plain)
+
+
+@pytest.mark.parametrize("rarity", [1, 10, 700])
+def test_predicted_precision_lies_within_the_interval_of_the_measured_one(rarity: int) -> None:
+    rng = np.random.default_rng(rarity)
+
+    def windows(positives: int, negatives: int) -> WindowLogits:
+        """Logits of a network too sure of itself: 2.5 times the true log odds at 1:3, and off by 2."""
+        x = np.r_[rng.normal(2.2, 1, positives), rng.normal(-2.2, 1, negatives)]
+        true = np.arange(positives + negatives) < positives
+        return WindowLogits((2.5 * (4.4 * x - np.log(3)) + 2)[:, None], true[:, None])
+
+    prior = 1 / (1 + rarity)
+    bundle: Any = SimpleNamespace(card=SimpleNamespace(sampled_prior=0.25, true_prior=prior))
+    nothing: Any = SimpleNamespace(judged=pd.DataFrame({"free": [], "score": [], "hit": []}).astype({"free": bool}))
+    calibration, _ = calibrate(bundle, windows(5_000, 15_000), nothing)
+    test = windows(1_000, 1_000 * rarity)
+    score, true = window_scores(test.logits[:, 0], calibration), test.is_true[:, 0]
+    raw = 1 / (1 + np.exp(-test.logits[:, 0]))
+    for threshold in (0.1, 0.3, 0.5):
+        reported = np.flatnonzero(score >= threshold)
+        drawn = rng.multinomial(len(reported), np.full(len(reported), 1 / len(reported)), 1000)  # (draws, reported)
+        low, high = interval(drawn @ true[reported] / len(reported)) or (1.0, 0.0)
+        assert low <= score[reported].mean() <= high
+        assert rarity < 700 or not low <= raw[reported].mean() <= high, "as the network says it, the promise is broken"
