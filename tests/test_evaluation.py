@@ -245,8 +245,8 @@ def test_it_measures_chooses_and_writes_all(world: World) -> None:
     assert 0 < bundle.thresholds()["square"] < 1
     assert point["rule"] == {"name": "max_fbeta", "value": 1.0}
     assert point["search"] == {
-        "stride_px": 8, "scales": [1.0], "merge_distance": 0.5, "merge_iou": 0.3, "peak_symmetries": 1,
-        "peak_floor_logit": -12.0,
+        "stride_px": 8, "scales": [1.0], "merge_distance": 0.5, "merge_iou": 0.3, "peak_looks": 1,
+        "peak_looks_from": -1.0,
     }  # fmt: skip
     assert point["curve"][0].keys() >= {"class", "threshold", "precision", "recall", "false_alarms_per_km2"}
     area = sum(180 * (230 + 8 * k) for k in (2, 3, 4)) * GSD**2 / 1e6
@@ -273,11 +273,11 @@ def test_the_same_input_gives_the_same_bytes(world: World, tmp_path: Path) -> No
 
 
 @pytest.mark.usefixtures("no_report")
-@pytest.mark.parametrize("symmetries", [1, 8])
-def test_detection_finds_what_evaluation_judged(world: World, symmetries: int) -> None:
-    findings = evaluate(params(peak_symmetries=symmetries), world.folders)
+@pytest.mark.parametrize("looks", [0, 1, 8])
+def test_detection_finds_what_evaluation_judged(world: World, looks: int) -> None:
+    findings = evaluate(params(peak_looks=looks), world.folders)
     detector = Detector.from_bundle(world.folders.model)
-    assert detector.settings.peak_symmetries == symmetries
+    assert detector.settings.peak_looks == looks
     for split in ("val", "test"):
         judged = findings.scenes[split].judged
         for scene in judged["scene"].unique():

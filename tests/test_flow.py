@@ -29,14 +29,14 @@ TINY: dict[str, dict[str, Any]] = {
     "patches": {"positives_per_object": 12},
     "augment": {"variants": 1, "sheet_rows": 2},
     "train": {
-        "epochs": 12, "max_minutes": None, "options": {"width": 8}, "batch_size": 16, "learning_rate": 0.006,
+        "epochs": 8, "max_minutes": None, "options": {"width": 8}, "batch_size": 16, "learning_rate": 0.006,
         "precision": "fp32", "offset_weight": 1.0, "ema_decay": 0.97, "mining": NO_MINING,
         "jitter": {
             "symmetries": True, "brightness": 0.05, "contrast": 0.1, "gamma": 0.0, "band_gain": 0.0,
             "band_contrast": 0.0, "saturation": 0.0, "sharpness": 0.0, "noise": 0.0,
         },
         "crops": {
-            "per_batch": 16, "side_px": 96, "count": 320, "per_epoch": 320, "around_objects": 0.8,
+            "per_batch": 16, "side_px": 96, "count": 240, "per_epoch": 240, "around_objects": 0.8,
             "negatives_per_positive": 3.0, "scales": [1.0],
         },
     },
@@ -129,10 +129,7 @@ def test_objects_stand_on_the_map_where_they_were_put(project: tuple[Path, dict[
         distance = np.linalg.norm(centres[:, None] - xy[None], axis=2)
         assert len(mine) == len(centres), f"{place}: {len(mine)} found, {len(centres)} there"
         off = distance.min(axis=1)
-        near = xy[distance.argmin(axis=1)]; print(place, ((near - centres) / GSD_M).round(2).tolist())
-        # eight epochs of a tiny network: the middle one within a pixel, none beyond two
-        assert np.median(off) < GSD_M, f"{place}: {off.round(2)} m"
-        assert off.max() < 2 * GSD_M, f"{place}: {off.round(2)} m"
+        assert off.max() < GSD_M, f"{place}: {off.round(2)} m"  # within a pixel, every one
 
 
 def test_the_columns_are_those_of_the_schema(project: tuple[Path, dict[str, np.ndarray]]) -> None:

@@ -21,7 +21,7 @@ from windhover.scenes import open_scene
 from windhover.symmetries import mean_over_symmetries
 
 CENTRES = [(100.3, 60.7), (150, 90), (420.5, 262.5), (200, 33.3), (37, 210), (300.25, 205.5)]
-EIGHT = SearchSettings(peak_symmetries=8)
+ONCE, EIGHT = SearchSettings(peak_looks=1, peak_looks_from=-4.0), SearchSettings(peak_looks=8, peak_looks_from=-4.0)
 
 
 class Aslant(PlantedNetwork):
@@ -64,6 +64,35 @@ def test_a_network_without_a_direction_says_the_same(make_scene: Any) -> None:
     assert eight["logit"].min() > 7.8
 
 
+class Short(PlantedNetwork):
+    """Finds squares, but tells only half of how far they are from the window's middle."""
+
+    def forward(self, inputs: torch.Tensor) -> Outputs:
+        logits, offsets, sizes = super().forward(inputs)
+        return Outputs(logits, offsets / 2, sizes)
+
+
+def test_a_window_moved_to_the_object_tells_its_centre(make_scene: Any) -> None:
+    path = make_scene(data=squares((301, 477), [(101.0, 61.0)]))
+    scorer = DenseScorer(Short(), Identity())
+    errors = []
+    for settings in (SearchSettings(), ONCE):
+        found = search(path, scorer, settings, 3.0)
+        errors.append(np.hypot(found["col"][0] - 101.0, found["row"][0] - 61.0))
+    assert errors[0] > 1.0
+    assert errors[1] < errors[0] / 2
+
+
+def test_peaks_below_keep_their_own_word(make_scene: Any) -> None:
+    path = make_scene(shape_hw=(157, 231))
+    low, high = (
+        search(path, random_scorer(), dataclasses.replace(ONCE, peak_looks_from=from_logit), -4.0)
+        for from_logit in (-100.0, 100.0)
+    )
+    assert_same(high, search(path, random_scorer(), SearchSettings(), -4.0))
+    assert len(low) > 3
+    assert sorted(low["logit"]) != sorted(high["logit"])
+
 
 def test_what_a_network_gets_wrong_in_one_direction_cancels() -> None:
     picture = squares((64, 64), [(34, 30)])
@@ -93,7 +122,7 @@ def test_turning_the_picture_turns_the_answer() -> None:
 @pytest.mark.parametrize("options", [{"block_px": 128}, {"block_px": 200}])
 def test_blocks_change_nothing(make_scene: Any, options: dict[str, int]) -> None:
     path = make_scene(shape_hw=(157, 231), tiled=True, blockxsize=64, blockysize=64)
-    settings = dataclasses.replace(EIGHT, peak_floor_logit=-3.0)
+    settings = dataclasses.replace(EIGHT, peak_looks_from=-3.0)
     whole = search(path, random_scorer(), settings, -3.0)
     assert len(whole) > 20
     assert set(whole["class"]) == {"0", "1"}
@@ -143,5 +172,5 @@ def test_a_detector_turns_windows_where_its_bundle_says_so(make_scene: Any, tmp_
 
 
 def test_another_number_of_symmetries_is_refused() -> None:
-    with pytest.raises(ParameterError, match="`peak_symmetries` must be 1 or 8, got 4"):
-        SearchSettings(peak_symmetries=4)
+    with pytest.raises(ParameterError, match="`peak_looks` must be 0, 1 or 8, got 4"):
+        SearchSettings(peak_looks=4)

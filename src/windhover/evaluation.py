@@ -176,8 +176,8 @@ def settings_of(params: EvaluateParams) -> SearchSettings:
         scales=tuple(params.scales),
         merge_distance=params.merge_distance,
         merge_iou=params.merge_iou,
-        peak_symmetries=params.peak_symmetries,
-        peak_floor_logit=params.floor_logit,
+        peak_looks=params.peak_looks,
+        peak_looks_from=params.peak_looks_from,
     )
 
 

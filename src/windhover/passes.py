@@ -25,9 +25,9 @@ from windhover.dense import DenseScorer, RawScores
 from windhover.errors import FormatError, ParameterError
 from windhover.georef import world_to_pixel
 from windhover.lattice import Block, Lattice, read_mirrored, seen_windows
-from windhover.peaks import CANDIDATE, find_peaks, margin_cells
+from windhover.peaks import CANDIDATE, Again, find_peaks, margin_cells
 from windhover.scenes import CACHE_BYTES, Scene
-from windhover.symmetries import mean_over_symmetries
+from windhover.symmetries import SYMMETRIES, mean_over_symmetries
 
 BLOCK_PX = 2048  # its halo of 72 px costs 7 %
 LOWEST_BLOCK_PX = 256  # its halo of 72 px costs 28 %
@@ -47,8 +47,8 @@ class SearchSettings:
     )  # GSD of each pass in units of the training GSD; 2.0 for objects larger than a window
     merge_distance: float = 0.5  # in units of the smaller object's size
     merge_iou: float = 0.3
-    peak_symmetries: int = 1  # 8: a peak's word is the mean over the symmetries of its window
-    peak_floor_logit: float = -4.0  # with 8, the lowest raw logit at which a window is looked at again
+    peak_looks: int = 0  # 1: a peak is looked at again with its object in the middle; 8: in all eight symmetries
+    peak_looks_from: float = -1.0  # lowest raw logit of a peak that is looked at again
 
     def __post_init__(self) -> None:
         if not self.scales or min(self.scales) <= 0:
@@ -60,10 +60,8 @@ class SearchSettings:
                 f"`merge_distance` must be 0 or more and `merge_iou` in (0, 1], "
                 f"got {self.merge_distance} and {self.merge_iou}. Set them in the section evaluate."
             )
-        if self.peak_symmetries not in (1, 8):
-            raise ParameterError(
-                f"`peak_symmetries` must be 1 or 8, got {self.peak_symmetries}. Set evaluate.peak_symmetries."
-            )
+        if self.peak_looks not in (0, 1, 8):
+            raise ParameterError(f"`peak_looks` must be 0, 1 or 8, got {self.peak_looks}. Set evaluate.peak_looks.")
 
     def to_json(self) -> dict[str, Any]:
         """Return the settings by name."""
@@ -267,13 +265,14 @@ def _search_block(
     logits = np.where(seen, maps.logits, -np.inf)
     floors = np.broadcast_to(np.asarray(floor_logit, np.float64), (len(logits),))
     raw = RawScores(logits, maps.offsets_px, maps.log_sizes)
-    if search.settings.peak_symmetries == 1:
+    if not search.settings.peak_looks:
         candidates = find_peaks(lattice, wide, block, raw, floors)
     else:
         # which windows are looked at again must not depend on the threshold: an object stays what it was in evaluation
-        first = np.minimum(floors, search.settings.peak_floor_logit)
-        again = partial(mean_over_symmetries, scorer, pixels)
-        candidates = find_peaks(lattice, wide, block, raw, first, again)
+        first = search.settings.peak_looks_from
+        symmetries = SYMMETRIES[: search.settings.peak_looks]
+        again = Again(partial(mean_over_symmetries, scorer, pixels, symmetries=symmetries), first)
+        candidates = find_peaks(lattice, wide, block, raw, np.minimum(floors, first), again)
         logit = candidates["logit"]
         candidates = candidates[np.isfinite(logit) & (logit >= floors[candidates["class_index"]])]
     if search.scale != 1.0:

@@ -7,6 +7,7 @@ change nothing. Refuses to remove duplicates (that is `boxes`) and to make proba
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,10 +32,19 @@ VOTE_RADIUS_PX = (
 AGREEMENT = 0.25  # of the object's size: votes nearer than this to the peak's own are for the same object
 MAX_LOG_SIZE = float(np.log(4096.0))
 
-# top and left (N,) px of windows in a block's px -> logits (K, N), offsets (2, N) px, log sizes (2, N)
-Again = Callable[
+Look = Callable[
     [NDArray[np.intp], NDArray[np.intp]], tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
 ]
+
+
+class Again(NamedTuple):
+    """How a peak is looked at once more: in the window that, by the votes, has the object in its middle.
+
+    The windows of the lattice miss an object by up to half a stride; a window moved there tells its centre exactly.
+    """
+
+    look: Look  # top and left (N,) px of windows in a block's px -> logits (K, N), offsets (2, N) px, log sizes (2, N)
+    from_logit: float  # peaks below keep their own word
 
 
 def margin_cells(stride_px: int) -> int:
@@ -63,8 +73,7 @@ def find_peaks(
         owned: the cells whose peaks are wanted.
         maps: logits (K, h, w), where not a number counts as never; offsets dx, dy (2, h, w) px; log sizes (2, h, w).
         floor_logits: (K,) lowest logit of interest.
-        again: looks once more, at the window that the votes say has the object in its middle: the lattice's own
-            windows miss it by up to half a stride. Its word replaces the peak's logit and the votes.
+        again: looks at peaks once more, if given; its word replaces the peak's logit and the votes.
 
     Returns:
         (N,) of dtype `CANDIDATE`, in reading order within each class.
@@ -83,8 +92,12 @@ def find_peaks(
         peak &= other < value if (dy, dx) < (0, 0) else other <= value
     cells = (kind[peak], row[peak], col[peak])
     logit, (spot, size) = logits[cells], _votes(logits, maps[1], maps[2], cells, reach, lattice)
-    if again is not None and len(cells[0]):
-        logit, spot, size = _once_more(again, cells, spot, reach, maps[0].shape[1:], lattice)
+    chosen = np.flatnonzero(logit >= again.from_logit) if again is not None else ()
+    if again is not None and len(chosen):
+        some = (cells[0][chosen], cells[1][chosen] - reach, cells[2][chosen] - reach)
+        logit[chosen], spot[:, chosen], size[:, chosen] = _once_more(
+            again.look, some, spot[:, chosen], reach, maps[0].shape[1:], lattice
+        )
     row, col = cells[1] - reach + wide.row0, cells[2] - reach + wide.col0  # of the lattice
     candidates = np.zeros(len(row), CANDIDATE)
     candidates["class_index"] = cells[0]
@@ -108,7 +121,7 @@ def find_peaks(
 
 
 def _once_more(
-    again: Again,
+    look: Look,
     cells: tuple[NDArray[np.intp], ...],
     spot: NDArray[np.float64],
     reach: int,
@@ -120,10 +133,10 @@ def _once_more(
     A window moves by `reach` cells at most and stays within the maps, which hold that much around every peak.
     """
     kind, stride = cells[0], lattice.stride_px
-    start = (np.stack([cells[2], cells[1]]) - reach) * stride  # (2, N): left, top in px of the block
+    start = np.stack([cells[2], cells[1]]) * stride  # (2, N): left, top in px of the block
     last = (np.array([[shape_hw[1]], [shape_hw[0]]]) - 1) * stride
     corner = np.clip(start + np.clip(np.rint(spot).astype(np.intp), -reach * stride, reach * stride), 0, last)
-    logits, offsets_px, log_sizes = again(corner[1], corner[0])
+    logits, offsets_px, log_sizes = look(corner[1], corner[0])
     limit = lattice.window_px / 2
     return (
         np.nan_to_num(logits[kind, np.arange(len(kind))], nan=-np.inf, neginf=-np.inf).astype(np.float32),

@@ -7,6 +7,7 @@ object; their mean is steadier than any. Done for chosen windows alone: for ever
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,15 +19,20 @@ WINDOWS_CUT = 1024  # so many windows are held at once, whatever their number
 
 
 def mean_over_symmetries(
-    scorer: DenseScorer, pixels: NDArray[np.generic], rows: NDArray[np.intp], cols: NDArray[np.intp]
+    scorer: DenseScorer,
+    pixels: NDArray[np.generic],
+    rows: NDArray[np.intp],
+    cols: NDArray[np.intp],
+    symmetries: Sequence[tuple[bool, ...]] = SYMMETRIES,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Return what the network says of windows, in the mean over the eight symmetries.
+    """Return what the network says of windows, in the mean over symmetries of the square.
 
     Args:
         scorer: of the network.
         pixels: (C, H, W) as read.
         rows: (N,) px of the windows' first rows.
         cols: (N,) px of their first columns.
+        symmetries: which; the first is the window as it is.
 
     Returns:
         Logits (K, N); offsets dx, dy (2, N) px, from the windows' centres; log width and height (2, N).
@@ -37,7 +43,7 @@ def mean_over_symmetries(
     for first in range(0, len(rows), WINDOWS_CUT):
         chosen = slice(first, first + WINDOWS_CUT)
         crops = views[:, rows[chosen], cols[chosen]].swapaxes(0, 1)  # (N, C, size, size)
-        said = [_turned_back(scorer, crops, *symmetry) for symmetry in SYMMETRIES]
+        said = [_turned_back(scorer, crops, *symmetry) for symmetry in symmetries]
         parts.append([np.mean(planes, axis=0) for planes in zip(*said, strict=True)])
     logits, offsets, log_sizes = (np.concatenate(planes).T for planes in zip(*parts, strict=True))
     return logits, offsets, log_sizes

@@ -27,9 +27,11 @@ class EvaluateParams(StageParams):
     )
     merge_iou: float = Field(gt=0, le=1, description="two boxes that overlap more than this are one object")
     floor_logit: float = Field(ge=-20, le=5, description="lowest raw logit that is kept: the curves end there")
-    peak_symmetries: Literal[1, 8] = Field(
-        description="8: what is said of a peak is the mean over its window turned and mirrored in all eight ways"
+    peak_looks: Literal[0, 1, 8] = Field(
+        description="how often a peak is looked at again in a window moved to have the object in its middle: "
+        "not at all, once, or turned and mirrored in all eight ways"
     )
+    peak_looks_from: float = Field(ge=-20, le=20, description="raw logit from which a peak is looked at again")
     match_by: Literal["size", "metres", "iou", "oriented_iou"] = Field(
         description="a detection is an object when its centre is near (in object sizes, or metres) or boxes overlap"
     )
