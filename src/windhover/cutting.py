@@ -128,7 +128,7 @@ def _take_over(path: Path, catalogue: Catalogue, params: PatchesParams, folder: 
         "mean": _rounded(facts["mean"]),
         "std": _rounded(facts["std"]),
     }
-    summary["source"] = f"{path.name}: ready-made patches, places unknown; nothing can be said of whole scenes"
+    summary["source"] = f"{path.name}: ready-made patches, places unknown: a leak between splits cannot be excluded; nothing can be said of whole scenes"
     write_json(folder / "summary.json", summary)
     return summary
 
@@ -397,6 +397,8 @@ def summary_lines(summary: dict[str, Any]) -> list[str]:
             f"  {split:5} {sum(counts.values()):6} patches: {kinds}; windows with an object: {rate}, {share} as cut"
         )
     lines += [f"  left out, {reason}: {number}" for reason, number in summary["skipped"].items()]
+    if "source" in summary:
+        return [*lines, f"  {summary['source']}"]
     distance = summary["leakage"]["smallest_distance_m"]
     apart = "distance not known (no georeference)" if distance is None else f"{distance:.0f} m at least"
     lines.append(f"  between splits: {apart}, no patch overlaps or is repeated")
