@@ -137,7 +137,7 @@ def _look(raw: Path, params: ScenesParams, folder: Path, final: Path) -> _Raw:
         labelled |= set(areas.loc[areas["role"] == "complete", "scene"])
     report["pixels"] = shares
     report["bands"] = bands
-    report["notes"] = _notes(found.infos)
+    report["notes"] = _notes(found.infos) + report.pop("sizes_that_differ")
     outside = report["dropped"]["centre outside the raster"]
     if outside > report["labels_in_files"] / 2:
         report["notes"].append(

@@ -14,7 +14,7 @@ from affine import Affine
 from numpy.typing import ArrayLike, NDArray
 from pyproj import CRS, Geod, Transformer
 from pyproj.exceptions import CRSError, ProjError
-from shapely import MultiPolygon, Polygon, affinity, box
+from shapely import MultiPoint, MultiPolygon, Polygon, affinity, box
 from shapely.geometry.base import BaseGeometry
 
 from windhover.errors import DataError, FormatError
@@ -231,7 +231,13 @@ def footprint_4326(transform: Affine, crs: str | None, shape_hw: tuple[int, int]
     rows = np.concatenate([zero, side, one, side[::-1] + side[1]]) * shape_hw[0]
     lon, lat = transformer(crs, WGS84).transform(*pixel_to_world(transform, cols, rows))
     known = np.isfinite(lon) & np.isfinite(lat)
-    if known.sum() < 3:
+    if known.sum() < 3:  # a whole disc seen from space has its corners in the sky: the hull of what lies on Earth
+        steps = np.linspace(0.0, 1.0, POINTS_PER_SIDE)
+        cols, rows = (part.ravel() for part in np.meshgrid(steps * shape_hw[1], steps * shape_hw[0]))
+        points = np.stack(transformer(crs, WGS84).transform(*pixel_to_world(transform, cols, rows)), axis=1)
+        hull = MultiPoint(points[np.isfinite(points).all(axis=1)]).convex_hull
+        if hull.area > 0:
+            return hull
         raise DataError(
             f"The scene's corners have no longitude and latitude in {crs[:60]}. Mend the raster's georeference."
         )
