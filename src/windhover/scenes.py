@@ -276,6 +276,8 @@ def _band_index(info: SceneInfo, name: str) -> int:
 
 
 def _open_dataset(path: str) -> Any:
+    if path.startswith("s3://"):  # GDAL's own reader, configured by AWS_* and needing no other library
+        path = f"/vsis3/{path.removeprefix('s3://')}"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         return rasterio.open(path)
