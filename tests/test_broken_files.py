@@ -1,4 +1,4 @@
-"""Broken, odd and hostile files through the commands: each enters right or ends in one sentence; nothing half-written."""
+"""Broken, odd and hostile files through the commands: they enter right or end in one sentence, nothing half-written."""
 
 from __future__ import annotations
 
@@ -142,7 +142,9 @@ def test_a_picture_of_another_size_than_its_labels_say_is_told(
     tmp_path: Path, make_scene: MakeScene, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
     make_scene("raw/pic.png", crs=None, driver="PNG")
-    (tmp_path / "a.xml").write_text(VOC.replace("<object>", "<size><width>420</width><height>300</height></size><object>"))
+    (tmp_path / "a.xml").write_text(
+        VOC.replace("<object>", "<size><width>420</width><height>300</height></size><object>")
+    )
     options = ("--scenes", str(tmp_path / "raw"), "--gsd", "0.5", "-o", str(tmp_path / "out"))
     code, said = windhover(monkeypatch, capsys, "import", str(tmp_path / "a.xml"), *options)
     assert code == 0
@@ -174,7 +176,8 @@ def test_rasters_that_lie_nowhere_end_in_one_sentence(
 
 
 @pytest.mark.parametrize(
-    "kind", ["half.tif", "eight.tif", "zero.tif", "text.tif", "half.png", "half.jpg", "bits.png", "bits.tif", "none.vrt"]
+    "kind",
+    ["half.tif", "eight.tif", "zero.tif", "text.tif", "half.png", "half.jpg", "bits.png", "bits.tif", "none.vrt"],
 )
 def test_damaged_rasters_end_in_one_sentence(
     kind: str, make_scene: MakeScene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any

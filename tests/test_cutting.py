@@ -347,6 +347,12 @@ def test_ready_patches_are_taken_over_as_they_are(tmp_path: Path) -> None:
     assert "not known" in "\n".join(summary_lines(summary))
 
 
+def test_scenes_beside_ready_patches_must_hold_the_same_classes(world: Path) -> None:
+    path = npz(world)
+    with pytest.raises(DataError, match=r"its patches show object, but scenes beside them hold 'plane'"):
+        cut(catalogue_of(world), world / "out", npz=str(path))
+
+
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [

@@ -1,4 +1,4 @@
-"""From ready-made patches alone to counts on a map: every stage's own script, and what is said where nothing is known."""
+"""From ready-made patches alone to counts on a map, by every stage's own script; and what is said of the unknown."""
 
 from __future__ import annotations
 
@@ -73,7 +73,9 @@ def rasters(tmp_path_factory: pytest.TempPathFactory) -> dict[Path, Any]:
         pixels, _, labels = drawn(spec)
         path = folder / f"{spec.name}.tif"
         profile = {"height": 512, "width": 512, "count": 3, "dtype": "uint8"}
-        with rasterio.open(path, "w", driver="GTiff", crs=labels.crs.to_wkt(), transform=spec.transform, **profile) as tile:
+        with rasterio.open(
+            path, "w", driver="GTiff", crs=labels.crs.to_wkt(), transform=spec.transform, **profile
+        ) as tile:
             tile.write(pixels)
         tiles[path] = labels.geometry
     return tiles
@@ -162,3 +164,32 @@ def test_a_folder_of_rasters_beside_the_patches_is_searched_and_counted(
     summary = json.loads((tmp_path / "data/detections/summary.json").read_text())
     assert [one["scene"] for one in summary["scenes"]] == sorted(path.stem for path in rasters)
     assert all(one["objects"] > 0 for one in summary["scenes"])
+
+
+@pytest.mark.slow
+def test_labelled_rasters_beside_the_patches_teach_sizes_and_are_measured(
+    project: Path, rasters: dict[Path, Any], tmp_path: Path
+) -> None:
+    raw = tmp_path / "data/raw"
+    raw.mkdir(parents=True)
+    (raw / "patches.npz").symlink_to(project / "data/raw/patches.npz")
+    lines = []
+    for spec in (spec for place in plan_scenes(world()) for spec in place):
+        pixels, _, labels = drawn(spec)
+        profile = {"height": pixels.shape[1], "width": pixels.shape[2], "count": 3, "dtype": "uint8"}
+        place = {"crs": labels.crs.to_wkt(), "transform": spec.transform}
+        with rasterio.open(raw / f"{spec.name}.tif", "w", driver="GTiff", **place, **profile) as tile:
+            tile.write(pixels)
+        labels.to_file(raw / f"{spec.name}.gpkg", layer="labels")
+        lines.append(f"{spec.name},{spec.place.name},{spec.place.split}")
+    (raw / "places.csv").write_text("\n".join(["scene,place,split", *lines]))
+    crops = {
+        "per_batch": 4, "side_px": 96, "count": 60, "around_objects": 0.6, "negatives_per_positive": 3.0,
+        "scales": [1.0],
+    }  # fmt: skip
+    scenes = {"groups": "places.csv", "classes": {"1": "aircraft", "aircraft": "aircraft"}}
+    run_stages(tmp_path, STAGES[:-1], {**TINY, "scenes": scenes, "train": {**TINY["train"], "crops": crops}})
+    assert load_bundle(tmp_path / "data/model").card.sized
+    metrics = json.loads((tmp_path / "reports/metrics.json").read_text())
+    assert metrics["scenes"]["test"]["objects"] == sum(map(len, rasters.values()))
+    assert not any("no scene of val is labelled" in note for note in metrics["notes"])

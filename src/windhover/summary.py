@@ -52,8 +52,11 @@ def summary_lines(root: Path = Path()) -> list[str]:
 
 def _found(path: Path, metrics: dict[str, Any]) -> list[str]:
     test = metrics["scenes"].get("test")
-    there = _row("on test", "no labelled scene") if test is None else _row("on test", f"{test['reported']} reported of {test['objects']} there: {test['found']} found, "
-                 f"{test['false_alarms']} false alarms")  # fmt: skip
+    said = "no labelled scene"
+    if test is not None:
+        said = f"{test['reported']} reported of {test['objects']} there: {test['found']} found, "
+        said += f"{test['false_alarms']} false alarms"
+    there = _row("on test", said)
     if not path.is_file():
         return ["objects", there]
     total = _read(path)["total"]

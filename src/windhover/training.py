@@ -152,7 +152,9 @@ class _Session:
             raise RuntimeError("crops are wanted and there is no catalogue")
         catalogue = self.catalogue
         with progress_bar("cutting crops", self.params.crops.count, "crops") as advance:
-            return cut_crops(catalogue, self.classes, self.params.crops, self.params.seed, advance, self.summary["ignore_radius_px"])
+            return cut_crops(
+                catalogue, self.classes, self.params.crops, self.params.seed, advance, self.summary["ignore_radius_px"]
+            )
 
     # -- what learns ----------------------------------------------------------------------------------------------
 

@@ -60,7 +60,7 @@ def weigh_to_prior(is_true: ArrayLike, prior: float | None) -> Floats:
 
 
 def best_threshold(is_true: ArrayLike, scores: ArrayLike, prior: float | None) -> float:
-    """Return the score of largest F1 at the true prior (the sample's where that is not known), 0.5 where one of the two outcomes is absent."""
+    """Return the score of largest F1 at the true prior, or the sample's; 0.5 where one of the two is absent."""
     true, score = np.asarray(is_true, bool), np.asarray(scores, np.float64)
     if true.all() or not true.any():
         return 0.5
@@ -93,7 +93,9 @@ def window_figures(is_true: ArrayLike, scores: ArrayLike, prior: float | None, t
         confusion=(tp, fp, fn, tn),
         auc=float(roc_auc_score(true, score)) if known else None,
         ap_sampled=float(average_precision_score(true, score)) if known else None,
-        ap_true=float(average_precision_score(true, score, sample_weight=weight)) if known and prior is not None else None,
+        ap_true=float(average_precision_score(true, score, sample_weight=weight))
+        if known and prior is not None
+        else None,
         precision=tp / (tp + fp) if tp + fp else None,
         recall=tp / (tp + fn) if tp + fn else None,
         precision_true=tp / (tp + weighted_alarms) if tp + fp and prior is not None else None,
