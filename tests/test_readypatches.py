@@ -23,6 +23,7 @@ from windhover.simulate.world import SceneSpec, plan_scenes, render_scene
 from windhover.summary import summary_lines
 
 GSD_M = 1.25
+PARAMS = read_yaml(ROOT / "params.yaml")
 WORLD: dict[str, Any] = {
     "train_places": 2, "val_places": 1, "test_places": 1, "scene_width_px": 520, "scene_height_px": 480,
     "aircraft_per_scene": 12, "fine_scenes": 0, "search_tiles": 2, "search_tile_px": 512, "search_empty": 0,
@@ -35,10 +36,7 @@ TINY: dict[str, dict[str, Any]] = {
     "train": {
         "epochs": 5, "max_minutes": None, "options": {"width": 8, "stem": "strided"}, "batch_size": 64,
         "learning_rate": 0.006, "ema_decay": 0.95, "threads": 1,
-        "jitter": {
-            "symmetries": True, "brightness": 0.05, "contrast": 0.1, "gamma": 0.0, "band_gain": 0.0, "saturation": 0.0,
-            "sharpness": 0.0, "noise": 0.0,
-        },
+        "jitter": dict.fromkeys(PARAMS["train"]["jitter"], 0.0) | {"symmetries": True, "brightness": 0.05},
     },
     "evaluate": {"draws": 100},
 }  # fmt: skip
@@ -82,7 +80,7 @@ def rasters(tmp_path_factory: pytest.TempPathFactory) -> dict[Path, Any]:
 
 
 def world() -> SimulateParams:
-    return check_params("simulate", SimulateParams, {**read_yaml(ROOT / "params.yaml")["simulate"], **WORLD})
+    return check_params("simulate", SimulateParams, {**PARAMS["simulate"], **WORLD})
 
 
 @pytest.fixture(scope="module")
