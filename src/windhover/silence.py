@@ -61,4 +61,5 @@ def silent_cells(silent: BaseGeometry, left: int, top: int, side_px: int, stride
     steps = np.arange(32.0, side_px - 31.0, stride_px)
     x, y = (part.ravel() for part in np.meshgrid(steps, steps))
     inside = shapely.contains_xy(silent, x + left, y + top)
-    return np.stack([x, y], axis=1)[inside] - side_px / 2
+    spots: NDArray[np.float64] = np.stack([x, y], axis=1)[inside] - side_px / 2
+    return spots
