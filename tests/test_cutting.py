@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 import shapely
 
 from conftest import MakeScene
-from windhover import georef
+from windhover import georef, sampling
 from windhover.catalogue import Catalogue, open_catalogued
 from windhover.cataloguing import build_catalogue
 from windhover.cutting import cut_patches, summary_lines
@@ -227,6 +228,22 @@ def test_broken_areas_are_named(world: Path, columns: dict[str, list[str]], sent
         catalogue_of(world, areas="areas.gpkg")
 
 
+def test_the_true_prior_is_that_of_the_ground_where_all_is_labelled() -> None:
+    objects = sampling.Objects(
+        np.array([[100.0, 100.0], [300.0, 100.0]]), np.full((2, 2), 20.0), np.array(["a", "a"]), np.zeros((0, 4)),
+        shapely.box(0, 0, 203, 240), shapely.box(0, 163, 500, 240),
+    )  # fmt: skip
+    rule = sampling.Rule(8.0, 15.0, "square")
+    centres = np.stack(np.meshgrid(np.arange(32, 400 - 31, 8), np.arange(32, 240 - 31, 8)), axis=-1).reshape(-1, 2)
+    known = (centres[:, 0] < 203) & (centres[:, 1] < 163)
+    near = (np.abs(centres - objects.centres[0]) <= 8).all(axis=1)
+    counted = sampling.count_positive_windows((240, 400), objects, rule)
+    assert counted == ((near & known).sum(), known.sum())
+    assert counted[0] > 0
+    nobody = replace(objects, centres=np.zeros((0, 2)))
+    assert sampling.count_positive_windows((240, 400), nobody, rule) == (0, known.sum())
+
+
 def test_areas_fix_the_split_of_scenes_inside(world: Path) -> None:
     shape = [shapely.box(4.09e5, 4.99e6, 4.11e5, 5.01e6)]
     geopandas.GeoDataFrame({"role": ["complete"], "split": ["val"]}, geometry=shape, crs="EPSG:32631").to_file(
@@ -328,6 +345,12 @@ def test_ready_patches_are_taken_over_as_they_are(tmp_path: Path) -> None:
     assert summary["prior"]["test"]["true"] is None
     assert summary["skipped"] == {"same pixels as another patch": 1}
     assert "not known" in "\n".join(summary_lines(summary))
+
+
+def test_scenes_beside_ready_patches_must_hold_the_same_classes(world: Path) -> None:
+    path = npz(world)
+    with pytest.raises(DataError, match=r"its patches show object, but scenes beside them hold 'plane'"):
+        cut(catalogue_of(world), world / "out", npz=str(path))
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
 import json
-import runpy
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +14,7 @@ import rasterio
 from rasterio.transform import Affine
 from shapely.geometry import box
 
-from house import ROOT
-from windhover.params import check_params, read_yaml
+from staging import run_stages
 
 GSD_M = 1.25
 SIDE_M = (22.5, 17.5)  # width and height of an object on the ground
@@ -25,7 +22,6 @@ PLACES = {"oak": "train", "elm": "train", "ash": "val", "fir": "test"}  # fir's 
 NO_MINING = {"after": [], "cap_per_scene": 1, "min_score": 0.5, "missed_copies": 0, "scales": [1.0]}
 # fmt: off
 TINY: dict[str, dict[str, Any]] = {
-    "scenes": {"splits": None},
     "patches": {"positives_per_object": 12},
     "augment": {"variants": 1, "sheet_rows": 2},
     "train": {
@@ -96,25 +92,11 @@ def make_raw(folder: Path) -> dict[str, np.ndarray]:
     return truth
 
 
-def run(stage: str) -> None:
-    """Run a stage's script as DVC would, with the committed parameters but for `TINY`."""
-    section = {**read_yaml(ROOT / "params.yaml")[stage], **TINY.get(stage, {})}
-    model = getattr(importlib.import_module(f"windhover.params.{stage}"), f"{stage.capitalize()}Params")
-    section = {key: value for key, value in section.items() if key in model.model_fields}
-    runpy.run_path(str(ROOT / "pipeline" / f"{stage}.py"), run_name="tested")["main"](
-        check_params(stage, model, section)
-    )
-
-
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, np.ndarray]]:
     root = tmp_path_factory.mktemp("project")
     truth = make_raw(root / "data" / "raw")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(root)
-        patch.setenv("DVC_ROOT", str(root))
-        for stage in ("scenes", "patches", "augment", "train", "evaluate", "detect", "export"):
-            run(stage)
+    run_stages(root, ("scenes", "patches", "augment", "train", "evaluate", "detect", "export"), TINY)
     return root, truth
 
 

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+import rasterio
+import rasterio.transform
 import shapely
 from affine import Affine
 from hypothesis import given
 from hypothesis import strategies as st
 
 from windhover import georef
-from windhover.errors import DataError, FormatError
+from windhover.errors import DataError, FormatError, WindhoverError
+from windhover.finding import raster_paths
+from windhover.locating import to_pixels
+from windhover.scenes import inspect_scene
 
 angles = st.floats(0, 360)
 steps = st.floats(0.01, 1000)
@@ -31,6 +38,36 @@ def test_pixel_to_map_and_back_is_identity(transform: Affine, col: float, row: f
     back = georef.world_to_pixel(transform, *georef.pixel_to_world(transform, col, row))
     # doubles at 2e7 m hold 4e-9 m: 1e-6 px is reachable from a pixel of 1 cm on
     assert np.abs(np.array(back) - [col, row]).max() < 1e-6
+
+
+def test_every_real_raster_is_placed_to_a_millionth_of_a_pixel(real_data: Path) -> None:
+    paths = [path for folder in ("georaster", "sen2ships", "neon-trees") for path in raster_paths(real_data / folder)]
+    random, placed = np.random.default_rng(0), 0
+    for path in paths:
+        try:
+            info = inspect_scene(path, 0.5)
+        except WindhoverError:  # refused, in a sentence that another test reads
+            continue
+        col, row = random.uniform(-0.5, 1.5, (2, 200)) * np.array([[info.width_px], [info.height_px]])
+        x, y = georef.pixel_to_world(info.transform, col, row)
+        back = georef.world_to_pixel(info.transform, x, y)
+        assert np.abs(np.array(back) - [col, row]).max() < 1e-6, path
+        if info.crs is None:
+            continue
+        placed += 1
+        with rasterio.open(path) as file:  # rasterio's own word, of pixel centres
+            theirs = rasterio.transform.xy(file.transform, [0, info.height_px - 1], [0, info.width_px - 1])
+        ours = georef.pixel_to_world(info.transform, [0.5, info.width_px - 0.5], [0.5, info.height_px - 0.5])
+        np.testing.assert_allclose(ours, theirs, rtol=1e-12)
+        system = georef.parse_crs(info.crs)
+        if system.is_geographic or "geos" in info.crs.lower():
+            continue
+        own = system.geodetic_crs.to_wkt()  # no change of datum, which PROJ does not undo to a micrometre
+        inside = np.stack([col, row]).T[(col > 0) & (col < info.width_px) & (row > 0) & (row < info.height_px)]
+        lon, lat = georef.transformer(info.crs, own).transform(*georef.pixel_to_world(info.transform, *inside.T))
+        again = to_pixels(shapely.points(lon, lat), own, info)
+        assert np.abs(shapely.get_coordinates(again) - inside).max() < 1e-6, path
+    assert placed > 40
 
 
 def test_corner_convention_is_gdals() -> None:

@@ -20,7 +20,7 @@ from conftest import MakeScene
 from windhover import georef
 from windhover.catalogue import Catalogue, load_catalogue
 from windhover.cli import app
-from windhover.errors import DataError, MissingFileError, ParameterError
+from windhover.errors import DataError, FormatError, MissingFileError, ParameterError
 from windhover.inspecting import Options, export_labels, import_labels, inspect_rasters, parse_stack
 from windhover.label_files import write_labels
 from windhover.scenes import inspect_scene, open_scene
@@ -100,6 +100,26 @@ def test_labels_survive_the_way_out_and_back(folder: Path, name: str) -> None:
     for one, other in zip(first.labels.geometry, again.labels.geometry, strict=True):
         assert one.geom_type == other.geom_type
         assert shapely.hausdorff_distance(one, other) < 1e-3
+
+
+def test_what_coco_cannot_hold_is_named_and_names_that_clash_find_their_scenes(
+    tmp_path: Path, make_scene: MakeScene
+) -> None:
+    shapes = [shapely.Point(30, 40).buffer(12).difference(shapely.Point(30, 40).buffer(5)), shapely.box(60, 70, 80, 95)]
+    for number, name in enumerate(("raw/one/tile.tif", "raw/two/tile.tif")):
+        path = make_scene(name, origin=(4e5 + 1e4 * number, 5e6))
+        transform = inspect_scene(path).transform
+        placed = shapely.transform(shapes, lambda p, t=transform: np.stack(georef.pixel_to_world(t, *p.T), 1))
+        frame = geopandas.GeoDataFrame({"class": ["ring", "hut"]}, geometry=list(placed), crs="EPSG:32631")
+        frame.to_file(tmp_path / "labels.gpkg", layer="labels", mode="a" if number else "w")
+    first = imported(tmp_path / "labels.gpkg", tmp_path, "out")
+    said: list[str] = []
+    export_labels(first, tmp_path / "labels.json", said.append)
+    assert "2 outlines with holes or of lines, of which it holds the box" in said[1]
+    again = imported(tmp_path / "labels.json", tmp_path, "again")
+    assert set(again.labels["scene"]) == {"one--tile", "two--tile"}
+    sides = ["left", "top", "right", "bottom"]
+    np.testing.assert_allclose(again.labels[sides], first.labels[sides], atol=1e-3)
 
 
 def test_geojson_needs_a_georeference_and_other_suffixes_are_refused(tmp_path: Path, make_scene: MakeScene) -> None:
@@ -217,3 +237,20 @@ def test_a_raster_over_http_is_read_in_parts(served: str, tmp_path: Path, make_s
         assert (far.read(300, 200, 64, 64)[0] == near.read(300, 200, 64, 64)[0]).all()
     asked = [int(line) for line in (tmp_path / "asked.txt").read_text().split()]
     assert 0 < sum(asked) < path.stat().st_size / 2
+
+
+def test_a_raster_in_a_bucket_is_read_by_gdals_own_means(
+    served: str, tmp_path: Path, make_scene: MakeScene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = {"AWS_S3_ENDPOINT": served.removeprefix("http://"), "AWS_HTTPS": "NO", "AWS_VIRTUAL_HOSTING": "FALSE"}
+    for name, value in (settings | {"AWS_NO_SIGN_REQUEST": "YES"}).items():
+        monkeypatch.setenv(name, value)
+    path = make_scene("bucket/folder/cog.tif", shape_hw=(1300, 900), driver="COG", compress="deflate", blocksize=256)
+    said: list[str] = []
+    assert inspect_rasters(["s3://bucket/folder/cog.tif"], None, said.append) == []
+    assert said[0].startswith("s3://bucket/folder/cog.tif: 900 x 1300 px, 1.25 m, uint8")
+    with open_scene(path, 2.5) as near, open_scene("s3://bucket/folder/cog.tif", 2.5) as far:
+        assert far.info.name == "cog"
+        assert (far.read(300, 200, 64, 64)[0] == near.read(300, 200, 64, 64)[0]).all()
+    with pytest.raises(FormatError, match=r"s3://bucket/none\.tif: GDAL cannot open it"):
+        open_scene("s3://bucket/none.tif")

@@ -46,7 +46,7 @@ def test_points_and_parts_are_taken_and_empty_shapes_counted(tmp_path: Path) -> 
     geopandas.GeoDataFrame({"class": list("abcd")}, geometry=shapes, crs="EPSG:32631").to_file(tmp_path / "labels.gpkg")
     labels = read_labels(tmp_path / "labels.gpkg")
     assert labels.klass.tolist() == ["a", "b", "b"]
-    assert labels.dropped == {"empty geometry": 2}
+    assert labels.dropped == {"empty or reversed geometry": 2}
 
 
 def test_an_empty_layer_is_a_layer(tmp_path: Path) -> None:
@@ -105,7 +105,7 @@ def test_coco_polygons_stand_in_for_a_missing_box(tmp_path: Path) -> None:
     [
         ("{", "not valid JSON"),
         ("[1, 2]", "is JSON but not COCO"),
-        ('{"images": [], "annotations": [{"image_id": 1}]}', "lacks or garbles"),
+        ('{"images": [], "annotations": [{"image_id": 1}]}', r"annotation 1 \(id None\) has the image_id 1, which the"),
     ],
 )
 def test_broken_json_is_named(tmp_path: Path, text: str, sentence: str) -> None:
@@ -231,7 +231,7 @@ def test_csv_boxes_and_polygons(tmp_path: Path, text: str) -> None:
 def test_csv_lines_without_numbers_are_counted(tmp_path: Path) -> None:
     (tmp_path / "labels.csv").write_text("image,xmin,ymin,xmax,ymax\na.tif,1,2,3,4\na.tif,,,,\na.tif,x,2,3,4\n")
     labels = read_labels(tmp_path / "labels.csv")
-    assert (len(labels), labels.dropped) == (1, {"empty geometry": 2})
+    assert (len(labels), labels.dropped) == (1, {"empty or reversed geometry": 2})
     assert labels.klass.tolist() == ["object"]
 
 

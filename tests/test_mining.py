@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import geopandas
 import numpy as np
 import pandas as pd
 import pytest
 import shapely
+import torch
 from shapely.geometry import box
 
 from planted import Identity, PlantedNetwork, squares
@@ -14,7 +17,7 @@ from windhover.catalogue import Catalogue, empty_areas
 from windhover.crops import cut_crops, objects_near
 from windhover.dense import DenseScorer
 from windhover.mining import mine, pick
-from windhover.objective import IGNORED, PAD
+from windhover.objective import IGNORED, PAD, cell_targets
 from windhover.params.train import CropsParams, MiningParams
 from windhover.scenes import inspect_scene
 
@@ -106,6 +109,45 @@ def test_an_ignored_area_and_a_high_bar_silence_a_round(catalogue: Catalogue) ->
     assert (mine(silent, scorer, ["square"], mining(missed_copies=0), (8, 12), "m", 1).index["class"] == "").sum() == 0
     bar = mining(min_score=0.99999, missed_copies=0)
     assert len(mine(catalogue, scorer, ["square"], bar, (8, 12), "m", 1).index) == 0
+
+
+AREAS = [
+    ("ignore", box(250, 150, 400, 260)),
+    ("positive_only", box(250, 150, 400, 260)),
+    ("complete", box(0, 0, 200, 150)),  # the look-alike stands where nobody looked
+]
+
+
+def with_area(catalogue: Catalogue, role: str, shape: Any) -> Catalogue:
+    area = geopandas.GeoDataFrame(
+        [{"scene": catalogue.scenes["scene"][0], "role": role, "split": None}], geometry=[shape]
+    )
+    return Catalogue(catalogue.scenes, catalogue.labels, area, catalogue.report)
+
+
+@pytest.mark.parametrize(("role", "shape"), AREAS)
+def test_nothing_is_mined_where_not_everything_is_known(catalogue: Catalogue, role: str, shape: Any) -> None:
+    scorer = DenseScorer(PlantedNetwork(), Identity())
+    found = mine(with_area(catalogue, role, shape), scorer, ["square"], mining(), (8, 12), "m", 1).index
+    assert (found["class"] == "").sum() == 0
+    assert (found["class"] == "square").sum() == 3, "a missed object is a missed object"
+
+
+@pytest.mark.parametrize(("role", "shape"), AREAS)
+def test_windows_of_crops_on_unknown_ground_say_nothing(catalogue: Catalogue, role: str, shape: Any) -> None:
+    params = CropsParams(
+        per_batch=2, side_px=96, count=30, around_objects=0.5, negatives_per_positive=3.0, scales=(1.0,)
+    )
+    plain, table = cut_crops(catalogue, ["square"], params, seed=2)
+    images, objects = cut_crops(with_area(catalogue, role, shape), ["square"], params, seed=2)
+    assert np.array_equal(plain, images)
+    for one in (table, objects):
+        one[..., 1:3] += 48  # from the crop's centre to its corner
+    before, after = (cell_targets(torch.from_numpy(one), (96, 96), 1, 8.0, 12.0) for one in (table, objects))
+    assert torch.equal(before.classes, after.classes), "positives stay"
+    background = after.weights[(after.classes == 0) & (before.weights > 0)]
+    assert {0.0, 1.0} == set(background.unique().tolist()), "some of the ground falls silent, some does not"
+    assert (after.weights[after.classes == 1] == 1).all()
 
 
 def test_the_cap_keeps_the_most_confident() -> None:

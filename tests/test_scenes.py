@@ -275,8 +275,9 @@ def test_every_odd_raster_enters_or_ends_in_one_sentence(real_data: Path) -> Non
                 array, valid = scene.read(0, 0, *scene.shape_hw)
                 assert np.isfinite(array.astype(float)).all()
                 assert not array[:, ~valid].any()
-                inverse = scene.transform @ (~scene.transform @ (scene.transform.c, scene.transform.f))
-                assert inverse == pytest.approx((scene.transform.c, scene.transform.f))
+                with rasterio.open(path) as file:
+                    delivered = file.read(list(range(1, scene.n_bands + 1)))
+                assert (array[:, valid] == delivered[:, valid]).all()
         except WindhoverError as error:
             refused[path.name] = error.sentence()
     assert all(name in sentence for name, sentence in refused.items())

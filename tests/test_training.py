@@ -110,12 +110,19 @@ def found(count: int, index: pd.DataFrame) -> Found:
     return Found(np.full((count, 64, 64, 3), 77, np.uint8), table.reset_index(drop=True), 1.0)
 
 
+class Scenes(list[Any]):
+    """Training scenes, of which only sizes are asked."""
+
+    gsd_m = 1.0
+
+
 def test_a_mining_round_adds_patches_once_and_writes_them(
     out: training.Folders, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     index = load_patches(out.patches, "train").index
     calls = []
-    monkeypatch.setattr("windhover.training.load_catalogue", lambda _: SimpleNamespace(split=lambda _: []))
+    scenes = Scenes([SimpleNamespace(labelled=True, width_px=90, height_px=70, gsd_x_m=1.0, gsd_y_m=1.0)])
+    monkeypatch.setattr("windhover.training.load_catalogue", lambda _: SimpleNamespace(split=lambda _: scenes))
     monkeypatch.setattr("windhover.mined_rounds.mine", lambda *given: calls.append(given) or found(7, index))
     trained = training.train_detector(train_params(epochs=4, mining={"after": [0.5]}), out, track=False)
     assert len(calls) == 1

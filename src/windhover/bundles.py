@@ -60,7 +60,8 @@ class Card(BaseModel):
     mean: tuple[float, ...]
     std: tuple[float, ...]
     sampled_prior: float = Field(ge=0, le=1)
-    true_prior: float = Field(ge=0, le=1)
+    true_prior: float | None = Field(ge=0, le=1)  # None where no scene told it: the patches were ready-made
+    sized: bool = True  # whether any label told a size; if not, boxes are of the window's size and mean nothing
     training: dict[str, Any] = Field(default_factory=dict)
 
     @model_validator(mode="after")

@@ -81,6 +81,8 @@ def build_catalogue(params: ScenesParams, folder: Path, final: Path) -> Catalogu
         report["dropped"]["in the guard strips between blocks"] = lost
     labels["ignored"] |= area_files.ignored_labels(labels, areas)
     labels = _classed(labels, params, infos)
+    if not labelled:  # nothing is learnt from these scenes: there is nothing to divide
+        params = params.model_copy(update={"split_fractions": [0.0, 0.0, 1.0], "folds": None})
     scenes, place_report = divide(
         _scene_table(infos, labelled), labels, groups, params, area_files.fixed_splits(areas, infos)
     )
@@ -135,7 +137,7 @@ def _look(raw: Path, params: ScenesParams, folder: Path, final: Path) -> _Raw:
         labelled |= set(areas.loc[areas["role"] == "complete", "scene"])
     report["pixels"] = shares
     report["bands"] = bands
-    report["notes"] = _notes(found.infos)
+    report["notes"] = _notes(found.infos) + report.pop("sizes_that_differ")
     outside = report["dropped"]["centre outside the raster"]
     if outside > report["labels_in_files"] / 2:
         report["notes"].append(
@@ -172,7 +174,7 @@ def _classed(located: geopandas.GeoDataFrame, params: ScenesParams, infos: list[
             f"({', '.join(sorted(known))}). Add it to one of them."
         )
     absent = sorted(set(params.classes) - set(located["class"]))
-    if absent and len(absent) == len(params.classes):
+    if absent and len(absent) == len(params.classes) and len(located):
         raise DataError(
             f"`scenes.classes` names {', '.join(absent)}, but the labels hold "
             f"{', '.join(sorted(set(located['class'])))}. Mend the names."

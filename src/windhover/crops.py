@@ -11,12 +11,15 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from shapely.geometry.base import BaseGeometry
 
 from windhover.catalogue import Catalogue, open_catalogued
 from windhover.lattice import read_mirrored
 from windhover.objective import IGNORED, PAD
 from windhover.params.train import CropsParams
+from windhover.patches import STRIDE_PX
 from windhover.scenes import Scene
+from windhover.silence import silent_cells, silent_ground
 
 MARGIN_PX = 32.0  # an object this far outside a crop is still the nearest of none of its windows
 
@@ -27,6 +30,7 @@ def cut_crops(
     params: CropsParams,
     seed: int,
     on_done: Callable[[float], None] = lambda _: None,
+    margin_px: float = 0.0,
 ) -> tuple[NDArray[Any], NDArray[np.float32]]:
     """Cut crops of labelled scenes.
 
@@ -36,6 +40,7 @@ def cut_crops(
         params: how many, where, at which GSDs.
         seed: decides every place.
         on_done: called with the number of crops just cut.
+        margin_px: an object this far inside unknown ground would still matter to a window beside it.
 
     Returns:
         Pixels (N, S, S, C) as read, and objects (N, M, 5): class index, `IGNORED` or `PAD`, then centre relative to the
@@ -47,15 +52,17 @@ def cut_crops(
     tables: list[NDArray[np.float32]] = []
     for row in rows:
         random = np.random.default_rng([seed, *row.scene.encode()])
-        labels = catalogue.labels_of(row.scene)
+        labels, areas = catalogue.labels_of(row.scene), catalogue.areas[catalogue.areas["scene"] == row.scene]
         with open_catalogued(row, catalogue.gsd_m, catalogue.bands) as scene:
             scene.preload()
             for scale, (n_around, n_anywhere) in zip(params.scales, jobs[row.scene], strict=True):
                 with scene.seen_at(catalogue.gsd_m * scale) as seen:
                     objects = scene_objects(labels, classes, seen)
+                    silent = silent_ground(areas, seen.ratio_xy, seen.shape_hw, margin_px)
                     for left, top in _corners(seen.shape_hw, objects, n_around, n_anywhere, params.side_px, random):
                         images.append(cut_window(seen, left, top, params.side_px))
-                        tables.append(objects_near(objects, left, top, params.side_px))
+                        near = objects_near(objects, left, top, params.side_px)
+                        tables.append(np.concatenate([near, _silent_windows(silent, left, top, params.side_px)]))
                         on_done(1)
     return np.stack(images), pad_tables(tables)
 
@@ -135,6 +142,14 @@ def objects_near(objects: NDArray[np.float32], left: int, top: int, side_px: int
     moved[:, 1:3] -= np.array([left + side_px / 2, top + side_px / 2], np.float32)
     half = np.where(moved[:, :1] == IGNORED, np.nan_to_num(moved[:, 3:]) / 2, 0.0) + side_px / 2 + MARGIN_PX
     return moved[(np.abs(moved[:, 1:3]) <= half).all(1)]
+
+
+def _silent_windows(silent: BaseGeometry, left: int, top: int, side_px: int) -> NDArray[np.float32]:
+    """Return a dot of `IGNORED` at each window's centre on silent ground, (n, 5): such a window is no background."""
+    spots = silent_cells(silent, left, top, side_px, STRIDE_PX)
+    dots = np.ones((len(spots), 5), np.float32)
+    dots[:, 0], dots[:, 1:3] = IGNORED, spots
+    return dots
 
 
 def pad_tables(tables: list[NDArray[np.float32]]) -> NDArray[np.float32]:

@@ -118,6 +118,7 @@ def _take_over(path: Path, catalogue: Catalogue, params: PatchesParams, folder: 
     bands = catalogue.bands or (["red", "green", "blue"] if facts["n_bands"] == 3 else [])
     if len(bands) != facts["n_bands"]:
         raise DataError(f"{path}: its patches have {facts['n_bands']} bands. Name them in `scenes.bands`, in order.")
+    _check_scenes_fit(path, catalogue, facts["classes"])
     rule = Rule(params.positive_radius_m / gsd_m, params.ignore_radius_m / gsd_m, params.radius_shape)
     tally = _Tally(Counter(facts["skipped"]))
     leakage = measure_leakage(index, catalogue.scenes, 0)
@@ -128,9 +129,25 @@ def _take_over(path: Path, catalogue: Catalogue, params: PatchesParams, folder: 
         "mean": _rounded(facts["mean"]),
         "std": _rounded(facts["std"]),
     }
-    summary["source"] = f"{path.name}: ready-made patches, places unknown; nothing can be said of whole scenes"
+    summary["source"] = f"{path.name}: ready-made patches, places unknown: a leak between splits cannot be excluded"
     write_json(folder / "summary.json", summary)
     return summary
+
+
+def _check_scenes_fit(path: Path, catalogue: Catalogue, classes: list[str]) -> None:
+    """Refuse scenes beside ready-made patches that one model could not learn together.
+
+    Raises:
+        DataError: they are no pictures of 8 bits, or hold objects of a class that the patches lack.
+    """
+    other = sorted(set(catalogue.classes) - set(classes))
+    if other:
+        raise DataError(
+            f"{path}: its patches show {', '.join(classes)}, but scenes beside them hold {other[0]!r}. Give both the "
+            "same names in `scenes.classes`, or name it in `scenes.ignore_classes`."
+        )
+    if len(catalogue.scenes) and catalogue.dtype != "uint8":
+        raise DataError(f"{path}: its patches are uint8, but scenes beside them are {catalogue.dtype}. Convert these.")
 
 
 def _rounded(values: NDArray[np.float64]) -> list[float]:
@@ -397,6 +414,8 @@ def summary_lines(summary: dict[str, Any]) -> list[str]:
             f"  {split:5} {sum(counts.values()):6} patches: {kinds}; windows with an object: {rate}, {share} as cut"
         )
     lines += [f"  left out, {reason}: {number}" for reason, number in summary["skipped"].items()]
+    if "source" in summary:
+        return [*lines, f"  {summary['source']}"]
     distance = summary["leakage"]["smallest_distance_m"]
     apart = "distance not known (no georeference)" if distance is None else f"{distance:.0f} m at least"
     lines.append(f"  between splits: {apart}, no patch overlaps or is repeated")

@@ -53,7 +53,9 @@ def empty_table() -> geopandas.GeoDataFrame:
     return geopandas.GeoDataFrame(columns, geometry="geometry")
 
 
-def to_table(candidates: pd.DataFrame, scores: NDArray[np.float64], scene: Scene, model: str) -> geopandas.GeoDataFrame:
+def to_table(
+    candidates: pd.DataFrame, scores: NDArray[np.float64], scene: Scene, model: str, sized: bool = True
+) -> geopandas.GeoDataFrame:
     """Return a scene's detections in its own coordinate system, or its local grid in metres.
 
     Args:
@@ -61,6 +63,7 @@ def to_table(candidates: pd.DataFrame, scores: NDArray[np.float64], scene: Scene
         scores: (N,) calibrated probabilities.
         scene: the grid that the candidates are in.
         model: the model's name.
+        sized: whether the model knows sizes; if not, boxes are windows and the lengths of their sides are unknown.
 
     Returns:
         Columns `COLUMNS` and `scene_crs`; in the order of the candidates.
@@ -70,7 +73,7 @@ def to_table(candidates: pd.DataFrame, scores: NDArray[np.float64], scene: Scene
     w, h = (candidates[name].to_numpy(np.float64) * ratio for name, ratio in (("w", ratio_x), ("h", ratio_y)))
     boxes = to_xyxy(col, row, w, h)
     sides = box_sides_m(boxes, info.transform, info.crs)
-    sides[~np.isfinite(sides)] = np.nan
+    sides[~np.isfinite(sides) | (not sized)] = np.nan
     count = len(candidates)
     columns: dict[str, Any] = {
         "scene": pd.Series([info.name] * count, dtype="str"),

@@ -205,7 +205,8 @@ class Detector:
         """Return the candidates that reach their class's threshold, as the result schema in the scene's system."""
         scores = detection_scores(candidates["logit"], self.bundle.calibration)
         good = scores >= candidates["class"].map(thresholds).to_numpy(np.float64)
-        return to_table(candidates[good], scores[good], scene, self.bundle.card.name)
+        card = self.bundle.card
+        return to_table(candidates[good], scores[good], scene, card.name, card.sized)
 
     def detect(
         self,

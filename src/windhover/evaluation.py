@@ -17,7 +17,7 @@ import shapely
 import torch
 from numpy.typing import NDArray
 
-from windhover.assessment import Assessment, Point, assess, choose_point, draw, tally_class, thinned
+from windhover.assessment import Assessment, Drawn, Point, assess, choose_point, draw, tally_class, thinned
 from windhover.bundles import Bundle, load_bundle, save_bundle
 from windhover.calibration import Scaling, fit_scaling, prior_shift
 from windhover.catalogue import Catalogue, load_catalogue, open_catalogued
@@ -38,12 +38,23 @@ from windhover.patches import load_patches
 from windhover.plots import Explained
 from windhover.progress import progress_bar
 from windhover.report import write_reports
+from windhover.tally import tally
 from windhover.tracking import resume_run
 from windhover.window_figures import best_threshold, window_figures
 
 SPLITS = ("val", "test")
 BATCH = 512
 EXPLAINED = 3  # of each kind of error
+ONE_GROUP = pd.DataFrame({"place": ["val"], "scene": ["val"]})  # patches of unknown places: nothing to draw over
+NO_PRIOR = (
+    "the patches were ready-made, so nobody knows how rare objects are: scores are probabilities among patches like "
+    "those of val, and nothing is said at the true prior. Places are unknown too: a leak between splits cannot be "
+    "excluded."
+)
+ON_WINDOWS = (
+    "no scene of val is labelled: the threshold was chosen on its patches, of which {share:.0%} show an object. In a "
+    "scene objects are far rarer, so expect more false alarms; label a few scenes to choose it on them."
+)
 
 
 @dataclass(frozen=True)
@@ -85,17 +96,12 @@ def evaluate(params: EvaluateParams, folders: Folders) -> Findings:
     windows = {split: score_windows(bundle, folders.patches, split, device) for split in SPLITS}
     searched = search_splits(bundle, catalogue, params, device)
     calibration, notes = calibrate(bundle, windows["val"], searched["val"])
-    points, assessments = {}, {}
-    for split in SPLITS:  # val first: its points are used on both
-        drawn = draw(searched[split].ground.scenes, params.draws, params.seed)
-        scored = _calibrated(searched[split].judged, calibration)
-        if split == "val":
-            rule = Rule(params.rule, params.rule_value)
-            for name in bundle.card.classes:
-                points[name] = choose_point(tally_class(scored, searched[split].ground, drawn, name), drawn, rule)
-        thresholds = {name: point.threshold for name, point in points.items()}
-        assessments[split] = assess(scored, searched[split].ground, thresholds, drawn)
-    notes += [f"{name}: {point.note}" for name, point in points.items() if point.note]
+    drawn = {split: draw(searched[split].ground.scenes, params.draws, params.seed) for split in SPLITS}
+    scored = {split: _calibrated(searched[split].judged, calibration) for split in SPLITS}
+    points, said = choose_points(params, bundle, searched["val"], scored["val"], drawn["val"], windows["val"])
+    thresholds = {name: point.threshold for name, point in points.items()}
+    assessments = {split: assess(scored[split], searched[split].ground, thresholds, drawn[split]) for split in SPLITS}
+    notes += said + [f"{name}: {point.note}" for name, point in points.items() if point.note]
     notes += [
         f"{split} is one scene, so nothing told by it has an interval."
         for split, made in assessments.items()
@@ -137,18 +143,47 @@ def score_windows(bundle: Bundle, patches: Path, split: str, device: str) -> Win
     return WindowLogits(np.concatenate(parts), np.stack([names == name for name in bundle.card.classes], axis=1))
 
 
+def choose_points(
+    params: EvaluateParams, bundle: Bundle, val: Searched, scored: pd.DataFrame, drawn: Drawn, windows: WindowLogits
+) -> tuple[dict[str, Point], list[str]]:
+    """Choose each class's threshold on the scenes of val; with ready-made patches alone, on those of val, and say so.
+
+    Args:
+        params: of the stage.
+        bundle: the model.
+        val: its scenes.
+        scored: what was found in them, calibrated.
+        drawn: its scenes, drawn.
+        windows: its windows, raw logits.
+    """
+    rule, classes = Rule(params.rule, params.rule_value), bundle.card.classes
+    if len(val.ground.scenes) or bundle.card.true_prior is not None or not len(windows.logits):
+        return {name: choose_point(tally_class(scored, val.ground, drawn, name), drawn, rule) for name in classes}, []
+    notes = [ON_WINDOWS.format(share=windows.is_true.any(axis=1).mean())]
+    if rule.name == "false_alarms_per_km2_at_most":
+        notes.append(f"rule `{rule}` needs scenes, because patches have no area: F1 was made largest instead.")
+        rule = Rule("max_fbeta", 1.0)
+    calibration, _ = calibrate(bundle, windows, val)
+    scores, one = detection_scores(windows.logits, calibration), draw(ONE_GROUP, 0, params.seed)
+    tallies = {
+        name: tally(scores[:, k], true, np.zeros(len(true)), [true.sum()], [np.nan])
+        for k, (name, true) in enumerate(zip(classes, windows.is_true.T, strict=True))
+    }
+    return {name: choose_point(tallied, one, rule) for name, tallied in tallies.items()}, notes
+
+
 def search_splits(bundle: Bundle, catalogue: Catalogue, params: EvaluateParams, device: str) -> dict[str, Searched]:
     """Search every labelled scene of val and test down to the floor, and match what is found.
 
     Raises:
-        DataError: neither split holds a labelled scene.
+        DataError: neither split holds a labelled scene, though the patches were cut from scenes.
     """
     settings = settings_of(params)
     scorer = DenseScorer(bundle.network(), bundle.normalizer(), device, stride_px=settings.stride_px)
     match = match_of(params)
     grounds = {split: ground_of(catalogue.split(split)) for split in SPLITS}
     rows = {split: [row for row in catalogue.split(split) if row.labelled] for split in SPLITS}
-    if not any(rows.values()):
+    if not any(rows.values()) and bundle.card.true_prior is not None:
         raise DataError(
             "no scene of val or test is labelled, so nothing can be measured. Label one, or change the splits."
         )
@@ -199,16 +234,23 @@ def calibrate(bundle: Bundle, windows: WindowLogits, val: Searched) -> tuple[Cal
         notes.append(
             "val has no windows of both kinds: window scores are the network's own, shifted to the true prior."
         )
-        window = Scaling(1.0, prior_shift(card.sampled_prior, card.true_prior))
+        window = Scaling(1.0, prior_shift(card.sampled_prior, known(card.true_prior, card.sampled_prior)))
     else:
         sampled = float(windows.is_true.mean())
-        window = Scaling(window.temperature, window.bias + prior_shift(sampled, card.true_prior))
+        window = Scaling(window.temperature, window.bias + prior_shift(sampled, known(card.true_prior, sampled)))
+    if card.true_prior is None:
+        notes.append(NO_PRIOR)
     counted = val.judged[~val.judged["free"]]
     detection = fit_scaling(counted["score"], counted["hit"])
     if detection is None:
         notes.append("val scenes hold no hits beside false alarms: detections are scored as windows are.")
         detection = window
     return Calibration(window.temperature, window.bias, detection.temperature, detection.bias), notes
+
+
+def known(prior: float | None, otherwise: float) -> float:
+    """Return a prior that is known, else another one."""
+    return otherwise if prior is None else prior
 
 
 def judge_windows(bundle: Bundle, windows: dict[str, WindowLogits], calibration: Calibration) -> Windows:

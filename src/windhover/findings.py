@@ -56,6 +56,11 @@ class Findings:
     patches: Image | None = None
     training: tuple[tuple[Path, str], ...] = ()
 
+    @property
+    def has_scenes(self) -> bool:
+        """Whether anything was measured on scenes; ready-made patches alone have none."""
+        return any(len(made.per_scene) for made in self.scenes.values())
+
 
 def match_of(params: EvaluateParams) -> Match:
     """Return the rule of nearness among the stage's parameters."""

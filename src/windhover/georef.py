@@ -14,7 +14,7 @@ from affine import Affine
 from numpy.typing import ArrayLike, NDArray
 from pyproj import CRS, Geod, Transformer
 from pyproj.exceptions import CRSError, ProjError
-from shapely import MultiPolygon, Polygon, affinity, box
+from shapely import MultiPoint, MultiPolygon, Polygon, affinity, box
 from shapely.geometry.base import BaseGeometry
 
 from windhover.errors import DataError, FormatError
@@ -111,12 +111,30 @@ def gsd_m(transform: Affine, crs: str | None, shape_hw: tuple[int, int]) -> tupl
         DataError: the result is not positive and finite.
     """
     col, row = shape_hw[1] / 2, shape_hw[0] / 2
+    _check_on_earth(transform, crs, float(pixel_to_world(transform, col, row)[1]))
     sides = box_sides_m(np.array([[col - 0.5, row - 0.5, col + 0.5, row + 0.5]]), transform, crs)[0]
     if not (np.isfinite(sides).all() and (sides > 0).all()):
         raise DataError(
             f"A pixel of the transform {tuple(transform)[:6]} has no size in metres. Mend the raster's georeference."
         )
     return float(sides[0]), float(sides[1])
+
+
+def _check_on_earth(transform: Affine, crs: str | None, y: float) -> None:
+    """Refuse a transform or a system in which a raster has no place on Earth.
+
+    Raises:
+        DataError: the transform holds infinity or NaN, y is a latitude beyond a pole, or the system is geocentric.
+    """
+    if not np.isfinite(tuple(transform)[:6]).all():
+        raise DataError(f"Its transform {tuple(transform)[:6]} is not finite. Mend the raster's georeference.")
+    if crs is not None and parse_crs(crs).is_geocentric:
+        raise DataError(f"Its coordinate system {crs[:40]} is geocentric, and no map. Reproject it: gdalwarp -t_srs.")
+    if crs is not None and parse_crs(crs).is_geographic and abs(y) > 90 * (1 + 1e-9):
+        raise DataError(
+            f"Its centre is at latitude {y:g}, beyond the pole. Its coordinate system is not longitude and latitude, "
+            "or x and y are swapped: mend the georeference."
+        )
 
 
 def box_sides_m(boxes_xyxy: ArrayLike, transform: Affine, crs: str | None) -> Floats:
@@ -213,7 +231,13 @@ def footprint_4326(transform: Affine, crs: str | None, shape_hw: tuple[int, int]
     rows = np.concatenate([zero, side, one, side[::-1] + side[1]]) * shape_hw[0]
     lon, lat = transformer(crs, WGS84).transform(*pixel_to_world(transform, cols, rows))
     known = np.isfinite(lon) & np.isfinite(lat)
-    if known.sum() < 3:
+    if known.sum() < 3:  # a whole disc seen from space has its corners in the sky: the hull of what lies on Earth
+        steps = np.linspace(0.0, 1.0, POINTS_PER_SIDE)
+        cols, rows = (part.ravel() for part in np.meshgrid(steps * shape_hw[1], steps * shape_hw[0]))
+        points = np.stack(transformer(crs, WGS84).transform(*pixel_to_world(transform, cols, rows)), axis=1)
+        hull = MultiPoint(points[np.isfinite(points).all(axis=1)]).convex_hull
+        if hull.area > 0:
+            return hull
         raise DataError(
             f"The scene's corners have no longitude and latitude in {crs[:60]}. Mend the raster's georeference."
         )

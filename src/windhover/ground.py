@@ -6,7 +6,6 @@ The plane of a scene is (col x GSD, row x GSD), metres on the ground from its up
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +14,7 @@ import shapely
 from shapely.geometry.base import BaseGeometry
 
 from windhover.catalogue import Catalogue
+from windhover.silence import unjudged
 
 OBJECT_COLUMNS = ("scene", "class", "x_m", "y_m", "longer_m", "geometry")
 
@@ -47,7 +47,7 @@ def ground_of(catalogue: Catalogue) -> Ground:
         scale = (float(row.gsd_x_m), float(row.gsd_y_m))
         extent = shapely.box(0, 0, row.width_px * scale[0], row.height_px * scale[1])
         areas = catalogue.areas[catalogue.areas["scene"] == row.scene]
-        unknown, free = _unjudged({role: _union(part, scale) for role, part in areas.groupby("role")}, extent)
+        unknown, free = unjudged({str(role): _union(part, scale) for role, part in areas.groupby("role")}, extent)
         labels = _in_metres(catalogue.labels_of(row.scene), scale)
         is_object = (labels["role"] == "object").to_numpy()
         if not unknown.is_empty:
@@ -63,16 +63,6 @@ def ground_of(catalogue: Catalogue) -> Ground:
         objects=pd.concat([_no_objects(), *objects], ignore_index=True),
         ignored=pd.concat([pd.DataFrame({"scene": [], "geometry": []}, dtype=object), *ignored], ignore_index=True),
     )
-
-
-def _unjudged(areas: Mapping[str, BaseGeometry], extent: BaseGeometry) -> tuple[BaseGeometry, BaseGeometry]:
-    """Return where objects are no truth, and where detections are free."""
-    nowhere = shapely.Polygon()
-    complete, positive = areas.get("complete", nowhere), areas.get("positive_only", nowhere)
-    unknown = areas.get("ignore", nowhere)
-    if not complete.is_empty:
-        unknown = unknown.union(extent.difference(complete.union(positive)))
-    return unknown, unknown.union(positive)
 
 
 def _union(areas: pd.DataFrame, scale: tuple[float, float]) -> BaseGeometry:

@@ -41,14 +41,14 @@ def write_coco(catalogue: Catalogue, path: Path) -> list[str]:
     images = [
         {
             "id": number[row.scene],
-            "file_name": Path(row.path).name,
+            "file_name": _file_name(row),
             "width": int(row.width_px),
             "height": int(row.height_px),
         }
         for row in catalogue
         if row.labelled
     ]
-    annotations = []
+    annotations, shapes = [], catalogue.labels.geometry.to_list()
     for index, label in enumerate(catalogue.labels.to_dict("records"), 1):
         left, top, right, bottom = (float(label[side]) for side in ("left", "top", "right", "bottom"))
         annotations.append(
@@ -72,13 +72,26 @@ def write_coco(catalogue: Catalogue, path: Path) -> list[str]:
     lost = ["the scenes' place on Earth (keep the rasters)", "places and splits"]
     if len(catalogue.areas):
         lost.append(f"{len(catalogue.areas)} areas")
+    holed = sum(bool(shapely.get_num_interior_rings(shape)) or "Line" in shape.geom_type for shape in shapes)
+    if holed:
+        lost.append(f"{holed} outlines with holes or of lines, of which it holds the box")
     if annotations and all(annotation["iscrowd"] for annotation in annotations):
         lost.append("that all labels are to be ignored: a file of crowds alone is read as objects")
     return lost
 
 
+def _file_name(row: Any) -> str:
+    """Return the raster's name with as many of its folders as the scene's name has, so that it is found again."""
+    path = Path(row.path)
+    parts = path.with_suffix("").parts
+    for count in range(1, len(parts) + 1):
+        if "--".join(parts[-count:]) == row.scene:
+            return "/".join(path.parts[-count:])
+    return f"{row.scene}{path.suffix}"
+
+
 def _rings(shape: Any) -> list[list[float]]:
-    if shape.geom_type != "Polygon":
+    if shape.geom_type != "Polygon" or len(shape.interiors):
         return []
     return [np.asarray(shape.exterior.coords)[:-1].ravel().tolist()]
 

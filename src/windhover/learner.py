@@ -49,6 +49,12 @@ class TrainingData:
     validation: PictureSet
     rule: LabelRule
 
+    def tells(self) -> tuple[bool, bool]:
+        """Return whether the place of any object in its picture is known, and whether the size of any is."""
+        tables = [pictures.objects.reshape(-1, 5) for pictures in (self.patches, self.crops) if pictures is not None]
+        known = torch.cat([table[table[:, 0] >= 0].cpu() for table in tables]).isfinite()
+        return bool(known[:, 1:3].all(1).any()), bool(known[:, 3:].all(1).any())
+
     def add_patches(self, images: NDArray[Any], objects: NDArray[np.float32]) -> None:
         """Append mined patches."""
         self.patches.add(images, objects)

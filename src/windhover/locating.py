@@ -6,6 +6,7 @@ belongs to every scene that its centre lies on.
 
 from __future__ import annotations
 
+import unicodedata
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import PurePosixPath
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 from windhover import georef
 from windhover.errors import DataError
 from windhover.labels import RawLabels
-from windhover.labels.table import objects_array
+from windhover.labels.table import NO_GEOMETRY, objects_array
 from windhover.scenes import SceneInfo
 
 SAME_PX = 1e-3  # two labels of one class whose boxes agree to this are one
@@ -63,17 +64,39 @@ def locate_labels(
     inside, leaving = _inside(table, by_name)
     dropped["centre outside the raster"] += int((~inside).sum())
     table = table[inside]
+    if not total and dropped[NO_GEOMETRY]:
+        raise DataError(
+            f"{sources[0][0].source}: none of the {dropped[NO_GEOMETRY]} labels has a shape: coordinates are missing, "
+            "not finite, or end before they begin. Export the labels again."
+        )
     if total and table.empty:
         raise DataError(_nothing_fits(infos, sources, dropped))
     table, repeated = _without_repeats(table)
     dropped["repeated"] += repeated
     report = {
+        "sizes_that_differ": _other_sizes(by_name, sources, aliases or {}),
         "label_files": len(sources),
         "labels_in_files": total,
         "dropped": dict(sorted(dropped.items())),
         "leaving_the_raster": int(leaving[inside].sum()),
     }
     return table.reset_index(drop=True), spoken_of, report
+
+
+def _other_sizes(
+    by_name: Mapping[str, SceneInfo], sources: list[tuple[RawLabels, str]], aliases: Mapping[str, str]
+) -> list[str]:
+    """Return a sentence for each image that a label file says to be of another size than the raster is."""
+    sentences = []
+    for labels, scene in sources:
+        for image, size in labels.sizes.items():
+            info = by_name.get(scene or _scene_of(image, by_name, aliases))
+            if info is not None and size != (info.width_px, info.height_px):
+                sentences.append(
+                    f"{labels.source} says that {image} has {size[0]} x {size[1]} px, but the raster has "
+                    f"{info.width_px} x {info.height_px}: its boxes may be of another picture"
+                )
+    return sentences
 
 
 def to_pixels(geometry: NDArray[np.object_], crs: str | None, info: SceneInfo) -> NDArray[np.object_]:
@@ -145,7 +168,8 @@ def _in_pixels(
     labels: RawLabels, by_name: dict[str, SceneInfo], scene: str, aliases: Mapping[str, str], dropped: Counter[str]
 ) -> tuple[list[Piece], set[str]]:
     """Return the pieces of a file in pixels by the image that each label names, and the scenes that it names."""
-    names = {image: scene or _scene_of(str(image), by_name, aliases) for image in {*labels.images, *labels.image}}
+    known = {unicodedata.normalize("NFC", name): info for name, info in by_name.items()}
+    names = {image: scene or _scene_of(str(image), known, aliases) for image in {*labels.images, *labels.image}}
     rows_of: dict[str, list[int]] = {}
     for row, image in enumerate(labels.image):
         rows_of.setdefault(names[image], []).append(row)
@@ -167,11 +191,11 @@ def _scaled(geometry: NDArray[np.object_], info: SceneInfo) -> NDArray[np.object
 
 def _scene_of(image: str, by_name: Mapping[str, SceneInfo], aliases: Mapping[str, str]) -> str:
     """Return the scene that an image name means: its stem, or its path joined as clashing names are; "" for none."""
-    path = PurePosixPath(image.replace("\\", "/"))
+    path = PurePosixPath(unicodedata.normalize("NFC", image).replace("\\", "/"))
     stem = path.stem if path.suffix else path.name
     for name in (stem, path.name, "--".join(path.with_suffix("").parts)):
         if name in by_name:
-            return name
+            return by_name[name].name
     return aliases.get(stem, "")
 
 

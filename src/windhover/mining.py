@@ -21,7 +21,7 @@ from windhover.detector import SearchSettings, search_scene
 from windhover.objective import IGNORED
 from windhover.params.train import MiningParams
 from windhover.patches import WINDOW_PX, index_table
-from windhover.scenes import Scene
+from windhover.silence import silent_ground
 
 HALF_PX = WINDOW_PX / 2
 NEAR_PX = 4  # mined windows are shifted by up to this, so that a round teaches more than one exact place
@@ -74,7 +74,8 @@ def mine(
                     found = search_scene(scorer, seen, settings, floor, progress=on_done, classes=classes)
                     searched += seen.shape_hw[0] * seen.shape_hw[1] / 1e6
                     objects = scene_objects(catalogue.labels_of(row.scene), classes, seen)
-                    areas = _silent_areas(catalogue, row.scene, seen)
+                    here = catalogue.areas[catalogue.areas["scene"] == row.scene]
+                    areas = [silent_ground(here, seen.ratio_xy, seen.shape_hw, radii_px[1])]
                     cap = max(params.cap_per_scene // len(params.scales), 1)
                     picked = pick(found, objects, areas, seen.shape_hw, radii_px, cap, params.missed_copies, random)
                     for record in picked:
@@ -174,9 +175,3 @@ def _silenced(spots: NDArray[np.float64], ignored: NDArray[np.float32], areas: l
     for area in areas:
         silent |= shapely.contains_xy(area, spots[:, 0], spots[:, 1])
     return silent
-
-
-def _silent_areas(catalogue: Catalogue, scene: str, seen: Scene) -> list[Any]:
-    """Return polygons in the grid's px where a find proves nothing: ignored areas, and what only shows positives."""
-    areas = catalogue.areas[(catalogue.areas["scene"] == scene) & (catalogue.areas["role"] != "complete")]
-    return [shapely.transform(area, lambda xy: xy / np.array(seen.ratio_xy)) for area in areas.geometry]

@@ -8,6 +8,7 @@ window. Refuses losses, scores and shapes; files are the backbones' affair.
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -49,6 +50,13 @@ class Heads(nn.Module):
         nn.init.constant_(self.logits.bias, float(torch.logit(torch.tensor(prior))))  # type: ignore[arg-type]
         nn.init.zeros_(self.offsets.bias)  # type: ignore[arg-type]
         nn.init.constant_(self.log_sizes.bias, float(torch.log(torch.tensor(size_px))))  # type: ignore[arg-type]
+
+    def silence(self, offsets: bool, sizes: bool, size_px: float = WINDOW_PX) -> None:
+        """Make heads that nothing will teach say the window's own centre, and its own size, whatever they see."""
+        silent = [(self.offsets, 0.0)] * offsets + [(self.log_sizes, math.log(size_px))] * sizes
+        for layer, value in silent:
+            nn.init.zeros_(layer.weight)
+            nn.init.constant_(layer.bias, value)  # type: ignore[arg-type]
 
     def forward(self, features: Tensor) -> Outputs:
         return Outputs(self.logits(features), self.OFFSET_SCALE_PX * self.offsets(features), self.log_sizes(features))

@@ -77,9 +77,9 @@ def metrics(findings: Findings, near: pd.DataFrame) -> dict[str, Any]:
         "model": findings.model,
         "scenes": {
             split: {**_scene_metrics(findings.scenes[split]), "by_size": _by_size(_bands(findings, split))}
-            for split in SPLITS
+            for split in (SPLITS if findings.has_scenes else ())
         },
-        "ap_by_nearness": _nearness_metrics(near),
+        "ap_by_nearness": _nearness_metrics(near) if findings.has_scenes else {},
         "operating_point": {name: _point_metrics(point) for name, point in findings.points.items()},
         "windows": {
             split: {name: _window_metrics(made) for name, made in findings.windows[split].items()} for split in SPLITS
@@ -248,8 +248,21 @@ def _known(value: float) -> float | None:
     return _rounded(float(value)) if np.isfinite(value) else None
 
 
+def window_lines(findings: Findings) -> list[str]:
+    """Return the figures on test's patches, for the terminal."""
+    lines = ["test: no labelled scene; figures on patches"]
+    for name, made in findings.windows["test"].items():
+        count = f"{made.positives} patches with it, {made.negatives} without"
+        figures = (("AP", made.ap_sampled), ("AUC", made.auc), ("precision", made.precision), ("recall", made.recall))
+        told = ", ".join(f"{label} {'undefined' if value is None else f'{value:.3f}'}" for label, value in figures)
+        lines.append(f"  {name}: {count}; {told} at the threshold of best F1")
+    return lines
+
+
 def headline_lines(findings: Findings) -> Sequence[str]:
     """Return what the stage prints when it is done."""
+    if not findings.has_scenes:
+        return [*window_lines(findings), *(f"note: {note}" for note in findings.notes)]
     test = findings.scenes["test"]
     names = {
         "ap": "AP",

@@ -33,6 +33,10 @@ SCENES = (
     "Most errors first. Expected: how many objects the scores promise, whatever the threshold, with its 95 % interval."
 )
 NEARNESS = "AP when a detection must be nearer, or its box must overlap more, to count. No intervals."
+NO_SCENES = (
+    "No labelled scene was searched, so nothing is said of whole scenes: no recall, precision or false alarms per km2 "
+    "of objects on a map. The figures below are of patches."
+)
 WINDOWS = "Patches of one window; the threshold is that of the best F1 on val at the true prior."
 
 
@@ -47,14 +51,28 @@ def html(findings: Findings, folder: Path, near: pd.DataFrame) -> str:
     sheet = page.picture(folder / "patches.png", PATCHES, wide=True)
     learnt = [(path, text) for path, text in findings.training if path.is_file()]
     kinds = near.groupby("nearness", sort=False)
+    names = ", ".join(findings.classes)
+    title, subtitle = "Windhover: how good is this model?", f"Model {findings.model}; finds {names}."
+    point = page.section(
+        "The operating point", page.table(page.point_table(findings.points, test, rule), ("class", "rule", "on"))
+    )
+    on_windows = page.section(
+        "On windows", page.words(WINDOWS), page.table(page.window_rows(findings.windows), ("split", "class"))
+    )
+    data = page.section("The data", page.table(data_rows(findings), ("split",)), page.figures(sheet))
+    training = page.section("The training", page.figures(*(page.picture(*one, wide=True) for one in learnt)))
+    about = page.section("The model and the parameters", page.table(settings(findings), ("of", "name", "value")))
+    if not findings.has_scenes:
+        curve = page.figures(page.picture(folder / "windows.png", CAPTIONS["windows"], wide=True))
+        notes = page.notes((NO_SCENES, *findings.notes))
+        sheets = page.section("The patches", page.figures(sheet))
+        return page.page(title, subtitle, (notes, on_windows, curve, point, sheets, training, about))
     parts = (
         page.cards(test.figures),
         *map(page.words, verdict(findings)),
         page.words(f"{describe(test)}; {found}."),
         page.notes(findings.notes),
-        page.section(
-            "The operating point", page.table(page.point_table(findings.points, test, rule), ("class", "rule", "on"))
-        ),
+        point,
         page.section("Curves", page.figures(curves)),
         page.section("The worst errors, and some that are right", page.figures(errors, why)),
         page.section(
@@ -69,15 +87,12 @@ def html(findings: Findings, folder: Path, near: pd.DataFrame) -> str:
             page.words(NEARNESS),
             page.columns(*(page.table(part[["at", "AP"]].rename(columns={"at": kind})) for kind, part in kinds)),
         ),
-        page.section(
-            "On windows", page.words(WINDOWS), page.table(page.window_rows(findings.windows), ("split", "class"))
-        ),
-        page.section("The data", page.table(data_rows(findings), ("split",)), page.figures(sheet)),
-        page.section("The training", page.figures(*(page.picture(path, text, wide=True) for path, text in learnt))),
-        page.section("The model and the parameters", page.table(settings(findings), ("of", "name", "value"))),
+        on_windows,
+        data,
+        training,
+        about,
     )
-    names = ", ".join(findings.classes)
-    return page.page("Windhover: how good is this model?", f"Model {findings.model}; finds {names}.", parts)
+    return page.page(title, subtitle, parts)
 
 
 def data_rows(findings: Findings) -> pd.DataFrame:

@@ -183,14 +183,18 @@ def structure_map(image: NDArray[np.generic]) -> NDArray[np.float32]:
 def count_positive_windows(shape_hw: tuple[int, int], objects: Objects, rule: Rule) -> tuple[int, int]:
     """Return how many windows at stride 8 show an object, and how many there are: the true prior.
 
+    Only windows whose centre lies where everything is labelled are counted.
+
     Args:
         shape_hw: of the scene at the training GSD.
         objects: on the scene.
         rule: its positive radius says which windows show an object.
     """
     rows, cols = (max((length - WINDOW_PX) // STRIDE_PX + 1, 0) for length in shape_hw)
-    if not (rows and cols and len(objects.centres)):
-        return 0, rows * cols
+    if not (rows and cols):
+        return 0, 0
+    if not len(objects.centres):
+        return 0, int(_judged_windows(rows, cols, objects).sum())
     reach = int(np.ceil(rule.positive_px / STRIDE_PX)) + 1
     near = np.floor((objects.centres - HALF) / STRIDE_PX).astype(np.int64)
     steps = np.stack(np.meshgrid(np.arange(-reach, reach + 1), np.arange(-reach, reach + 1)), axis=-1).reshape(-1, 2)
@@ -201,4 +205,21 @@ def count_positive_windows(shape_hw: tuple[int, int], objects: Objects, rule: Ru
         & (cells >= 0).all(-1)
         & (cells < [cols, rows]).all(-1)
     )
-    return len(np.unique(cells[hit] @ np.array([1, cols]))), rows * cols
+    shown = np.unique(cells[hit] @ np.array([1, cols]))
+    if objects.allowed is None and objects.barred is None:
+        return len(shown), rows * cols
+    judged = _judged_windows(rows, cols, objects)
+    return int(judged[shown].sum()), int(judged.sum())
+
+
+def _judged_windows(rows: int, cols: int, objects: Objects) -> NDArray[np.bool_]:
+    """Tell which windows at stride 8, in reading order, have their centre where everything is labelled."""
+    judged = np.ones((rows, cols), bool)
+    x = np.arange(cols) * STRIDE_PX + HALF
+    for row in range(rows):
+        y = np.full(cols, row * STRIDE_PX + HALF)
+        if objects.allowed is not None:
+            judged[row] &= shapely.contains_xy(objects.allowed, x, y)
+        if objects.barred is not None:
+            judged[row] &= ~shapely.contains_xy(objects.barred, x, y)
+    return judged.ravel()

@@ -40,6 +40,7 @@ GDAL_OPTIONS = {
     "GDAL_HTTP_MAX_RETRY": 3,
     "GDAL_HTTP_RETRY_DELAY": 0.5,
     "GDAL_PAM_ENABLED": True,
+    "GDAL_PNG_WHOLE_IMAGE_OPTIM": False,  # that way of reading takes half a file for a whole one
 }
 
 
@@ -275,6 +276,8 @@ def _band_index(info: SceneInfo, name: str) -> int:
 
 
 def _open_dataset(path: str) -> Any:
+    if path.startswith("s3://"):  # GDAL's own reader, configured by AWS_* and needing no other library
+        path = f"/vsis3/{path.removeprefix('s3://')}"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         return rasterio.open(path)
@@ -313,7 +316,7 @@ def _describe(dataset: Any, path: str, stated_gsd_m: float | None) -> SceneInfo:
     indexes = _data_bands(dataset)
     _refuse(dataset, path, indexes)
     crs, transform, notes = _placement(dataset, path, stated_gsd_m)
-    gsd = georef.gsd_m(transform, crs, (dataset.height, dataset.width))
+    gsd = _ground_size(path, transform, crs, (dataset.height, dataset.width))
     return SceneInfo(
         name=Path(path).stem,
         path=path,
@@ -394,6 +397,21 @@ def _placement(dataset: Any, path: str, stated_gsd_m: float | None) -> tuple[str
         else ("it has a transform but no coordinate system: a local grid is used",)
     )
     return None, georef.local_transform(stated_gsd_m), notes
+
+
+def _ground_size(path: str, transform: Affine, crs: str | None, shape_hw: tuple[int, int]) -> tuple[float, float]:
+    """Return metres per px where the raster lies on Earth or in a local grid.
+
+    Raises:
+        DataError: it lies nowhere: beyond a pole, not finite, or in a system without longitude and latitude.
+        FormatError: PROJ does not know its system.
+    """
+    try:
+        gsd = georef.gsd_m(transform, crs, shape_hw)
+        georef.footprint_4326(transform, crs, shape_hw)
+    except (DataError, FormatError) as error:
+        raise type(error)(f"{path}: {error}") from None
+    return gsd
 
 
 def _crs_text(dataset: Any) -> str:

@@ -51,9 +51,12 @@ def summary_lines(root: Path = Path()) -> list[str]:
 
 
 def _found(path: Path, metrics: dict[str, Any]) -> list[str]:
-    test = metrics["scenes"]["test"]
-    there = _row("on test", f"{test['reported']} reported of {test['objects']} there: {test['found']} found, "
-                 f"{test['false_alarms']} false alarms")  # fmt: skip
+    test = metrics["scenes"].get("test")
+    said = "no labelled scene"
+    if test is not None:
+        said = f"{test['reported']} reported of {test['objects']} there: {test['found']} found, "
+        said += f"{test['false_alarms']} false alarms"
+    there = _row("on test", said)
     if not path.is_file():
         return ["objects", there]
     total = _read(path)["total"]
@@ -62,10 +65,16 @@ def _found(path: Path, metrics: dict[str, Any]) -> list[str]:
 
 
 def _quality(metrics: dict[str, Any]) -> list[str]:
-    test = metrics["scenes"]["test"]
-    drawn = f"95 % intervals over {test['intervals_drawn_over']}"
-    lines = [f"on test ({test['scenes']} scenes of {test['places']} places; {drawn})"]
-    for key, label in HEADLINE.items():
+    test = metrics["scenes"].get("test")
+    if test is None:
+        lines = ["on the patches of test (no scene of it is labelled)"]
+        for name, figures in metrics["windows"]["test"].items():
+            value = "undefined" if figures["ap_sampled"] is None else f"{figures['ap_sampled']:.3f}"
+            lines.append(_row(f"AP, {name}", value))
+    else:
+        drawn = f"95 % intervals over {test['intervals_drawn_over']}"
+        lines = [f"on test ({test['scenes']} scenes of {test['places']} places; {drawn})"]
+    for key, label in HEADLINE.items() if test is not None else ():
         figure = test[key]
         value = "undefined" if figure["value"] is None else f"{figure['value']:.3f}"
         span = "" if figure["low"] is None else f"   [{figure['low']:.3f}, {figure['high']:.3f}]"

@@ -119,7 +119,7 @@ class _Session:
         self.classes: list[str] = list(self.summary["classes"])
         self.catalogue: Catalogue | None = None
         if params.mining.after or params.crops.per_batch:
-            self.catalogue = load_catalogue(folders.scenes).split("train")
+            self.params, self.catalogue = _scenes_to_learn_from(params, folders)
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         self.precision = chosen_precision(params.precision, self.device)
         self.key = fingerprint(params, folders)
@@ -161,9 +161,13 @@ class _Session:
 
     def _cut_crops(self) -> tuple[Any, Any]:
         assert_dense(self.params)
-        catalogue = self.catalogue if self.catalogue is not None else load_catalogue(self.folders.scenes).split("train")
+        if self.catalogue is None:
+            raise RuntimeError("crops are wanted and there is no catalogue")
+        catalogue = self.catalogue
         with progress_bar("cutting crops", self.params.crops.count, "crops") as advance:
-            return cut_crops(catalogue, self.classes, self.params.crops, self.params.seed, advance)
+            return cut_crops(
+                catalogue, self.classes, self.params.crops, self.params.seed, advance, self.summary["ignore_radius_px"]
+            )
 
     # -- what learns ----------------------------------------------------------------------------------------------
 
@@ -179,6 +183,8 @@ class _Session:
                 raise ParameterError(
                     f"`train.start_from`: the network of {params.start_from} is another one. Train the same."
                 ) from None
+        places, sizes = self.data.tells()
+        network.heads.silence(offsets=not places, sizes=not sizes)  # type: ignore[union-attr, operator]
         objective = Objective(
             params.loss, self.counts, params.focal_alpha, params.focal_gamma, params.balance_beta, params.adjust_tau,
             params.label_smoothing, params.offset_weight, params.size_weight,
@@ -292,7 +298,8 @@ class _Session:
             mean=tuple(summary["mean"]),
             std=tuple(summary["std"]),
             sampled_prior=float((labels[rows] >= 0).mean()),
-            true_prior=float(summary["prior"]["train"]["true"]),
+            true_prior=summary["prior"]["train"]["true"],
+            sized=self.data.tells()[1],
             training={
                 "epochs": len(progress.history), "best_epoch": progress.best_epoch + 1,
                 "window_ap_val": round(max(progress.best_ap, 0.0), 6),
@@ -400,6 +407,16 @@ def _rehearsed(learner: Learner, pictures: list[Batch], steps: int, precision: s
     finally:
         learner.network = kept
     return min(times)
+
+
+def _scenes_to_learn_from(params: TrainParams, folders: Folders) -> tuple[TrainParams, Catalogue | None]:
+    """Return the training scenes for crops and mining; without a labelled one, parameters that do without both."""
+    catalogue = load_catalogue(folders.scenes).split("train")
+    if any(row.labelled for row in catalogue):
+        return params, catalogue
+    print("  no training scene is labelled: nothing is mined and no crops are cut, the patches are all there is")
+    mining, crops = params.mining.model_copy(update={"after": ()}), params.crops.model_copy(update={"per_batch": 0})
+    return params.model_copy(update={"mining": mining, "crops": crops}), None
 
 
 def assert_dense(params: TrainParams) -> None:

@@ -45,22 +45,22 @@ class WindowFigures:
     roc: pd.DataFrame
 
 
-def weigh_to_prior(is_true: ArrayLike, prior: float) -> Floats:
+def weigh_to_prior(is_true: ArrayLike, prior: float | None) -> Floats:
     """Return (N,) weights under which the share of positives is `prior`; ones where that cannot be had.
 
     Args:
         is_true: (N,) truth.
-        prior: wanted share, in (0, 1).
+        prior: wanted share, in (0, 1); None where it is not known.
     """
     true = np.asarray(is_true, bool)
     n_true, n_false = int(true.sum()), int((~true).sum())
-    if not (n_true and n_false and 0 < prior < 1):
+    if prior is None or not (n_true and n_false and 0 < prior < 1):
         return np.ones(len(true))
     return np.where(true, 1.0, (n_true / n_false) * (1 - prior) / prior)
 
 
-def best_threshold(is_true: ArrayLike, scores: ArrayLike, prior: float) -> float:
-    """Return the score of largest F1 at the true prior, 0.5 where one of the two outcomes is absent."""
+def best_threshold(is_true: ArrayLike, scores: ArrayLike, prior: float | None) -> float:
+    """Return the score of largest F1 at the true prior, or the sample's; 0.5 where one of the two is absent."""
     true, score = np.asarray(is_true, bool), np.asarray(scores, np.float64)
     if true.all() or not true.any():
         return 0.5
@@ -70,13 +70,13 @@ def best_threshold(is_true: ArrayLike, scores: ArrayLike, prior: float) -> float
     return float(thresholds[int(np.argmax(f1[:-1]))])
 
 
-def window_figures(is_true: ArrayLike, scores: ArrayLike, prior: float, threshold: float) -> WindowFigures:
+def window_figures(is_true: ArrayLike, scores: ArrayLike, prior: float | None, threshold: float) -> WindowFigures:
     """Compute the figures of one class.
 
     Args:
         is_true: (N,) whether the window holds the class.
         scores: (N,) in [0, 1].
-        prior: true share of such windows.
+        prior: true share of such windows; None where it is not known, and nothing is said of it.
         threshold: score at which the confusion is counted.
     """
     true, score = np.asarray(is_true, bool), np.asarray(scores, np.float64)
@@ -93,20 +93,24 @@ def window_figures(is_true: ArrayLike, scores: ArrayLike, prior: float, threshol
         confusion=(tp, fp, fn, tn),
         auc=float(roc_auc_score(true, score)) if known else None,
         ap_sampled=float(average_precision_score(true, score)) if known else None,
-        ap_true=float(average_precision_score(true, score, sample_weight=weight)) if known else None,
+        ap_true=float(average_precision_score(true, score, sample_weight=weight))
+        if known and prior is not None
+        else None,
         precision=tp / (tp + fp) if tp + fp else None,
         recall=tp / (tp + fn) if tp + fn else None,
-        precision_true=tp / (tp + weighted_alarms) if tp + fp else None,
-        pr=_pr(true, score, weight)
+        precision_true=tp / (tp + weighted_alarms) if tp + fp and prior is not None else None,
+        pr=_pr(true, score, None if prior is None else weight)
         if known
         else pd.DataFrame(columns=["threshold", "recall", "precision", "precision_true"]),
         roc=_roc(true, score) if known else pd.DataFrame(columns=["threshold", "false_alarm_rate", "recall"]),
     )
 
 
-def _pr(true: NDArray[np.bool_], score: Floats, weight: Floats) -> pd.DataFrame:
+def _pr(true: NDArray[np.bool_], score: Floats, weight: Floats | None) -> pd.DataFrame:
     precision, recall, threshold = precision_recall_curve(true, score)
-    precision_true, _, _ = precision_recall_curve(true, score, sample_weight=weight)
+    precision_true = np.full_like(precision, np.nan)
+    if weight is not None:
+        precision_true, _, _ = precision_recall_curve(true, score, sample_weight=weight)
     frame = pd.DataFrame({"threshold": threshold, "recall": recall[:-1]})
     frame = frame.assign(precision=precision[:-1], precision_true=precision_true[:-1])
     return _thin(frame.iloc[::-1])

@@ -19,6 +19,7 @@ POLYGON_COLUMNS = ("geometry", "polygon", "wkt")
 CORNER_COLUMNS = (("xmin", "ymin", "xmax", "ymax"), ("left", "top", "right", "bottom"), ("x1", "y1", "x2", "y2"))
 SIZE_COLUMNS = (("x", "y", "w", "h"), ("x", "y", "width", "height"))
 MAX_TEXT = 100_000  # characters of one polygon; longer ones are no outline of an object
+SEPARATORS = (",", ";", "\t")  # of columns; the one that stands most often in the line of their names
 NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 PAIR = rf"[(\[]\s*{NUMBER}\s*,\s*{NUMBER}\s*[)\]]"
 PAIRS = re.compile(rf"\s*[(\[]\s*{PAIR}(?:\s*,\s*{PAIR})*\s*,?\s*[)\]]\s*")
@@ -39,8 +40,8 @@ def read_csv(path: Path, class_from: str | None = None) -> RawLabels:
         FormatError: no column for the image, for the geometry or for the class, or a polygon that is none.
     """
     frame = _read(path)
-    columns = list(frame.columns)
-    image = next((name for name in IMAGE_COLUMNS if name in columns), None)
+    columns = [str(name) for name in frame.columns]
+    image = _column(columns, IMAGE_COLUMNS)
     column = class_column(columns, class_from, str(path))
     images = (
         np.full(len(frame), path.stem, object)
@@ -59,9 +60,20 @@ def read_csv(path: Path, class_from: str | None = None) -> RawLabels:
     )
 
 
+def _column(columns: list[str], names: tuple[str, ...]) -> str | None:
+    """Return the first column that has one of the names, whatever its capitals."""
+    return next((column for name in names for column in columns if column.lower() == name), None)
+
+
 def _read(path: Path) -> pd.DataFrame:
     try:
-        frame = pd.read_csv(path, skipinitialspace=True, encoding="utf-8-sig", low_memory=False)
+        with path.open(encoding="utf-8-sig") as stream:
+            header = stream.readline()
+        mark = max(SEPARATORS, key=header.count)
+        frame = pd.read_csv(
+            path, sep=mark, decimal="," if mark == ";" else ".", skipinitialspace=True, encoding="utf-8-sig",
+            low_memory=False,
+        )  # fmt: skip
     except (ValueError, OSError) as error:
         reason = " ".join(str(error).split())[:200].rstrip(". ")
         raise FormatError(
@@ -72,6 +84,8 @@ def _read(path: Path) -> pd.DataFrame:
 
 
 def _geometry(frame: pd.DataFrame, path: Path) -> NDArray[np.object_]:
+    frame = frame.rename(columns=str.lower)
+    frame = frame.loc[:, ~frame.columns.duplicated()]
     columns = set(frame.columns)
     polygon = next((name for name in POLYGON_COLUMNS if name in columns), None)
     if polygon is not None:
@@ -87,7 +101,7 @@ def _geometry(frame: pd.DataFrame, path: Path) -> NDArray[np.object_]:
             f"{path}: has no columns for boxes or polygons; its columns are "
             f"{', '.join(frame.columns)}. Name them {wanted}."
         )
-    numbers = frame[list(corners or sizes or ())].apply(pd.to_numeric, errors="coerce").to_numpy(np.float64)
+    numbers = frame[list(corners or sizes or ())].apply(pd.to_numeric, errors="coerce").to_numpy(np.float64, copy=True)
     if corners is None:
         numbers[:, 2:] += numbers[:, :2]
     return boxes_geometry(numbers)

@@ -62,6 +62,8 @@ def find_labels(folder: Path, labels: str, stems: Collection[str], besides: Coll
     if labels == AUTO:
         return _find_by_name(folder, set(stems), {path.absolute() for path in besides})
     path = Path(labels)
+    if path.is_absolute() and path.is_file() and path.suffix.lower() not in READERS:
+        return {path: ""}  # `read_labels` says why not
     found = [path] if path.is_absolute() else sorted(folder.glob(labels))
     found = [one for part in found for one in (sorted(part.iterdir()) if part.is_dir() else [part])]
     found = [one for one in found if one.is_file() and one.suffix.lower() in READERS]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from xml.etree.ElementTree import Element, ParseError
@@ -26,6 +27,7 @@ from windhover.errors import FormatError
 from windhover.labels.table import RawLabels, Space, boxes_geometry, objects_array, without_empty
 
 MAX_BYTES = 1_000_000_000
+MAX_CLASS = 1_000_000  # of YOLO's numbers
 Row = tuple[str, str, Any, bool]  # image, class, geometry, ignored
 
 
@@ -46,37 +48,72 @@ def read_coco(path: Path, class_from: str | None = None) -> RawLabels:
         raise FormatError(
             f"{path}: is JSON but not COCO: it has no `images` and `annotations`. Export the labels as COCO."
         )
-    try:
-        images = {one["id"]: str(one["file_name"]) for one in document["images"]}
-        names = {one["id"]: str(one["name"]) for one in document.get("categories", [])}
-        annotations = document["annotations"]
-        crowds = [bool(one.get("iscrowd", 0)) for one in annotations]
-        crowded = not all(crowds)
-        rows: list[Row] = [
-            (
-                images[one["image_id"]],
-                names.get(one["category_id"], str(one["category_id"])),
-                _coco_shape(one),
-                crowd and crowded,
-            )
-            for one, crowd in zip(annotations, crowds, strict=True)
-        ]
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise FormatError(f"{path}: an annotation lacks or garbles {error}. Export the labels again.") from None
-    return _labels(path, rows, "px", tuple(images.values()))
+    images = _by_id(path, document, "images", "file_name")
+    names = _by_id(path, document, "categories", "name")
+    annotations = document["annotations"]
+    if not isinstance(annotations, list) or not all(isinstance(one, dict) for one in annotations):
+        raise FormatError(f"{path}: `annotations` is no list of objects. Export the labels again.")
+    crowds = [bool(one.get("iscrowd", 0)) for one in annotations]
+    crowded = not all(crowds)
+    rows: list[Row] = []
+    for number, (one, crowd) in enumerate(zip(annotations, crowds, strict=True), 1):
+        where = f"{path}: annotation {number} (id {one.get('id')!r})"
+        image, kind = (str(one.get(key)) for key in ("image_id", "category_id"))
+        for key, value, known in (("image_id", image, images), ("category_id", kind, names or {kind: kind})):
+            if one.get(key) is None or value not in known:
+                raise FormatError(f"{where} has the {key} {one.get(key)!r}, which the file lacks. Export it again.")
+        try:
+            shape = _coco_shape(one)
+        except (TypeError, ValueError, OverflowError) as error:
+            raise FormatError(f"{where} has no sound box or outline ({error}). Export the labels again.") from None
+        rows.append((images[image], names.get(kind, kind), shape, crowd and crowded))
+    read = _labels(path, rows, "px", tuple(images.values()))
+    return replace(read, sizes=_stated_sizes(images, document["images"]))
+
+
+def _by_id(path: Path, document: dict[str, Any], part: str, name: str) -> dict[str, str]:
+    """Return id -> name of a list of COCO; ids are compared as text, since some tools write them so.
+
+    Raises:
+        FormatError: it is no list, an entry lacks id or name, or an id means two things.
+    """
+    found: dict[str, str] = {}
+    entries = document.get(part) or []
+    for entry in entries if isinstance(entries, list) else [None]:
+        if not isinstance(entry, dict) or entry.get("id") is None or entry.get(name) is None:
+            raise FormatError(f"{path}: an entry of `{part}` has no `id` or no `{name}`. Export the labels again.")
+        if found.setdefault(str(entry["id"]), str(entry[name])) != str(entry[name]):
+            raise FormatError(f"{path}: `{part}` has the id {entry['id']!r} twice. Give every entry an id of its own.")
+    return found
+
+
+def _stated_sizes(images: dict[str, str], entries: list[dict[str, Any]]) -> dict[str, tuple[int, int]]:
+    """Return the sizes that COCO states of its images, where it does."""
+    return {
+        images[str(one["id"])]: (int(one["width"]), int(one["height"]))
+        for one in entries
+        if all(isinstance(one.get(side), (int, float)) and 0 < one[side] < 1e9 for side in ("width", "height"))
+    }
 
 
 def _coco_shape(annotation: dict[str, Any]) -> Any:
     box = annotation.get("bbox")
     if box:
+        if not isinstance(box, list) or len(box) != 4:
+            raise ValueError(f"`bbox` must be 4 numbers, got {str(box)[:40]}")
         left, top, width, height = (float(number) for number in box)
         shape = _outline_in(annotation, (left, top, left + width, top + height))
-        return shape if shape is not None else shapely.box(left, top, left + width, top + height)
+        return shape if shape is not None else _box(left, top, left + width, top + height)
     parts = annotation.get("segmentation") or []
     if isinstance(parts, dict):
         raise ValueError("`bbox` (a run-length mask alone is not read)")
     polygons = [shapely.Polygon(np.asarray(part, np.float64).reshape(-1, 2)) for part in parts if len(part) >= 6]
     return shapely.MultiPolygon(polygons).envelope if len(polygons) > 1 else (polygons[0] if polygons else None)
+
+
+def _box(left: float, top: float, right: float, bottom: float) -> Any:
+    """Return a box; None for one that ends before it begins."""
+    return boxes_geometry(np.array([[left, top, right, bottom]]))[0]
 
 
 def _outline_in(annotation: dict[str, Any], box: tuple[float, float, float, float]) -> Any:
@@ -119,7 +156,7 @@ def read_voc(path: Path, class_from: str | None = None) -> RawLabels:
     """
     try:
         root = SafeTree.parse(path, forbid_dtd=True).getroot()
-    except (ParseError, DefusedXmlException, ValueError) as error:
+    except (ParseError, DefusedXmlException, ValueError, LookupError) as error:
         reason = "it declares entities or a DTD" if isinstance(error, DefusedXmlException) else str(error)
         raise FormatError(f"{path}: cannot be read as Pascal VOC ({reason}). Export the labels again.") from None
     if root is None or root.tag != "annotation":
@@ -127,14 +164,16 @@ def read_voc(path: Path, class_from: str | None = None) -> RawLabels:
             f"{path}: is XML but not Pascal VOC: it has no <annotation>. Export the labels as Pascal VOC."
         )
     image = (root.findtext("filename") or "").strip() or path.stem
+    sides = [(root.findtext(f"size/{side}") or "").strip() for side in ("width", "height")]
+    sizes = {image: (int(sides[0]), int(sides[1]))} if all(side.isdecimal() and int(side) for side in sides) else {}
     rows: list[Row] = []
     for number, one in enumerate(root.findall("object"), 1):
         left, top, right, bottom = (
             _number(one.find("bndbox"), name, path, number) for name in ("xmin", "ymin", "xmax", "ymax")
         )
         difficult = (one.findtext("difficult") or "0").strip() not in ("0", "")
-        rows.append((image, (one.findtext("name") or "").strip(), shapely.box(left, top, right, bottom), difficult))
-    return _labels(path, rows, "px", (image,))
+        rows.append((image, (one.findtext("name") or "").strip(), _box(left, top, right, bottom), difficult))
+    return replace(_labels(path, rows, "px", (image,)), sizes=sizes)
 
 
 def _number(box: Element | None, name: str, path: Path, number: int) -> float:
@@ -182,7 +221,7 @@ def _dota_row(path: Path, number: int, words: list[str]) -> Row:
 def _yolo_row(path: Path, number: int, words: list[str], names: dict[int, str]) -> Row:
     values = [float(word) for word in words] if all(_is_number(word) for word in words) else []
     count = len(values) - 1
-    if count < 4 or count % 2 or values[0] != int(values[0]) or (count > 4 and count < 6):
+    if count < 4 or count % 2 or not 0 <= values[0] <= MAX_CLASS or values[0] != int(values[0]):
         raise FormatError(
             f"{path}, line {number}: neither YOLO (a class number, then 4 numbers or corners) nor "
             f"DOTA: {' '.join(words)[:60]!r}. Mend it."
@@ -195,7 +234,7 @@ def _yolo_row(path: Path, number: int, words: list[str], names: dict[int, str]) 
     name = names.get(int(values[0]), str(int(values[0])))
     if count == 4:
         col, row, width, height = values[1:]
-        return path.stem, name, shapely.box(col - width / 2, row - height / 2, col + width / 2, row + height / 2), False
+        return path.stem, name, _box(col - width / 2, row - height / 2, col + width / 2, row + height / 2), False
     return path.stem, name, shapely.Polygon(np.array(values[1:]).reshape(-1, 2)), False
 
 
@@ -211,7 +250,7 @@ def _yolo_names(path: Path) -> dict[int, str]:
     for folder in (path.parent, *list(path.parents)[1:3]):
         for name in ("classes.txt", "obj.names"):
             if (folder / name).is_file() and folder / name != path:
-                return dict(enumerate((folder / name).read_text(encoding="utf-8-sig").split("\n")))
+                return dict(enumerate(_text(folder / name).split("\n")))
         for name in ("data.yaml", "dataset.yaml"):
             if (folder / name).is_file():
                 return _names_of_yaml(folder / name)
@@ -219,12 +258,26 @@ def _yolo_names(path: Path) -> dict[int, str]:
 
 
 def _names_of_yaml(path: Path) -> dict[int, str]:
+    text = _text(path)
     try:
-        names = (YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8")) or {}).get("names", {})
-    except (YAMLError, AttributeError) as error:
-        raise FormatError(f"{path}: not valid YAML ({' '.join(str(error).split())[:120]}). Mend it.") from None
-    pairs: Iterable[Any] = names.items() if isinstance(names, dict) else enumerate(names or [])
-    return {int(number): str(name) for number, name in pairs}
+        names = (YAML(typ="safe", pure=True).load(text) or {}).get("names", {})
+        pairs: Iterable[Any] = names.items() if isinstance(names, dict) else enumerate(names or [])
+        return {int(number): str(name) for number, name in pairs}
+    except (YAMLError, AttributeError, TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:120]
+        raise FormatError(f"{path}: has no `names` by number ({reason}). Write names: [first, second].") from None
+
+
+def _text(path: Path) -> str:
+    """Return the text of a file.
+
+    Raises:
+        FormatError: it is not UTF-8.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise FormatError(f"{path}: is not UTF-8 text ({error}). Save it as UTF-8.") from None
 
 
 def _labels(path: Path, rows: list[Row], space: Space, images: tuple[str, ...]) -> RawLabels:

@@ -15,6 +15,7 @@ from windhover.errors import FormatError
 
 CLASS_COLUMNS = ("class", "label", "category", "class_name", "name", "type")
 NO_CLASS = "object"  # the class of labels whose file has no class
+NO_GEOMETRY = "empty or reversed geometry"
 Space = Literal["map", "px", "fraction"]
 
 
@@ -32,6 +33,7 @@ class RawLabels:
         images: images the file speaks of, also those without a label: they are known to hold none.
         ignored: (N,) labels that the file itself marks as not to be counted, None for none.
         dropped: reason -> number of labels that could not be taken.
+        sizes: image -> width and height in px, where the file says them.
     """
 
     source: str
@@ -43,6 +45,7 @@ class RawLabels:
     images: tuple[str, ...] = ()
     ignored: NDArray[np.bool_] | None = None
     dropped: dict[str, int] = field(default_factory=dict)
+    sizes: dict[str, tuple[int, int]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.geometry)
@@ -56,13 +59,18 @@ class RawLabels:
 
 
 def without_empty(labels: RawLabels) -> RawLabels:
-    """Return the labels that have a geometry with finite coordinates; the others are counted."""
+    """Return the labels that have a geometry with finite coordinates; the others are counted.
+
+    A label whose class is left empty is of the class `NO_CLASS`: an empty name would be taken for background.
+    """
     if not len(labels):
         return labels
+    named = [str(name).strip() or NO_CLASS for name in labels.klass]
+    labels = replace(labels, klass=objects_array(named))
     sound = np.isfinite(shapely.bounds(labels.geometry)).all(axis=1) & ~shapely.is_missing(labels.geometry)
     if sound.all():
         return labels
-    dropped = {**labels.dropped, "empty geometry": labels.dropped.get("empty geometry", 0) + int((~sound).sum())}
+    dropped = {**labels.dropped, NO_GEOMETRY: labels.dropped.get(NO_GEOMETRY, 0) + int((~sound).sum())}
     return replace(labels.taken(sound), dropped=dropped)
 
 
@@ -80,7 +88,7 @@ def class_column(columns: list[str], wanted: str | None, source: str) -> str | N
         FormatError: the wanted column is not there.
     """
     if wanted is None:
-        return next((name for name in CLASS_COLUMNS if name in columns), None)
+        return next((column for name in CLASS_COLUMNS for column in columns if column.lower() == name), None)
     if wanted in columns:
         return wanted
     raise FormatError(
@@ -97,6 +105,8 @@ def class_names(values: pd.Series | None, count: int) -> NDArray[np.object_]:
 
 
 def boxes_geometry(boxes_xyxy: NDArray[np.float64]) -> NDArray[np.object_]:
-    """Return (N,) box polygons of (N, 4) boxes."""
+    """Return (N,) box polygons of (N, 4) boxes; None for one that ends before it begins, which is no box."""
     boxes = np.asarray(boxes_xyxy, np.float64).reshape(-1, 4)
-    return np.asarray(shapely.box(boxes[:, 0], boxes[:, 1], boxes[:, 2], boxes[:, 3]), dtype=object)
+    shapes = np.asarray(shapely.box(boxes[:, 0], boxes[:, 1], boxes[:, 2], boxes[:, 3]), dtype=object)
+    shapes[(boxes[:, 2] < boxes[:, 0]) | (boxes[:, 3] < boxes[:, 1])] = None
+    return shapes

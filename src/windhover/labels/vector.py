@@ -9,7 +9,7 @@ import numpy as np
 import pyogrio
 
 from windhover.errors import FormatError
-from windhover.labels.table import RawLabels, class_column, class_names, without_empty
+from windhover.labels.table import NO_GEOMETRY, RawLabels, class_column, class_names, without_empty
 
 SUFFIXES = (".gpkg", ".geojson", ".shp", ".fgb", ".parquet")
 LAYER = "labels"
@@ -39,7 +39,7 @@ def read_vector(path: Path, class_from: str | None = None) -> RawLabels:
             space="map",
             crs=crs_text(frame),
             ignored=None if role is None else (role == "ignore").to_numpy(bool),
-            dropped={"empty geometry": int(empty.sum())} if empty.any() else {},
+            dropped={NO_GEOMETRY: int(empty.sum())} if empty.any() else {},
         )
     )
 

@@ -1,0 +1,250 @@
+"""Broken, odd and hostile files through the commands: they enter right or end in one sentence, nothing half-written."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import geopandas
+import numpy as np
+import pytest
+import rasterio
+import shapely
+from affine import Affine
+
+from conftest import MakeScene
+from windhover import cli
+
+BOX = "pic.png,10,10,30,30,a"
+HEAD = "image,xmin,ymin,xmax,ymax,class"
+COCO: dict[str, Any] = {
+    "images": [{"id": 1, "file_name": "pic.png"}],
+    "categories": [{"id": 1, "name": "a"}],
+    "annotations": [{"id": 5, "image_id": 1, "category_id": 1, "bbox": [10, 10, 20, 20]}],
+}
+VOC = (
+    "<annotation><filename>pic.png</filename><object><name>a</name><bndbox><xmin>10</xmin><ymin>10</ymin>"
+    "<xmax>30</xmax><ymax>30</ymax></bndbox></object></annotation>"
+)
+
+
+def windhover(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:
+    """Run a command as a person does; return its exit code and what it said last, on either stream."""
+    monkeypatch.setattr(sys, "argv", ["windhover", *arguments])
+    code = 0
+    try:
+        cli.main()
+    except SystemExit as stopped:
+        code = int(stopped.code or 0)
+    said = capsys.readouterr()
+    return code, said.err or said.out
+
+
+def coco(**changes: Any) -> str:
+    return json.dumps({**COCO, "annotations": [COCO["annotations"][0] | changes]})
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("bom.csv", f"\ufeff{HEAD}\n{BOX}\n"),
+        ("semicolons.csv", f"{HEAD}\n{BOX}\n".replace(",", ";")),
+        ("decimal_commas.csv", HEAD.replace(",", ";") + "\npic.png;10,0;10,0;30,0;30,0;a\n"),
+        ("tabs.csv", f"{HEAD}\n{BOX}\n".replace(",", "\t")),
+        ("capitals.csv", "Image,XMIN,YMIN,XMAX,YMAX,Label\n" + BOX),
+        ("sizes.csv", "image,x,y,w,h,class\npic.png,10,10,20,20,a\n"),
+        ("quoted.csv", 'image_id,geometry,class\npic.png,"[(10, 10), (30, 10), (30, 30), (10, 30)]",a\n'),
+        ("one_reversed.csv", f"{HEAD}\n{BOX}\npic.png,30,30,10,10,a\npic.png,x,1,2,3,a\n"),
+        ("ids_as_text.json", coco(image_id="1", category_id="1")),
+        ("path.json", coco().replace("pic.png", "some/where/pic.png")),
+        ("no_name.xml", VOC.replace("<name>a</name>", "")),
+    ],
+)
+def test_odd_labels_enter_right(
+    name: str, content: str, tmp_path: Path, make_scene: MakeScene, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    make_scene("raw/pic.png", crs=None, driver="PNG")
+    (tmp_path / name).write_text(content, encoding="utf-8")
+    options = ("--scenes", str(tmp_path / "raw"), "--gsd", "0.5", "-o", str(tmp_path / "out"))
+    code, said = windhover(monkeypatch, capsys, "import", str(tmp_path / name), *options)
+    assert code == 0, said
+    labels = geopandas.read_parquet(tmp_path / "out/labels.parquet")
+    assert labels[["left", "top", "right", "bottom"]].to_numpy().tolist() == [[10, 10, 30, 30]]
+    assert labels["class"].tolist() == ["object" if name == "no_name.xml" else "a"]
+    assert ("empty or reversed geometry: 2 labels" in said) == (name == "one_reversed.csv")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "sentence"),
+    [
+        ("zero.csv", "", "cannot be read as CSV"),
+        ("latin.csv", f"{HEAD}\npic.png,1,1,9,9,caf\xe9\n".encode("latin-1"), "UTF-8"),
+        ("utf16.csv", f"{HEAD}\n{BOX}\n".encode("utf-16"), "UTF-8"),
+        ("code.csv", "image,geometry\npic.png,\"__import__('os').getcwd()\"\n", "neither a list of"),
+        ("reversed.csv", f"{HEAD}\npic.png,30,30,10,10,a\n", "none of the 1 labels has a shape"),
+        ("zero.json", "", "not valid JSON"),
+        ("deep.json", "[" * 100_000, "not valid JSON"),
+        ("image.json", coco(image_id=99), "annotation 1 (id 5) has the image_id 99, which the file lacks"),
+        ("class.json", coco(category_id=77), "has the category_id 77, which the file lacks"),
+        ("three.json", coco(bbox=[1, 2, 3]), "`bbox` must be 4 numbers, got [1, 2, 3]"),
+        ("large.json", coco(bbox=[1, 2, 3, 10**400]), "has no sound box or outline"),
+        ("twice.json", json.dumps(COCO | {"images": [{"id": 1, "file_name": n} for n in "ab"]}), "the id 1 twice"),
+        ("list.json", "[1, 2]", "is JSON but not COCO"),
+        ("nan.json", coco().replace("[10,", "[NaN,"), "none of the 1 labels has a shape"),
+        ("bomb.xml", '<!DOCTYPE l [<!ENTITY a "aa"><!ENTITY b "&a;&a;">]>' + VOC.replace(">a<", ">&b;<"), "entities"),
+        ("file.xml", '<!DOCTYPE x [<!ENTITY e SYSTEM "file:///etc/hosts">]>' + VOC.replace(">a<", ">&e;<"), "entities"),
+        ("encoding.xml", '<?xml version="1.0" encoding="foo"?>' + VOC, "unknown encoding"),
+        ("cut.xml", VOC[:60], "cannot be read as Pascal VOC"),
+        ("pic.txt", "0 50 50 10 10\n", "YOLO numbers are fractions"),
+        ("minus.txt", "-1 0.5 0.5 0.1 0.1\n", "neither YOLO"),
+        ("infinite.txt", "10 10 1e400 10 30 30 10 30 plane 0\n", "not DOTA"),
+        ("zero.gpkg", b"", "cannot be read as a layer"),
+        ("half.geojson", '{"type":"FeatureCollection","features":[{"type":"Fea', "cannot be read as a layer"),
+        ("zero.parquet", b"", "cannot be read as a layer"),
+        ("map.kml", "<kml/>", "labels of the kind .kml are not read"),
+    ],
+)
+def test_broken_labels_end_in_one_sentence(
+    name: str,
+    content: str | bytes,
+    sentence: str,
+    tmp_path: Path,
+    make_scene: MakeScene,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: Any,
+) -> None:
+    make_scene("raw/pic.png", crs=None, driver="PNG")
+    (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+    options = ("--scenes", str(tmp_path / "raw"), "--gsd", "0.5", "-o", str(tmp_path / "made/out"))
+    code, said = windhover(monkeypatch, capsys, "import", str(tmp_path / name), *options)
+    assert code == 1
+    assert sentence in said
+    assert name in said
+    assert len(said.strip().splitlines()) == 1
+    assert list((tmp_path / "made").iterdir()) == []
+
+
+@pytest.mark.parametrize("text", ["names: [a: b", "names: {x: y}", "names: 5", b"\xff\xfe\x00"])
+def test_broken_names_of_classes_are_named(
+    text: str | bytes, tmp_path: Path, make_scene: MakeScene, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    make_scene("raw/pic.png", crs=None, driver="PNG")
+    (tmp_path / "pic.txt").write_text("0 0.5 0.5 0.1 0.1\n")
+    (tmp_path / "data.yaml").write_bytes(text if isinstance(text, bytes) else text.encode())
+    options = ("--scenes", str(tmp_path / "raw"), "--gsd", "0.5", "-o", str(tmp_path / "out"))
+    code, said = windhover(monkeypatch, capsys, "import", str(tmp_path / "pic.txt"), *options)
+    assert (code, "data.yaml: " in said) == (1, True)
+
+
+def test_a_picture_of_another_size_than_its_labels_say_is_told(
+    tmp_path: Path, make_scene: MakeScene, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    make_scene("raw/pic.png", crs=None, driver="PNG")
+    (tmp_path / "a.xml").write_text(
+        VOC.replace("<object>", "<size><width>420</width><height>300</height></size><object>")
+    )
+    options = ("--scenes", str(tmp_path / "raw"), "--gsd", "0.5", "-o", str(tmp_path / "out"))
+    code, said = windhover(monkeypatch, capsys, "import", str(tmp_path / "a.xml"), *options)
+    assert code == 0
+    assert "pic.png has 420 x 300 px, but the raster has 210 x 150" in said
+
+
+SOUND = Affine(1.25, 0, 4e5, 0, -1.25, 5e6)
+PLACES: dict[str, tuple[Any, Affine, str]] = {
+    "nan": ("EPSG:32631", Affine(1.25, 0, np.nan, 0, -1.25, 5e6), "is not finite"),
+    "inf": ("EPSG:32631", Affine(1.25, 0, np.inf, 0, -1.25, 5e6), "is not finite"),
+    "flat": ("EPSG:32631", Affine(0, 0, 4e5, 0, 0, 5e6), "has no size in metres"),
+    "metres": ("EPSG:4326", SOUND, "beyond the pole"),
+    "swapped": ("EPSG:4326", Affine(1e-5, 0, 48, 0, -1e-5, 120), "latitude 119.999, beyond the pole"),
+    "geocentric": ("EPSG:4978", SOUND, "is geocentric"),
+    "engineering": ('LOCAL_CS["here",UNIT["metre",1]]', SOUND, "There is no way from"),
+}
+
+
+@pytest.mark.parametrize("name", PLACES)
+def test_rasters_that_lie_nowhere_end_in_one_sentence(
+    name: str, make_scene: MakeScene, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    crs, transform, sentence = PLACES[name]
+    path = make_scene(f"{name}.tif", crs=crs, transform=transform)
+    code, said = windhover(monkeypatch, capsys, "inspect", str(path))
+    assert code == 1
+    assert f"{path}: " in said
+    assert sentence in said
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["half.tif", "eight.tif", "zero.tif", "text.tif", "half.png", "half.jpg", "bits.png", "bits.tif", "none.vrt"],
+)
+def test_damaged_rasters_end_in_one_sentence(
+    kind: str, make_scene: MakeScene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    how, suffix = kind.split(".")
+    driver = {"tif": "GTiff", "png": "PNG", "jpg": "JPEG", "vrt": "GTiff"}[suffix]
+    profile = {"compress": "jpeg", "photometric": "ycbcr"} if kind == "bits.tif" else {}
+    data = make_scene(f"whole.{suffix if suffix != 'vrt' else 'tif'}", driver=driver, **profile).read_bytes()
+    middle = len(data) // 2
+    source = "<SimpleSource><SourceFilename>gone.tif</SourceFilename><SourceBand>1</SourceBand></SimpleSource>"
+    damaged = {
+        "half": data[:middle],
+        "eight": data[:8],
+        "zero": b"",
+        "text": b"<html>404 not found</html>",
+        "bits": data[:middle] + bytes(200) + data[middle + 200 :],
+        "none": f'<VRTDataset rasterXSize="9" rasterYSize="9"><VRTRasterBand dataType="Byte" band="1">{source}'
+        "</VRTRasterBand></VRTDataset>".encode(),
+    }[how]
+    (tmp_path / "sick").mkdir()
+    path = tmp_path / "sick" / kind
+    path.write_bytes(damaged)
+    code, said = windhover(monkeypatch, capsys, "inspect", str(path), "--gsd", "0.5")
+    assert code == 1
+    assert said.startswith(f"cannot be used: {path}: ")
+    assert len(said.strip().splitlines()) == 1
+
+
+def test_names_links_and_folders_that_mislead(
+    make_scene: MakeScene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    odd = make_scene("raw/with space, e\u0301 \u8239.tif")
+    (tmp_path / "raw/link.tif").symlink_to(odd)
+    (tmp_path / "raw/folder.tif").mkdir()
+    (tmp_path / "raw/nowhere.tif").symlink_to(tmp_path / "gone.tif")
+    frame = geopandas.GeoDataFrame({"class": [None]}, geometry=[shapely.box(400_050, 4_999_900, 400_080, 4_999_930)])
+    frame.set_crs("EPSG:32631").to_file(tmp_path / "labels.gpkg")
+    code, said = windhover(monkeypatch, capsys, "inspect", str(tmp_path / "raw"))
+    assert code == 0, said
+    assert len(said.splitlines()) == 2
+    options = ("--scenes", str(odd), "-o", str(tmp_path / "an out"))
+    code, said = windhover(monkeypatch, capsys, "import", str(tmp_path / "labels.gpkg"), *options)
+    assert code == 0, said
+    assert geopandas.read_parquet(tmp_path / "an out/labels.parquet")["class"].tolist() == ["object"]
+    for path in (tmp_path / "raw/folder.tif", tmp_path / "raw/nowhere.tif"):
+        code, said = windhover(monkeypatch, capsys, "inspect", str(path))
+        assert (code, str(path) in said) == (1, True)
+
+
+def test_names_in_the_labels_match_whatever_way_accents_are_written(
+    make_scene: MakeScene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    make_scene("raw/\u00e9.png", crs=None, driver="PNG")
+    (tmp_path / "a.csv").write_text(f"{HEAD}\n{BOX}".replace("pic", "e\u0301"), encoding="utf-8")
+    options = ("--scenes", str(tmp_path / "raw"), "--gsd", "0.5", "-o", str(tmp_path / "out"))
+    code, said = windhover(monkeypatch, capsys, "import", str(tmp_path / "a.csv"), *options)
+    assert (code, "1 a" in said) == (0, True)
+
+
+def test_a_whole_disc_seen_from_space_has_a_footprint(make_scene: MakeScene) -> None:
+    crs = rasterio.CRS.from_proj4("+proj=geos +h=35786023 +lon_0=-75 +sweep=x +ellps=GRS80").to_wkt()
+    path = make_scene("disc.tif", crs=crs, transform=Affine(55_000, 0, -5.5e6, 0, -74_000, 5.5e6))
+    from windhover.georef import footprint_4326
+    from windhover.scenes import inspect_scene
+
+    info = inspect_scene(path)
+    outline = footprint_4326(info.transform, info.crs, info.shape_hw)
+    assert outline is not None
+    assert outline.contains(shapely.Point(-75, 0))
+    assert not outline.contains(shapely.Point(100, 0))
