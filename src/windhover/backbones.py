@@ -86,7 +86,7 @@ def _timm(name: str, download: bool) -> tuple[nn.Module, tuple[str, ...], int | 
     if not timm.is_model(plain):
         raise ParameterError(_unknown_sentence(name))
     module = timm.create_model(plain, pretrained=download)
-    config = module.default_cfg
+    config: dict[str, Any] = dict(module.default_cfg)  # type: ignore[arg-type]
     named = config["classifier"] or ()
     side = int(config["input_size"][-1]) if config.get("fixed_input_size") else None
     return module, (named,) if isinstance(named, str) else tuple(named), side

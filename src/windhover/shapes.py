@@ -148,6 +148,7 @@ def _justified(line: Sequence[str], widths: Sequence[int]) -> str:
 def _search_macs(network: nn.Module, n_bands: int, window_macs: int) -> float:
     """Return the multiply-adds of searching one megapixel."""
     if not network.dense:
-        return window_macs * 1e6 / int(network.stride_px) ** 2  # type: ignore[arg-type]
+        stride = int(network.stride_px)  # type: ignore[arg-type]
+        return window_macs * 1e6 / stride**2
     on_paper = copy.deepcopy(network).to("meta")
     return sum(row.macs for row in layer_shapes(on_paper, n_bands, SCENE_PX)) * 1e6 / SCENE_PX**2
