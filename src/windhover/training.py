@@ -83,7 +83,7 @@ def train_detector(
     params: TrainParams,
     folders: Folders,
     track: bool = True,
-    name: str = "train",
+    name: str | None = None,
     is_enough: Callable[[Mapping[str, float]], bool] = lambda _: False,
 ) -> Trained:
     """Train and write `weights.pt`, `model.json`, `mined.npy`, `mined.parquet`, `history.json` and pictures.
@@ -92,7 +92,7 @@ def train_detector(
         params: of the stage.
         folders: what is read and written.
         track: whether it is a run in MLflow.
-        name: of the run.
+        name: of the run; by default that of the network. The model's key follows it when training ends.
         is_enough: told each epoch's row of history; training ends where it says so.
 
     Raises:
@@ -101,8 +101,8 @@ def train_detector(
     """
     torch.set_num_threads(params.threads or os.cpu_count() or 1)
     L.seed_everything(params.seed, workers=False, verbose=False)
-    session = _Session(params, folders)
-    context = start_run(name) if track else _untracked()
+    session = _Session(params, folders, name or params.network)
+    context = start_run(name or "train") if track else _untracked()
     with context as tracker:
         session.describe(tracker)
         trained = session.run(tracker, is_enough)
@@ -113,8 +113,8 @@ def train_detector(
 class _Session:
     """One training from its folders to its outputs."""
 
-    def __init__(self, params: TrainParams, folders: Folders) -> None:
-        self.params, self.folders = params, folders
+    def __init__(self, params: TrainParams, folders: Folders, name: str) -> None:
+        self.params, self.folders, self.name = params, folders, name
         self.summary = read_summary(folders.patches)
         self.classes: list[str] = list(self.summary["classes"])
         self.catalogue: Catalogue | None = None
@@ -314,7 +314,7 @@ class _Session:
             rounds.write(folder)
             write_json(folder / "history.json", {"epochs": progress.history, "rounds": rounds.log})
             draw_curves(progress.history, rounds.log, folder / "curves.png")
-        tracker.tags({KEY_TAG: card.name, **run_name(self.params.network, card.name), "epochs": len(progress.history)})
+        tracker.tags({KEY_TAG: card.name, **run_name(self.name, card.name), "epochs": len(progress.history)})
         tracker.metrics(
             {"best_val_ap": progress.best_ap, "best_epoch": progress.best_epoch + 1, "minutes": progress.seconds / 60}
         )

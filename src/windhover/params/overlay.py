@@ -76,11 +76,11 @@ def parse_setting(setting: str) -> tuple[str, Any]:
 
 
 def _parse_change(change: str) -> tuple[str, str, Any]:
-    name, value = parse_setting(change)
-    section, dot, key = name.partition(".")
-    if not (dot and key):
+    name, equals, _ = change.partition("=")
+    section, dot, key = name.strip().partition(".")
+    if not (equals and dot and key):
         raise ParameterError(f"A change must read section.key=value, got {change!r}.")
-    return section, key, value
+    return section, key, parse_setting(change)[1]
 
 
 def main(arguments: list[str]) -> None:
