@@ -215,7 +215,8 @@ def outline_in(
         crs and parse_crs(crs).is_geographic and np.ptp(x) > 180
     ):
         return None  # over a pole or the antimeridian
-    return box(x.min(), y.min(), x.max(), y.max())
+    around: BaseGeometry = box(x.min(), y.min(), x.max(), y.max())
+    return around
 
 
 def footprint_4326(transform: Affine, crs: str | None, shape_hw: tuple[int, int]) -> BaseGeometry | None:

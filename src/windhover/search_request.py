@@ -66,7 +66,8 @@ def check_request(request: Request, infos: Sequence[SceneInfo]) -> None:
 def _check_places(request: Request, infos: Sequence[SceneInfo]) -> None:
     """Refuse outputs that cannot be written, or would take the place of what is read."""
     scores = [path for info in infos if (path := score_path(request, info)) is not None]
-    read = {Path(path).resolve() for path in (*request.scenes, *([request.aoi] if request.aoi else []))}
+    inputs = [Path(path) for path in request.scenes] + ([request.aoi] if request.aoi is not None else [])
+    read = {path.resolve() for path in inputs}
     for path in (request.output, *scores):
         if path.resolve() in read:
             raise ParameterError(f"{path}: is read by this search and would be overwritten. Name another file.")
