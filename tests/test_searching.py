@@ -241,7 +241,7 @@ def test_an_area_elsewhere_or_nowhere_is_refused(make_scene: Any, model: Path, t
     moved = make_scene("there.tif", crs="EPSG:32632", origin=(609_700, 1_161_000))
     said = run([make_scene(), moved], model, tmp_path / "f.gpkg", aoi=tmp_path / "far.geojson")
     assert said[1] == "scene: no part of it lies in the area, not searched"
-    assert set(geopandas.read_file(tmp_path / "f.gpkg")["scene"]) == {"there"}
+    assert set(geopandas.read_file(tmp_path / "f.gpkg", layer="detections")["scene"]) == {"there"}
     with pytest.raises(DataError, match="the scene has no georeference"):
         run(
             [make_scene("l.png", crs=None, driver="PNG")],
