@@ -77,6 +77,19 @@ def test_what_a_user_can_mend_is_one_sentence_and_exit_code_1(
     assert len(error.splitlines()) == 1
 
 
+def test_a_full_disk_is_one_sentence_too(
+    make_scene: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(28, "No space left on device", "f.gpkg")
+
+    write_bundle(tmp_path / "m")
+    monkeypatch.setattr("windhover.searching.write_map", full)
+    assert main(monkeypatch, "detect", make_scene(), "--model", tmp_path / "m", "-o", tmp_path / "f.gpkg") == 1
+    error = capsys.readouterr().err
+    assert error == "windhover: cannot read or write: [Errno 28] No space left on device: 'f.gpkg'\n"
+
+
 def test_a_mistyped_option_is_said_and_exits_with_2(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -59,6 +59,41 @@ def test_dense_equals_cropping_in_every_cell(height: int, width: int, seed: int,
     assert scores.logits.std() > 0.1 or scores.logits.size < 8  # a constant network would prove nothing
 
 
+def trained(steps: int = 12) -> nn.Module:
+    """A network that has learnt a little: its batch norms have seen data, its weights are no longer drawn."""
+    torch.manual_seed(0)
+    network = build_network("valid64", 3, 2, width=4).train()
+    for _ in range(steps):
+        pixels, wanted = torch.randint(0, 256, (16, 3, 64, 64)), torch.randint(0, 2, (16, 2)).float()
+        pixels[:, :, 20:44, 20:44] += (wanted.sum(1) * 60).long()[:, None, None, None]
+        outputs = network(NORMALIZER(pixels))
+        loss = nn.functional.binary_cross_entropy_with_logits(outputs.logits.flatten(1), wanted)
+        weights = list(network.parameters())  # stepped by hand: an optimiser would take seconds to import
+        slopes = torch.autograd.grad(loss + 0.01 * outputs.offsets_px.square().mean(), weights, allow_unused=True)
+        with torch.no_grad():
+            for weight, slope in zip(weights, slopes, strict=True):
+                weight -= 0 if slope is None else 0.05 * slope
+    return network.eval()
+
+
+@pytest.mark.parametrize(("height", "width"), [(64, 64), (73, 130), (121, 95)])
+@pytest.mark.parametrize("stride", [8, 4])
+def test_dense_equals_cropping_with_trained_weights(height: int, width: int, stride: int) -> None:
+    network, block = trained(), picture(height, width)
+    scores = DenseScorer(network, NORMALIZER, stride_px=stride).score(block)
+    assert largest_difference(scores, by_cropping(network, block, stride)) < 1e-5
+
+
+def test_cut_windows_are_scored_as_a_dense_pass_scores_them() -> None:
+    network, block = make_network(2), picture(90, 117)
+    scorer = DenseScorer(network, NORMALIZER, batch_px=64 * 64 * 5)
+    whole = scorer.score(block)
+    rows, cols = np.indices(whole.logits.shape[1:]).reshape(2, -1)
+    crops = np.stack([block[:, 8 * i : 8 * i + 64, 8 * j : 8 * j + 64] for i, j in zip(rows, cols, strict=True)])
+    for planes, parts in zip(whole, scorer.score_crops(crops), strict=True):
+        assert np.abs(planes.reshape(len(planes), -1).T - parts).max() < 1e-4
+
+
 def test_the_course_network_is_dense_too_at_its_own_stride_of_4() -> None:
     network = build_network("course", 3, 1).eval()
     block = picture(90, 117)

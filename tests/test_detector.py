@@ -124,6 +124,14 @@ def test_blocks_are_flat_where_the_strips_of_a_row_would_not_stay_in_the_cache(
     assert_same(square, flat)
 
 
+def test_blocks_of_256_512_and_1024_find_what_the_whole_finds(make_scene: Any) -> None:
+    path = make_scene(shape_hw=(1100, 1333), tiled=True, blockxsize=256, blockysize=256)
+    whole = search(path, random_scorer(), 2.0, block_px=10_000)
+    assert len(whole) > 100
+    for block_px in (256, 512, 1024):
+        assert_same(whole, search(path, random_scorer(), 2.0, block_px=block_px))
+
+
 @pytest.mark.parametrize("options", [{"batch_px": 64 * 64}, {"batch_px": 64 * 200}, {"stride_px": 8}])
 def test_batches_change_nothing(make_scene: Any, options: dict) -> None:
     path = make_scene(shape_hw=(157, 211))
@@ -188,12 +196,18 @@ def test_shifting_by_a_stride_shifts_what_is_found(make_scene: Any) -> None:
     assert_same(one.assign(col=one["col"] + 8, row=one["row"] + 16), two)
 
 
-@pytest.mark.parametrize("quarter", [1, 2, 3])
-def test_turning_the_raster_with_its_transform_gives_the_same_ground_points(make_scene: Any, quarter: int) -> None:
+@pytest.mark.parametrize("north_deg", [0, 33])
+@pytest.mark.parametrize("quarter", [0, 1, 2, 3])
+def test_turning_the_raster_with_its_transform_gives_the_same_ground_points(
+    make_scene: Any, quarter: int, north_deg: float
+) -> None:
+    """By quarters, or upside down (0: its rows go north), on grids along the north and aslant to it."""
     data, upright = squares((304, 480), CENTRES), Affine(1.25, 0, 400_000, 0, -1.25, 5_000_000)
-    turned = np.ascontiguousarray(np.rot90(data, quarter, axes=(1, 2)))
+    upright = upright @ Affine.rotation(north_deg)
+    turned = np.ascontiguousarray(np.rot90(data, quarter, axes=(1, 2)) if quarter else data[:, ::-1])
     height, width = data.shape[1:]
     back = {  # px of the turned picture -> px of the upright one
+        0: Affine(1, 0, 0, 0, -1, height),
         1: Affine(0, -1, width, 1, 0, 0),
         2: Affine(-1, 0, width, 0, -1, height),
         3: Affine(0, 1, 0, -1, 0, height),

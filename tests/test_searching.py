@@ -23,7 +23,8 @@ from windhover.inference import window_scores
 from windhover.lattice import Lattice
 from windhover.mapping import export_map
 from windhover.scenes import Scene, open_scene
-from windhover.searching import Request, detect_rasters
+from windhover.search_request import Request
+from windhover.searching import detect_rasters
 
 HERE = Path(__file__).parent
 
@@ -174,6 +175,14 @@ def test_killed_fifty_times(make_scene: Any, model: Path, tmp_path: Path) -> Non
         ({"threshold": 2.0}, ParameterError, r"must be in 0\.\.1"),
         ({"stride_px": 5}, ParameterError, "stride must be 8 or 4"),
         ({"batch_px": 9}, ParameterError, "batch_px must hold one window"),
+        ({"batch_px": 0}, ParameterError, "batch_px must hold one window"),
+        ({"block_px": 0}, ParameterError, "--block-px must be 64 or more, got 0"),
+        ({"output": "model/model.json/f.gpkg"}, ParameterError, "is a file, so nothing can be written below it"),
+        ({"output": "folder.gpkg"}, ParameterError, "is a folder, and a file is to be written"),
+        ({"scores": "s.png"}, ParameterError, r"must end in \.tif, or be a folder"),
+        ({"scores": "scene.tif"}, ParameterError, "is read by this search and would be overwritten"),
+        ({"scores": ""}, ParameterError, "is read by this search and would be overwritten"),
+        ({"output": "aoi.gpkg", "aoi": "aoi.gpkg"}, ParameterError, "would be overwritten"),
         ({"scenes": ["none.tif"]}, MissingFileError, "none.tif: no such file"),
     ],
 )
@@ -181,9 +190,12 @@ def test_what_cannot_be_done_is_said_and_nothing_is_left(
     make_scene: Any, model: Path, tmp_path: Path, options: dict, error: type, sentence: str
 ) -> None:
     path = make_scene()
+    (tmp_path / "folder.gpkg").mkdir()
+    area = geopandas.GeoSeries([shapely.box(400_000, 4_999_900, 400_100, 5_000_000)], crs="EPSG:32631")
+    area.to_file(tmp_path / "aoi.gpkg")
     before = sorted(tmp_path.rglob("*"))
     wanted = {"scenes": [str(path)], "model": model, "output": "f.gpkg"} | options
-    places = {key: tmp_path / wanted[key] for key in ("model", "output", "aoi") if key in wanted}
+    places = {key: tmp_path / wanted[key] for key in ("model", "output", "aoi", "scores") if key in wanted}
     with pytest.raises(error, match=sentence):
         detect_rasters(Request(**{**wanted, **places}), lambda line: None)
     assert sorted(tmp_path.rglob("*")) == before
@@ -206,11 +218,30 @@ def test_scenes_that_cannot_share_a_file_are_refused(make_scene: Any, model: Pat
         run([placed, make_scene("b.tif")], model, tmp_path / "f.gpkg", scores=tmp_path / "s.tif")
 
 
+def test_an_area_far_larger_than_the_scene_is_no_limit(make_scene: Any, model: Path, tmp_path: Path) -> None:
+    """Corners of the world have no place in the scene's system."""
+    run([make_scene()], model, tmp_path / "f.parquet")
+    geopandas.GeoSeries([shapely.box(-180, -90, 180, 90)], crs="EPSG:4326").to_file(tmp_path / "world.geojson")
+    run([make_scene()], model, tmp_path / "g.parquet", aoi=tmp_path / "world.geojson")
+    one, other = (geopandas.read_parquet(tmp_path / f"{name}.parquet") for name in "fg")
+    assert len(one) > 5
+    assert one["col"].tolist() == other["col"].tolist()
+
+
+def test_a_raster_much_coarser_than_the_model_is_said(make_scene: Any, model: Path, tmp_path: Path) -> None:
+    said = run([make_scene(shape_hw=(30, 40), gsd_m=5.0)], model, tmp_path / "f.gpkg")
+    assert said[1] == ("scene: its px is 5 m, the model's 1.25 m: enlarged 4 times, what is found there is doubtful")
+
+
 def test_an_area_elsewhere_or_nowhere_is_refused(make_scene: Any, model: Path, tmp_path: Path) -> None:
     far = geopandas.GeoSeries([shapely.box(10, 10, 11, 11)], crs="EPSG:4326")
     far.to_file(tmp_path / "far.geojson")
     with pytest.raises(DataError, match="no part of it lies in the area"):
         run([make_scene()], model, tmp_path / "f.gpkg", aoi=tmp_path / "far.geojson")
+    moved = make_scene("there.tif", crs="EPSG:32632", origin=(609_700, 1_161_000))
+    said = run([make_scene(), moved], model, tmp_path / "f.gpkg", aoi=tmp_path / "far.geojson")
+    assert said[1] == "scene: no part of it lies in the area, not searched"
+    assert set(geopandas.read_file(tmp_path / "f.gpkg", layer="detections")["scene"]) == {"there"}
     with pytest.raises(DataError, match="the scene has no georeference"):
         run(
             [make_scene("l.png", crs=None, driver="PNG")],

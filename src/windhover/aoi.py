@@ -14,7 +14,8 @@ from pyogrio.errors import DataLayerError, DataSourceError
 from shapely.geometry.base import BaseGeometry
 
 from windhover.errors import DataError, FormatError, MissingFileError
-from windhover.georef import same_crs, transformer
+from windhover.georef import outline_in, same_crs, transformer
+from windhover.scenes import SceneInfo
 
 PARTS_PER_SIDE = 100  # an edge that is straight in one coordinate system is a curve in another
 
@@ -43,24 +44,28 @@ def read_aoi(path: str | Path) -> geopandas.GeoSeries:
     return shapes
 
 
-def area_in(shapes: geopandas.GeoSeries, crs: str | None, name: str) -> BaseGeometry:
-    """Return the area as one geometry in a scene's coordinate system, or its local grid.
+def area_in(shapes: geopandas.GeoSeries, info: SceneInfo) -> BaseGeometry:
+    """Return the area as one geometry in a scene's coordinate system, or its local grid; what is far off is cut away.
 
     Args:
         shapes: from `read_aoi`.
-        crs: the scene's, None for a local grid.
-        name: of the scene, for the error.
+        info: the scene.
 
     Raises:
         DataError: one of the two has a place on Earth and the other has none.
     """
     area = shapely.make_valid(shapely.union_all(shapes.to_numpy()))
-    if (crs is None) != (shapes.crs is None):
-        which = "the scene has no georeference" if crs is None else "the area has no coordinate system"
-        raise DataError(f"{name}: {which}, so the area cannot be laid on it. Give both in one system.")
-    if crs is None or same_crs(crs, shapes.crs.to_wkt()):
+    if (info.crs is None) != (shapes.crs is None):
+        which = "the scene has no georeference" if info.crs is None else "the area has no coordinate system"
+        raise DataError(f"{info.path}: {which}, so the area cannot be laid on it. Give both in one system.")
+    if info.crs is None or same_crs(info.crs, shapes.crs.to_wkt()):
+        return area
+    outline = outline_in(info.transform, info.shape_hw, info.crs, shapes.crs.to_wkt())
+    if outline is not None:  # a country's corners may have no place in the scene's system
+        area = shapely.intersection(area, outline)
+    if area.is_empty:
         return area
     left, bottom, right, top = area.bounds
     area = shapely.segmentize(area, max(right - left, top - bottom) / PARTS_PER_SIDE)
-    way = transformer(shapes.crs.to_wkt(), crs)
+    way = transformer(shapes.crs.to_wkt(), info.crs)
     return shapely.make_valid(shapely.transform(area, lambda xy: np.stack(way.transform(xy[:, 0], xy[:, 1]), axis=1)))

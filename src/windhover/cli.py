@@ -58,7 +58,8 @@ def detect(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more.")] = False,
 ) -> None:
     """Find the objects of rasters of any size and write them for a map."""
-    from windhover.searching import Request, detect_rasters
+    from windhover.search_request import Request
+    from windhover.searching import detect_rasters
 
     if str(model).startswith("models:/"):
         from windhover.tracking import fetch_model
@@ -278,4 +279,7 @@ def main() -> None:
         app()
     except WindhoverError as error:
         print(f"windhover: {error.sentence()}", file=sys.stderr)
+        raise SystemExit(1) from None
+    except OSError as error:  # a full disk, a place that may not be written to
+        print(f"windhover: cannot read or write: {' '.join(str(error).split())}", file=sys.stderr)
         raise SystemExit(1) from None

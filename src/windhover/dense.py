@@ -84,7 +84,8 @@ class DenseScorer:
         self.dense = bool(network.dense)
         own_stride = int(network.stride_px)  # type: ignore[arg-type]
         self.stride_px = own_stride if stride_px is None else stride_px
-        self.batch_px = batch_px or (GPU_BATCH_PX if self.device.type == "cuda" else CPU_BATCH_PX)
+        usual = GPU_BATCH_PX if self.device.type == "cuda" else CPU_BATCH_PX
+        self.batch_px = usual if batch_px is None else batch_px
         if self.batch_px < self.window_px**2:
             raise ParameterError(
                 f"batch_px must hold one window of {self.window_px}x{self.window_px} px, "

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from windhover.errors import ParameterError
+
 
 def _aside(path: Path) -> Path:
     """Return a hidden sibling of `path`: same file system, so that the rename is atomic. Keeps the suffix."""
@@ -59,6 +61,22 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
+
+
+def check_writable(path: str | Path) -> None:
+    """Refuse a path that no file can be written to.
+
+    Raises:
+        ParameterError: it is a folder, lies below a file, or in a folder that may not be written to.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise ParameterError(f"{path}: is a folder, and a file is to be written. Name a file.")
+    folder = next(parent for parent in path.absolute().parents if parent.exists())
+    if not folder.is_dir():
+        raise ParameterError(f"{path}: {folder} is a file, so nothing can be written below it. Name another place.")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise ParameterError(f"{path}: the folder {folder} may not be written to. Name another place.")
 
 
 def write_json(path: str | Path, value: Any) -> None:

@@ -217,6 +217,26 @@ def box_polygons(boxes_xyxy: ArrayLike, transform: Affine) -> NDArray[np.object_
     return np.asarray(shapely.polygons(np.stack([x, y], axis=-1)), dtype=object)
 
 
+def outline_in(
+    transform: Affine, shape_hw: tuple[int, int], scene_crs: str | None, crs: str | None
+) -> BaseGeometry | None:
+    """Return the rectangle about a scene in another system, a little larger; None where it cannot be bounded there."""
+    height, width = shape_hw
+    margin_x, margin_y = 0.02 * width + 2, 0.02 * height + 2
+    side = np.linspace(0, 1, 9)
+    cols = np.concatenate([side, np.ones(9), side, np.zeros(9)]) * (width + 2 * margin_x) - margin_x
+    rows = np.concatenate([np.zeros(9), side, np.ones(9), side]) * (height + 2 * margin_y) - margin_y
+    x, y = pixel_to_world(transform, cols, rows)
+    if crs is not None and not same_crs(crs, scene_crs):
+        x, y = transformer(str(scene_crs), crs).transform(x, y)
+    if not (np.isfinite(x).all() and np.isfinite(y).all()) or (
+        crs and parse_crs(crs).is_geographic and np.ptp(x) > 180
+    ):
+        return None  # over a pole or the antimeridian
+    around: BaseGeometry = box(x.min(), y.min(), x.max(), y.max())
+    return around
+
+
 def footprint_4326(transform: Affine, crs: str | None, shape_hw: tuple[int, int]) -> BaseGeometry | None:
     """Return the scene's outline in longitude and latitude, cut in two at the antimeridian; None for a local grid.
 

@@ -134,7 +134,7 @@ def _on_map(labels: RawLabels, infos: list[SceneInfo], dropped: Counter[str]) ->
     for info in infos:
         if (labels.crs is None) != (info.crs is None):
             continue
-        outline = _outline(info, labels.crs)
+        outline = georef.outline_in(info.transform, info.shape_hw, info.crs, labels.crs)
         rows = np.sort(tree.query(outline)) if outline is not None else np.arange(len(labels))
         if len(rows):
             geometry = to_pixels(labels.geometry[rows], labels.crs, info)
@@ -146,22 +146,6 @@ def _on_map(labels: RawLabels, infos: list[SceneInfo], dropped: Counter[str]) ->
                 pieces.append((info.name, labels, rows[on], geometry[on]))
     dropped["on no scene"] += int((~used).sum())
     return pieces
-
-
-def _outline(info: SceneInfo, crs: str | None) -> Any:
-    """Return the scene's rectangle in the labels' system, a little larger; None where it cannot be bounded."""
-    margin_x, margin_y = 0.02 * info.width_px + 2, 0.02 * info.height_px + 2
-    side = np.linspace(0, 1, 9)
-    cols = np.concatenate([side, np.ones(9), side, np.zeros(9)]) * (info.width_px + 2 * margin_x) - margin_x
-    rows = np.concatenate([np.zeros(9), side, np.ones(9), side]) * (info.height_px + 2 * margin_y) - margin_y
-    x, y = georef.pixel_to_world(info.transform, cols, rows)
-    if crs is not None and not georef.same_crs(crs, info.crs):
-        x, y = georef.transformer(str(info.crs), crs).transform(x, y)
-    if not (np.isfinite(x).all() and np.isfinite(y).all()) or (
-        crs and georef.parse_crs(crs).is_geographic and np.ptp(x) > 180
-    ):
-        return None  # over a pole or the antimeridian: every label is tried
-    return shapely.box(x.min(), y.min(), x.max(), y.max())
 
 
 def _in_pixels(

@@ -456,7 +456,7 @@ def _valid(dataset: Any, indexes: list[int], array: NDArray[Any], window: Raster
     return valid
 
 
-def _nodata(nodata: float | None, dtype: np.dtype[Any]) -> np.generic | None:
+def _nodata(nodata: float | None, dtype: np.dtype[Any]) -> NDArray[Any] | None:
     """Return nodata as a value of a dtype, None where it cannot occur: -9999 in uint8 must not wrap round to 241."""
     if nodata is None or math.isnan(nodata):
         return None
@@ -465,4 +465,4 @@ def _nodata(nodata: float | None, dtype: np.dtype[Any]) -> np.generic | None:
         if not (float(nodata).is_integer() and limits.min <= nodata <= limits.max):
             return None
     with np.errstate(over="ignore"):  # beyond float32 it is infinite, as GDAL writes it there
-        return np.asarray(nodata).astype(dtype)[()]  # type: ignore[no-any-return]
+        return np.asarray(nodata).astype(dtype)

@@ -19,9 +19,9 @@ from shapely.geometry.base import BaseGeometry
 from windhover import __version__
 from windhover.aoi import area_in, read_aoi
 from windhover.catalogue import load_catalogue, scene_info
-from windhover.detections import LAYER, check_suffix, concatenated, for_map, save_table, write_map
+from windhover.detections import LAYER, concatenated, for_map, save_table, write_map
 from windhover.detector import Detector, merged
-from windhover.errors import DataError, ParameterError
+from windhover.errors import DataError
 from windhover.files import atomic_folder, write_json
 from windhover.inference import window_scores
 from windhover.journal import Journal
@@ -41,29 +41,12 @@ from windhover.peaks import CANDIDATE
 from windhover.progress import progress_bar
 from windhover.scenes import Scene, SceneInfo, inspect_scene, opened
 from windhover.scoremap import quantised, write_score_map
+from windhover.search_request import Request, check_request, score_path
 
+ENLARGED = 2.0  # from here a person is told: the details that the model knows are not in the raster
 TABLE, SUMMARY = "detections.parquet", "summary.json"
 
 Say = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Request:
-    """What `windhover detect` was asked for."""
-
-    scenes: Sequence[str]
-    model: Path
-    output: Path
-    scores: Path | None = None
-    aoi: Path | None = None
-    threshold: float | None = None
-    gsd_m: float | None = None
-    stride_px: int | None = None
-    device: str = "auto"
-    precision: str | None = None
-    batch_px: int | None = None
-    block_px: int | None = None
-    resume: bool = False
 
 
 @dataclass
@@ -107,13 +90,11 @@ def detect_catalogue(
     detector = Detector.from_bundle(model_folder, device=device)
     say(detector.describe())
     thresholds = detector.thresholds()
-    infos = [_with_blocks(scene_info(row)) for row in catalogue]
-    tables, outcome = [], Outcome()
-    with progress_bar("detecting", _total_mpx(infos), "Mpx") as advance:
-        for info in infos:
-            with detector.open(info) as scene:
-                run = SceneRun(detector, scene, thresholds, block_px=block_px)
-                tables.append(run.search(outcome, _native(advance, scene)))
+    scenes = [detector.open(_with_blocks(scene_info(row))) for row in catalogue]
+    runs = [SceneRun(detector, scene, thresholds, block_px=block_px) for scene in scenes]
+    outcome = Outcome()
+    with progress_bar("detecting", sum(run.mpx for run in runs), "Mpx") as advance:
+        tables = [run.search(outcome, advance) for run in runs]
     if outcome.failed:
         raise DataError(f"{outcome.failed[0].reason} ({len(outcome.failed)} such parts.)")
     records = [{**record, "split": row.split} for record, row in zip(outcome.records, catalogue, strict=True)]
@@ -146,20 +127,29 @@ def detect_rasters(request: Request, say: Say = print) -> Outcome:
     )
     thresholds = detector.thresholds(request.threshold)
     infos = [inspect_scene(path, request.gsd_m) for path in request.scenes]
-    _check_request(request, infos)
+    check_request(request, infos)
     areas = _areas(request, infos)
+    runs = [
+        SceneRun(detector, detector.open(info), thresholds, area, request.block_px, number, score_path(request, info))
+        for number, (info, area) in enumerate(zip(infos, areas, strict=True))
+    ]
+    outside = [run.scene.info for run in runs if not run.mpx]
+    if len(outside) == len(runs):
+        raise DataError(f"{outside[0].path}: no part of it lies in the area to be searched. Mend the area.")
     say(detector.describe())
+    for info in outside:
+        say(f"{info.name}: no part of it lies in the area, not searched")
+    runs = [run for run in runs if run.mpx]
+    for run in runs:
+        _say_where_enlarged(run.scene, say)
     tables, outcome = [], Outcome()
     journal_path = request.output.with_name(f".{request.output.name}.journal")
     with Journal(journal_path, _fingerprint(request, detector, thresholds, infos, areas), request.resume) as journal:
         if request.resume:
             say(f"going on after {len(journal)} blocks" if journal.resumed else "no journal of this run: begun anew")
-        with progress_bar("detecting", _total_mpx(infos), "Mpx") as advance:
-            for number, (info, area) in enumerate(zip(infos, areas, strict=True)):
-                with detector.open(info) as scene:
-                    scores = _score_path(request, info)
-                    run = SceneRun(detector, scene, thresholds, area, request.block_px, journal, number, scores)
-                    tables.append(run.search(outcome, _native(advance, scene)))
+        with progress_bar("detecting", sum(run.mpx for run in runs), "Mpx") as advance:
+            for run in runs:
+                tables.append(run.search(outcome, advance, journal))
                 say(_line(outcome.records[-1]))
         write_map(for_map(concatenated(tables), [info.crs for info in infos]), request.output)
         if request.output.suffix == ".gpkg":
@@ -179,20 +169,26 @@ class SceneRun:
         thresholds: dict[str, float],
         area: BaseGeometry | None = None,
         block_px: int | None = None,
-        journal: Journal | None = None,
         number: int = 0,
         scores: Path | None = None,
     ) -> None:
         self.detector, self.scene, self.thresholds, self.area = detector, scene, thresholds, area
-        self.journal, self.number, self.scores = journal, number, scores
+        self.number, self.scores = number, scores
+        self.journal: Journal | None = None
         self.passes = plan_passes(detector.scorer, scene, detector.settings, area, block_px)
-        if area is not None and not self.passes[0].blocks:
-            raise DataError(
-                f"{scene.info.path}: no part of it lies in the area to be searched. Take it out, or mend the area."
-            )
 
-    def search(self, outcome: Outcome, progress: Progress) -> geopandas.GeoDataFrame:
-        """Search the scene, add its record to the outcome, and return its detections in its own system."""
+    @property
+    def mpx(self) -> float:
+        """Px of all passes, in millions."""
+        return sum(search.own_px(block) for search in self.passes for block in search.blocks) / 1e6
+
+    def search(self, outcome: Outcome, progress: Progress, journal: Journal | None = None) -> geopandas.GeoDataFrame:
+        """Search the scene, close it, add its record to the outcome, and return its detections in its own system."""
+        self.journal = journal
+        with self.scene:
+            return self._search(outcome, progress)
+
+    def _search(self, outcome: Outcome, progress: Progress) -> geopandas.GeoDataFrame:
         report = SearchReport()
         parts = []
         for search in self.passes:
@@ -277,43 +273,20 @@ def _with_blocks(info: SceneInfo) -> SceneInfo:
         return replace(info, block_hw=tuple(dataset.block_shapes[0]))
 
 
-def _native(advance: Progress, scene: Scene) -> Progress:
-    """Return a progress that takes Mpx of the scene's grid and tells Mpx of the raster, the first pass counted."""
-    x, y = scene.ratio_xy
-    return lambda mpx: advance(mpx * x * y)
-
-
-def _total_mpx(infos: Sequence[SceneInfo]) -> float:
-    return sum(info.width_px * info.height_px for info in infos) / 1e6
-
-
-def _check_request(request: Request, infos: Sequence[SceneInfo]) -> None:
-    """Refuse what cannot be written, before the work."""
-    names = [info.name for info in infos]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise ParameterError(
-            f"two scenes are called `{twice[0]}`. Rename one, or search them apart: rows are told apart by the name."
-        )
-    check_suffix(request.output, all(info.crs is not None for info in infos))
-    local = [info.crs is None for info in infos]
-    if any(local) and not all(local):
-        raise DataError("scenes with and without georeference cannot share one file. Search them apart.")
-    if request.scores is not None and len(infos) > 1 and request.scores.suffix:
-        raise ParameterError(f"--scores {request.scores}: several scenes need a folder, not one file. Name a folder.")
-
-
-def _score_path(request: Request, info: SceneInfo) -> Path | None:
-    if request.scores is None or request.scores.suffix:
-        return request.scores
-    return request.scores / f"{info.name}.tif"
-
-
 def _areas(request: Request, infos: Sequence[SceneInfo]) -> list[BaseGeometry | None]:
     if request.aoi is None:
         return [None] * len(infos)
     shapes = read_aoi(request.aoi)
-    return [area_in(shapes, info.crs, info.path) for info in infos]
+    return [area_in(shapes, info) for info in infos]
+
+
+def _say_where_enlarged(scene: Scene, say: Say) -> None:
+    times = 1 / min(scene.ratio_xy)
+    if times >= ENLARGED:
+        say(
+            f"{scene.info.name}: its px is {max(scene.info.gsd_m):.3g} m, the model's {min(scene.gsd_m):.3g} m: "
+            f"enlarged {times:.0f} times, what is found there is doubtful"
+        )
 
 
 def _fingerprint(

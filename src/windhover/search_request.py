@@ -1,0 +1,81 @@
+"""What `windhover detect` is asked for, and what of it is refused before the work. Searches nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from windhover.detections import check_suffix
+from windhover.errors import DataError, ParameterError
+from windhover.files import check_writable
+from windhover.scenes import SceneInfo
+
+LEAST_BLOCK_PX = 64
+SCORE_SUFFIXES = (".tif", ".tiff")
+
+
+@dataclass(frozen=True)
+class Request:
+    """What `windhover detect` was asked for."""
+
+    scenes: Sequence[str]
+    model: Path
+    output: Path
+    scores: Path | None = None
+    aoi: Path | None = None
+    threshold: float | None = None
+    gsd_m: float | None = None
+    stride_px: int | None = None
+    device: str = "auto"
+    precision: str | None = None
+    batch_px: int | None = None
+    block_px: int | None = None
+    resume: bool = False
+
+
+def check_request(request: Request, infos: Sequence[SceneInfo]) -> None:
+    """Refuse what cannot be done or written.
+
+    Raises:
+        ParameterError: a name, suffix, place or number that cannot be taken.
+        DataError: scenes that cannot share one file.
+    """
+    names = [info.name for info in infos]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ParameterError(
+            f"two scenes are called `{twice[0]}`. Rename one, or search them apart: rows are told apart by the name."
+        )
+    if request.block_px is not None and request.block_px < LEAST_BLOCK_PX:
+        raise ParameterError(f"--block-px must be {LEAST_BLOCK_PX} or more, got {request.block_px}. Raise it.")
+    check_suffix(request.output, all(info.crs is not None for info in infos))
+    local = [info.crs is None for info in infos]
+    if any(local) and not all(local):
+        raise DataError("scenes with and without georeference cannot share one file. Search them apart.")
+    if request.scores is not None and request.scores.suffix:
+        if len(infos) > 1:
+            raise ParameterError(
+                f"--scores {request.scores}: several scenes need a folder, not one file. Name a folder."
+            )
+        if request.scores.suffix.lower() not in SCORE_SUFFIXES:
+            raise ParameterError(f"--scores {request.scores}: must end in .tif, or be a folder. Rename it.")
+    _check_places(request, infos)
+
+
+def _check_places(request: Request, infos: Sequence[SceneInfo]) -> None:
+    """Refuse outputs that cannot be written, or would take the place of what is read."""
+    scores = [path for info in infos if (path := score_path(request, info)) is not None]
+    inputs = [Path(path) for path in request.scenes] + ([request.aoi] if request.aoi is not None else [])
+    read = {path.resolve() for path in inputs}
+    for path in (request.output, *scores):
+        if path.resolve() in read:
+            raise ParameterError(f"{path}: is read by this search and would be overwritten. Name another file.")
+        check_writable(path)
+
+
+def score_path(request: Request, info: SceneInfo) -> Path | None:
+    """Return where a scene's map of scores is written, None where none is wanted."""
+    if request.scores is None or request.scores.suffix:
+        return request.scores
+    return request.scores / f"{info.name}.tif"
