@@ -56,7 +56,9 @@ def html(findings: Findings, folder: Path, near: pd.DataFrame) -> str:
             "The operating point", page.table(page.point_table(findings.points, test, rule), ("class", "rule", "on"))
         ),
         page.section("Curves", page.figures(curves)),
-        page.section("The worst errors, and some that are right", page.figures(errors, why)),
+        page.section(
+            "The worst errors, and some that are right", page.figures(errors, *([why] if findings.explained else []))
+        ),
         page.section(
             "By size", page.words("Longer side of the object."), page.table(size_rows(findings), ("longer side",))
         ),
