@@ -18,7 +18,7 @@ import geopandas
 import numpy as np
 import rasterio
 import torch
-from measuring import ROOT, save
+from measuring import ROOT, rgb_profile, save
 from rasterio.windows import Window
 from torchvision.ops import nms
 
@@ -42,22 +42,7 @@ def mosaic(path: Path) -> np.ndarray:
         for bounds in geopandas.read_file(ROOT / f"data/raw/labels/{tile.stem}.gpkg").geometry.bounds.to_numpy():
             x, y = world_to_pixel(transform, bounds[[0, 2]], bounds[[1, 3]])
             truth.append([x.min() + col, y.min() + row, x.max() + col, y.max() + row])
-    profile = {
-        "driver": "GTiff",
-        "height": 512 * SIDE,
-        "width": 512 * SIDE,
-        "count": 3,
-        "dtype": "uint8",
-        "crs": "EPSG:32631",
-        "transform": rasterio.Affine(1.25, 0, 4e5, 0, -1.25, 5e6),
-        "tiled": True,
-        "blockxsize": 512,
-        "blockysize": 512,
-        "compress": "deflate",
-        "predictor": 2,
-        "photometric": "rgb",
-    }
-    with rasterio.open(path, "w", **profile) as dataset:
+    with rasterio.open(path, "w", **rgb_profile(512 * SIDE, 512 * SIDE)) as dataset:
         dataset.write(picture)
     return np.array(truth).reshape(-1, 4)
 

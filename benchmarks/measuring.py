@@ -79,13 +79,11 @@ def picture(height: int, width: int, seed: int = 0) -> np.ndarray:
     return np.clip(smooth + rng.integers(-12, 13, (1, height, width)), 0, 255).astype(np.uint8)
 
 
-def write_raster(path: Path, height: int, width: int) -> Path:
-    """Write a tiled, deflated RGB GeoTIFF at 1.25 m, strip by strip."""
-    import rasterio
+def rgb_profile(height: int, width: int) -> dict[str, Any]:
+    """Return how the rasters of the benchmarks are written: tiled, deflated RGB at 1.25 m."""
     from rasterio.transform import Affine
-    from rasterio.windows import Window
 
-    profile = {
+    return {
         "driver": "GTiff",
         "height": height,
         "width": width,
@@ -101,6 +99,14 @@ def write_raster(path: Path, height: int, width: int) -> Path:
         "photometric": "rgb",
         "bigtiff": "if_safer",
     }
+
+
+def write_raster(path: Path, height: int, width: int) -> Path:
+    """Write a tiled, deflated RGB GeoTIFF at 1.25 m, strip by strip."""
+    import rasterio
+    from rasterio.windows import Window
+
+    profile = rgb_profile(height, width)
     with rasterio.open(path, "w", **profile) as dataset:
         for row in range(0, height, 512):
             strip = picture(min(512, height - row), width, row)

@@ -127,7 +127,8 @@ def compare_runs(first: str, second: str) -> list[str]:
         f"  {'':34s}{'first':>8s}{'second':>9s}   second - first",
     ]
     for row in table.to_dict("records"):
-        change = f"{row['difference']:+.3f}  [{row['low']:+.3f}, {row['high']:+.3f}]"
+        span = "no interval" if np.isnan(row["low"]) else f"[{row['low']:+.3f}, {row['high']:+.3f}]"
+        change = f"{row['difference']:+.3f}  {span}"
         lines.append(f"  {row['figure']:34s}{row['first']:8.3f}{row['second']:9.3f}   {change}  {row['verdict']}")
     return lines
 

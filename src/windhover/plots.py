@@ -239,7 +239,10 @@ def explanations(path: Path, rows: Sequence[Explained]) -> None:
     )
     with mpl.rc_context(STYLE):
         canvas = Canvas(figsize=(10.4, 2.9 * max(len(rows), 1)), layout="constrained")
-        for line, made in zip(canvas.subplots(max(len(rows), 1), 4, squeeze=False), rows, strict=False):
+        grid = canvas.subplots(max(len(rows), 1), 4, squeeze=False)
+        for axes in () if rows else grid.flat:
+            axes.set_axis_off()
+        for line, made in zip(grid, rows, strict=False):
             grey = made.image.mean(axis=2)
             top = float(np.abs(made.occlusion).max()) or 1.0
             maps: tuple[tuple[Any, str, float, float], ...] = (

@@ -74,7 +74,9 @@ def html(findings: Findings, folder: Path, near: pd.DataFrame) -> str:
         page.notes(findings.notes),
         point,
         page.section("Curves", page.figures(curves)),
-        page.section("The worst errors, and some that are right", page.figures(errors, why)),
+        page.section(
+            "The worst errors, and some that are right", page.figures(errors, *([why] if findings.explained else []))
+        ),
         page.section(
             "By size", page.words("Longer side of the object."), page.table(size_rows(findings), ("longer side",))
         ),
