@@ -103,7 +103,8 @@ def choose_point(tallied: Tally, drawn: Drawn, rule: Rule) -> Point:
 def _midway(tallied: Tally, scores: Floats) -> Floats:
     """Return the middle between each score and the next lower one that was seen, or 0 below the lowest."""
     seen = np.r_[0.0, np.unique(tallied.scores)]  # rising
-    return (scores + seen[np.maximum(np.searchsorted(seen, scores) - 1, 0)]) / 2
+    middle: Floats = (scores + seen[np.maximum(np.searchsorted(seen, scores) - 1, 0)]) / 2
+    return middle
 
 
 def _at(counts: Counts) -> tuple[float | None, float | None, float | None, float | None]:

@@ -301,7 +301,7 @@ class ValidationBatches:
 
     def __init__(self, count: int) -> None:
         rows = torch.linspace(0, count - 1, min(count, VALIDATION_PATCHES)).round().long()
-        self._rows = list(rows.split(VALIDATION_BATCH))
+        self._rows = list(torch.split(rows, VALIDATION_BATCH))
 
     def __len__(self) -> int:
         return len(self._rows)

@@ -124,8 +124,12 @@ def _by_place(made: Assessment) -> dict[str, dict[str, Any]]:
 
 def _by_size(table: pd.DataFrame) -> dict[str, dict[str, Any]]:
     return {
-        size_name(row.from_m, row.to_m): {"objects": row.objects, "found": row.found, "recall": _known(row.recall)}
-        for row in table.itertuples(index=False)
+        size_name(row["from_m"], row["to_m"]): {
+            "objects": row["objects"],
+            "found": row["found"],
+            "recall": _known(row["recall"]),
+        }
+        for row in table.to_dict("records")
     }
 
 

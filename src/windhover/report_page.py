@@ -113,13 +113,13 @@ def data_rows(findings: Findings) -> pd.DataFrame:
 
 def size_rows(findings: Findings) -> pd.DataFrame:
     """Return how many objects of each size there are and are found, test beside val."""
-    parts = {}
+    parts: dict[str, Any] = {}
     for split in ("test", "val"):
         table = size_table(findings.scenes[split], thresholds_of(findings), findings.params.size_bands_m)
         table.index = pd.Index([size_name(*borders) for borders in table[["from_m", "to_m"]].itertuples(index=False)])
         parts |= {f"{name}, {split}": table[name] for name in ("objects", "found", "recall")}
     rows = pd.DataFrame(parts)  # a band that only one split has
-    rows = rows.astype({name: "Int64" for name in rows if not name.startswith("recall")})
+    rows = rows.astype({name: "Int64" for name in rows if not str(name).startswith("recall")})
     return rows.rename_axis("longer side").reset_index()
 
 

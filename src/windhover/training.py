@@ -382,7 +382,7 @@ def chosen_precision(wanted: str, device: str) -> str:
         return wanted
     if device == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
-    offered = getattr(torch.cpu, "get_capabilities", dict)()
+    offered: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
     return "bf16" if offered.get("avx512_bf16") or offered.get("amx_bf16") else "fp32"
 
 
