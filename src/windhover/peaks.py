@@ -138,7 +138,7 @@ def _once_more(
     corner = np.clip(start + np.clip(np.rint(spot).astype(np.intp), -reach * stride, reach * stride), 0, last)
     logits, offsets_px, log_sizes = look(corner[1], corner[0])
     limit = lattice.window_px / 2
-    offsets: NDArray[np.float64] = corner - start + np.clip(np.nan_to_num(offsets_px), -limit, limit)
+    offsets = (corner - start).astype(np.float64) + np.clip(np.nan_to_num(offsets_px), -limit, limit)
     return (
         np.nan_to_num(logits[kind, np.arange(len(kind))], nan=-np.inf, neginf=-np.inf).astype(np.float32),
         offsets,

@@ -6,6 +6,7 @@ Lays out sections of `windhover.page`. Computes no figure, and draws none: pictu
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -113,7 +114,7 @@ def data_rows(findings: Findings) -> pd.DataFrame:
 
 def size_rows(findings: Findings) -> pd.DataFrame:
     """Return how many objects of each size there are and are found, test beside val."""
-    parts: dict[str, Any] = {}
+    parts: dict[str, pd.Series[Any]] = {}
     for split in ("test", "val"):
         table = size_table(findings.scenes[split], thresholds_of(findings), findings.params.size_bands_m)
         table.index = pd.Index([size_name(*borders) for borders in table[["from_m", "to_m"]].itertuples(index=False)])
