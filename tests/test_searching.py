@@ -23,7 +23,7 @@ from windhover.inference import window_scores
 from windhover.lattice import Lattice
 from windhover.mapping import export_map
 from windhover.scenes import Scene, open_scene
-from windhover.search_request import Request
+from windhover.search_request import Request, parse_scales
 from windhover.searching import detect_rasters
 
 HERE = Path(__file__).parent
@@ -159,6 +159,23 @@ def killed_and_resumed(make_scene: Any, model: Path, tmp_path: Path, kills: int)
 
 def test_killed_at_random_places_and_resumed_gives_the_same_bytes(make_scene: Any, model: Path, tmp_path: Path) -> None:
     killed_and_resumed(make_scene, model, tmp_path, kills=3)
+
+
+def test_scales_may_be_named_where_the_gsd_is_not_well_known(make_scene: Any, model: Path, tmp_path: Path) -> None:
+    path = make_scene(shape_hw=(257, 311))
+    told = []
+    for scales in (None, "1", "0.7,1,1.4"):
+        wanted = Request([str(path)], model, tmp_path / "f.gpkg", threshold=0.05, scales=parse_scales(scales))
+        told.append(detect_rasters(wanted, lambda line: None).records[0])
+    assert told[0]["objects"] == told[1]["objects"]
+    assert told[2]["windows_searched"] > 2 * told[0]["windows_searched"]
+    assert told[2]["objects"] != told[0]["objects"]
+
+
+@pytest.mark.parametrize("text", ["", "1,", "a", "0", "1,-2", "nan", "1000"])
+def test_other_scales_are_refused(text: str) -> None:
+    with pytest.raises(ParameterError, match=r"--scales must be numbers in 0\.1\.\.10"):
+        parse_scales(text)
 
 
 @pytest.mark.slow

@@ -46,6 +46,10 @@ def detect(
     threshold: Annotated[float | None, typer.Option(help="Score to reach, 0 to 1; the model's own by default.")] = None,
     gsd: Annotated[float | None, typer.Option(help="Metres per px, for images without georeference.")] = None,
     stride: Annotated[int | None, typer.Option(help="Px between windows: 8, or 4 for crowded small objects.")] = None,
+    scales: Annotated[
+        str | None,
+        typer.Option(help="GSDs searched, in units of the model's, such as 0.7,1,1.4 where the GSD is not well known."),
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
     precision: Annotated[
         str | None, typer.Option(help="fp32, fp16 or bf16; by default half on a GPU, fp32 on a CPU.")
@@ -58,7 +62,7 @@ def detect(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more.")] = False,
 ) -> None:
     """Find the objects of rasters of any size and write them for a map."""
-    from windhover.search_request import Request
+    from windhover.search_request import Request, parse_scales
     from windhover.searching import detect_rasters
 
     if str(model).startswith("models:/"):
@@ -66,7 +70,20 @@ def detect(
 
         model = fetch_model(str(model))
     request = Request(
-        scenes, model, output, scores, aoi, threshold, gsd, stride, device, precision, batch_px, block_px, resume
+        scenes,
+        model,
+        output,
+        scores,
+        aoi,
+        threshold,
+        gsd,
+        stride,
+        device,
+        precision,
+        batch_px,
+        block_px,
+        resume,
+        parse_scales(scales),
     )
     outcome = detect_rasters(request, say=typer.echo)
     for failed in outcome.failed:

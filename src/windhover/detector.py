@@ -130,6 +130,7 @@ class Detector:
         precision: str | None = None,
         stride_px: int | None = None,
         batch_px: int | None = None,
+        scales: Sequence[float] | None = None,
     ) -> None:
         """Put the bundle's network on a device.
 
@@ -139,14 +140,16 @@ class Detector:
             precision: `fp32`, `fp16` or `bf16`; half precision on a GPU and `fp32` on a CPU by default.
             stride_px: the operating point's by default.
             batch_px: px scored at once.
+            scales: GSD of each pass in units of the training GSD; the operating point's by default.
 
         Raises:
-            ParameterError: a device, precision or stride that cannot be had.
+            ParameterError: a device, precision, stride or scale that cannot be had.
         """
         point = bundle.operating_point or {}
         settings = SearchSettings.from_json({"stride_px": bundle.card.stride_px, **point.get("search", {})})
         self.bundle = bundle
-        self.settings = settings if stride_px is None else replace(settings, stride_px=stride_px)
+        settings = settings if stride_px is None else replace(settings, stride_px=stride_px)
+        self.settings = settings if scales is None else replace(settings, scales=tuple(scales))
         device = choose_device(device)
         precision = precision or ("fp16" if device.startswith("cuda") else "fp32")
         network, normalizer = bundle.network(), bundle.normalizer()

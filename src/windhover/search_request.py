@@ -12,6 +12,7 @@ from windhover.files import check_writable
 from windhover.scenes import SceneInfo
 
 LEAST_BLOCK_PX = 64
+LEAST_SCALE = 0.1
 SCORE_SUFFIXES = (".tif", ".tiff")
 
 
@@ -32,6 +33,24 @@ class Request:
     batch_px: int | None = None
     block_px: int | None = None
     resume: bool = False
+    scales: tuple[float, ...] | None = None
+
+
+def parse_scales(text: str | None) -> tuple[float, ...] | None:
+    """Read numbers with commas between, such as `0.7,1,1.4`; None stays None.
+
+    Raises:
+        ParameterError: something else, or a number that is no factor on a GSD.
+    """
+    if text is None:
+        return None
+    try:
+        scales = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        scales = ()
+    if not scales or not all(LEAST_SCALE <= scale <= 1 / LEAST_SCALE for scale in scales):
+        raise ParameterError(f"--scales must be numbers in 0.1..10 with commas between, got {text!r}. Try 0.7,1,1.4.")
+    return scales
 
 
 def check_request(request: Request, infos: Sequence[SceneInfo]) -> None:

@@ -124,6 +124,7 @@ def detect_rasters(request: Request, say: Say = print) -> Outcome:
         precision=request.precision,
         stride_px=request.stride_px,
         batch_px=request.batch_px,
+        scales=request.scales,
     )
     thresholds = detector.thresholds(request.threshold)
     infos = [inspect_scene(path, request.gsd_m) for path in request.scenes]
