@@ -17,7 +17,7 @@ from shapely import box
 from conftest import MakeScene
 from windhover import evaluation, plots
 from windhover.bundles import Card, NetworkCard, load_bundle, save_bundle
-from windhover.catalogue import Catalogue, empty_areas, save_catalogue
+from windhover.catalogue import LABEL_COLUMNS, Catalogue, empty_areas, save_catalogue
 from windhover.detector import Detector
 from windhover.evaluation import Folders, evaluate
 from windhover.networks import build_network
@@ -139,22 +139,7 @@ class World:
                         "geometry": box(*edges),
                     }
                 )
-        names = (
-            "scene",
-            "class",
-            "role",
-            "col",
-            "row",
-            "left",
-            "top",
-            "right",
-            "bottom",
-            "length_m",
-            "width_m",
-            "source",
-            "geometry",
-        )
-        table = geopandas.GeoDataFrame(pd.DataFrame(labels, columns=list(names)), geometry="geometry")
+        table = geopandas.GeoDataFrame(pd.DataFrame(labels, columns=list(LABEL_COLUMNS)), geometry="geometry")
         save_catalogue(Catalogue(pd.DataFrame(scenes), table, empty_areas()), root / "scenes")
         self.patches(any(objects.values()))
         self.folders = Folders(root / "scenes", root / "patches", train, root / "model", root / "reports")
