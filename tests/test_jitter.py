@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
-from windhover.jitter import Radiometry, change_radiometry, turn
+from windhover.jitter import Radiometry, change_radiometry, turn, value_range
 
 STRONG = Radiometry(0.1, 0.3, 0.3, 0.1, 0.3, 0.5, 0.05)
 
@@ -43,7 +44,12 @@ def test_crops_carry_every_object() -> None:
 
 def test_the_same_seed_gives_the_same_change_and_another_another() -> None:
     pixels = torch.randint(1, 255, (4, 3, 16, 16), dtype=torch.uint8, generator=generator(0))
-    first, again, other = (change_radiometry(pixels, 255, STRONG, generator(seed)) for seed in (1, 1, 2))
+    first, again, other = (
+        change_radiometry(
+            pixels, value_range("uint8", [0.0] * pixels.shape[1], [1.0] * pixels.shape[1]), STRONG, generator(seed)
+        )
+        for seed in (1, 1, 2)
+    )
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
 
@@ -51,7 +57,9 @@ def test_the_same_seed_gives_the_same_change_and_another_another() -> None:
 def test_values_stay_in_range_and_nodata_stays_nodata() -> None:
     pixels = torch.randint(1, 255, (8, 4, 16, 16), dtype=torch.uint8, generator=generator(0))
     pixels[:, :, :4] = 0
-    changed = change_radiometry(pixels, 255, STRONG, generator(3))
+    changed = change_radiometry(
+        pixels, value_range("uint8", [0.0] * pixels.shape[1], [1.0] * pixels.shape[1]), STRONG, generator(3)
+    )
     assert float(changed.min()) >= 0
     assert float(changed.max()) <= 255
     assert bool((changed[:, :, :4] == 0).all())
@@ -59,4 +67,35 @@ def test_values_stay_in_range_and_nodata_stays_nodata() -> None:
 
 def test_no_strength_changes_nothing() -> None:
     pixels = torch.randint(0, 4000, (2, 1, 8, 8)).to(torch.uint16)
-    assert torch.allclose(change_radiometry(pixels, 4095, Radiometry(), generator(0)), pixels.float())
+    assert torch.allclose(
+        change_radiometry(
+            pixels,
+            value_range("uint16", [500.0] * pixels.shape[1], [100.0] * pixels.shape[1]),
+            Radiometry(),
+            generator(0),
+        ),
+        pixels.float(),
+    )
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int16"])
+def test_pixels_below_zero_keep_their_contrast(dtype: str) -> None:
+    """Decibels are negative throughout; elevation and an index beside them have ranges of their own."""
+    mean, std = [-1000.0, 300.0], [300.0, 40.0]
+    noise = torch.randn((6, 2, 32, 24), generator=generator(4))
+    pixels = (noise * torch.tensor(std)[:, None, None] + torch.tensor(mean)[:, None, None]).to(getattr(torch, dtype))
+    mild = Radiometry(brightness=0.02, contrast=0.1, gamma=0.1, band_gain=0.02, noise=0.005)
+    changed = change_radiometry(pixels, value_range(dtype, mean, std), mild, generator(5))
+    assert changed.isfinite().all()
+    ratio = changed.std((2, 3)) / pixels.float().std((2, 3))
+    assert ((ratio > 0.5) & (ratio < 2.0)).all()
+
+
+def test_missing_pixels_do_not_move_the_others() -> None:
+    """Half of a picture is missing: what is left is changed as if it stood alone."""
+    left = torch.randint(60, 200, (5, 3, 16, 8), dtype=torch.uint8, generator=generator(6))
+    pixels = torch.cat([left, torch.zeros_like(left)], 3)
+    strength, between = Radiometry(band_contrast=1.0, contrast=0.3), value_range("uint8", [0.0] * 3, [1.0] * 3)
+    alone, beside = (change_radiometry(each, between, strength, generator(7)) for each in (left, pixels))
+    assert torch.allclose(alone, beside[..., :8], atol=1e-2)
+    assert not beside[..., 8:].any()

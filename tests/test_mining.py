@@ -136,7 +136,7 @@ def test_nothing_is_mined_where_not_everything_is_known(catalogue: Catalogue, ro
 @pytest.mark.parametrize(("role", "shape"), AREAS)
 def test_windows_of_crops_on_unknown_ground_say_nothing(catalogue: Catalogue, role: str, shape: Any) -> None:
     params = CropsParams(
-        per_batch=2, side_px=96, count=30, around_objects=0.5, negatives_per_positive=3.0, scales=(1.0,)
+        per_batch=2, side_px=96, count=30, per_epoch=9, around_objects=0.5, negatives_per_positive=3.0, scales=(1.0,)
     )
     plain, table = cut_crops(catalogue, ["square"], params, seed=2)
     images, objects = cut_crops(with_area(catalogue, role, shape), ["square"], params, seed=2)

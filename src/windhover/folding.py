@@ -144,9 +144,9 @@ def _run_fold(params: FlowParams, scenes: ScenesParams, folder: Path) -> dict[st
     places = sorted({str(row.place) for row in catalogue.split("test")})
     row = {"fold": scenes.fold, "model": findings.model, "places": places}
     row |= {name: figures[name]["value"] for name in HEADLINE}
-    for name in ("patches", "augmented", "train"):  # large, and made again from what is kept
-        shutil.rmtree(where[name])
     write_json(done, row)
+    for name in ("patches", "augmented", "train"):  # large, and made again from what is kept
+        shutil.rmtree(where[name], ignore_errors=True)
     return row
 
 

@@ -6,7 +6,9 @@ What is costly or needs a library is done once by the `augment` stage. Interpola
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -62,12 +64,35 @@ def turn(pixels: Tensor, objects: Tensor, generator: torch.Generator) -> tuple[T
     return pixels, torch.stack([kind, x, y, width, height], -1)
 
 
-def change_radiometry(pixels: Tensor, full_range: float, strength: Radiometry, generator: torch.Generator) -> Tensor:
+class ValueRange(NamedTuple):
+    """What counts as black and as white in each band, in units of the pixels as read."""
+
+    low: tuple[float, ...]  # one for each band
+    high: tuple[float, ...]
+
+
+def value_range(dtype: str, mean: Sequence[float], std: Sequence[float]) -> ValueRange:
+    """Return the range that radiometry is changed in: bytes have their own, others six deviations about their mean.
+
+    Numbers that cannot be negative begin at 0 and share one white, so that a factor on them is one on the light; of
+    signed ones and of floats (dB, elevation, an index) each band has a range of its own.
+    """
+    bands = len(mean)
+    if dtype == "uint8":
+        return ValueRange((0.0,) * bands, (255.0,) * bands)
+    high = [m + 6 * s for m, s in zip(mean, std, strict=True)]
+    if dtype == "uint16":
+        return ValueRange((0.0,) * bands, (max(high),) * bands)
+    low = [m - 6 * s for m, s in zip(mean, std, strict=True)]
+    return ValueRange(tuple(low), tuple(max(h, m + 1e-6) for h, m in zip(high, low, strict=True)))
+
+
+def change_radiometry(pixels: Tensor, between: ValueRange, strength: Radiometry, generator: torch.Generator) -> Tensor:
     """Change brightness, contrast, gamma, colour, sharpness and noise of each picture; invalid pixels stay 0.
 
     Args:
         pixels: (B, C, H, W) as read, any dtype.
-        full_range: value that counts as white.
+        between: what counts as black and as white.
         strength: how far.
         generator: on the CPU.
 
@@ -82,7 +107,14 @@ def change_radiometry(pixels: Tensor, full_range: float, strength: Radiometry, g
 
     invalid = (pixels == 0).all(1, keepdim=True)  # (B, 1, H, W)
     # in place from here on: fresh memory for every change would cost a CPU more than the arithmetic
-    x = (pixels.to(torch.float32) / full_range).contiguous(memory_format=torch.channels_last)  # (B, C, H, W)
+    low, high = (torch.tensor(side, device=pixels.device)[:, None, None] for side in between)  # (C, 1, 1)
+    x = ((pixels.to(torch.float32) - low) / (high - low)).contiguous(memory_format=torch.channels_last)  # (B, C, H, W)
+    seen = (~invalid).sum((2, 3), keepdim=True).clamp_min(1)  # (B, 1, 1, 1)
+
+    def means() -> Tensor:
+        """Return the mean of each band over the valid pixels, (B, C, 1, 1)."""
+        return x.masked_fill(invalid, 0.0).sum((2, 3), keepdim=True) / seen
+
     if strength.sharpness:
         blurred = F.avg_pool2d(x, 3, 1, 1, count_include_pad=False)
         x.lerp_(blurred, -normal(strength.sharpness).clamp_min_(-1.0))
@@ -94,14 +126,16 @@ def change_radiometry(pixels: Tensor, full_range: float, strength: Radiometry, g
         x.mul_(normal(strength.band_gain, bands).exp())
     if strength.band_contrast:
         level = torch.rand(batch, 1, 1, 1, generator=generator).to(x.device) * strength.band_contrast
-        change, mean = normal(1.0, bands) * level, x.mean((2, 3), keepdim=True)
+        change, mean = normal(1.0, bands) * level, means()
         x.mul_(1 + change).sub_(mean * change)
     if strength.contrast or strength.brightness:
-        factor, mean = normal(strength.contrast).exp(), x.mean((1, 2, 3), keepdim=True)
+        factor, mean = normal(strength.contrast).exp(), means().mean(1, keepdim=True)
         x.mul_(factor).add_(mean * (1 - factor) + normal(strength.brightness))
     if strength.noise:
         level = torch.rand(batch, 1, 1, 1, generator=generator).to(x.device) * strength.noise
         x.addcmul_(torch.randn(x.shape, generator=generator).to(x), level)
-    if not pixels.dtype.is_floating_point:
+    if pixels.dtype == torch.uint8:
         x.clamp_(0.0, 1.0)
-    return x.mul_(full_range).masked_fill_(invalid, 0.0)
+    elif pixels.dtype == torch.uint16:
+        x.clamp_min_(0.0)
+    return x.mul_(high - low).add_(low).masked_fill_(invalid, 0.0)

@@ -20,8 +20,9 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from windhover.datasets import Batch, PictureSet, Sampler, batches, rows_in_turn
+from windhover.errors import DataError
 from windhover.fine_tuning import freeze_trunk, make_optimizer
-from windhover.jitter import Radiometry, change_radiometry, turn
+from windhover.jitter import Radiometry, ValueRange, change_radiometry, turn
 from windhover.objective import Losses, Objective, Targets, cell_targets, patch_targets, rate_factor
 from windhover.params.train import TrainParams
 
@@ -85,7 +86,7 @@ class Learner(L.LightningModule):
         objective: Objective,
         data: TrainingData,
         params: TrainParams,
-        full_range: float,
+        between: ValueRange,
         n_classes: int,
         before_epoch: Callable[[Learner], float] = lambda _: 0.0,
         after_epoch: Callable[[Mapping[str, float]], None] = lambda _: None,
@@ -100,11 +101,11 @@ class Learner(L.LightningModule):
         )
         if self.average is not None:
             self.average.requires_grad_(False)
-        self.objective, self.data, self.params, self.full_range, self.n_classes = (
+        self.objective, self.data, self.params, self.between, self.n_classes = (
             objective,
             data,
             params,
-            full_range,
+            between,
             n_classes,
         )
         self.radiometry = Radiometry(**params.jitter.model_dump(exclude={"symmetries"}))
@@ -138,7 +139,8 @@ class Learner(L.LightningModule):
 
     def val_dataloader(self) -> ValidationBatches:
         """Return rows of the validation patches."""
-        return ValidationBatches(len(self.data.validation))
+        self._validation = ValidationBatches(self.data.validation.labels())
+        return self._validation
 
     # -- learning -------------------------------------------------------------------------------------------------
 
@@ -162,7 +164,7 @@ class Learner(L.LightningModule):
             if self.params.jitter.symmetries:
                 pixels, objects = turn(pixels, objects, generator)
             if self.radiometry != Radiometry():
-                pixels = change_radiometry(pixels, self.full_range, self.radiometry, generator)
+                pixels = change_radiometry(pixels, self.between, self.radiometry, generator)
         inputs = self.normalizer(pixels).contiguous(memory_format=torch.channels_last)  # (B, C, S, S)
         targets = self.targets(objects, (inputs.shape[-2], inputs.shape[-1]))
         return self.objective(self.network(inputs), targets, generator)
@@ -208,8 +210,8 @@ class Learner(L.LightningModule):
         network = self.kept_network.eval()
         outputs = network(self.normalizer(batch.pixels).contiguous(memory_format=torch.channels_last))
         losses = self.objective(outputs, patch_targets(batch.objects, self.n_classes))
-        self._sums["val_loss"] = self._sums.get("val_loss", 0.0) + float(losses.score) * len(rows) / min(
-            len(self.data.validation), VALIDATION_PATCHES
+        self._sums["val_loss"] = (
+            self._sums.get("val_loss", 0.0) + float(losses.score) * len(rows) / self._validation.count
         )
         self._validated.append((outputs.logits[:, :, 0, 0].float().cpu(), batch.objects[:, 0].cpu()))
 
@@ -219,7 +221,7 @@ class Learner(L.LightningModule):
             return
         logits, labels = (torch.cat(parts).numpy() for parts in zip(*self._validated, strict=True))
         self._validated.clear()
-        ap = window_ap(logits, labels)
+        ap = window_ap(logits, labels, self._validation.background_weight)
         self._sums["val_ap"] = ap
         if ap >= self.progress.best_ap:
             self.progress.best_ap, self.progress.best_epoch = ap, self.current_epoch
@@ -247,7 +249,12 @@ class Learner(L.LightningModule):
             progress.factor *= PLATEAU_FACTOR
         self.after_epoch(row)
         if self.params.patience and waited >= self.params.patience:
-            self.trainer.should_stop = True
+            self.stop()
+
+    def stop(self) -> None:
+        """End training with this epoch; a resumed training knows it too."""
+        self.progress.planned_epochs = self.current_epoch + 1
+        self.trainer.should_stop = True
 
     # -- checkpoints ----------------------------------------------------------------------------------------------
 
@@ -297,11 +304,18 @@ class EpochBatches:
 
 
 class ValidationBatches:
-    """Rows of the validation patches, in order; of very many, evenly chosen ones."""
+    """Rows of the validation patches, in order; of very many all objects (up to half), and background thinned out."""
 
-    def __init__(self, count: int) -> None:
-        rows = torch.linspace(0, count - 1, min(count, VALIDATION_PATCHES)).round().long()
+    def __init__(self, labels: NDArray[np.int64]) -> None:
+        object_rows, background = np.flatnonzero(labels >= 0), np.flatnonzero(labels < 0)
+        wanted = min(len(object_rows), max(VALIDATION_PATCHES // 2, VALIDATION_PATCHES - len(background)))
+        kept = [evenly(object_rows, wanted), evenly(background, VALIDATION_PATCHES - wanted)]
+        rows = torch.from_numpy(np.sort(np.concatenate(kept)))
         self._rows = list(torch.split(rows, VALIDATION_BATCH))
+        self.count = len(rows)
+        self.background_weight = (
+            len(background) / max(len(kept[1]), 1) / (len(object_rows) / max(len(kept[0]), 1) or 1.0)
+        )
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -310,15 +324,31 @@ class ValidationBatches:
         return iter(self._rows)
 
 
-def window_ap(logits: NDArray[np.float32], labels: NDArray[np.float32]) -> float:
+def evenly(rows: NDArray[np.int64], most: int) -> NDArray[np.int64]:
+    """Return at most so many of the rows, evenly chosen."""
+    if len(rows) <= most:
+        return rows
+    return rows[np.linspace(0, len(rows) - 1, most).round().astype(np.int64)]
+
+
+def window_ap(logits: NDArray[np.float32], labels: NDArray[np.float32], background_weight: float = 1.0) -> float:
     """Return the mean over classes of the average precision of windows; 0 where no class has a positive.
 
     Args:
         logits: (N, K).
         labels: (N,) class index, below 0 for background.
+        background_weight: how many windows each of background stands for.
+
+    Raises:
+        DataError: logits that are not numbers.
     """
+    if not np.isfinite(logits).all():
+        raise DataError("training diverged: the network's answers are no numbers any more. Lower train.learning_rate.")
+    weights = np.where(labels < 0, background_weight, 1.0)
     scores = [
-        float(average_precision_score(labels == k, logits[:, k])) for k in range(logits.shape[1]) if (labels == k).any()
+        float(average_precision_score(labels == k, logits[:, k], sample_weight=weights))
+        for k in range(logits.shape[1])
+        if (labels == k).any()
     ]
     return float(np.mean(scores)) if scores else 0.0
 

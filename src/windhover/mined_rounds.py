@@ -56,8 +56,11 @@ class MinedRounds:
         while len(self._rounds) < due:
             number = len(self._rounds) + 1
             kept = self._folder / f"{number}"
-            found = _load(kept) if (kept / "index.parquet").is_file() else self._hold(number, learner, kept)
-            self._add(number, found, learner)
+            fresh = not (kept / "index.parquet").is_file()
+            epoch = learner.current_epoch if fresh else _epoch(kept)
+            self._add(number, self._hold(number, learner, kept) if fresh else _load(kept), learner, epoch)
+            if fresh:
+                break  # one model is searched with once: the next round waits for the next epoch
         progress.rounds_done = len(self._rounds)
         return time.monotonic() - began
 
@@ -76,21 +79,19 @@ class MinedRounds:
             found.index.assign(epoch=learner.current_epoch).to_parquet(folder / "index.parquet", index=False)
         return found
 
-    def _add(self, number: int, found: Found, learner: Learner) -> None:
+    def _add(self, number: int, found: Found, learner: Learner, epoch: int) -> None:
         self._rounds.append(found)
         positives = int((found.index["class"] != "").sum())
         row = {
             "round": number,
-            "epoch": learner.current_epoch,
+            "epoch": epoch,
             "false_alarms": len(found.index) - positives,
             "missed": positives,
         }
         self.log.append(row)
         alarms = len(found.index) - positives
         print(f"  mining round {number}: {alarms} false alarms, {positives} windows of missed objects")
-        self._tracker.metrics(
-            {"mined_false_alarms": row["false_alarms"], "mined_missed": positives}, step=learner.current_epoch
-        )
+        self._tracker.metrics({"mined_false_alarms": row["false_alarms"], "mined_missed": positives}, step=epoch)
         if not len(found.index):
             return
         images, index = found.images, found.index
@@ -124,6 +125,12 @@ def _sheet(found: Found) -> list[list[Cell]]:
         known = box if np.isfinite(box).all() else None
         cells.append(Cell(found.images[row], str(record["scene"])[:12], str(record["class"]), known))  # type: ignore[arg-type]
     return [cells[first : first + SHEET_COLUMNS] for first in range(0, len(cells), SHEET_COLUMNS)]
+
+
+def _epoch(folder: Path) -> int:
+    """Return the epoch before which a kept round was held; 0 where it found nothing to write it beside."""
+    epochs = pd.read_parquet(folder / "index.parquet")["epoch"]
+    return int(epochs.iloc[0]) if len(epochs) else 0
 
 
 def _load(folder: Path) -> Found:

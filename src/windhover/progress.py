@@ -19,9 +19,9 @@ QUIET_SECONDS = 20.0  # between two lines of progress where the output is a file
 
 
 class Advance(Protocol):
-    """Called with the amount of work just done."""
+    """Called with the amount of work just done, and with the whole amount where that has changed."""
 
-    def __call__(self, amount: float = 1.0) -> None: ...
+    def __call__(self, amount: float = 1.0, total: float | None = None) -> None: ...
 
 
 @contextmanager
@@ -54,29 +54,31 @@ def _bar_on_terminal(title: str, total: float, unit: str) -> Iterator[Advance]:
         task = progress.add_task(title, total=total, rate="")
         started, done = time.monotonic(), 0.0
 
-        def advance(amount: float = 1.0) -> None:
-            nonlocal done
-            done += amount
-            rate = f"{done:.0f}/{total:.0f} {unit}, {done / max(time.monotonic() - started, 1e-9):.1f} {unit}/s"
-            progress.update(task, completed=done, rate=rate)
+        whole = total
+
+        def advance(amount: float = 1.0, total: float | None = None) -> None:
+            nonlocal done, whole
+            done, whole = done + amount, whole if total is None else total
+            rate = f"{done:.0f}/{whole:.0f} {unit}, {done / max(time.monotonic() - started, 1e-9):.1f} {unit}/s"
+            progress.update(task, completed=done, total=whole, rate=rate)
 
         yield advance
 
 
 def _quiet_lines(title: str, total: float, unit: str) -> Advance:
     started = last = time.monotonic()
-    done = 0.0
+    done, whole = 0.0, total
 
-    def advance(amount: float = 1.0) -> None:
-        nonlocal last, done
-        done += amount
+    def advance(amount: float = 1.0, total: float | None = None) -> None:
+        nonlocal last, done, whole
+        done, whole = done + amount, whole if total is None else total
         now = time.monotonic()
         if now - last < QUIET_SECONDS or done <= 0:
             return
         last = now
-        left = (now - started) * max(total - done, 0.0) / done
+        left = (now - started) * max(whole - done, 0.0) / done
         print(
-            f"{title}: {done:.0f} of {total:.0f} {unit}".rstrip() + f", {left:.0f} s left", file=sys.stderr, flush=True
+            f"{title}: {done:.0f} of {whole:.0f} {unit}".rstrip() + f", {left:.0f} s left", file=sys.stderr, flush=True
         )
 
     return advance

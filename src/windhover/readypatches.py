@@ -19,6 +19,7 @@ from windhover.patches import WINDOW_PX, PatchWriter, index_table, write_index
 ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
 VAL_SHARE = 0.2
 UNKNOWN = "unknown"
+BACKGROUND = ("0", "", "background")
 
 
 def read_npz(path: Path) -> dict[str, NDArray[Any]]:
@@ -65,17 +66,21 @@ def read_npz(path: Path) -> dict[str, NDArray[Any]]:
     return arrays
 
 
-def class_names(labels: NDArray[Any], names: dict[str, str]) -> NDArray[np.object_]:
+def _texts(labels: NDArray[Any]) -> NDArray[np.str_]:
+    return labels.astype(int).astype(str) if labels.dtype.kind in "biu" else labels.astype(str)
+
+
+def class_names(labels: NDArray[Any], names: dict[str, str], several: bool) -> NDArray[np.object_]:
     """Return the class of each label, "" for background: 0, False, or an empty name.
 
     Args:
         labels: (N,) numbers or names.
         names: label -> class, where it is known; without it 1 is `object` when there is no other class.
+        several: whether the data set has more than one class.
     """
-    texts = labels.astype(int).astype(str) if labels.dtype.kind in "biu" else labels.astype(str)
-    several = len(set(texts) - {"0", "", "background"}) > 1
+    texts = _texts(labels)
     meaning = {
-        text: "" if text in ("0", "", "background") else names.get(text, f"class{text}" if several else "object")
+        text: "" if text in BACKGROUND else names.get(text, f"class{text}" if several else "object")
         for text in set(texts)
     }
     return np.array([meaning[text] for text in texts], dtype=object)
@@ -101,7 +106,8 @@ def take_over(path: Path, names: dict[str, str], gsd_m: float, seed: int, folder
     arrays = read_npz(path)
     seen: set[bytes] = set()
     kept = {part: _first_of_a_kind(arrays[f"{part}_images"], seen) for part in ("test", "train")}
-    classes = {part: class_names(arrays[f"{part}_labels"], names)[kept[part]] for part in kept}
+    several = len({text for part in kept for text in _texts(arrays[f"{part}_labels"])} - set(BACKGROUND)) > 1
+    classes = {part: class_names(arrays[f"{part}_labels"], names, several)[kept[part]] for part in kept}
     images = {part: arrays[f"{part}_images"][kept[part]] for part in kept}
     if not len({*classes["train"]} - {""}) or "" not in classes["train"]:
         raise DataError(

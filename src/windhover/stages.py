@@ -31,6 +31,9 @@ def run_stage(stage: str, model: type[Params], main: Callable[[Params], None]) -
     except WindhoverError as error:
         print(f"{stage}: {error.sentence()}", file=sys.stderr)
         raise SystemExit(1) from None
+    except OSError as error:
+        print(f"{stage}: cannot read or write: {' '.join(str(error).split())}", file=sys.stderr)
+        raise SystemExit(1) from None
     log_seconds(stage, time.monotonic() - started)
 
 

@@ -33,6 +33,7 @@ from windhover.crops import cut_crops
 from windhover.datasets import Batch, PictureSet, object_table
 from windhover.errors import DataError, ParameterError
 from windhover.files import atomic_folder, sha256_file, write_json
+from windhover.jitter import value_range
 from windhover.learner import LabelRule, Learner, TrainingData
 from windhover.mined_rounds import MinedRounds
 from windhover.networks import build_network, lasting_options
@@ -190,13 +191,15 @@ class _Session:
             params.label_smoothing, params.offset_weight, params.size_weight,
             negatives_per_positive=params.crops.negatives_per_positive,
         )  # fmt: skip
-        full = (
-            255.0
-            if summary["dtype"] == "uint8"
-            else float(max(m + 6 * s for m, s in zip(summary["mean"], summary["std"], strict=True)))
-        )
+        between = value_range(summary["dtype"], summary["mean"], summary["std"])
         return Learner(
-            network, Normalizer(summary["mean"], summary["std"]), objective, self.data, params, full, len(self.classes)
+            network,
+            Normalizer(summary["mean"], summary["std"]),
+            objective,
+            self.data,
+            params,
+            between,
+            len(self.classes),
         )
 
     # -- the loop -------------------------------------------------------------------------------------------------
@@ -233,6 +236,7 @@ class _Session:
         else:
             print(f"  going on from the last finished epoch ({last})")
             kept = torch.load(last, map_location="cpu", weights_only=True)["windhover"]["progress"]
+            learner.progress.planned_epochs = kept["planned_epochs"]
             for row in kept["history"]:  # the run that was killed stays unfinished; this one tells the whole story
                 tracker.metrics({name: value for name, value in row.items() if name != "epoch"}, step=int(row["epoch"]))
         self.checkpoints.mkdir(parents=True, exist_ok=True)
@@ -241,8 +245,9 @@ class _Session:
             def after_epoch(row: Any) -> None:
                 clock.replan()
                 tracker.metrics({name: value for name, value in row.items() if name != "epoch"}, step=int(row["epoch"]))
-                advance(1)
-                learner.trainer.should_stop |= is_enough(row)
+                advance(1, learner.progress.planned_epochs)
+                if is_enough(row):
+                    learner.stop()
 
             learner.before_epoch, learner.after_epoch = rounds.catch_up, after_epoch
             with _quiet_lightning():
@@ -366,12 +371,10 @@ class _Clock:
         if self._limit is not None and 0 < done < progress.planned_epochs:
             recent = [row["seconds"] for row in progress.history[-3:]]
             mining = [row["mining_seconds"] for row in progress.history if row.get("mining_seconds")]
-            per_round = sum(mining) / len(mining) if mining else 0.0
+            per_round = sum(mining) / max(progress.rounds_done, 1)
             left = self._limit - progress.seconds - per_round * max(self._rounds - progress.rounds_done, 0)
-            fitting = min(done + max(int(left / max(sum(recent) / len(recent), 1e-9)), 0), wanted)
-            if abs(fitting - progress.planned_epochs) > 1:
-                print(f"  epoch {done}: {fitting} epochs in all fit {self._limit / 60:g} min")
-            progress.planned_epochs = fitting
+            fitting = done + max(int(left / max(sum(recent) / len(recent), 1e-9)), 0)
+            progress.planned_epochs = min(fitting, wanted)
         if self.trainer is not None:
             self.trainer.fit_loop.max_epochs = progress.planned_epochs
 

@@ -25,6 +25,7 @@ from windhover.tracking import resume_run
 from windhover.training import Folders, Trained, fingerprint, train_detector
 
 WORK = Path(".windhover/tune")
+FAILED_AP = 0.0  # of a trial whose training diverged: known to be bad, never tried again
 STARTUP_TRIALS, WARMUP_EPOCHS = 4, 1  # before them nothing is ended early
 KEY_ATTR = "key"
 
@@ -117,7 +118,12 @@ def tune(
         tracker.params({"study": name, "axes": {axis.name: vars(axis) for axis in axes}})
         while len(_done(study)) < trials:
             trial = study.ask()
-            value, pruned = _hold(trial, params, folders, axes)
+            try:
+                value, pruned = _hold(trial, params, folders, axes)
+            except DataError as error:
+                study.tell(trial, FAILED_AP)
+                say(f"trial {trial.number}: {error.sentence()}")
+                continue
             study.tell(trial, None if pruned else value, state=_state("PRUNED") if pruned else None)
             best = study.best_value if study.best_trials else value
             tracker.metrics({"val_ap": value, "best_val_ap": best}, step=trial.number)
