@@ -21,9 +21,11 @@ def test_ratios_within_one_per_cent_are_one() -> None:
     assert snap_ratio(1.011) == 1.011
 
 
-def test_target_length_covers_the_source() -> None:
+def test_target_length_is_what_the_source_fills() -> None:
     assert target_length(2560, 2.5) == 1024
-    assert target_length(2561, 2.5) == 1025
+    assert target_length(2561, 2.5) == 1024  # four tenths of a pixel are left out
+    assert target_length(2562, 2.5) == 1025
+    assert target_length(1, 3.0) == 1
     assert target_length(10, 10 / 3) == 3  # not 4 for a rounding error
     assert target_length(5, 0.5) == 10
 

@@ -289,3 +289,14 @@ def test_every_odd_raster_enters_or_ends_in_one_sentence(real_data: Path) -> Non
         "corrupt.tif",
         "float.tif",
     }
+
+
+@given(height=st.integers(20, 60), width=st.integers(20, 60), gsd=st.floats(0.4, 7.0))
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_whole_raster_has_no_hole_at_its_borders(make_scene: MakeScene, height: int, width: int, gsd: float) -> None:
+    """A half covered last row would be a dark line, and its mirror a cross in the corner that looks like an object."""
+    path = make_scene(data=np.full((1, height, width), 137, np.uint8), gsd_m=1.0, name=f"s{height}x{width}.tif")
+    with open_scene(path, target_gsd_m=gsd) as scene:
+        pixels, valid = scene.read(0, 0, *scene.shape_hw)
+    assert valid.all()
+    assert np.ptp(pixels) == 0

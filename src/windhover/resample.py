@@ -16,6 +16,7 @@ from scipy.sparse import csr_array
 
 SNAP = 0.01  # a ratio nearer to 1 than this is 1: the nominal GSD of two deliveries of one sensor differs by less
 VALID_SHARE = 0.5  # of a target pixel's weight that must be valid
+LAST_SHARE = 0.7072  # of the last pixel along an axis that must be covered: in the corner, its square is still valid
 
 
 def snap_ratio(ratio: float) -> float:
@@ -24,8 +25,12 @@ def snap_ratio(ratio: float) -> float:
 
 
 def target_length(source_length: int, ratio: float) -> int:
-    """Return how many target pixels cover a source length: ceil(length / ratio - 1e-6)."""
-    return math.ceil(source_length / ratio - 1e-6)
+    """Return how many target pixels a source length fills, at least 1.
+
+    A last pixel that the raster covers by less than `LAST_SHARE` is left out: it would be a hole, and a line of holes
+    along a border, mirrored, looks like an object in the corner.
+    """
+    return max(math.floor(source_length / ratio + 1.0 - LAST_SHARE), 1)
 
 
 def source_span(start: int, stop: int, ratio: float) -> tuple[int, int]:
