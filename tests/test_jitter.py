@@ -99,3 +99,9 @@ def test_missing_pixels_do_not_move_the_others() -> None:
     alone, beside = (change_radiometry(each, between, strength, generator(7)) for each in (left, pixels))
     assert torch.allclose(alone, beside[..., :8], atol=1e-2)
     assert not beside[..., 8:].any()
+
+
+def test_a_band_without_spread_stays_a_number() -> None:
+    pixels = torch.full((3, 2, 16, 12), 1000.0)
+    changed = change_radiometry(pixels, value_range("float32", [1000.0, 1000.0], [1e-6, 1e-6]), STRONG, generator(8))
+    assert torch.allclose(changed, pixels, rtol=1e-3)

@@ -153,14 +153,18 @@ def test_windows_of_crops_on_unknown_ground_say_nothing(catalogue: Catalogue, ro
 def test_the_cap_keeps_the_most_confident() -> None:
     found = pd.DataFrame([{**NOTHING, "col": 40.0 + 60 * number, "row": 50.0} for number in range(5)])
     nobody = np.zeros((0, 5), np.float32)
-    rows = pick(found, nobody, [], (200, 400), (8, 12), cap=2, missed_copies=0, random=np.random.default_rng(0))
+    rows = pick(
+        found, nobody, shapely.Polygon(), (200, 400), (8, 12), cap=2, missed_copies=0, random=np.random.default_rng(0)
+    )
     assert [round((row["left_px"] + 32 - 40) / 60) for row in rows] == [0, 1]
 
 
 def test_an_alarm_within_the_ring_of_an_object_is_no_negative() -> None:
     objects = np.array([[0, 100, 100, 20, 20], [IGNORED, 160, 100, 30, 30]], np.float32)
     found = pd.DataFrame([{**NOTHING, "col": col, "row": 100.0} for col in (104.0, 111.0, 118.0, 165.0)])
-    rows = pick(found, objects, [], (200, 400), (8, 12), cap=9, missed_copies=0, random=np.random.default_rng(0))
+    rows = pick(
+        found, objects, shapely.Polygon(), (200, 400), (8, 12), cap=9, missed_copies=0, random=np.random.default_rng(0)
+    )
     assert all(row["class"] == -1 and abs(row["left_px"] + 32 - 100) > 12 for row in rows)
     assert len(rows) == 1
 
@@ -207,5 +211,5 @@ def test_shapely_areas_are_taken_in_the_grid_of_the_search() -> None:
     found = pd.DataFrame([{**NOTHING, "col": 50.0, "row": 50.0}])
     nobody = np.zeros((0, 5), np.float32)
     random = np.random.default_rng(0)
-    assert pick(found, nobody, [shapely.box(40, 40, 60, 60)], (200, 200), (8, 12), 5, 0, random) == []
-    assert len(pick(found, nobody, [shapely.box(60, 60, 90, 90)], (200, 200), (8, 12), 5, 0, random)) == 1
+    assert pick(found, nobody, shapely.box(40, 40, 60, 60), (200, 200), (8, 12), 5, 0, random) == []
+    assert len(pick(found, nobody, shapely.box(60, 60, 90, 90), (200, 200), (8, 12), 5, 0, random)) == 1

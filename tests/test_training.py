@@ -17,7 +17,7 @@ from learning import learning_folders, patch_folder, train_params
 from windhover import training
 from windhover.bundles import load_bundle
 from windhover.errors import DataError, MissingFileError, ParameterError
-from windhover.learner import Learner
+from windhover.learner import VALIDATION_PATCHES, Learner, ValidationBatches, window_ap
 from windhover.mining import Found
 from windhover.patches import load_patches
 
@@ -221,3 +221,21 @@ def test_missing_stages_and_empty_data_are_said(out: training.Folders, tmp_path:
     (tmp_path / "bare" / "augment.json").write_text((Path(out.augmented) / "augment.json").read_text())
     with pytest.raises(DataError, match="hold no object"):
         training.train_detector(train_params(), replace(out, patches=str(bare), augmented=str(bare)), track=False)
+
+
+def test_few_objects_among_many_validation_patches_are_all_kept_and_weigh_as_they_did() -> None:
+    labels = np.where(np.arange(40_000) % 400 == 0, 0, -1)
+    chosen = ValidationBatches(labels)
+    rows = np.concatenate([part.numpy() for part in chosen])
+    assert chosen.count == len(rows) == len(set(rows.tolist())) == VALIDATION_PATCHES
+    assert (labels[rows] == 0).sum() == 100
+    logits = (np.random.default_rng(0).normal(0, 1, 40_000) + 3 * (labels == 0))[:, None].astype(np.float32)
+    every = window_ap(logits, labels.astype(np.float32))
+    thinned = window_ap(logits[rows], labels[rows].astype(np.float32), chosen.background_weight)
+    assert thinned == pytest.approx(every, abs=0.1)
+    assert window_ap(logits[rows], labels[rows].astype(np.float32)) > every + 0.2  # unweighted, it flatters
+
+
+def test_a_diverged_training_is_said() -> None:
+    with pytest.raises(DataError, match="training diverged"):
+        window_ap(np.array([[np.nan], [1.0]], np.float32), np.array([0, -1], np.float32))

@@ -27,7 +27,7 @@ from windhover.detector import SearchSettings, search_scene
 from windhover.error_gallery import picture_errors, worst_false_alarms, worst_misses
 from windhover.errors import DataError
 from windhover.explaining import explained, read_window
-from windhover.findings import Findings, Windows, match_of
+from windhover.findings import SPLITS, Findings, Windows, match_of
 from windhover.ground import Ground, ground_of
 from windhover.inference import Calibration, detection_scores, window_scores
 from windhover.judging import judge
@@ -42,7 +42,6 @@ from windhover.tally import tally
 from windhover.tracking import resume_run
 from windhover.window_figures import best_threshold, window_figures
 
-SPLITS = ("val", "test")
 BATCH = 512
 EXPLAINED = 3  # of each kind of error
 ONE_GROUP = pd.DataFrame({"place": ["val"], "scene": ["val"]})  # patches of unknown places: nothing to draw over

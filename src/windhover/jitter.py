@@ -84,7 +84,7 @@ def value_range(dtype: str, mean: Sequence[float], std: Sequence[float]) -> Valu
     if dtype == "uint16":
         return ValueRange((0.0,) * bands, (max(high),) * bands)
     low = [m - 6 * s for m, s in zip(mean, std, strict=True)]
-    return ValueRange(tuple(low), tuple(max(h, m + 1e-6) for h, m in zip(high, low, strict=True)))
+    return ValueRange(tuple(low), tuple(high))
 
 
 def change_radiometry(pixels: Tensor, between: ValueRange, strength: Radiometry, generator: torch.Generator) -> Tensor:
@@ -108,7 +108,8 @@ def change_radiometry(pixels: Tensor, between: ValueRange, strength: Radiometry,
     invalid = (pixels == 0).all(1, keepdim=True)  # (B, 1, H, W)
     # in place from here on: fresh memory for every change would cost a CPU more than the arithmetic
     low, high = (torch.tensor(side, device=pixels.device)[:, None, None] for side in between)  # (C, 1, 1)
-    x = ((pixels.to(torch.float32) - low) / (high - low)).contiguous(memory_format=torch.channels_last)  # (B, C, H, W)
+    span = (high - low).clamp_min_(1e-6)  # a band without any spread stays as it is
+    x = ((pixels.to(torch.float32) - low) / span).contiguous(memory_format=torch.channels_last)  # (B, C, H, W)
     seen = (~invalid).sum((2, 3), keepdim=True).clamp_min(1)  # (B, 1, 1, 1)
 
     def means() -> Tensor:
@@ -138,4 +139,4 @@ def change_radiometry(pixels: Tensor, between: ValueRange, strength: Radiometry,
         x.clamp_(0.0, 1.0)
     elif pixels.dtype == torch.uint16:
         x.clamp_min_(0.0)
-    return x.mul_(high - low).add_(low).masked_fill_(invalid, 0.0)
+    return x.mul_(span).add_(low).masked_fill_(invalid, 0.0)

@@ -307,15 +307,16 @@ class ValidationBatches:
     """Rows of the validation patches, in order; of very many all objects (up to half), and background thinned out."""
 
     def __init__(self, labels: NDArray[np.int64]) -> None:
-        object_rows, background = np.flatnonzero(labels >= 0), np.flatnonzero(labels < 0)
-        wanted = min(len(object_rows), max(VALIDATION_PATCHES // 2, VALIDATION_PATCHES - len(background)))
-        kept = [evenly(object_rows, wanted), evenly(background, VALIDATION_PATCHES - wanted)]
-        rows = torch.from_numpy(np.sort(np.concatenate(kept)))
+        shown, background = np.flatnonzero(labels >= 0), np.flatnonzero(labels < 0)
+        kept_shown = evenly(shown, max(VALIDATION_PATCHES // 2, VALIDATION_PATCHES - len(background)))
+        kept_background = evenly(background, VALIDATION_PATCHES - len(kept_shown))
+        rows = torch.from_numpy(np.sort(np.concatenate([kept_shown, kept_background])))
         self._rows = list(torch.split(rows, VALIDATION_BATCH))
         self.count = len(rows)
-        self.background_weight = (
-            len(background) / max(len(kept[1]), 1) / (len(object_rows) / max(len(kept[0]), 1) or 1.0)
-        )
+        # so many windows each of background stands for, where one of an object stands for one
+        self.background_weight = 1.0
+        if len(kept_shown) and len(kept_background):
+            self.background_weight = len(background) / len(kept_background) * len(kept_shown) / len(shown)
 
     def __len__(self) -> int:
         return len(self._rows)

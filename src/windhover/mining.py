@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import shapely
 from numpy.typing import NDArray
+from shapely.geometry.base import BaseGeometry
 
 from windhover.catalogue import Catalogue, open_catalogued
 from windhover.crops import cut_window, scene_objects
@@ -75,9 +76,9 @@ def mine(
                     searched += seen.shape_hw[0] * seen.shape_hw[1] / 1e6
                     objects = scene_objects(catalogue.labels_of(row.scene), classes, seen)
                     here = catalogue.areas[catalogue.areas["scene"] == row.scene]
-                    areas = [silent_ground(here, seen.ratio_xy, seen.shape_hw, radii_px[1])]
+                    silent = silent_ground(here, seen.ratio_xy, seen.shape_hw, radii_px[1])
                     cap = max(params.cap_per_scene // len(params.scales), 1)
-                    picked = pick(found, objects, areas, seen.shape_hw, radii_px, cap, params.missed_copies, random)
+                    picked = pick(found, objects, silent, seen.shape_hw, radii_px, cap, params.missed_copies, random)
                     for record in picked:
                         images.append(cut_window(seen, record["left_px"], record["top_px"], WINDOW_PX))
                         name = classes[record["class"]] if record["class"] >= 0 else ""
@@ -96,7 +97,7 @@ def mine(
 def pick(
     found: pd.DataFrame,
     objects: NDArray[np.float32],
-    areas: list[Any],
+    silent: BaseGeometry,
     shape_hw: tuple[int, int],
     radii_px: tuple[float, float],
     cap: int,
@@ -108,7 +109,7 @@ def pick(
     Args:
         found: candidates, best first, centre `col`, `row` in scene px.
         objects: (M, 5) class index or `IGNORED`, centre, size in scene px.
-        areas: polygons in scene px inside which nothing is said.
+        silent: ground in scene px on which a find proves nothing; empty where all is known.
         shape_hw: px of the scene; what lies beyond its border is not cut.
         radii_px: met within, background beyond.
         cap: at most this many false alarms.
@@ -123,7 +124,7 @@ def pick(
     spots = found[["col", "row"]].to_numpy(np.float64).reshape(-1, 2)
     distance = np.abs(spots[:, None] - known[None, :, 1:3]).max(2)  # (spots, known)
     alarms = spots[distance.min(1, initial=np.inf) > ignore_px + NEAR_PX]
-    alarms = alarms[~_silenced(alarms, objects[objects[:, 0] == IGNORED], areas)][:cap]
+    alarms = alarms[~_silenced(alarms, objects[objects[:, 0] == IGNORED], silent)][:cap]
     rows = [_window(spot, shape_hw, random.integers(-NEAR_PX, NEAR_PX + 1, 2)) for spot in alarms]
     rows = [
         {**window, "kind": "lookalike", "class": -1, "dx_px": np.nan, "dy_px": np.nan, "w_px": np.nan, "h_px": np.nan}
@@ -167,11 +168,9 @@ def _clearance(window: dict[str, Any], known: NDArray[np.float32]) -> float:
     return float(np.abs(known[:, 1:3] - centre).max(1).min())
 
 
-def _silenced(spots: NDArray[np.float64], ignored: NDArray[np.float32], areas: list[Any]) -> NDArray[np.bool_]:
-    """Return which spots lie in an ignored object's box or in an area that says nothing."""
-    silent = np.zeros(len(spots), bool)
+def _silenced(spots: NDArray[np.float64], ignored: NDArray[np.float32], silent: BaseGeometry) -> NDArray[np.bool_]:
+    """Return which spots lie in an ignored object's box or on silent ground."""
+    inside: NDArray[np.bool_] = shapely.contains_xy(silent, spots[:, 0], spots[:, 1])
     for _, x, y, width, height in np.nan_to_num(ignored).tolist():
-        silent |= (np.abs(spots - [x, y]) <= np.array([width, height]) / 2).all(1)
-    for area in areas:
-        silent |= shapely.contains_xy(area, spots[:, 0], spots[:, 1])
-    return silent
+        inside |= (np.abs(spots - [x, y]) <= np.array([width, height]) / 2).all(1)
+    return inside

@@ -1,6 +1,7 @@
 """Ground of which nobody said all that is there: no negative comes from it, and no find on it is a false alarm.
 
-One rule for cutting, mining, crops and evaluation, on shapes in any plane. Reads no file.
+One rule for mining, crops and evaluation, on shapes in any plane; cutting asks more: that a negative's whole window
+lies on known ground. Reads no file.
 """
 
 from __future__ import annotations
