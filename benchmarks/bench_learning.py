@@ -1,0 +1,142 @@
+"""What each choice of the learning side brings: one training a choice, the same scenes, the same processor minutes.
+
+    python benchmarks/bench_learning.py RAW [--minutes 10] [--only NAME ...] [--seed N]
+
+Run it in a checkout of its own: it lays `params/airbus.yaml` over `params.yaml` and runs the data stages on RAW, divided
+as in `airbus_split.csv`, or by `scenes.seed` N. Every training then gets so many minutes of processor time (not of the
+clock: other work on the machine costs it nothing), is searched once on `test` at the training GSD, and is compared with
+the first choice by a bootstrap over the same draws of scenes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import numpy as np
+import torch
+from measuring import RESULTS, ROOT, machine
+
+from windhover.assessment import draw, tally_class
+from windhover.bootstrap import bootstrap, interval
+from windhover.bundles import load_bundle
+from windhover.catalogue import load_catalogue
+from windhover.evaluation import Searched, search_splits
+from windhover.params import change_params, load_params
+from windhover.params.evaluate import EvaluateParams
+from windhover.params.train import TrainParams
+from windhover.tally import average_precision, recall_at_alarms
+from windhover.training import Folders, train_detector
+
+SPLIT = Path(__file__).with_name("airbus_split.csv")
+FOLDER = Path(".windhover/learning")
+THREADS = 2
+PATCHES = {"crops.per_batch": 0, "batch_size": 128, "negatives_per_positive": 3.0}
+CHOICES: dict[str, dict[str, Any]] = {
+    "crops, no mining": {"mining.after": []},
+    "crops, two rounds of mining": {"mining.after": [0.4, 0.7]},
+    "patches alone, no mining": {"mining.after": [], **PATCHES},
+    "patches alone, two rounds of mining": {"mining.after": [0.4, 0.7], **PATCHES},
+    "focal loss": {"mining.after": [], "loss": "focal"},
+    "class-balanced loss": {"mining.after": [], "loss": "class_balanced"},
+    "weighted loss": {"mining.after": [], "loss": "weighted_bce"},
+    "logit adjustment": {"mining.after": [], "loss": "logit_adjusted"},
+    "patches alone, as they are": {"mining.after": [], **PATCHES, "sampler": "none"},
+    "patches alone, oversampled": {"mining.after": [], **PATCHES, "sampler": "over"},
+    "as delivered": {},
+}
+
+
+def prepare(raw: str, seed: int | None) -> None:
+    """Lay the parameters over, with the split, and run the data stages."""
+    with SPLIT.open(encoding="utf-8") as stream:
+        fixed = {row["airport"]: row["split"] for row in csv.DictReader(stream)}
+    changes = [f"scenes.raw={raw}", f"scenes.fixed_splits={json.dumps({} if seed is not None else fixed)}"]
+    changes += [] if seed is None else [f"scenes.seed={seed}"]
+    overlay = [sys.executable, "-m", "windhover.params.overlay", str(ROOT / "params/airbus.yaml"), *changes]
+    subprocess.run(overlay, check=True)
+    subprocess.run([Path(sys.executable).with_name("dvc"), "repro", "augment"], check=True)
+
+
+def train(changes: dict[str, Any], minutes: float, folder: Path) -> dict[str, Any]:
+    """Train one choice within so many minutes of processor time."""
+    budget = {"epochs": 400, "max_minutes": minutes / THREADS, "threads": THREADS}
+    params = change_params("train", load_params("train", TrainParams), {**budget, **changes})
+    folders = Folders("data/scenes", "data/patches", "data/augmented", str(folder))
+    began, used = time.perf_counter(), time.process_time()
+    # every clock of the training shows processor time, so that its own planning keeps to it
+    with mock.patch("time.monotonic", lambda: time.process_time() / THREADS):
+        trained = train_detector(params, folders, track=False)
+    return {
+        "processor_minutes": round((time.process_time() - used) / 60, 2),
+        "clock_minutes": round((time.perf_counter() - began) / 60, 2),
+        "epochs": len(trained.history),
+        "data_share": round(float(np.mean([row["data_share"] for row in trained.history])), 4),
+    }
+
+
+def search(folder: Path, changes: dict[str, Any]) -> Searched:
+    """Search the scenes of `test`."""
+    params = change_params("evaluate", load_params("evaluate", EvaluateParams), changes)
+    catalogue = load_catalogue("data/scenes")
+    torch.set_num_threads(THREADS)
+    return search_splits(load_bundle(folder), catalogue.split("test"), params, "cpu")["test"]
+
+
+def figures(found: Searched) -> tuple[dict[str, Any], np.ndarray]:
+    """Return AP, best F1 and recall at one false alarm per km2 with intervals, and AP under every draw."""
+    drawn = draw(found.ground.scenes, 1000, 0)
+    tallied = tally_class(found.judged, found.ground, drawn)
+
+    def of(weights: np.ndarray) -> dict[str, np.ndarray]:
+        counts = tallied.curve(weights)
+        best = np.nanmax(counts.f_beta(), axis=0)
+        return {"ap": average_precision(counts), "f1": best, "recall_at_1_per_km2": recall_at_alarms(counts, 1.0)}
+
+    once, many = of(np.ones((len(drawn.names), 1))), bootstrap(of, drawn.weights, len(tallied.level_scores))
+    table = {
+        name: [round(float(value), 4) for value in (once[name][0], *(interval(many[name]) or ()))] for name in once
+    }
+    return {"objects": len(found.ground.objects), "intervals_over": drawn.over, **table}, many["ap"]
+
+
+def main() -> None:
+    """Train and compare the choices named, or all."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("raw")
+    parser.add_argument("--minutes", type=float, default=10.0, help="of processor time a training")
+    parser.add_argument("--only", nargs="*", choices=CHOICES, help="these choices")
+    parser.add_argument("--seed", type=int, help="another division of the airports")
+    parser.add_argument("--views", action="store_true", help="search as params/airbus.yaml says, not once")
+    parser.add_argument("--output", type=Path, default=RESULTS / "learning.json")
+    options = parser.parse_args()
+    prepare(options.raw, options.seed)
+    once = {} if options.views else {"scales": [1.0], "peak_looks": 1}
+    rows: dict[str, Any] = {}
+    first = None
+    for name in options.only or CHOICES:
+        folder = FOLDER / name.replace(" ", "-")
+        row = train(CHOICES[name], options.minutes, folder)
+        measured, draws = figures(search(folder, once))
+        row |= measured
+        if first is None:
+            first = draws
+        else:
+            row["ap_gain"] = [round(row["ap"][0] - next(iter(rows.values()))["ap"][0], 4)]
+            row["ap_gain"] += [round(value, 4) for value in interval(draws - first) or ()]
+        rows[name] = row
+        print(name, json.dumps(row), flush=True)
+        document = {"minutes": options.minutes, "split": options.seed if options.seed is not None else SPLIT.name}
+        options.output.parent.mkdir(parents=True, exist_ok=True)
+        options.output.write_text(json.dumps(document | {"choices": rows, "machine": machine()}, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
