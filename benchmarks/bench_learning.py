@@ -2,10 +2,10 @@
 
     python benchmarks/bench_learning.py RAW [--minutes 10] [--only NAME ...] [--seed N]
 
-Run it in a checkout of its own: it lays `params/airbus.yaml` over `params.yaml` and runs the data stages on RAW, divided
-as in `airbus_split.csv`, or by `scenes.seed` N. Every training then gets so many minutes of processor time (not of the
-clock: other work on the machine costs it nothing), is searched once on `test` at the training GSD, and is compared with
-the first choice by a bootstrap over the same draws of scenes.
+Run it in a checkout of its own: it lays `params/airbus.yaml` over `params.yaml` and runs the data stages on RAW,
+divided as in `airbus_split.csv`, or by `scenes.seed` N. Every training then gets so many minutes of processor time
+(not of the clock: other work on the machine costs it nothing), is searched once on `test` at the training GSD, and is
+compared with the first choice by a bootstrap over the same draws of scenes. What was measured before a stop is kept.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ CHOICES: dict[str, dict[str, Any]] = {
     "logit adjustment": {"mining.after": [], "loss": "logit_adjusted"},
     "patches alone, as they are": {"mining.after": [], **PATCHES, "sampler": "none"},
     "patches alone, oversampled": {"mining.after": [], **PATCHES, "sampler": "over"},
-    "as delivered": {},
+    "blur up to 2 px": {"mining.after": [], "jitter.blur_px": 2.0},
 }
 
 
@@ -72,7 +72,7 @@ def train(changes: dict[str, Any], minutes: float, folder: Path) -> dict[str, An
     folders = Folders("data/scenes", "data/patches", "data/augmented", str(folder))
     began, used = time.perf_counter(), time.process_time()
     # every clock of the training shows processor time, so that its own planning keeps to it
-    with mock.patch("time.monotonic", lambda: time.process_time() / THREADS):
+    with mock.patch("time.monotonic", _processor_clock):
         trained = train_detector(params, folders, track=False)
     return {
         "processor_minutes": round((time.process_time() - used) / 60, 2),
@@ -80,6 +80,10 @@ def train(changes: dict[str, Any], minutes: float, folder: Path) -> dict[str, An
         "epochs": len(trained.history),
         "data_share": round(float(np.mean([row["data_share"] for row in trained.history])), 4),
     }
+
+
+def _processor_clock() -> float:
+    return time.process_time() / THREADS
 
 
 def search(folder: Path, changes: dict[str, Any]) -> Searched:
@@ -120,22 +124,31 @@ def main() -> None:
     prepare(options.raw, options.seed)
     once = {} if options.views else {"scales": [1.0], "peak_looks": 1}
     rows: dict[str, Any] = {}
-    first = None
+    first: np.ndarray | None = None
     for name in options.only or CHOICES:
-        folder = FOLDER / name.replace(" ", "-")
-        row = train(CHOICES[name], options.minutes, folder)
-        measured, draws = figures(search(folder, once))
-        row |= measured
+        row, draws = measured(name, options.minutes, once)
         if first is None:
-            first = draws
+            first, first_ap = draws, row["ap"][0]
         else:
-            row["ap_gain"] = [round(row["ap"][0] - next(iter(rows.values()))["ap"][0], 4)]
-            row["ap_gain"] += [round(value, 4) for value in interval(draws - first) or ()]
+            low, high = interval(draws - first) or (np.nan, np.nan)
+            row["ap_gain"] = [round(value, 4) for value in (row["ap"][0] - first_ap, low, high)]
         rows[name] = row
         print(name, json.dumps(row), flush=True)
-        document = {"minutes": options.minutes, "split": options.seed if options.seed is not None else SPLIT.name}
-        options.output.parent.mkdir(parents=True, exist_ok=True)
-        options.output.write_text(json.dumps(document | {"choices": rows, "machine": machine()}, indent=2) + "\n")
+    split = SPLIT.name if options.seed is None else f"seed {options.seed}"
+    document = {"minutes": options.minutes, "split": split, "choices": rows, "machine": machine()}
+    options.output.parent.mkdir(parents=True, exist_ok=True)
+    options.output.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+
+
+def measured(name: str, minutes: float, once: dict[str, Any]) -> tuple[dict[str, Any], np.ndarray]:
+    """Return a choice's row and its AP under every draw; what was measured before a stop is not measured again."""
+    folder = FOLDER / f"{name.replace(' ', '-')}-{minutes:g}"
+    if not (folder / "row.json").is_file():
+        row = train(CHOICES[name], minutes, folder)
+        found, draws = figures(search(folder, once))
+        np.save(folder / "draws.npy", draws)
+        (folder / "row.json").write_text(json.dumps(row | found), encoding="utf-8")
+    return json.loads((folder / "row.json").read_text(encoding="utf-8")), np.load(folder / "draws.npy")
 
 
 if __name__ == "__main__":

@@ -63,6 +63,7 @@ TRAIN: dict[str, Any] = {
         "band_contrast": 0.0,
         "saturation": 0.0,
         "sharpness": 0.0,
+        "blur_px": 0.0,
         "noise": 0.0,
     },
     "mining": {"after": [], "cap_per_scene": 20, "min_score": 0.05, "missed_copies": 2, "scales": [1.0]},

@@ -44,7 +44,9 @@ def detect(
     ] = None,
     aoi: Annotated[Path | None, typer.Option(help="Vector file of polygons: nothing outside is read.")] = None,
     threshold: Annotated[float | None, typer.Option(help="Score to reach, 0 to 1; the model's own by default.")] = None,
-    gsd: Annotated[float | None, typer.Option(help="Metres per px, for images without georeference.")] = None,
+    gsd: Annotated[
+        str | None, typer.Option(help="Metres per px, for images without georeference; `unknown` tries many.")
+    ] = None,
     stride: Annotated[int | None, typer.Option(help="Px between windows: 8, or 4 for crowded small objects.")] = None,
     scales: Annotated[
         str | None,
@@ -62,7 +64,7 @@ def detect(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more.")] = False,
 ) -> None:
     """Find the objects of rasters of any size and write them for a map."""
-    from windhover.search_request import Request, parse_scales
+    from windhover.search_request import Request, parse_gsd, parse_scales
     from windhover.searching import detect_rasters
 
     if str(model).startswith("models:/"):
@@ -76,7 +78,7 @@ def detect(
         scores,
         aoi,
         threshold,
-        gsd,
+        parse_gsd(gsd),
         stride,
         device,
         precision,

@@ -73,7 +73,7 @@ def to_table(
     w, h = (candidates[name].to_numpy(np.float64) * ratio for name, ratio in (("w", ratio_x), ("h", ratio_y)))
     boxes = to_xyxy(col, row, w, h)
     sides = box_sides_m(boxes, info.transform, info.crs)
-    sides[~np.isfinite(sides) | (not sized)] = np.nan
+    sides[~np.isfinite(sides) | (not sized) | (not info.gsd_known)] = np.nan
     count = len(candidates)
     columns: dict[str, Any] = {
         "scene": pd.Series([info.name] * count, dtype="str"),

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 SYMMETRIES = 8
+LEAST_BLUR_PX = 0.25  # below it a blur changes nothing that can be seen
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,8 @@ class Radiometry:
             or turn a band over, so that what was white on grey becomes coloured or dark.
         saturation: of a factor about the mean over the bands: 0 spread is grey.
         sharpness: of the weight of unsharp masking; below 0 it blurs.
+        blur_px: largest sigma of a Gaussian blur, px; drawn as this times the square of an even number in 0..1, so that
+            most pictures stay sharp and some look as a coarser sensor or a hazy day would show them.
         noise: of white noise, share of the full range; itself drawn evenly up to this.
     """
 
@@ -40,6 +43,7 @@ class Radiometry:
     band_contrast: float = 0.0
     saturation: float = 0.0
     sharpness: float = 0.0
+    blur_px: float = 0.0
     noise: float = 0.0
 
 
@@ -87,6 +91,27 @@ def value_range(dtype: str, mean: Sequence[float], std: Sequence[float]) -> Valu
     return ValueRange(tuple(low), tuple(high))
 
 
+def blur_(pixels: Tensor, sigma_px: Tensor) -> None:
+    """Blur each picture in place by a Gaussian of its own, mirrored at the border; below 0.25 px it stays as it is.
+
+    Args:
+        pixels: (B, C, H, W) float.
+        sigma_px: (B,) on the CPU.
+    """
+    which = torch.nonzero(sigma_px >= LEAST_BLUR_PX)[:, 0]
+    if not len(which):
+        return
+    sigma = sigma_px[which, None]
+    reach = int((2.5 * sigma.max()).ceil())
+    taps = (-0.5 * (torch.arange(-reach, reach + 1) / sigma) ** 2).exp()  # (N, K)
+    bands = pixels.shape[1]
+    taps = (taps / taps.sum(1, keepdim=True)).repeat_interleave(bands, 0).to(pixels)  # (N * C, K)
+    part = pixels[which.to(pixels.device)].flatten(0, 1)[None]  # (1, N * C, H, W)
+    part = F.conv2d(F.pad(part, (0, 0, reach, reach), "reflect"), taps[:, None, :, None], groups=len(taps))
+    part = F.conv2d(F.pad(part, (reach, reach, 0, 0), "reflect"), taps[:, None, None, :], groups=len(taps))
+    pixels[which.to(pixels.device)] = part[0].unflatten(0, (-1, bands))
+
+
 def change_radiometry(pixels: Tensor, between: ValueRange, strength: Radiometry, generator: torch.Generator) -> Tensor:
     """Change brightness, contrast, gamma, colour, sharpness and noise of each picture; invalid pixels stay 0.
 
@@ -119,6 +144,8 @@ def change_radiometry(pixels: Tensor, between: ValueRange, strength: Radiometry,
     if strength.sharpness:
         blurred = F.avg_pool2d(x, 3, 1, 1, count_include_pad=False)
         x.lerp_(blurred, -normal(strength.sharpness).clamp_min_(-1.0))
+    if strength.blur_px:
+        blur_(x, strength.blur_px * torch.rand(batch, generator=generator).square_())
     if strength.gamma:
         x.clamp_min_(1e-4).pow_(normal(strength.gamma).exp())
     if strength.saturation and bands > 1:

@@ -62,6 +62,7 @@ class SceneInfo:
     scales: tuple[float, ...] = ()
     offsets: tuple[float, ...] = ()
     notes: tuple[str, ...] = field(default=(), compare=False)
+    gsd_known: bool = True  # where it is not, `gsd_m` is only what the search takes it for, and metres mean nothing
 
     @property
     def shape_hw(self) -> tuple[int, int]:

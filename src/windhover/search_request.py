@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 from windhover.detections import check_suffix
 from windhover.errors import DataError, ParameterError
 from windhover.files import check_writable
-from windhover.scenes import SceneInfo
+from windhover.georef import local_transform
+from windhover.scenes import SceneInfo, inspect_scene
 
 LEAST_BLOCK_PX = 64
 LEAST_SCALE = 0.1
 SCORE_SUFFIXES = (".tif", ".tiff")
+# GSDs tried where nobody knows it, as if a px were so many times finer than the model's: half as fine to eight times.
+# Steps of a factor 1.4, because a network trained with scale jitter takes about that without loss (docs/results.md).
+SCALES_OF_ANY_GSD = (0.5, 0.71, 1.0, 1.41, 2.0, 2.83, 4.0, 5.66, 8.0)
 
 
 @dataclass(frozen=True)
@@ -26,7 +31,7 @@ class Request:
     scores: Path | None = None
     aoi: Path | None = None
     threshold: float | None = None
-    gsd_m: float | None = None
+    gsd_m: float | Literal["unknown"] | None = None
     stride_px: int | None = None
     device: str = "auto"
     precision: str | None = None
@@ -34,6 +39,42 @@ class Request:
     block_px: int | None = None
     resume: bool = False
     scales: tuple[float, ...] | None = None
+
+    @property
+    def searched_scales(self) -> tuple[float, ...] | None:
+        """GSDs of the passes in units of the model's; None for the model's own choice."""
+        return SCALES_OF_ANY_GSD if self.scales is None and self.gsd_m == "unknown" else self.scales
+
+
+def parse_gsd(text: str | None) -> float | Literal["unknown"] | None:
+    """Read metres per px, or the word `unknown`; None stays None.
+
+    Raises:
+        ParameterError: something else.
+    """
+    if text is None or text == "unknown":
+        return text  # type: ignore[return-value]
+    try:
+        return float(text)
+    except ValueError:
+        raise ParameterError(f"--gsd must be metres per px or `unknown`, got {text!r}. Try 0.5.") from None
+
+
+def inspect_scenes(request: Request, model_gsd_m: float) -> list[SceneInfo]:
+    """Return what each raster is; of an unknown GSD, as if its px were the model's, in a local grid of px.
+
+    Raises:
+        DataError: no georeference and no GSD stated, or a georeference where the GSD is said to be unknown.
+    """
+    if request.gsd_m != "unknown":
+        return [inspect_scene(path, request.gsd_m) for path in request.scenes]
+    infos = [inspect_scene(path, model_gsd_m) for path in request.scenes]
+    for info in infos:
+        if info.crs is not None:
+            raise DataError(
+                f"{info.path}: its georeference tells its GSD, {max(info.gsd_m):.3g} m. Search it without --gsd."
+            )
+    return [replace(info, transform=local_transform(1.0), gsd_known=False) for info in infos]
 
 
 def parse_scales(text: str | None) -> tuple[float, ...] | None:

@@ -39,9 +39,9 @@ from windhover.passes import (
 )
 from windhover.peaks import CANDIDATE
 from windhover.progress import progress_bar
-from windhover.scenes import Scene, SceneInfo, inspect_scene, opened
+from windhover.scenes import Scene, SceneInfo, opened
 from windhover.scoremap import quantised, write_score_map
-from windhover.search_request import Request, check_request, score_path
+from windhover.search_request import Request, check_request, inspect_scenes, score_path
 
 ENLARGED = 2.0  # from here a person is told: the details that the model knows are not in the raster
 TABLE, SUMMARY = "detections.parquet", "summary.json"
@@ -124,10 +124,10 @@ def detect_rasters(request: Request, say: Say = print) -> Outcome:
         precision=request.precision,
         stride_px=request.stride_px,
         batch_px=request.batch_px,
-        scales=request.scales,
+        scales=request.searched_scales,
     )
     thresholds = detector.thresholds(request.threshold)
-    infos = [inspect_scene(path, request.gsd_m) for path in request.scenes]
+    infos = inspect_scenes(request, detector.bundle.card.gsd_m)
     check_request(request, infos)
     areas = _areas(request, infos)
     runs = [
@@ -329,7 +329,7 @@ def _record(scene: Scene, table: geopandas.GeoDataFrame, report: SearchReport) -
         "expected_objects": round(float(table["score"].sum()), 3),
         "windows_searched": report.windows_searched,
         "windows_skipped": report.windows_skipped,
-        "km2": round(report.km2, 6),
+        "km2": round(report.km2, 6) if scene.info.gsd_known else None,
     }
 
 
@@ -339,7 +339,8 @@ def _line(record: dict[str, Any]) -> str:
         f", {record['windows_skipped']} windows without a valid pixel skipped" if record["windows_skipped"] else ""
     )
     what = f"{record['objects']} objects" + (f" ({kinds})" if kinds else "")
-    return f"{record['scene']}: {what} in {record['km2']:.2f} km2{skipped}"
+    where = "at an unknown GSD" if record["km2"] is None else f"in {record['km2']:.2f} km2"
+    return f"{record['scene']}: {what} {where}{skipped}"
 
 
 def _summary(records: list[dict[str, Any]], detector: Detector, thresholds: dict[str, float]) -> dict[str, Any]:

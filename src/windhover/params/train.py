@@ -22,6 +22,7 @@ class JitterParams(StageParams):
     band_contrast: float = Field(ge=0, le=2, description="of a factor about each band's mean, up to this; may invert")
     saturation: float = Field(ge=0, le=2, description="of a factor about the mean over the bands")
     sharpness: float = Field(ge=0, le=2, description="of the weight of unsharp masking; its negative side blurs")
+    blur_px: float = Field(ge=0, le=8, description="largest sigma of a Gaussian blur, px; most are far smaller")
     noise: float = Field(ge=0, le=1, description="white noise, up to this share of the full range")
 
 
