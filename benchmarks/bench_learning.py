@@ -39,6 +39,7 @@ SPLIT = Path(__file__).with_name("airbus_split.csv")
 FOLDER = Path(".windhover/learning")
 THREADS = 2
 PATCHES = {"crops.per_batch": 0, "batch_size": 128, "negatives_per_positive": 3.0}
+LIGHT = {"jitter.contrast": 0.45, "jitter.brightness": 0.15, "jitter.gamma": 0.25}
 CHOICES: dict[str, dict[str, Any]] = {
     "crops, no mining": {"mining.after": []},
     "crops, two rounds of mining": {"mining.after": [0.4, 0.7]},
@@ -51,6 +52,7 @@ CHOICES: dict[str, dict[str, Any]] = {
     "patches alone, as they are": {"mining.after": [], **PATCHES, "sampler": "none"},
     "patches alone, oversampled": {"mining.after": [], **PATCHES, "sampler": "over"},
     "blur up to 2 px": {"mining.after": [], "jitter.blur_px": 2.0},
+    "blur up to 2 px, harder light": {"mining.after": [], "jitter.blur_px": 2.0, **LIGHT},
 }
 
 

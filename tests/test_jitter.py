@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
+from scipy.ndimage import gaussian_filter
 
-from windhover.jitter import Radiometry, change_radiometry, turn, value_range
+from windhover.jitter import Radiometry, blur_, change_radiometry, turn, value_range
 
 STRONG = Radiometry(0.1, 0.3, 0.3, 0.1, 0.3, 0.5, 0.05)
 
@@ -105,3 +107,26 @@ def test_a_band_without_spread_stays_a_number() -> None:
     pixels = torch.full((3, 2, 16, 12), 1000.0)
     changed = change_radiometry(pixels, value_range("float32", [1000.0, 1000.0], [1e-6, 1e-6]), STRONG, generator(8))
     assert torch.allclose(changed, pixels, rtol=1e-3)
+
+
+def test_blur_is_the_gaussian_of_each_pictures_own_sigma() -> None:
+    """Against scipy's; pictures below the least sigma keep their bytes."""
+    pictures = torch.rand(4, 3, 40, 56, generator=torch.Generator().manual_seed(1))
+    sigma = torch.tensor([0.0, 0.2, 0.9, 2.0])
+    blurred = pictures.clone()
+    with torch.autocast("cpu", torch.bfloat16):  # as in training: the pixels keep their digits
+        blur_(blurred, sigma)
+    assert torch.equal(blurred[:2], pictures[:2])
+    for row in (2, 3):
+        for band in range(3):
+            expected = gaussian_filter(pictures[row, band].numpy(), float(sigma[row]), mode="mirror", radius=5)
+            assert np.abs(blurred[row, band].numpy() - expected).max() < 1e-6
+
+
+def test_most_pictures_stay_sharp_under_blur() -> None:
+    pictures = torch.randint(1, 255, (64, 3, 24, 32), generator=torch.Generator().manual_seed(1), dtype=torch.uint8)
+    between = value_range("uint8", [0.0] * 3, [1.0] * 3)
+    made = change_radiometry(pictures, between, Radiometry(blur_px=2.0), torch.Generator().manual_seed(2))
+    kept = (made - pictures).abs().amax((1, 2, 3)) < 1e-3
+    assert 0.2 < float(kept.float().mean()) < 0.6
+    assert torch.allclose(made.mean((2, 3)), pictures.float().mean((2, 3)), atol=6.0)

@@ -23,7 +23,7 @@ from windhover.inference import window_scores
 from windhover.lattice import Lattice
 from windhover.mapping import export_map
 from windhover.scenes import Scene, open_scene
-from windhover.search_request import Request, parse_scales
+from windhover.search_request import SCALES_OF_ANY_GSD, Request, parse_gsd, parse_scales
 from windhover.searching import detect_rasters
 
 HERE = Path(__file__).parent
@@ -170,6 +170,30 @@ def test_scales_may_be_named_where_the_gsd_is_not_well_known(make_scene: Any, mo
     assert told[0]["objects"] == told[1]["objects"]
     assert told[2]["windows_searched"] > 2 * told[0]["windows_searched"]
     assert told[2]["objects"] != told[0]["objects"]
+
+
+def test_an_image_of_unknown_gsd_is_searched_at_many(make_scene: Any, model: Path, tmp_path: Path) -> None:
+    """Places are px; what would need metres is left empty; what is found at each GSD is among what is found."""
+    path = make_scene("l.png", crs=None, driver="PNG", shape_hw=(157, 211))
+    said = run([path], model, tmp_path / "f.gpkg", gsd_m=parse_gsd("unknown"), threshold=0.05)
+    found = geopandas.read_file(tmp_path / "f.gpkg", layer="detections")
+    assert said[1] == f"l: {len(found)} objects ({len(found)} aircraft) at an unknown GSD"
+    assert found["length_m"].isna().all()
+    assert found["width_m"].isna().all()
+    centres = found.geometry.centroid
+    assert np.allclose(np.abs(centres.y), found["row"])
+    assert np.allclose(centres.x, found["col"])
+    run([path], model, tmp_path / "g.gpkg", gsd_m=1.25, threshold=0.05, scales=SCALES_OF_ANY_GSD)
+    same = geopandas.read_file(tmp_path / "g.gpkg", layer="detections")
+    assert same["col"].tolist() == found["col"].tolist()
+    assert same["length_m"].notna().all()
+
+
+def test_a_gsd_that_is_known_or_none_is_refused(make_scene: Any, model: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"its georeference tells its GSD, 1\.25 m"):
+        run([make_scene()], model, tmp_path / "f.gpkg", gsd_m="unknown")
+    with pytest.raises(ParameterError, match="--gsd must be metres per px or `unknown`, got 'half'"):
+        parse_gsd("half")
 
 
 @pytest.mark.parametrize("text", ["", "1,", "a", "0", "1,-2", "nan", "1000"])

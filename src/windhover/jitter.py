@@ -107,8 +107,9 @@ def blur_(pixels: Tensor, sigma_px: Tensor) -> None:
     bands = pixels.shape[1]
     taps = (taps / taps.sum(1, keepdim=True)).repeat_interleave(bands, 0).to(pixels)  # (N * C, K)
     part = pixels[which.to(pixels.device)].flatten(0, 1)[None]  # (1, N * C, H, W)
-    part = F.conv2d(F.pad(part, (0, 0, reach, reach), "reflect"), taps[:, None, :, None], groups=len(taps))
-    part = F.conv2d(F.pad(part, (reach, reach, 0, 0), "reflect"), taps[:, None, None, :], groups=len(taps))
+    with torch.autocast(pixels.device.type, enabled=False):  # pixels have more digits than half precision holds
+        part = F.conv2d(F.pad(part, (0, 0, reach, reach), "reflect"), taps[:, None, :, None], groups=len(taps))
+        part = F.conv2d(F.pad(part, (reach, reach, 0, 0), "reflect"), taps[:, None, None, :], groups=len(taps))
     pixels[which.to(pixels.device)] = part[0].unflatten(0, (-1, bands))
 
 
