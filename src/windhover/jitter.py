@@ -110,7 +110,7 @@ def blur_(pixels: Tensor, sigma_px: Tensor) -> None:
     with torch.autocast(pixels.device.type, enabled=False):  # pixels have more digits than half precision holds
         part = F.conv2d(F.pad(part, (0, 0, reach, reach), "reflect"), taps[:, None, :, None], groups=len(taps))
         part = F.conv2d(F.pad(part, (reach, reach, 0, 0), "reflect"), taps[:, None, None, :], groups=len(taps))
-    pixels[which.to(pixels.device)] = part[0].unflatten(0, (-1, bands))
+    pixels[which.to(pixels.device)] = part.view(-1, bands, *part.shape[2:])
 
 
 def change_radiometry(pixels: Tensor, between: ValueRange, strength: Radiometry, generator: torch.Generator) -> Tensor:

@@ -1,0 +1,128 @@
+"""How a model takes pictures of another sensor: the same test scenes, changed in one way at a time, nothing retrained.
+
+    python benchmarks/bench_other_sensor.py MODEL [MODEL ...] [--every N]
+
+Run it where `bench_learning.py` has prepared the data (it reads `data/scenes`). The changes stand in for sensors nobody
+has here: panchromatic, another order of bands, blur of a coarser or a hazier picture, faint and hard contrast, noise,
+compression; and a GSD that nobody knows, where the picture is half or twice as large and all scales are searched.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import warnings
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pandas as pd
+import rasterio
+import torch
+from bench_learning import THREADS, figures
+from measuring import save
+
+from windhover.catalogue import Catalogue, load_catalogue
+from windhover.detector import Detector, SearchSettings, open_for, search_scene
+from windhover.evaluation import Searched, on_the_ground
+from windhover.ground import ground_of
+from windhover.judging import Match, judge
+from windhover.search_request import SCALES_OF_ANY_GSD
+
+Picture = np.ndarray  # (H, W, 3) float32, 0..255
+FLOOR_LOGIT = -5.0
+NATIVE_GSD_M = 0.5
+
+
+def _compressed(picture: Picture) -> Picture:
+    coded = cv2.imencode(".jpg", picture.astype(np.uint8), [cv2.IMWRITE_JPEG_QUALITY, 15])[1]
+    return cv2.imdecode(coded, cv2.IMREAD_COLOR).astype(np.float32)
+
+
+def _blurred(sigma_m: float) -> Callable[[Picture], Picture]:
+    return lambda picture: cv2.GaussianBlur(picture, (0, 0), sigma_m / NATIVE_GSD_M)
+
+
+def _resized(times: float) -> Callable[[Picture], Picture]:
+    way = cv2.INTER_AREA if times < 1 else cv2.INTER_CUBIC
+    return lambda picture: cv2.resize(picture, None, fx=times, fy=times, interpolation=way)
+
+
+CHANGES: dict[str, Callable[[Picture], Picture]] = {
+    "as it is": lambda picture: picture,
+    "one band": lambda picture: np.repeat(picture.mean(2, keepdims=True), 3, 2),
+    "bands the other way round": lambda picture: picture[..., ::-1],
+    "blur, sigma 1.2 m": _blurred(1.2),
+    "blur, sigma 2 m": _blurred(2.0),
+    "haze: 0.35 of the contrast": lambda picture: 0.35 * picture + 130,
+    "dark: 0.35 of the light": lambda picture: 0.35 * picture,
+    "contrast times 2.2, clipped": lambda picture: 2.2 * (picture - 110) + 110,
+    "gamma 2": lambda picture: 255 * (picture / 255) ** 2,
+    "noise of 20 counts": lambda picture: picture + np.random.default_rng(0).normal(0, 20, picture.shape),
+    "JPEG at quality 15": _compressed,
+    "half as many px, GSD unknown": _resized(0.5),
+    "twice as many px, GSD unknown": _resized(2.0),
+}
+RESIZED = {"half as many px, GSD unknown": 0.5, "twice as many px, GSD unknown": 2.0}
+
+
+def search(detector: Detector, catalogue: Catalogue, name: str, folder: Path) -> Searched:
+    """Change every scene, search it, and match what is found."""
+    found = []
+    times = RESIZED.get(name, 1.0)
+    scales = SCALES_OF_ANY_GSD if name in RESIZED else (1.0,)
+    settings = SearchSettings(scales=scales, peak_looks=1)
+    card = detector.bundle.card
+    for row in catalogue:
+        changed = np.clip(np.rint(CHANGES[name](_read(row.path))), 0, 255).astype(np.uint8)
+        path = folder / f"{row.scene}.tif"
+        _write(path, changed)
+        # of an unknown GSD a px is taken for the model's
+        with open_for(card, path, card.gsd_m if name in RESIZED else row.gsd_x_m) as scene:
+            candidates = search_scene(detector.scorer, scene, settings, FLOOR_LOGIT, classes=card.classes)
+            true_gsd = tuple(row.gsd_x_m / times * ratio for ratio in scene.ratio_xy)
+        found.append(on_the_ground(candidates, row.scene, (true_gsd[0], true_gsd[1])))
+        path.unlink()
+    ground = ground_of(catalogue)
+    return Searched(ground, judge(pd.concat(found, ignore_index=True), ground, Match("size", 0.5, 20.0)))
+
+
+def _read(path: str) -> Picture:
+    with rasterio.open(path) as dataset:
+        return np.moveaxis(dataset.read([1, 2, 3]), 0, 2).astype(np.float32)
+
+
+def _write(path: Path, picture: np.ndarray) -> None:
+    height, width, _ = picture.shape
+    with rasterio.open(path, "w", driver="GTiff", height=height, width=width, count=3, dtype="uint8") as dataset:
+        dataset.colorinterp = [rasterio.enums.ColorInterp(band) for band in (3, 4, 5)]
+        dataset.write(np.moveaxis(picture, 2, 0))
+
+
+def main() -> None:
+    """Search all changes of all test scenes with each model."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("models", nargs="+")
+    parser.add_argument("--every", type=int, default=2, help="only every so many test scenes")
+    options = parser.parse_args()
+    torch.set_num_threads(THREADS)
+    whole = load_catalogue("data/scenes").split("test")
+    catalogue = replace(whole, scenes=whole.scenes[:: options.every]).split("test")
+    table: dict[str, Any] = {}
+    warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
+    with tempfile.TemporaryDirectory() as folder:
+        for model in options.models:
+            detector = Detector.from_bundle(model)
+            for name in CHANGES:
+                row, _ = figures(search(detector, catalogue, name, Path(folder)))
+                table.setdefault(name, {})[Path(model).name] = row
+                print(f"{Path(model).name:32s} {name:32s} {json.dumps(row)}", flush=True)
+    save("other_sensor", {"scenes": len(catalogue.scenes), "changes": table}, "AP 0.80")
+
+
+if __name__ == "__main__":
+    main()
