@@ -111,7 +111,8 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(THREADS)
     whole = load_catalogue("data/scenes").split("test")
-    catalogue = replace(whole, scenes=whole.scenes[:: options.every]).split("test")
+    labelled = whole.scenes[whole.scenes["labelled"]]
+    catalogue = replace(whole, scenes=labelled[:: options.every]).split("test")
     table: dict[str, Any] = {}
     warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
     with tempfile.TemporaryDirectory() as folder:
