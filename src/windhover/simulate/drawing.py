@@ -85,6 +85,9 @@ def scale_colour(colour: Colour, factor: float) -> Colour:
 def noise(rng: np.random.Generator, shape_hw: tuple[int, int], grain_px: float) -> Array:
     """Return smooth noise (H, W) of about unit variance whose blobs are `grain_px` wide."""
     height, width = shape_hw
+    if grain_px > 16:  # smooth enough to be made at an eighth of the size
+        small = noise(rng, (height // 8 + 2, width // 8 + 2), grain_px / 8)
+        return np.asarray(cv2.resize(small, None, fx=8, fy=8, interpolation=cv2.INTER_LINEAR)[:height, :width])
     small = rng.standard_normal((math.ceil(height / grain_px) + 3, math.ceil(width / grain_px) + 3), dtype=np.float32)
     if grain_px > 1:
         size = (math.ceil(small.shape[1] * grain_px), math.ceil(small.shape[0] * grain_px))
@@ -137,33 +140,36 @@ class Canvas:
         _fill(mask, [ring - (np.array([left, top], np.int32) << FRACTION_BITS) for ring in rings], 255)
         if shape.soft:
             mask = np.asarray(cv2.GaussianBlur(mask, (0, 0), 6 / self.gsd_m * SUBPIXELS), np.uint8)
-        rows, cols = np.mgrid[top : top + area.shape[0], left : left + area.shape[1]].astype(np.float32)
-        tone = self._tone(shape, cols * self.step_m, rows * -self.step_m, rng)
+        tone = self._tone(shape, (area.shape[0], area.shape[1]), rng)
         share = mask.astype(np.float32) / 255
-        for band, wanted in enumerate((*(np.clip(tone * value, 0, 255) for value in shape.colour), shape.texture)):
+        inks = [*(np.clip(tone * value, 0, 255) for value in shape.colour), np.full_like(tone, shape.texture)]
+        for band, wanted in enumerate(inks):
             area[..., band] = area[..., band] + (wanted - area[..., band]) * share
 
-    def _tone(self, shape: Shape, east: Array, north: Array, rng: np.random.Generator) -> Array:
-        """Return the pattern's brightness (H, W) about 1 at metres east and north."""
+    def _tone(self, shape: Shape, size_hw: tuple[int, int], rng: np.random.Generator) -> Array:
+        """Return the pattern's brightness (H, W) about 1."""
 
         def grain(metres: float) -> Array:
-            return noise(rng, (east.shape[0], east.shape[1]), metres / self.step_m)
+            return noise(rng, size_hw, metres / self.step_m)
 
+        east, south = (self.step_m * np.arange(size, dtype=np.float32) for size in size_hw[::-1])
         cos, sin, turn = math.cos(shape.angle), math.sin(shape.angle), 2 * math.pi / shape.period_m
-        across, broad = east * cos + north * sin, grain(40)
+        across, along = east * cos - south[:, None] * sin, east * sin + south[:, None] * cos
+        tone = grain(40)
         if shape.pattern == "furrow":
             lanes = np.abs(np.mod(across, 24) - 12) < 0.7
-            return 1 + 0.05 * np.sin(across * turn + broad * 0.6) - 0.10 * lanes + 0.07 * broad + 0.03 * grain(6)
-        if shape.pattern == "rows":
-            plants = np.sin(across * turn) * (0.6 + 0.4 * np.sin((north * cos - east * sin) * turn))
-            return 0.95 + 0.22 * plants + 0.06 * broad
-        if shape.pattern == "wood":
+            tone = 1 + 0.05 * np.sin(across * turn + tone * 0.6) - 0.10 * lanes + 0.07 * tone + 0.03 * grain(6)
+        elif shape.pattern == "rows":
+            tone = 0.95 + 0.22 * np.sin(across * turn) * (0.6 + 0.4 * np.sin(along * turn)) + 0.06 * tone
+        elif shape.pattern == "wood":
             crowns = grain(shape.period_m) + 0.6 * grain(0.45 * shape.period_m)
             k = max(1, round(1.2 / self.step_m))  # each crown is bright towards the sun
             lit = crowns - np.roll(crowns, np.where(self.shadow[::-1] < 0, (k, -k), (-k, k)), (0, 1))
-            return np.clip(0.95 + 0.30 * lit + 0.12 * crowns + 0.10 * broad, 0.35, 1.9)
-        fine, coarse = (2.0, 5.0) if shape.pattern == "water" else (12.0, 130.0)
-        return 1 + 0.05 * broad + 0.04 * grain(fine) + 0.05 * grain(coarse)
+            tone = np.clip(0.95 + 0.30 * lit + 0.12 * crowns + 0.10 * tone, 0.35, 1.9)
+        else:
+            fine, coarse = (2.0, 5.0) if shape.pattern == "water" else (12.0, 130.0)
+            tone = 1 + 0.05 * tone + 0.04 * grain(fine) + 0.05 * grain(coarse)
+        return np.asarray(tone, np.float32)
 
     def stain(self, points: Points, strength: float) -> None:
         """Darken (`strength` 0..1) the ground softly inside an outline in metres."""
@@ -370,7 +376,7 @@ class Plot:
         """Add a road with its verge, its middle line and some traffic."""
         lines = ((mix(surface, self.grass, 0.5), width_m + 5), (surface, width_m), (mix(WHITE, surface, 0.4), 0.25))
         for colour, wide in lines:
-            self.line([start, stop], colour, wide, surface, 30)
+            self.line(np.array([start, stop]), colour, wide, surface, 30)
         ahead, across = np.subtract(stop, start)
         angle, along = math.atan2(across, ahead), np.arange(10, math.hypot(ahead, across), 24.0)
         spots = rotate(join(along, self.rng.choice([-0.24, 0.24], len(along)) * width_m), angle, start)

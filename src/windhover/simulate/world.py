@@ -527,8 +527,7 @@ def _spec(params: SimulateParams, place: Place, kind: str, number: int, centre: 
         blur_px=params.blur_px * day.uniform(0.8, 1.2),
         noise_dn=params.noise_dn * day.uniform(0.4, 1.0),
         gain=site.uniform(0.9, 1.1) * site.uniform((0.97, 0.97, 0.93), (1.04, 1.03, 1.02)),
-        offset=site.uniform(0, 12)
-        + np.array([0.0, 1.5, 5.0]) * site.uniform(0.2, 1.0),  # light of the air, mostly blue
+        offset=site.uniform(0, 12) + site.uniform(0.2, 1.0) * np.array([0.0, 1.5, 5.0]),  # the air's light is blue
         gamma=site.uniform(0.9, 1.15),
     )
     name = f"{place.name}-fine-{number}" if kind == "fine" else place.name
@@ -655,7 +654,9 @@ def render_scene(spec: SceneSpec) -> tuple[NDArray[Any], gpd.GeoDataFrame]:
 def _deliver(spec: SceneSpec, picture: NDArray[np.float32]) -> NDArray[Any]:
     """Return a picture (bands, H, W) in the scene's dtype, with a nodata border where the scene has one."""
     scale, most = (REFLECTANCE, 65535) if spec.params.dtype == "uint16" else (1.0, 255)
-    delivered = np.clip(np.rint(picture * np.float32(scale)), 1, most).astype(spec.params.dtype)  # 0 is kept for nodata
+    delivered: NDArray[Any] = np.clip(np.rint(picture * np.float32(scale)), 1, most).astype(
+        spec.params.dtype
+    )  # 0 is kept for nodata
     if spec.params.nodata_border > 0:
         valid: NDArray[np.uint8] = np.zeros((spec.height_px, spec.width_px), np.uint8)
         cv2.fillPoly(valid, [np.rint(_valid_outline(spec)).astype(np.int32)], 1)
