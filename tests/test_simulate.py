@@ -155,6 +155,13 @@ def test_the_default_world_holds_what_it_should(default_scenes: list[SceneSpec])
         cols, rows = centres_px(spec).T
         assert ((cols > 0) & (cols < spec.width_px) & (rows > 0) & (rows < spec.height_px)).all()
     assert len({aircraft.kind for spec in default_scenes for aircraft in spec.aircraft}) >= 9
+    twins = dict.fromkeys(set.union(*places.values()), 0)
+    for spec in default_scenes:
+        twins[spec.place.name] += sum(aircraft.kind == "B350" for aircraft in spec.aircraft)
+    assert min(twins.values()) >= 1  # light aircraft, at every place
+    assert min(twins[name] for name in places["train"]) >= 2
+    assert sum(twins[name] for name in places["test"]) <= 8
+    assert sum(len(spec.aircraft) for spec in search) == 40
     assert len({aircraft.livery for spec in default_scenes for aircraft in spec.aircraft}) >= 6
 
 

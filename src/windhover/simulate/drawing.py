@@ -285,36 +285,6 @@ def blob(rng: np.random.Generator, centre: ArrayLike, radius_m: float) -> Points
     return disc(centre, radius_m, rng.uniform(0.6, 1.25, 11))
 
 
-def tree(rng: np.random.Generator, centre: ArrayLike, colour: Colour) -> Shape:
-    """Return one tree seen from above."""
-    radius = rng.uniform(1.6, 4.4)
-    tone = scale_colour(colour, rng.uniform(0.8, 1.2))
-    return Shape((blob(rng, centre, radius),), tone, 60, height_m=1.6 * radius, pattern="crown")
-
-
-def hall(
-    rng: np.random.Generator, centre: ArrayLike, size_m: Size, angle: float, colour: Colour, bay_m: float
-) -> list[Shape]:
-    """Return a large building: a roof in bays of slightly different tone, skylights or not, and machines on top."""
-    length, width, height = size_m
-
-    def part(a: float, b: float, long: float, wide: float, tone: Colour, high_m: float = 0.0) -> Shape:
-        return Shape((box(rotate((a, b), angle, centre), long, wide, angle),), tone, 12, high_m, height, under=colour)
-
-    shapes = [Shape((box(centre, length, width, angle),), colour, 14, height)]
-    bays, skylit = max(2, round(length / bay_m)), rng.random() < 0.5
-    for k, at in enumerate((np.arange(bays) + 0.5) / bays * length - length / 2):
-        tone = scale_colour(colour, 1 + (0.05 if k % 2 else -0.05) + rng.normal(0, 0.015))
-        shapes.append(part(at, 0, 0.96 * length / bays, 0.97 * width, tone))
-        if skylit:
-            shapes.append(part(at, 0, 1.2, 0.7 * width, mix(colour, (70, 80, 92), 0.6)))
-    shapes.append(part(0, 0, 0.98 * length, 0.8, scale_colour(colour, 0.75)))
-    for a, b in rng.uniform(-0.43, 0.43, (int(length * width / 420), 2)) * (length, width):  # machines
-        tone = scale_colour((186, 188, 190), rng.uniform(0.75, 1.2))
-        shapes.append(part(a, b, rng.uniform(2, 6), rng.uniform(1.5, 3.5), tone, 2.0))
-    return shapes
-
-
 # --- plots
 
 # grass, dry grass, trees, water; fields; roofs; share of woods
@@ -415,7 +385,9 @@ class Plot:
 
     def plant(self, spots: Points) -> None:
         """Stand trees on spots (N, 2)."""
-        self.objects += [tree(self.rng, spot, self.trees) for spot in self.en(spots)]
+        for spot, radius in zip(self.en(spots), self.rng.uniform(1.6, 4.4, len(spots)), strict=True):
+            outline, tone = blob(self.rng, spot, radius), scale_colour(self.trees, self.rng.uniform(0.8, 1.2))
+            self.objects.append(Shape((outline,), tone, 60, height_m=1.6 * radius, pattern="crown"))
 
     def cars(self, spots: Points, angle: float, base_m: float = 0.0) -> None:
         """Park cars on spots (N, 2)."""
@@ -429,8 +401,24 @@ class Plot:
             self.objects.append(Shape((outline,), scale_colour(colour, tone * shade), 16, high, 6.0 - high))
 
     def build(self, centre: ArrayLike, size_m: Size, colour: Colour, bay_m: float = 12.0) -> None:
-        """Stand a large building."""
-        self.objects += hall(self.rng, self.en(centre), size_m, self.turn, colour, bay_m)
+        """Stand a large building: a roof in bays of slightly different tone, skylights or not, and machines on top."""
+        rng, (length, width, height) = self.rng, size_m
+
+        def part(at: ArrayLike, long: float, wide: float, tone: Colour, high_m: float = 0.0) -> None:
+            outline = self.en(box(np.add(centre, at), long, wide))
+            self.objects.append(Shape((outline,), tone, 12, high_m, height, under=colour))
+
+        self.objects.append(Shape((self.en(box(centre, length, width)),), colour, 14, height))
+        bays, skylit = max(2, round(length / bay_m)), rng.random() < 0.5
+        for k, at in enumerate((np.arange(bays) + 0.5) / bays * length - length / 2):
+            tone = scale_colour(colour, 1 + (0.05 if k % 2 else -0.05) + rng.normal(0, 0.015))
+            part((at, 0), 0.96 * length / bays, 0.97 * width, tone)
+            if skylit:
+                part((at, 0), 1.2, 0.7 * width, mix(colour, (70, 80, 92), 0.6))
+        part((0, 0), 0.98 * length, 0.8, scale_colour(colour, 0.75))
+        for spot in rng.uniform(-0.43, 0.43, (int(length * width / 420), 2)) * (length, width):  # machines
+            tone = scale_colour((186, 188, 190), rng.uniform(0.75, 1.2))
+            part(spot, rng.uniform(2, 6), rng.uniform(1.5, 3.5), tone, 2.0)
 
     def soil(self, points: ArrayLike, strength: float) -> None:
         """Leave a stain of oil or rubber, `strength` 0..1."""
