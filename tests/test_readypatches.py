@@ -67,7 +67,7 @@ def windows(pixels: np.ndarray, centres: np.ndarray, rng: np.random.Generator) -
 def rasters(tmp_path_factory: pytest.TempPathFactory) -> dict[Path, Any]:
     """Two search tiles of 512 x 512 px with a georeference, and the aircraft on each."""
     folder, tiles = tmp_path_factory.mktemp("tiles"), {}
-    for spec in (spec for place in plan_scenes(world()) for spec in place if place[0].place.split == "test"):
+    for spec in (spec for spec in plan_scenes(world()) if spec.place.split == "test"):
         pixels, _, labels = drawn(spec)
         path = folder / f"{spec.name}.tif"
         profile = {"height": 512, "width": 512, "count": 3, "dtype": "uint8"}
@@ -87,9 +87,9 @@ def world() -> SimulateParams:
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root, rng = tmp_path_factory.mktemp("ready"), np.random.default_rng(4)
     parts: dict[str, list[Any]] = {"train": [], "val": []}
-    for place in plan_scenes(world()):
-        if place[0].place.split in parts:
-            parts[place[0].place.split] += [windows(*drawn(spec)[:2], rng) for spec in place]
+    for spec in plan_scenes(world()):
+        if spec.place.split in parts:
+            parts[spec.place.split].append(windows(*drawn(spec)[:2], rng))
     arrays = {}
     for split, name in (("train", "train"), ("val", "test")):
         arrays[f"{name}_images"] = np.concatenate([images for images, _ in parts[split]])

@@ -48,7 +48,7 @@ def params_with(**changes: Any) -> SimulateParams:
 @pytest.fixture(scope="module")
 def default_scenes() -> list[SceneSpec]:
     """The scenes that `make repro` draws."""
-    return [spec for place in plan_scenes(params_with()) for spec in place]
+    return plan_scenes(params_with())
 
 
 def test_the_same_seed_gives_the_same_bytes_for_any_number_of_workers(tmp_path: Path) -> None:
@@ -62,7 +62,7 @@ def test_the_same_seed_gives_the_same_bytes_for_any_number_of_workers(tmp_path: 
 
 
 def test_another_seed_gives_another_world() -> None:
-    first, second = (plan_scenes(params_with(**TINY, seed=seed))[0][0] for seed in (1, 2))
+    first, second = (plan_scenes(params_with(**TINY, seed=seed))[0] for seed in (1, 2))
     assert not np.array_equal(render_scene(first)[0], render_scene(second)[0])
 
 
@@ -155,6 +155,13 @@ def test_the_default_world_holds_what_it_should(default_scenes: list[SceneSpec])
         cols, rows = centres_px(spec).T
         assert ((cols > 0) & (cols < spec.width_px) & (rows > 0) & (rows < spec.height_px)).all()
     assert len({aircraft.kind for spec in default_scenes for aircraft in spec.aircraft}) >= 9
+    twins = dict.fromkeys(set.union(*places.values()), 0)
+    for spec in default_scenes:
+        twins[spec.place.name] += sum(aircraft.kind == "B350" for aircraft in spec.aircraft)
+    assert min(twins.values()) >= 1  # light aircraft, at every place
+    assert min(twins[name] for name in places["train"]) >= 2
+    assert sum(twins[name] for name in places["test"]) <= 8
+    assert sum(len(spec.aircraft) for spec in search) == 40
     assert len({aircraft.livery for spec in default_scenes for aircraft in spec.aircraft}) >= 6
 
 
@@ -207,11 +214,11 @@ def test_four_bands_with_a_nodata_border(tmp_path: Path) -> None:
         ({"bands": 5}, r"`simulate.bands`: .*3 or 4, got 5"),
         (
             {"search_empty": 50},
-            r"`simulate.search_empty` must be at most `simulate.search_tiles` \(36 tiles\), got 50 tiles",
+            r"`simulate.search_empty` must be at most `simulate.search_tiles` \(36 tiles\), got 50\. Set",
         ),
         (
             {"search_tiles": 2, "search_empty": 0},
-            r"`simulate.search_tiles` must be at least `simulate.test_places` \(4\), got 2 tiles",
+            r"`simulate.test_places` must be at most `simulate.search_tiles` \(2 tiles\), got 4\. Set",
         ),
     ],
 )

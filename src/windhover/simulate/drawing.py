@@ -25,6 +25,8 @@ Size = tuple[float, float, float]  # length, width, height (m)
 SUBPIXELS = 2  # canvas pixels per scene pixel, along each side
 FRACTION_BITS = 4  # of the fixed-point coordinates that OpenCV draws with
 AIRCRAFT_STEP_M = 0.2  # grid on which aircraft are drawn before averaging
+# of the ground's brightness, then of its hue: width of the grains (m) and their share
+GRAINS = (((1, 0.4), (3, 0.3), (9, 0.3), (35, 0.25), (140, 0.2)), ((60, 0.6), (11, 0.4)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,19 +52,17 @@ class Shape:
     soft: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Light:
+class Light(NamedTuple):
     """Where the sun and the sensor stand: metres of shadow and of lean (east, north) per metre of height."""
 
-    shadow_en: tuple[float, float]
-    lean_en: tuple[float, float]
+    shadow_en: Points
+    lean_en: Points
 
     @staticmethod
     def of(sun_azimuth_deg: float, sun_elevation_deg: float, view_azimuth_deg: float, off_nadir_deg: float) -> Light:
         """Return the light for angles in degrees, azimuths clockwise from north."""
-        sun, view = math.radians(sun_azimuth_deg), math.radians(view_azimuth_deg)
-        long, lean = 1 / math.tan(math.radians(sun_elevation_deg)), math.tan(math.radians(off_nadir_deg))
-        return Light((-math.sin(sun) * long, -math.cos(sun) * long), (math.sin(view) * lean, math.cos(view) * lean))
+        sun, height, view, slant = np.radians((sun_azimuth_deg, sun_elevation_deg, view_azimuth_deg, off_nadir_deg))
+        return Light(rotate((0, -1 / math.tan(height)), -sun), rotate((0, math.tan(slant)), -view))
 
 
 def palette(codes: str) -> tuple[Colour, ...]:
@@ -87,13 +87,12 @@ def noise(rng: np.random.Generator, shape_hw: tuple[int, int], grain_px: float) 
     height, width = shape_hw
     if grain_px > 16:  # smooth enough to be made at an eighth of the size
         small = noise(rng, (height // 8 + 2, width // 8 + 2), grain_px / 8)
-        large = cv2.resize(small, (small.shape[1] * 8, small.shape[0] * 8), interpolation=cv2.INTER_LINEAR)
-        return np.asarray(large[:height, :width], np.float32)
+        return np.asarray(cv2.resize(small, None, fx=8, fy=8, interpolation=cv2.INTER_LINEAR)[:height, :width])
     small = rng.standard_normal((math.ceil(height / grain_px) + 3, math.ceil(width / grain_px) + 3), dtype=np.float32)
-    if grain_px <= 1:
-        return small[:height, :width]
-    size = (math.ceil(small.shape[1] * grain_px), math.ceil(small.shape[0] * grain_px))
-    return np.asarray(cv2.resize(small * 1.25, size, interpolation=cv2.INTER_CUBIC)[:height, :width], np.float32)
+    if grain_px > 1:
+        size = (math.ceil(small.shape[1] * grain_px), math.ceil(small.shape[0] * grain_px))
+        small = np.asarray(cv2.resize(small * 1.25, size, interpolation=cv2.INTER_CUBIC), np.float32)
+    return small[:height, :width]
 
 
 class Canvas:
@@ -101,9 +100,10 @@ class Canvas:
 
     def __init__(self, shape_hw: tuple[int, int], gsd_m: float, west_north: tuple[float, float], light: Light) -> None:
         height, width = shape_hw
-        self.shape_hw, self.gsd_m, self.light = shape_hw, gsd_m, light
+        self.shape_hw, self.gsd_m = shape_hw, gsd_m
         self.west, self.north = west_north
-        self.shadow, self.lean = np.array(light.shadow_en), np.array(light.lean_en)
+        self.step_m = gsd_m / SUBPIXELS
+        self.shadow, self.lean = light
         self.ground: NDArray[np.uint8] = np.zeros((height * SUBPIXELS, width * SUBPIXELS, 4), np.uint8)
         self.shade: NDArray[np.uint8] = np.zeros((height * SUBPIXELS, width * SUBPIXELS), np.uint8)
         self.stains: NDArray[np.uint8] = np.zeros((height // 2 + 1, width // 2 + 1), np.uint8)
@@ -131,47 +131,44 @@ class Canvas:
 
     def _lay_pattern(self, shape: Shape, rng: np.random.Generator) -> None:
         rings = [self.fixed(ring) for ring in shape.rings]
-        left, top = np.maximum(rings[0].min(axis=0) // (1 << FRACTION_BITS) - 1, 0)
-        right, bottom = rings[0].max(axis=0) // (1 << FRACTION_BITS) + 2
-        area = self.ground[top : max(bottom, 0), left : max(right, 0)]
+        left, top = np.maximum((rings[0].min(axis=0) >> FRACTION_BITS) - 1, 0)
+        right, bottom = np.maximum((rings[0].max(axis=0) >> FRACTION_BITS) + 2, 0)
+        area = self.ground[top:bottom, left:right]
         if area.size == 0:
             return
         mask: NDArray[np.uint8] = np.zeros(area.shape[:2], np.uint8)
-        corner = np.array([left, top], np.int32) << FRACTION_BITS
-        _fill(mask, [ring - corner for ring in rings], 255)
+        _fill(mask, [ring - (np.array([left, top], np.int32) << FRACTION_BITS) for ring in rings], 255)
         if shape.soft:
             mask = np.asarray(cv2.GaussianBlur(mask, (0, 0), 6 / self.gsd_m * SUBPIXELS), np.uint8)
-        tone = self._tone(shape, (area.shape[0], area.shape[1]), (int(left), int(top)), rng)
-        share = mask.astype(np.float32) * np.float32(1 / 255)
-        for band in range(3):
-            wanted = np.clip(tone * shape.colour[band], 0, 255)
+        tone = self._tone(shape, (area.shape[0], area.shape[1]), rng)
+        share = mask.astype(np.float32) / 255
+        inks = [*(np.clip(tone * value, 0, 255) for value in shape.colour), np.full_like(tone, shape.texture)]
+        for band, wanted in enumerate(inks):
             area[..., band] = area[..., band] + (wanted - area[..., band]) * share
-        area[..., 3] = area[..., 3] + (shape.texture - area[..., 3]) * share
 
-    def _tone(self, shape: Shape, size: tuple[int, int], left_top: tuple[int, int], rng: np.random.Generator) -> Array:
+    def _tone(self, shape: Shape, size_hw: tuple[int, int], rng: np.random.Generator) -> Array:
         """Return the pattern's brightness (H, W) about 1."""
-        step = self.gsd_m / SUBPIXELS
-        east = (self.west + (left_top[0] + np.arange(size[1])) * step)[None, :].astype(np.float32)
-        north = (self.north - (left_top[1] + np.arange(size[0])) * step)[:, None].astype(np.float32)
-        cos, sin = np.float32(math.cos(shape.angle)), np.float32(math.sin(shape.angle))
-        across, turn = east * cos + north * sin, np.float32(2 * math.pi / shape.period_m)
-        tone = noise(rng, size, 40 / step)
+
+        def grain(metres: float) -> Array:
+            return noise(rng, size_hw, metres / self.step_m)
+
+        east, south = (self.step_m * np.arange(size, dtype=np.float32) for size in size_hw[::-1])
+        cos, sin, turn = math.cos(shape.angle), math.sin(shape.angle), 2 * math.pi / shape.period_m
+        across, along = east * cos - south[:, None] * sin, east * sin + south[:, None] * cos
+        tone = grain(40)
         if shape.pattern == "furrow":
-            lanes = np.abs(np.mod(across, np.float32(24)) - 12) < 0.7
-            ridges = 0.05 * np.sin(across * turn + tone * 0.6) - 0.10 * lanes
-            tone = 1 + ridges + 0.07 * tone + 0.03 * noise(rng, size, 6 / step)
+            lanes = np.abs(np.mod(across, 24) - 12) < 0.7
+            tone = 1 + 0.05 * np.sin(across * turn + tone * 0.6) - 0.10 * lanes + 0.07 * tone + 0.03 * grain(6)
         elif shape.pattern == "rows":
-            plants = np.sin(across * turn) * (0.6 + 0.4 * np.sin((north * cos - east * sin) * turn))
-            tone = 0.95 + 0.22 * plants + 0.06 * tone
+            tone = 0.95 + 0.22 * np.sin(across * turn) * (0.6 + 0.4 * np.sin(along * turn)) + 0.06 * tone
         elif shape.pattern == "wood":
-            crowns = noise(rng, size, shape.period_m / step) + 0.6 * noise(rng, size, 0.45 * shape.period_m / step)
-            k = max(1, round(1.2 / step))  # each crown is bright towards the sun
-            toward = (k if self.shadow[1] < 0 else -k, -k if self.shadow[0] < 0 else k)
-            lit = crowns - np.roll(crowns, toward, (0, 1))
+            crowns = grain(shape.period_m) + 0.6 * grain(0.45 * shape.period_m)
+            k = max(1, round(1.2 / self.step_m))  # each crown is bright towards the sun
+            lit = crowns - np.roll(crowns, np.where(self.shadow[::-1] < 0, (k, -k), (-k, k)), (0, 1))
             tone = np.clip(0.95 + 0.30 * lit + 0.12 * crowns + 0.10 * tone, 0.35, 1.9)
         else:
             fine, coarse = (2.0, 5.0) if shape.pattern == "water" else (12.0, 130.0)
-            tone = 1 + 0.05 * tone + 0.04 * noise(rng, size, fine / step) + 0.05 * noise(rng, size, coarse / step)
+            tone = 1 + 0.05 * tone + 0.04 * grain(fine) + 0.05 * grain(coarse)
         return np.asarray(tone, np.float32)
 
     def stain(self, points: Points, strength: float) -> None:
@@ -218,18 +215,34 @@ class Canvas:
         """Return the picture (H, W, 3), 0..255, at scene pixels with the ground's grain in it."""
         height, width = self.shape_hw
         small = cv2.resize(self.ground, (width, height), interpolation=cv2.INTER_AREA).astype(np.float32)
-        metre = 1 / self.gsd_m
-        grain, hue = np.zeros(self.shape_hw, np.float32), np.zeros(self.shape_hw, np.float32)
-        for size, share in ((1, 0.4), (max(1.5, 3 * metre), 0.3), (9 * metre, 0.3), (35 * metre, 0.25)):
-            grain += np.float32(share) * noise(rng, self.shape_hw, size)
-        grain += np.float32(0.2) * noise(rng, self.shape_hw, 140 * metre)
-        for size, share in ((60 * metre, 0.6), (11 * metre, 0.4)):
-            hue += np.float32(share) * noise(rng, self.shape_hw, size)
-        shown = small[..., 3] * np.float32(1 / 255)
+        grain, hue = (
+            sum(noise(rng, self.shape_hw, max(1.0, size / self.gsd_m)) * np.float32(share) for size, share in layers)
+            for layers in GRAINS
+        )
+        shown = small[..., 3] / 255
         picture = np.empty((height, width, 3), np.float32)
         for band, tint in enumerate((0.20, 0.0, -0.10)):
             picture[..., band] = small[..., band] * (1 + shown * (grain + np.float32(tint) * hue))
         return picture
+
+    def cast_aircraft(self, aircraft: Aircraft) -> None:
+        """Cast an aircraft's shadow; its thick pieces are convex."""
+        for part in aircraft_parts(aircraft.kind, aircraft.livery):
+            self.cast(aircraft.outline(part.points), max(part.low_m, 0.5), part.high_m)
+
+    def stamp(self, picture: Array, aircraft: Aircraft) -> None:
+        """Draw an aircraft onto the flattened picture (H, W, 3), in place, averaged down from a grid of 0.2 m."""
+        lit = float(rotate(self.shadow, -aircraft.heading)[1]) / -max(math.hypot(*self.shadow), 1e-9)
+        corners = (np.array(aircraft.bounds_en()).reshape(2, 2) - (self.west, self.north)) * (1, -1) / self.gsd_m
+        first, last = np.clip([corners.min(axis=0) - 1, corners.max(axis=0) + 2], 0, self.shape_hw[::-1]).astype(int)
+        (cols, rows), fine = (last - first).tolist(), max(2, math.ceil(self.gsd_m / AIRCRAFT_STEP_M))
+        sprite: NDArray[np.uint8] = np.zeros((rows * fine, cols * fine, 4), np.uint8)
+        for part in aircraft_parts(aircraft.kind, aircraft.livery, lit):
+            outline = self.fixed(aircraft.outline(part.points), fine) - first * (fine << FRACTION_BITS)
+            _fill(sprite, [outline.astype(np.int32)], (*part.colour, 255))
+        small = cv2.resize(sprite.astype(np.float32), (cols, rows), interpolation=cv2.INTER_AREA)
+        area = picture[first[1] : last[1], first[0] : last[0]]
+        area[...] = area * (1 - small[..., 3:] / 255) + small[..., :3]
 
 
 def _fill(
@@ -248,65 +261,28 @@ def join(x: ArrayLike, y: ArrayLike) -> Points:
     return np.stack(np.broadcast_arrays(np.asarray(x, np.float64), np.asarray(y, np.float64)), axis=1)
 
 
-def rotate(points: ArrayLike, angle: float) -> Points:
-    """Return points (..., 2) turned about the origin by `angle` (radians, anticlockwise)."""
+def rotate(points: ArrayLike, angle: float, to: ArrayLike = (0.0, 0.0)) -> Points:
+    """Return points (..., 2) turned about the origin by `angle` (radians, anticlockwise), then moved by `to`."""
     cos, sin = math.cos(angle), math.sin(angle)
     turned: Points = np.asarray(points, np.float64) @ np.array([[cos, sin], [-sin, cos]])
-    return turned
+    return turned + np.asarray(to, np.float64)
 
 
 def box(centre: ArrayLike, length_m: float, width_m: float, angle: float = 0.0) -> Points:
     """Return the corners (4, 2) of a rectangle, its length along `angle` (radians)."""
-    corners = join(np.array([-0.5, 0.5, 0.5, -0.5]) * length_m, np.array([-0.5, -0.5, 0.5, 0.5]) * width_m)
-    return np.asarray(centre, np.float64) + rotate(corners, angle)
+    return rotate(np.array([(-1, -1), (1, -1), (1, 1), (-1, 1)]) * (length_m / 2, width_m / 2), angle, centre)
 
 
-def disc(centre: ArrayLike, radius_m: float, corners: int = 20, rough: ArrayLike = 1.0) -> Points:
-    """Return a round outline; `rough` (corners,) scales the radius corner by corner."""
-    turn, radius = np.linspace(0, 2 * math.pi, corners, endpoint=False), radius_m * np.asarray(rough, np.float64)
+def disc(centre: ArrayLike, radius_m: float, rough: ArrayLike = (1.0,) * 40) -> Points:
+    """Return a round outline; `rough` (N,) scales its radius corner by corner."""
+    radius = radius_m * np.asarray(rough, np.float64)
+    turn = np.linspace(0, 2 * math.pi, len(radius), endpoint=False)
     return np.asarray(centre, np.float64) + join(radius * np.cos(turn), radius * np.sin(turn))
 
 
-def tree(rng: np.random.Generator, centre: ArrayLike, colour: Colour) -> Shape:
-    """Return one tree seen from above."""
-    radius = rng.uniform(1.6, 4.4)
-    outline = disc(centre, radius, 9, rng.uniform(0.75, 1.2, 9))
-    return Shape((outline,), scale_colour(colour, rng.uniform(0.8, 1.2)), 60, height_m=1.6 * radius, pattern="crown")
-
-
-def house(rng: np.random.Generator, centre: ArrayLike, angle: float, colour: Colour) -> list[Shape]:
-    """Return a house with a gabled roof, its two sides lit differently."""
-    length, width = rng.uniform(10, 17), rng.uniform(7, 10)
-    tone = scale_colour(colour, rng.uniform(0.75, 1.25))
-    side = np.asarray(centre) + np.array([-math.sin(angle), math.cos(angle)]) * width / 4
-    half = Shape((box(side, length, width / 2, angle),), scale_colour(tone, 1.2), 16, base_m=6.0)
-    return [Shape((box(centre, length, width, angle),), scale_colour(tone, 0.82), 16, height_m=6.0), half]
-
-
-def roof(
-    rng: np.random.Generator, centre: ArrayLike, size_m: Size, angle: float, colour: Colour, bay_m: float
-) -> list[Shape]:
-    """Return a large building: a roof in bays of slightly different tone, skylights or not, and machines on top."""
-    length_m, width_m, height_m = size_m
-
-    def part(a: float, b: float, long: float, wide: float, tone: Colour, high_m: float = 0.0) -> Shape:
-        outline = box(np.asarray(centre) + rotate((a, b), angle), long, wide, angle)
-        return Shape((outline,), tone, 12, high_m, height_m, under=colour)
-
-    shapes = [Shape((box(centre, length_m, width_m, angle),), colour, 14, height_m)]
-    bays, skylit = max(2, round(length_m / bay_m)), rng.random() < 0.5
-    for k in range(bays):
-        at, bay = (k + 0.5) / bays * length_m - length_m / 2, 0.96 * length_m / bays
-        tone = scale_colour(colour, 1 + (0.05 if k % 2 else -0.05) + rng.normal(0, 0.015))
-        shapes.append(part(at, 0, bay, 0.97 * width_m, tone))
-        if skylit:
-            shapes.append(part(at, 0, 1.2, 0.7 * width_m, mix(colour, (70, 80, 92), 0.6)))
-    shapes.append(part(0, 0, 0.98 * length_m, 0.8, scale_colour(colour, 0.75)))
-    for _ in range(int(length_m * width_m / 420)):  # machines
-        a, b = rng.uniform(-0.45, 0.45) * length_m, rng.uniform(-0.42, 0.42) * width_m
-        tone = scale_colour((186, 188, 190), rng.uniform(0.75, 1.2))
-        shapes.append(part(a, b, rng.uniform(2, 6), rng.uniform(1.5, 3.5), tone, 2.0))
-    return shapes
+def blob(rng: np.random.Generator, centre: ArrayLike, radius_m: float) -> Points:
+    """Return a round outline that nobody drew with compasses."""
+    return disc(centre, radius_m, rng.uniform(0.6, 1.25, 11))
 
 
 # --- plots
@@ -325,13 +301,12 @@ HALLS = palette("e2e2de 969ca2 cec4b0 60748e")
 
 
 class Slot(NamedTuple):
-    """Where an aircraft may stand: its nose (m), heading (radians), largest span (m), row (0: single), jet bridge."""
+    """Where an aircraft may stand: its nose (m), heading (radians), largest span (m), row (0: single)."""
 
     nose_en: Points
     heading: float
     span_m: float
     row: int
-    bridge_en: Points | None = None
 
 
 class Plot:
@@ -367,17 +342,18 @@ class Plot:
         """Add a line, painted or paved."""
         self.area(points, colour, texture, width_m=width_m, under=under)
 
-    def road(self, start: Points, stop: Points, width_m: float, surface: Colour) -> None:
+    def road(self, start: ArrayLike, stop: ArrayLike, width_m: float, surface: Colour) -> None:
         """Add a road with its verge, its middle line and some traffic."""
         lines = ((mix(surface, self.grass, 0.5), width_m + 5), (surface, width_m), (mix(WHITE, surface, 0.4), 0.25))
         for colour, wide in lines:
-            self.line([start, stop], colour, wide, surface, 30)
-        far, angle = float(np.hypot(*(stop - start))), math.atan2(stop[1] - start[1], stop[0] - start[0])
-        along = np.arange(10, far, 24.0)
-        along += self.rng.normal(0, 5, len(along))
-        spots = start + rotate(join(along, self.rng.choice([-0.24, 0.24], len(along)) * width_m), angle)
-        for size, share in (((4.5, 1.85, 1.5), 0.35), ((12.0, 2.5, 3.5), 0.08)):
-            self.put(self.free(spots[self.rng.random(len(spots)) < share]), size, CARS, angle)
+            self.line(np.array([start, stop]), colour, wide, surface, 30)
+        ahead, across = np.subtract(stop, start)
+        angle, along = math.atan2(across, ahead), np.arange(10, math.hypot(ahead, across), 24.0)
+        spots = rotate(join(along, self.rng.choice([-0.24, 0.24], len(along)) * width_m), angle, start)
+        spots += self.rng.normal(0, 3, (len(along), 1)) * rotate((1, 0), angle)
+        seen = self.rng.random(len(spots))
+        self.cars(self.free(spots[seen < 0.33]), angle)
+        self.put(self.free(spots[seen > 0.93]), (12.0, 2.5, 3.5), CARS, angle)
 
     def free(self, points: Points) -> Points:
         """Return those of the points (N, 2) that lie where the ground is not `taken`."""
@@ -403,29 +379,54 @@ class Plot:
     ) -> None:
         """Stand boxes of one length, width and height on spots (N, 2), each in one of the colours."""
         length, width, height = size_m
-        for centre, k in zip(
-            self.en(np.asarray(spots).reshape(-1, 2)), self.rng.integers(1 << 30, size=np.size(spots) // 2), strict=True
-        ):
-            outline = box(centre, length, width, angle + self.turn)
-            self.objects.append(Shape((outline,), colours[k % len(colours)], 8, height, base_m, under=(150, 148, 144)))
+        for centre in self.en(np.reshape(spots, (-1, 2))):
+            outline, colour = box(centre, length, width, angle + self.turn), colours[self.rng.integers(len(colours))]
+            self.objects.append(Shape((outline,), colour, 8, height, base_m, under=(150, 148, 144)))
 
     def plant(self, spots: Points) -> None:
         """Stand trees on spots (N, 2)."""
-        self.objects += [tree(self.rng, spot, self.trees) for spot in self.en(spots)]
+        for spot, radius in zip(self.en(spots), self.rng.uniform(1.6, 4.4, len(spots)), strict=True):
+            outline, tone = blob(self.rng, spot, radius), scale_colour(self.trees, self.rng.uniform(0.8, 1.2))
+            self.objects.append(Shape((outline,), tone, 60, height_m=1.6 * radius, pattern="crown"))
 
-    def hall(self, u: float, v: float, size_m: Size, colour: Colour, bay_m: float = 12.0) -> None:
-        """Stand a large building."""
-        self.objects += roof(self.rng, self.en((u, v)), size_m, self.turn, colour, bay_m)
+    def cars(self, spots: Points, angle: float, base_m: float = 0.0) -> None:
+        """Park cars on spots (N, 2)."""
+        self.put(spots, (4.5, 1.85, 1.5), CARS, angle, base_m)
 
-    def soil(self, u: float, v: float, radius_m: float, strength: float) -> None:
-        """Leave a stain of oil."""
-        outline = disc(self.en((u, v)), radius_m, 10, self.rng.uniform(0.4, 1.4, 10))
-        self.stains.append((outline, strength))
+    def house(self, centre: ArrayLike, angle: float, colour: Colour) -> None:
+        """Stand a house with a gabled roof, its two sides lit differently."""
+        length, width, tone = self.rng.uniform(10, 17), self.rng.uniform(7, 10), self.rng.uniform(0.75, 1.25)
+        for aside, wide, shade, high in ((0.0, width, 0.82, 6.0), (width / 4, width / 2, 1.2, 0.0)):
+            outline = self.en(box(rotate((0, aside), angle, centre), length, wide, angle))
+            self.objects.append(Shape((outline,), scale_colour(colour, tone * shade), 16, high, 6.0 - high))
 
-    def stand(self, u: float, v: float, heading: float, span_m: float, row: int, bridge: Points | None = None) -> None:
-        """Add a place for an aircraft whose nose is at (u, v)."""
-        root = None if bridge is None else self.en(bridge)
-        self.slots.append(Slot(self.en((u, v)), heading + self.turn, span_m, row, root))
+    def build(self, centre: ArrayLike, size_m: Size, colour: Colour, bay_m: float = 12.0) -> None:
+        """Stand a large building: a roof in bays of slightly different tone, skylights or not, and machines on top."""
+        rng, (length, width, height) = self.rng, size_m
+
+        def part(at: ArrayLike, long: float, wide: float, tone: Colour, high_m: float = 0.0) -> None:
+            outline = self.en(box(np.add(centre, at), long, wide))
+            self.objects.append(Shape((outline,), tone, 12, high_m, height, under=colour))
+
+        self.objects.append(Shape((self.en(box(centre, length, width)),), colour, 14, height))
+        bays, skylit = max(2, round(length / bay_m)), rng.random() < 0.5
+        for k, at in enumerate((np.arange(bays) + 0.5) / bays * length - length / 2):
+            tone = scale_colour(colour, 1 + (0.05 if k % 2 else -0.05) + rng.normal(0, 0.015))
+            part((at, 0), 0.96 * length / bays, 0.97 * width, tone)
+            if skylit:
+                part((at, 0), 1.2, 0.7 * width, mix(colour, (70, 80, 92), 0.6))
+        part((0, 0), 0.98 * length, 0.8, scale_colour(colour, 0.75))
+        for spot in rng.uniform(-0.43, 0.43, (int(length * width / 420), 2)) * (length, width):  # machines
+            tone = scale_colour((186, 188, 190), rng.uniform(0.75, 1.2))
+            part(spot, rng.uniform(2, 6), rng.uniform(1.5, 3.5), tone, 2.0)
+
+    def soil(self, points: ArrayLike, strength: float) -> None:
+        """Leave a stain of oil or rubber, `strength` 0..1."""
+        self.stains.append((self.en(points), strength))
+
+    def stand(self, nose: Points, heading: float, span_m: float, row: int = 0) -> None:
+        """Add a place for an aircraft."""
+        self.slots.append(Slot(self.en(nose), heading + self.turn, span_m, row))
 
 
 # --- aircraft
@@ -466,7 +467,7 @@ TYPES: dict[str, AircraftType] = {
     "E190": AircraftType(36.24, 28.72, 3.01, 26, 0.34, 0.165, 0.040, 0.42, 5.2, (0.33,), (3.9, 2.0), "wing", 1.8),
     "CRJ9": AircraftType(36.40, 24.85, 2.69, 27, 0.42, 0.145, 0.038, 0.34, 4.6, (0.0,), (4.3, 1.7), "tail", 1.5),
     "AT72": AircraftType(27.17, 27.05, 2.87, 3, 0.42, 0.098, 0.060, 0.27, 4.4, (0.3,), (3.6, 1.2), "prop", 1.8),
-    "B350": AircraftType(14.22, 17.65, 1.55, 6, 0.33, 0.155, 0.085, 0.32, 2.2, (0.3,), (2.6, 0.9), "prop", 1.5),
+    "B350": AircraftType(14.22, 17.65, 1.55, 6, 0.33, 0.155, 0.085, 0.32, 2.2, (0.3,), (2.6, 0.9), "prop", 4.4),
 }
 
 # body, wings, tail, engines
@@ -505,7 +506,7 @@ class Aircraft:
 
     def outline(self, points: Points) -> Points:
         """Return points of the aircraft's frame (x forward from the nose, y to the left, m) as m east and north."""
-        return np.array(self.nose_en) + rotate(points, self.heading)
+        return rotate(points, self.heading, self.nose_en)
 
     @property
     def middle_en(self) -> Points:
@@ -527,40 +528,32 @@ def aircraft_parts(kind: str, livery: str, lit_side: float = 0.0) -> list[Part]:
     body, wing, tail, engine = LIVERIES[livery]
     height, long = 1.1 * plan.body_m + 0.4, plan.length_m
     aft_m = (height + plan.fin_m - 1, height + plan.fin_m) if plan.mount != "wing" else (height, height + 1)
-    wings, flaps = _wing(plan)
-    lifting = _both(wings, wing, height - 1, height) + _both(flaps, scale_colour(wing, 0.86), height - 1, height)
+    lifting = _both(_wing(plan), wing, height - 1, height)
     aft = _both(_stabiliser(plan), mix(wing, tail, 0.25), *aft_m)
     fin_x = np.array([-0.835 * long, 0.5 - 0.99 * long, -0.99 * long, 0.5 - 0.99 * long, -0.835 * long])
     fin = Part(join(fin_x, [0.05, 0.35, 0, -0.35, -0.05]), scale_colour(tail, 0.92), height, height + plan.fin_m)
-    pods, inlets = [], []
-    for place in plan.engines:
-        pod, inlet = _pod(plan, place)
-        pods += _both(pod, engine, height - 2, height - 1)
-        inlets += _both(inlet, (58, 60, 64), 0, 0)
+    pods = [part for place in plan.engines for part in _both(_pod(plan, place), engine, height - 2, height - 1)]
     trunk = _body(plan, body, tail, lit_side, height)
+    if plan.mount == "wing":
+        return [*pods, *lifting, *aft, *trunk, fin]
     if plan.mount == "tail":
         return [*lifting, *pods, *trunk, fin, *aft]
-    if plan.mount == "prop":
-        return [*trunk, *lifting, *pods, *inlets, fin, *aft]
-    return [*pods, *inlets, *lifting, *aft, *trunk, fin]
+    return [*trunk, *lifting, *pods, fin, *aft]
 
 
 def _both(points: Points, colour: Colour, low_m: float, high_m: float) -> list[Part]:
     return [Part(points * (1.0, side), colour, low_m, high_m) for side in (1.0, -1.0)]
 
 
-def _wing(plan: AircraftType) -> tuple[Points, Points]:
-    """Return the left wing, with a kink in its trailing edge, and its flap."""
+def _wing(plan: AircraftType) -> Points:
+    """Return the left wing, with a kink in its trailing edge."""
     half, side, long = plan.span_m / 2, 0.35 * plan.body_m, plan.length_m
     front, back, chord = -plan.wing_at * long, -(plan.wing_at + plan.root) * long, plan.tip * long
     tip = front - math.tan(math.radians(plan.sweep_deg)) * (half - side)
     kink = side + 0.36 * (half - side)
     kink_back = (back if plan.sweep_deg > 15 else back + 0.1 * (back - tip + chord)) - 0.02 * long
     x = [front + 0.6, tip + 0.3 * chord, tip - 0.35 * chord, tip - chord, kink_back, back]
-    wing = join(x, [side, half - 0.5, half, half - 0.1, kink, side])
-    end, knee, root = wing[3], wing[4], wing[5]
-    inward = np.array([0.18 * plan.root * long, 0.0])
-    return wing, np.array([end + 0.5 * inward * plan.tip / plan.root, knee + inward, root + inward, root, knee, end])
+    return join(x, [side, half - 0.5, half, half - 0.1, kink, side])
 
 
 def _stabiliser(plan: AircraftType) -> Points:
@@ -570,66 +563,33 @@ def _stabiliser(plan: AircraftType) -> Points:
     return join([at, back, max(back - 0.45 * chord, -0.985 * long), max(at - chord, -long)], [0, half, half, 0])
 
 
-def _pod(plan: AircraftType, place: float) -> tuple[Points, Points]:
-    """Return a nacelle, ahead of the wing's leading edge or beside the rear body, and its inlet or propeller."""
+def _strip(x: Points, low: Points, high: Points) -> Points:
+    """Return the outline (2 N, 2) between two lines along a body."""
+    return join(np.concatenate([x, x[::-1]]), np.concatenate([low, high[::-1]]))
+
+
+def _pod(plan: AircraftType, place: float) -> Points:
+    """Return a nacelle ahead of the wing's leading edge, with a propeller's disc or not, or beside the rear body."""
     (length, width), middle = plan.pod_m, place * plan.span_m / 2
     edge = -plan.wing_at * plan.length_m - math.tan(math.radians(plan.sweep_deg)) * (middle - 0.35 * plan.body_m)
-    front = edge + 0.66 * length
+    front, face = edge + 0.66 * length, 2.6 if plan.mount == "prop" else 0.8
     if plan.mount == "tail":
         front, middle = -0.70 * plan.length_m, plan.body_m / 2 + 0.65 * width
-    along, half = np.array([0, 0.3, 0.8, 1.0]) * length, np.array([0.8, 1.0, 0.75, 0.4]) * width / 2
-    pod = join(front - np.concatenate([along, along[::-1]]), middle + np.concatenate([half, -half[::-1]]))
-    if plan.mount == "prop":  # the disc of a propeller, thin from above
-        return pod, box((front, middle), 0.3, 2.6 * width)
-    return pod, box((front - 0.225, middle), 0.45, 0.8 * width)
+    half = np.array([face, face, 0.8, 1.0, 0.75, 0.4]) * width / 2
+    return _strip(front - np.array([0, 0.1, 0.1, 0.3, 0.8, 1.0]) * length, middle + half, middle - half)
 
 
 def _body(plan: AircraftType, body: Colour, tail: Colour, lit_side: float, height: float) -> list[Part]:
-    """Return the fuselage as strips, shaded like a lying cylinder, with the flight deck and the painted tail."""
-    length, radius = plan.length_m, plan.body_m / 2
-    nose = min(1.7 * plan.body_m, 0.2 * length)
-    x = np.concatenate([np.array([0, 0.06, 0.2, 0.45, 1.0]) * nose, np.array([0.66, 0.8, 0.9, 0.965, 1.0]) * length])
-    r = radius * np.array([0.0, 0.30, 0.58, 0.85, 1.0, 1.0, 0.78, 0.48, 0.24, 0.06])
-
-    def strip(low: float, high: float, first: int = 0) -> Points:
-        ahead, half = -x[first:], r[first:]
-        return join(np.concatenate([ahead, ahead[::-1]]), np.concatenate([half * low, half[::-1] * high]))
-
+    """Return the fuselage as strips, shaded like a lying cylinder, with the painted tail."""
+    length, nose = plan.length_m, min(1.7 * plan.body_m, 0.2 * plan.length_m)
+    x = -np.concatenate([np.array([0, 0.06, 0.2, 0.45, 1.0]) * nose, np.array([0.66, 0.8, 0.9, 0.965, 1.0]) * length])
+    r = plan.body_m / 2 * np.array([0.0, 0.30, 0.58, 0.85, 1.0, 1.0, 0.78, 0.48, 0.24, 0.06])
     parts = []
     for low, high in pairwise((-1.0, -0.72, -0.35, 0.35, 0.72, 1.0)):
         middle = (low + high) / 2
         shade = 0.90 + 0.16 * lit_side * middle - 0.20 * middle**2 + (0.10 if low < 0 < high else 0)
-        parts.append(Part(strip(low, high), scale_colour(body, shade), height - plan.body_m, height))
-    parts.append(Part(strip(-1, 1, 6), mix(scale_colour(body, 0.92), tail, 0.7), height - 1, height))
-    deck = join(np.array([0.22, 0.22, 0.34, 0.34]) * -nose, np.array([-0.42, 0.42, 0.62, -0.62]) * radius)
-    return [*parts, Part(deck, (52, 56, 64), height - 1, height)]
-
-
-def cast_aircraft(canvas: Canvas, aircraft: Aircraft) -> None:
-    """Cast an aircraft's shadow; its thick pieces are convex."""
-    for part in aircraft_parts(aircraft.kind, aircraft.livery):
-        if part.high_m > 0:
-            canvas.cast(aircraft.outline(part.points), max(part.low_m, 0.5), part.high_m)
-
-
-def stamp_aircraft(picture: Array, canvas: Canvas, aircraft: Aircraft) -> None:
-    """Draw an aircraft onto a flattened picture (H, W, 3), in place, averaged down from a grid of 0.2 m."""
-    east, north = canvas.light.shadow_en
-    lit = (east * math.sin(aircraft.heading) - north * math.cos(aircraft.heading)) / max(math.hypot(east, north), 1e-9)
-    bounds, gsd, (rows, cols) = aircraft.bounds_en(), canvas.gsd_m, picture.shape[:2]
-    x0, y0 = math.floor((bounds[0] - canvas.west) / gsd) - 1, math.floor((canvas.north - bounds[3]) / gsd) - 1
-    x1, y1 = math.ceil((bounds[2] - canvas.west) / gsd) + 1, math.ceil((canvas.north - bounds[1]) / gsd) + 1
-    fine = max(2, math.ceil(gsd / AIRCRAFT_STEP_M))
-    sprite: NDArray[np.uint8] = np.zeros(((y1 - y0) * fine, (x1 - x0) * fine, 4), np.uint8)
-    shift = np.array([x0, y0], np.int32) * (fine << FRACTION_BITS)
-    for part in aircraft_parts(aircraft.kind, aircraft.livery, lit):
-        _fill(sprite, [canvas.fixed(aircraft.outline(part.points), fine) - shift], (*part.colour, 255))
-    small = cv2.resize(sprite.astype(np.float32), (x1 - x0, y1 - y0), interpolation=cv2.INTER_AREA)
-    top, bottom, first, last = max(y0, 0), min(y1, rows), max(x0, 0), min(x1, cols)
-    if top < bottom and first < last:
-        small = small[top - y0 : bottom - y0, first - x0 : last - x0]
-        area = picture[top:bottom, first:last]
-        area[...] = area * (1 - small[..., 3:] / 255) + small[..., :3]
+        parts.append(Part(_strip(x, low * r, high * r), scale_colour(body, shade), height - plan.body_m, height))
+    return [*parts, Part(_strip(x[6:], -r[6:], r[6:]), mix(body, tail, 0.7), height - 1, height)]
 
 
 # --- sensor
@@ -643,13 +603,17 @@ class Sensor:
     cloud: float
     blur_px: float
     noise_dn: float
-    gain: tuple[float, ...]
-    offset: tuple[float, ...]
+    gain: Points
+    offset: Points
     gamma: float
 
 
-def expose(picture: Array, sensor: Sensor, gsd_m: float, rng: np.random.Generator) -> Array:
-    """Return the picture (H, W, 3), 0..255, as the sensor delivers it: haze, thin cloud, blur, radiometry, noise."""
+def expose(picture: Array, sensor: Sensor, gsd_m: float, rng: np.random.Generator, bands: int) -> Array:
+    """Return the picture (H, W, 3), 0..255, as the sensor delivers it: haze, thin cloud, blur, radiometry, noise.
+
+    Returns:
+        Its bands (bands, H, W): red, green, blue, and the fourth a plausible near infrared, plants bright, water dark.
+    """
     shape_hw = picture.shape[0], picture.shape[1]
     veil = sensor.haze * np.clip(0.8 + 0.25 * noise(rng, shape_hw, 500 / gsd_m), 0.2, 1.6)
     if sensor.cloud > 0:
@@ -657,19 +621,15 @@ def expose(picture: Array, sensor: Sensor, gsd_m: float, rng: np.random.Generato
         cloud = sum(noise(rng, shape_hw, grain / gsd_m) * np.float32(share) for grain, share in layers)
         veil = veil + sensor.cloud * np.clip(cloud - 0.35, 0, 1)
     veil = np.clip(veil, 0, 0.75).astype(np.float32)
-    out = np.empty_like(picture)
+    out = np.empty((bands, *shape_hw), np.float32)
     for band, bright in enumerate((214, 220, 230)):
         value = cv2.GaussianBlur(picture[..., band] + (bright - picture[..., band]) * veil, (0, 0), sensor.blur_px)
         value = np.clip(value * np.float32(1 / 255), 0, 1.2) ** np.float32(sensor.gamma)
         value = value * (255 * sensor.gain[band]) + sensor.offset[band]
         grains = rng.standard_normal(shape_hw, dtype=np.float32)
-        out[..., band] = value + grains * sensor.noise_dn * np.sqrt(0.4 + np.clip(value, 0, 255) / 160)
+        out[band] = value + grains * sensor.noise_dn * np.sqrt(0.4 + np.clip(value, 0, 255) / 160)
+    if bands == 4:
+        red, green, blue = out[:3]
+        plants, water = np.clip(green - np.maximum(red, blue), 0, 40), np.clip(blue - red, 0, 60)
+        out[3] = np.clip(0.95 * red + 3.2 * plants - 1.4 * water, 4, 255)
     return out
-
-
-def near_infrared(picture: Array) -> Array:
-    """Return a plausible near-infrared band (H, W) for an RGB picture: green plants bright, water dark."""
-    red, green, blue = picture[..., 0], picture[..., 1], picture[..., 2]
-    plants = np.clip(green - np.maximum(red, blue), 0, 40)
-    water = np.clip(blue - red, 0, 60)
-    return np.asarray(np.clip(0.95 * red + 3.2 * plants - 1.4 * water, 4, 255), np.float32)
