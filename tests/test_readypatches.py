@@ -137,7 +137,7 @@ def test_objects_on_rasters_are_windows_without_length_and_counted(
     assert {record["scene"]: record["objects"] for record in outcome.records} == table.groupby("scene").size().to_dict()
     near = [table.geometry.centroid.distance(one.centroid).min() < 20 for shapes in rasters.values() for one in shapes]
     assert sum(near) > len(near) / 2  # seconds of training find most of them
-    assert len(table) < 3 * len(near)
+    assert len(table) < 5 * len(near)
     assert table["length_m"].isna().all()
     assert table["width_m"].isna().all()
     sides = table.geometry.bounds
@@ -172,7 +172,7 @@ def test_labelled_rasters_beside_the_patches_teach_sizes_and_are_measured(
     raw.mkdir(parents=True)
     (raw / "patches.npz").symlink_to(project / "data/raw/patches.npz")
     lines = []
-    for spec in (spec for place in plan_scenes(world()) for spec in place):
+    for spec in plan_scenes(world()):
         pixels, _, labels = drawn(spec)
         profile = {"height": pixels.shape[1], "width": pixels.shape[2], "count": 3, "dtype": "uint8"}
         place = {"crs": labels.crs.to_wkt(), "transform": spec.transform}

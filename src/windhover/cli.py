@@ -52,6 +52,9 @@ def detect(
         str | None,
         typer.Option(help="GSDs searched, in units of the model's, such as 0.7,1,1.4 where the GSD is not well known."),
     ] = None,
+    match_radiometry: Annotated[
+        bool, typer.Option("--match-radiometry", help="Bring the light of another sensor to that of the training.")
+    ] = False,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
     precision: Annotated[
         str | None, typer.Option(help="fp32, fp16 or bf16; by default half on a GPU, fp32 on a CPU.")
@@ -86,6 +89,7 @@ def detect(
         block_px,
         resume,
         parse_scales(scales),
+        match_radiometry,
     )
     outcome = detect_rasters(request, say=typer.echo)
     for failed in outcome.failed:

@@ -20,6 +20,7 @@ import torch
 from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
+from windhover.adapting import matched
 from windhover.boxes import merge, to_xyxy
 from windhover.bundles import Bundle, Card, check_thresholds, load_bundle
 from windhover.dense import DenseScorer
@@ -131,6 +132,7 @@ class Detector:
         stride_px: int | None = None,
         batch_px: int | None = None,
         scales: Sequence[float] | None = None,
+        match_radiometry: bool = False,
     ) -> None:
         """Put the bundle's network on a device.
 
@@ -141,13 +143,15 @@ class Detector:
             stride_px: the operating point's by default.
             batch_px: px scored at once.
             scales: GSD of each pass in units of the training GSD; the operating point's by default.
+            match_radiometry: every raster is seen with the mean and spread of the training's bands, whatever its
+                sensor's light and number type.
 
         Raises:
             ParameterError: a device, precision, stride or scale that cannot be had.
         """
         point = bundle.operating_point or {}
         settings = SearchSettings.from_json({"stride_px": bundle.card.stride_px, **point.get("search", {})})
-        self.bundle = bundle
+        self.bundle, self.match_radiometry = bundle, match_radiometry
         settings = settings if stride_px is None else replace(settings, stride_px=stride_px)
         self.settings = settings if scales is None else replace(settings, scales=tuple(scales))
         device = choose_device(device)
@@ -198,7 +202,9 @@ class Detector:
             UnsupportedError: another number type, or bands that are missing.
             DataError: no georeference and no `gsd_m`.
         """
-        return open_for(self.bundle.card, raster, gsd_m)
+        card = self.bundle.card
+        scene = open_for(card, raster, gsd_m, any_dtype=self.match_radiometry)
+        return matched(scene, card.mean, card.std) if self.match_radiometry else scene
 
     def floors(self, thresholds: Mapping[str, float]) -> list[float]:
         """Return the lowest raw logit of interest for each class; a hair low, because scores decide in the end."""
@@ -270,17 +276,18 @@ def choose_device(device: str) -> str:
     return device
 
 
-def open_for(card: Card, raster: str | Path | SceneInfo, gsd_m: float | None = None) -> Scene:
+def open_for(card: Card, raster: str | Path | SceneInfo, gsd_m: float | None = None, any_dtype: bool = False) -> Scene:
     """Open a raster at a model's GSD with its bands, by name, or by position where the names say nothing.
 
     Raises:
         UnsupportedError: another number type than the model was trained on, or bands that are missing.
     """
     info = raster if isinstance(raster, SceneInfo) else inspect_scene(raster, gsd_m)
-    if info.dtype != card.dtype:
+    if info.dtype != card.dtype and not any_dtype:
         raise UnsupportedError(
             f"{info.path}: holds {info.dtype} and the model was trained on {card.dtype}. "
-            f"Convert it as the training scenes were: gdal_translate -ot {GDAL_TYPES[card.dtype]} -scale ..."
+            f"Convert it as the training scenes were: gdal_translate -ot {GDAL_TYPES[card.dtype]} -scale ... "
+            "Or search it with --match-radiometry."
         )
     if set(card.bands) <= set(info.bands):
         return Scene(info, card.gsd_m, card.bands)

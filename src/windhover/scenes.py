@@ -133,6 +133,7 @@ class Scene:
         (x, y), t = self.ratio_xy, info.transform
         self.transform = Affine(t.a * x, t.b * y, t.c, t.d * x, t.e * y, t.f)
         self._pixels: tuple[NDArray[Any], NDArray[np.bool_]] | None = None
+        self._scaling: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None
         self._local = threading.local()
         self._handles: list[Any] = []
         self._lock = threading.Lock()
@@ -150,8 +151,8 @@ class Scene:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Number type of the pixels."""
-        return np.dtype(self.info.dtype)
+        """Number type of the pixels as `read` returns them."""
+        return np.dtype(self.info.dtype if self._scaling is None else np.float32)
 
     @property
     def gsd_m(self) -> tuple[float, float]:
@@ -171,7 +172,15 @@ class Scene:
     def seen_at(self, target_gsd_m: float | None) -> Scene:
         """Return the same raster and bands on the grid of another GSD; preloaded pixels are shared."""
         other = Scene(self.info, target_gsd_m, self.bands)
+        other._pixels, other._scaling = self._pixels, self._scaling
+        return other
+
+    def rescaled(self, gain: NDArray[np.float64], offset: NDArray[np.float64]) -> Scene:
+        """Return the same scene with each band's pixels times its gain (C,) plus its offset (C,), as float32."""
+        other = Scene(self.info, None, self.bands)
+        other.ratio_xy, other.shape_hw, other.transform = self.ratio_xy, self.shape_hw, self.transform
         other._pixels = self._pixels
+        other._scaling = (gain.astype(np.float32)[:, None, None], offset.astype(np.float32)[:, None, None])
         return other
 
     def read(self, row: int, col: int, height: int, width: int) -> tuple[NDArray[Any], NDArray[np.bool_]]:
@@ -189,13 +198,21 @@ class Scene:
         Raises:
             FormatError: the file is damaged there.
         """
+        array, valid = self._read_block(row, col, height, width)
+        if self._scaling is None:
+            return array, valid
+        gain, offset = self._scaling
+        return np.where(valid, array * gain + offset, np.float32(0)), valid
+
+    def _read_block(self, row: int, col: int, height: int, width: int) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         top, bottom = max(row, 0), min(row + height, self.shape_hw[0])
         left, right = max(col, 0), min(col + width, self.shape_hw[1])
         step = max(int(SOURCE_PX_A_READ / (self.ratio_xy[1] * self.ratio_xy[0] * max(right - left, 1))), 1)
         if (top, bottom, left, right) == (row, row + height, col, col + width) and 0 < height <= step and width > 0:
             array, valid = self._read_inside(top, bottom, left, right)
             return (array, valid) if self._pixels is None else (array.copy(), valid.copy())
-        array, valid = np.zeros((self.n_bands, height, width), self.dtype), np.zeros((height, width), bool)
+        array = np.zeros((self.n_bands, height, width), self.info.dtype)
+        valid = np.zeros((height, width), bool)
         for start in range(top, bottom if left < right else top, step):
             stop = min(start + step, bottom)
             inside = (slice(start - row, stop - row), slice(left - col, right - col))

@@ -39,6 +39,7 @@ class Request:
     block_px: int | None = None
     resume: bool = False
     scales: tuple[float, ...] | None = None
+    match_radiometry: bool = False
 
     @property
     def searched_scales(self) -> tuple[float, ...] | None:

@@ -125,6 +125,7 @@ def detect_rasters(request: Request, say: Say = print) -> Outcome:
         stride_px=request.stride_px,
         batch_px=request.batch_px,
         scales=request.searched_scales,
+        match_radiometry=request.match_radiometry,
     )
     thresholds = detector.thresholds(request.threshold)
     infos = inspect_scenes(request, detector.bundle.card.gsd_m)
@@ -311,6 +312,7 @@ def _fingerprint(
         "thresholds": thresholds,
         "device": str(detector.scorer.device),
         "precision": request.precision,
+        "match_radiometry": request.match_radiometry,
         "batch_px": request.batch_px,
         "block_px": request.block_px,
         "scores": request.scores is not None,
