@@ -128,10 +128,12 @@ def main() -> None:
     options = parser.parse_args()
     prepare(options.raw, options.seed)
     once = {} if options.views else {"scales": [1.0], "peak_looks": 1}
+    division = SPLIT.stem if options.seed is None else f"seed-{options.seed}"
     rows: dict[str, Any] = {}
     first: np.ndarray | None = None
     for name in options.only or CHOICES:
-        row, draws = measured(name, options.minutes, once)
+        folder = FOLDER / f"{name.replace(' ', '-')}-{options.minutes:g}-{division}"
+        row, draws = measured(name, options.minutes, folder, once)
         if first is None:
             first, first_ap = draws, row["ap"][0]
         else:
@@ -139,15 +141,13 @@ def main() -> None:
             row["ap_gain"] = [round(value, 4) for value in (row["ap"][0] - first_ap, low, high)]
         rows[name] = row
         print(name, json.dumps(row), flush=True)
-    split = SPLIT.name if options.seed is None else f"seed {options.seed}"
-    document = {"minutes": options.minutes, "split": split, "choices": rows, "machine": machine()}
+    document = {"minutes": options.minutes, "split": division, "choices": rows, "machine": machine()}
     options.output.parent.mkdir(parents=True, exist_ok=True)
     options.output.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
 
 
-def measured(name: str, minutes: float, once: dict[str, Any]) -> tuple[dict[str, Any], np.ndarray]:
+def measured(name: str, minutes: float, folder: Path, once: dict[str, Any]) -> tuple[dict[str, Any], np.ndarray]:
     """Return a choice's row and its AP under every draw; what was measured before a stop is not measured again."""
-    folder = FOLDER / f"{name.replace(' ', '-')}-{minutes:g}"
     if not (folder / "row.json").is_file():
         changes = {} if name == DELIVERED else {**BASE, **CHOICES[name]}
         row = train(changes, minutes, folder)
