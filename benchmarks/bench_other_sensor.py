@@ -5,6 +5,7 @@
 Run it where `bench_learning.py` has prepared the data (it reads `data/scenes`). The changes stand in for sensors nobody
 has here: panchromatic, another order of bands, blur of a coarser or a hazier picture, faint and hard contrast, noise,
 compression; and a GSD that nobody knows, where the picture is half or twice as large and all scales are searched.
+Changes of light are searched with `match_radiometry` too.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from bench_learning import THREADS, figures
 from measuring import save
 
 from windhover.catalogue import Catalogue, load_catalogue
-from windhover.detector import Detector, SearchSettings, open_for, search_scene
+from windhover.detector import Detector, SearchSettings, search_scene
 from windhover.evaluation import Searched, on_the_ground
 from windhover.ground import ground_of
 from windhover.judging import Match, judge
@@ -67,6 +68,13 @@ CHANGES: dict[str, Callable[[Picture], Picture]] = {
     "half as many px, GSD unknown": _resized(0.5),
     "twice as many px, GSD unknown": _resized(2.0),
 }
+MATCHED = (
+    "as it is",
+    "haze: 0.35 of the contrast",
+    "dark: 0.35 of the light",
+    "contrast times 2.2, clipped",
+    "gamma 2",
+)
 RESIZED = {"half as many px, GSD unknown": 0.5, "twice as many px, GSD unknown": 2.0}
 
 
@@ -82,7 +90,7 @@ def search(detector: Detector, catalogue: Catalogue, name: str, folder: Path) ->
         path = folder / f"{row.scene}.tif"
         _write(path, changed)
         # of an unknown GSD a px is taken for the model's
-        with open_for(card, path, card.gsd_m if name in RESIZED else row.gsd_x_m) as scene:
+        with detector.open(path, card.gsd_m if name in RESIZED else row.gsd_x_m) as scene:
             candidates = search_scene(detector.scorer, scene, settings, FLOOR_LOGIT, classes=card.classes)
             true_gsd = tuple(row.gsd_x_m / times * ratio for ratio in scene.ratio_xy)
         found.append(on_the_ground(candidates, row.scene, (true_gsd[0], true_gsd[1])))
@@ -117,11 +125,12 @@ def main() -> None:
     warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
     with tempfile.TemporaryDirectory() as folder:
         for model in options.models:
-            detector = Detector.from_bundle(model)
-            for name in CHANGES:
-                row, _ = figures(search(detector, catalogue, name, Path(folder)))
-                table.setdefault(name, {})[Path(model).name] = row
-                print(f"{Path(model).name:32s} {name:32s} {json.dumps(row)}", flush=True)
+            for names, options_of, way in ((CHANGES, {}, "as seen"), (MATCHED, {"match_radiometry": True}, "matched")):
+                detector = Detector.from_bundle(model, **options_of)
+                for name in names:
+                    row, _ = figures(search(detector, catalogue, name, Path(folder)))
+                    table.setdefault(name, {})[f"{Path(model).name}, {way}"] = row
+                    print(f"{Path(model).name:32s} {way:8s} {name:32s} {json.dumps(row)}", flush=True)
     save("other_sensor", {"scenes": len(catalogue.scenes), "changes": table}, "AP 0.80")
 
 
