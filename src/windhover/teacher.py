@@ -43,7 +43,7 @@ class Teacher:
             batch, _, height, width = views.shape[:4]
             windows = views.permute(0, 2, 3, 1, 4, 5).flatten(0, 2)  # (B * h * w, C, side, side)
             parts = [network(part).logits.flatten(1) for part in windows.split(WINDOWS_AT_ONCE)]  # each (N, K)
-            logits = torch.cat(parts).unflatten(0, (batch, height, width)).permute(0, 3, 1, 2)  # (B, K, h, w)
+            logits = torch.cat(parts).reshape(batch, height, width, -1).permute(0, 3, 1, 2)  # (B, K, h, w)
         return torch.sigmoid(logits.float() / self.temperature + self.bias)
 
 
