@@ -169,12 +169,15 @@ def test_a_higher_threshold_keeps_the_same_objects(make_scene: Any) -> None:
 
 
 def test_a_padded_network_is_turned_too(make_scene: Any) -> None:
-    network = build_network("shufflenet_v2_x0_5", 3, 1).eval()
+    network = build_network("shufflenet_v2_x0_5", 3, 2).eval()
     scorer = DenseScorer(network, Normalizer([100.0] * 3, [60.0] * 3))
     path = make_scene(shape_hw=(70, 80))
     found = search(path, scorer, EIGHT, -4.0)
     assert len(found)
     assert_same(found, search(path, scorer, EIGHT, -4.0, block_px=64), 1e-3)
+    both = search(path, random_scorer(), EIGHT, -4.0, second_look=scorer)
+    assert len(both)
+    assert_same(both, search(path, random_scorer(), EIGHT, -4.0, block_px=64, second_look=scorer), 1e-3)
 
 
 def test_a_detector_turns_windows_where_its_bundle_says_so(make_scene: Any, tmp_path: Path) -> None:
