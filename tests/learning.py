@@ -26,6 +26,8 @@ TRAIN: dict[str, Any] = {
     "network": "valid64",
     "options": {"width": 4, "stem": "strided"},
     "start_from": None,
+    "teacher": None,
+    "distil_weight": 0.5,
     "freeze": 0.0,
     "trunk_rate": 1.0,
     "stage_rate": 1.0,

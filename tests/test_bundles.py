@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 import torch
 
 from planted import make_card, random_weights, write_bundle
-from windhover.bundles import Card, content_key, load_bundle, save_bundle
+from windhover.bundles import Card, content_key, load_alike, load_bundle, save_bundle
 from windhover.errors import FormatError, MissingFileError, ParameterError
 from windhover.inference import Calibration
 
@@ -50,6 +51,55 @@ def test_a_model_before_evaluation_has_no_threshold(tmp_path: Path) -> None:
     assert load_bundle(tmp_path).calibration == Calibration()
     with pytest.raises(MissingFileError, match=r"operating_point\.json\. Run evaluate"):
         load_bundle(tmp_path).thresholds()
+
+
+def test_a_second_look_travels_inside_and_is_part_of_the_name(tmp_path: Path) -> None:
+    other = write_bundle(tmp_path / "other", width=8, mean=(90.0,) * 3)
+    names = []
+    for folder, second in (("two", other), ("again", other), ("alone", None)):
+        names.append(save_bundle(tmp_path / folder, make_card(), random_weights(), second_look=second).name)
+    assert names[0] == names[1] != names[2] == content_key(random_weights())
+    looked = load_bundle(tmp_path / "two").second_look
+    assert looked is not None
+    assert looked.card == other.card
+    assert content_key(looked.network().state_dict()) == content_key(other.weights)
+    for file in ("model.json", "weights.pt", "second_look/model.json", "second_look/weights.pt"):
+        assert (tmp_path / "two" / file).read_bytes() == (tmp_path / "again" / file).read_bytes()
+    assert load_bundle(tmp_path / "alone").second_look is None
+    save_bundle(tmp_path / "again", make_card(), random_weights())
+    assert load_bundle(tmp_path / "again").second_look is None, "no other model's is left behind"
+
+
+def test_a_second_look_that_is_another_or_lost_is_said(tmp_path: Path) -> None:
+    other = write_bundle(tmp_path / "other", width=8)
+    for folder in ("two", "lost", "swapped", "deeper"):
+        save_bundle(tmp_path / folder, make_card(), random_weights(), second_look=other)
+    shutil.rmtree(tmp_path / "lost" / "second_look")
+    save_bundle(tmp_path / "swapped" / "second_look", make_card(), random_weights(seed=1))
+    for folder in ("lost", "swapped"):
+        with pytest.raises(FormatError, match=r"second_look\) is not what model\.json names.*Copy the folder whole"):
+            load_bundle(tmp_path / folder)
+    (tmp_path / "two" / "second_look" / "weights.pt").write_bytes(b"not this")
+    with pytest.raises(FormatError, match="not a file of weights"):
+        load_bundle(tmp_path / "two")
+    with pytest.raises(ParameterError, match=r"`evaluate\.second_look`: .*deeper is two networks already"):
+        load_alike(tmp_path / "deeper", make_card().model_dump(mode="json"), "evaluate.second_look")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("bands", ("blue", "green", "red")),
+        ("gsd_m", 0.5),
+        ("window_px", 32),
+        ("dtype", "uint16"),
+        ("classes", ("ship",)),
+    ],
+)
+def test_a_model_that_sees_other_windows_is_refused(tmp_path: Path, key: str, value: Any) -> None:
+    write_bundle(tmp_path, **{key: value})
+    with pytest.raises(ParameterError, match=rf"`train\.teacher`: the model of .* has `{key}` .* is needed"):
+        load_alike(tmp_path, make_card().model_dump(mode="json"), "train.teacher")
 
 
 def rewrite(path: Path, **changes: Any) -> None:

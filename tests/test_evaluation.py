@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +21,14 @@ from windhover import evaluation, plots
 from windhover.bundles import Card, NetworkCard, load_bundle, save_bundle
 from windhover.catalogue import LABEL_COLUMNS, Catalogue, empty_areas, save_catalogue
 from windhover.detector import Detector
+from windhover.errors import ParameterError
 from windhover.evaluation import Folders, evaluate
+from windhover.files import write_json
 from windhover.networks import build_network
 from windhover.params import check_params, read_yaml
 from windhover.params.evaluate import EvaluateParams
 from windhover.patches import PatchWriter, index_table
+from windhover.tracking import NoTracker
 
 GSD = 1.25
 SIDE = 24  # px of an object
@@ -257,12 +262,26 @@ def test_the_same_input_gives_the_same_bytes(world: World, tmp_path: Path) -> No
         assert {p.name: p.read_bytes() for p in first.iterdir()} == {p.name: p.read_bytes() for p in second.iterdir()}
 
 
+def another_model(folder: Path, trained: Path, **card: Any) -> Path:
+    """Write a network of half the width that has learnt the same, with a radiometry of its own."""
+    torch.manual_seed(5)
+    network = fit(build_network("valid64", 1, 1, width=8), steps=30)
+    made = {"network": NetworkCard(name="valid64", n_bands=1, n_classes=1, options={"width": 8}), **card}
+    save_bundle(folder, load_bundle(trained).card.model_copy(update=made), network.state_dict())
+    return folder
+
+
 @pytest.mark.usefixtures("no_report")
-@pytest.mark.parametrize("looks", [0, 1, 8])
-def test_detection_finds_what_evaluation_judged(world: World, looks: int) -> None:
-    findings = evaluate(params(peak_looks=looks), world.folders)
+@pytest.mark.parametrize(("looks", "twice"), [(0, False), (1, False), (8, False), (1, True), (8, True)])
+def test_detection_finds_what_evaluation_judged(world: World, looks: int, twice: bool) -> None:
+    other = str(another_model(world.root / "other", world.folders.train)) if twice else None
+    findings = evaluate(params(peak_looks=looks, second_look=other), world.folders)
+    shutil.rmtree(world.root / "other", ignore_errors=True)  # the finished model needs it no more
     detector = Detector.from_bundle(world.folders.model)
     assert detector.settings.peak_looks == looks
+    assert detector.bundle.card.name == findings.model
+    assert ("its peaks by valid64 too" in detector.describe()) == twice
+    assert any("the mean of two logits" in note for note in findings.notes) == twice
     for split in ("val", "test"):
         judged = findings.scenes[split].judged
         for scene in judged["scene"].unique():
@@ -271,6 +290,41 @@ def test_detection_finds_what_evaluation_judged(world: World, looks: int) -> Non
             wanted = wanted[wanted >= detector.thresholds()["square"]]
             assert len(wanted) > 2 or scene == "test-1"
             assert sorted(found["score"]) == pytest.approx(sorted(wanted), abs=1e-6)
+
+
+@pytest.mark.usefixtures("no_report")
+def test_a_second_look_is_calibrated_kept_and_recorded_with_the_run_of_the_first(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone = evaluate(params(), world.folders)
+    other = another_model(world.root / "other", world.folders.train)
+    both = evaluate(params(second_look=str(other)), world.folders)
+    logits = [findings.scenes["val"].judged.sort_values(["scene", "x_m"])["logit"] for findings in (alone, both)]
+    assert np.abs(logits[0].to_numpy() - logits[1].to_numpy()).max() > 0.5
+    assert alone.calibration["detection_bias"] != both.calibration["detection_bias"]
+    assert alone.calibration["window_bias"] == both.calibration["window_bias"]
+    assert alone.model != both.model
+    kept, keys = [], []
+
+    class Run(NoTracker):
+        def file(self, path: Path, folder: str | None = None) -> None:
+            kept.append(f"{folder}/{path.name}")
+
+    monkeypatch.setattr(evaluation, "resume_run", lambda key: keys.append(key) or nullcontext(Run()))
+    write_json(world.folders.reports / "metrics.json", {})
+    evaluation.record(both, world.folders)
+    assert keys == [load_bundle(world.folders.train).card.name]
+    assert {"bundle/weights.pt", "bundle/second_look/weights.pt", "bundle/second_look/model.json"} <= set(kept)
+
+
+@pytest.mark.usefixtures("no_report")
+def test_a_second_look_that_cannot_be_had_is_said(world: World) -> None:
+    with pytest.raises(ParameterError, match="second_look needs peaks that are looked at again"):
+        params(second_look="other", peak_looks=0)
+    other = another_model(world.root / "other", world.folders.train, gsd_m=0.5)
+    with pytest.raises(ParameterError, match=r"`evaluate\.second_look`: .* has `gsd_m` 0\.5, and 1\.25 is needed"):
+        evaluate(params(second_look=str(other)), world.folders)
+    assert not world.folders.model.exists()
 
 
 @pytest.mark.usefixtures("no_report")

@@ -35,9 +35,9 @@ class Aslant(PlantedNetwork):
         return Outputs(logits + side, offsets + wrong, sizes + wide)
 
 
-def random_scorer(**options: Any) -> DenseScorer:
+def random_scorer(seed: int = 0, **options: Any) -> DenseScorer:
     network = build_network("valid64", 3, 2, width=4)
-    network.load_state_dict(random_weights(3, 2, 4))
+    network.load_state_dict(random_weights(3, 2, 4, seed))
     return DenseScorer(network, Normalizer([100.0] * 3, [60.0] * 3), **options)
 
 
@@ -94,6 +94,23 @@ def test_peaks_below_keep_their_own_word(make_scene: Any) -> None:
     assert sorted(low["logit"]) != sorted(high["logit"])
 
 
+@pytest.mark.parametrize("looks", [1, 8])
+def test_a_second_look_moves_the_scores_of_the_peaks_that_it_sees_and_nothing_else(make_scene: Any, looks: int) -> None:
+    path = make_scene(shape_hw=(157, 231))
+    apart = SearchSettings(merge_distance=0.0, merge_iou=1.0)  # so that rows are the same whatever their scores
+    never = search(path, random_scorer(), apart, -50.0)
+    settings = dataclasses.replace(apart, peak_looks=looks, peak_looks_from=float(never["logit"].median()))
+    alone = search(path, random_scorer(), settings, -50.0)
+    surer = random_scorer()
+    surer._network.heads.logits.bias.data += 2.0  # half of it is left in the mean of both
+    both = search(path, random_scorer(), settings, -50.0, second_look=surer)
+    seen = ~alone["logit"].isin(never["logit"])
+    assert 10 < seen.sum() < len(seen) - 10
+    assert (both["logit"] - alone["logit"]).to_numpy() == pytest.approx(np.where(seen, 1.0, 0.0), abs=1e-5)
+    pd.testing.assert_frame_equal(both.drop(columns="logit"), alone.drop(columns="logit"))
+    pd.testing.assert_frame_equal(alone, search(path, random_scorer(), settings, -50.0, second_look=random_scorer()))
+
+
 def test_what_a_network_gets_wrong_in_one_direction_cancels() -> None:
     picture = squares((64, 64), [(34, 30)])
     scorer = DenseScorer(Aslant(), Identity())
@@ -120,22 +137,25 @@ def test_turning_the_picture_turns_the_answer() -> None:
 
 
 @pytest.mark.parametrize("options", [{"block_px": 128}, {"block_px": 200}])
-def test_blocks_change_nothing(make_scene: Any, options: dict[str, int]) -> None:
+@pytest.mark.parametrize("other", [None, random_scorer(seed=1)])
+def test_blocks_change_nothing(make_scene: Any, options: dict[str, int], other: DenseScorer | None) -> None:
     path = make_scene(shape_hw=(157, 231), tiled=True, blockxsize=64, blockysize=64)
     settings = dataclasses.replace(EIGHT, peak_looks_from=-3.0)
-    whole = search(path, random_scorer(), settings, -3.0)
+    whole = search(path, random_scorer(), settings, -3.0, second_look=other)
     assert len(whole) > 20
     assert set(whole["class"]) == {"0", "1"}
-    assert_same(whole, search(path, random_scorer(), settings, -3.0, **options))
+    assert_same(whole, search(path, random_scorer(), settings, -3.0, second_look=other, **options))
 
 
 @pytest.mark.parametrize("stride", [8, 4])
 def test_batches_change_nothing(make_scene: Any, stride: int, monkeypatch: pytest.MonkeyPatch) -> None:
     path = make_scene(shape_hw=(90, 131))
     settings = dataclasses.replace(EIGHT, stride_px=stride)
-    whole = search(path, random_scorer(stride_px=stride), settings, -4.0)
+    whole = search(path, random_scorer(stride_px=stride), settings, -4.0, second_look=random_scorer(seed=1))
     monkeypatch.setattr("windhover.symmetries.WINDOWS_CUT", 3)
-    assert_same(whole, search(path, random_scorer(stride_px=stride, batch_px=64 * 64 * 5), settings, -4.0))
+    few = {"batch_px": 64 * 64 * 5}
+    other = random_scorer(seed=1, **few)
+    assert_same(whole, search(path, random_scorer(stride_px=stride, **few), settings, -4.0, second_look=other))
 
 
 def test_a_higher_threshold_keeps_the_same_objects(make_scene: Any) -> None:
@@ -149,12 +169,15 @@ def test_a_higher_threshold_keeps_the_same_objects(make_scene: Any) -> None:
 
 
 def test_a_padded_network_is_turned_too(make_scene: Any) -> None:
-    network = build_network("shufflenet_v2_x0_5", 3, 1).eval()
+    network = build_network("shufflenet_v2_x0_5", 3, 2).eval()
     scorer = DenseScorer(network, Normalizer([100.0] * 3, [60.0] * 3))
     path = make_scene(shape_hw=(70, 80))
     found = search(path, scorer, EIGHT, -4.0)
     assert len(found)
     assert_same(found, search(path, scorer, EIGHT, -4.0, block_px=64), 1e-3)
+    both = search(path, random_scorer(), EIGHT, -4.0, second_look=scorer)
+    assert len(both)
+    assert_same(both, search(path, random_scorer(), EIGHT, -4.0, block_px=64, second_look=scorer), 1e-3)
 
 
 def test_a_detector_turns_windows_where_its_bundle_says_so(make_scene: Any, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import hashlib
 import io
 import json
 import pickle
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +29,8 @@ from windhover.normalize import Normalizer
 
 FORMAT = 1
 WEIGHTS, CARD, CALIBRATION, OPERATING_POINT = "weights.pt", "model.json", "calibration.json", "operating_point.json"
+SECOND_LOOK = "second_look"  # folder, inside a model's, of the network that looks at its peaks too
+ALIKE = ("window_px", "gsd_m", "bands", "dtype", "classes")  # what two models must share to judge the same windows
 
 Weights = Mapping[str, Tensor]
 
@@ -49,7 +52,7 @@ class Card(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     format: Literal[1] = 1
-    name: str = ""  # content key of the weights; filled by `save_bundle`
+    name: str = ""  # content key of the weights, those of a second look included; filled by `save_bundle`
     network: NetworkCard
     classes: tuple[str, ...] = Field(min_length=1)
     window_px: int = Field(ge=1)
@@ -89,6 +92,7 @@ class Bundle:
     weights: Weights
     calibration: Calibration = field(default_factory=Calibration)
     operating_point: dict[str, Any] | None = None
+    second_look: Bundle | None = None  # another network that scores the peaks too; of its own only card and weights
 
     def network(self) -> nn.Module:
         """Build the network with its weights, in evaluation mode, on the CPU.
@@ -138,21 +142,34 @@ def content_key(weights: Weights) -> str:
     return digest.hexdigest()[:16]
 
 
+def _name(weights: Weights, second_look: Bundle | None) -> str:
+    """Return the content key of a model: its weights', and what a second look has learnt is part of it."""
+    key = content_key(weights)
+    if second_look is None:
+        return key
+    return hashlib.sha256(f"{key}+{content_key(second_look.weights)}".encode()).hexdigest()[:16]
+
+
 def save_bundle(
     folder: str | Path,
     card: Card,
     weights: Weights,
     calibration: Calibration | None = None,
     operating_point: dict[str, Any] | None = None,
+    second_look: Bundle | None = None,
 ) -> Card:
     """Write a bundle's files into `folder`, each atomically; equal content gives equal bytes.
 
     Returns:
-        The card as written, named by the weights' content key.
+        The card as written, named by the content of the weights.
     """
     folder = Path(folder)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
-    card = card.model_copy(update={"name": content_key(tensors)})
+    card = card.model_copy(update={"name": _name(tensors, second_look)})
+    if second_look is None:
+        shutil.rmtree(folder / SECOND_LOOK, ignore_errors=True)
+    else:
+        save_bundle(folder / SECOND_LOOK, second_look.card, second_look.weights)
     stream = io.BytesIO()  # torch.save into a path would write the temporary name into the file
     torch.save(tensors, stream)
     with atomic_file(folder / WEIGHTS) as temporary:
@@ -179,9 +196,12 @@ def load_bundle(folder: str | Path) -> Bundle:
         )
     card = _read_card(folder / CARD)
     weights = _read_weights(folder / WEIGHTS)
-    if card.name != content_key(weights):
+    second_look = None
+    if (folder / SECOND_LOOK).is_dir():
+        second_look = load_alike(folder / SECOND_LOOK, card.model_dump(mode="json"), str(folder / SECOND_LOOK))
+    if card.name != _name(weights, second_look):
         raise FormatError(
-            f"{folder}: {WEIGHTS} is not what {CARD} names ({card.name}). Take both files from one training."
+            f"{folder}: {WEIGHTS} (or {SECOND_LOOK}) is not what {CARD} names ({card.name}). Copy the folder whole."
         )
     calibration = folder / CALIBRATION
     point = folder / OPERATING_POINT
@@ -190,7 +210,32 @@ def load_bundle(folder: str | Path) -> Bundle:
         weights=weights,
         calibration=Calibration.from_json(_read_json(calibration)) if calibration.is_file() else Calibration(),
         operating_point=_check_point(_read_json(point), point, card) if point.is_file() else None,
+        second_look=second_look,
     )
+
+
+def load_alike(folder: str | Path, wanted: Mapping[str, Any], key: str) -> Bundle:
+    """Read the bundle of a network that is to judge the same windows as another one.
+
+    Args:
+        folder: of the bundle.
+        wanted: what the two must share, as JSON has it, by the names in `ALIKE`; of a card, or the patches' summary.
+        key: what named the folder, for the sentence of an error.
+
+    Raises:
+        ParameterError: it sees other windows, or finds other classes, or has a second look of its own.
+    """
+    bundle = load_bundle(folder)
+    if bundle.second_look is not None:
+        raise ParameterError(f"`{key}`: {folder} is two networks already. Name the folder of one of them.")
+    has = bundle.card.model_dump(mode="json")
+    for name in ALIKE:
+        if has[name] != wanted[name]:
+            raise ParameterError(
+                f"`{key}`: the model of {folder} has `{name}` {has[name]}, and {wanted[name]} is needed. "
+                "Name a model with the same window, GSD, bands, number type and classes."
+            )
+    return bundle
 
 
 def _read_card(path: Path) -> Card:

@@ -66,6 +66,7 @@ def search_scene(
     classes: Sequence[str] | None = None,
     block_px: int | None = None,
     report: SearchReport | None = None,
+    second_look: DenseScorer | None = None,
 ) -> pd.DataFrame:
     """Find candidate objects in a scene.
 
@@ -79,6 +80,7 @@ def search_scene(
         classes: names; numbers as text without them.
         block_px: side of the blocks; changes memory and speed alone.
         report: filled with what was searched. Without one, a block that cannot be read is an error.
+        second_look: another network, which scores the peaks that are looked at again too.
 
     Returns:
         Merged candidates, columns class, logit, col, row, w, h (scene px, centre and size), edge; best first, ties by
@@ -91,7 +93,8 @@ def search_scene(
     own_report = SearchReport()
     parts = []
     for search in plan_passes(scorer, scene, settings, aoi, block_px):
-        for block, result in search_blocks(scorer, search, floor_logit, report or own_report, progress):
+        blocks = search_blocks(scorer, search, floor_logit, report or own_report, progress, second_look=second_look)
+        for block, result in blocks:
             parts.append(result.candidates)
             note(report or own_report, search, block, result)
     if report is None and own_report.failed:
@@ -158,6 +161,9 @@ class Detector:
         precision = precision or ("fp16" if device.startswith("cuda") else "fp32")
         network, normalizer = bundle.network(), bundle.normalizer()
         self.scorer = DenseScorer(network, normalizer, device, precision, self.settings.stride_px, batch_px)
+        self.second_look = None
+        if (other := bundle.second_look) is not None:
+            self.second_look = DenseScorer(other.network(), other.normalizer(), device, precision, batch_px=batch_px)
 
     @classmethod
     def from_bundle(cls, path: str | Path, **options: Any) -> Detector:
@@ -173,7 +179,9 @@ class Detector:
         """Return one line: model, way of scoring, stride, device."""
         way = "densely" if self.scorer.dense else "window by window (its network is padded)"
         where = f"at stride {self.settings.stride_px} px on {self.scorer.device}"
-        return f"model {self.bundle.card.name}, scored {way} {where}"
+        second = self.bundle.second_look
+        then = "" if second is None else f", its peaks by {second.card.network.name} too"
+        return f"model {self.bundle.card.name}, scored {way} {where}{then}"
 
     def thresholds(self, threshold: float | Mapping[str, float] | None = None) -> dict[str, float]:
         """Return the score each class must reach: the operating point's, or what is given.
@@ -256,6 +264,7 @@ class Detector:
                 self.bundle.card.classes,
                 block_px,
                 report,
+                self.second_look,
             )
             return for_map(self.table(candidates, thresholds, scene), [scene.crs])
 

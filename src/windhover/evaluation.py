@@ -7,7 +7,7 @@ back into the model. Refuses to draw: figures are `windhover.report`'s.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 from windhover.assessment import Assessment, Drawn, Point, assess, choose_point, draw, tally_class, thinned
-from windhover.bundles import Bundle, load_bundle, save_bundle
+from windhover.bundles import Bundle, load_alike, load_bundle, save_bundle
 from windhover.calibration import Scaling, fit_scaling, prior_shift
 from windhover.catalogue import Catalogue, load_catalogue, open_catalogued
 from windhover.contact_sheet import sample_sheet
@@ -91,6 +91,9 @@ def evaluate(params: EvaluateParams, folders: Folders) -> Findings:
         DataError: val and test hold no labelled scene at all.
     """
     bundle, catalogue = load_bundle(folders.train), load_catalogue(folders.scenes)
+    if params.second_look is not None:
+        second = load_alike(params.second_look, bundle.card.model_dump(mode="json"), "evaluate.second_look")
+        bundle = replace(bundle, second_look=second)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     windows = {split: score_windows(bundle, folders.patches, split, device) for split in SPLITS}
     searched = search_splits(bundle, catalogue, params, device)
@@ -100,16 +103,18 @@ def evaluate(params: EvaluateParams, folders: Folders) -> Findings:
     points, said = choose_points(params, bundle, searched["val"], scored["val"], drawn["val"], windows["val"])
     thresholds = {name: point.threshold for name, point in points.items()}
     assessments = {split: assess(scored[split], searched[split].ground, thresholds, drawn[split]) for split in SPLITS}
-    notes += said + [f"{name}: {point.note}" for name, point in points.items() if point.note]
+    notes += (
+        said + looks_noted(params, bundle) + [f"{name}: {point.note}" for name, point in points.items() if point.note]
+    )
     notes += [
         f"{split} is one scene, so nothing told by it has an interval."
         for split, made in assessments.items()
         if len(made.ground.scenes) == 1
     ]
     point_file = operating_point(params, points, assessments["val"])
-    save_bundle(folders.model, bundle.card, bundle.weights, calibration, point_file)
+    finished = save_bundle(folders.model, bundle.card, bundle.weights, calibration, point_file, bundle.second_look)
     findings = Findings(
-        model=bundle.card.name,
+        model=finished.name,
         card=bundle.card.model_dump(mode="json"),
         classes=bundle.card.classes,
         params=params,
@@ -179,6 +184,9 @@ def search_splits(bundle: Bundle, catalogue: Catalogue, params: EvaluateParams, 
     """
     settings = settings_of(params)
     scorer = DenseScorer(bundle.network(), bundle.normalizer(), device, stride_px=settings.stride_px)
+    second_look = None
+    if (other := bundle.second_look) is not None:
+        second_look = DenseScorer(other.network(), other.normalizer(), device)
     match = match_of(params)
     grounds = {split: ground_of(catalogue.split(split)) for split in SPLITS}
     rows = {split: [row for row in catalogue.split(split) if row.labelled] for split in SPLITS}
@@ -194,13 +202,26 @@ def search_splits(bundle: Bundle, catalogue: Catalogue, params: EvaluateParams, 
             for row in part:
                 with open_catalogued(row, bundle.card.gsd_m, list(bundle.card.bands)) as scene:
                     candidates = search_scene(
-                        scorer, scene, settings, params.floor_logit, progress=advance, classes=bundle.card.classes
-                    )
+                        scorer, scene, settings, params.floor_logit,
+                        progress=advance, classes=bundle.card.classes, second_look=second_look,
+                    )  # fmt: skip
                     found.append(on_the_ground(candidates, row.scene, scene.gsd_m))
             searched[split] = Searched(
                 grounds[split], judge(pd.concat(found, ignore_index=True), grounds[split], match)
             )
     return searched
+
+
+def looks_noted(params: EvaluateParams, bundle: Bundle) -> list[str]:
+    """Return a sentence about the second look, where there is one."""
+    if bundle.second_look is None:
+        return []
+    other = bundle.second_look.card
+    said = (
+        f"peaks from a logit of {params.peak_looks_from:g} carry the mean of two logits, this network's and that of "
+        f"{other.network.name} ({other.name}); figures on windows, and explanations, are of this network alone."
+    )
+    return [said]
 
 
 def settings_of(params: EvaluateParams) -> SearchSettings:
@@ -338,13 +359,13 @@ def operating_point(params: EvaluateParams, points: dict[str, Point], val: Asses
 
 def record(findings: Findings, folders: Folders) -> None:
     """Write figures, settings, the report's files and the finished model into the MLflow run of these weights."""
-    with resume_run(findings.model) as tracker:
+    with resume_run(str(findings.card["name"])) as tracker:  # the run of the weights that were trained here
         tracker.metrics(numbers(json.loads((folders.reports / "metrics.json").read_text(encoding="utf-8"))))
         tracker.tags({f"evaluate.{key}": value for key, value in findings.params.model_dump(mode="json").items()})
         for folder, name in ((folders.reports, "evaluation"), (folders.model, "bundle")):
-            for path in sorted(folder.iterdir()):
+            for path in sorted(folder.rglob("*")):
                 if path.is_file() and not path.name.startswith("."):
-                    tracker.file(path, name)
+                    tracker.file(path, str(Path(name) / path.relative_to(folder).parent))
 
 
 def numbers(metrics: dict[str, Any]) -> dict[str, float]:

@@ -25,8 +25,8 @@ class Findings:
     """All that an evaluation found.
 
     Attributes:
-        model: name of the model, its content key.
-        card: what the model is and what it was trained on, plain values.
+        model: name of the finished model, its content key.
+        card: what was trained here, and on what, plain values; its name is that of its own weights.
         classes: names, in the model's order.
         params: of the stage.
         windows: figures on patches, by split and class.

@@ -25,6 +25,7 @@ from windhover.fine_tuning import freeze_trunk, make_optimizer
 from windhover.jitter import Radiometry, ValueRange, change_radiometry, turn
 from windhover.objective import Losses, Objective, Targets, cell_targets, patch_targets, rate_factor
 from windhover.params.train import TrainParams
+from windhover.teacher import Teacher
 
 VALIDATION_BATCH = 512
 VALIDATION_PATCHES = 2048  # at most so many, evenly drawn, choose the epoch: more would cost a tenth of the training
@@ -88,6 +89,7 @@ class Learner(L.LightningModule):
         params: TrainParams,
         between: ValueRange,
         n_classes: int,
+        teacher: Teacher | None = None,
         before_epoch: Callable[[Learner], float] = lambda _: 0.0,
         after_epoch: Callable[[Mapping[str, float]], None] = lambda _: None,
     ) -> None:
@@ -108,6 +110,7 @@ class Learner(L.LightningModule):
             between,
             n_classes,
         )
+        self.teacher = teacher
         self.radiometry = Radiometry(**params.jitter.model_dump(exclude={"symmetries"}))
         self.sampler = Sampler(
             params.sampler, params.negatives_per_positive, params.balance_classes, params.mined_share, params.seed
@@ -167,7 +170,10 @@ class Learner(L.LightningModule):
                 pixels = change_radiometry(pixels, self.between, self.radiometry, generator)
         inputs = self.normalizer(pixels).contiguous(memory_format=torch.channels_last)  # (B, C, S, S)
         targets = self.targets(objects, (inputs.shape[-2], inputs.shape[-1]))
-        return self.objective(self.network(inputs), targets, generator)
+        taught = None
+        if self.teacher is not None:
+            taught = self.teacher.probabilities(pixels, int(self.network.stride_px))  # type: ignore[arg-type]
+        return self.objective(self.network(inputs), targets, generator, taught)
 
     def targets(self, objects: Tensor, size_hw: tuple[int, int]) -> Targets:
         """Return what each cell should say; (B, 5) are patches labelled when they were cut, (B, M, 5) are crops."""

@@ -133,6 +133,7 @@ class Objective:
         huber_px: offset error at which Huber turns from square to linear.
         negatives_per_positive: in pictures of many cells, how many background cells count per positive one:
             half of them the hardest, half at random; 0 counts every cell.
+        distil_weight: of a teacher's word in the loss of the scores, where there is one; the labels have the rest.
     """
 
     loss: str
@@ -146,15 +147,31 @@ class Objective:
     size_weight: float = 0.1
     huber_px: float = 2.0
     negatives_per_positive: float = 0.0
+    distil_weight: float = 0.0
 
     def __post_init__(self) -> None:
         if self.loss not in LOSSES:
             raise ParameterError(f"loss must be one of {', '.join(LOSSES)}, got {self.loss!r}. Choose one of them.")
 
-    def __call__(self, outputs: Outputs, targets: Targets, generator: torch.Generator | None = None) -> Losses:
-        """Return the losses of a batch; `generator` chooses background cells in pictures of many cells."""
+    def __call__(
+        self,
+        outputs: Outputs,
+        targets: Targets,
+        generator: torch.Generator | None = None,
+        taught: Tensor | None = None,
+    ) -> Losses:
+        """Return the losses of a batch.
+
+        Args:
+            outputs: of the network.
+            targets: by the labels.
+            generator: chooses background cells in pictures of many cells.
+            taught: (B, K, h, w) what a teacher takes for the probability of each class; None without one.
+        """
         logits = outputs.logits.float()
         each = self.score_losses(logits, targets.classes)  # (B, K, h, w)
+        if taught is not None:
+            each = torch.lerp(each, self._to_teacher(logits, taught), self.distil_weight)
         weights = targets.weights.expand_as(each)
         if self.negatives_per_positive > 0 and logits.shape[-1] * logits.shape[-2] > 1:
             weights = weights * self._chosen_cells(logits, targets, generator)
@@ -177,6 +194,12 @@ class Objective:
         weight = self._positive_weights(logits)  # (K, 1, 1)
         plain = F.binary_cross_entropy_with_logits(logits, soft, reduction="none")
         return plain * torch.where(classes > 0, weight, 1.0)
+
+    def _to_teacher(self, logits: Tensor, taught: Tensor) -> Tensor:
+        """Return the cross entropy of each class in each cell to a teacher's probabilities, (B, K, h, w)."""
+        if self.loss == "logit_adjusted":  # as with the labels: the network's own logits are those of equal classes
+            logits = logits + self._log_prior(logits)
+        return F.binary_cross_entropy_with_logits(logits, taught, reduction="none")
 
     def _positive_weights(self, like: Tensor) -> Tensor:
         """Return how much a positive of each class weighs against background, (K, 1, 1)."""

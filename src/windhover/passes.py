@@ -197,10 +197,12 @@ def search_blocks(
     progress: Progress | None = None,
     keep_scores: bool = False,
     skip: frozenset[int] = frozenset(),
+    second_look: DenseScorer | None = None,
 ) -> Iterator[tuple[Block, BlockResult]]:
     """Yield each block's result in reading order, the next block being read meanwhile.
 
     A block that cannot be read is noted in the report and left out; `skip` holds numbers of blocks already done.
+    Where peaks are looked at again, a `second_look` scores them too, and the mean of both logits is theirs.
     """
     wanted = [block for block in search.blocks if block.number not in skip]
     margin = margin_cells(search.lattice.stride_px)
@@ -215,7 +217,7 @@ def search_blocks(
         except FormatError as error:
             report.failed.append(_failed(search, block, error))
             continue
-        yield block, _search_block(scorer, search, block, pixels, valid, floor_logit, keep_scores)
+        yield block, _search_block(scorer, second_look, search, block, pixels, valid, floor_logit, keep_scores)
         _give_back_memory()
         if progress is not None:
             progress(search.own_px(block) / 1e6)
@@ -246,6 +248,7 @@ def _ahead(read: Callable[[Block], Any], blocks: Sequence[Block], readers: int) 
 
 def _search_block(
     scorer: DenseScorer,
+    second_look: DenseScorer | None,
     search: Pass,
     block: Block,
     pixels: NDArray[Any],
@@ -271,7 +274,8 @@ def _search_block(
         # which windows are looked at again must not depend on the threshold: an object stays what it was in evaluation
         first = search.settings.peak_looks_from
         symmetries = SYMMETRIES[: search.settings.peak_looks]
-        again = Again(partial(mean_over_symmetries, scorer, pixels, symmetries=symmetries), first)
+        look = partial(mean_over_symmetries, scorer, pixels, symmetries=symmetries, second_look=second_look)
+        again = Again(look, first)
         candidates = find_peaks(lattice, wide, block, raw, np.minimum(floors, first), again)
         logit = candidates["logit"]
         candidates = candidates[np.isfinite(logit) & (logit >= floors[candidates["class_index"]])]

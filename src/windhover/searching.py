@@ -224,7 +224,7 @@ class SceneRun:
         floors = self.detector.floors(self.thresholds)
         keep = self.scores is not None and search.number == 0
         for block, result in search_blocks(
-            self.detector.scorer, search, floors, report, progress, keep, frozenset(done)
+            self.detector.scorer, search, floors, report, progress, keep, frozenset(done), self.detector.second_look
         ):
             if self.journal is not None:
                 self.journal.add(self._key(search, block), self._packed(result))

@@ -24,6 +24,7 @@ def mean_over_symmetries(
     rows: NDArray[np.intp],
     cols: NDArray[np.intp],
     symmetries: Sequence[tuple[bool, ...]] = SYMMETRIES,
+    second_look: DenseScorer | None = None,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """Return what the network says of windows, in the mean over symmetries of the square.
 
@@ -33,6 +34,7 @@ def mean_over_symmetries(
         rows: (N,) px of the windows' first rows.
         cols: (N,) px of their first columns.
         symmetries: which; the first is the window as it is.
+        second_look: of another network: logits are then the mean of both, and the first alone tells place and size.
 
     Returns:
         Logits (K, N); offsets dx, dy (2, N) px, from the windows' centres; log width and height (2, N).
@@ -43,10 +45,20 @@ def mean_over_symmetries(
     for first in range(0, len(rows), WINDOWS_CUT):
         chosen = slice(first, first + WINDOWS_CUT)
         crops = views[:, rows[chosen], cols[chosen]].swapaxes(0, 1)  # (N, C, size, size)
-        said = [_turned_back(scorer, crops, *symmetry) for symmetry in symmetries]
-        parts.append([np.mean(planes, axis=0) for planes in zip(*said, strict=True)])
+        logits, offsets, log_sizes = _mean(scorer, crops, symmetries)
+        if second_look is not None:
+            logits = (logits + _mean(second_look, crops, symmetries)[0]) / 2
+        parts.append((logits, offsets, log_sizes))
     logits, offsets, log_sizes = (np.concatenate(planes).T for planes in zip(*parts, strict=True))
     return logits, offsets, log_sizes
+
+
+def _mean(
+    scorer: DenseScorer, crops: NDArray[np.generic], symmetries: Sequence[tuple[bool, ...]]
+) -> tuple[NDArray[np.float64], ...]:
+    """Return logits (N, K), offsets and log sizes (N, 2) of the crops (N, C, S, S), in the mean over symmetries."""
+    said = [_turned_back(scorer, crops, *symmetry) for symmetry in symmetries]
+    return tuple(np.mean(planes, axis=0) for planes in zip(*said, strict=True))
 
 
 def _turned_back(

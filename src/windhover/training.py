@@ -27,7 +27,7 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from windhover.augmenting import declared_augmentation
-from windhover.bundles import Card, NetworkCard, load_bundle, save_bundle
+from windhover.bundles import WEIGHTS, Card, NetworkCard, load_bundle, save_bundle
 from windhover.catalogue import Catalogue, load_catalogue
 from windhover.crops import cut_crops
 from windhover.datasets import Batch, PictureSet, object_table
@@ -42,6 +42,7 @@ from windhover.objective import Objective
 from windhover.params.train import TrainParams
 from windhover.patches import load_patches, read_summary
 from windhover.progress import progress_bar
+from windhover.teacher import load_teacher
 from windhover.tracking import KEY_TAG, NoTracker, Tracker, dvc_hashes, run_name, start_run
 from windhover.training_curves import draw_curves
 
@@ -189,7 +190,7 @@ class _Session:
         objective = Objective(
             params.loss, self.counts, params.focal_alpha, params.focal_gamma, params.balance_beta, params.adjust_tau,
             params.label_smoothing, params.offset_weight, params.size_weight,
-            negatives_per_positive=params.crops.negatives_per_positive,
+            negatives_per_positive=params.crops.negatives_per_positive, distil_weight=params.distil_weight,
         )  # fmt: skip
         between = value_range(summary["dtype"], summary["mean"], summary["std"])
         return Learner(
@@ -200,6 +201,7 @@ class _Session:
             params,
             between,
             len(self.classes),
+            load_teacher(params.teacher, summary) if params.teacher is not None and params.distil_weight else None,
         )
 
     # -- the loop -------------------------------------------------------------------------------------------------
@@ -439,6 +441,8 @@ def fingerprint(params: TrainParams, folders: Folders) -> str:
     digest = hashlib.sha256(json.dumps(params.model_dump(mode="json"), sort_keys=True).encode())
     for source in sorted(Path(__file__).parent.rglob("*.py")):
         digest.update(source.read_bytes())
+    for path in (Path(model) / WEIGHTS for model in (params.start_from, params.teacher) if model is not None):
+        digest.update(sha256_file(path).encode() if path.is_file() else b"")  # one that is missing is said later
     for folder, names in ((folders.scenes, "*.parquet"), (folders.patches, "*"), (folders.augmented, "*")):
         for path in sorted(Path(folder).glob(names)):
             digest.update(sha256_file(path).encode())

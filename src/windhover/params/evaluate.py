@@ -32,6 +32,9 @@ class EvaluateParams(StageParams):
         "not at all, once, or turned and mirrored in all eight ways"
     )
     peak_looks_from: float = Field(ge=-20, le=20, description="raw logit from which a peak is looked at again")
+    second_look: str | None = Field(
+        description="folder of another trained model that scores those peaks too; null for none"
+    )
     match_by: Literal["size", "metres", "iou", "oriented_iou"] = Field(
         description="a detection is an object when its centre is near (in object sizes, or metres) or boxes overlap"
     )
@@ -53,6 +56,8 @@ class EvaluateParams(StageParams):
     def _ranges(self) -> EvaluateParams:
         if min(self.scales) <= 0:
             raise ValueError(f"scales must be above 0, got {self.scales}")
+        if self.second_look is not None and not self.peak_looks:
+            raise ValueError("second_look needs peaks that are looked at again: set peak_looks to 1 or 8")
         if self.size_bands_m != sorted(set(self.size_bands_m)) or self.size_bands_m[0] <= 0:
             raise ValueError(f"size_bands_m must rise and be above 0, got {self.size_bands_m}")
         if self.match_by.endswith("iou") and self.match_value > 1:

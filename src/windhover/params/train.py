@@ -67,6 +67,8 @@ class TrainParams(StageParams):
     network: str = Field(min_length=1, description="`valid64`, `course`, or a classifier of torchvision or timm")
     options: dict[str, str | int | float | bool | None] = Field(description="of the network")
     start_from: str | None = Field(description="folder of a trained model to start from; null for random weights")
+    teacher: str | None = Field(description="folder of a finished model whose scores are learnt; null for none")
+    distil_weight: float = Field(ge=0, le=1, description="of the teacher's word against the labels'")
     freeze: float = Field(ge=0, le=1, description="share of the training over which only the heads learn")
     trunk_rate: float = Field(ge=0, le=1, description="factor on the learning rate of all but the heads")
     stage_rate: float = Field(
