@@ -432,7 +432,7 @@ def _band_names(dataset: Any, indexes: list[int]) -> tuple[str, ...]:
 
 
 def _valid(dataset: Any, indexes: list[int], array: NDArray[Any], window: RasterWindow) -> NDArray[np.bool_]:
-    """Return where pixels are data, and set missing values to 0 in place.
+    """Return where pixels are data, and set missing pixels to 0 in place.
 
     A brightness that equals nodata is common in pictures of unsigned integers, so there a pixel is missing only where
     every band is; of other dtypes it is missing where any band is.
@@ -445,7 +445,6 @@ def _valid(dataset: Any, indexes: list[int], array: NDArray[Any], window: Raster
         for plane, hole, value in zip(array, missing, nodata, strict=True):
             if value is not None:
                 hole |= plane == value
-        array[missing] = 0
         lost = np.logical_and if array.dtype.kind == "u" else np.logical_or
         valid = ~lost.reduce(missing, axis=0)
     flags = [dataset.mask_flag_enums[index - 1] for index in indexes]
