@@ -17,7 +17,10 @@ from windhover.mosaics import write_stack
 from windhover.progress import track
 from windhover.scenes import Scene, SceneInfo, inspect_scene
 
-RASTER_SUFFIXES = (".tif", ".tiff", ".vrt", ".jp2", ".jpg", ".jpeg", ".png", ".img", ".ntf", ".hdf", ".nc")
+RASTER_SUFFIXES = (
+    ".tif", ".tiff", ".vrt", ".jp2", ".j2k", ".jpg", ".jpeg", ".png", ".webp", ".bmp", ".img", ".pix", ".bil", ".ntf",
+    ".nitf", ".ecw", ".sid", ".hdf", ".h5", ".nc",
+)  # fmt: skip
 CHECK_WHOLE_PX = 32_000_000  # rasters up to this are read whole once, larger ones at their corners and centre
 
 

@@ -346,6 +346,10 @@ def _refuse(dataset: Any, path: str, indexes: list[int]) -> None:
         raise UnsupportedError(
             f"{path}: holds no band of its own (a container of several rasters). Name one of the rasters inside it."
         )
+    if indexes[-1] > len(indexes):
+        raise UnsupportedError(
+            f"{path}: its alpha band stands before others, and must be the last. Put it there with gdal_translate -b."
+        )
     if len(indexes) > MAX_BANDS:
         raise UnsupportedError(
             f"{path}: has {len(indexes)} bands, at most {MAX_BANDS} are taken. Extract those you need "
@@ -360,6 +364,12 @@ def _refuse(dataset: Any, path: str, indexes: list[int]) -> None:
     if dtypes[0] not in DTYPES:
         raise UnsupportedError(
             f"{path}: dtype {dtypes[0]} is not taken, only {', '.join(DTYPES)}. Convert it with gdal_translate -ot."
+        )
+    turned = dataset.tags().get("EXIF_Orientation", "1")
+    if turned not in ("", "0", "1"):
+        raise UnsupportedError(
+            f"{path}: its EXIF says that it must be turned to be seen upright (orientation {turned}), so nobody knows "
+            "which way round its labels are. Turn the pixels for good: magick IN -auto-orient OUT."
         )
     if len(indexes) == 1 and dataset.colorinterp[indexes[0] - 1] == ColorInterp.palette:
         raise UnsupportedError(
