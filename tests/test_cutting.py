@@ -22,6 +22,7 @@ from windhover.params.patches import PatchesParams
 from windhover.params.scenes import ScenesParams
 from windhover.patches import KINDS, PatchWriter, load_patches, read_summary
 from windhover.scenes import inspect_scene
+from windhover.survey import window_prior
 
 SCENES: dict[str, Any] = {
     "rasters": None, "stack": None, "gsd_m": 1.25, "native_gsd_m": None, "bands": None, "labels": "auto",
@@ -211,6 +212,22 @@ def test_negatives_come_from_complete_areas_alone(world: Path) -> None:
     assert negatives["top_px"].between(0, 210 - 64).all()
     apart = (negatives["left_px"] > 80) | (negatives["top_px"] > 70)
     assert apart.all()
+
+
+def test_the_prior_that_is_told_before_is_that_of_the_patches(world: Path) -> None:
+    info = inspect_scene(world / "raw/s0.tif")
+    shapes = georef.box_polygons([(0, 0, 180, 210), (40, 30, 80, 70)], info.transform)
+    geopandas.GeoDataFrame({"role": ["complete", "ignore"]}, geometry=list(shapes), crs=info.crs).to_file(
+        world / "raw/areas.gpkg"
+    )
+    whole, limited = (catalogue_of(world, areas=areas) for areas in (None, "areas.gpkg"))
+    assert window_prior(limited)["windows"] < window_prior(whole)["windows"]
+    for catalogue in (whole, limited):
+        prior = cut(catalogue, world / "out")["prior"].values()
+        told = window_prior(catalogue)
+        assert told["windows"] == sum(split["windows"] for split in prior)
+        hits = sum(split["true_central_32_px"] * split["windows"] for split in prior if split["windows"])
+        assert told["with_an_object"] == pytest.approx(hits)
 
 
 @pytest.mark.parametrize(
