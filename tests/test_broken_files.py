@@ -206,6 +206,25 @@ def test_damaged_rasters_end_in_one_sentence(
     assert len(said.strip().splitlines()) == 1
 
 
+def test_a_deflated_block_that_is_overwritten_is_noticed_where_gdal_does_not(
+    make_scene: MakeScene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    tiled = {"compress": "deflate", "tiled": True, "blockxsize": 64, "blockysize": 64}
+    noise = np.random.default_rng(0).normal(0, 4, (3, 150, 210))
+    data = (100 + 60 * np.sin(np.arange(210) / 17) + noise).astype(np.uint8)
+    for interleave in ("pixel", "band"):
+        path = make_scene(f"{interleave}.tif", data=data, interleave=interleave, **tiled)
+        sound, quiet = path.read_bytes(), 0
+        for at in np.linspace(len(sound) // 4, len(sound) * 3 // 4, 6).astype(int):
+            path.write_bytes(sound[:at] + bytes(16) + sound[at + 16 :])
+            code, said = windhover(monkeypatch, capsys, "inspect", str(path))
+            assert (code, "damage" in said) == (1, True), said
+            quiet += "(checksum)" in said
+        assert quiet  # GDAL alone would have let these pass
+        path.write_bytes(sound)
+        assert windhover(monkeypatch, capsys, "inspect", str(path))[0] == 0
+
+
 def test_names_links_and_folders_that_mislead(
     make_scene: MakeScene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
