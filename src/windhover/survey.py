@@ -128,7 +128,9 @@ def window_prior(catalogue: Catalogue) -> dict[str, Any]:
         info = scene_info(row)
         ratio_x, ratio_y = (snap_ratio(catalogue.gsd_m / native) for native in info.gsd_m)
         shape = target_length(info.height_px, ratio_y), target_length(info.width_px, ratio_x)
-        here = (table.get(info.name, whole[:0]) for table, whole in ((labels, catalogue.labels), (areas, catalogue.areas)))
+        here = (
+            table.get(info.name, whole[:0]) for table, whole in ((labels, catalogue.labels), (areas, catalogue.areas))
+        )
         found, total = count_positive_windows(shape, scene_objects(*here, (ratio_x, ratio_y)), CENTRAL)
         hits, windows = hits + found, windows + total
     return {

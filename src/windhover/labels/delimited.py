@@ -45,11 +45,7 @@ def read_csv(path: Path, class_from: str | None = None) -> RawLabels:
     columns = [str(name) for name in frame.columns]
     image = _column(columns, IMAGE_COLUMNS)
     column = class_column(columns, class_from, str(path))
-    images = (
-        np.full(len(frame), path.stem, object)
-        if image is None
-        else frame[image].str.strip().to_numpy(object)
-    )
+    images = np.full(len(frame), path.stem, object) if image is None else frame[image].str.strip().to_numpy(object)
     return without_empty(
         RawLabels(
             source=path.name,
