@@ -51,8 +51,8 @@ def load_record(folder: Path) -> Record:
     judged, rows = pd.read_parquet(folder / "judged.parquet"), pd.read_parquet(folder / "ground.parquet")
     if rows.empty:
         raise DataError(
-            f"{folder}: this model was tested on patches alone, and models are compared on scenes. Give it labelled scenes "
-            "in `test` and evaluate again, or look at `dvc metrics diff` for its figures on windows."
+            f"{folder}: this model was tested on patches alone, and models are compared on scenes. Give it labelled "
+            "scenes in `test` and evaluate again, or look at `dvc metrics diff` for its figures on windows."
         )
     scenes = rows.drop_duplicates("scene")[["scene", "place", "km2"]].sort_values("scene", ignore_index=True)
     there = rows.loc[rows.index.repeat(rows["objects"]), ["scene", "class"]].reset_index(drop=True)

@@ -129,8 +129,8 @@ def _run_fold(params: FlowParams, scenes: ScenesParams, folder: Path) -> dict[st
     catalogue = load_catalogue(where["scenes"])
     if not catalogue.split("test").scenes["labelled"].any():
         raise DataError(
-            f"Fold {scenes.fold} has no labelled scene to be tested on: k-fold divides places, which ready-made patches do "
-            "not name. Bring labelled scenes (`scenes.raw`)."
+            f"Fold {scenes.fold} has no labelled scene to be tested on: k-fold divides places, which "
+            "ready-made patches do not name. Bring labelled scenes (`scenes.raw`)."
         )
     if not where["patches"].is_dir():
         with atomic_folder(where["patches"]) as aside:

@@ -1,4 +1,4 @@
-"""Reading one layer of points or polygons from a vector file, whatever its format; which layer, where there are several.
+"""Reading one layer of points or polygons from a vector file of any format; which one, where there are several.
 
 Shapes that are none are returned as missing, for the caller to count. Refuses to guess among layers, and tables
 without shapes.
