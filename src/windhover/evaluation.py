@@ -341,10 +341,11 @@ def record(findings: Findings, folders: Folders) -> None:
     with resume_run(findings.model) as tracker:
         tracker.metrics(numbers(json.loads((folders.reports / "metrics.json").read_text(encoding="utf-8"))))
         tracker.tags({f"evaluate.{key}": value for key, value in findings.params.model_dump(mode="json").items()})
-        for folder, name in ((folders.reports, "evaluation"), (folders.model, "bundle")):
-            for path in sorted(folder.iterdir()):
-                if path.is_file() and not path.name.startswith("."):
-                    tracker.file(path, name)
+        for path in sorted(folders.reports.iterdir()):
+            if path.is_file() and not path.name.startswith("."):
+                tracker.file(path, "evaluation")
+        card = load_bundle(folders.model).card
+        tracker.bundle(folders.model, card.dtype, (card.window_px, card.window_px, len(card.bands)))
 
 
 def numbers(metrics: dict[str, Any]) -> dict[str, float]:
