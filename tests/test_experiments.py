@@ -45,7 +45,6 @@ def project(tmp_path: Path) -> Path:
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, root / name)
     make_raw(root / "tiles", PLACES | {f"fir{number}": "test" for number in range(10)})  # enough to draw over
-    add_test_scenes(root / "tiles")
     yaml = YAML()
     params = yaml.load(root / "params.yaml")
     for section, values in TINY.items():
