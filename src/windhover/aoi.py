@@ -17,7 +17,7 @@ from windhover.georef import is_geographic, outline_in, same_crs, transformer, w
 from windhover.scenes import SceneInfo
 from windhover.vector_files import read_layer
 
-LAYER = "detections"  # of several: what was found may be searched again
+LAYER = "aoi"
 PARTS_PER_SIDE = 100  # an edge that is straight in one coordinate system is a curve in another
 
 
@@ -26,7 +26,7 @@ def read_aoi(path: str | Path) -> geopandas.GeoSeries:
 
     Raises:
         MissingFileError: no such file.
-        FormatError: not a vector file, or one of several layers and none called `detections`.
+        FormatError: not a vector file, or one of several layers and none called `aoi`.
         DataError: it holds no polygon.
     """
     path = Path(path)

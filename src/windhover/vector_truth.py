@@ -25,7 +25,7 @@ from windhover.vector_files import read_layer
 WIDEST_DEG = 6.0  # of longitude, for one UTM plane: within it lengths are true to 0.1 %
 BLOCK_M = 1000.0  # side of the blocks that stand for scenes where nobody names any
 WHOLE = "all"
-LAYER = "detections"
+DETECTIONS, TRUTH, AOI = "detections", "labels", "aoi"  # layers that are taken where a file has several
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def load_pair(
         FormatError: a file cannot be read.
         DataError: the files cannot be brought to one plane, or scores are no numbers.
     """
-    tables = [_read(path) for path in (detections, truth, *([aoi] if aoi else []))]
+    tables = [_read(detections, DETECTIONS), _read(truth, TRUTH), *([_read(aoi, AOI)] if aoi else [])]
     notes: list[str] = []
     tables = _in_one_plane(tables, [detections, truth, *([aoi] if aoi else [])], notes)
     found, there = tables[0], tables[1]
@@ -91,10 +91,10 @@ def load_pair(
     return VectorTruth(judged_found, Ground(scenes, objects, free.reset_index(drop=True)), tuple(notes), not named)
 
 
-def _read(path: Path) -> geopandas.GeoDataFrame:
+def _read(path: Path, layer: str) -> geopandas.GeoDataFrame:
     if not path.is_file():
         raise MissingFileError(f"{path}: no such file. Give a vector file: GeoPackage, GeoParquet, GeoJSON, shapefile.")
-    table = read_layer(path, LAYER)
+    table = read_layer(path, layer)
     return table[~(table.geometry.isna() | table.geometry.is_empty)]
 
 
