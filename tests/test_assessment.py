@@ -206,6 +206,43 @@ def test_size_bands_count_every_object_once() -> None:
     assert np.isnan(table["from_m"].iloc[-1])
 
 
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_froc_bands_and_counts_are_what_counting_by_hand_gives(seed: int) -> None:
+    found, truth = random_world(seed)
+    thresholds = {"jet": 0.5, "prop": 0.35}
+    judged = judge(found, truth, Match("size", 0.5))
+    made = assess(judged, truth, thresholds, draw(truth.scenes, 0, 0))
+    rows = [row for row in judged.to_dict("records") if not row["free"]]
+    km2, objects = 2.0 * len(truth.scenes), truth.objects.to_dict("records")
+    for name in thresholds:
+        mine = [row for row in rows if row["class"] == name]
+        there = sum(one["class"] == name for one in objects)
+        for rate in (1, 5):
+            best = 0.0
+            for cut in [row["score"] for row in mine]:
+                taken = [row["hit"] for row in mine if row["score"] >= cut]
+                if taken.count(False) / km2 <= rate:
+                    best = max(best, taken.count(True) / there)
+            assert made.per_class[name][f"recall_at_{rate}_per_km2"].value == pytest.approx(best)
+    reported = [row for row in rows if row["score"] >= thresholds[row["class"]]]
+    taken_objects = {row["truth"] for row in reported if row["hit"]}
+    for band in size_table(made, thresholds, [20.0, 40.0]).to_dict("records"):
+        inside = [k for k, one in enumerate(objects) if band["from_m"] <= one["longer_m"] < band["to_m"]]
+        assert (band["objects"], band["found"]) == (len(inside), len(taken_objects & set(inside)))
+    off = [
+        sum(row["scene"] == scene for row in reported) - sum(one["scene"] == scene for one in objects)
+        for scene in truth.scenes["scene"]
+    ]
+    assert made.figures["count_error"].value == pytest.approx(sum(map(abs, off)) / len(off))
+    assert made.figures["count_bias"].value == pytest.approx(sum(off) / len(off))
+    for line in made.per_scene.to_dict("records"):
+        scores = [row["score"] for row in rows if row["scene"] == line["scene"]]
+        spread = 1.96 * sum(score * (1 - score) for score in scores) ** 0.5
+        assert line["expected"] == pytest.approx(sum(scores))
+        assert line["expected_low"] == pytest.approx(max(sum(scores) - spread, 0), abs=1e-2)
+        assert line["expected_high"] == pytest.approx(sum(scores) + spread, abs=1e-2)
+
+
 def test_the_band_holds_the_curve() -> None:
     found, truth = random_world(10, scenes=30)
     drawn = draw(truth.scenes, 300, 0)

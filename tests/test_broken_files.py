@@ -9,13 +9,17 @@ from typing import Any
 
 import geopandas
 import numpy as np
+import pyogrio
 import pytest
 import rasterio
 import shapely
 from affine import Affine
+from PIL import Image
 
 from conftest import MakeScene
 from windhover import cli
+from windhover.aoi import area_in
+from windhover.scenes import inspect_scene
 
 BOX = "pic.png,10,10,30,30,a"
 HEAD = "image,xmin,ymin,xmax,ymax,class"
@@ -60,6 +64,19 @@ def coco(**changes: Any) -> str:
         ("ids_as_text.json", coco(image_id="1", category_id="1")),
         ("path.json", coco().replace("pic.png", "some/where/pic.png")),
         ("no_name.xml", VOC.replace("<name>a</name>", "")),
+        ("old_mac.csv", f"{HEAD}\r{BOX}\r"),
+        ("last_comma.csv", f"{HEAD}\n\n{BOX},\n"),
+        ("names.csv", f"{HEAD}\n{BOX}".replace(",a", ",NA")),
+        ("table.tsv", f"{HEAD}\n{BOX}\n".replace(",", "\t")),
+        ("windows.json", coco().replace("pic.png", r"c:\\train\\pic.jpg")),
+        ("mask.json", coco(segmentation={"size": [150, 210], "counts": [1, 2]})),
+        ("no_categories.json", json.dumps(COCO | {"categories": []})),
+        (
+            "bom_and_parts.xml",
+            "\ufeff" + VOC.replace("</object>", "<part><bndbox><xmin>1</xmin></bndbox></part></object>"),
+        ),
+        ("floats.xml", VOC.replace(">10<", ">10.0<")),
+        ("pic.txt", "imagesource:null\ngsd:0.3\nacquisition dates:2010\n10 10 30 10 30 30 10 30 a 0\n"),
     ],
 )
 def test_odd_labels_enter_right(
@@ -72,7 +89,9 @@ def test_odd_labels_enter_right(
     assert code == 0, said
     labels = geopandas.read_parquet(tmp_path / "out/labels.parquet")
     assert labels[["left", "top", "right", "bottom"]].to_numpy().tolist() == [[10, 10, 30, 30]]
-    assert labels["class"].tolist() == ["object" if name == "no_name.xml" else "a"]
+    assert labels["class"].tolist() == [
+        {"no_name.xml": "object", "no_categories.json": "1", "names.csv": "NA"}.get(name, "a")
+    ]
     assert ("empty or reversed geometry: 2 labels" in said) == (name == "one_reversed.csv")
 
 
@@ -103,6 +122,10 @@ def test_odd_labels_enter_right(
         ("zero.gpkg", b"", "cannot be read as a layer"),
         ("half.geojson", '{"type":"FeatureCollection","features":[{"type":"Fea', "cannot be read as a layer"),
         ("zero.parquet", b"", "cannot be read as a layer"),
+        ("comma.csv", f"{HEAD}\npic.png,10,5,10,30,30,a\n", "line 2: has 7 columns, but only 6 are named"),
+        ("nul.csv", f"{HEAD}\n{BOX}\0\n", "bytes that no text has"),
+        ("mask.json", coco(bbox=None, segmentation={"size": [9, 9], "counts": "x"}), "a run-length mask alone is not"),
+        ("space.xml", VOC.replace("<annotation>", '<annotation xmlns="http://x">'), "has no <annotation>"),
         ("map.kml", "<kml/>", "labels of the kind .kml are not read"),
     ],
 )
@@ -124,6 +147,116 @@ def test_broken_labels_end_in_one_sentence(
     assert name in said
     assert len(said.strip().splitlines()) == 1
     assert list((tmp_path / "made").iterdir()) == []
+
+
+ON_MAP = shapely.box(400_050, 4_999_900, 400_080, 4_999_930)  # columns 40 to 64, rows 56 to 80 of `make_scene`
+LONLAT = geopandas.GeoSeries([ON_MAP], crs="EPSG:32631").to_crs("EPSG:4326").iloc[0]
+SHAPE = shapely.geometry.mapping(LONLAT)
+NOT_ONE = {"type": "Polygon", "coordinates": [[[3, 45], [3, 45]]]}
+
+
+def geojson(*shapes: Any) -> str:
+    features = [{"type": "Feature", "properties": {"class": "a"}, "geometry": shape} for shape in shapes]
+    return json.dumps({"type": "FeatureCollection", "features": features})
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "dropped"),
+    [
+        ("capitals.GeoJSON", geojson(SHAPE), 0),
+        ("bom.geojson", "\ufeff" + geojson(SHAPE), 0),
+        ("height.geojson", geojson(shapely.geometry.mapping(shapely.force_3d(LONLAT, 7.0))), 0),
+        ("collection.geojson", geojson({"type": "GeometryCollection", "geometries": [SHAPE]}), 0),
+        (
+            "none_and_twice.geojson",
+            geojson(None, {"type": "MultiPolygon", "coordinates": [SHAPE["coordinates"]] * 2}),
+            1,
+        ),
+        ("no_ring.geojson", geojson(NOT_ONE, SHAPE), 1),
+        ("feature.json", json.dumps(json.loads(geojson(SHAPE))["features"][0]), 0),
+        ("late_type.json", json.dumps({"name": "x" * 4500} | json.loads(geojson(SHAPE))), 0),
+    ],
+)
+def test_odd_shapes_on_the_map_enter_right(
+    name: str,
+    content: str,
+    dropped: int,
+    tmp_path: Path,
+    make_scene: MakeScene,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: Any,
+) -> None:
+    make_scene("raw/pic.TIF")
+    (tmp_path / name).write_text(content, encoding="utf-8")
+    options = ("--scenes", str(tmp_path / "raw"), "-o", str(tmp_path / "out"))
+    code, said = windhover(monkeypatch, capsys, "import", str(tmp_path / name), *options)
+    assert code == 0, said
+    labels = geopandas.read_parquet(tmp_path / "out/labels.parquet")
+    assert labels[["left", "top", "right", "bottom"]].to_numpy() == pytest.approx(
+        np.array([[40, 56, 64, 80]]), abs=1e-3
+    )
+    assert ("empty or reversed geometry: 1 labels" in said) == bool(dropped)
+
+
+def spoil_vector(path: Path, how: str) -> Path:
+    """Write labels as a file that lacks a part of itself; return its path."""
+    frame = geopandas.GeoDataFrame({"class": ["a"]}, geometry=[ON_MAP], crs="EPSG:32631")
+    if how in ("prj", "shx"):
+        frame.to_file(path / "l.shp")
+        (path / f"l.{how}").unlink()
+        return path / "l.shp"
+    if how == "layers":
+        frame.to_file(path / "l.gpkg", layer="one")
+        frame.to_file(path / "l.gpkg", layer="two")
+    elif how == "table":
+        pyogrio.write_dataframe(frame.drop(columns="geometry"), path / "l.gpkg", layer="one", driver="GPKG")
+    else:
+        frame.drop(columns="geometry").to_parquet(path / "l.parquet")
+        return path / "l.parquet"
+    return path / "l.gpkg"
+
+
+@pytest.mark.parametrize(
+    ("how", "sentence"),
+    [
+        ("prj", "The label file has no coordinate system"),
+        ("shx", "Unable to open"),
+        ("layers", "has the layers one, two and none called 'labels'"),
+        ("table", "holds no layer of points or polygons, only a table"),
+        ("parquet", "cannot be read as a layer"),
+    ],
+)
+def test_map_layers_that_lack_a_part_end_in_one_sentence(
+    how: str, sentence: str, tmp_path: Path, make_scene: MakeScene, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    make_scene("raw/pic.tif")
+    options = ("--scenes", str(tmp_path / "raw"), "-o", str(tmp_path / "out"))
+    code, said = windhover(monkeypatch, capsys, "import", str(spoil_vector(tmp_path, how)), *options)
+    assert (code, sentence in said, len(said.strip().splitlines())) == (1, True, 1), said
+
+
+@pytest.mark.parametrize("west", [179.99, -180.01, 359.99 - 180])
+@pytest.mark.parametrize("turn", [-360.0, 0.0, 360.0])
+def test_labels_meet_scenes_whichever_side_of_the_antimeridian_is_written(
+    west: float, turn: float, tmp_path: Path, make_scene: MakeScene, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    make_scene("raw/a.tif", crs="EPSG:4326", transform=Affine(1e-4, 0, west, 0, -1e-4, 10.0))
+    make_scene("raw/other.tif")  # of several scenes, each is looked for on the map
+    boxes = [shapely.box(*part) for part in ((20, 30, 40, 50), (90, 30, 110, 50), (120, 30, 140, 50))]
+    placed = [
+        shapely.transform(b, lambda p: np.stack([west + turn + p[:, 0] * 1e-4, 10 - p[:, 1] * 1e-4], 1)) for b in boxes
+    ]
+    geopandas.GeoDataFrame({"class": list("abc")}, geometry=placed, crs="EPSG:4326").to_file(tmp_path / "l.gpkg")
+    options = ("--scenes", str(tmp_path / "raw"), "-o", str(tmp_path / "out"))
+    code, said = windhover(monkeypatch, capsys, "import", str(tmp_path / "l.gpkg"), *options)
+    assert code == 0, said
+    labels = geopandas.read_parquet(tmp_path / "out/labels.parquet").sort_values("class")
+    edges = np.array([shape.bounds for shape in boxes])
+    assert labels[["left", "top", "right", "bottom"]].to_numpy() == pytest.approx(edges, abs=1e-6)
+    info = inspect_scene(tmp_path / "raw/a.tif")
+    area = area_in(geopandas.GeoSeries([placed[2]], crs="EPSG:4326"), info)
+    there = shapely.transform(boxes[2], lambda p: np.stack([west + p[:, 0] * 1e-4, 10 - p[:, 1] * 1e-4], 1))
+    assert area.symmetric_difference(there).area == pytest.approx(0, abs=1e-12)
 
 
 @pytest.mark.parametrize("text", ["names: [a: b", "names: {x: y}", "names: 5", b"\xff\xfe\x00"])
@@ -206,12 +339,93 @@ def test_damaged_rasters_end_in_one_sentence(
     assert len(said.strip().splitlines()) == 1
 
 
+def test_a_deflated_block_that_is_overwritten_is_noticed_where_gdal_does_not(
+    make_scene: MakeScene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    tiled = {"compress": "deflate", "tiled": True, "blockxsize": 64, "blockysize": 64}
+    noise = np.random.default_rng(0).normal(0, 4, (3, 150, 210))
+    data = (100 + 60 * np.sin(np.arange(210) / 17) + noise).astype(np.uint8)
+    for interleave in ("pixel", "band"):
+        path = make_scene(f"{interleave}.tif", data=data, interleave=interleave, **tiled)
+        sound, quiet = path.read_bytes(), 0
+        for at in np.linspace(len(sound) // 4, len(sound) * 3 // 4, 6).astype(int):
+            path.write_bytes(sound[:at] + bytes(16) + sound[at + 16 :])
+            code, said = windhover(monkeypatch, capsys, "inspect", str(path))
+            assert (code, "damage" in said) == (1, True), said
+            quiet += "(checksum)" in said
+        assert quiet  # GDAL alone would have let these pass
+        path.write_bytes(sound)
+        assert windhover(monkeypatch, capsys, "inspect", str(path))[0] == 0
+
+
+def picture(path: Path, kind: str) -> Path:
+    """Write a picture of a kind that readers stumble over; return its path."""
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 255, (30, 50, 4), np.uint8)
+    image = Image.fromarray(pixels[..., :3])
+    how, suffix = kind.split(".")
+    path = path / f"pic.{suffix}"
+    if how == "turned":
+        exif = Image.Exif()
+        exif[0x0112] = 6
+        image.save(path, exif=exif)
+    elif how in ("palette", "cmyk", "bits", "grey_alpha"):
+        modes = {"cmyk": "CMYK", "bits": "1", "grey_alpha": "LA"}
+        (image.quantize(16) if how == "palette" else image.convert(modes[how])).save(path)
+    else:
+        image.save(path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("kind", "sentence"),
+    [
+        ("turned.jpg", "its EXIF says that it must be turned"),
+        ("palette.png", "holds colour numbers of a palette"),
+        ("cmyk.jpg", "50 x 30 px, 0.5 m, uint8, red, green, blue, local grid"),
+        ("bits.png", "50 x 30 px, 0.5 m, uint8, band1"),
+        ("grey_alpha.png", "50 x 30 px, 0.5 m, uint8, band1"),
+        ("plain.JPG", "50 x 30 px, 0.5 m, uint8, red, green, blue"),
+        ("plain.jp2", "50 x 30 px, 0.5 m, uint8, red, green, blue"),
+        ("plain.bmp", "50 x 30 px, 0.5 m, uint8, red, green, blue"),
+    ],
+)
+def test_odd_pictures_enter_or_end_in_one_sentence(
+    kind: str, sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    path = picture(tmp_path, kind)
+    code, said = windhover(monkeypatch, capsys, "inspect", str(tmp_path), "--gsd", "0.5")
+    assert sentence in said
+    assert len(said.strip().splitlines()) == 1
+    assert (code == 1) == said.startswith(f"cannot be used: {path}: ")
+
+
+@pytest.mark.parametrize(
+    ("profile", "sentence"),
+    [
+        ({"bands": 17}, "has 17 bands, at most 16 are taken"),
+        ({"dtype": "int8"}, "dtype int8 is not taken"),
+        ({"dtype": "complex64"}, "dtype complex64 is not taken"),
+        ({"bands": 5, "photometric": "MINISBLACK", "alpha": "yes"}, "its alpha band stands before others"),
+    ],
+)
+def test_rasters_that_one_could_only_read_wrongly_are_refused(
+    profile: dict[str, Any], sentence: str, make_scene: MakeScene, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    code, said = windhover(monkeypatch, capsys, "inspect", str(make_scene(**profile)))
+    assert (code, sentence in said, len(said.strip().splitlines())) == (1, True, 1), said
+
+
 def test_names_links_and_folders_that_mislead(
     make_scene: MakeScene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
     odd = make_scene("raw/with space, e\u0301 \u8239.tif")
     (tmp_path / "raw/link.tif").symlink_to(odd)
     (tmp_path / "raw/folder.tif").mkdir()
+    (tmp_path / "raw/round").symlink_to(tmp_path / "raw")
+    for name in (".hidden.tif", "__MACOSX/._a.tif", "a.tif.ovr", "a.tif.aux.xml", "Thumbs.db", "a.tfw"):
+        (tmp_path / "raw" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "raw" / name).write_bytes(b"x")
     (tmp_path / "raw/nowhere.tif").symlink_to(tmp_path / "gone.tif")
     frame = geopandas.GeoDataFrame({"class": [None]}, geometry=[shapely.box(400_050, 4_999_900, 400_080, 4_999_930)])
     frame.set_crs("EPSG:32631").to_file(tmp_path / "labels.gpkg")

@@ -95,6 +95,10 @@ def test_other_scenes_and_other_labels_are_refused(tmp_path: Path) -> None:
     fewer = Ground(other.ground.scenes.iloc[1:], other.ground.objects, other.ground.ignored)
     with pytest.raises(DataError, match=r"different scenes \(s00 is in one only\)"):
         compare(evaluated(0.8, 1), Record("x", other.judged, fewer, other.thresholds))
+    none = Ground(other.ground.scenes.iloc[:0], other.ground.objects.iloc[:0], other.ground.ignored)
+    of_patches = save(Record("x", other.judged.iloc[:0], none, other.thresholds), tmp_path / "patches")
+    with pytest.raises(DataError, match="patches: this model was tested on patches alone, and models are compared on"):
+        compare_runs(str(save(other, tmp_path / "scenes")), str(of_patches))
     (tmp_path / "empty").mkdir()
     with pytest.raises(MissingFileError, match=r"judged\.parquet: no such file"):
         compare_runs(str(tmp_path / "empty"), str(tmp_path / "empty"))

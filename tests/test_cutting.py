@@ -22,6 +22,7 @@ from windhover.params.patches import PatchesParams
 from windhover.params.scenes import ScenesParams
 from windhover.patches import KINDS, PatchWriter, load_patches, read_summary
 from windhover.scenes import inspect_scene
+from windhover.survey import window_prior
 
 SCENES: dict[str, Any] = {
     "rasters": None, "stack": None, "gsd_m": 1.25, "native_gsd_m": None, "bands": None, "labels": "auto",
@@ -213,6 +214,22 @@ def test_negatives_come_from_complete_areas_alone(world: Path) -> None:
     assert apart.all()
 
 
+def test_the_prior_that_is_told_before_is_that_of_the_patches(world: Path) -> None:
+    info = inspect_scene(world / "raw/s0.tif")
+    shapes = georef.box_polygons([(0, 0, 180, 210), (40, 30, 80, 70)], info.transform)
+    geopandas.GeoDataFrame({"role": ["complete", "ignore"]}, geometry=list(shapes), crs=info.crs).to_file(
+        world / "raw/areas.gpkg"
+    )
+    whole, limited = (catalogue_of(world, areas=areas) for areas in (None, "areas.gpkg"))
+    assert window_prior(limited)["windows"] < window_prior(whole)["windows"]
+    for catalogue in (whole, limited):
+        prior = cut(catalogue, world / "out")["prior"].values()
+        told = window_prior(catalogue)
+        assert told["windows"] == sum(split["windows"] for split in prior)
+        hits = sum(split["true_central_32_px"] * split["windows"] for split in prior if split["windows"])
+        assert told["with_an_object"] == pytest.approx(hits)
+
+
 @pytest.mark.parametrize(
     ("columns", "sentence"),
     [
@@ -362,6 +379,13 @@ def test_scenes_beside_ready_patches_must_hold_the_same_classes(world: Path) -> 
         ),
         ({"test_images": np.zeros((20, 64, 64, 3))}, "test_images must be uint8"),
         ({"train_labels": np.zeros(3, int)}, "train_labels must be one number or name a patch"),
+        (
+            {"train_labels": np.eye(2, dtype=int)[[0, 1] * 25]},
+            r"train_labels must be one .* got int64 \(50, 2\) for 50",
+        ),
+        ({"train_labels": np.array([{}] * 50, object)}, "Object arrays cannot be loaded"),
+        ({"test_images": np.zeros((20, 64, 64, 1), np.uint8)}, "train_images have 3 bands and test_images 1"),
+        ({"test_images": np.zeros((0, 64, 64, 3), np.uint8), "test_labels": []}, "test_labels must be one number"),
     ],
 )
 def test_broken_ready_patches_are_named(tmp_path: Path, changes: dict[str, Any], sentence: str) -> None:
@@ -375,9 +399,15 @@ def test_an_npz_that_lacks_an_array_or_is_none_is_named(tmp_path: Path) -> None:
     np.savez(path, train_images=np.zeros(3))
     with pytest.raises(FormatError, match="has no array 'train_labels', only train_images"):
         cut(catalogue_of(tmp_path), tmp_path / "out", npz=str(path))
-    path.write_text("nothing")
-    with pytest.raises(FormatError, match=r"cannot be read as \.npz"):
-        cut(catalogue_of(tmp_path), tmp_path / "out", npz=str(path))
+    whole = npz(tmp_path).read_bytes()
+    for broken, sentence in (
+        (b"", "is no .npz"),
+        (b"nothing", "is no .npz"),
+        (whole[:-9] + bytes(9), "cannot be read"),
+    ):
+        path.write_bytes(broken)
+        with pytest.raises(FormatError, match=sentence):
+            cut(catalogue_of(tmp_path), tmp_path / "out", npz=str(path))
     with pytest.raises(MissingFileError, match=r"`patches.npz`: .* does not exist"):
         cut(catalogue_of(tmp_path), tmp_path / "out", npz="none.npz")
 

@@ -15,7 +15,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from house import ROOT
-from test_flow import TINY, make_raw
+from test_flow import PLACES, TINY, make_raw
 
 TOOLS = Path(sys.executable).parent
 
@@ -44,7 +44,7 @@ def project(tmp_path: Path) -> Path:
     for name in filter(lambda name: (ROOT / name).is_file(), listed.stdout.splitlines()):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, root / name)
-    make_raw(root / "tiles")
+    make_raw(root / "tiles", PLACES | {f"fir{number}": "test" for number in range(10)})  # enough to draw over
     yaml = YAML()
     params = yaml.load(root / "params.yaml")
     for section, values in TINY.items():
@@ -85,7 +85,10 @@ def test_the_recipe_runs_as_written(project: Path) -> None:
     assert "windows.val.shed.threshold" in told["dvc metrics"]
     assert "index.html" in told["dvc plots"]
     assert "first   usual (model" in told["windhover compare"]
-    assert "paired bootstrap over scenes" in told["windhover compare"]
+    assert "11 test scenes; paired bootstrap over places, 2000 draws" in told["windhover compare"]
+    assert re.search(
+        r"^  AP .*\[[+-]\d.*\]  (first is|second is|no difference)", told["windhover compare"], re.MULTILINE
+    )
     assert "models:/aircraft@champion is now version 1, of run slower" in told["windhover promote"]
     found = geopandas.read_file(project / "found.gpkg", layer="detections")
     assert set(found["scene"]) <= {"scene"}

@@ -57,13 +57,13 @@ def paint(rng: np.random.Generator, shape_hw: tuple[int, int], centres_xy: np.nd
     return np.clip(picture, 1, 255).round().astype(np.uint8)
 
 
-def make_raw(folder: Path) -> dict[str, np.ndarray]:
+def make_raw(folder: Path, places: dict[str, str] = PLACES) -> dict[str, np.ndarray]:
     """Write tiles, labels and places; return the objects' centres on the map, (n, 2) x and y in metres, per tile."""
     rng = np.random.default_rng(5)
     truth = {}
     (folder / "labels").mkdir(parents=True)
-    for number, place in enumerate(PLACES):
-        crs = "EPSG:32733" if place == "fir" else "EPSG:32631"
+    for number, place in enumerate(places):
+        crs = "EPSG:32733" if place.startswith("fir") else "EPSG:32631"
         transform = Affine(GSD_M, 0, 400_000 + 5_000 * number, 0, -GSD_M, 5_000_000)
         shape_hw = (424, 520)
         grid = np.array([(x, y) for x in range(60, 480, 100) for y in range(60, 390, 110)], float)
@@ -86,7 +86,7 @@ def make_raw(folder: Path) -> dict[str, np.ndarray]:
         geopandas.GeoDataFrame({"class": ["shed"] * 9}, geometry=polygons, crs=crs).to_file(
             folder / "labels" / f"{place}.gpkg", layer="labels"
         )
-    pd.DataFrame({"scene": list(PLACES), "place": list(PLACES), "split": list(PLACES.values())}).to_csv(
+    pd.DataFrame({"scene": list(places), "place": list(places), "split": list(places.values())}).to_csv(
         folder / "places.csv", index=False
     )
     return truth

@@ -89,6 +89,23 @@ def test_too_few_places_and_wrong_settings_are_said(project: Path) -> None:
         folding.load_flow(["epochs=3"])
 
 
+def test_every_file_that_a_parameter_names_makes_the_key(project: Path) -> None:
+    settings = {
+        "scenes.labels": "../more/*.csv", "scenes.areas": "../areas.gpkg", "patches.npz": "given.npz",
+        "train.start_from": "old", "train.options": "{weights: start.pth}",
+    }  # fmt: skip
+    named = [project / "data" / "more" / "a.csv", project / "data" / "areas.gpkg", project / "given.npz"]
+    named += [project / "old" / "weights.pt", project / "start.pth", project / "data" / "raw" / "new.tif"]
+    params = folding.load_flow([f"{name}={value}" for name, value in settings.items()])
+    keys = [folding._key(params, 3)]
+    for path in named:
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"x")
+        keys.append(folding._key(params, 3))
+    assert len(set(keys)) == len(keys)
+    assert folding._key(params, 3) == keys[-1]
+
+
 def test_mean_and_spread_are_those_of_the_folds_that_are_defined() -> None:
     rows = [dict.fromkeys(folding.HEADLINE, value) for value in (0.5, 0.7, None, 0.9)]
     assert folding.summarise(rows)["ap"] == {

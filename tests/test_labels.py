@@ -180,6 +180,21 @@ def test_yolo_classes_have_the_names_of_the_file_above(tmp_path: Path, name: str
     assert read_labels(tmp_path / "labels" / "a.txt").klass.tolist() == ["tug"]
 
 
+def test_a_yolo_class_without_a_name_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "classes.txt").write_text("ship\r\ntug\r\n")
+    (tmp_path / "a.txt").write_text("2 0.5 0.25 0.5 0.5")
+    with pytest.raises(FormatError, match=r"a\.txt, line 1: has the class 2, but the file of class names ends at 1"):
+        read_labels(tmp_path / "a.txt")
+
+
+def test_a_folder_of_label_files_is_read_with_its_folders(tmp_path: Path) -> None:
+    for name in ("train/a.txt", "val/b.txt", "classes.txt"):
+        (tmp_path / "labels" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "labels" / name).write_text("")
+    found = find_labels(tmp_path, str(tmp_path / "labels"), ["a", "b"])
+    assert [path.name for path in found] == ["a.txt", "b.txt"]
+
+
 def test_an_empty_text_speaks_of_an_empty_image(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("\n")
     labels = read_labels(tmp_path / "a.txt")
@@ -194,6 +209,8 @@ def test_dota_corners_are_px(tmp_path: Path) -> None:
     assert shapely.bounds(labels.geometry).tolist() == [[10, 20, 30, 50], [0, 0, 4, 4]]
     assert labels.klass.tolist() == ["plane", "ship"]
     assert labels.space == "px"
+    assert labels.ignored is not None
+    assert labels.ignored.tolist() == [False, True]
 
 
 @pytest.mark.parametrize(

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
+from planted import write_bundle
 from windhover import tracking
+from windhover.bundles import load_bundle
 from windhover.errors import MissingFileError
+from windhover.inference import window_scores
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
 
@@ -39,6 +44,25 @@ def test_a_promoted_model_is_what_its_alias_names(root: Path) -> None:
     assert (folder / "second_look" / "weights.pt").is_file()
     assert tracking.promote("0123456789abcdef", "jets", "champion", root) == 2
     assert (tracking.fetch_model("models:/jets/1", root) / "model.json").is_file()
+
+
+def test_a_promoted_model_says_its_shapes_and_mlflow_loads_it(tmp_path: Path) -> None:
+    write_bundle(tmp_path / "model", threshold=0.6)
+    with tracking.resume_run("aaaaaaaaaaaaaaaa", tmp_path) as tracker:
+        tracker.bundle(tmp_path / "model", "uint8", (64, 64, 3))
+    tracking.promote("aaaaaaaaaaaaaaaa", "jets", "champion", tmp_path)
+    folder = tracking.fetch_model("models:/jets@champion", tmp_path)
+    bundle = load_bundle(folder)
+    assert bundle.card == load_bundle(tmp_path / "model").card
+    import mlflow
+
+    loaded = mlflow.pyfunc.load_model("models:/jets@champion")
+    assert loaded.metadata.signature.inputs.inputs[0].shape == (-1, 64, 64, 3)
+    windows = np.random.default_rng(0).integers(0, 255, (3, 64, 64, 3), np.uint8)
+    pixels = bundle.normalizer()(torch.from_numpy(windows).permute(0, 3, 1, 2))
+    with torch.inference_mode():
+        logits = bundle.network()(pixels).logits[:, :, 0, 0].numpy()
+    assert loaded.predict(windows) == pytest.approx(window_scores(logits, bundle.calibration), abs=1e-6)
 
 
 def test_what_is_not_there_is_said(root: Path) -> None:

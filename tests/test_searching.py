@@ -295,7 +295,7 @@ def test_an_area_elsewhere_or_nowhere_is_refused(make_scene: Any, model: Path, t
     with pytest.raises(DataError, match="holds no polygon"):
         run([make_scene()], model, tmp_path / "f.gpkg", aoi=tmp_path / "point.geojson")
     (tmp_path / "text.geojson").write_text("no vectors here")
-    with pytest.raises(FormatError, match="not a vector file"):
+    with pytest.raises(FormatError, match="cannot be read as a layer"):
         run([make_scene()], model, tmp_path / "f.gpkg", aoi=tmp_path / "text.geojson")
 
 

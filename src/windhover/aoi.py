@@ -10,13 +10,14 @@ from pathlib import Path
 import geopandas
 import numpy as np
 import shapely
-from pyogrio.errors import DataLayerError, DataSourceError
 from shapely.geometry.base import BaseGeometry
 
-from windhover.errors import DataError, FormatError, MissingFileError
-from windhover.georef import outline_in, same_crs, transformer
+from windhover.errors import DataError, MissingFileError
+from windhover.georef import is_geographic, outline_in, same_crs, transformer, with_turns
 from windhover.scenes import SceneInfo
+from windhover.vector_files import read_layer
 
+LAYER = "aoi"
 PARTS_PER_SIDE = 100  # an edge that is straight in one coordinate system is a curve in another
 
 
@@ -25,19 +26,13 @@ def read_aoi(path: str | Path) -> geopandas.GeoSeries:
 
     Raises:
         MissingFileError: no such file.
-        FormatError: not a vector file.
+        FormatError: not a vector file, or one of several layers and none called `aoi`.
         DataError: it holds no polygon.
     """
     path = Path(path)
     if not path.exists():
         raise MissingFileError(f"{path}: no such file. Give a GeoJSON, GeoPackage or shapefile of polygons.")
-    try:
-        frame = geopandas.read_parquet(path) if path.suffix == ".parquet" else geopandas.read_file(path)
-    except (DataSourceError, DataLayerError, ValueError, OSError) as error:
-        raise FormatError(
-            f"{path}: not a vector file ({' '.join(str(error).split())[:100]}). Give GeoJSON or GeoPackage."
-        ) from None
-    shapes = frame.geometry if isinstance(frame, geopandas.GeoDataFrame) else geopandas.GeoSeries([])
+    shapes = read_layer(path, LAYER).geometry
     shapes = shapes[shapes.geom_type.isin(["Polygon", "MultiPolygon"]) & ~shapes.is_empty]
     if shapes.empty:
         raise DataError(f"{path}: holds no polygon. Draw the area to be searched as polygons.")
@@ -58,14 +53,18 @@ def area_in(shapes: geopandas.GeoSeries, info: SceneInfo) -> BaseGeometry:
     if (info.crs is None) != (shapes.crs is None):
         which = "the scene has no georeference" if info.crs is None else "the area has no coordinate system"
         raise DataError(f"{info.path}: {which}, so the area cannot be laid on it. Give both in one system.")
-    if info.crs is None or same_crs(info.crs, shapes.crs.to_wkt()):
+    if info.crs is None:
         return area
-    outline = outline_in(info.transform, info.shape_hw, info.crs, shapes.crs.to_wkt())
+    crs = shapes.crs.to_wkt()
+    outline = outline_in(info.transform, info.shape_hw, info.crs, crs)
     if outline is not None:  # a country's corners may have no place in the scene's system
-        area = shapely.intersection(area, outline)
+        area = shapely.intersection(with_turns(area) if is_geographic(crs) else area, outline)
+    if same_crs(info.crs, crs):
+        return area
     if area.is_empty:
         return area
     left, bottom, right, top = area.bounds
     area = shapely.segmentize(area, max(right - left, top - bottom) / PARTS_PER_SIDE)
-    way = transformer(shapes.crs.to_wkt(), info.crs)
-    return shapely.make_valid(shapely.transform(area, lambda xy: np.stack(way.transform(xy[:, 0], xy[:, 1]), axis=1)))
+    way = transformer(crs, info.crs)
+    moved = shapely.make_valid(shapely.transform(area, lambda xy: np.stack(way.transform(xy[:, 0], xy[:, 1]), axis=1)))
+    return with_turns(moved) if is_geographic(info.crs) else moved

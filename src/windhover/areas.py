@@ -17,9 +17,9 @@ import shapely
 
 from windhover.catalogue import AREA_COLUMNS, SPLITS, empty_areas
 from windhover.errors import DataError, FormatError
-from windhover.labels import vector
 from windhover.locating import to_pixels
 from windhover.scenes import SceneInfo
+from windhover.vector_files import crs_text, read_layer
 
 ROLES = ("complete", "positive_only", "ignore")
 
@@ -35,7 +35,7 @@ def read_areas(path: Path, infos: list[SceneInfo]) -> geopandas.GeoDataFrame:
         FormatError: no column `role`, an unknown role or split, or a broken file.
         DataError: no area touches a scene.
     """
-    frame = vector.read_layer(path)
+    frame = read_layer(path, "areas")
     if "role" not in frame.columns or not set(frame["role"]) <= set(ROLES):
         raise FormatError(f"{path}: areas need a column `role` with {', '.join(ROLES)} in every row. Add it.")
     splits = frame["split"].fillna("").astype(str) if "split" in frame.columns else pd.Series([""] * len(frame))
@@ -44,7 +44,7 @@ def read_areas(path: Path, infos: list[SceneInfo]) -> geopandas.GeoDataFrame:
             f"{path}: `split` must be {', '.join(SPLITS)} or empty, got "
             f"{sorted(set(splits) - {'', *SPLITS})[0]!r}. Mend it."
         )
-    crs = vector.crs_text(frame)
+    crs = crs_text(frame)
     parts = []
     for info in infos:
         if (crs is None) != (info.crs is None):

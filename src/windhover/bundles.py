@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 import pickle
 import shutil
 from collections.abc import Mapping
@@ -22,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from torch import Tensor, nn
 
 from windhover.errors import FormatError, MissingFileError, ParameterError
-from windhover.files import atomic_file, write_json
+from windhover.files import atomic_file, read_json, write_json
 from windhover.inference import Calibration, detection_logits
 from windhover.networks import build_network
 from windhover.normalize import Normalizer
@@ -31,6 +30,7 @@ FORMAT = 1
 WEIGHTS, CARD, CALIBRATION, OPERATING_POINT = "weights.pt", "model.json", "calibration.json", "operating_point.json"
 SECOND_LOOK = "second_look"  # folder, inside a model's, of the network that looks at its peaks too
 ALIKE = ("window_px", "gsd_m", "bands", "dtype", "classes")  # what two models must share to judge the same windows
+ADVICE = f"A model folder holds {WEIGHTS} and {CARD}.", "Restore it, or train again."
 
 Weights = Mapping[str, Tensor]
 
@@ -208,8 +208,8 @@ def load_bundle(folder: str | Path) -> Bundle:
     return Bundle(
         card=card,
         weights=weights,
-        calibration=Calibration.from_json(_read_json(calibration)) if calibration.is_file() else Calibration(),
-        operating_point=_check_point(_read_json(point), point, card) if point.is_file() else None,
+        calibration=Calibration.from_json(read_json(calibration, *ADVICE)) if calibration.is_file() else Calibration(),
+        operating_point=_check_point(read_json(point, *ADVICE), point, card) if point.is_file() else None,
         second_look=second_look,
     )
 
@@ -239,7 +239,7 @@ def load_alike(folder: str | Path, wanted: Mapping[str, Any], key: str) -> Bundl
 
 
 def _read_card(path: Path) -> Card:
-    values = _read_json(path)
+    values = read_json(path, *ADVICE)
     number = values.get("format") if isinstance(values, dict) else None
     if isinstance(number, int) and number > FORMAT:
         raise FormatError(f"{path}: format {number} is newer than this program reads ({FORMAT}). Update windhover.")
@@ -285,12 +285,3 @@ def check_thresholds(thresholds: Mapping[str, float]) -> None:
     for name, value in thresholds.items():
         if not 0 <= value <= 1:
             raise ParameterError(f"threshold of `{name}` must be in 0..1, got {value}. Give a probability.")
-
-
-def _read_json(path: Path) -> Any:
-    if not path.is_file():
-        raise MissingFileError(f"{path}: no such file. A model folder holds {WEIGHTS} and {CARD}.")
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise FormatError(f"{path}: not JSON ({error}). Restore it, or train again.") from None

@@ -42,12 +42,18 @@ def load_record(folder: Path) -> Record:
 
     Raises:
         MissingFileError: a file is not there.
+        DataError: the model was tested on no scene, as with ready-made patches alone.
     """
     for name in ("judged.parquet", "ground.parquet", "metrics.json"):
         if not (folder / name).is_file():
             raise MissingFileError(f"{folder / name}: no such file. Run evaluate again with this version of windhover.")
     metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
     judged, rows = pd.read_parquet(folder / "judged.parquet"), pd.read_parquet(folder / "ground.parquet")
+    if rows.empty:
+        raise DataError(
+            f"{folder}: this model was tested on patches alone, and models are compared on scenes. Give it labelled "
+            "scenes in `test` and evaluate again, or look at `dvc metrics diff` for its figures on windows."
+        )
     scenes = rows.drop_duplicates("scene")[["scene", "place", "km2"]].sort_values("scene", ignore_index=True)
     there = rows.loc[rows.index.repeat(rows["objects"]), ["scene", "class"]].reset_index(drop=True)
     points = metrics["operating_point"]

@@ -16,9 +16,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import shapely
 from numpy.typing import NDArray
-from shapely.geometry.base import BaseGeometry
 
 from windhover import sampling
 from windhover.catalogue import SPLITS, Catalogue, open_catalogued
@@ -36,7 +34,6 @@ from windhover.windows import blocks
 LEVELS = 9  # scales that a jitter range is cut into: one reading of the scene each
 BLOCK_PX = 4096  # read at once from larger scenes; a multiple of 8
 HELD_PX = 64_000_000  # a scene of at most this many px at the training GSD is held in memory while it is cut
-COURSE_RULE = Rule(16.0, 16.0, "square")  # a common older rule: an object's centre in the window's central 32 x 32 px
 
 
 @dataclass
@@ -210,7 +207,7 @@ class _Job:
             scene.preload()
             whole = self._objects(scene)
             hits, windows = sampling.count_positive_windows(scene.shape_hw, whole, self.rule)
-            course, _ = sampling.count_positive_windows(scene.shape_hw, whole, COURSE_RULE)
+            course, _ = sampling.count_positive_windows(scene.shape_hw, whole, sampling.CENTRAL)
             tally.prior[self.row.split] += [hits, course, windows]
             used = self._used(len(whole.centres))
             shift_of = self.rng.integers(0, len(factors), len(used) * self.params.positives_per_object)
@@ -236,21 +233,7 @@ class _Job:
 
     def _objects(self, scene: Scene) -> Objects:
         """Return the labels in px of a scene's grid."""
-        scale = np.array([*scene.ratio_xy, *scene.ratio_xy])
-        boxes = self.labels[["left", "top", "right", "bottom"]].to_numpy(np.float64).reshape(-1, 4) / scale
-        kept = (self.labels["role"] == "object").to_numpy()
-        sizes = boxes[kept, 2:] - boxes[kept, :2]
-        sizes[(sizes <= 0).all(axis=1)] = np.nan
-        centres = self.labels[["col", "row"]].to_numpy(np.float64).reshape(-1, 2)[kept] / scale[:2]
-        allowed, barred = (self._area(roles, scale) for roles in (("complete",), ("positive_only", "ignore")))
-        return Objects(centres, sizes, self.labels["class"].to_numpy(object)[kept], boxes[~kept], allowed, barred)
-
-    def _area(self, roles: tuple[str, ...], scale: NDArray[np.float64]) -> BaseGeometry | None:
-        """Return the union of the areas of some roles in px of a scene's grid, None where there is none."""
-        shapes = self.areas.loc[self.areas["role"].isin(roles), "geometry"].to_numpy()
-        if not len(shapes):
-            return None
-        return shapely.transform(shapely.union_all(shapes), lambda points: points / scale[:2])
+        return sampling.scene_objects(self.labels, self.areas, scene.ratio_xy)
 
     def _cut_at(
         self, seen: Scene, gsd_m: float, repeats: NDArray[np.int64], wanted: dict[str, int], tally: _Tally

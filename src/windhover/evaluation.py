@@ -362,10 +362,11 @@ def record(findings: Findings, folders: Folders) -> None:
     with resume_run(str(findings.card["name"])) as tracker:  # the run of the weights that were trained here
         tracker.metrics(numbers(json.loads((folders.reports / "metrics.json").read_text(encoding="utf-8"))))
         tracker.tags({f"evaluate.{key}": value for key, value in findings.params.model_dump(mode="json").items()})
-        for folder, name in ((folders.reports, "evaluation"), (folders.model, "bundle")):
-            for path in sorted(folder.rglob("*")):
-                if path.is_file() and not path.name.startswith("."):
-                    tracker.file(path, str(Path(name) / path.relative_to(folder).parent))
+        for path in sorted(folders.reports.iterdir()):
+            if path.is_file() and not path.name.startswith("."):
+                tracker.file(path, "evaluation")
+        card = load_bundle(folders.model).card
+        tracker.bundle(folders.model, card.dtype, (card.window_px, card.window_px, len(card.bands)))
 
 
 def numbers(metrics: dict[str, Any]) -> dict[str, float]:

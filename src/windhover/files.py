@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from windhover.errors import ParameterError
+from windhover.errors import FormatError, MissingFileError, ParameterError
 
 
 def _aside(path: Path) -> Path:
@@ -88,6 +88,26 @@ def write_json(path: str | Path, value: Any) -> None:
     text = json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False)
     with atomic_file(path) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def read_json(path: Path, missing: str, broken: str) -> Any:
+    """Return what a JSON file holds.
+
+    Args:
+        path: the file.
+        missing: what to do where it is not there, a sentence.
+        broken: what to do where it is no JSON.
+
+    Raises:
+        MissingFileError: no such file.
+        FormatError: it is not JSON.
+    """
+    if not path.is_file():
+        raise MissingFileError(f"{path}: no such file. {missing}")
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise FormatError(f"{path}: not valid JSON ({error}). {broken}") from None
 
 
 def sha256_file(path: str | Path) -> str:

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatch
 from pathlib import Path
 
 import numpy as np
 
-from windhover.errors import DataError, FormatError, MissingFileError, WindhoverError
+from windhover.damage import check_deflate, heeding_gdal
+from windhover.errors import DataError, MissingFileError, WindhoverError
 from windhover.mosaics import write_stack
 from windhover.progress import track
 from windhover.scenes import Scene, SceneInfo, inspect_scene
 
-RASTER_SUFFIXES = (".tif", ".tiff", ".vrt", ".jp2", ".jpg", ".jpeg", ".png", ".img", ".ntf", ".hdf", ".nc")
+RASTER_SUFFIXES = (
+    ".tif", ".tiff", ".vrt", ".jp2", ".j2k", ".jpg", ".jpeg", ".png", ".webp", ".bmp", ".img", ".pix", ".bil", ".ntf",
+    ".nitf", ".ecw", ".sid", ".hdf", ".h5", ".nc",
+)  # fmt: skip
 CHECK_WHOLE_PX = 32_000_000  # rasters up to this are read whole once, larger ones at their corners and centre
 
 
@@ -171,8 +173,10 @@ def check_pixels(infos: Iterable[SceneInfo], moved: Mapping[str, Path] | None = 
                 else [(y, x) for y in (0, height - 64) for x in (0, width - 64)] + [(height // 2, width // 2)]
             )
             size = (height, width) if whole else (64, 64)
-            with _heeding_gdal(info.path):
+            with heeding_gdal(info.path):
                 pieces = [scene.read(row, col, *size) for row, col in corners]
+            if whole:
+                check_deflate(str(scene.info.path))
             shares[info.name] = {
                 "valid": round(float(np.mean([valid.mean() for _, valid in pieces])), 4),
                 "black": round(
@@ -180,27 +184,6 @@ def check_pixels(infos: Iterable[SceneInfo], moved: Mapping[str, Path] | None = 
                 ),
             }
     return shares
-
-
-@contextmanager
-def _heeding_gdal(path: str) -> Iterator[None]:
-    """Take GDAL's warnings of damaged pixels for errors: it goes on with grey where a JPEG inside a TIFF is broken.
-
-    Raises:
-        FormatError: there was such a warning.
-    """
-    heard: list[str] = []
-    listener = logging.Handler(logging.WARNING)
-    listener.emit = lambda record: heard.append(record.getMessage())  # type: ignore[method-assign]
-    logger = logging.getLogger("rasterio._err")
-    logger.addHandler(listener)
-    try:
-        yield
-    finally:
-        logger.removeHandler(listener)
-    damage = [words for words in heard if any(sign in words.lower() for sign in ("corrupt", "premature", "truncated"))]
-    if damage:
-        raise FormatError(f"{path}: its pixels are damaged ({damage[0][:160]}). Fetch it again, or take it out.")
 
 
 def common_bands(infos: list[SceneInfo], wanted: list[str] | None) -> list[str]:

@@ -21,9 +21,9 @@ from windhover.augmenting import augment_training_patches
 from windhover.catalogue import load_catalogue, write_catalogue
 from windhover.cataloguing import build_catalogue
 from windhover.cutting import cut_patches
-from windhover.errors import ParameterError
+from windhover.errors import DataError, ParameterError
 from windhover.files import atomic_folder, write_json
-from windhover.params import StageParams, change_params, load_params
+from windhover.params import StageParams, change_params, flatten, load_params
 from windhover.params.augment import AugmentParams
 from windhover.params.evaluate import EvaluateParams
 from windhover.params.overlay import parse_setting
@@ -81,7 +81,7 @@ def run_folds(params: FlowParams, folds: int, say: Callable[[str], None]) -> dic
 
     Raises:
         ParameterError: too few folds.
-        DataError: fewer places than folds.
+        DataError: fewer places than folds, or a fold without a labelled scene.
     """
     each = [change_params("scenes", params.scenes, {"folds": folds, "fold": fold}) for fold in range(folds)]
     key = _key(params, folds)
@@ -127,6 +127,11 @@ def _run_fold(params: FlowParams, scenes: ScenesParams, folder: Path) -> dict[st
         with atomic_folder(where["scenes"]) as aside:
             write_catalogue(build_catalogue(scenes, aside, where["scenes"]), aside)
     catalogue = load_catalogue(where["scenes"])
+    if not catalogue.split("test").scenes["labelled"].any():
+        raise DataError(
+            f"Fold {scenes.fold} has no labelled scene to be tested on: k-fold divides places, which "
+            "ready-made patches do not name. Bring labelled scenes (`scenes.raw`)."
+        )
     if not where["patches"].is_dir():
         with atomic_folder(where["patches"]) as aside:
             cut_patches(catalogue, params.patches, aside)
@@ -151,15 +156,25 @@ def _run_fold(params: FlowParams, scenes: ScenesParams, folder: Path) -> dict[st
 
 
 def _key(params: FlowParams, folds: int) -> str:
-    """Return 16 digits of a hash over parameters, code, and the raw files' names, sizes and times."""
+    """Return 16 digits of a hash over parameters, code, and the names, sizes and times of the files it starts from."""
     digest = hashlib.sha256(json.dumps([params.plain(), folds], sort_keys=True).encode())
     for source in sorted(Path(__file__).parent.rglob("*.py")):
         digest.update(source.read_bytes())
-    for path in sorted(Path(params.scenes.raw).rglob("*")):
-        if path.is_file():
-            state = path.stat()
-            digest.update(f"{path}|{state.st_size}|{state.st_mtime_ns}".encode())
+    for path in _inputs(params):
+        state = path.stat()
+        digest.update(f"{path}|{state.st_size}|{state.st_mtime_ns}".encode())
     return digest.hexdigest()[:16]
+
+
+def _inputs(params: FlowParams) -> list[Path]:
+    """Return every file that a parameter names, sorted: rasters, labels, groups and areas, also those outside the raw
+    folder; ready-made patches; weights and the model to start from."""
+    raw = Path(params.scenes.raw)
+    named = [value for value in flatten(params.plain()).values() if isinstance(value, str) and value]
+    found = {path for value in named for path in (Path(value), raw / value)}
+    found |= {path for value in named if not Path(value).is_absolute() for path in raw.glob(value)}
+    files = {file for path in found if path.exists() for file in ([path] if path.is_file() else path.rglob("*"))}
+    return sorted(file for file in files if file.is_file())
 
 
 def _known(value: Any) -> bool:

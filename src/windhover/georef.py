@@ -16,6 +16,7 @@ from pyproj import CRS, Geod, Transformer
 from pyproj.exceptions import CRSError, ProjError
 from shapely import MultiPoint, MultiPolygon, Polygon, affinity, box
 from shapely.geometry.base import BaseGeometry
+from shapely.ops import unary_union
 
 from windhover.errors import DataError, FormatError
 
@@ -217,6 +218,16 @@ def box_polygons(boxes_xyxy: ArrayLike, transform: Affine) -> NDArray[np.object_
     return np.asarray(shapely.polygons(np.stack([x, y], axis=-1)), dtype=object)
 
 
+def is_geographic(crs: str | None) -> bool:
+    """Tell whether a system's axes are longitude and latitude."""
+    return crs is not None and bool(parse_crs(crs).is_geographic)
+
+
+def with_turns(shape: BaseGeometry) -> BaseGeometry:
+    """Return a shape of longitudes and latitudes with its copies one turn west and east: 181 is -179."""
+    return unary_union([affinity.translate(shape, turn) for turn in (-360.0, 0.0, 360.0)])
+
+
 def outline_in(
     transform: Affine, shape_hw: tuple[int, int], scene_crs: str | None, crs: str | None
 ) -> BaseGeometry | None:
@@ -229,9 +240,7 @@ def outline_in(
     x, y = pixel_to_world(transform, cols, rows)
     if crs is not None and not same_crs(crs, scene_crs):
         x, y = transformer(str(scene_crs), crs).transform(x, y)
-    if not (np.isfinite(x).all() and np.isfinite(y).all()) or (
-        crs and parse_crs(crs).is_geographic and np.ptp(x) > 180
-    ):
+    if not (np.isfinite(x).all() and np.isfinite(y).all()) or (is_geographic(crs) and np.ptp(x) > 180):
         return None  # over a pole or the antimeridian
     around: BaseGeometry = box(x.min(), y.min(), x.max(), y.max())
     return around

@@ -112,11 +112,15 @@ def to_pixels(geometry: NDArray[np.object_], crs: str | None, info: SceneInfo) -
             "each other. Give it its coordinate system."
         )
     to_scene = None if georef.same_crs(crs, info.crs) else georef.transformer(str(crs), str(info.crs))
+    middle = georef.pixel_to_world(info.transform, info.width_px / 2, info.height_px / 2)[0]
+    turn = 360.0 if georef.is_geographic(info.crs) else None
 
     def place(points: NDArray[np.float64]) -> NDArray[np.float64]:
         x, y = points[:, 0], points[:, 1]
         if to_scene is not None:
             x, y = to_scene.transform(x, y)
+        if turn is not None:  # 181 is -179: the way of writing it that is nearer to the scene
+            x = x + turn * np.round((middle - x) / turn)
         return np.stack(georef.world_to_pixel(info.transform, x, y), axis=1)
 
     moved: NDArray[np.object_] = shapely.transform(shapely.force_2d(geometry), place)
@@ -131,11 +135,16 @@ def _on_map(labels: RawLabels, infos: list[SceneInfo], dropped: Counter[str]) ->
     tree = shapely.STRtree(centres)
     pieces = []
     used = np.zeros(len(labels), bool)
+    round_the_globe = georef.is_geographic(labels.crs) and np.ptp(shapely.bounds(labels.geometry)[:, ::2], axis=1) > 180
     for info in infos:
         if (labels.crs is None) != (info.crs is None):
             continue
         outline = georef.outline_in(info.transform, info.shape_hw, info.crs, labels.crs)
-        rows = np.sort(tree.query(outline)) if outline is not None else np.arange(len(labels))
+        if outline is not None and georef.is_geographic(labels.crs):
+            outline = georef.with_turns(outline)
+        rows = np.arange(len(labels))
+        if outline is not None:  # a shape from 179.9 to -179.9 has its centre nowhere near
+            rows = np.union1d(tree.query(outline), np.flatnonzero(round_the_globe))
         if len(rows):
             geometry = to_pixels(labels.geometry[rows], labels.crs, info)
             middle = shapely.bounds(geometry)

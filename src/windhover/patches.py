@@ -5,7 +5,6 @@ Holds how patches are written and read back; where they are cut is decided elsew
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from windhover.errors import FormatError, MissingFileError
+from windhover.files import read_json
 
 WINDOW_PX = 64  # side of a patch; the networks are built for it
 STRIDE_PX = 8  # of the dense search, at which the prior of windows is counted
@@ -139,11 +139,6 @@ def read_summary(folder: str | Path) -> dict[str, Any]:
         MissingFileError: no such file.
         FormatError: it is not JSON.
     """
-    path = Path(folder) / "summary.json"
-    if not path.is_file():
-        raise MissingFileError(f"{path}: no such file. Run the patches stage first: dvc repro patches.")
-    try:
-        summary: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise FormatError(f"{path}: not valid JSON ({error}). Run the patches stage again.") from None
+    advice = "Run the patches stage {}: dvc repro patches."
+    summary: dict[str, Any] = read_json(Path(folder) / "summary.json", advice.format("first"), advice.format("again"))
     return summary

@@ -158,7 +158,7 @@ def reliability(path: Path, before: Mapping[str, Reliability], after: Mapping[st
                 label = f"{split}, mean gap {_plain(table.error)}"
                 axes.plot(table.promised, table.kept, "o-", color=colour, ms=4, lw=1.4, label=label)
             axes.set(xlabel="score", ylabel="share that is true", xlim=(-0.01, 1.01), ylim=(-0.01, 1.01))
-            _legend(axes, "upper left")
+            _legend(axes, "best")
             _titles(canvas, axes, title, "detections of the scenes, ten bins of the score")
 
 

@@ -31,6 +31,8 @@ def read_npz(path: Path) -> dict[str, NDArray[Any]]:
     """
     if not path.is_file():
         raise MissingFileError(f"`patches.npz`: {path} does not exist. Name the file, or set null.")
+    if not zipfile.is_zipfile(path):
+        raise FormatError(f"{path}: is no .npz, which is an archive of arrays. Save it again with numpy.savez.")
     try:
         with np.load(path, allow_pickle=False) as archive:
             missing = [name for name in ARRAYS if name not in archive.files]
@@ -44,25 +46,25 @@ def read_npz(path: Path) -> dict[str, NDArray[Any]]:
         if isinstance(error, FormatError):
             raise
         raise FormatError(f"{path}: cannot be read as .npz ({error}). Save it again with numpy.savez.") from None
-    bands = {arrays[name].shape[-1] for name in ARRAYS[::2] if arrays[name].ndim == 4}
     for part in ("train", "test"):
-        images, labels = arrays[f"{part}_images"], arrays[f"{part}_labels"].reshape(-1)
-        arrays[f"{part}_labels"] = labels
-        if (
-            images.dtype != np.uint8
-            or images.shape[1:3] != (WINDOW_PX, WINDOW_PX)
-            or images.ndim != 4
-            or len(bands) > 1
-        ):
+        images, labels = arrays[f"{part}_images"], arrays[f"{part}_labels"]
+        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:3] != (WINDOW_PX, WINDOW_PX):
             raise FormatError(
                 f"{path}: {part}_images must be uint8 (N, 64, 64, C), got {images.dtype} "
                 f"{images.shape}. Cut them to that."
             )
-        if len(images) != len(labels) or labels.dtype.kind not in "biuUS":
+        one_each = labels.shape in ((len(images),), (len(images), 1))
+        if not len(images) or not one_each or labels.dtype.kind not in "biuUS":
             raise FormatError(
                 f"{path}: {part}_labels must be one number or name a patch, got {labels.dtype} "
                 f"{labels.shape} for {len(images)}."
             )
+        arrays[f"{part}_labels"] = labels.reshape(-1)
+    train, test = (arrays[name].shape[3] for name in ("train_images", "test_images"))
+    if train != test:
+        raise FormatError(
+            f"{path}: train_images have {train} bands and test_images {test}. Cut both from the same ones."
+        )
     return arrays
 
 

@@ -1,6 +1,6 @@
 """Choosing windows on one scene: positives about objects, and negatives of three kinds; and counting the true prior.
 
-Works in px of the scene seen at one GSD, on numbers alone: reads no file.
+Works in px of the scene seen at one GSD, on tables alone: reads no file.
 A window's centre is its top-left corner + 32 px.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 import shapely
 from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter
@@ -68,6 +69,35 @@ class Rule:
             shifts[inside] = rng.uniform(-high_px, high_px, (int(inside.sum()), 2))
             inside = np.abs(shifts).max(axis=1) < low_px
         return shifts
+
+
+CENTRAL = Rule(16.0, 16.0, "square")  # an object's centre in the window's central 32 x 32 px, a common older rule
+
+
+def scene_objects(labels: pd.DataFrame, areas: pd.DataFrame, ratio_xy: tuple[float, float]) -> Objects:
+    """Return one scene's labels and areas, of the catalogue, in px of its grid at another GSD.
+
+    Args:
+        labels: of that scene, native px.
+        areas: of that scene, native px.
+        ratio_xy: native px per px of the grid.
+    """
+    scale = np.array([*ratio_xy, *ratio_xy])
+    boxes = labels[["left", "top", "right", "bottom"]].to_numpy(np.float64).reshape(-1, 4) / scale
+    kept = (labels["role"] == "object").to_numpy()
+    sizes = boxes[kept, 2:] - boxes[kept, :2]
+    sizes[(sizes <= 0).all(axis=1)] = np.nan
+    centres = labels[["col", "row"]].to_numpy(np.float64).reshape(-1, 2)[kept] / scale[:2]
+    allowed, barred = (_area(areas, roles, scale[:2]) for roles in (("complete",), ("positive_only", "ignore")))
+    return Objects(centres, sizes, labels["class"].to_numpy(object)[kept], boxes[~kept], allowed, barred)
+
+
+def _area(areas: pd.DataFrame, roles: tuple[str, ...], scale_xy: Floats) -> BaseGeometry | None:
+    """Return the union of the areas of some roles in px of a grid, None where there is none."""
+    shapes = areas.loc[areas["role"].isin(roles), "geometry"].to_numpy()
+    if not len(shapes):
+        return None
+    return shapely.transform(shapely.union_all(shapes), lambda points: points / scale_xy)
 
 
 def nearest(centres: Floats, objects: Objects, rule: Rule) -> tuple[Floats, NDArray[np.int64]]:

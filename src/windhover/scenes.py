@@ -364,6 +364,10 @@ def _refuse(dataset: Any, path: str, indexes: list[int]) -> None:
         raise UnsupportedError(
             f"{path}: holds no band of its own (a container of several rasters). Name one of the rasters inside it."
         )
+    if indexes[-1] > len(indexes):
+        raise UnsupportedError(
+            f"{path}: its alpha band stands before others, and must be the last. Put it there with gdal_translate -b."
+        )
     if len(indexes) > MAX_BANDS:
         raise UnsupportedError(
             f"{path}: has {len(indexes)} bands, at most {MAX_BANDS} are taken. Extract those you need "
@@ -378,6 +382,12 @@ def _refuse(dataset: Any, path: str, indexes: list[int]) -> None:
     if dtypes[0] not in DTYPES:
         raise UnsupportedError(
             f"{path}: dtype {dtypes[0]} is not taken, only {', '.join(DTYPES)}. Convert it with gdal_translate -ot."
+        )
+    turned = dataset.tags().get("EXIF_Orientation", "1")
+    if turned not in ("", "0", "1"):
+        raise UnsupportedError(
+            f"{path}: its EXIF says that it must be turned to be seen upright (orientation {turned}), so nobody knows "
+            "which way round its labels are. Turn the pixels for good: magick IN -auto-orient OUT."
         )
     if len(indexes) == 1 and dataset.colorinterp[indexes[0] - 1] == ColorInterp.palette:
         raise UnsupportedError(
@@ -450,7 +460,7 @@ def _band_names(dataset: Any, indexes: list[int]) -> tuple[str, ...]:
 
 
 def _valid(dataset: Any, indexes: list[int], array: NDArray[Any], window: RasterWindow) -> NDArray[np.bool_]:
-    """Return where pixels are data, and set missing values to 0 in place.
+    """Return where pixels are data, and set missing pixels to 0 in place.
 
     A brightness that equals nodata is common in pictures of unsigned integers, so there a pixel is missing only where
     every band is; of other dtypes it is missing where any band is.
@@ -463,7 +473,6 @@ def _valid(dataset: Any, indexes: list[int], array: NDArray[Any], window: Raster
         for plane, hole, value in zip(array, missing, nodata, strict=True):
             if value is not None:
                 hole |= plane == value
-        array[missing] = 0
         lost = np.logical_and if array.dtype.kind == "u" else np.logical_or
         valid = ~lost.reduce(missing, axis=0)
     flags = [dataset.mask_flag_enums[index - 1] for index in indexes]

@@ -7,12 +7,12 @@ Reads what the stages wrote and computes nothing. A stage that has not run is na
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Any
 
-from windhover.errors import FormatError, MissingFileError, WindhoverError
+from windhover.errors import WindhoverError
+from windhover.files import read_json
 from windhover.stages import SECONDS_LOG, last_seconds
 
 METRICS, SEARCHED = Path("reports/metrics.json"), Path("data/detections/summary.json")
@@ -106,12 +106,7 @@ def _row(label: str, value: str) -> str:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise MissingFileError(f"{path}: no such file. Run `make repro` first.")
-    try:
-        values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise FormatError(f"{path}: not valid JSON ({error}). Run the stage that writes it again.") from None
+    values: dict[str, Any] = read_json(path, "Run `make repro` first.", "Run the stage that writes it again.")
     return values
 
 

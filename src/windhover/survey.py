@@ -15,12 +15,11 @@ from numpy.typing import NDArray
 from windhover.catalogue import SPLITS, Catalogue, scene_info
 from windhover.patches import STRIDE_PX, WINDOW_PX
 from windhover.resample import snap_ratio, target_length
-from windhover.sampling import Objects, Rule, count_positive_windows
+from windhover.sampling import CENTRAL, count_positive_windows, scene_objects
 
 TINY_PX = 3.0  # an object smaller than this at the training GSD can hardly be seen
 NAMED = 20  # labels named one by one; beyond that only counted
 DARK_SHARE = 0.01  # of a scene's pixels that are black or missing, from which the scene is named
-CENTRAL = Rule(16.0, 16.0, "square")  # an object's centre in the window's central 32 x 32 px
 
 
 def survey(catalogue: Catalogue) -> dict[str, Any]:
@@ -117,19 +116,22 @@ def named_labels(catalogue: Catalogue, what: str) -> dict[str, Any]:
 
 
 def window_prior(catalogue: Catalogue) -> dict[str, Any]:
-    """Return how many windows at stride 8 have an object's centre in their central 32 px, over the labelled scenes."""
+    """Return how many windows at stride 8 have an object's centre in their central 32 px, over what is labelled.
+
+    As in the patches stage, windows count only where areas say that everything is labelled.
+    """
     hits = windows = 0
-    labels = catalogue.labels[catalogue.labels["role"] == "object"]
-    groups = {str(scene): rows[["col", "row"]].to_numpy(np.float64) for scene, rows in labels.groupby("scene")}
+    labels, areas = (dict(list(table.groupby("scene"))) for table in (catalogue.labels, catalogue.areas))
     for row in catalogue:
         if not row.labelled:
             continue
         info = scene_info(row)
-        ratio = np.array([snap_ratio(catalogue.gsd_m / native) for native in info.gsd_m])
-        shape = target_length(info.height_px, ratio[1]), target_length(info.width_px, ratio[0])
-        centres = groups.get(info.name, np.zeros((0, 2))) / ratio
-        objects = Objects(centres, np.full_like(centres, np.nan), np.full(len(centres), "", object), np.zeros((0, 4)))
-        found, total = count_positive_windows(shape, objects, CENTRAL)
+        ratio_x, ratio_y = (snap_ratio(catalogue.gsd_m / native) for native in info.gsd_m)
+        shape = target_length(info.height_px, ratio_y), target_length(info.width_px, ratio_x)
+        here = (
+            table.get(info.name, whole[:0]) for table, whole in ((labels, catalogue.labels), (areas, catalogue.areas))
+        )
+        found, total = count_positive_windows(shape, scene_objects(*here, (ratio_x, ratio_y)), CENTRAL)
         hits, windows = hits + found, windows + total
     return {
         "stride_px": STRIDE_PX,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import subprocess
+import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -44,6 +45,9 @@ class Tracker(Protocol):
     def model(self, bundle: Path, example: Any) -> None:
         """Keep the model of a folder, with the shapes of what goes in and comes out."""
 
+    def bundle(self, folder: Path, dtype: str, window_hwc: tuple[int, int, int]) -> None:
+        """Keep a finished model's folder, as MLflow loads one, with the shapes of what goes in and comes out."""
+
 
 class NoTracker:
     """Writes nothing: for tests and trials."""
@@ -54,6 +58,7 @@ class NoTracker:
     def file(self, path: Path, folder: str | None = None) -> None: ...
     def dataset(self, name: str, source: str, digest: str, profile: Mapping[str, Any]) -> None: ...
     def model(self, bundle: Path, example: Any) -> None: ...
+    def bundle(self, folder: Path, dtype: str, window_hwc: tuple[int, int, int]) -> None: ...
 
 
 class MlflowTracker:
@@ -90,15 +95,6 @@ class MlflowTracker:
 
     def model(self, bundle: Path, example: Any) -> None:
         """Keep the model of a folder, with the shapes of what goes in and comes out."""
-        import numpy as np
-        from mlflow.models import ModelSignature
-        from mlflow.types import Schema, TensorSpec
-
-        shape = (-1, *example.shape[1:])
-        signature = ModelSignature(
-            inputs=Schema([TensorSpec(example.dtype, shape)]),
-            outputs=Schema([TensorSpec(np.dtype("float32"), (-1, -1))]),
-        )
         with _quiet():
             from windhover.tracked_model import WindowClassifier
 
@@ -106,9 +102,34 @@ class MlflowTracker:
                 name="model",
                 python_model=WindowClassifier(),
                 artifacts={"bundle": str(bundle)},
-                signature=signature,
+                signature=_signature(example.dtype, example.shape[1:]),
                 pip_requirements=["windhover", "torch", "torchvision", "numpy"],
             )
+
+    def bundle(self, folder: Path, dtype: str, window_hwc: tuple[int, int, int]) -> None:
+        """Keep a finished model's folder, as MLflow loads one, with the shapes of what goes in and comes out."""
+        from mlflow.models import Model
+
+        for path in sorted(folder.rglob("*")):  # a second look lies in a folder of its own
+            if path.is_file() and not path.name.startswith("."):
+                self.file(path, str("bundle" / path.relative_to(folder).parent))
+        model = Model(signature=_signature(dtype, window_hwc))
+        self._mlflow.pyfunc.add_to_model(model, loader_module="windhover.tracked_model")
+        with tempfile.TemporaryDirectory() as temporary:
+            model.save(f"{temporary}/MLmodel")
+            self.file(Path(temporary) / "MLmodel", "bundle")
+
+
+def _signature(dtype: Any, window_hwc: tuple[int, ...]) -> Any:
+    """Return what MLflow writes down of a model: (N, H, W, C) windows in, (N, K) probabilities out."""
+    import numpy as np
+    from mlflow.models import ModelSignature
+    from mlflow.types import Schema, TensorSpec
+
+    return ModelSignature(
+        inputs=Schema([TensorSpec(np.dtype(dtype), (-1, *window_hwc))]),
+        outputs=Schema([TensorSpec(np.dtype("float32"), (-1, -1))]),
+    )
 
 
 @contextmanager

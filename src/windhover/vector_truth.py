@@ -14,17 +14,18 @@ from typing import Any
 import geopandas
 import numpy as np
 import pandas as pd
-import pyogrio
 import shapely
 from pyproj import CRS
 
-from windhover.errors import DataError, FormatError, MissingFileError
+from windhover.errors import DataError, MissingFileError
 from windhover.georef import unit_m
 from windhover.ground import Ground
+from windhover.vector_files import read_layer
 
 WIDEST_DEG = 6.0  # of longitude, for one UTM plane: within it lengths are true to 0.1 %
 BLOCK_M = 1000.0  # side of the blocks that stand for scenes where nobody names any
 WHOLE = "all"
+DETECTIONS, TRUTH, AOI = "detections", "labels", "aoi"  # layers that are taken where a file has several
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ def load_pair(
         FormatError: a file cannot be read.
         DataError: the files cannot be brought to one plane, or scores are no numbers.
     """
-    tables = [_read(path) for path in (detections, truth, *([aoi] if aoi else []))]
+    tables = [_read(detections, DETECTIONS), _read(truth, TRUTH), *([_read(aoi, AOI)] if aoi else [])]
     notes: list[str] = []
     tables = _in_one_plane(tables, [detections, truth, *([aoi] if aoi else [])], notes)
     found, there = tables[0], tables[1]
@@ -90,17 +91,11 @@ def load_pair(
     return VectorTruth(judged_found, Ground(scenes, objects, free.reset_index(drop=True)), tuple(notes), not named)
 
 
-def _read(path: Path) -> geopandas.GeoDataFrame:
+def _read(path: Path, layer: str) -> geopandas.GeoDataFrame:
     if not path.is_file():
         raise MissingFileError(f"{path}: no such file. Give a vector file: GeoPackage, GeoParquet, GeoJSON, shapefile.")
-    try:
-        if path.suffix.lower() == ".parquet":
-            return geopandas.read_parquet(path)
-        layers = [name for name, kind in pyogrio.list_layers(path) if kind is not None]  # not a table of styles
-        return pyogrio.read_dataframe(path, layer=layers[0] if layers else None, use_arrow=True)
-    except (ValueError, OSError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise FormatError(f"{path}: cannot be read as a vector file ({reason}). Give another one.") from None
+    table = read_layer(path, layer)
+    return table[~(table.geometry.isna() | table.geometry.is_empty)]
 
 
 def _in_one_plane(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import re
 from pathlib import Path
 
@@ -11,9 +13,9 @@ import shapely
 from numpy.typing import NDArray
 
 from windhover.errors import FormatError
-from windhover.labels.table import RawLabels, boxes_geometry, class_column, class_names, without_empty
+from windhover.labels.table import RawLabels, boxes_geometry, class_column, class_names, objects_array, without_empty
 
-SUFFIXES = (".csv",)
+SUFFIXES = (".csv", ".tsv")
 IMAGE_COLUMNS = ("image_id", "image_path", "image", "filename", "file_name", "file", "scene")
 POLYGON_COLUMNS = ("geometry", "polygon", "wkt")
 CORNER_COLUMNS = (("xmin", "ymin", "xmax", "ymax"), ("left", "top", "right", "bottom"), ("x1", "y1", "x2", "y2"))
@@ -39,21 +41,17 @@ def read_csv(path: Path, class_from: str | None = None) -> RawLabels:
     Raises:
         FormatError: no column for the image, for the geometry or for the class, or a polygon that is none.
     """
-    frame = _read(path)
+    frame, mark = _read(path)
     columns = [str(name) for name in frame.columns]
     image = _column(columns, IMAGE_COLUMNS)
     column = class_column(columns, class_from, str(path))
-    images = (
-        np.full(len(frame), path.stem, object)
-        if image is None
-        else frame[image].astype("string").fillna("").to_numpy(object)
-    )
+    images = np.full(len(frame), path.stem, object) if image is None else frame[image].str.strip().to_numpy(object)
     return without_empty(
         RawLabels(
             source=path.name,
             image=images,
             klass=class_names(frame[column] if column else None, len(frame)),
-            geometry=_geometry(frame, path),
+            geometry=_geometry(frame, path, decimal="," if mark == ";" else "."),
             space="px",
             images=tuple(dict.fromkeys(images)),
         )
@@ -65,34 +63,44 @@ def _column(columns: list[str], names: tuple[str, ...]) -> str | None:
     return next((column for name in names for column in columns if column.lower() == name), None)
 
 
-def _read(path: Path) -> pd.DataFrame:
+def _read(path: Path) -> tuple[pd.DataFrame, str]:
+    """Return the table as text, `007` and `NA` as they stand, indexed by line; and the mark between its columns.
+
+    Raises:
+        FormatError: not UTF-8 text, or a line with more columns than have a name.
+    """
     try:
-        with path.open(encoding="utf-8-sig") as stream:
-            header = stream.readline()
-        mark = max(SEPARATORS, key=header.count)
-        frame = pd.read_csv(
-            path, sep=mark, decimal="," if mark == ";" else ".", skipinitialspace=True, encoding="utf-8-sig",
-            low_memory=False,
-        )  # fmt: skip
-    except (ValueError, OSError) as error:
+        text = path.read_text(encoding="utf-8-sig")
+        if "\0" in text or not text.strip():
+            raise ValueError("it holds bytes that no text has" if "\0" in text else "it is empty")
+        mark = max(SEPARATORS, key=text.lstrip().splitlines()[0].count)
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=mark, skipinitialspace=True)
+        rows = [(reader.line_num, row) for row in reader if any(map(str.strip, row))]
+    except (ValueError, OSError, csv.Error) as error:
         reason = " ".join(str(error).split())[:200].rstrip(". ")
         raise FormatError(
             f"{path}: cannot be read as CSV ({reason}). Save it as comma-separated UTF-8 text with a "
             "line of column names."
         ) from None
-    return frame.rename(columns={name: str(name).strip() for name in frame.columns})
+    names = [name.strip() for name in rows[0][1]]
+    for line, row in rows[1:]:
+        if any(map(str.strip, row[len(names) :])):
+            raise FormatError(
+                f"{path}, line {line}: has {len(row)} columns, but only {len(names)} are named. Mend the line: text "
+                f"that holds {mark!r} must stand in quotes."
+            )
+    table = [[*row[: len(names)], *[""] * (len(names) - len(row))] for _, row in rows[1:]]
+    frame = pd.DataFrame(table, index=[line for line, _ in rows[1:]], columns=names, dtype=object)
+    return frame.loc[:, ~frame.columns.duplicated()], mark
 
 
-def _geometry(frame: pd.DataFrame, path: Path) -> NDArray[np.object_]:
+def _geometry(frame: pd.DataFrame, path: Path, decimal: str) -> NDArray[np.object_]:
     frame = frame.rename(columns=str.lower)
     frame = frame.loc[:, ~frame.columns.duplicated()]
     columns = set(frame.columns)
     polygon = next((name for name in POLYGON_COLUMNS if name in columns), None)
     if polygon is not None:
-        texts = frame[polygon].astype("string").fillna("").to_numpy(object)
-        return np.array(
-            [parse_polygon(text, f"{path}, line {line}") for line, text in enumerate(texts, 2)], dtype=object
-        )
+        return objects_array([parse_polygon(text, f"{path}, line {line}") for line, text in frame[polygon].items()])
     corners = next((names for names in CORNER_COLUMNS if columns.issuperset(names)), None)
     sizes = next((names for names in SIZE_COLUMNS if columns.issuperset(names)), None)
     if corners is None and sizes is None:
@@ -101,7 +109,8 @@ def _geometry(frame: pd.DataFrame, path: Path) -> NDArray[np.object_]:
             f"{path}: has no columns for boxes or polygons; its columns are "
             f"{', '.join(frame.columns)}. Name them {wanted}."
         )
-    numbers = frame[list(corners or sizes or ())].apply(pd.to_numeric, errors="coerce").to_numpy(np.float64, copy=True)
+    texts = frame[list(corners or sizes or ())].apply(lambda column: column.str.replace(decimal, ".", regex=False))
+    numbers = texts.apply(pd.to_numeric, errors="coerce").to_numpy(np.float64, copy=True)
     if corners is None:
         numbers[:, 2:] += numbers[:, :2]
     return boxes_geometry(numbers)

@@ -8,6 +8,7 @@ from pathlib import Path
 from windhover.errors import DataError, FormatError, MissingFileError
 from windhover.labels import delimited, pictures, vector
 from windhover.labels.table import RawLabels
+from windhover.vector_files import SUFFIXES as VECTOR_SUFFIXES
 
 AUTO = "auto"
 MERGED_WORDS = ("label", "annotation", "coco", "truth")
@@ -18,7 +19,7 @@ def _read_json(path: Path, class_from: str | None = None) -> RawLabels:
 
 
 READERS: dict[str, Callable[[Path, str | None], RawLabels]] = {
-    **dict.fromkeys(vector.SUFFIXES, vector.read_vector),
+    **dict.fromkeys(VECTOR_SUFFIXES, vector.read_vector),
     **dict.fromkeys(delimited.SUFFIXES, delimited.read_csv),
     ".json": _read_json,
     ".xml": pictures.read_voc,
@@ -65,8 +66,8 @@ def find_labels(folder: Path, labels: str, stems: Collection[str], besides: Coll
     if path.is_absolute() and path.is_file() and path.suffix.lower() not in READERS:
         return {path: ""}  # `read_labels` says why not
     found = [path] if path.is_absolute() else sorted(folder.glob(labels))
-    found = [one for part in found for one in (sorted(part.iterdir()) if part.is_dir() else [part])]
-    found = [one for one in found if one.is_file() and one.suffix.lower() in READERS]
+    found = [one for part in found for one in (sorted(part.rglob("*")) if part.is_dir() else [part])]
+    found = [one for one in found if one.is_file() and one.suffix.lower() in READERS and one.name != "classes.txt"]
     if not found:
         raise MissingFileError(
             f"`scenes.labels`: {labels} matches no label file in {folder}. Name a file or a pattern "

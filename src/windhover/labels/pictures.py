@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -28,6 +29,8 @@ from windhover.labels.table import RawLabels, Space, boxes_geometry, objects_arr
 
 MAX_BYTES = 1_000_000_000
 MAX_CLASS = 1_000_000  # of YOLO's numbers
+SHAPES = ("Point", "MultiPoint", "Polygon", "MultiPolygon", "GeometryCollection")
+HEAD = re.compile(r"[A-Za-z ]+:")  # of DOTA: imagesource:, gsd:, acquisition dates:
 Row = tuple[str, str, Any, bool]  # image, class, geometry, ignored
 
 
@@ -106,7 +109,7 @@ def _coco_shape(annotation: dict[str, Any]) -> Any:
         return shape if shape is not None else _box(left, top, left + width, top + height)
     parts = annotation.get("segmentation") or []
     if isinstance(parts, dict):
-        raise ValueError("`bbox` (a run-length mask alone is not read)")
+        raise ValueError("it has no `bbox`, and a run-length mask alone is not read")
     polygons = [shapely.Polygon(np.asarray(part, np.float64).reshape(-1, 2)) for part in parts if len(part) >= 6]
     return shapely.MultiPolygon(polygons).envelope if len(polygons) > 1 else (polygons[0] if polygons else None)
 
@@ -139,9 +142,9 @@ def _json(path: Path) -> Any:
 
 
 def is_geojson(path: Path) -> bool:
-    """Tell whether a .json file is GeoJSON, by the first thousands of its characters."""
-    with path.open(encoding="utf-8-sig", errors="replace") as stream:
-        return '"FeatureCollection"' in stream.read(4096)
+    """Tell whether a .json file is GeoJSON: a collection, a single feature, or a shape alone."""
+    document = _json(path)
+    return isinstance(document, dict) and document.get("type") in ("FeatureCollection", "Feature", *SHAPES)
 
 
 def read_voc(path: Path, class_from: str | None = None) -> RawLabels:
@@ -189,6 +192,8 @@ def _number(box: Element | None, name: str, path: Path, number: int) -> float:
 def read_text(path: Path, class_from: str | None = None) -> RawLabels:
     """Read YOLO (class, then centre and size or corners, fractions of the image) or DOTA (corners in px, class).
 
+    DOTA's objects of a difficulty other than 0 cost nothing.
+
     A YOLO file names no image and no class: it speaks of the image of its own name, and its classes are numbers unless
     a `data.yaml` or `classes.txt` beside it or above it names them.
 
@@ -200,9 +205,7 @@ def read_text(path: Path, class_from: str | None = None) -> RawLabels:
     except UnicodeDecodeError:
         raise FormatError(f"{path}: is not text. Take it out, or name the label files in `scenes.labels`.") from None
     words = [(number, line.replace(",", " ").split()) for number, line in enumerate(lines, 1)]
-    words = [
-        (number, line) for number, line in words if line and not line[0].lower().startswith(("imagesource", "gsd:"))
-    ]
+    words = [(number, line) for number, line in words if line and not HEAD.match(" ".join(line))]
     if any(len(line) in (9, 10) and not _is_number(line[8]) for _, line in words):
         rows = [_dota_row(path, number, line) for number, line in words]
         return _labels(path, rows, "px", (path.stem,))
@@ -215,7 +218,8 @@ def _dota_row(path: Path, number: int, words: list[str]) -> Row:
         raise FormatError(
             f"{path}, line {number}: not DOTA (8 numbers, a class, a difficulty): {' '.join(words)[:60]!r}. Mend it."
         )
-    return path.stem, words[8], shapely.Polygon(np.array(words[:8], np.float64).reshape(4, 2)), False
+    shape = shapely.Polygon(np.array(words[:8], np.float64).reshape(4, 2))
+    return path.stem, words[8], shape, words[9:] not in ([], ["0"])
 
 
 def _yolo_row(path: Path, number: int, words: list[str], names: dict[int, str]) -> Row:
@@ -230,6 +234,11 @@ def _yolo_row(path: Path, number: int, words: list[str], names: dict[int, str]) 
         raise FormatError(
             f"{path}, line {number}: YOLO numbers are fractions of the image, got "
             f"{max(values[1:]):g}. Divide them by its size."
+        )
+    if names and int(values[0]) not in names:
+        raise FormatError(
+            f"{path}, line {number}: has the class {int(values[0])}, but the file of class names ends at {max(names)}. "
+            "Bring the names that belong to these labels."
         )
     name = names.get(int(values[0]), str(int(values[0])))
     if count == 4:
@@ -250,7 +259,7 @@ def _yolo_names(path: Path) -> dict[int, str]:
     for folder in (path.parent, *list(path.parents)[1:3]):
         for name in ("classes.txt", "obj.names"):
             if (folder / name).is_file() and folder / name != path:
-                return dict(enumerate(_text(folder / name).split("\n")))
+                return dict(enumerate(_text(folder / name).rstrip().split("\n")))
         for name in ("data.yaml", "dataset.yaml"):
             if (folder / name).is_file():
                 return _names_of_yaml(folder / name)
