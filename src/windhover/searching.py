@@ -19,14 +19,13 @@ from shapely.geometry.base import BaseGeometry
 from windhover import __version__
 from windhover.aoi import area_in, read_aoi
 from windhover.catalogue import load_catalogue, scene_info
-from windhover.detections import LAYER, concatenated, for_map, save_table, write_map
+from windhover.detections import concatenated, for_map, save_table, write_map
 from windhover.detector import Detector, merged
 from windhover.errors import DataError
 from windhover.files import atomic_folder, write_json
 from windhover.inference import window_scores
 from windhover.journal import Journal
 from windhover.lattice import Block
-from windhover.layer_style import add_style
 from windhover.overviews import LEAST_SCALE
 from windhover.passes import (
     BlockResult,
@@ -157,8 +156,6 @@ def detect_rasters(request: Request, say: Say = print) -> Outcome:
                 tables.append(run.search(outcome, advance, journal))
                 say(_line(outcome.records[-1]))
         write_map(for_map(concatenated(tables), [info.crs for info in infos]), request.output)
-        if request.output.suffix == ".gpkg":
-            add_style(request.output, LAYER)
         if not outcome.failed:
             journal.remove()
     return outcome
