@@ -39,10 +39,11 @@ def test_a_matched_scene_of_another_light_is_the_training_scene(
 
 def test_matching_keeps_the_grid_and_survives_flat_and_empty_scenes(make_scene: Any) -> None:
     data = np.full((3, 70, 90), 7, np.uint8)
-    with open_scene(make_scene("flat.tif", data=data), 2.0) as scene:
-        seen = matched(scene, [1.0, 2.0, 3.0], [1.0, 1.0, 1.0])
+    scene = open_scene(make_scene("flat.tif", data=data), 2.0)
+    with matched(scene, [1.0, 2.0, 3.0], [1.0, 1.0, 1.0]) as seen:
         assert (seen.shape_hw, seen.transform, seen.ratio_xy) == (scene.shape_hw, scene.transform, scene.ratio_xy)
         assert seen.read(3, 3, 5, 6)[0].mean((1, 2)).tolist() == [1.0, 2.0, 3.0]
+        assert seen.on_grid((4.0, 4.0)).read(1, 1, 2, 3)[0].mean((1, 2)).tolist() == [1.0, 2.0, 3.0]
         assert seen.seen_at(4.0).read(1, 1, 2, 3)[0].mean((1, 2)).tolist() == [1.0, 2.0, 3.0]
     with open_scene(make_scene("empty.tif", data=0 * data, nodata=0)) as scene:
         assert matched(scene, [1.0, 2.0, 3.0], [1.0, 1.0, 1.0]) is scene

@@ -121,6 +121,11 @@ def rewrite(path: Path, **changes: Any) -> None:
         ("calibration.json", {"spin": 0}, "must hold exactly"),
         ("operating_point.json", {"per_class": {}}, "must name the classes aircraft"),
         ("operating_point.json", {"per_class": {"aircraft": {"threshold": 7}}}, "must be in 0..1, got 7"),
+        (
+            "operating_point.json",
+            {"per_class": {"aircraft": {"threshold": 0.5}}, "search": "fast"},
+            "`search` must hold settings by name",
+        ),
     ],
 )
 def test_what_does_not_fit_is_said(tmp_path: Path, file: str, changes: dict, sentence: str) -> None:

@@ -21,7 +21,6 @@ from rasterio.transform import Affine
 
 from windhover.detections import (
     COLUMNS,
-    LAYER,
     SCENE_CRS,
     check_suffix,
     concatenated,
@@ -33,7 +32,6 @@ from windhover.detections import (
     write_map,
 )
 from windhover.errors import DataError, FormatError, MissingFileError, ParameterError
-from windhover.layer_style import add_style
 from windhover.scenes import open_scene
 
 
@@ -125,7 +123,7 @@ def test_every_format_holds_the_same_and_equal_tables_are_equal_bytes(
         read = pd.read_csv(paths[0])
         read = geopandas.GeoDataFrame(read, geometry=shapely.from_wkt(read["geometry"]), crs=mapped.crs)
     else:
-        read = geopandas.read_parquet(paths[0]) if suffix == ".parquet" else geopandas.read_file(paths[0])
+        read = geopandas.read_parquet(paths[0]) if suffix == ".parquet" else geopandas.read_file(paths[0], layer=0)
     assert sorted(read.columns) == sorted(COLUMNS)
     assert (
         read[["scene", "class", "edge", "model"]].values.tolist()
@@ -147,7 +145,7 @@ def test_nothing_found_is_a_valid_file_with_its_columns(tmp_path: Path, suffix: 
     elif suffix == ".csv":
         assert path.read_text() == ",".join(COLUMNS) + "\n"
     else:
-        read = geopandas.read_parquet(path) if suffix == ".parquet" else geopandas.read_file(path)
+        read = geopandas.read_parquet(path) if suffix == ".parquet" else geopandas.read_file(path, layer="detections")
         assert sorted(read.columns) == sorted(COLUMNS)
         assert len(read) == 0
         assert read.crs == "EPSG:32631"
@@ -155,7 +153,6 @@ def test_nothing_found_is_a_valid_file_with_its_columns(tmp_path: Path, suffix: 
 
 def test_a_geopackage_keeps_its_own_style(make_scene: Any, tmp_path: Path) -> None:
     write_map(for_map(table_of(make_scene(), (50, 60, 10, 20))), tmp_path / "d.gpkg")
-    add_style(tmp_path / "d.gpkg", LAYER)
     assert [name for name, kind in pyogrio.list_layers(tmp_path / "d.gpkg") if kind] == ["detections"]
     style = pyogrio.read_dataframe(tmp_path / "d.gpkg", layer="layer_styles").iloc[0]
     assert (style["f_table_name"], style["f_geometry_column"], bool(style["useAsDefault"])) == (
@@ -167,7 +164,6 @@ def test_a_geopackage_keeps_its_own_style(make_scene: Any, tmp_path: Path) -> No
     assert drawn.find(".//Option[@name='expression']").get("value") == "ramp_color('Plasma', coalesce(\"score\", 0))"
     first = (tmp_path / "d.gpkg").read_bytes()
     write_map(for_map(table_of(make_scene(), (50, 60, 10, 20))), tmp_path / "d.gpkg")
-    add_style(tmp_path / "d.gpkg", LAYER)
     assert (tmp_path / "d.gpkg").read_bytes() == first
 
 
@@ -185,7 +181,6 @@ def test_qgis_opens_the_map_over_its_scene_in_its_colours(make_scene: Any, tmp_p
     scene = make_scene(shape_hw=(120, 160), transform=turned, data=np.full((3, 120, 160), 40, np.uint8))
     mapped = for_map(table_of(scene, (100, 50, 30, 20))).assign(score=1.0)
     write_map(mapped, tmp_path / "d.gpkg")
-    add_style(tmp_path / "d.gpkg", LAYER)
     script = Path(__file__).parents[1] / "docs/images/qgis_map.py"
     command = ["/usr/bin/python3", str(script), str(tmp_path / "d.gpkg"), str(tmp_path / "map.png"), str(scene)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True, env={})

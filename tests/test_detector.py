@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from pathlib import Path
 from typing import Any
 
@@ -411,13 +412,32 @@ def test_a_model_never_evaluated_says_so(tmp_path: Path) -> None:
         Detector.from_bundle(tmp_path / "m").thresholds()
 
 
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"strides": 4}, "`strides`: Unexpected keyword argument"),
+        ({"stride_px": "8"}, "`stride_px`: Input should be a valid integer"),
+        ({"scales": "1"}, "`scales`: Input should be a valid array"),
+        ({"scales": [1.0, float("nan")]}, "`scales` must hold numbers above 0"),
+        ({"merge_distance": float("nan")}, "`merge_distance` must be 0 or more"),
+        ({"peak_looks": 3}, "`peak_looks` must be 0, 1 or 8"),
+    ],
+)
+def test_settings_of_a_spoilt_file_are_named(values: dict, sentence: str) -> None:
+    with pytest.raises(FormatError, match=f"search settings: {sentence}.*Run evaluate again"):
+        SearchSettings.from_json(values)
+
+
+def test_settings_survive_their_file() -> None:
+    settings = SearchSettings(4, (1.0, 2.0), 0.4, 0.5, 8, -2.0)
+    assert SearchSettings.from_json(json.loads(json.dumps(settings.to_json()))) == settings
+
+
 def test_settings_and_devices_out_of_range_say_so(tmp_path: Path, make_scene: Any) -> None:
     with pytest.raises(ParameterError, match="`scales` must hold numbers above 0"):
         SearchSettings(scales=(0.0,))
     with pytest.raises(ParameterError, match="`merge_iou`"):
         SearchSettings(merge_iou=0.0)
-    with pytest.raises(FormatError, match="search settings"):
-        SearchSettings.from_json({"strides": 4})
     with pytest.raises(ParameterError, match="device 'warp' cannot be had"):
         Detector(write_bundle(tmp_path / "m"), device="warp")
     with open_scene(make_scene()) as scene, pytest.raises(ParameterError, match="stride 4 px and the scorer at 8 px"):

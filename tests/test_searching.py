@@ -143,6 +143,19 @@ def test_the_journal_of_another_run_is_not_continued(make_scene: Any, model: Pat
     assert len(geopandas.read_file(output, layer="detections")) > 5
 
 
+def test_the_style_is_in_the_file_before_it_takes_its_place(
+    make_scene: Any, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A kill in SQLite leaves a journal, which beside the finished file would be rolled back into the next one."""
+    styled = []
+    monkeypatch.setattr("windhover.detections.add_style", lambda path, layer: styled.append((path, path.exists())))
+    run([make_scene()], model, tmp_path / "f.gpkg")
+    [(path, there)] = styled
+    assert there
+    assert path != tmp_path / "f.gpkg"
+    assert not path.exists()
+
+
 def killed_and_resumed(make_scene: Any, model: Path, tmp_path: Path, kills: int) -> None:
     path = make_scene(shape_hw=(700, 900))
     for _ in range(2):  # the second time is that of a warm process

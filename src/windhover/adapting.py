@@ -22,7 +22,7 @@ def matched(scene: Scene, mean: Sequence[float], std: Sequence[float]) -> Scene:
     """Return the scene with the mean and the standard deviation of each of its bands brought to given ones.
 
     Args:
-        scene: as read.
+        scene: as read; it is closed, unless it is returned itself.
         mean: wanted, one for each band.
         std: wanted.
 
@@ -34,6 +34,7 @@ def matched(scene: Scene, mean: Sequence[float], std: Sequence[float]) -> Scene:
         return scene
     found, spread = pixels.mean(1), pixels.std(1)
     gain = np.where(spread > 0, np.asarray(std, np.float64) / np.where(spread > 0, spread, 1.0), 0.0)
+    scene.close()
     return scene.rescaled(gain, np.asarray(mean, np.float64) - gain * found)
 
 

@@ -273,6 +273,8 @@ def _check_point(values: Any, path: Path, card: Card) -> dict[str, Any]:
             raise FormatError(
                 f"{path}: the threshold of `{name}` must be in 0..1, got {threshold!r}. Run evaluate again."
             )
+    if not isinstance(values.get("search", {}), dict):
+        raise FormatError(f"{path}: `search` must hold settings by name. Run evaluate again.")
     return dict(values)
 
 

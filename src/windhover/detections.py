@@ -29,6 +29,7 @@ from windhover.boxes import to_xyxy
 from windhover.errors import DataError, FormatError, MissingFileError, ParameterError
 from windhover.files import atomic_file
 from windhover.georef import WGS84, box_polygons, box_sides_m, same_crs, transformer
+from windhover.layer_style import add_style
 from windhover.scenes import Scene
 
 COLUMNS = ("scene", "class", "score", "col", "row", "length_m", "width_m", "edge", "model", "geometry")
@@ -255,6 +256,7 @@ def _write_gpkg(table: geopandas.GeoDataFrame, path: Path) -> None:
             promote_to_multi="MultiPolygon" in kinds,
             dataset_options={"VERSION": "1.2"},  # newer ones make older readers warn, and add nothing used here
         )
+    add_style(path, LAYER)  # aside too: SQLite's own journal of a killed run must not lie beside the finished file
 
 
 @contextmanager

@@ -11,10 +11,9 @@ from pathlib import Path
 
 import geopandas
 
-from windhover.detections import LAYER, for_map, is_local, load_table, write_map
+from windhover.detections import for_map, is_local, load_table, write_map
 from windhover.errors import MissingFileError
 from windhover.files import atomic_folder
-from windhover.layer_style import add_style
 
 STEM = "detections"
 LOCAL_STEM = "detections-local"
@@ -64,7 +63,5 @@ def _write(table: geopandas.GeoDataFrame, folder: Path, stem: str, formats: Sequ
             )
             continue
         write_map(table, folder / f"{stem}.{name}")
-        if name == "gpkg":
-            add_style(folder / f"{stem}.{name}", LAYER)
         said.append(f"{shown / f'{stem}.{name}'}: {len(table)} objects")
     return said

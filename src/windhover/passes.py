@@ -8,23 +8,27 @@ from __future__ import annotations
 
 import ctypes
 import itertools
+import json
+import math
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import shapely
 from numpy.typing import NDArray
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 from shapely.geometry.base import BaseGeometry
 
 from windhover.dense import DenseScorer, RawScores
 from windhover.errors import FormatError, ParameterError
 from windhover.georef import world_to_pixel
 from windhover.lattice import Block, Lattice, read_mirrored, seen_windows
+from windhover.overviews import WHOLE, coarser
 from windhover.peaks import CANDIDATE, Again, find_peaks, margin_cells
 from windhover.scenes import CACHE_BYTES, Scene
 from windhover.symmetries import SYMMETRIES, mean_over_symmetries
@@ -41,6 +45,8 @@ Progress = Callable[[float], None]
 class SearchSettings:
     """How a scene is searched, as far as it can change what is found."""
 
+    __pydantic_config__: ClassVar = ConfigDict(extra="forbid", strict=True)
+
     stride_px: int = 8
     scales: tuple[float, ...] = (
         1.0,
@@ -51,11 +57,11 @@ class SearchSettings:
     peak_looks_from: float = -1.0  # lowest raw logit of a peak that is looked at again
 
     def __post_init__(self) -> None:
-        if not self.scales or min(self.scales) <= 0:
+        if not self.scales or not all(0 < scale < math.inf for scale in self.scales):
             raise ParameterError(
                 f"`scales` must hold numbers above 0, got {self.scales}. Set evaluate.scales, such as [1.0]."
             )
-        if self.merge_distance < 0 or not 0 < self.merge_iou <= 1:
+        if not 0 <= self.merge_distance < math.inf or not 0 < self.merge_iou <= 1:
             raise ParameterError(
                 f"`merge_distance` must be 0 or more and `merge_iou` in (0, 1], "
                 f"got {self.merge_distance} and {self.merge_iou}. Set them in the section evaluate."
@@ -69,15 +75,18 @@ class SearchSettings:
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> SearchSettings:
-        """Read settings; unknown names are refused.
+        """Read settings; unknown names and other types are refused.
 
         Raises:
             FormatError: a name or a value that is not a setting's.
         """
         try:
-            return cls(**{**values, "scales": tuple(float(scale) for scale in values.get("scales", (1.0,)))})
-        except TypeError as error:
-            raise FormatError(f"search settings: {error}. Run evaluate again.") from None
+            return TypeAdapter(cls).validate_json(json.dumps(values))  # as JSON, where a tuple is a list
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = "".join(f" `{part}`:" for part in first["loc"])
+            rule = first["msg"].removeprefix("Value error, ").rstrip(".")
+            raise FormatError(f"search settings:{place} {rule}. Run evaluate again.") from None
 
 
 @dataclass(frozen=True)
@@ -118,7 +127,7 @@ class Pass:
     """One search of a scene at one GSD: its grid, lattice and blocks."""
 
     number: int
-    scale: float
+    scale_xy: tuple[float, float]  # px of the scene in a px of the grid
     settings: SearchSettings
     grid: Scene
     lattice: Lattice
@@ -147,13 +156,14 @@ def plan_passes(
         )
     passes = []
     for number, scale in enumerate(settings.scales):
-        grid = scene if scale == 1.0 else Scene(scene.info, scene.gsd_m[0] * scale, scene.bands)
+        grid = scene if scale == 1.0 else coarser(scene, scale, _part(aoi, scene))
         lattice = Lattice(grid.shape_hw, scorer.window_px, scorer.stride_px)
         margin, slack = margin_cells(scorer.stride_px), 0 if grid.ratio_xy == (1.0, 1.0) else FILTER_PX
         blocks = lattice.blocks(_sides(grid, block_px or BLOCK_PX), grid.block_hw, margin, slack)
         if aoi is not None:
             blocks = _blocks_inside(lattice, blocks, _to_grid(aoi, grid))
-        passes.append(Pass(number, scale, settings, grid, lattice, tuple(blocks)))
+        scale_xy = grid.ratio_xy[0] / scene.ratio_xy[0], grid.ratio_xy[1] / scene.ratio_xy[1]
+        passes.append(Pass(number, scale_xy, settings, grid, lattice, tuple(blocks)))
     return passes
 
 
@@ -163,13 +173,21 @@ def _sides(grid: Scene, block_px: int) -> tuple[int, int]:
     A strip is as wide as the raster and decoded whole. The blocks of one row share their strips only as long as GDAL's
     cache holds them: else each block would decode them all again.
     """
-    info = grid.info
-    if not info.striped:
+    source = grid.source
+    if not source.striped:
         return block_px, block_px
-    a_row = info.width_px * len(info.bands) * grid.dtype.itemsize
-    kept = int(CACHE_BYTES / 2 / a_row / grid.ratio_xy[1])
+    a_row = source.width_px * len(source.bands) * grid.dtype.itemsize
+    kept = int(CACHE_BYTES / 2 / a_row / grid.source_ratio_xy[1])
     height = min(block_px, max(kept, LOWEST_BLOCK_PX))
     return height, block_px**2 // height
+
+
+def _part(aoi: BaseGeometry | None, scene: Scene) -> tuple[float, float, float, float]:
+    """Return between which shares of a scene's width and height an area lies, left, top, right, bottom."""
+    if aoi is None or aoi.is_empty:
+        return WHOLE
+    (left, top, right, bottom), (height, width) = _to_grid(aoi, scene).bounds, scene.shape_hw
+    return left / width, top / height, right / width, bottom / height
 
 
 def _to_grid(aoi: BaseGeometry, grid: Scene) -> BaseGeometry:
@@ -279,9 +297,8 @@ def _search_block(
         candidates = find_peaks(lattice, wide, block, raw, np.minimum(floors, first), again)
         logit = candidates["logit"]
         candidates = candidates[np.isfinite(logit) & (logit >= floors[candidates["class_index"]])]
-    if search.scale != 1.0:
-        for name in ("col", "row", "w", "h"):
-            candidates[name] *= search.scale
+    for name, times in zip(("col", "row", "w", "h"), search.scale_xy * 2, strict=True):
+        candidates[name] *= times
     return BlockResult(candidates, searched, skipped, logits[:, *own] if keep_scores else None)
 
 

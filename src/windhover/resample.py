@@ -24,6 +24,11 @@ def snap_ratio(ratio: float) -> float:
     return 1.0 if abs(ratio - 1.0) < SNAP else ratio
 
 
+def exact_ratio(ratio: float) -> float:
+    """Return the ratio, or exactly 1 where only rounding keeps it from that."""
+    return 1.0 if math.isclose(ratio, 1.0, rel_tol=1e-9) else ratio
+
+
 def target_length(source_length: int, ratio: float) -> int:
     """Return how many target pixels a source length fills, at least 1.
 

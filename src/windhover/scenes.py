@@ -1,9 +1,9 @@
 """Opening rasters: what they are, and their pixels seen at any ground sample distance, with what is missing told apart.
 
 Pixels are raw numbers as delivered: scale and offset are recorded, never applied, so that a model sees what it was
-trained on. Overviews are never used: a window is always read at the raster's own resolution and averaged here. Refuses
-what it could only read wrongly (palettes, ground control points, 64-bit and complex numbers) with one sentence that
-says what to do.
+trained on. A window is read at the raster's own resolution and averaged here, never from an overview that was not
+asked for. Refuses what it could only read wrongly (palettes, ground control points, 64-bit and complex numbers) with
+one sentence that says what to do.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -28,7 +28,7 @@ from rasterio.windows import Window as RasterWindow
 
 from windhover import georef
 from windhover.errors import DataError, FormatError, MissingFileError, ParameterError, UnsupportedError
-from windhover.resample import axis_weights, resample_block, snap_ratio, source_span, target_length
+from windhover.resample import axis_weights, exact_ratio, resample_block, snap_ratio, source_span, target_length
 
 DTYPES = ("uint8", "uint16", "int16", "float32")
 MAX_BANDS = 16
@@ -119,19 +119,38 @@ class Scene:
     Safe to read from several threads: each has its own file handle. Close it, or use it in a `with` block.
     """
 
-    def __init__(self, info: SceneInfo, target_gsd_m: float | None = None, bands: Sequence[str] | None = None) -> None:
+    def __init__(
+        self,
+        info: SceneInfo,
+        target_gsd_m: float | None = None,
+        bands: Sequence[str] | None = None,
+        ratio_xy: tuple[float, float] | None = None,
+        overview: int | None = None,
+    ) -> None:
+        """Lay the grid.
+
+        Args:
+            info: from `inspect_scene`.
+            target_gsd_m: metres per px of the grid, None for the raster's own; within 1 % of its own it is its own.
+            bands: names of the bands to read, in this order; None for all.
+            ratio_xy: native px in a px of the grid, exactly; instead of a GSD.
+            overview: number of the file's overview to read; None for the raster itself.
+        """
         if target_gsd_m is not None and not (math.isfinite(target_gsd_m) and target_gsd_m > 0):
             raise ParameterError(f"`target_gsd_m` must be positive, got {target_gsd_m} m. Give metres per pixel.")
         self.info = info
         self.bands: tuple[str, ...] = tuple(bands) if bands is not None else info.bands
         self._indexes = [_band_index(info, name) for name in self.bands]
-        ratios = (
-            (1.0, 1.0) if target_gsd_m is None else tuple(snap_ratio(target_gsd_m / native) for native in info.gsd_m)
-        )
-        self.ratio_xy: tuple[float, float] = (ratios[0], ratios[1])
-        self.shape_hw = (target_length(info.height_px, ratios[1]), target_length(info.width_px, ratios[0]))
-        (x, y), t = self.ratio_xy, info.transform
+        wanted = info.gsd_m if target_gsd_m is None else (target_gsd_m, target_gsd_m)
+        x, y = ratio_xy or tuple(snap_ratio(gsd / own) for gsd, own in zip(wanted, info.gsd_m, strict=True))
+        self.ratio_xy = x, y
+        self.shape_hw = (target_length(info.height_px, y), target_length(info.width_px, x))
+        t = info.transform
         self.transform = Affine(t.a * x, t.b * y, t.c, t.d * x, t.e * y, t.f)
+        self.overview, self.source = overview, info if overview is None else overview_info(info, overview)
+        width, height = self.source.width_px / info.width_px, self.source.height_px / info.height_px
+        self.source_ratio_xy = exact_ratio(x * width), exact_ratio(y * height)  # px of what is read in a px of the grid
+        self._others: list[Scene] = []
         self._pixels: tuple[NDArray[Any], NDArray[np.bool_]] | None = None
         self._scaling: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None
         self._local = threading.local()
@@ -161,8 +180,9 @@ class Scene:
 
     @property
     def block_hw(self) -> tuple[float, float]:
-        """The file's block in px of this grid."""
-        return self.info.block_hw[0] / self.ratio_xy[1], self.info.block_hw[1] / self.ratio_xy[0]
+        """The block of what is read, the raster or its overview, in px of this grid."""
+        (x, y), (height, width) = self.source_ratio_xy, self.source.block_hw
+        return height / y, width / x
 
     def preload(self) -> None:
         """Hold the native pixels in memory, so that many reads decode the file once; a large scene is left on disk."""
@@ -177,10 +197,24 @@ class Scene:
 
     def rescaled(self, gain: NDArray[np.float64], offset: NDArray[np.float64]) -> Scene:
         """Return the same scene with each band's pixels times its gain (C,) plus its offset (C,), as float32."""
-        other = Scene(self.info, None, self.bands)
-        other.ratio_xy, other.shape_hw, other.transform = self.ratio_xy, self.shape_hw, self.transform
+        other = Scene(self.info, None, self.bands, self.ratio_xy, self.overview)
         other._pixels = self._pixels
         other._scaling = (gain.astype(np.float32)[:, None, None], offset.astype(np.float32)[:, None, None])
+        return other
+
+    def on_grid(self, ratio_xy: tuple[float, float], overview: int | None = None) -> Scene:
+        """Return the same raster and bands on another grid; it is closed with this scene.
+
+        Args:
+            ratio_xy: native px in a px of the grid.
+            overview: number of the file's overview to read; None for the raster itself.
+
+        Raises:
+            FormatError: the overview cannot be opened.
+        """
+        other = Scene(self.info, None, self.bands, ratio_xy, overview)
+        other._pixels, other._scaling = self._pixels if overview is None else None, self._scaling
+        self._others.append(other)
         return other
 
     def read(self, row: int, col: int, height: int, width: int) -> tuple[NDArray[Any], NDArray[np.bool_]]:
@@ -207,7 +241,7 @@ class Scene:
     def _read_block(self, row: int, col: int, height: int, width: int) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         top, bottom = max(row, 0), min(row + height, self.shape_hw[0])
         left, right = max(col, 0), min(col + width, self.shape_hw[1])
-        step = max(int(SOURCE_PX_A_READ / (self.ratio_xy[1] * self.ratio_xy[0] * max(right - left, 1))), 1)
+        step = max(int(SOURCE_PX_A_READ / (math.prod(self.source_ratio_xy) * max(right - left, 1))), 1)
         if (top, bottom, left, right) == (row, row + height, col, col + width) and 0 < height <= step and width > 0:
             array, valid = self._read_inside(top, bottom, left, right)
             return (array, valid) if self._pixels is None else (array.copy(), valid.copy())
@@ -220,20 +254,20 @@ class Scene:
         return array, valid
 
     def _read_inside(self, top: int, bottom: int, left: int, right: int) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-        ratio_x, ratio_y = self.ratio_xy
+        ratio_x, ratio_y = self.source_ratio_xy
         rows = source_span(top, bottom, ratio_y)
         cols = source_span(left, right, ratio_x)
         array, valid = self._read_native(rows, cols)
         if ratio_x == 1.0 and ratio_y == 1.0:
             return array, valid
-        down = None if ratio_y == 1.0 else axis_weights(top, bottom, ratio_y, self.info.height_px)
-        along = None if ratio_x == 1.0 else axis_weights(left, right, ratio_x, self.info.width_px)
+        down = None if ratio_y == 1.0 else axis_weights(top, bottom, ratio_y, self.source.height_px)
+        along = None if ratio_x == 1.0 else axis_weights(left, right, ratio_x, self.source.width_px)
         return resample_block(array, valid, down, along)
 
     def _read_native(self, rows: tuple[int, int], cols: tuple[int, int]) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-        """Read native pixels; what lies outside the raster is 0 and invalid."""
-        top, bottom = max(rows[0], 0), min(rows[1], self.info.height_px)
-        left, right = max(cols[0], 0), min(cols[1], self.info.width_px)
+        """Read the source's pixels; what lies outside the raster is 0 and invalid."""
+        top, bottom = max(rows[0], 0), min(rows[1], self.source.height_px)
+        left, right = max(cols[0], 0), min(cols[1], self.source.width_px)
         if self._pixels is not None:
             array, valid = self._pixels[0][:, top:bottom, left:right], self._pixels[1][top:bottom, left:right]
         else:
@@ -252,8 +286,8 @@ class Scene:
                 return array, _valid(dataset, self._indexes, array, window)
         except (RasterioError, OSError) as error:
             raise FormatError(
-                f"{self.info.path}: cannot read rows {top} to {bottom} and columns {left} to {right} "
-                f"({_reason(error)}). "
+                f"{self.info.path}: cannot read rows {top} to {bottom} and columns {left} to {right}"
+                f"{'' if self.overview is None else ' of an overview'} ({_reason(error)}). "
                 "The file is damaged there: fetch it again, or take it out."
             ) from None
 
@@ -262,14 +296,16 @@ class Scene:
             raise ValueError(f"{self.info.path}: the scene is closed.")
         dataset = getattr(self._local, "dataset", None)
         if dataset is None:
-            dataset = _open_dataset(self.info.path)
+            dataset = _open_dataset(self.info.path, self.overview)
             self._local.dataset = dataset
             with self._lock:
                 self._handles.append(dataset)
         return dataset
 
     def close(self) -> None:
-        """Close every thread's handle."""
+        """Close every thread's handle, and the grids made of it."""
+        for other in self._others:
+            other.close()
         with self._lock:
             self._closed = True
             for dataset in self._handles:
@@ -293,17 +329,26 @@ def _band_index(info: SceneInfo, name: str) -> int:
     return info.bands.index(name) + 1
 
 
-def _open_dataset(path: str) -> Any:
+def overview_info(info: SceneInfo, overview: int) -> SceneInfo:
+    """Return a raster's description with the size and the blocks of one of its overviews.
+
+    Px k of an overview of w px covers [k W/w, (k + 1) W/w) of the raster's W px, W/w not always whole.
+    """
+    with opened(info.path, overview) as dataset:
+        return replace(info, width_px=dataset.width, height_px=dataset.height, block_hw=tuple(dataset.block_shapes[0]))
+
+
+def _open_dataset(path: str, overview: int | None = None) -> Any:
     if path.startswith("s3://"):  # GDAL's own reader, configured by AWS_* and needing no other library
         path = f"/vsis3/{path.removeprefix('s3://')}"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        return rasterio.open(path)
+        return rasterio.open(path, **({} if overview is None else {"overview_level": overview}))
 
 
 @contextmanager
-def opened(path: str | Path) -> Iterator[Any]:
-    """Open a raster as rasterio does, with this program's sentences for what goes wrong.
+def opened(path: str | Path, overview: int | None = None) -> Iterator[Any]:
+    """Open a raster, or one of its overviews, as rasterio does, with this program's sentences for what goes wrong.
 
     Raises:
         MissingFileError: no such file.
@@ -313,7 +358,7 @@ def opened(path: str | Path) -> Iterator[Any]:
     if "://" not in text and not text.startswith("/vsi") and not Path(text).exists():
         raise MissingFileError(f"{text}: no such file. Mend the path.")
     try:
-        with rasterio.Env(**GDAL_OPTIONS), _open_dataset(text) as dataset:
+        with rasterio.Env(**GDAL_OPTIONS), _open_dataset(text, overview) as dataset:
             yield dataset
     except (RasterioError, OSError) as error:
         if isinstance(error, MissingFileError):

@@ -19,14 +19,14 @@ from shapely.geometry.base import BaseGeometry
 from windhover import __version__
 from windhover.aoi import area_in, read_aoi
 from windhover.catalogue import load_catalogue, scene_info
-from windhover.detections import LAYER, concatenated, for_map, save_table, write_map
+from windhover.detections import concatenated, for_map, save_table, write_map
 from windhover.detector import Detector, merged
 from windhover.errors import DataError
 from windhover.files import atomic_folder, write_json
 from windhover.inference import window_scores
 from windhover.journal import Journal
 from windhover.lattice import Block
-from windhover.layer_style import add_style
+from windhover.overviews import LEAST_SCALE
 from windhover.passes import (
     BlockResult,
     FailedBlock,
@@ -92,6 +92,7 @@ def detect_catalogue(
     thresholds = detector.thresholds()
     scenes = [detector.open(_with_blocks(scene_info(row))) for row in catalogue]
     runs = [SceneRun(detector, scene, thresholds, block_px=block_px) for scene in scenes]
+    _say_what_is_read_twice(runs, say)
     outcome = Outcome()
     with progress_bar("detecting", sum(run.mpx for run in runs), "Mpx") as advance:
         tables = [run.search(outcome, advance) for run in runs]
@@ -144,9 +145,11 @@ def detect_rasters(request: Request, say: Say = print) -> Outcome:
     runs = [run for run in runs if run.mpx]
     for run in runs:
         _say_where_enlarged(run.scene, say)
+    _say_what_is_read_twice(runs, say)
     tables, outcome = [], Outcome()
     journal_path = request.output.with_name(f".{request.output.name}.journal")
-    with Journal(journal_path, _fingerprint(request, detector, thresholds, infos, areas), request.resume) as journal:
+    fingerprint = _fingerprint(request, detector, thresholds, infos, areas, runs)
+    with Journal(journal_path, fingerprint, request.resume) as journal:
         if request.resume:
             say(f"going on after {len(journal)} blocks" if journal.resumed else "no journal of this run: begun anew")
         with progress_bar("detecting", sum(run.mpx for run in runs), "Mpx") as advance:
@@ -154,8 +157,6 @@ def detect_rasters(request: Request, say: Say = print) -> Outcome:
                 tables.append(run.search(outcome, advance, journal))
                 say(_line(outcome.records[-1]))
         write_map(for_map(concatenated(tables), [info.crs for info in infos]), request.output)
-        if request.output.suffix == ".gpkg":
-            add_style(request.output, LAYER)
         if not outcome.failed:
             journal.remove()
     return outcome
@@ -291,12 +292,25 @@ def _say_where_enlarged(scene: Scene, say: Say) -> None:
         )
 
 
+def _say_what_is_read_twice(runs: Sequence[SceneRun], say: Say) -> None:
+    coarse = [
+        search.grid.overview is not None
+        for run in runs
+        for search, scale in zip(run.passes, run.detector.settings.scales, strict=True)
+        if scale >= LEAST_SCALE
+    ]
+    if coarse:
+        rest = "" if all(coarse) else ", the others from every px again (gdaladdo -r average spares that)"
+        say(f"coarser passes: {sum(coarse)} of {len(coarse)} are read from overviews{rest}")
+
+
 def _fingerprint(
     request: Request,
     detector: Detector,
     thresholds: dict[str, float],
     infos: Sequence[SceneInfo],
     areas: Sequence[BaseGeometry | None],
+    runs: Sequence[SceneRun],
 ) -> dict[str, Any]:
     """Return all that decides what the blocks' results are: equal fingerprints, equal bytes."""
 
@@ -318,6 +332,7 @@ def _fingerprint(
         "scores": request.scores is not None,
         "scenes": [[info.path, *info.gsd_m, *state(info.path)] for info in infos],
         "areas": [None if area is None else area.wkb_hex for area in areas],
+        "overviews": [search.grid.overview for run in runs for search in run.passes],
     }
 
 
