@@ -128,10 +128,10 @@ def window_prior(catalogue: Catalogue) -> dict[str, Any]:
         info = scene_info(row)
         ratio_x, ratio_y = (snap_ratio(catalogue.gsd_m / native) for native in info.gsd_m)
         shape = target_length(info.height_px, ratio_y), target_length(info.width_px, ratio_x)
-        here = (
-            table.get(info.name, whole[:0]) for table, whole in ((labels, catalogue.labels), (areas, catalogue.areas))
+        objects = scene_objects(
+            labels.get(info.name, catalogue.labels[:0]), areas.get(info.name, catalogue.areas[:0]), (ratio_x, ratio_y)
         )
-        found, total = count_positive_windows(shape, scene_objects(*here, (ratio_x, ratio_y)), CENTRAL)
+        found, total = count_positive_windows(shape, objects, CENTRAL)
         hits, windows = hits + found, windows + total
     return {
         "stride_px": STRIDE_PX,
