@@ -53,6 +53,7 @@ CHOICES: dict[str, dict[str, Any]] = {
     "logit adjustment": {"loss": "logit_adjusted"},
     "patches alone, as they are": {**PATCHES, "sampler": "none"},
     "patches alone, oversampled": {**PATCHES, "sampler": "over"},
+    "patches alone, blur up to 2 px": {**PATCHES, "jitter.blur_px": 2.0},
     "blur up to 2 px": {"jitter.blur_px": 2.0},
     "blur up to 2 px, harder light": {"jitter.blur_px": 2.0, **LIGHT},
 }
