@@ -36,7 +36,9 @@ class AirbusScene:
     path: Path
     split: str
     rows: list[dict[str, str]] = field(default_factory=list)  # of annotations.csv, repeats dropped
-    boxes: dict[str, list[tuple[float, ...]]] = field(default_factory=lambda: {"Airplane": [], "Truncated_airplane": []})
+    boxes: dict[str, list[tuple[float, ...]]] = field(
+        default_factory=lambda: {"Airplane": [], "Truncated_airplane": []}
+    )
 
 
 def airbus_scenes() -> list[AirbusScene]:
@@ -113,8 +115,8 @@ def _ground(scenes: list[AirbusScene], size_px: int) -> Ground:
             x, y = (box[:2] + box[2:]) / 2
             longer = (box[2:] - box[:2]).max()
             objects.append((scene.path.stem, "aircraft", x, y, longer, shapely.box(*box)))
-        for box in np.array(scene.boxes["Truncated_airplane"]).reshape(-1, 4) * GSD_M:
-            ignored.append((scene.path.stem, shapely.box(*box)))
+        truncated = np.array(scene.boxes["Truncated_airplane"]).reshape(-1, 4) * GSD_M
+        ignored += [(scene.path.stem, shapely.box(*box)) for box in truncated]
     return Ground(
         scenes=pd.DataFrame({"scene": names, "place": names, "km2": km2}),
         objects=pd.DataFrame(objects, columns=["scene", "class", "x_m", "y_m", "longer_m", "geometry"]),

@@ -1,6 +1,7 @@
 """Windhover against detectors of torchvision and ultralytics, trained from scratch on the same scenes and CPU minutes.
 
-    WINDHOVER_REAL_DATA=... python benchmarks/bench_rival_training.py --model MODEL --our-cpu-minutes 10 [--judge JUDGE.py]
+    export WINDHOVER_REAL_DATA=...
+    python benchmarks/bench_rival_training.py --model MODEL --our-cpu-minutes 10 [--judge JUDGE.py]
 
 Airbus scenes, `airbus_split.csv`: trained on `train`, judged on `test`. The budget is user and system time of the
 training process; cutting crops counts, decoding the scenes once does not. Every rival gets the crops, turns and colours
@@ -52,7 +53,7 @@ def train_and_search(name: str, scenes: list[AirbusScene], options: argparse.Nam
         "threads": options.threads,
         "repeats": options.repeats,
         **RECIPES.get(name, RECIPES["yolo26n"]),
-        **{key: value for key, value in options.recipe.items()},
+        **options.recipe,
         "train": [
             {"path": str(scene.path), "boxes": scene.boxes["Airplane"], "ignored": scene.boxes["Truncated_airplane"]}
             for scene in scenes
@@ -107,7 +108,9 @@ def judged(name: str, scenes: list[AirbusScene], options: argparse.Namespace, fo
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     figures: dict[str, Any] = json.loads(done.stdout)
     rounded = {key: [round(part, 4) for part in figures[key]] for key in figures if key.endswith("_95")}
-    return {key: rounded.get(key, round(value, 4) if isinstance(value, float) else value) for key, value in figures.items()}
+    return {
+        key: rounded.get(key, round(value, 4) if isinstance(value, float) else value) for key, value in figures.items()
+    }
 
 
 def with_speed(figures: dict[str, Any], n_scenes: int, gsd_m: float) -> dict[str, Any]:
@@ -145,14 +148,21 @@ def main() -> None:
         rows: dict[str, Any] = {}
         if options.model is not None:
             ours = search_with_ours(searched, options, folder)
-            rows["windhover"] = with_speed(ours, len(searched), ours["gsd_m"]) | judged("windhover", searched, options, folder)
+            rows["windhover"] = with_speed(ours, len(searched), ours["gsd_m"]) | judged(
+                "windhover", searched, options, folder
+            )
         for name in options.rivals:
             found = train_and_search(name, scenes, options, folder)
             rows[name] = with_speed(found, len(searched), GSD_OF_RIVALS_M) | judged(name, searched, options, folder)
             print(name, json.dumps(rows[name]), flush=True)
     if options.split == "test":
-        figures = {"date": date.today().isoformat(), "cpu_minutes": options.cpu_minutes, "judge": options.judge is not None,
-                   "threads_of_all": options.threads, "windhover": version("windhover"), "detectors": rows}  # fmt: skip
+        figures = {
+            "date": date.today().isoformat(),
+            "cpu_minutes": options.cpu_minutes,
+            "threads_of_all": options.threads,
+            "windhover": version("windhover"),
+            "detectors": rows,
+        }
         save("rival_training", figures, "ahead of every rival in AP and in Mpx/s")
 
 

@@ -93,6 +93,12 @@ def draw_batch(scenes: list[Scene], job: dict[str, Any], rng: np.random.Generato
     return pixels.contiguous(memory_format=torch.channels_last), boxes
 
 
+def moved_mean(mean: Tensor, now: Tensor, seen: Tensor | int) -> Tensor:
+    """Return the moving mean of a weight; counters are taken as they are."""
+    kept = min(0.98, (1 + float(seen)) / (10 + float(seen)))
+    return mean.lerp(now, 1 - kept) if mean.is_floating_point() else now
+
+
 def train(network: nn.Module, scenes: list[Scene], job: dict[str, Any]) -> tuple[nn.Module, dict[str, float]]:
     """Train until the CPU seconds of this process are spent: AdamW, warm-up and cosine over the budget, mean weights.
 
@@ -101,9 +107,7 @@ def train(network: nn.Module, scenes: list[Scene], job: dict[str, Any]) -> tuple
     """
     rng, budget = np.random.default_rng(job["seed"]), job["cpu_s"]
     optimizer = torch.optim.AdamW(network.parameters(), lr=job["learning_rate"], weight_decay=job["weight_decay"])
-    averaged = AveragedModel(
-        network, use_buffers=True, avg_fn=lambda mean, now, seen: mean.lerp(now, 1 - min(0.98, (1 + seen) / (10 + seen)))
-        if mean.is_floating_point() else now)  # fmt: skip
+    averaged = AveragedModel(network, use_buffers=True, avg_fn=moved_mean)
     network.train()
     began, wall, steps, spent, recent = time.process_time(), time.perf_counter(), 0, 0.0, 0.0
     while spent < budget:
@@ -121,7 +125,9 @@ def train(network: nn.Module, scenes: list[Scene], job: dict[str, Any]) -> tuple
         averaged.update_parameters(network)
         steps, spent, recent = steps + 1, time.process_time() - began, 0.95 * recent + 0.05 * float(loss)
         if steps % 50 == 0:
-            print(f"{steps} steps, {spent:.0f} CPU s, loss {recent / (1 - 0.95**steps):.3f}", file=sys.stderr, flush=True)
+            print(
+                f"{steps} steps, {spent:.0f} CPU s, loss {recent / (1 - 0.95**steps):.3f}", file=sys.stderr, flush=True
+            )
     figures = {"steps": steps, "cpu_s": round(spent, 1), "wall_s": round(time.perf_counter() - wall, 1)}
     return averaged.module.eval(), {**figures, "loss": round(recent, 4)}
 
