@@ -31,6 +31,7 @@ from airbus_truth import GSD_M, AirbusScene, airbus_scenes, assess_found, write_
 from measuring import ROOT, save
 
 from windhover.detector import Detector
+from windhover.search_request import parse_scales
 
 RECIPES: dict[str, dict[str, Any]] = {  # what the pilots chose
     "retinanet": {"learning_rate": 1e-3, "batch": 8, "side_px": 320},
@@ -51,6 +52,7 @@ def train_and_search(name: str, scenes: list[AirbusScene], options: argparse.Nam
         "seed": options.seed,
         "cpu_s": 60 * options.cpu_minutes,
         "threads": options.threads,
+        "train_threads": options.train_threads,
         "repeats": options.repeats,
         **RECIPES.get(name, RECIPES["yolo26n"]),
         **options.recipe,
@@ -77,7 +79,8 @@ def train_and_search(name: str, scenes: list[AirbusScene], options: argparse.Nam
 def search_with_ours(scenes: list[AirbusScene], options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Search the same scenes with a trained model at its own operating point's settings, down to score 0.01."""
     torch.set_num_threads(options.threads)
-    detector, tables, seconds = Detector.from_bundle(options.model), [], 0.0
+    detector = Detector.from_bundle(options.model, precision=options.precision, scales=options.scales)
+    tables, seconds = [], 0.0
     for scene in scenes:
         taken = []
         for _ in range(options.repeats):
@@ -91,7 +94,11 @@ def search_with_ours(scenes: list[AirbusScene], options: argparse.Namespace, fol
     return {
         "parameters": sum(part.numel() for part in detector.bundle.network().parameters()),
         "training": {"cpu_s": None if options.our_cpu_minutes is None else round(60 * options.our_cpu_minutes, 1)},
-        "search": {"scales": list(detector.settings.scales), "stride_px": detector.settings.stride_px},
+        "search": {
+            "precision": options.precision or "fp32",
+            "scales": list(detector.settings.scales),
+            "stride_px": detector.settings.stride_px,
+        },
         "search_s": round(seconds, 3),
         "gsd_m": detector.bundle.card.gsd_m,
     }
@@ -126,10 +133,13 @@ def read_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, help="folder of our model, trained on the same split")
     parser.add_argument("--our-cpu-minutes", type=float, help="what our model's training took")
+    parser.add_argument("--precision", help="of our search; what `windhover detect` takes by default")
+    parser.add_argument("--scales", type=parse_scales, help="of our search; the model's own by default")
     parser.add_argument("--judge", help="a script that judges, instead of Windhover's own matching")
     parser.add_argument("--rivals", nargs="*", default=list(RECIPES))
     parser.add_argument("--cpu-minutes", type=float, default=10.0)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--train-threads", type=int, default=1, help="one spends no time on waiting for another")
     parser.add_argument("--repeats", type=int, default=3, help="searches of each scene; the fastest counts")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--folder", type=Path, help="keeps weights and detections; a temporary one by default")

@@ -15,12 +15,14 @@ from functools import partial
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torchvision.models import mobilenet_v3_large, resnet18
 from torchvision.models.detection import FasterRCNN, RetinaNet
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.backbone_utils import BackboneWithFPN
 from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
 from torchvision.models.detection.retinanet import RetinaNetHead
+from torchvision.models.resnet import BasicBlock
 from torchvision.ops import nms
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
@@ -53,6 +55,15 @@ class Torchvision(nn.Module):
         """Return boxes (N, 4) xyxy px and scores (N,) of one scene (1, 3, H, W)."""
         found = self.detector(list(pixels))[0]
         return found["boxes"], found["scores"]
+
+    def make_ready(self) -> None:
+        """Fold the batch norms of a ResNet into its convolutions: the same outputs, sooner."""
+        for part in self.detector.modules():
+            if isinstance(part, BasicBlock):
+                part.conv1, part.bn1 = fuse_conv_bn_eval(part.conv1, part.bn1), nn.Identity()
+                part.conv2, part.bn2 = fuse_conv_bn_eval(part.conv2, part.bn2), nn.Identity()
+                if part.downsample is not None:
+                    part.downsample = fuse_conv_bn_eval(part.downsample[0], part.downsample[1])
 
 
 class Yolo(nn.Module):
@@ -94,6 +105,10 @@ class Yolo(nn.Module):
         boxes = torch.stack([x - width / 2, y - height / 2, x + width / 2, y + height / 2], 1)
         kept = nms(boxes, score, OVERLAP)[:MOST]
         return boxes[kept], score[kept]
+
+    def make_ready(self) -> None:
+        """Fold the batch norms and drop the head that is not asked."""
+        self.detector.fuse(verbose=False)
 
 
 def _group_norm(channels: int) -> nn.GroupNorm:
@@ -155,5 +170,4 @@ RIVALS = {
     "yolo26n": partial(Yolo, "yolo26n", False),
     "yolo26n-end2end": partial(Yolo, "yolo26n", True),
     "yolo26s": partial(Yolo, "yolo26s", False),
-    "yolo11n": partial(Yolo, "yolo11n", False),
 }

@@ -124,7 +124,7 @@ def train(network: nn.Module, scenes: list[Scene], job: dict[str, Any]) -> tuple
         optimizer.step()
         averaged.update_parameters(network)
         steps, spent, recent = steps + 1, time.process_time() - began, 0.95 * recent + 0.05 * float(loss)
-        if steps % 50 == 0:
+        if steps % 25 == 0:
             print(
                 f"{steps} steps, {spent:.0f} CPU s, loss {recent / (1 - 0.95**steps):.3f}", file=sys.stderr, flush=True
             )
@@ -166,8 +166,8 @@ def main() -> None:
     """Do the job of the file."""
     job_path = Path(sys.argv[1])
     job = json.loads(job_path.read_text(encoding="utf-8"))
-    torch.set_num_threads(job["threads"])
-    cv2.setNumThreads(job["threads"])
+    torch.set_num_threads(job["train_threads"])
+    cv2.setNumThreads(job["train_threads"])
     torch.manual_seed(job["seed"])
     network = RIVALS[job["rival"]]().to(memory_format=torch.channels_last)
     weights = job_path.with_suffix(".pt")
@@ -181,6 +181,9 @@ def main() -> None:
         kept = {"state": network.state_dict(), "training": spent}
         torch.save(kept, weights)
     figures["training"] = kept["training"]
+    torch.set_num_threads(job["threads"])
+    cv2.setNumThreads(job["threads"])
+    network.make_ready()
     figures |= search(network, job, job_path.with_suffix(".csv"))
     print(json.dumps({"torch": torch.__version__, **figures}))
 
