@@ -34,8 +34,8 @@ from windhover.detector import Detector
 from windhover.search_request import parse_scales
 
 RECIPES: dict[str, dict[str, Any]] = {  # what the pilots chose
-    "retinanet": {"learning_rate": 1e-3, "batch": 8, "side_px": 320},
-    "faster-rcnn": {"learning_rate": 1e-3, "batch": 8, "side_px": 320},
+    "retinanet": {"learning_rate": 1e-3, "batch": 4, "side_px": 320},
+    "faster-rcnn": {"learning_rate": 1e-3, "batch": 4, "side_px": 320},
     "yolo26n": {"learning_rate": 2e-3, "batch": 8, "side_px": 320},
 }
 GSD_OF_RIVALS_M = 1.25

@@ -99,23 +99,34 @@ def moved_mean(mean: Tensor, now: Tensor, seen: Tensor | int) -> Tensor:
     return mean.lerp(now, 1 - kept) if mean.is_floating_point() else now
 
 
-def train(network: nn.Module, scenes: list[Scene], job: dict[str, Any]) -> tuple[nn.Module, dict[str, float]]:
-    """Train until the CPU seconds of this process are spent: AdamW, warm-up and cosine over the budget, mean weights.
+def learning_rate(job: dict[str, Any], done: float) -> float:
+    """Return the rate at this share of the budget: warm-up, then a cosine down to a hundredth."""
+    return job["learning_rate"] * min(1.0, (done + 1e-3) / WARM_UP) * (0.01 + 0.99 * (1 + math.cos(math.pi * done)) / 2)
+
+
+def train(
+    network: nn.Module, scenes: list[Scene], job: dict[str, Any], part: Path
+) -> tuple[nn.Module, dict[str, float]]:
+    """Train by AdamW until the CPU seconds of this process are spent; a stopped run goes on from `part`.
 
     Returns:
-        the network of mean weights, and what was spent: steps, cpu_s, wall_s, last loss.
+        the network of mean weights, and what was spent: steps, cpu_s, last loss.
     """
-    rng, budget = np.random.default_rng(job["seed"]), job["cpu_s"]
-    optimizer = torch.optim.AdamW(network.parameters(), lr=job["learning_rate"], weight_decay=job["weight_decay"])
+    optimizer = torch.optim.AdamW(network.parameters(), weight_decay=job["weight_decay"])
     averaged = AveragedModel(network, use_buffers=True, avg_fn=moved_mean)
+    learners, steps, spent, recent = (network, averaged, optimizer), 0, 0.0, 0.0
+    if part.exists():
+        kept = torch.load(part, weights_only=True)
+        steps, spent, recent = kept["steps"], kept["spent"], kept["recent"]
+        for learner, state in zip(learners, kept["states"], strict=True):
+            learner.load_state_dict(state)
     network.train()
-    began, wall, steps, spent, recent = time.process_time(), time.perf_counter(), 0, 0.0, 0.0
-    while spent < budget:
-        done = spent / budget
-        rate = min(1.0, (done + 1e-3) / WARM_UP) * (0.01 + 0.99 * (1 + math.cos(math.pi * done)) / 2)
+    began = time.process_time() - spent
+    while spent < job["cpu_s"]:
+        done = spent / job["cpu_s"]
         for group in optimizer.param_groups:
-            group["lr"] = job["learning_rate"] * rate
-        pixels, boxes = draw_batch(scenes, job, rng)
+            group["lr"] = learning_rate(job, done)
+        pixels, boxes = draw_batch(scenes, job, np.random.default_rng((job["seed"], steps)))
         with torch.autocast("cpu", torch.bfloat16):
             loss = network.loss(pixels, boxes, done)
         optimizer.zero_grad()
@@ -125,11 +136,12 @@ def train(network: nn.Module, scenes: list[Scene], job: dict[str, Any]) -> tuple
         averaged.update_parameters(network)
         steps, spent, recent = steps + 1, time.process_time() - began, 0.95 * recent + 0.05 * float(loss)
         if steps % 25 == 0:
-            print(
-                f"{steps} steps, {spent:.0f} CPU s, loss {recent / (1 - 0.95**steps):.3f}", file=sys.stderr, flush=True
-            )
-    figures = {"steps": steps, "cpu_s": round(spent, 1), "wall_s": round(time.perf_counter() - wall, 1)}
-    return averaged.module.eval(), {**figures, "loss": round(recent, 4)}
+            mean = recent / (1 - 0.95**steps)
+            print(f"{steps} steps, {spent:.0f} CPU s, loss {mean:.3f}", file=sys.stderr, flush=True)
+            states = [learner.state_dict() for learner in learners]
+            torch.save({"steps": steps, "spent": spent, "recent": recent, "states": states}, part.with_suffix(".new"))
+            part.with_suffix(".new").replace(part)
+    return averaged.module.eval(), {"steps": steps, "cpu_s": round(spent, 1), "loss": round(recent, 4)}
 
 
 @torch.inference_mode()
@@ -177,7 +189,8 @@ def main() -> None:
         network.load_state_dict(kept["state"])
         network.eval()
     else:
-        network, spent = train(network, [training_scene(one, job["factor"]) for one in job["train"]], job)
+        scenes = [training_scene(one, job["factor"]) for one in job["train"]]
+        network, spent = train(network, scenes, job, job_path.with_suffix(".part"))
         kept = {"state": network.state_dict(), "training": spent}
         torch.save(kept, weights)
     figures["training"] = kept["training"]
