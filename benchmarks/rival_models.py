@@ -12,6 +12,7 @@ os.environ |= {"YOLO_OFFLINE": "true", "YOLO_AUTOINSTALL": "false", "YOLO_VERBOS
 
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,15 +22,27 @@ from torchvision.models.detection import FasterRCNN, RetinaNet
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.backbone_utils import BackboneWithFPN
 from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
+from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.retinanet import RetinaNetHead
 from torchvision.models.resnet import BasicBlock
 from torchvision.ops import nms
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
+from ultralytics.cfg import get_cfg
+from ultralytics.nn.modules import Detect
+from ultralytics.nn.tasks import DetectionModel
 
 LOWEST = 0.01  # score
 OVERLAP = 0.4  # IoU above which two boxes are one aircraft; of 1,815 labels few overlap their neighbour so much
 MOST = 1000  # boxes of a scene; the fullest has about 100 aircraft
 FPN_CHANNELS = 128  # half of the default, which costs four times as much
+
+
+class Anchors(AnchorGenerator):
+    """Anchors in float32: in bfloat16, which features have here, a corner beyond 512 px is off by up to 2 px."""
+
+    def forward(self, image_list: ImageList, feature_maps: list[Tensor]) -> list[Tensor]:
+        boxes: list[Tensor] = super().forward(image_list, [part.float() for part in feature_maps])
+        return boxes
 
 
 class Torchvision(nn.Module):
@@ -66,15 +79,22 @@ class Torchvision(nn.Module):
                     part.downsample = fuse_conv_bn_eval(part.downsample[0], part.downsample[1])
 
 
+class FloatDetect(Detect):
+    """YOLO's head with boxes and losses in float32, for the same reason."""
+
+    def forward_head(self, x: list[Tensor], box_head: Any = None, cls_head: Any = None) -> dict[str, Any]:
+        found = super().forward_head(x, box_head, cls_head)
+        return {name: value.float() if isinstance(value, Tensor) else [part.float() for part in value]
+                for name, value in found.items()}  # fmt: skip
+
+
 class Yolo(nn.Module):
     """A YOLO of ultralytics, built from its yaml."""
 
     def __init__(self, name: str, end2end: bool) -> None:
         super().__init__()
-        from ultralytics.cfg import get_cfg
-        from ultralytics.nn.tasks import DetectionModel
-
         self.detector = DetectionModel(f"{name}.yaml", nc=1, verbose=False)
+        self.detector.model[-1].__class__ = FloatDetect
         self.detector.args = get_cfg(overrides={"epochs": 101})  # gains of the losses; "epochs" are hundredths here
         self.detector.end2end = self.end2end = end2end
 
@@ -138,7 +158,7 @@ def _mobilenet() -> BackboneWithFPN:
 def _retinanet() -> Torchvision:
     """Anchors of 16 to 102 px at strides 8, 16, 32: aircraft are 12 to 92 px long at 1.25 m."""
     sizes = tuple(tuple(base * 2 ** (part / 3) for part in range(3)) for base in (16, 32, 64))
-    anchors = AnchorGenerator(sizes, ((0.7, 1.0, 1.4),) * 3)
+    anchors = Anchors(sizes, ((0.7, 1.0, 1.4),) * 3)
     head = RetinaNetHead(FPN_CHANNELS, anchors.num_anchors_per_location()[0], 1, norm_layer=_group_norm)
     backbone = _resnet((2, 3, 4), _NoExtra())
     return Torchvision(
@@ -155,7 +175,7 @@ class _NoExtra(LastLevelMaxPool):
 
 def _faster_rcnn(backbone: BackboneWithFPN) -> Torchvision:
     """Anchors of 12 to 136 px at strides 4, 8, 16 and the one pooled after it."""
-    anchors = AnchorGenerator(((12, 17), (24, 34), (48, 68), (96, 136)), ((0.7, 1.0, 1.4),) * 4)
+    anchors = Anchors(((12, 17), (24, 34), (48, 68), (96, 136)), ((0.7, 1.0, 1.4),) * 4)
     return Torchvision(
         FasterRCNN(backbone, None, rpn_anchor_generator=anchors, box_head=TwoMLPHead(FPN_CHANNELS * 49, 256),
                    box_predictor=FastRCNNPredictor(256, 2), box_score_thresh=LOWEST, box_nms_thresh=OVERLAP,
