@@ -8,10 +8,11 @@ training process; cutting crops counts, decoding the scenes once does not. Every
 that Windhover trains with, at 1.25 m, and bfloat16; searches whole scenes, from file to list; and is timed as Windhover
 is, each scene's best of several, on the same threads. Needs .venv-rivals (requirements-rivals.txt).
 
-The recipes rest on short pilots of 2 CPU minutes on `val`, on a machine busy with other work: YOLO26n at a learning rate
-of 0.002, 183 steps of 8 crops, AP 0.637 [0.533, 0.755]; RetinaNet at 0.001 came to 37 steps of 8 crops and AP 0.02, so
-that torchvision's two are given crops by fours. Other rates have not been tried yet. To try one:
-`--split val --cpu-minutes 2 --rivals yolo26n --recipe '{"learning_rate": 0.005}'`. With --folder, a stopped run goes on.
+The recipes rest on short pilots of 2 CPU minutes on `val`, on a machine busy with other work: YOLO26n at a learning
+rate of 0.002, 183 steps of 8 crops, AP 0.637 [0.533, 0.755]; RetinaNet at 0.001 came to 37 steps of 8 crops and AP
+0.02, so that torchvision's two are given crops by fours. Other rates have not been tried yet. To try one:
+`--split val --cpu-minutes 2 --rivals yolo26n --recipe '{"learning_rate": 0.005}'`.
+With `--folder`, of one's own for each recipe, a stopped training goes on.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ RECIPES: dict[str, dict[str, Any]] = {  # what the pilots chose
     "faster-rcnn": {"learning_rate": 1e-3, "batch": 4, "side_px": 320},
     "yolo26n": {"learning_rate": 2e-3, "batch": 8, "side_px": 320},
 }
+TRAINED_BY = ("learning_rate", "batch", "side_px", "weight_decay", "seed", "cpu_s", "factor")
 GSD_OF_RIVALS_M = 1.25
 SIDE_PX = 2560  # of every scene
 PYTHON = ROOT / ".venv-rivals/bin/python"
@@ -67,6 +69,10 @@ def train_and_search(name: str, scenes: list[AirbusScene], options: argparse.Nam
         "search": [str(scene.path) for scene in scenes if scene.split == options.split],
     }
     path = folder / f"{name}.json"
+    if path.exists():
+        before = json.loads(path.read_text(encoding="utf-8"))
+        if any(before[key] != job[key] for key in TRAINED_BY):
+            raise SystemExit(f"{path}: another recipe was trained here. Name another --folder.")
     path.write_text(json.dumps(job), encoding="utf-8")
     environment = os.environ | {
         "PYTHONPATH": str(ROOT / "src"),
@@ -75,8 +81,7 @@ def train_and_search(name: str, scenes: list[AirbusScene], options: argparse.Nam
     }
     command = [str(PYTHON), "-W", "ignore", str(ROOT / "benchmarks/rival_training.py"), str(path)]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, env=environment, check=True)
-    keys = ("learning_rate", "batch", "side_px", "weight_decay")
-    return {**json.loads(done.stdout.splitlines()[-1]), "recipe": {key: job[key] for key in keys}}
+    return {**json.loads(done.stdout.splitlines()[-1]), "recipe": {key: job[key] for key in TRAINED_BY}}
 
 
 def search_with_ours(scenes: list[AirbusScene], options: argparse.Namespace, folder: Path) -> dict[str, Any]:
