@@ -24,6 +24,7 @@ from torchvision.models.detection.backbone_utils import BackboneWithFPN
 from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
 from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.retinanet import RetinaNetHead
+from torchvision.models.detection.rpn import RPNHead
 from torchvision.models.resnet import BasicBlock
 from torchvision.ops import nms
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
@@ -35,6 +36,19 @@ LOWEST = 0.01  # score
 OVERLAP = 0.4  # IoU above which two boxes are one aircraft; of 1,815 labels few overlap their neighbour so much
 MOST = 1000  # boxes of a scene; the fullest has about 100 aircraft
 FPN_CHANNELS = 128  # half of the default, which costs four times as much
+
+
+def in_float(made: Any) -> Any:
+    """Return what a head made, tensors in lists and the like, in float32."""
+    if isinstance(made, Tensor):
+        return made.float()
+    if isinstance(made, dict):
+        return {name: in_float(part) for name, part in made.items()}
+    return type(made)(in_float(part) for part in made)
+
+
+def _head_in_float(_: nn.Module, __: Any, made: Any) -> Any:
+    return in_float(made)
 
 
 class Anchors(AnchorGenerator):
@@ -51,6 +65,9 @@ class Torchvision(nn.Module):
     def __init__(self, detector: nn.Module, label: int) -> None:
         super().__init__()
         self.detector, self.label = detector, label
+        for part in detector.modules():
+            if isinstance(part, RetinaNetHead | RPNHead | FastRCNNPredictor):
+                part.register_forward_hook(_head_in_float)
 
     def loss(self, pixels: Tensor, boxes: Sequence[Tensor], done: float) -> Tensor:
         """Return the sum of the detector's losses.
@@ -84,8 +101,7 @@ class FloatDetect(Detect):
 
     def forward_head(self, x: list[Tensor], box_head: Any = None, cls_head: Any = None) -> dict[str, Any]:
         found = super().forward_head(x, box_head, cls_head)
-        return {name: value.float() if isinstance(value, Tensor) else [part.float() for part in value]
-                for name, value in found.items()}  # fmt: skip
+        return in_float(found)
 
 
 class Yolo(nn.Module):
