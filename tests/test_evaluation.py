@@ -7,6 +7,7 @@ import shutil
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
+from unittest.mock import MagicMock
 
 import geopandas
 import numpy as np
@@ -28,7 +29,7 @@ from windhover.networks import build_network
 from windhover.params import check_params, read_yaml
 from windhover.params.evaluate import EvaluateParams
 from windhover.patches import PatchWriter, index_table
-from windhover.tracking import NoTracker
+from windhover.tracking import MlflowTracker
 
 GSD = 1.25
 SIDE = 24  # px of an object
@@ -306,11 +307,11 @@ def test_a_second_look_is_calibrated_kept_and_recorded_with_the_run_of_the_first
     assert alone.model != both.model
     kept, keys = [], []
 
-    class Run(NoTracker):
-        def file(self, path: Path, folder: str | None = None) -> None:
-            kept.append(f"{folder}/{path.name}")
+    def keep(path: str, folder: str) -> None:
+        kept.append(f"{folder}/{Path(path).name}")
 
-    monkeypatch.setattr(evaluation, "resume_run", lambda key: keys.append(key) or nullcontext(Run()))
+    mlflow = MagicMock(log_artifact=keep)
+    monkeypatch.setattr(evaluation, "resume_run", lambda key: keys.append(key) or nullcontext(MlflowTracker(mlflow)))
     write_json(world.folders.reports / "metrics.json", {})
     evaluation.record(both, world.folders)
     assert keys == [load_bundle(world.folders.train).card.name]

@@ -190,7 +190,7 @@ def test_an_image_of_unknown_gsd_is_searched_at_many(make_scene: Any, model: Pat
     path = make_scene("l.png", crs=None, driver="PNG", shape_hw=(157, 211))
     said = run([path], model, tmp_path / "f.gpkg", gsd_m=parse_gsd("unknown"), threshold=0.05)
     found = geopandas.read_file(tmp_path / "f.gpkg", layer="detections")
-    assert said[1] == f"l: {len(found)} objects ({len(found)} aircraft) at an unknown GSD"
+    assert said[-1] == f"l: {len(found)} objects ({len(found)} aircraft) at an unknown GSD"
     assert found["length_m"].isna().all()
     assert found["width_m"].isna().all()
     centres = found.geometry.centroid
