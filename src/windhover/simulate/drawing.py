@@ -7,6 +7,7 @@ Every random number comes from a generator that the caller seeds.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -50,6 +51,21 @@ class Shape:
     angle: float = 0.0
     period_m: float = 6.0
     soft: bool = False
+
+
+class View(NamedTuple):
+    """A rectangle of ground, metres from the place's origin."""
+
+    west: float
+    south: float
+    east: float
+    north: float
+
+    def meets(self, shapes: Iterable[Shape], margin_m: float = 60.0) -> list[Shape]:
+        """Return the shapes that touch this view or its margin, where shadows come from."""
+        low, high = np.array(self[:2]) - margin_m, np.array(self[2:]) + margin_m
+        boxes = [(shape, shape.rings[0].min(axis=0), shape.rings[0].max(axis=0)) for shape in shapes]
+        return [shape for shape, least, most in boxes if (least < high).all() and (most > low).all()]
 
 
 class Light(NamedTuple):
@@ -280,6 +296,14 @@ def disc(centre: ArrayLike, radius_m: float, rough: ArrayLike = (1.0,) * 40) -> 
     return np.asarray(centre, np.float64) + join(radius * np.cos(turn), radius * np.sin(turn))
 
 
+def smooth(points: ArrayLike) -> Points:
+    """Return a polyline (N, 2) with its corners cut again and again (Chaikin 1974)."""
+    line = np.asarray(points, np.float64)
+    for _ in range(3):
+        line = np.stack([0.75 * line[:-1] + 0.25 * line[1:], 0.25 * line[:-1] + 0.75 * line[1:]], axis=1).reshape(-1, 2)
+    return line
+
+
 def blob(rng: np.random.Generator, centre: ArrayLike, radius_m: float) -> Points:
     """Return a round outline that nobody drew with compasses."""
     return disc(centre, radius_m, rng.uniform(0.6, 1.25, 11))
@@ -419,6 +443,18 @@ class Plot:
         for spot in rng.uniform(-0.43, 0.43, (int(length * width / 420), 2)) * (length, width):  # machines
             tone = scale_colour((186, 188, 190), rng.uniform(0.75, 1.2))
             part(spot, rng.uniform(2, 6), rng.uniform(1.5, 3.5), tone, 2.0)
+
+    def car_park(self, low: Points, high: Points) -> None:
+        """Lay rows of marked stalls with cars and a few trees."""
+        rng, full = self.rng, self.rng.uniform(0.35, 0.9)
+        surface = scale_colour(ASPHALT, rng.uniform(0.85, 1.3))
+        self.area(box((low + high) / 2, *(high - low)), surface, 22)
+        for v in np.arange(low[1] + 8, high[1] - 8, 16.5):
+            self.line([(low[0] + 5, v + 2.6), (high[0] - 5, v + 2.6)], mix(WHITE, surface, 0.3), 0.2, surface)
+            parked = self.spots((low[0] + 8, v), (high[0] - 8, v + 6), (2.75, 5.2), full, 0.15)
+            self.cars(parked, math.pi / 2)
+            if rng.random() < 0.5:
+                self.plant(self.spots((low[0] + 10, v + 2.6), (high[0] - 10, v + 3), (rng.uniform(18, 40), 1)))
 
     def soil(self, points: ArrayLike, strength: float) -> None:
         """Leave a stain of oil or rubber, `strength` 0..1."""

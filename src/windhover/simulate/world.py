@@ -48,6 +48,7 @@ from windhover.simulate.drawing import (
     Sensor,
     Shape,
     Slot,
+    View,
     blob,
     box,
     disc,
@@ -57,6 +58,7 @@ from windhover.simulate.drawing import (
     palette,
     rotate,
     scale_colour,
+    smooth,
 )
 
 CLASS_NAME = "aircraft"
@@ -94,21 +96,6 @@ MARKINGS = (
     *((6, 2.7, 6, 3.4, 30, 1.8), (150, 9.9, 3, 3.3, 22.5, 1.8), (300, 9.9, 3, 3.3, 22.5, 1.8)),
     *((400, 13.5, 1, 0, 60, 9.0), (600, 9.9, 2, 3.3, 22.5, 1.8), (750, 9.9, 2, 3.3, 22.5, 1.8)),
 )
-
-
-class View(NamedTuple):
-    """A rectangle of ground, metres from the place's origin."""
-
-    west: float
-    south: float
-    east: float
-    north: float
-
-    def meets(self, shapes: Iterable[Shape], margin_m: float = 60.0) -> list[Shape]:
-        """Return the shapes that touch this view or its margin, where shadows come from."""
-        low, high = np.array(self[:2]) - margin_m, np.array(self[2:]) + margin_m
-        boxes = [(shape, shape.rings[0].min(axis=0), shape.rings[0].max(axis=0)) for shape in shapes]
-        return [shape for shape, least, most in boxes if (least < high).all() and (most > low).all()]
 
 
 class Place(NamedTuple):
@@ -288,14 +275,6 @@ def _runway(site: Airport, v: float) -> None:
         site.stand(np.array([u, v]), float(rng.choice([0, math.pi])), 80.0)
 
 
-def _smooth(points: ArrayLike) -> Points:
-    """Return a polyline (N, 2) with its corners cut again and again (Chaikin 1974)."""
-    line = np.asarray(points, np.float64)
-    for _ in range(3):
-        line = np.stack([0.75 * line[:-1] + 0.25 * line[1:], 0.25 * line[:-1] + 0.75 * line[1:]], axis=1).reshape(-1, 2)
-    return line
-
-
 def _taxiways(site: Airport) -> None:
     """Lay two taxiways along the runway, and the exits and links between them, with lines, edges and stands."""
     rng, low, high = site.rng, site.low, site.high
@@ -307,7 +286,7 @@ def _taxiways(site: Airport) -> None:
         paths.append(np.array([(u, 0), (u + slant, near)]))
         if abs(u) < 1100 and k % 2 == 0:
             paths.append(np.array([(u + 90, near), (u + 90, far)]))
-        curves += [_smooth([(u - s, 0), (u, 0), (u + slant, near), (u + slant + s, near)]) for s in (-80, 80)]
+        curves += [smooth([(u - s, 0), (u, 0), (u + slant, near), (u + slant + s, near)]) for s in (-80, 80)]
         heading = math.atan2(near, slant) + rng.choice([0, math.pi])
         site.stand(np.array([u + slant * 0.55, near * 0.55]), heading, 66.0)
     lines = [LineString(path) for path in paths]
@@ -411,7 +390,7 @@ def _landside(site: Airport) -> None:
     for (left, right), (bottom, top) in product(((-570, -215), (-185, 195), (225, 570)), ((30, 136), (165, 305))):
         low, high, kind = np.array([left, v + bottom]), np.array([right, v + top]), rng.random()
         if kind < 0.55:
-            _car_park(site, low, high)
+            site.car_park(low, high)
             continue
         if kind < 0.85:
             middle, size = (low + high) / 2, (high - low) * (0.6, 0.7)
@@ -420,19 +399,6 @@ def _landside(site: Airport) -> None:
             site.cars(parked, math.pi / 2, 12.0)
             low[1] += 0.86 * (top - bottom)
         site.plant(site.spots(low, high, (12, 12), 0.5, 5.0))
-
-
-def _car_park(site: Airport, low: Points, high: Points) -> None:
-    """Lay rows of marked stalls with cars and a few trees."""
-    rng, full = site.rng, site.rng.uniform(0.35, 0.9)
-    surface = scale_colour(ASPHALT, rng.uniform(0.85, 1.3))
-    site.area(box((low + high) / 2, *(high - low)), surface, 22)
-    for v in np.arange(low[1] + 8, high[1] - 8, 16.5):
-        site.line([(low[0] + 5, v + 2.6), (high[0] - 5, v + 2.6)], mix(WHITE, surface, 0.3), 0.2, surface)
-        parked = site.spots((low[0] + 8, v), (high[0] - 8, v + 6), (2.75, 5.2), full, 0.15)
-        site.cars(parked, math.pi / 2)
-        if rng.random() < 0.5:
-            site.plant(site.spots((low[0] + 10, v + 2.6), (high[0] - 10, v + 3), (rng.uniform(18, 40), 1)))
 
 
 def _hangars(site: Airport, side: int) -> None:
