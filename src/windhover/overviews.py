@@ -18,7 +18,7 @@ from windhover.scenes import Scene, SceneInfo, opened, overview_info
 
 LEAST_SCALE = 2.0  # passes at finer scales are always read from the raster itself
 PLACE_PX, PLACES = 32, (0.125, 0.375, 0.625, 0.875)  # side of a place, and where they lie along each axis
-TOLERANCE = 0.1  # rms difference in units of the contrast: below it scores move less than by a shifted lattice
+TOLERANCE = 0.1  # rms difference in units of the contrast; what it means for scores stands in decision 0011
 WHOLE = (0.0, 0.0, 1.0, 1.0)
 ROUNDING = 1.0  # two roundings to whole numbers lie at most this far apart
 
