@@ -22,7 +22,7 @@ from windhover.cataloguing import build_catalogue, summary_lines
 from windhover.errors import DataError, FormatError, MissingFileError, UnsupportedError
 from windhover.locating import drop_near_repeats, to_pixels
 from windhover.params.scenes import ScenesParams
-from windhover.scenes import SceneInfo, inspect_scene
+from windhover.rasters import SceneInfo, inspect_scene
 
 DEFAULTS: dict[str, Any] = {
     "rasters": None, "stack": None, "gsd_m": 1.25, "native_gsd_m": None, "bands": None, "labels": "auto",

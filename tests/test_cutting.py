@@ -21,7 +21,7 @@ from windhover.errors import DataError, FormatError, MissingFileError
 from windhover.params.patches import PatchesParams
 from windhover.params.scenes import ScenesParams
 from windhover.patches import KINDS, PatchWriter, load_patches, read_summary
-from windhover.scenes import inspect_scene
+from windhover.rasters import inspect_scene
 from windhover.survey import window_prior
 
 SCENES: dict[str, Any] = {

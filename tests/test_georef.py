@@ -17,7 +17,7 @@ from windhover import georef
 from windhover.errors import DataError, FormatError, WindhoverError
 from windhover.finding import raster_paths
 from windhover.locating import to_pixels
-from windhover.scenes import inspect_scene
+from windhover.rasters import inspect_scene
 
 angles = st.floats(0, 360)
 steps = st.floats(0.01, 1000)

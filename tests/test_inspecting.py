@@ -23,7 +23,8 @@ from windhover.cli import app
 from windhover.errors import DataError, FormatError, MissingFileError, ParameterError
 from windhover.inspecting import Options, export_labels, import_labels, inspect_rasters, parse_stack
 from windhover.label_files import write_labels
-from windhover.scenes import inspect_scene, open_scene
+from windhover.rasters import inspect_scene
+from windhover.scenes import open_scene
 from windhover.survey import survey
 
 

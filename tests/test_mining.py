@@ -19,7 +19,7 @@ from windhover.dense import DenseScorer
 from windhover.mining import mine, pick
 from windhover.objective import IGNORED, PAD, cell_targets
 from windhover.params.train import CropsParams, MiningParams
-from windhover.scenes import inspect_scene
+from windhover.rasters import inspect_scene
 
 SHAPE = (300, 420)
 OBJECT, TRUCK, SILENT, HIDDEN = (100.0, 90.0), (300.0, 200.0), (330.0, 80.0), (200.0, 250.0)

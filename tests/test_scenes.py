@@ -16,7 +16,8 @@ from rasterio.enums import ColorInterp
 from conftest import MakeScene
 from windhover.errors import DataError, FormatError, MissingFileError, UnsupportedError, WindhoverError
 from windhover.finding import raster_paths
-from windhover.scenes import inspect_scene, open_scene, opened
+from windhover.rasters import inspect_scene, opened
+from windhover.scenes import open_scene
 
 
 def test_inspect_says_what_a_raster_is(make_scene: MakeScene) -> None:

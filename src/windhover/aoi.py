@@ -14,7 +14,7 @@ from shapely.geometry.base import BaseGeometry
 
 from windhover.errors import DataError, MissingFileError
 from windhover.georef import is_geographic, outline_in, same_crs, transformer, with_turns
-from windhover.scenes import SceneInfo
+from windhover.rasters import SceneInfo
 from windhover.vector_files import read_layer
 
 LAYER = "aoi"

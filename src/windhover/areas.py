@@ -18,7 +18,7 @@ import shapely
 from windhover.catalogue import AREA_COLUMNS, SPLITS, empty_areas
 from windhover.errors import DataError, FormatError
 from windhover.locating import to_pixels
-from windhover.scenes import SceneInfo
+from windhover.rasters import SceneInfo
 from windhover.vector_files import crs_text, read_layer
 
 ROLES = ("complete", "positive_only", "ignore")

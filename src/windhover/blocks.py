@@ -19,7 +19,7 @@ from shapely import affinity
 
 from windhover.mosaics import write_window
 from windhover.patches import WINDOW_PX
-from windhover.scenes import SceneInfo
+from windhover.rasters import SceneInfo
 from windhover.windows import Window
 
 

@@ -17,7 +17,8 @@ from affine import Affine
 
 from windhover.errors import FormatError, MissingFileError
 from windhover.files import atomic_folder, write_json
-from windhover.scenes import Scene, SceneInfo
+from windhover.rasters import SceneInfo
+from windhover.scenes import Scene
 
 SPLITS = ("train", "val", "test")
 SCENE_COLUMNS = (

@@ -33,8 +33,8 @@ from windhover.labels import find_labels, read_labels
 from windhover.locating import drop_near_repeats, locate_labels
 from windhover.params.scenes import ScenesParams
 from windhover.places import divide, read_groups
+from windhover.rasters import SceneInfo
 from windhover.scene_page import data_page
-from windhover.scenes import SceneInfo
 from windhover.splits import SPLITS
 from windhover.survey import survey, survey_lines
 

@@ -233,7 +233,7 @@ class _Job:
 
     def _objects(self, scene: Scene) -> Objects:
         """Return the labels in px of a scene's grid."""
-        return sampling.scene_objects(self.labels, self.areas, scene.ratio_xy)
+        return sampling.objects_of(self.labels, self.areas, scene.ratio_xy)
 
     def _cut_at(
         self, seen: Scene, gsd_m: float, repeats: NDArray[np.int64], wanted: dict[str, int], tally: _Tally

@@ -17,7 +17,7 @@ from typing import Any
 from rasterio.enums import Interleaving
 
 from windhover.errors import FormatError
-from windhover.scenes import opened
+from windhover.rasters import opened
 
 SIGNS = ("corrupt", "premature", "truncated")
 TIFF = (".tif", ".tiff")

@@ -39,7 +39,8 @@ from windhover.passes import (
     search_blocks,
 )
 from windhover.peaks import CANDIDATE
-from windhover.scenes import Scene, SceneInfo, inspect_scene
+from windhover.rasters import SceneInfo, inspect_scene
+from windhover.scenes import Scene
 
 __all__ = [
     "BLOCK_PX",

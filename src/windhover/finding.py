@@ -14,7 +14,8 @@ from windhover.damage import check_deflate, heeding_gdal
 from windhover.errors import DataError, MissingFileError, WindhoverError
 from windhover.mosaics import write_stack
 from windhover.progress import track
-from windhover.scenes import Scene, SceneInfo, inspect_scene
+from windhover.rasters import SceneInfo, inspect_scene
+from windhover.scenes import Scene
 
 RASTER_SUFFIXES = (
     ".tif", ".tiff", ".vrt", ".jp2", ".j2k", ".jpg", ".jpeg", ".png", ".webp", ".bmp", ".img", ".pix", ".bil", ".ntf",

@@ -14,7 +14,7 @@ from windhover.files import atomic_folder
 from windhover.finding import check_pixels, raster_paths
 from windhover.label_files import write_labels
 from windhover.params.scenes import ScenesParams
-from windhover.scenes import SceneInfo, inspect_scene
+from windhover.rasters import SceneInfo, inspect_scene
 
 Say = Callable[[str], None]
 

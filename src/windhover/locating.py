@@ -21,7 +21,7 @@ from windhover import georef
 from windhover.errors import DataError
 from windhover.labels import RawLabels
 from windhover.labels.table import NO_GEOMETRY, objects_array
-from windhover.scenes import SceneInfo
+from windhover.rasters import SceneInfo
 
 SAME_PX = 1e-3  # two labels of one class whose boxes agree to this are one
 Piece = tuple[

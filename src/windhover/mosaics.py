@@ -15,7 +15,7 @@ from affine import Affine
 from rasterio.enums import ColorInterp, MaskFlags
 
 from windhover.errors import DataError
-from windhover.scenes import SceneInfo, opened
+from windhover.rasters import SceneInfo, opened
 from windhover.windows import Window
 
 GDAL_TYPES = {"uint8": "Byte", "uint16": "UInt16", "int16": "Int16", "float32": "Float32"}

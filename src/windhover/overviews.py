@@ -13,8 +13,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from windhover.errors import FormatError
+from windhover.rasters import SceneInfo, opened, overview_info
 from windhover.resample import snap_ratio
-from windhover.scenes import Scene, SceneInfo, opened, overview_info
+from windhover.scenes import Scene
 
 LEAST_SCALE = 2.0  # passes at finer scales are always read from the raster itself
 PLACE_PX, PLACES = 32, (0.125, 0.375, 0.625, 0.875)  # side of a place, and where they lie along each axis

@@ -30,7 +30,8 @@ from windhover.georef import world_to_pixel
 from windhover.lattice import Block, Lattice, read_mirrored, seen_windows
 from windhover.overviews import WHOLE, coarser
 from windhover.peaks import CANDIDATE, Again, find_peaks, margin_cells
-from windhover.scenes import CACHE_BYTES, Scene
+from windhover.rasters import CACHE_BYTES
+from windhover.scenes import Scene
 from windhover.symmetries import SYMMETRIES, mean_over_symmetries
 
 BLOCK_PX = 2048  # its halo of 72 px costs 7 %

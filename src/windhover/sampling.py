@@ -74,7 +74,7 @@ class Rule:
 CENTRAL = Rule(16.0, 16.0, "square")  # an object's centre in the window's central 32 x 32 px, a common older rule
 
 
-def scene_objects(labels: pd.DataFrame, areas: pd.DataFrame, ratio_xy: tuple[float, float]) -> Objects:
+def objects_of(labels: pd.DataFrame, areas: pd.DataFrame, ratio_xy: tuple[float, float]) -> Objects:
     """Return one scene's labels and areas, of the catalogue, in px of its grid at another GSD.
 
     Args:

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from windhover.catalogue import Catalogue, scene_info
-from windhover.scenes import Scene, SceneInfo, opened
+from windhover.rasters import SceneInfo, opened
+from windhover.scenes import Scene
 
 THUMB_PX = 460
 THUMBS = 12

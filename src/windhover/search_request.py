@@ -11,7 +11,7 @@ from windhover.detections import check_suffix
 from windhover.errors import DataError, ParameterError
 from windhover.files import check_writable
 from windhover.georef import local_transform
-from windhover.scenes import SceneInfo, inspect_scene
+from windhover.rasters import SceneInfo, inspect_scene
 
 LEAST_BLOCK_PX = 64
 LEAST_SCALE = 0.1

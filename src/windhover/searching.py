@@ -39,7 +39,8 @@ from windhover.passes import (
 )
 from windhover.peaks import CANDIDATE
 from windhover.progress import progress_bar
-from windhover.scenes import Scene, SceneInfo, opened
+from windhover.rasters import SceneInfo, opened
+from windhover.scenes import Scene
 from windhover.scoremap import quantised, write_score_map
 from windhover.search_request import Request, check_request, inspect_scenes, score_path
 

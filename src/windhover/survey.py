@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from windhover.catalogue import SPLITS, Catalogue, scene_info
 from windhover.patches import STRIDE_PX, WINDOW_PX
 from windhover.resample import snap_ratio, target_length
-from windhover.sampling import CENTRAL, count_positive_windows, scene_objects
+from windhover.sampling import CENTRAL, count_positive_windows, objects_of
 
 TINY_PX = 3.0  # an object smaller than this at the training GSD can hardly be seen
 NAMED = 20  # labels named one by one; beyond that only counted
@@ -130,7 +130,7 @@ def window_prior(catalogue: Catalogue) -> dict[str, Any]:
         shape = target_length(info.height_px, ratio_y), target_length(info.width_px, ratio_x)
         own_labels = labels.get(info.name, catalogue.labels[:0])
         own_areas = areas.get(info.name, catalogue.areas[:0])
-        objects = scene_objects(own_labels, own_areas, (ratio_x, ratio_y))
+        objects = objects_of(own_labels, own_areas, (ratio_x, ratio_y))
         found, total = count_positive_windows(shape, objects, CENTRAL)
         hits, windows = hits + found, windows + total
     return {
