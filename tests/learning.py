@@ -63,6 +63,7 @@ TRAIN: dict[str, Any] = {
         "gamma": 0.0,
         "band_gain": 0.0,
         "band_contrast": 0.0,
+        "highlights": 0.0,
         "saturation": 0.0,
         "sharpness": 0.0,
         "blur_px": 0.0,

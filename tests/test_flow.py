@@ -29,7 +29,8 @@ TINY: dict[str, dict[str, Any]] = {
         "precision": "fp32", "offset_weight": 1.0, "ema_decay": 0.97, "mining": NO_MINING,
         "jitter": {
             "symmetries": True, "brightness": 0.05, "contrast": 0.1, "gamma": 0.0, "band_gain": 0.0,
-            "band_contrast": 0.0, "saturation": 0.0, "sharpness": 0.0, "blur_px": 0.0, "noise": 0.0,
+            "band_contrast": 0.0, "highlights": 0.0, "saturation": 0.0, "sharpness": 0.0, "blur_px": 0.0,
+            "noise": 0.0,
         },
         "crops": {
             "per_batch": 16, "side_px": 96, "count": 240, "per_epoch": 240, "around_objects": 0.8,

@@ -7,9 +7,11 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter
 
-from windhover.jitter import Radiometry, blur_, change_radiometry, turn, value_range
+from windhover.jitter import Radiometry, blur_, change_radiometry, mean_of_nine, turn, value_range
 
-STRONG = Radiometry(0.1, 0.3, 0.3, 0.1, 0.3, 0.5, 0.05)
+STRONG = Radiometry(
+    brightness=0.1, contrast=0.3, gamma=0.3, band_gain=0.1, band_contrast=0.3, saturation=0.5, sharpness=0.05
+)
 
 
 def generator(seed: int) -> torch.Generator:
@@ -130,3 +132,25 @@ def test_most_pictures_stay_sharp_under_blur() -> None:
     kept = (made - pictures).abs().amax((1, 2, 3)) < 1e-3
     assert 0.2 < float(kept.float().mean()) < 0.6
     assert torch.allclose(made.mean((2, 3)), pictures.float().mean((2, 3)), atol=6.0)
+
+
+def test_highlights_darken_what_is_bright_and_leave_the_ground() -> None:
+    """White squares on grey: no ground pixel moves, no white one gets brighter, some become coloured, some dark."""
+    pictures = torch.full((200, 3, 40, 56), 100, dtype=torch.uint8)
+    white = torch.zeros(40, 56, dtype=torch.bool)
+    white[12:28, 20:36] = True
+    pictures[..., white] = 230
+    between, strength = value_range("uint8", [0.0] * 3, [1.0] * 3), Radiometry(highlights=3.0)
+    changed = change_radiometry(pictures, between, strength, generator(1))
+    assert torch.allclose(changed[..., ~white], pictures[..., ~white].float(), atol=1e-3)
+    bright = changed[..., white]  # (200, 3, n)
+    assert bright.max() <= 230.001
+    assert (bright.amin((1, 2)) < 90).float().mean() > 0.15, "darker than the ground"
+    assert ((bright.amax(1) - bright.amin(1)).amax(1) > 60).float().mean() > 0.3, "coloured"
+    assert (bright.amin((1, 2)) > 200).float().mean() > 0.05, "some hardly change"
+
+
+def test_the_mean_of_nine_is_the_pool_of_torch() -> None:
+    pictures = torch.rand(3, 2, 17, 23, generator=generator(1)).contiguous(memory_format=torch.channels_last)
+    expected = torch.nn.functional.avg_pool2d(pictures, 3, 1, 1, count_include_pad=False)
+    assert torch.allclose(mean_of_nine(pictures), expected, atol=1e-6)

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from learning import learning_folders, patch_folder, train_params
-from windhover import training
+from windhover import pacing, training
 from windhover.bundles import load_bundle
 from windhover.errors import DataError, MissingFileError, ParameterError
 from windhover.learner import VALIDATION_PATCHES, Learner, ValidationBatches, window_ap
@@ -134,9 +134,9 @@ def test_a_mining_round_adds_patches_once_and_writes_them(
 
 
 def test_it_plans_fewer_epochs_where_they_would_not_fit(out: training.Folders, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(training, "_rehearsed", lambda *_: 1.0)
+    monkeypatch.setattr(pacing, "_rehearsed", lambda *_: 1.0)
     monkeypatch.setattr(
-        training._Clock,
+        pacing.Clock,
         "replan",
         lambda self: setattr(self.trainer.fit_loop, "max_epochs", self._learner.progress.planned_epochs),
     )

@@ -6,6 +6,7 @@ What is costly or needs a library is done once by the `augment` stage. Interpola
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -16,9 +17,11 @@ from torch import Tensor
 
 SYMMETRIES = 8
 LEAST_BLUR_PX = 0.25  # below it a blur changes nothing that can be seen
+SPOT_PX = 24  # side of the spots in which highlights are changed: a part of an object, not all of it
+HIGHLIGHT = 0.06  # highlights begin so much above a band's mean, share of the full range
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Radiometry:
     """How far pixels may be changed; each is a standard deviation, 0 switches it off.
 
@@ -29,6 +32,9 @@ class Radiometry:
         band_gain: of the log of a factor of each band by itself.
         band_contrast: of a factor about each band's own mean, itself drawn up to this for each picture. It may be 0
             or turn a band over, so that what was white on grey becomes coloured or dark.
+        highlights: how far what is brighter in a band than its mean is darkened, at most, in soft spots of some 24 px:
+            1 is down to the mean, 2 as far below it. Drawn for each picture and band, so that what is white becomes
+            coloured or dark, and the ground stays.
         saturation: of a factor about the mean over the bands: 0 spread is grey.
         sharpness: of the weight of unsharp masking; below 0 it blurs.
         blur_px: largest sigma of a Gaussian blur, px; drawn as this times the square of an even number in 0..1, so that
@@ -41,6 +47,7 @@ class Radiometry:
     gamma: float = 0.0
     band_gain: float = 0.0
     band_contrast: float = 0.0
+    highlights: float = 0.0
     saturation: float = 0.0
     sharpness: float = 0.0
     blur_px: float = 0.0
@@ -113,6 +120,43 @@ def blur_(pixels: Tensor, sigma_px: Tensor) -> None:
     pixels[which.to(pixels.device)] = part.view(-1, bands, *part.shape[2:])
 
 
+def mean_of_nine(x: Tensor) -> Tensor:
+    """Return the mean of each pixel and its neighbours, of which a border has fewer; pictures (B, C, H, W) float.
+
+    As `avg_pool2d` does, four times faster on few bands with channels last.
+    """
+    total = x
+    for along in (2, 3):
+        last = total.shape[along] - 1
+        summed = total.clone()
+        summed.narrow(along, 1, last).add_(total.narrow(along, 0, last))
+        summed.narrow(along, 0, last).add_(total.narrow(along, 1, last))
+        total = summed
+    shares = []
+    for side in x.shape[2:]:
+        share = torch.full((side,), 1 / 3, device=x.device)
+        share[0] = share[-1] = 1 / 2
+        shares.append(share)
+    return total.mul_(shares[0][:, None] * shares[1])
+
+
+def darken_highlights_(x: Tensor, level: Tensor, strength: float, generator: torch.Generator) -> None:
+    """Darken in place, in soft spots, what is above a level: by up to `strength` times its height over it.
+
+    Args:
+        x: (B, C, H, W) float.
+        level: (B, C, 1, 1), where highlights begin.
+        strength: drawn evenly up to this for each picture, and up to that for each band.
+        generator: on the CPU.
+    """
+    batch, bands = x.shape[:2]
+    share = torch.rand(batch, 1, 1, 1, generator=generator) * torch.rand(batch, bands, 1, 1, generator=generator)
+    cells = [math.ceil(side / SPOT_PX) + 1 for side in x.shape[2:]]
+    spots = F.interpolate(torch.rand(batch, 1, *cells, generator=generator), x.shape[2:], mode="bilinear")
+    spots = spots.mul_(4).sub_(1.5).clamp_(0, 1).to(x.device)  # (B, 1, H, W): half of them clear, with soft borders
+    x.addcmul_((x - level).clamp_min_(0).mul_(spots), share.to(x.device), value=-strength)
+
+
 def change_radiometry(pixels: Tensor, between: ValueRange, strength: Radiometry, generator: torch.Generator) -> Tensor:
     """Change brightness, contrast, gamma, colour, sharpness and noise of each picture; invalid pixels stay 0.
 
@@ -143,8 +187,7 @@ def change_radiometry(pixels: Tensor, between: ValueRange, strength: Radiometry,
         return x.masked_fill(invalid, 0.0).sum((2, 3), keepdim=True) / seen
 
     if strength.sharpness:
-        blurred = F.avg_pool2d(x, 3, 1, 1, count_include_pad=False)
-        x.lerp_(blurred, -normal(strength.sharpness).clamp_min_(-1.0))
+        x.lerp_(mean_of_nine(x), -normal(strength.sharpness).clamp_min_(-1.0))
     if strength.blur_px:
         blur_(x, strength.blur_px * torch.rand(batch, generator=generator).square_())
     if strength.gamma:
@@ -153,6 +196,8 @@ def change_radiometry(pixels: Tensor, between: ValueRange, strength: Radiometry,
         x.lerp_(x.mean(1, keepdim=True), -normal(strength.saturation).clamp_min_(-1.0))
     if strength.band_gain:
         x.mul_(normal(strength.band_gain, bands).exp())
+    if strength.highlights:
+        darken_highlights_(x, means() + HIGHLIGHT, strength.highlights, generator)
     if strength.band_contrast:
         level = torch.rand(batch, 1, 1, 1, generator=generator).to(x.device) * strength.band_contrast
         change, mean = normal(1.0, bands) * level, means()

@@ -20,6 +20,7 @@ class JitterParams(StageParams):
     gamma: float = Field(ge=0, le=2, description="of the log of an exponent")
     band_gain: float = Field(ge=0, le=2, description="of the log of a factor of each band by itself")
     band_contrast: float = Field(ge=0, le=2, description="of a factor about each band's mean, up to this; may invert")
+    highlights: float = Field(ge=0, le=4, description="how far what is brighter than its band is darkened, in spots")
     saturation: float = Field(ge=0, le=2, description="of a factor about the mean over the bands")
     sharpness: float = Field(ge=0, le=2, description="of the weight of unsharp masking; its negative side blurs")
     blur_px: float = Field(ge=0, le=8, description="largest sigma of a Gaussian blur, px; most are far smaller")
