@@ -37,10 +37,16 @@ from windhover.training import Folders, train_detector
 
 SPLIT = Path(__file__).with_name("airbus_split.csv")
 FOLDER = Path(".windhover/learning")
-THREADS = 2
-BASE = {"mining.after": [], "jitter.blur_px": 0.0}
+BASE = {
+    "mining.after": [],
+    "jitter.blur_px": 0.0,
+    "jitter.highlights": 0.0,
+    "options": {"width": "base", "stem": "pooled"},
+}
 MINING = {"mining.after": [0.4, 0.7]}
 PATCHES = {"crops.per_batch": 0, "batch_size": 128, "negatives_per_positive": 3.0}
+SMALL = {"width": "small", "stem": "pooled"}
+HIGHLIGHTS = {"jitter.blur_px": 2.0, "jitter.highlights": 3.0}
 LIGHT = {"jitter.contrast": 0.45, "jitter.brightness": 0.15, "jitter.gamma": 0.25}
 CHOICES: dict[str, dict[str, Any]] = {
     "crops, no mining": {},
@@ -56,6 +62,10 @@ CHOICES: dict[str, dict[str, Any]] = {
     "patches alone, blur up to 2 px": {**PATCHES, "jitter.blur_px": 2.0},
     "blur up to 2 px": {"jitter.blur_px": 2.0},
     "blur up to 2 px, harder light": {"jitter.blur_px": 2.0, **LIGHT},
+    "blur, highlights": HIGHLIGHTS,
+    "blur, small": {"jitter.blur_px": 2.0, "options": SMALL},
+    "blur, highlights, small": {**HIGHLIGHTS, "options": SMALL},
+    "blur, highlights, small, strided stem": {**HIGHLIGHTS, "options": {"width": "small", "stem": "strided"}},
 }
 DELIVERED = "as delivered"  # params/airbus.yaml as it is
 
@@ -72,8 +82,9 @@ def prepare(raw: str, seed: int | None) -> None:
 
 
 def train(changes: dict[str, Any], minutes: float, folder: Path) -> dict[str, Any]:
-    """Train one choice within so many minutes of processor time."""
-    budget = {"epochs": 400, "max_minutes": minutes / THREADS, "threads": THREADS}
+    """Train one choice within so many minutes of processor time, on as many threads as torch has."""
+    threads = torch.get_num_threads()
+    budget = {"epochs": 400, "max_minutes": minutes / threads, "threads": threads}
     params = change_params("train", load_params("train", TrainParams), {**budget, **changes})
     folders = Folders("data/scenes", "data/patches", "data/augmented", str(folder))
     began, used = time.perf_counter(), time.process_time()
@@ -89,14 +100,13 @@ def train(changes: dict[str, Any], minutes: float, folder: Path) -> dict[str, An
 
 
 def _processor_clock() -> float:
-    return time.process_time() / THREADS
+    return time.process_time() / torch.get_num_threads()
 
 
 def search(folder: Path, changes: dict[str, Any]) -> Searched:
     """Search the scenes of `test`."""
     params = change_params("evaluate", load_params("evaluate", EvaluateParams), changes)
     catalogue = load_catalogue("data/scenes")
-    torch.set_num_threads(THREADS)
     return search_splits(load_bundle(folder), catalogue.split("test"), params, "cpu")["test"]
 
 
@@ -125,8 +135,10 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", choices=[*CHOICES, DELIVERED], help="these choices")
     parser.add_argument("--seed", type=int, help="another division of the airports")
     parser.add_argument("--views", action="store_true", help="search as params/airbus.yaml says, not once")
+    parser.add_argument("--threads", type=int, default=2, help="one spends no time on waiting for another")
     parser.add_argument("--output", type=Path, default=RESULTS / "learning.json")
     options = parser.parse_args()
+    torch.set_num_threads(options.threads)
     prepare(options.raw, options.seed)
     once = {} if options.views else {"scales": [1.0], "peak_looks": 1}
     division = SPLIT.stem if options.seed is None else f"seed-{options.seed}"

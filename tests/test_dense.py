@@ -100,8 +100,9 @@ def test_the_course_network_is_dense_too_at_its_own_stride_of_4() -> None:
     assert largest_difference(DenseScorer(network, NORMALIZER).score(block), by_cropping(network, block, 4)) < 1e-5
 
 
-def test_a_strided_stem_is_dense_and_exact_too() -> None:
-    network = build_network("valid64", 3, 1, width=4, stem="strided").eval()
+@pytest.mark.parametrize("depth", [2, 3, 4])
+def test_a_strided_stem_is_dense_and_exact_too(depth: int) -> None:
+    network = build_network("valid64", 3, 1, width=4, stem="strided", depth=depth).eval()
     block = picture(90, 117)
     for stride in (8, 4):
         scores = DenseScorer(network, NORMALIZER, stride_px=stride).score(block)
