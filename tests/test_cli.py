@@ -62,7 +62,7 @@ def test_detect_prints_objects_and_writes_the_file(make_scene: Any, tmp_path: Pa
     assert result.exit_code == 0
     lines = result.output.splitlines()
     assert lines[1].startswith("scene: ")
-    assert lines[2].endswith(f"objects in 1 scenes -> {tmp_path / 'f.parquet'}")
+    assert lines[2].endswith(f"objects in 1 scene -> {tmp_path / 'f.parquet'}")
     assert (tmp_path / "f.parquet").is_file()
     assert (tmp_path / "s.tif").is_file()
 

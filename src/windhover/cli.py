@@ -94,7 +94,9 @@ def detect(
     outcome = detect_rasters(request, say=typer.echo)
     for failed in outcome.failed:
         typer.echo(f"not searched: {failed.reason}", err=True)
-    typer.echo(f"{outcome.objects} objects in {len(outcome.records)} scenes -> {output}")
+    counts = {"object": outcome.objects, "scene": len(outcome.records)}
+    said = " in ".join(f"{count} {name}{'' if count == 1 else 's'}" for name, count in counts.items())
+    typer.echo(f"{said} -> {output}")
     if scores is not None:
         typer.echo(f"scores -> {scores}")
     if verbose:

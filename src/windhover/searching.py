@@ -133,10 +133,12 @@ def detect_rasters(request: Request, say: Say = print) -> Outcome:
     infos = inspect_scenes(request, detector.bundle.card.gsd_m)
     check_request(request, infos)
     areas = _areas(request, infos)
-    runs = [
-        SceneRun(detector, detector.open(info), thresholds, area, request.block_px, number, score_path(request, info))
-        for number, (info, area) in enumerate(zip(infos, areas, strict=True))
-    ]
+    runs = []
+    with progress_bar("opening", len(infos), "rasters") as advance:  # long where their light is measured
+        for number, (info, area) in enumerate(zip(infos, areas, strict=True)):
+            scene, scores = detector.open(info), score_path(request, info)
+            runs.append(SceneRun(detector, scene, thresholds, area, request.block_px, number, scores))
+            advance()
     outside = [run.scene.info for run in runs if not run.mpx]
     if len(outside) == len(runs):
         raise DataError(f"{outside[0].path}: no part of it lies in the area to be searched. Mend the area.")
