@@ -1,7 +1,7 @@
 """Windhover against detectors of torchvision and ultralytics, trained from scratch on the same scenes and CPU minutes.
 
     export WINDHOVER_REAL_DATA=...
-    python benchmarks/bench_rival_training.py --model MODEL --our-cpu-minutes 10 [--judge JUDGE.py]
+    python benchmarks/bench_rival_training.py --model MODEL [MODEL ...] --our-cpu-minutes 10 [--judge JUDGE.py]
 
 Airbus scenes, `airbus_split.csv`: trained on `train`, judged on `test`. The budget is user and system time of the
 training process; cutting crops counts, decoding the scenes once does not. Every rival gets the crops, turns and colours
@@ -90,10 +90,12 @@ def train_and_search(name: str, scenes: list[AirbusScene], options: argparse.Nam
     return {**json.loads(done.stdout.splitlines()[-1]), "recipe": {key: job[key] for key in TRAINED_BY}}
 
 
-def search_with_ours(scenes: list[AirbusScene], options: argparse.Namespace, folder: Path) -> dict[str, Any]:
+def search_with_ours(
+    model: Path, scenes: list[AirbusScene], options: argparse.Namespace, folder: Path
+) -> dict[str, Any]:
     """Search the same scenes with a trained model at its own operating point's settings, down to score 0.01."""
     torch.set_num_threads(options.threads)
-    detector = Detector.from_bundle(options.model, precision=options.precision, scales=options.scales)
+    detector = Detector.from_bundle(model, precision=options.precision, scales=options.scales)
     tables, seconds = [], {"delivered": 0.0, "geotiff": 0.0}
     for scene in scenes:
         for kind, path in (("delivered", scene.path), ("geotiff", tif_of(scene, folder))):
@@ -106,7 +108,7 @@ def search_with_ours(scenes: list[AirbusScene], options: argparse.Namespace, fol
             if kind == "delivered":
                 tables.append(table)
     found = pd.concat([pd.DataFrame(table[["scene", "score", "col", "row"]]) for table in tables])
-    found.to_csv(folder / "windhover.csv", index=False)
+    found.to_csv(folder / f"{model.name}.csv", index=False)
     return {
         "parameters": sum(part.numel() for part in detector.bundle.network().parameters()),
         "training": {"cpu_s": None if options.our_cpu_minutes is None else round(60 * options.our_cpu_minutes, 1)},
@@ -161,8 +163,8 @@ def with_speed(figures: dict[str, Any], n_scenes: int, gsd_m: float) -> dict[str
 def read_options() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", type=Path, help="folder of our model, trained on the same split")
-    parser.add_argument("--our-cpu-minutes", type=float, help="what our model's training took")
+    parser.add_argument("--model", type=Path, nargs="*", default=[], help="folders of models trained on the same split")
+    parser.add_argument("--our-cpu-minutes", type=float, help="what our models' trainings took")
     parser.add_argument("--precision", help="of our search; what `windhover detect` takes by default")
     parser.add_argument("--scales", type=parse_scales, help="of our search; the model's own by default")
     parser.add_argument("--judge", help="a script that judges, instead of Windhover's own matching")
@@ -186,10 +188,10 @@ def main() -> None:
         folder = options.folder or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
         rows: dict[str, Any] = {}
-        if options.model is not None:
-            ours = search_with_ours(searched, options, folder)
-            rows["windhover"] = with_speed(ours, len(searched), ours["gsd_m"]) | judged(
-                "windhover", searched, options, folder
+        for model in options.model:
+            ours = search_with_ours(model, searched, options, folder)
+            rows[f"windhover, {model.name}"] = with_speed(ours, len(searched), ours["gsd_m"]) | judged(
+                model.name, searched, options, folder
             )
         for name in options.rivals:
             found = train_and_search(name, scenes, options, folder)
