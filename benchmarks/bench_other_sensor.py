@@ -24,7 +24,7 @@ import numpy as np
 import pandas as pd
 import rasterio
 import torch
-from bench_learning import THREADS, figures
+from bench_learning import figures
 from measuring import save
 
 from windhover.catalogue import Catalogue, load_catalogue
@@ -118,7 +118,7 @@ def main() -> None:
     parser.add_argument("--every", type=int, default=2, help="only every so many test scenes")
     parser.add_argument("--only", nargs="*", choices=CHANGES, help="these changes")
     options = parser.parse_args()
-    torch.set_num_threads(THREADS)
+    torch.set_num_threads(2)
     whole = load_catalogue("data/scenes").split("test")
     labelled = whole.scenes[whole.scenes["labelled"]]
     catalogue = replace(whole, scenes=labelled[:: options.every]).split("test")
