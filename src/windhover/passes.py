@@ -255,7 +255,18 @@ def _give_back_memory() -> None:
 
 
 def _ahead(read: Callable[[Block], Any], blocks: Sequence[Block], readers: int) -> Iterator[tuple[Block, Future[Any]]]:
-    """Yield blocks with their readings, keeping `readers` of them under way: memory is bounded by these alone."""
+    """Yield blocks with their readings, keeping `readers` of them under way: memory is bounded by these alone.
+
+    A single block is read here and now: a thread would open the file again, for nothing to be computed meanwhile.
+    """
+    if len(blocks) == 1:
+        reading: Future[Any] = Future()
+        try:
+            reading.set_result(read(blocks[0]))
+        except FormatError as error:
+            reading.set_exception(error)
+        yield blocks[0], reading
+        return
     with ThreadPoolExecutor(readers, thread_name_prefix="windhover-read") as pool:
         coming = iter(blocks)
         under_way = deque((block, pool.submit(read, block)) for block in itertools.islice(coming, readers))
