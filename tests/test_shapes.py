@@ -58,5 +58,5 @@ def test_the_table_names_every_layer_and_the_cost(tmp_path: Path, monkeypatch: p
 def test_without_a_name_it_is_the_projects_network(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     theirs = describe_network(None, [], 3)
-    assert theirs != describe_network(None, ["width=small"], 3)
+    assert theirs != describe_network(None, ["width=base"], 3)
     assert theirs[-2].startswith("valid64: ")
