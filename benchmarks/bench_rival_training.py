@@ -39,6 +39,7 @@ from measuring import ROOT, save
 from rasterio.transform import from_origin
 
 from windhover.detector import Detector
+from windhover.params import read_yaml
 from windhover.scenes import open_scene
 from windhover.search_request import parse_scales
 
@@ -47,7 +48,7 @@ RECIPES: dict[str, dict[str, Any]] = {  # what the pilots chose
     "faster-rcnn": {"learning_rate": 1e-3, "batch": 4, "side_px": 320},
     "yolo26n": {"learning_rate": 2e-3, "batch": 8, "side_px": 320},
 }
-TRAINED_BY = ("learning_rate", "batch", "side_px", "weight_decay", "seed", "cpu_s", "factor")
+TRAINED_BY = ("learning_rate", "batch", "side_px", "weight_decay", "seed", "cpu_s", "factor", "colours")
 GSD_OF_RIVALS_M = 1.25
 SIDE_PX = 2560  # of every scene
 PYTHON = ROOT / ".venv-rivals/bin/python"
@@ -58,6 +59,7 @@ def train_and_search(name: str, scenes: list[AirbusScene], options: argparse.Nam
     job = {
         "rival": name,
         "factor": GSD_OF_RIVALS_M / GSD_M,
+        "colours": our_colours(),
         "weight_decay": 0.05,
         "seed": options.seed,
         "cpu_s": 60 * options.cpu_minutes,
@@ -120,6 +122,12 @@ def search_with_ours(
         "search_s": seconds,
         "gsd_m": detector.bundle.card.gsd_m,
     }
+
+
+def our_colours() -> dict[str, float]:
+    """Return how far params/airbus.yaml lets pixels be changed."""
+    jitter = read_yaml(ROOT / "params/airbus.yaml")["train"]["jitter"]
+    return {name: value for name, value in jitter.items() if name != "symmetries"}
 
 
 def tif_of(scene: AirbusScene, folder: Path) -> Path:

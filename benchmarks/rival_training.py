@@ -23,18 +23,6 @@ from torch.optim.swa_utils import AveragedModel
 
 from windhover.jitter import Radiometry, ValueRange, change_radiometry, turn
 
-COLOURS = Radiometry(  # as params/airbus.yaml
-    brightness=0.1,
-    contrast=0.3,
-    gamma=0.15,
-    band_gain=0.06,
-    band_contrast=0.8,
-    highlights=3.0,
-    saturation=0.2,
-    sharpness=0.3,
-    blur_px=2.0,
-    noise=0.02,
-)
 BYTES = ValueRange((0.0,) * 3, (255.0,) * 3)
 SCALES = (0.74, 1.35)  # side of a crop about its nominal one
 AROUND_OBJECTS = 0.6  # share of the crops that are cut about an aircraft
@@ -100,7 +88,7 @@ def draw_batch(scenes: list[Scene], job: dict[str, Any], rng: np.random.Generato
         objects[row, : len(boxes)] = torch.cat([torch.zeros(len(boxes), 1), centres, sides], 1)
     pixels = torch.from_numpy(np.stack([crop for crop, _ in crops])).permute(0, 3, 1, 2)  # (B, 3, S, S)
     pixels, objects = turn(pixels, objects, generator)
-    pixels = change_radiometry(pixels, BYTES, COLOURS, generator) / 255
+    pixels = change_radiometry(pixels, BYTES, Radiometry(**job["colours"]), generator) / 255
     corners = torch.cat([objects[..., 1:3] - objects[..., 3:] / 2, objects[..., 1:3] + objects[..., 3:] / 2], -1)
     boxes = [(of + side / 2)[kind[:, 0] == 0] for of, kind in zip(corners, objects, strict=True)]
     return pixels.contiguous(memory_format=torch.channels_last), boxes

@@ -18,7 +18,7 @@ from torch import Tensor
 SYMMETRIES = 8
 LEAST_BLUR_PX = 0.25  # below it a blur changes nothing that can be seen
 SPOT_PX = 24  # side of the spots in which highlights are changed: a part of an object, not all of it
-HIGHLIGHT = 0.06  # highlights begin so much above a band's mean, share of the full range
+HIGHLIGHT_ABOVE_MEAN = 0.06  # share of the full range
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,7 +197,7 @@ def change_radiometry(pixels: Tensor, between: ValueRange, strength: Radiometry,
     if strength.band_gain:
         x.mul_(normal(strength.band_gain, bands).exp())
     if strength.highlights:
-        darken_highlights_(x, means() + HIGHLIGHT, strength.highlights, generator)
+        darken_highlights_(x, means() + HIGHLIGHT_ABOVE_MEAN, strength.highlights, generator)
     if strength.band_contrast:
         level = torch.rand(batch, 1, 1, 1, generator=generator).to(x.device) * strength.band_contrast
         change, mean = normal(1.0, bands) * level, means()

@@ -257,7 +257,8 @@ def _give_back_memory() -> None:
 def _ahead(read: Callable[[Block], Any], blocks: Sequence[Block], readers: int) -> Iterator[tuple[Block, Future[Any]]]:
     """Yield blocks with their readings, keeping `readers` of them under way: memory is bounded by these alone.
 
-    A single block is read here and now: a thread would open the file again, for nothing to be computed meanwhile.
+    A single block is read here and now: a thread would open the file again, a tenth of the time of a small raster, and
+    nothing could be computed meanwhile.
     """
     if len(blocks) == 1:
         reading: Future[Any] = Future()
