@@ -21,8 +21,8 @@ from measuring import picture, save, write_raster
 
 from planted import random_weights, write_bundle
 from windhover.bundles import load_bundle
-from windhover.dense import fold_batch_norms
 from windhover.detector import BLOCK_PX, Detector
+from windhover.rewriting import fold_batch_norms
 
 SIDE = int(os.environ.get("SIDE", "8000"))
 WIDTH = os.environ.get("WIDTH", "base")

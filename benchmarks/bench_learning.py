@@ -37,35 +37,34 @@ from windhover.training import Folders, train_detector
 
 SPLIT = Path(__file__).with_name("airbus_split.csv")
 FOLDER = Path(".windhover/learning")
-BASE = {
-    "mining.after": [],
-    "jitter.blur_px": 0.0,
-    "jitter.highlights": 0.0,
-    "options": {"width": "base", "stem": "pooled"},
-}
+NO_MINING = {"mining.after": []}
 MINING = {"mining.after": [0.4, 0.7]}
 PATCHES = {"crops.per_batch": 0, "batch_size": 128, "negatives_per_positive": 3.0}
+PLAIN = {"jitter.blur_px": 0.0, "jitter.highlights": 0.0, "options": {"width": "base", "stem": "pooled"}}
 SMALL = {"width": "small", "stem": "pooled"}
-HIGHLIGHTS = {"jitter.blur_px": 2.0, "jitter.highlights": 3.0}
+BLUR = {"jitter.blur_px": 2.0}
+HIGHLIGHTS = {**BLUR, "jitter.highlights": 3.0}
 LIGHT = {"jitter.contrast": 0.45, "jitter.brightness": 0.15, "jitter.gamma": 0.25}
+NOW = {**HIGHLIGHTS, "options": SMALL}  # what the choices in front of it led to
 CHOICES: dict[str, dict[str, Any]] = {
-    "crops, no mining": {},
-    "crops, two rounds of mining": MINING,
-    "patches alone, no mining": PATCHES,
-    "patches alone, two rounds of mining": {**PATCHES, **MINING},
-    "focal loss": {"loss": "focal"},
-    "class-balanced loss": {"loss": "class_balanced"},
-    "weighted loss": {"loss": "weighted_bce"},
-    "logit adjustment": {"loss": "logit_adjusted"},
-    "patches alone, as they are": {**PATCHES, "sampler": "none"},
-    "patches alone, oversampled": {**PATCHES, "sampler": "over"},
-    "patches alone, blur up to 2 px": {**PATCHES, "jitter.blur_px": 2.0},
-    "blur up to 2 px": {"jitter.blur_px": 2.0},
-    "blur up to 2 px, harder light": {"jitter.blur_px": 2.0, **LIGHT},
-    "blur, highlights": HIGHLIGHTS,
-    "blur, small": {"jitter.blur_px": 2.0, "options": SMALL},
-    "blur, highlights, small": {**HIGHLIGHTS, "options": SMALL},
-    "blur, highlights, small, strided stem": {**HIGHLIGHTS, "options": {"width": "small", "stem": "strided"}},
+    "crops, no mining": PLAIN,
+    "crops, two rounds of mining": {**PLAIN, **MINING},
+    "patches alone, no mining": {**PLAIN, **PATCHES},
+    "patches alone, two rounds of mining": {**PLAIN, **PATCHES, **MINING},
+    "patches alone, blur up to 2 px": {**PLAIN, **PATCHES, **BLUR},
+    "blur up to 2 px": {**PLAIN, **BLUR},
+    "blur up to 2 px, harder light": {**PLAIN, **BLUR, **LIGHT},
+    "blur, highlights": {**PLAIN, **HIGHLIGHTS},
+    "blur, small": {**PLAIN, **BLUR, "options": SMALL},
+    "blur, highlights, small": NOW,
+    "blur, highlights, small, strided stem": {**NOW, "options": {"width": "small", "stem": "strided"}},
+    "small, focal loss": {**NOW, "loss": "focal"},
+    "small, class-balanced loss": {**NOW, "loss": "class_balanced"},
+    "small, weighted loss": {**NOW, "loss": "weighted_bce"},
+    "small, logit adjustment": {**NOW, "loss": "logit_adjusted"},
+    "small, patches alone": {**NOW, **PATCHES},
+    "small, patches alone, as they are": {**NOW, **PATCHES, "sampler": "none"},
+    "small, patches alone, oversampled": {**NOW, **PATCHES, "sampler": "over"},
 }
 DELIVERED = "as delivered"  # params/airbus.yaml as it is
 
@@ -162,7 +161,7 @@ def main() -> None:
 def measured(name: str, minutes: float, folder: Path, once: dict[str, Any]) -> tuple[dict[str, Any], np.ndarray]:
     """Return a choice's row and its AP under every draw; what was measured before a stop is not measured again."""
     if not (folder / "row.json").is_file():
-        changes = {} if name == DELIVERED else {**BASE, **CHOICES[name]}
+        changes = {} if name == DELIVERED else {**NO_MINING, **CHOICES[name]}
         row = train(changes, minutes, folder)
         found, draws = figures(search(folder, once))
         np.save(folder / "draws.npy", draws)

@@ -11,7 +11,7 @@ from torch import nn
 
 from planted import Identity, PlantedNetwork, random_weights
 from windhover import dense
-from windhover.dense import DenseScorer, RawScores, fold_batch_norms, halve_stride, trunk_stretches
+from windhover.dense import DenseScorer, RawScores
 from windhover.errors import ParameterError
 from windhover.networks import build_network
 from windhover.normalize import Normalizer
@@ -137,13 +137,6 @@ def test_bands_of_rows_change_nothing(band_bytes: int, stride: int, stem: str, m
     assert largest_difference(whole, DenseScorer(network, NORMALIZER, stride_px=stride).score(block)) < 1e-5
 
 
-def test_a_trunk_that_is_no_plain_chain_is_run_whole() -> None:
-    network = make_network()
-    network.trunk.append(nn.Softmax(dim=1))
-    assert trunk_stretches(network) == []
-    assert [stretch.stride_px for stretch in trunk_stretches(make_network())] == [2, 2, 2, 1]
-
-
 def test_stride_4_holds_stride_8_in_every_second_cell() -> None:
     network, block = make_network(), picture(120, 152)
     coarse = DenseScorer(network, NORMALIZER).score(block)
@@ -157,16 +150,6 @@ def test_the_callers_network_stays_as_it_is() -> None:
     DenseScorer(network, NORMALIZER, stride_px=4).score(picture(64, 72))
     assert before.keys() == network.state_dict().keys()
     assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
-
-
-def test_folding_removes_every_batch_norm_and_changes_nothing_else() -> None:
-    network = make_network()
-    pixels = NORMALIZER(torch.from_numpy(picture(64, 80))[None])
-    with torch.inference_mode():
-        before = network(pixels).logits
-        folded = fold_batch_norms(network)
-        assert not [module for module in folded.modules() if isinstance(module, nn.BatchNorm2d)]
-        assert torch.allclose(before, folded(pixels).logits, atol=1e-5)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int16, np.float32])
@@ -213,8 +196,3 @@ def test_options_out_of_range_say_so(options: dict, sentence: str) -> None:
 def test_a_block_smaller_than_a_window_says_so() -> None:
     with pytest.raises(ParameterError, match="one window of 64 px, got 63x80 px"):
         DenseScorer(make_network(), NORMALIZER).score(picture(63, 80))
-
-
-def test_half_a_stride_needs_a_pool_to_loosen() -> None:
-    with pytest.raises(ParameterError, match="last stride is not a pool's"):
-        halve_stride(nn.Sequential(nn.Conv2d(3, 4, 3, stride=2)))

@@ -9,17 +9,15 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
-from dataclasses import dataclass
-from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from windhover.errors import ParameterError
+from windhover.rewriting import Stretch, fold_batch_norms, halve_stride, hasten_pools, trunk_stretches
 
 PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 CPU_BATCH_PX = 2048 * 4096
@@ -30,7 +28,6 @@ CPU_CROPS, GPU_CROPS = 64, 8192  # windows at once where they are cut; on a CPU 
 # the small network takes 88 ms for 1.2 Mpx, with 16 MiB 125; the base one takes the same with either.
 CPU_BAND_BYTES = 8 << 20
 GPU_BAND_BYTES = 2 << 30
-POINTWISE = (nn.ReLU, nn.BatchNorm2d, nn.Identity, nn.Dropout, nn.Dropout2d, nn.GELU, nn.SiLU, nn.LeakyReLU)
 
 
 class RawScores(NamedTuple):
@@ -39,16 +36,6 @@ class RawScores(NamedTuple):
     logits: NDArray[np.float32]  # (K, h, w)
     offsets_px: NDArray[np.float32]  # (2, h, w): dx, dy from the window's centre to the object's
     log_sizes: NDArray[np.float32]  # (2, h, w): log of width and height in px
-
-
-@dataclass(frozen=True)
-class Stretch:
-    """Layers of a trunk up to a pool: a row of its output needs `field_px` rows of its input, `stride_px` apart."""
-
-    layers: nn.Sequential
-    field_px: int
-    stride_px: int
-    numbers_per_px: float  # of its input, in the largest of its maps
 
 
 class DenseScorer:
@@ -105,6 +92,7 @@ class DenseScorer:
             raise ParameterError(
                 f"stride must be in 1..window ({self.window_px} px), got {self.stride_px} px. Choose a smaller one."
             )
+        hasten_pools(network, slices=self.device.type == "cpu")
         self._stretches = trunk_stretches(network) if self.dense else []
         most = GPU_CROPS if self.device.type == "cuda" else CPU_CROPS
         self._crops_at_once = max(min(self.batch_px // self.window_px**2, most), 1)
@@ -236,79 +224,3 @@ class DenseScorer:
             batch = torch.from_numpy(np.ascontiguousarray(crops[first : first + self._crops_at_once]))
             parts.append([plane[:, :, 0, 0].float().cpu().numpy() for plane in self._forward(batch)])
         return tuple(np.concatenate(planes) for planes in zip(*parts, strict=True))
-
-
-def fold_batch_norms(network: nn.Module) -> nn.Module:
-    """Merge every batch norm that directly follows a convolution in a Sequential into it, in place.
-
-    In evaluation a batch norm is a fixed affine map per channel, so nothing but speed changes.
-
-    Returns:
-        The same network.
-    """
-    for module in list(network.modules()):
-        if not isinstance(module, nn.Sequential):
-            continue
-        names = list(module._modules)
-        for name, following in pairwise(names):
-            conv, norm = module._modules[name], module._modules[following]
-            if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
-                module._modules[name] = fuse_conv_bn_eval(conv, norm)
-                module._modules[following] = nn.Identity()
-    return network
-
-
-def halve_stride(network: nn.Module) -> nn.Module:
-    """Make a dense network emit twice as many cells along each side, each exactly what a crop there would score.
-
-    The last striding pool is un-strided and every later kernel dilated by two ("filter rarefaction", Long 2015,
-    section 3.2).
-
-    Returns:
-        The same network.
-
-    Raises:
-        ParameterError: the network has no pool of stride 2.
-    """
-    layers = [module for module in network.modules() if isinstance(module, (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d))]
-    strided = [index for index, layer in enumerate(layers) if _pair(layer.stride) == (2, 2)]
-    if not strided or isinstance(layers[strided[-1]], nn.Conv2d):
-        raise ParameterError(
-            "this network's last stride is not a pool's, so half its stride cannot be had. Use its own stride."
-        )
-    layers[strided[-1]].stride = 1
-    for layer in layers[strided[-1] + 1 :]:
-        if isinstance(layer, nn.AvgPool2d):
-            raise ParameterError(
-                "this network averages after its last stride, so half its stride cannot be had. Use its own stride."
-            )
-        if _pair(layer.kernel_size) != (1, 1):
-            layer.dilation = (2, 2)
-    return network
-
-
-def trunk_stretches(network: nn.Module) -> list[Stretch]:
-    """Return a network's `trunk` cut after each pool, or nothing where it is not a plain chain of unpadded layers.
-
-    Field and stride of a chain: r' = r + (k - 1) d j, j' = j s, layer by layer (Araujo 2019).
-    """
-    trunk = getattr(network, "trunk", None)
-    if not isinstance(trunk, nn.Sequential) or not hasattr(network, "heads"):
-        return []
-    stretches, layers, field, stride, numbers = [], list[nn.Module](), 1, 1, 1.0
-    for layer in trunk:
-        layers.append(layer)
-        if isinstance(layer, (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d)):
-            field += (_pair(layer.kernel_size)[0] - 1) * _pair(getattr(layer, "dilation", 1))[0] * stride
-            stride *= _pair(layer.stride)[0]
-            numbers = max(numbers, getattr(layer, "out_channels", 1) / stride**2)
-        elif not isinstance(layer, POINTWISE):
-            return []
-        if isinstance(layer, (nn.MaxPool2d, nn.AvgPool2d)):
-            stretches.append(Stretch(nn.Sequential(*layers), field, stride, numbers))
-            layers, field, stride, numbers = [], 1, 1, 1.0
-    return [*stretches, Stretch(nn.Sequential(*layers), field, stride, numbers)] if layers else stretches
-
-
-def _pair(value: int | tuple[int, ...]) -> tuple[int, ...]:
-    return (value, value) if isinstance(value, int) else tuple(value)

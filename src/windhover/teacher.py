@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from windhover.bundles import load_alike
 from windhover.calibration import prior_shift
-from windhover.dense import fold_batch_norms
 from windhover.errors import ParameterError
+from windhover.rewriting import fold_batch_norms
 
 WINDOWS_AT_ONCE = 256  # of a network that takes one window at a time
 
