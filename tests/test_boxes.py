@@ -19,16 +19,17 @@ def random_candidates(count: int, side: float, seed: int, labels: int = 2) -> tu
     return boxes, np.round(rng.normal(size=count), 1), rng.integers(0, labels, count)
 
 
-def one_by_one(boxes: np.ndarray, scores: np.ndarray, labels: np.ndarray, distance: float, overlap: float) -> list[int]:
+def one_by_one(
+    boxes: np.ndarray, scores: np.ndarray, labels: np.ndarray, distances: np.ndarray, overlap: float
+) -> list[int]:
     """The definition, written as a loop over all pairs."""
     centre, size = (boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]
     order = np.lexsort((size[:, 1], size[:, 0], labels, centre[:, 0], centre[:, 1], -scores))
     kept: list[int] = []
     for index in order:
         for other in kept:
-            near = np.hypot(*(centre[index] - centre[other])) < distance * np.sqrt(
-                min(size[index].prod(), size[other].prod())
-            )
+            least = np.sqrt(min(size[index].prod(), size[other].prod()))
+            near = np.hypot(*(centre[index] - centre[other])) < max(distances[index], distances[other]) * least
             if labels[index] == labels[other] and (near or iou(boxes[[index]], boxes[[other]])[0] > overlap):
                 break
         else:
@@ -46,7 +47,9 @@ def one_by_one(boxes: np.ndarray, scores: np.ndarray, labels: np.ndarray, distan
 )
 def test_merge_is_the_greedy_loop(count: int, side: float, seed: int, distance: float, overlap: float) -> None:
     candidates = random_candidates(count, side, seed)
-    assert list(merge(*candidates, distance, overlap)) == one_by_one(*candidates, distance, overlap)
+    assert list(merge(*candidates, distance, overlap)) == one_by_one(*candidates, np.full(count, distance), overlap)
+    own = np.random.default_rng(seed).choice([0.0, distance, 0.7], count)
+    assert list(merge(*candidates, own, overlap)) == one_by_one(*candidates, own, overlap)
 
 
 @settings(max_examples=15, deadline=None)

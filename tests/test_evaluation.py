@@ -300,8 +300,8 @@ def test_a_second_look_is_calibrated_kept_and_recorded_with_the_run_of_the_first
     alone = evaluate(params(), world.folders)
     other = another_model(world.root / "other", world.folders.train)
     both = evaluate(params(second_look=str(other)), world.folders)
-    logits = [findings.scenes["val"].judged.sort_values(["scene", "x_m"])["logit"] for findings in (alone, both)]
-    assert np.abs(logits[0].to_numpy() - logits[1].to_numpy()).max() > 0.5
+    surest = [np.sort(findings.scenes["val"].judged["logit"])[-20:] for findings in (alone, both)]
+    assert np.abs(surest[0] - surest[1]).max() > 0.5
     assert alone.calibration["detection_bias"] != both.calibration["detection_bias"]
     assert alone.calibration["window_bias"] == both.calibration["window_bias"]
     assert alone.model != both.model

@@ -49,7 +49,7 @@ def merge(
     boxes: Floats,
     scores: NDArray[np.floating],
     labels: NDArray[np.integer],
-    distance: float,
+    distance: float | Floats,
     overlap: float,
 ) -> NDArray[np.intp]:
     """Return which candidates are kept when duplicates are removed, best first.
@@ -63,7 +63,8 @@ def merge(
         boxes: (N, 4) xyxy, finite.
         scores: (N,) any monotone score.
         labels: (N,) only candidates of one label can be duplicates.
-        distance: in units of the objects' size, 0 or more.
+        distance: in units of the objects' size, 0 or more; of each candidate (N,), where it is not one for all: the
+            larger of two counts.
         overlap: in (0, 1]; 1 turns that rule off.
 
     Returns:
@@ -72,7 +73,7 @@ def merge(
     centres = (boxes[:, :2] + boxes[:, 2:]) / 2
     sides = np.maximum(boxes[:, 2:] - boxes[:, :2], 0.0)
     order = np.lexsort((sides[:, 1], sides[:, 0], labels, centres[:, 0], centres[:, 1], -scores.astype(np.float64)))
-    rules = _Rules(boxes[order], labels[order], distance, overlap)
+    rules = _Rules(boxes[order], labels[order], np.broadcast_to(distance, scores.shape)[order], overlap)
     kept = np.zeros(0, np.intp)
     start = 0
     while start < len(order):  # batches as large as what is kept already, so that trees are built few times
@@ -86,8 +87,9 @@ def merge(
 class _Rules:
     """When two of the candidates, sorted best first, are the same object."""
 
-    def __init__(self, boxes: Floats, labels: NDArray[np.integer], distance: float, overlap: float) -> None:
-        self.boxes, self.labels, self.distance, self.overlap = boxes, labels, distance, overlap
+    def __init__(self, boxes: Floats, labels: NDArray[np.integer], distances: Floats, overlap: float) -> None:
+        self.boxes, self.labels, self.distances, self.overlap = boxes, labels, distances, overlap
+        self.farthest = float(distances.max(initial=0.0))
         self.centres = (boxes[:, :2] + boxes[:, 2:]) / 2
         self.x, self.y = np.ascontiguousarray(self.centres.T)
         self.labelled = len(labels) > 0 and bool((labels != labels[0]).any())
@@ -103,7 +105,7 @@ class _Rules:
         and b, and no side ratio below t.
         """
         long, short = 2.0 ** ((max(level, other) + 1) / 2), 2.0 ** ((min(level, other) + 1) / 2)
-        near = self.distance * short
+        near = self.farthest * short
         if short / long * 2**0.5 > self.overlap:
             near = max(near, (long + short) / 2 * (1 - self.overlap) / (1 + self.overlap))
         return float(near * (1 + 1e-9))
@@ -111,7 +113,8 @@ class _Rules:
     def same(self, first: NDArray[np.intp], second: NDArray[np.intp]) -> NDArray[np.bool_]:
         """Tell pair by pair whether two candidates are the same object."""
         apart = np.hypot(self.x[first] - self.x[second], self.y[first] - self.y[second])
-        near = apart < self.distance * np.minimum(self.sizes[first], self.sizes[second])
+        distance = np.maximum(self.distances[first], self.distances[second])
+        near = apart < distance * np.minimum(self.sizes[first], self.sizes[second])
         far = np.nonzero(~near)[0]
         near[far] = iou(self.boxes[first[far]], self.boxes[second[far]]) > self.overlap
         if self.labelled:

@@ -54,6 +54,7 @@ __all__ = [
     "search_scene",
 ]
 
+SHOULDER_DISTANCE = 0.7  # nearer than this to a surer one, in units of its size, a shoulder is no object of its own
 GDAL_TYPES = {"uint8": "Byte", "uint16": "UInt16", "int16": "Int16", "float32": "Float32"}
 
 
@@ -113,7 +114,8 @@ def merged(
     """Return the candidates of all blocks and passes without duplicates, best first; those outside the area go."""
     found = np.concatenate([np.zeros(0, CANDIDATE), *parts])
     boxes = to_xyxy(found["col"], found["row"], found["w"], found["h"])
-    kept = merge(boxes, found["logit"], found["class_index"], settings.merge_distance, settings.merge_iou)
+    distance = np.where(found["shoulder"], max(SHOULDER_DISTANCE, settings.merge_distance), settings.merge_distance)
+    kept = merge(boxes, found["logit"], found["class_index"], distance, settings.merge_iou)
     found = found[kept]
     if aoi is not None:
         x, y = pixel_to_world(scene.transform, found["col"], found["row"])

@@ -24,13 +24,17 @@ CANDIDATE = np.dtype(
         ("w", "f8"),
         ("h", "f8"),
         ("edge", "?"),
+        ("shoulder", "?"),  # a neighbouring cell is higher, but for another object
     ]
 )
 VOTE_RADIUS_PX = (
     8  # windows this far from the peak may vote with it: the tight label rule makes a plateau of about 2x2 cells
 )
 AGREEMENT = 0.25  # of the object's size: votes nearer than this to the peak's own are for the same object
+SHOULDER_LOGIT = 0.0  # below it an object is unlikely among windows as they were sampled, and offsets mean nothing
+OWN_CELL = 0.5  # of the stride: an object this near to a cell's own centre, along each axis, is that cell's
 MAX_LOG_SIZE = float(np.log(4096.0))
+NEIGHBOURS = [(dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1) if (dy, dx) != (0, 0)]
 
 Look = Callable[
     [NDArray[np.intp], NDArray[np.intp]], tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
@@ -63,9 +67,12 @@ def find_peaks(
     """Return the peaks of a block as candidates in scene px.
 
     A cell is a peak of its class where none of its 8 neighbours is higher; of equal neighbours the first in reading
-    order is. Its object's centre is the mean of the votes (centre + offset) of the cells around it that vote for the
-    same spot, weighted by their scores; its size likewise, in logarithms. Votes a stride or more outside the scene are
-    a mirror's, and dropped.
+    order is. Where objects are parked side by side, one may stand on the shoulder of another: a cell that puts an
+    object in its own middle, while every higher neighbour votes for another place, is a candidate too, and marked.
+
+    Its object's centre is the mean of the votes (centre + offset) of the cells around it that vote for the same spot,
+    weighted by their scores; its size likewise, in logarithms. Votes a stride or more outside the scene are a mirror's,
+    and dropped.
 
     Args:
         lattice: of the scene.
@@ -87,10 +94,13 @@ def find_peaks(
     row, col = row + top, col + left
     peak = np.ones(len(kind), bool)
     value = logits[kind, row, col]
-    for dy, dx in ((dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1) if (dy, dx) != (0, 0)):
+    for dy, dx in NEIGHBOURS:
         other = logits[kind, row + dy, col + dx]
         peak &= other < value if (dy, dx) < (0, 0) else other <= value
-    cells = (kind[peak], row[peak], col[peak])
+    shoulder, high = np.zeros(len(kind), bool), ~peak & (value >= SHOULDER_LOGIT)
+    shoulder[high] = _on_shoulders(logits, maps[1], maps[2], (kind[high], row[high], col[high]), reach, lattice)
+    taken = peak | shoulder
+    cells = (kind[taken], row[taken], col[taken])
     logit, (spot, size) = logits[cells], _votes(logits, maps[1], maps[2], cells, reach, lattice)
     chosen = np.flatnonzero(logit >= again.from_logit) if again is not None else ()
     if again is not None and len(chosen):
@@ -105,6 +115,7 @@ def find_peaks(
     candidates["col"] = col * lattice.stride_px + lattice.window_px / 2 + spot[0]
     candidates["row"] = row * lattice.stride_px + lattice.window_px / 2 + spot[1]
     candidates["w"], candidates["h"] = np.exp(size)
+    candidates["shoulder"] = shoulder[taken]
     height, width = lattice.shape_hw
     top_px, left_px = row * lattice.stride_px, col * lattice.stride_px
     candidates["edge"] = (
@@ -146,6 +157,36 @@ def _once_more(
     )
 
 
+def _on_shoulders(
+    logits: NDArray[np.float32],
+    offsets_px: NDArray[np.float32],
+    log_sizes: NDArray[np.float32],
+    cells: tuple[NDArray[np.intp], ...],
+    reach: int,
+    lattice: Lattice,
+) -> NDArray[np.bool_]:
+    """Tell which cells (N,), none of them a peak, put an object in their own middle while higher neighbours do not."""
+    kind, row, col = cells
+    limit = lattice.window_px / 2
+    y, x = row - reach, col - reach  # of the maps, which are not padded
+    own_vote = _said(offsets_px, y, x, -limit, limit)
+    tolerance = AGREEMENT * np.exp(_said(log_sizes, y, x, 0.0, MAX_LOG_SIZE).mean(axis=0))
+    told = np.abs(own_vote).max(axis=0) <= OWN_CELL * lattice.stride_px
+    for dy, dx in NEIGHBOURS:
+        vote = _said(offsets_px, y + dy, x + dx, -limit, limit) + lattice.stride_px * np.array([[dx], [dy]])
+        elsewhere = np.hypot(*(vote - own_vote)) > tolerance
+        told &= elsewhere | (logits[kind, row + dy, col + dx] < logits[cells])
+    return np.asarray(told)
+
+
+def _said(
+    maps: NDArray[np.float32], row: NDArray[np.intp], col: NDArray[np.intp], low: float, high: float
+) -> NDArray[np.float64]:
+    """Return what maps (2, h, w) hold at cells (N,), between low and high; beyond the border, what the border says."""
+    row, col = np.clip(row, 0, maps.shape[1] - 1), np.clip(col, 0, maps.shape[2] - 1)
+    return np.clip(np.nan_to_num(maps[:, row, col].astype(np.float64)), low, high)  # (2, N)
+
+
 def _votes(
     logits: NDArray[np.float32],
     offsets_px: NDArray[np.float32],
@@ -157,25 +198,20 @@ def _votes(
     """Return where the objects of peak cells are from the cells' centres, px, and their log sizes; (2, N) each."""
     kind, row, col = cells
     limit = lattice.window_px / 2
-
-    def said(maps: NDArray[np.float32], dy: int, dx: int, low: float, high: float) -> NDArray[np.float64]:
-        rows = np.clip(row - reach + dy, 0, maps.shape[1] - 1)
-        cols = np.clip(col - reach + dx, 0, maps.shape[2] - 1)
-        return np.clip(np.nan_to_num(maps[:, rows, cols].astype(np.float64)), low, high)  # (2, N)
-
-    own_vote = said(offsets_px, 0, 0, -limit, limit)
-    own_size = said(log_sizes, 0, 0, 0.0, MAX_LOG_SIZE)
+    y, x = row - reach, col - reach  # of the maps, which are not padded
+    own_vote = _said(offsets_px, y, x, -limit, limit)
+    own_size = _said(log_sizes, y, x, 0.0, MAX_LOG_SIZE)
     tolerance = AGREEMENT * np.exp(own_size.mean(axis=0))
     weight = np.zeros(len(kind))
     spot, size = np.zeros((2, len(kind))), np.zeros((2, len(kind)))
     for dy in range(-reach, reach + 1):
         for dx in range(-reach, reach + 1):
-            vote = said(offsets_px, dy, dx, -limit, limit) + lattice.stride_px * np.array([[dx], [dy]])
+            vote = _said(offsets_px, y + dy, x + dx, -limit, limit) + lattice.stride_px * np.array([[dx], [dy]])
             share = expit(logits[kind, row + dy, col + dx].astype(np.float64))  # 0 beyond the maps
             share = np.where(np.hypot(*(vote - own_vote)) <= tolerance, share, 0.0)
             weight += share
             spot += share * vote
-            size += share * said(log_sizes, dy, dx, 0.0, MAX_LOG_SIZE)
+            size += share * _said(log_sizes, y + dy, x + dx, 0.0, MAX_LOG_SIZE)
     known = weight > 1e-300  # scores too small for a double leave the peak's own word
     weight = np.where(known, weight, 1.0)
     return np.where(known, spot / weight, own_vote), np.where(known, size / weight, own_size)
