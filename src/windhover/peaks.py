@@ -1,4 +1,4 @@
-"""From maps of cells to candidate objects: local maxima, refined by the votes of the windows around them.
+"""From maps of cells to candidate objects: local maxima and their shoulders, refined by the votes of the cells around.
 
 Works on one block and its margin of cells; what it finds for a cell depends on the cells around it alone, so blocks
 change nothing. Refuses to remove duplicates (that is `boxes`) and to make probabilities (`inference`).
@@ -92,12 +92,8 @@ def find_peaks(
     own = logits[:, top : top + owned.row1 - owned.row0, left : left + owned.col1 - owned.col0]
     kind, row, col = np.nonzero((own >= floor_logits[:, None, None]) & np.isfinite(own))
     row, col = row + top, col + left
-    peak = np.ones(len(kind), bool)
-    value = logits[kind, row, col]
-    for dy, dx in NEIGHBOURS:
-        other = logits[kind, row + dy, col + dx]
-        peak &= other < value if (dy, dx) < (0, 0) else other <= value
-    shoulder, high = np.zeros(len(kind), bool), ~peak & (value >= SHOULDER_LOGIT)
+    peak = _on_summits(logits, (kind, row, col))
+    shoulder, high = np.zeros(len(kind), bool), ~peak & (logits[kind, row, col] >= SHOULDER_LOGIT)
     shoulder[high] = _on_shoulders(logits, maps[1], maps[2], (kind[high], row[high], col[high]), reach, lattice)
     taken = peak | shoulder
     cells = (kind[taken], row[taken], col[taken])
@@ -155,6 +151,16 @@ def _once_more(
         offsets,
         np.clip(np.nan_to_num(log_sizes), 0.0, MAX_LOG_SIZE),
     )
+
+
+def _on_summits(logits: NDArray[np.float32], cells: tuple[NDArray[np.intp], ...]) -> NDArray[np.bool_]:
+    """Tell which cells (N,) no neighbour is above; of equal ones the first in reading order."""
+    kind, row, col = cells
+    value, peak = logits[cells], np.ones(len(kind), bool)
+    for dy, dx in NEIGHBOURS:
+        other = logits[kind, row + dy, col + dx]
+        peak &= other < value if (dy, dx) < (0, 0) else other <= value
+    return peak
 
 
 def _on_shoulders(
