@@ -77,7 +77,7 @@ def halve_stride(network: nn.Module) -> nn.Module:
 
 
 class PoolOfSlices(nn.MaxPool2d):
-    """A 2x2 max pool as the largest of four slices: half to a third of the time on a CPU, where channels come last."""
+    """A 2x2 max pool as the largest of four slices: less work for a CPU, where channels come last."""
 
     def forward(self, inputs: Tensor) -> Tensor:
         height, width = (side // 2 * 2 for side in inputs.shape[2:])
