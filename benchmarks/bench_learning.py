@@ -45,7 +45,7 @@ SMALL = {"width": "small", "stem": "pooled"}
 BLUR = {"jitter.blur_px": 2.0}
 HIGHLIGHTS = {**BLUR, "jitter.highlights": 3.0}
 LIGHT = {"jitter.contrast": 0.45, "jitter.brightness": 0.15, "jitter.gamma": 0.25}
-NOW = {**HIGHLIGHTS, "options": SMALL}  # what the choices in front of it led to
+CHOSEN = {**HIGHLIGHTS, "options": SMALL}
 CHOICES: dict[str, dict[str, Any]] = {
     "crops, no mining": PLAIN,
     "crops, two rounds of mining": {**PLAIN, **MINING},
@@ -56,15 +56,15 @@ CHOICES: dict[str, dict[str, Any]] = {
     "blur up to 2 px, harder light": {**PLAIN, **BLUR, **LIGHT},
     "blur, highlights": {**PLAIN, **HIGHLIGHTS},
     "blur, small": {**PLAIN, **BLUR, "options": SMALL},
-    "blur, highlights, small": NOW,
-    "blur, highlights, small, strided stem": {**NOW, "options": {"width": "small", "stem": "strided"}},
-    "small, focal loss": {**NOW, "loss": "focal"},
-    "small, class-balanced loss": {**NOW, "loss": "class_balanced"},
-    "small, weighted loss": {**NOW, "loss": "weighted_bce"},
-    "small, logit adjustment": {**NOW, "loss": "logit_adjusted"},
-    "small, patches alone": {**NOW, **PATCHES},
-    "small, patches alone, as they are": {**NOW, **PATCHES, "sampler": "none"},
-    "small, patches alone, oversampled": {**NOW, **PATCHES, "sampler": "over"},
+    "blur, highlights, small": CHOSEN,
+    "blur, highlights, small, strided stem": {**CHOSEN, "options": {"width": "small", "stem": "strided"}},
+    "small, focal loss": {**CHOSEN, "loss": "focal"},
+    "small, class-balanced loss": {**CHOSEN, "loss": "class_balanced"},
+    "small, weighted loss": {**CHOSEN, "loss": "weighted_bce"},
+    "small, logit adjustment": {**CHOSEN, "loss": "logit_adjusted"},
+    "small, patches alone": {**CHOSEN, **PATCHES},
+    "small, patches alone, as they are": {**CHOSEN, **PATCHES, "sampler": "none"},
+    "small, patches alone, oversampled": {**CHOSEN, **PATCHES, "sampler": "over"},
 }
 DELIVERED = "as delivered"  # params/airbus.yaml as it is
 

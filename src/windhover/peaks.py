@@ -6,7 +6,9 @@ change nothing. Refuses to remove duplicates (that is `boxes`) and to make proba
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -51,6 +53,35 @@ class Again(NamedTuple):
     from_logit: float  # peaks below keep their own word
 
 
+@dataclass(frozen=True)
+class _Words:
+    """What cells say of their objects; rows and columns are those of the padded logits."""
+
+    logits: NDArray[np.float32]  # (K, h + 2 reach, w + 2 reach)
+    offsets_px: NDArray[np.float32]  # (2, h, w)
+    log_sizes: NDArray[np.float32]  # (2, h, w)
+    reach: int
+    lattice: Lattice
+
+    def vote(self, row: NDArray[np.intp], col: NDArray[np.intp], dy: int = 0, dx: int = 0) -> NDArray[np.float64]:
+        """Return where the neighbours (dy, dx) of cells (N,) see an object, (2, N) px from the cells' centres."""
+        limit = self.lattice.window_px / 2
+        offset = self._at(self.offsets_px, row + dy, col + dx, -limit, limit)
+        return np.asarray(offset + self.lattice.stride_px * np.array([[dx], [dy]]))
+
+    def log_size(self, row: NDArray[np.intp], col: NDArray[np.intp], dy: int = 0, dx: int = 0) -> NDArray[np.float64]:
+        """Return log width and height, (2, N), that the neighbours (dy, dx) of cells (N,) see."""
+        return self._at(self.log_sizes, row + dy, col + dx, 0.0, MAX_LOG_SIZE)
+
+    def _at(
+        self, maps: NDArray[np.float32], row: NDArray[np.intp], col: NDArray[np.intp], low: float, high: float
+    ) -> NDArray[np.float64]:
+        """Return what maps (2, h, w) hold, between low and high; beyond the border, what the border says."""
+        row = np.clip(row - self.reach, 0, maps.shape[1] - 1)
+        col = np.clip(col - self.reach, 0, maps.shape[2] - 1)
+        return np.clip(np.nan_to_num(maps[:, row, col].astype(np.float64)), low, high)
+
+
 def margin_cells(stride_px: int) -> int:
     """Return how many cells around a cell decide whether it is a peak, and where its object is."""
     return max(VOTE_RADIUS_PX // stride_px, 1)
@@ -88,16 +119,17 @@ def find_peaks(
     reach = margin_cells(lattice.stride_px)
     pad = ((0, 0), (reach, reach), (reach, reach))
     logits = np.pad(np.nan_to_num(maps[0], nan=-np.inf, posinf=np.inf, neginf=-np.inf), pad, constant_values=-np.inf)
+    words = _Words(logits, maps[1], maps[2], reach, lattice)
     top, left = owned.row0 - wide.row0 + reach, owned.col0 - wide.col0 + reach
     own = logits[:, top : top + owned.row1 - owned.row0, left : left + owned.col1 - owned.col0]
     kind, row, col = np.nonzero((own >= floor_logits[:, None, None]) & np.isfinite(own))
     row, col = row + top, col + left
     peak = _on_summits(logits, (kind, row, col))
     shoulder, high = np.zeros(len(kind), bool), ~peak & (logits[kind, row, col] >= SHOULDER_LOGIT)
-    shoulder[high] = _on_shoulders(logits, maps[1], maps[2], (kind[high], row[high], col[high]), reach, lattice)
+    shoulder[high] = _on_shoulders(words, (kind[high], row[high], col[high]))
     taken = peak | shoulder
     cells = (kind[taken], row[taken], col[taken])
-    logit, (spot, size) = logits[cells], _votes(logits, maps[1], maps[2], cells, reach, lattice)
+    logit, (spot, size) = logits[cells], _votes(words, cells)
     chosen = np.flatnonzero(logit >= again.from_logit) if again is not None else ()
     if again is not None and len(chosen):
         some = (cells[0][chosen], cells[1][chosen] - reach, cells[2][chosen] - reach)
@@ -163,61 +195,38 @@ def _on_summits(logits: NDArray[np.float32], cells: tuple[NDArray[np.intp], ...]
     return peak
 
 
-def _on_shoulders(
-    logits: NDArray[np.float32],
-    offsets_px: NDArray[np.float32],
-    log_sizes: NDArray[np.float32],
-    cells: tuple[NDArray[np.intp], ...],
-    reach: int,
-    lattice: Lattice,
-) -> NDArray[np.bool_]:
+def _on_shoulders(words: _Words, cells: tuple[NDArray[np.intp], ...]) -> NDArray[np.bool_]:
     """Tell which cells (N,), none of them a peak, put an object in their own middle while higher neighbours do not."""
     kind, row, col = cells
-    limit = lattice.window_px / 2
-    y, x = row - reach, col - reach  # of the maps, which are not padded
-    own_vote = _said(offsets_px, y, x, -limit, limit)
-    tolerance = AGREEMENT * np.exp(_said(log_sizes, y, x, 0.0, MAX_LOG_SIZE).mean(axis=0))
-    told = np.abs(own_vote).max(axis=0) <= OWN_CELL * lattice.stride_px
+    own_vote, own_size = words.vote(row, col), words.log_size(row, col)
+    told = np.abs(own_vote).max(axis=0) <= OWN_CELL * words.lattice.stride_px
     for dy, dx in NEIGHBOURS:
-        vote = _said(offsets_px, y + dy, x + dx, -limit, limit) + lattice.stride_px * np.array([[dx], [dy]])
-        elsewhere = np.hypot(*(vote - own_vote)) > tolerance
-        told &= elsewhere | (logits[kind, row + dy, col + dx] < logits[cells])
+        lower = words.logits[kind, row + dy, col + dx] < words.logits[cells]
+        told &= lower | ~_agree(words.vote(row, col, dy, dx), own_vote, own_size)
     return np.asarray(told)
 
 
-def _said(
-    maps: NDArray[np.float32], row: NDArray[np.intp], col: NDArray[np.intp], low: float, high: float
-) -> NDArray[np.float64]:
-    """Return what maps (2, h, w) hold at cells (N,), between low and high; beyond the border, what the border says."""
-    row, col = np.clip(row, 0, maps.shape[1] - 1), np.clip(col, 0, maps.shape[2] - 1)
-    return np.clip(np.nan_to_num(maps[:, row, col].astype(np.float64)), low, high)  # (2, N)
-
-
-def _votes(
-    logits: NDArray[np.float32],
-    offsets_px: NDArray[np.float32],
-    log_sizes: NDArray[np.float32],
-    cells: tuple[NDArray[np.intp], ...],
-    reach: int,
-    lattice: Lattice,
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _votes(words: _Words, cells: tuple[NDArray[np.intp], ...]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return where the objects of peak cells are from the cells' centres, px, and their log sizes; (2, N) each."""
     kind, row, col = cells
-    limit = lattice.window_px / 2
-    y, x = row - reach, col - reach  # of the maps, which are not padded
-    own_vote = _said(offsets_px, y, x, -limit, limit)
-    own_size = _said(log_sizes, y, x, 0.0, MAX_LOG_SIZE)
-    tolerance = AGREEMENT * np.exp(own_size.mean(axis=0))
+    own_vote, own_size = words.vote(row, col), words.log_size(row, col)
     weight = np.zeros(len(kind))
     spot, size = np.zeros((2, len(kind))), np.zeros((2, len(kind)))
-    for dy in range(-reach, reach + 1):
-        for dx in range(-reach, reach + 1):
-            vote = _said(offsets_px, y + dy, x + dx, -limit, limit) + lattice.stride_px * np.array([[dx], [dy]])
-            share = expit(logits[kind, row + dy, col + dx].astype(np.float64))  # 0 beyond the maps
-            share = np.where(np.hypot(*(vote - own_vote)) <= tolerance, share, 0.0)
-            weight += share
-            spot += share * vote
-            size += share * _said(log_sizes, y + dy, x + dx, 0.0, MAX_LOG_SIZE)
+    reach = range(-words.reach, words.reach + 1)
+    for dy, dx in itertools.product(reach, reach):
+        vote = words.vote(row, col, dy, dx)
+        share = expit(words.logits[kind, row + dy, col + dx].astype(np.float64))  # 0 beyond the maps
+        share = np.where(_agree(vote, own_vote, own_size), share, 0.0)
+        weight += share
+        spot += share * vote
+        size += share * words.log_size(row, col, dy, dx)
     known = weight > 1e-300  # scores too small for a double leave the peak's own word
     weight = np.where(known, weight, 1.0)
     return np.where(known, spot / weight, own_vote), np.where(known, size / weight, own_size)
+
+
+def _agree(
+    votes: NDArray[np.float64], own_vote: NDArray[np.float64], own_size: NDArray[np.float64]
+) -> NDArray[np.bool_]:
+    """Tell which votes (2, N) are for the objects of cells that say their own (2, N) place and log sizes."""
+    return np.asarray(np.hypot(*(votes - own_vote)) <= AGREEMENT * np.exp(own_size.mean(axis=0)))

@@ -5,6 +5,7 @@ Knows layers and chains of them; refuses pictures, precision and devices.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -35,15 +36,10 @@ def fold_batch_norms(network: nn.Module) -> nn.Module:
     Returns:
         The same network.
     """
-    for module in list(network.modules()):
-        if not isinstance(module, nn.Sequential):
-            continue
-        names = list(module._modules)
-        for name, following in pairwise(names):
-            conv, norm = module._modules[name], module._modules[following]
-            if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
-                module._modules[name] = fuse_conv_bn_eval(conv, norm)
-                module._modules[following] = nn.Identity()
+    for layers, name, following in _neighbours(network):
+        conv, norm = layers[name], layers[following]
+        if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+            layers[name], layers[following] = fuse_conv_bn_eval(conv, norm), nn.Identity()
     return network
 
 
@@ -93,19 +89,22 @@ def hasten_pools(network: nn.Module, slices: bool) -> nn.Module:
     Returns:
         The same network.
     """
-    for module in list(network.modules()):
-        if not isinstance(module, nn.Sequential):
+    for layers, name, following in _neighbours(network):
+        relu, pool = layers[name], layers[following]
+        if not isinstance(pool, nn.MaxPool2d):
             continue
-        names = list(module._modules)
-        for name, following in pairwise(names):
-            relu, pool = module._modules[name], module._modules[following]
-            if not isinstance(pool, nn.MaxPool2d):
-                continue
-            if slices and _plain_halving(pool):
-                module._modules[following] = pool = PoolOfSlices(2)
-            if isinstance(relu, nn.ReLU):
-                module._modules[name], module._modules[following] = pool, relu
+        if slices and _plain_halving(pool):
+            layers[following] = pool = PoolOfSlices(2)
+        if isinstance(relu, nn.ReLU):
+            layers[name], layers[following] = pool, relu
     return network
+
+
+def _neighbours(network: nn.Module) -> Iterator[tuple[dict[str, nn.Module], str, str]]:
+    """Yield every two layers that follow each other in a Sequential, as its layers by name and the two names."""
+    for module in list(network.modules()):
+        if isinstance(module, nn.Sequential):
+            yield from ((module._modules, name, following) for name, following in pairwise(list(module._modules)))
 
 
 def _plain_halving(pool: nn.MaxPool2d) -> bool:
