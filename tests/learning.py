@@ -76,6 +76,7 @@ TRAIN: dict[str, Any] = {
         "count": 12,
         "per_epoch": 12,
         "around_objects": 0.5,
+        "crowded": 0.0,
         "negatives_per_positive": 3.0,
         "scales": [1.0],
     },

@@ -141,7 +141,7 @@ def test_a_choice_that_does_not_apply_changes_nothing(
         folders, tmp_path / "train", focal_alpha=0.7, focal_gamma=1.0, balance_beta=0.5, adjust_tau=0.3,
         mined_share=0.1, balance_classes=False, momentum=0.1, patience=5,
         mining={"cap_per_scene": 3, "min_score": 0.9, "missed_copies": 1, "scales": [1.0, 2.0]},
-        crops={"side_px": 72, "count": 99, "around_objects": 0.1, "negatives_per_positive": 9.0},
+        crops={"side_px": 72, "count": 99, "around_objects": 0.1, "crowded": 0.9, "negatives_per_positive": 9.0},
     )  # fmt: skip
     assert all(torch.equal(same[name], plain[name]) for name in plain)
 

@@ -136,8 +136,9 @@ def test_nothing_is_mined_where_not_everything_is_known(catalogue: Catalogue, ro
 @pytest.mark.parametrize(("role", "shape"), AREAS)
 def test_windows_of_crops_on_unknown_ground_say_nothing(catalogue: Catalogue, role: str, shape: Any) -> None:
     params = CropsParams(
-        per_batch=2, side_px=96, count=30, per_epoch=9, around_objects=0.5, negatives_per_positive=3.0, scales=(1.0,)
-    )
+        per_batch=2, side_px=96, count=30, per_epoch=9, around_objects=0.5, crowded=0.0,
+        negatives_per_positive=3.0, scales=(1.0,),
+    )  # fmt: skip
     plain, table = cut_crops(catalogue, ["square"], params, seed=2)
     images, objects = cut_crops(with_area(catalogue, role, shape), ["square"], params, seed=2)
     assert np.array_equal(plain, images)
@@ -176,6 +177,7 @@ def test_crops_show_what_their_objects_say(catalogue: Catalogue) -> None:
         count=30,
         per_epoch=30,
         around_objects=0.5,
+        crowded=0.0,
         negatives_per_positive=3.0,
         scales=(1.0, 1.25),
     )
@@ -197,6 +199,25 @@ def test_crops_show_what_their_objects_say(catalogue: Catalogue) -> None:
     assert np.array_equal(images, again)
     other, _ = cut_crops(catalogue, ["square"], params, seed=3)
     assert not np.array_equal(images, other)
+
+
+def test_crowding_adds_to_a_share_of_the_crops_about_objects_and_leaves_the_others(catalogue: Catalogue) -> None:
+    def cut(crowded: float) -> tuple[Any, Any]:
+        params = CropsParams(
+            per_batch=2, side_px=128, count=60, per_epoch=9, around_objects=0.5, crowded=crowded,
+            negatives_per_positive=3.0, scales=(1.0, 1.25),
+        )  # fmt: skip
+        images, objects = cut_crops(catalogue, ["square"], params, seed=2)
+        return images, (objects[..., 0] >= 0).sum(1)
+
+    (plain, few), (images, more), (every, most) = (cut(share) for share in (0.0, 0.5, 1.0))
+    for pixels, count in ((images, more), (every, most)):
+        same = np.array([np.array_equal(one, other) for one, other in zip(plain, pixels, strict=True)])
+        assert (same | (count > few)).all(), "no picture changes without its table"
+        assert (count >= few).all()
+    assert 5 <= (more > few).sum() < (most > few).sum() <= 30
+    again, _ = cut(0.5)
+    assert np.array_equal(images, again)
 
 
 def test_objects_far_from_a_crop_do_not_come_along_and_areas_that_reach_in_do() -> None:

@@ -183,7 +183,7 @@ def test_labelled_rasters_beside_the_patches_teach_sizes_and_are_measured(
     (raw / "places.csv").write_text("\n".join(["scene,place,split", *lines]))
     crops = {
         "per_batch": 4, "side_px": 96, "count": 60, "per_epoch": 60, "around_objects": 0.6,
-        "negatives_per_positive": 3.0, "scales": [1.0],
+        "crowded": 0.0, "negatives_per_positive": 3.0, "scales": [1.0],
     }  # fmt: skip
     scenes = {"groups": "places.csv", "classes": {"1": "aircraft", "aircraft": "aircraft"}}
     run_stages(tmp_path, STAGES[:-1], {**TINY, "scenes": scenes, "train": {**TINY["train"], "crops": crops}})

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
 from windhover.catalogue import Catalogue, open_catalogued
+from windhover.crowding import crowd, pieces_of
 from windhover.lattice import read_mirrored
 from windhover.objective import IGNORED, PAD
 from windhover.params.train import CropsParams
@@ -52,6 +53,7 @@ def cut_crops(
     tables: list[NDArray[np.float32]] = []
     for row in rows:
         random = np.random.default_rng([seed, *row.scene.encode()])
+        crowding = np.random.default_rng([seed, 1, *row.scene.encode()])  # its own: crops lie where they lay without
         labels, areas = catalogue.labels_of(row.scene), catalogue.areas[catalogue.areas["scene"] == row.scene]
         with open_catalogued(row, catalogue.gsd_m, catalogue.bands) as scene:
             scene.preload()
@@ -59,12 +61,28 @@ def cut_crops(
                 with scene.seen_at(catalogue.gsd_m * scale) as seen:
                     objects = scene_objects(labels, classes, seen)
                     silent = silent_ground(areas, seen.ratio_xy, seen.shape_hw, margin_px)
+                    first = len(images)
                     for left, top in _corners(seen.shape_hw, objects, n_around, n_anywhere, params.side_px, random):
                         images.append(cut_window(seen, left, top, params.side_px))
                         near = objects_near(objects, left, top, params.side_px)
                         tables.append(np.concatenate([near, _silent_windows(silent, left, top, params.side_px)]))
                         on_done(1)
+                    _crowd(images, tables, range(first, first + n_around), params.crowded, crowding)
     return np.stack(images), pad_tables(tables)
+
+
+def _crowd(
+    images: list[NDArray[Any]],
+    tables: list[NDArray[np.float32]],
+    which: range,
+    share: float,
+    random: np.random.Generator,
+) -> None:
+    """Crowd a share of the crops of one scene at one GSD with copies of objects that these crops show."""
+    chosen = [number for number in which if random.uniform() < share]
+    pieces = [piece for number in which for piece in pieces_of(images[number], tables[number])] if chosen else []
+    for number in chosen:
+        images[number], tables[number] = crowd(images[number], tables[number], pieces, random)
 
 
 def _divide(rows: list[Any], catalogue: Catalogue, params: CropsParams) -> dict[str, list[tuple[int, int]]]:

@@ -51,6 +51,9 @@ class CropsParams(StageParams):
     count: int = Field(ge=1, le=1_000_000, description="crops that are cut")
     per_epoch: int = Field(ge=1, le=1_000_000, description="crops shown in an epoch; epochs go through all in turn")
     around_objects: float = Field(ge=0, le=1, description="share of them that hold an object; the others lie anywhere")
+    crowded: float = Field(
+        ge=0, le=1, description="share of those cut about an object in which others of its scene are copied beside it"
+    )
     negatives_per_positive: float = Field(ge=0, description="background windows that count per positive; 0 counts all")
     scales: tuple[float, ...] = Field(min_length=1, description="GSDs of the crops, in units of the training GSD")
 

@@ -1,0 +1,139 @@
+"""Copies of objects beside others: they are where the table says, look as the original does, and the rest stays."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from windhover.crowding import crowd, pieces_of
+from windhover.objective import IGNORED
+
+SIDE = 128
+SEEDS = range(12)
+
+
+def crop(ground: float = 60.0, lit: float = 120.0, dtype: Any = np.uint8, bands: int = 3) -> tuple[Any, Any]:
+    """Return plain ground with two far objects, each a lit cross of 17 x 13 px, and their table."""
+    image = np.full((SIDE, SIDE, bands), ground, dtype)
+    table = []
+    for col, row in ((40, 44), (90, 80)):
+        image[row, col - 8 : col + 9] = lit
+        image[row - 6 : row + 7, col] = lit
+        table.append([0, col + 0.5 - SIDE / 2, row + 0.5 - SIDE / 2, 17, 13])
+    return image, np.array(table, np.float32)
+
+
+def boxes_of(table: Any) -> Any:
+    centre = table[:, 1:3] + SIDE / 2
+    return np.concatenate([centre - table[:, 3:5] / 2, centre + table[:, 3:5] / 2], axis=1)
+
+
+def crowded(seed: int, image: Any, table: Any) -> tuple[Any, Any]:
+    return crowd(image, table, pieces_of(image, table), np.random.default_rng(seed))
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_copy_is_where_the_table_says(seed: int) -> None:
+    image, table = crop()
+    found, objects = crowded(seed, image, table)
+    assert len(objects) > len(table), "plain ground has room"
+    assert np.array_equal(objects[: len(table)], table)
+    for left, top, right, bottom in boxes_of(objects[len(table) :]):
+        rows, cols = slice(round(top), round(bottom)), slice(round(left), round(right))
+        lit = np.argwhere(found[rows, cols, 0] > 75)
+        middle = lit.mean(0) + 0.5 + [rows.start, cols.start]
+        assert middle == pytest.approx([(top + bottom) / 2, (left + right) / 2], abs=1.0)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_copies_stand_close_and_apart_and_inside(seed: int) -> None:
+    _, objects = crowded(seed, *crop())
+    boxes = boxes_of(objects)
+    assert boxes.min() >= 0
+    assert boxes.max() <= SIDE
+    for number in range(2, len(objects)):
+        others = np.delete(np.arange(len(objects)), number)
+        gaps = np.abs(objects[number, 1:3] - objects[others, 1:3]) - (objects[number, 3:5] + objects[others, 3:5]) / 2
+        assert (gaps.max(1) > -2.5).all(), "boxes may touch, not lie on each other"
+        assert gaps.max(1).min() < 7, "a copy stands beside something"
+
+
+def test_on_even_ground_nothing_but_the_copies_changes() -> None:
+    image, table = crop()
+    kept = image.copy()
+    found, objects = crowded(5, image, table)
+    assert np.array_equal(image, kept), "the crop given is left as it is"
+    outside = np.ones((SIDE, SIDE), bool)
+    for left, top, right, bottom in boxes_of(objects[len(table) :]):
+        outside[int(top) - 1 : int(bottom) + 2, int(left) - 1 : int(right) + 2] = False
+    assert np.array_equal(found[outside], image[outside])
+
+
+def test_a_copy_takes_on_the_light_of_its_new_ground() -> None:
+    bright, table = crop(ground=60, lit=120)
+    dark, _ = crop(ground=20, lit=20)
+    found, objects = crowd(dark, table, pieces_of(bright, table), np.random.default_rng(3))
+    left, top, right, bottom = boxes_of(objects[-1:])[0].round().astype(int)
+    rim = np.concatenate([found[top - 1, left:right, 0], found[bottom, left:right, 0]])
+    assert rim == pytest.approx(20, abs=2), "no seam"
+    assert 65 <= found[top:bottom, left:right, 0].max() <= 85, "as far above its ground as the original"
+
+
+@pytest.mark.parametrize(("dtype", "bands"), [(np.uint8, 1), (np.uint16, 4), (np.float32, 6), (np.int16, 3)])
+def test_any_pixel_type_and_number_of_bands(dtype: Any, bands: int) -> None:
+    image, table = crop(dtype=dtype, bands=bands)
+    found, objects = crowded(1, image, table)
+    assert found.dtype == image.dtype
+    assert found.shape == image.shape
+    assert len(objects) > len(table)
+    again, same = crowded(1, image, table)
+    assert np.array_equal(found, again)
+    assert np.array_equal(objects, same)
+
+
+def test_copies_of_one_crop_are_shrunk_alike_and_never_grown() -> None:
+    shares = set()
+    for seed in SEEDS:
+        objects = crowded(seed, *crop())[1]
+        share = objects[2:, 3] / 17
+        assert np.ptp(share) < 1e-6
+        assert 0.45 <= share[0] <= 1.0
+        shares.add(round(float(share[0]), 2))
+    assert len(shares) > 3
+
+
+def test_what_does_not_stand_alone_and_whole_is_not_copied() -> None:
+    image, table = crop()
+    beside = np.array([[0, table[0, 1] + 12, table[0, 2], 17, 13]], np.float32)
+    cut_off = np.array([[0, 62, 0, 17, 13]], np.float32)
+    pieces = pieces_of(image, np.concatenate([table, beside, cut_off]))
+    assert len(pieces) == 1
+    assert pieces[0].row[3:5].tolist() == [17, 13]
+
+
+def test_where_a_size_is_unknown_nothing_is_copied() -> None:
+    image, table = crop()
+    table[1, 3:5] = np.nan
+    assert pieces_of(image, table) == []
+    pieces = pieces_of(*crop())
+    found, objects = crowd(image, table, pieces, np.random.default_rng(0))
+    assert np.array_equal(found, image)
+    assert len(objects) == len(table)
+
+
+def test_ground_that_may_hold_anything_is_not_copied() -> None:
+    noise = np.random.default_rng(0).integers(40, 80, (SIDE, SIDE, 3)).astype(np.uint8)
+    _, table = crop()
+    unknown = np.concatenate([table, np.array([[IGNORED, 50, -50, 1, 1]], np.float32)])
+    pieces = pieces_of(*crop())
+
+    def changed_elsewhere(table: Any) -> int:
+        found, objects = crowd(noise, table, pieces, np.random.default_rng(2))
+        for left, top, right, bottom in boxes_of(objects):
+            found[int(top) - 3 : int(bottom) + 4, int(left) - 3 : int(right) + 4] = 0
+        return int(((found != noise) & (found != 0)).any(2).sum())
+
+    assert changed_elsewhere(table) > 50, "bare ground is copied too"
+    assert changed_elsewhere(unknown) == 0
