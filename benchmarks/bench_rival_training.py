@@ -28,6 +28,7 @@ import tempfile
 import time
 from datetime import date
 from importlib.metadata import version
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -93,11 +94,16 @@ def train_and_search(name: str, scenes: list[AirbusScene], options: argparse.Nam
 
 
 def search_with_ours(
-    model: Path, scenes: list[AirbusScene], options: argparse.Namespace, folder: Path
+    name: str,
+    model: Path,
+    scales: tuple[float, ...] | None,
+    scenes: list[AirbusScene],
+    options: argparse.Namespace,
+    folder: Path,
 ) -> dict[str, Any]:
-    """Search the same scenes with a trained model at its own operating point's settings, down to score 0.01."""
+    """Search the same scenes with a trained model at its own settings or other scales, down to score 0.01."""
     torch.set_num_threads(options.threads)
-    detector = Detector.from_bundle(model, precision=options.precision, scales=options.scales)
+    detector = Detector.from_bundle(model, precision=options.precision, scales=scales)
     tables, seconds = [], {"delivered": 0.0, "geotiff": 0.0}
     for scene in scenes:
         for kind, path in (("delivered", scene.path), ("geotiff", tif_of(scene, folder))):
@@ -110,7 +116,7 @@ def search_with_ours(
             if kind == "delivered":
                 tables.append(table)
     found = pd.concat([pd.DataFrame(table[["scene", "score", "col", "row"]]) for table in tables])
-    found.to_csv(folder / f"{model.name}.csv", index=False)
+    found.to_csv(folder / f"{name}.csv", index=False)
     return {
         "parameters": sum(part.numel() for part in detector.bundle.network().parameters()),
         "training": {"cpu_s": None if options.our_cpu_minutes is None else round(60 * options.our_cpu_minutes, 1)},
@@ -174,7 +180,13 @@ def read_options() -> argparse.Namespace:
     parser.add_argument("--model", type=Path, nargs="*", default=[], help="folders of models trained on the same split")
     parser.add_argument("--our-cpu-minutes", type=float, help="what our models' trainings took")
     parser.add_argument("--precision", help="of our search; what `windhover detect` takes by default")
-    parser.add_argument("--scales", type=parse_scales, help="of our search; the model's own by default")
+    parser.add_argument(
+        "--scales",
+        type=parse_scales,
+        nargs="*",
+        default=[None],
+        help="of our searches, each; by default the model's own",
+    )
     parser.add_argument("--judge", help="a script that judges, instead of Windhover's own matching")
     parser.add_argument("--rivals", nargs="*", default=list(RECIPES))
     parser.add_argument("--cpu-minutes", type=float, default=10.0)
@@ -196,11 +208,13 @@ def main() -> None:
         folder = options.folder or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
         rows: dict[str, Any] = {}
-        for model in options.model:
-            ours = search_with_ours(model, searched, options, folder)
-            rows[f"windhover, {model.name}"] = with_speed(ours, len(searched), ours["gsd_m"]) | judged(
-                model.name, searched, options, folder
+        for model, scales in product(options.model, options.scales):
+            name = model.name if scales is None else f"{model.name} at {', '.join(map(str, scales))}"
+            ours = search_with_ours(name, model, scales, searched, options, folder)
+            rows[f"windhover, {name}"] = with_speed(ours, len(searched), ours["gsd_m"]) | judged(
+                name, searched, options, folder
             )
+            print(name, json.dumps(rows[f"windhover, {name}"]), flush=True)
         for name in options.rivals:
             found = train_and_search(name, scenes, options, folder)
             rows[name] = with_speed(found, len(searched), GSD_OF_RIVALS_M) | judged(name, searched, options, folder)
