@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from windhover.contact_sheet import POSITIVE, crop_sheet
 from windhover.crowding import crowd, pieces_of
-from windhover.objective import IGNORED
+from windhover.objective import IGNORED, PAD
 
 SIDE = 128
 SEEDS = range(12)
@@ -111,6 +112,20 @@ def test_what_does_not_stand_alone_and_whole_is_not_copied() -> None:
     pieces = pieces_of(image, np.concatenate([table, beside, cut_off]))
     assert len(pieces) == 1
     assert pieces[0].row[3:5].tolist() == [17, 13]
+
+
+def test_the_sheet_shows_crops_with_the_most_objects_first_and_their_boxes() -> None:
+    image, table = crop()
+    empty = np.full((5, 5), PAD, np.float32)
+    full = np.concatenate([table, table[:1] + np.array([0, 20, 0, 0, 0], np.float32), empty[:2]])
+    unsized = np.concatenate([table[:1], empty[:4]])
+    unsized[0, 3:] = np.nan
+    sheet = crop_sheet(np.stack([image] * 3), np.stack([empty, unsized, full]), rows=1, columns=3)
+    pixels = np.asarray(sheet).astype(int)
+    boxed = [(np.abs(part - POSITIVE).sum(2) == 0)[20:].sum() for part in np.array_split(pixels, 3, axis=1)]
+    assert boxed[0] > 150
+    assert boxed[1] < 100, "an object of unknown size has no box"
+    assert boxed[2] == 0
 
 
 def test_where_a_size_is_unknown_nothing_is_copied() -> None:

@@ -27,19 +27,19 @@ class Cell:
         image: (S, S, C) pixels of any type.
         title: a word or two.
         label: name of its class, empty for background.
-        box: dx, dy of the object's centre from the picture's, and its width and height, px; None without one.
+        boxes: dx, dy of each object's centre from the picture's, and its width and height, px.
     """
 
     image: NDArray[Any]
     title: str
     label: str = ""
-    box: tuple[float, float, float, float] | None = None
+    boxes: Sequence[tuple[float, ...]] = ()
 
 
 def patch_cell(image: NDArray[Any], record: Any, title: str) -> Cell:
     """Return a patch as a cell; `record` is its row of the index."""
     box = tuple(float(record[key]) for key in ("dx_px", "dy_px", "w_px", "h_px"))
-    return Cell(image, title, str(record["class"]), box if np.isfinite(box).all() else None)  # type: ignore[arg-type]
+    return Cell(image, title, str(record["class"]), [box] if np.isfinite(box).all() else [])
 
 
 def sample_sheet(sets: Sequence[tuple[str, NDArray[Any], Any]], columns: int = 8) -> Image.Image | None:
@@ -57,6 +57,27 @@ def sample_sheet(sets: Sequence[tuple[str, NDArray[Any], Any]], columns: int = 8
             records = [(images[row], index.iloc[row]) for row in chosen]
             rows += [[patch_cell(image, row, f"{name} {row['kind']}") for image, row in records]] if records else []
     return draw_sheet(rows, "patches as cut, by split") if rows else None
+
+
+def crop_sheet(images: NDArray[Any], objects: NDArray[np.float32], rows: int = 3, columns: int = 8) -> Image.Image:
+    """Draw crops with the boxes of their objects, those with the most among evenly chosen ones first.
+
+    Args:
+        images: (N, S, S, C) as read.
+        objects: (N, M, 5) class index, below 0 for no object; dx, dy from the crop's centre, width and height, px.
+        rows: of the sheet.
+        columns: of the sheet.
+    """
+    chosen = np.unique(np.linspace(0, len(images) - 1, min(4 * rows * columns, len(images))).astype(int))
+    known = (objects[..., 0] >= 0) & (np.abs(objects[..., 1:3]) <= images.shape[1] / 2).all(-1)  # centres inside
+    chosen = chosen[np.argsort(-known[chosen].sum(1), kind="stable")][: rows * columns]
+    cells = []
+    for number in chosen:
+        boxes = [tuple(box) for box in objects[number, known[number], 1:].tolist() if np.isfinite(box).all()]
+        count = int(known[number].sum())
+        cells.append(Cell(images[number], str(count or "background"), "objects" if count else "", boxes))
+    grid = [cells[first : first + columns] for first in range(0, len(cells), columns)]
+    return draw_sheet(grid, "training crops as cut, those with most objects first")
 
 
 def draw_sheet(rows: Sequence[Sequence[Cell]], title: str) -> Image.Image:
@@ -95,19 +116,21 @@ def _draw_cell(
     sheet.paste(Image.fromarray(shown).resize((side, side), Image.Resampling.NEAREST), (left, top + CAPTION))
     colour = POSITIVE if cell.label else BACKGROUND
     pen.text((left, top), f"{cell.title}  {cell.label}".strip()[: side // 6], fill=colour)
-    if cell.box is not None:
-        scale = side / cell.image.shape[0]
-        dx, dy, width, height = (value * scale for value in cell.box)
-        x, y = left + side / 2 + dx, top + CAPTION + side / 2 + dy
-        edges = (left, top + CAPTION, left + side - 1, top + CAPTION + side - 1)
-        box = (
-            max(x - width / 2, edges[0]),
-            max(y - height / 2, edges[1]),
-            min(x + width / 2, edges[2]),
-            min(y + height / 2, edges[3]),
-        )
-        if box[0] < box[2] and box[1] < box[3]:
-            pen.rectangle(box, outline=colour)
+    for box in cell.boxes:
+        _draw_box(pen, np.array(box) * side / cell.image.shape[0], (left, top + CAPTION), side, colour)
+
+
+def _draw_box(
+    pen: ImageDraw.ImageDraw, box: NDArray[Any], corner: tuple[int, int], side: int, colour: tuple[int, int, int]
+) -> None:
+    """Draw what lies inside a cell of a box, its centre relative to the cell's, and a cross in its middle."""
+    low = np.array(corner)
+    centre = low + side / 2 + box[:2]
+    near, far = np.maximum(centre - box[2:] / 2, low), np.minimum(centre + box[2:] / 2, low + side - 1)
+    if (near < far).all():
+        pen.rectangle((*near, *far), outline=colour)
+    if (low <= centre).all() and (centre < low + side).all():
+        (x, y) = centre
         pen.line((x - 3, y, x + 3, y), fill=colour)
         pen.line((x, y - 3, x, y + 3), fill=colour)
 

@@ -14,7 +14,7 @@ import pandas as pd
 
 from windhover.augmenting import augment_set
 from windhover.catalogue import Catalogue
-from windhover.contact_sheet import Cell, draw_sheet
+from windhover.contact_sheet import Cell, draw_sheet, patch_cell
 from windhover.datasets import object_table
 from windhover.dense import DenseScorer
 from windhover.files import atomic_folder
@@ -121,9 +121,7 @@ def _sheet(found: Found) -> list[list[Cell]]:
     cells = []
     for row in chosen:
         record = found.index.iloc[row]
-        box = tuple(float(record[key]) for key in ("dx_px", "dy_px", "w_px", "h_px"))
-        known = box if np.isfinite(box).all() else None
-        cells.append(Cell(found.images[row], str(record["scene"])[:12], str(record["class"]), known))  # type: ignore[arg-type]
+        cells.append(patch_cell(found.images[row], record, str(record["scene"])[:12]))
     return [cells[first : first + SHEET_COLUMNS] for first in range(0, len(cells), SHEET_COLUMNS)]
 
 

@@ -23,10 +23,12 @@ import lightning as L
 import numpy as np
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
+from PIL import Image
 
 from windhover.augmenting import declared_augmentation
 from windhover.bundles import WEIGHTS, Card, NetworkCard, load_bundle, save_bundle
 from windhover.catalogue import Catalogue, load_catalogue
+from windhover.contact_sheet import crop_sheet
 from windhover.crops import cut_crops
 from windhover.datasets import PictureSet, object_table
 from windhover.errors import DataError, ParameterError
@@ -125,6 +127,7 @@ class _Session:
         self.precision = chosen_precision(params.precision, self.device)
         self.key = fingerprint(params, folders)
         self.checkpoints = CHECKPOINTS / self.key
+        self.sheet: Image.Image | None = None  # of crops, where there are any
         self.data, self.counts, self.example = self._read()
         self.learner = self._learner()
 
@@ -139,7 +142,8 @@ class _Session:
         place = self._place(train.images.nbytes)
         crops = None
         if self.params.crops.per_batch:
-            crops = PictureSet(*self._cut_crops(), device=place)
+            images, objects = self._cut_crops()
+            crops, self.sheet = PictureSet(images, objects, place), crop_sheet(images, objects)
         data = TrainingData(
             PictureSet(train.images, table, place),
             np.zeros(len(table), bool),
@@ -320,6 +324,8 @@ class _Session:
             rounds.write(folder)
             write_json(folder / "history.json", {"epochs": progress.history, "rounds": rounds.log})
             draw_curves(progress.history, rounds.log, folder / "curves.png")
+            if self.sheet is not None:
+                self.sheet.save(folder / "crops.png")
         tracker.tags({KEY_TAG: card.name, **run_name(self.name, card.name), "epochs": len(progress.history)})
         tracker.metrics(
             {"best_val_ap": progress.best_ap, "best_epoch": progress.best_epoch + 1, "minutes": progress.seconds / 60}
