@@ -20,7 +20,7 @@ from windhover.objective import IGNORED, PAD
 from windhover.params.train import CropsParams
 from windhover.patches import STRIDE_PX
 from windhover.scenes import Scene
-from windhover.silence import silent_cells, silent_ground
+from windhover.silence import silent_boxes, silent_ground
 
 MARGIN_PX = 32.0  # an object this far outside a crop is still the nearest of none of its windows
 
@@ -163,11 +163,9 @@ def objects_near(objects: NDArray[np.float32], left: int, top: int, side_px: int
 
 
 def _silent_windows(silent: BaseGeometry, left: int, top: int, side_px: int) -> NDArray[np.float32]:
-    """Return a dot of `IGNORED` at each window's centre on silent ground, (n, 5): such a window is no background."""
-    spots = silent_cells(silent, left, top, side_px, STRIDE_PX)
-    dots = np.ones((len(spots), 5), np.float32)
-    dots[:, 0], dots[:, 1:3] = IGNORED, spots
-    return dots
+    """Return areas of `IGNORED` over the windows' centres on silent ground, (n, 5): such a window is no background."""
+    boxes = silent_boxes(silent, left, top, side_px, STRIDE_PX)
+    return np.concatenate([np.full((len(boxes), 1), IGNORED), boxes], axis=1).astype(np.float32)
 
 
 def pad_tables(tables: list[NDArray[np.float32]]) -> NDArray[np.float32]:

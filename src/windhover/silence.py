@@ -6,7 +6,7 @@ lies on known ground. Reads no file.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import pandas as pd
@@ -49,8 +49,8 @@ def silent_ground(
     return free if free.is_empty else free.buffer(margin_px, join_style="mitre")
 
 
-def silent_cells(silent: BaseGeometry, left: int, top: int, side_px: int, stride_px: int) -> NDArray[np.float64]:
-    """Return the centres of a square's windows of 64 px that lie on silent ground, relative to its centre; (n, 2) px.
+def silent_boxes(silent: BaseGeometry, left: int, top: int, side_px: int, stride_px: int) -> NDArray[np.float64]:
+    """Return boxes that hold the centres of a square's windows of 64 px on silent ground, and of no other window.
 
     Args:
         silent: from `silent_ground`.
@@ -58,9 +58,32 @@ def silent_cells(silent: BaseGeometry, left: int, top: int, side_px: int, stride
         top: of the square.
         side_px: of the square.
         stride_px: between windows.
+
+    Returns:
+        (n, 4) centre x, y relative to the square's centre, width and height; px.
     """
     steps = np.arange(32.0, side_px - 31.0, stride_px)
-    x, y = (part.ravel() for part in np.meshgrid(steps, steps))
+    x, y = np.meshgrid(steps, steps)
     inside = shapely.contains_xy(silent, x + left, y + top)
-    spots: NDArray[np.float64] = np.stack([x, y], axis=1)[inside] - side_px / 2
-    return spots
+    spans = [
+        (
+            steps[first] - side_px / 2,
+            steps[above] - side_px / 2,
+            (last - first) * stride_px,
+            (below - above) * stride_px,
+        )
+        for first, last, above, below in _rectangles(inside)
+    ]
+    across, down, width, height = np.array(spans, float).reshape(-1, 4).T
+    return np.stack([across + width / 2, down + height / 2, width + 1.0, height + 1.0], axis=1)
+
+
+def _rectangles(cells: NDArray[np.bool_]) -> Iterator[tuple[int, int, int, int]]:
+    """Yield rectangles that together are the cells which are True: first and last column, first and last row."""
+    begun: dict[tuple[int, int], int] = {}  # a run of the row before -> the row it began in
+    for number, row in enumerate([*cells, np.zeros(cells.shape[1], bool)]):
+        edges = np.flatnonzero(np.diff(np.concatenate([[0], row.view(np.int8), [0]])))
+        runs = {(int(first), int(end) - 1) for first, end in zip(edges[::2], edges[1::2], strict=True)}
+        for run in sorted(begun.keys() - runs):
+            yield *run, begun.pop(run), number - 1
+        begun |= dict.fromkeys(sorted(runs - begun.keys()), number)
