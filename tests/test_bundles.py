@@ -165,6 +165,15 @@ def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
         load_bundle(tmp_path).network()
 
 
+@pytest.mark.parametrize("change", [{"window_px": 32}, {"stride_px": 4}])
+def test_a_card_that_says_another_window_or_stride_is_refused(tmp_path: Path, change: dict[str, int]) -> None:
+    save_bundle(tmp_path, make_card(width=4).model_copy(update=change), random_weights(width=4))
+    with pytest.raises(
+        FormatError, match=r"the card says windows of \d+ px at stride \d px, but network `valid64` sees"
+    ):
+        load_bundle(tmp_path).network()
+
+
 def test_a_card_is_checked_when_made() -> None:
     with pytest.raises(ValueError, match="every std must be above 0"):
         Card.model_validate(make_card().model_dump() | {"std": (1.0, 0.0, 1.0)})

@@ -98,7 +98,7 @@ class Bundle:
         """Build the network with its weights, in evaluation mode, on the CPU.
 
         Raises:
-            FormatError: the weights do not fit the network that the card names.
+            FormatError: the weights, or the card's window and stride, do not fit the network that the card names.
         """
         card = self.card.network
         network = build_network(card.name, card.n_bands, card.n_classes, **card.options)
@@ -109,6 +109,13 @@ class Bundle:
             raise FormatError(
                 f"the weights do not fit network `{card.name}` of the card: {first}. Take both from one training."
             ) from None
+        said = self.card.window_px, self.card.stride_px
+        true = int(network.window_px), int(network.stride_px)  # type: ignore[arg-type]
+        if said != true:
+            raise FormatError(
+                f"the card says windows of {said[0]} px at stride {said[1]} px, but network `{card.name}` sees windows "
+                f"of {true[0]} px at stride {true[1]} px. Take card and weights from one training."
+            )
         return network.eval()
 
     def normalizer(self) -> Normalizer:
