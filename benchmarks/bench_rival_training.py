@@ -131,8 +131,8 @@ def search_with_ours(
 
 
 def our_colours() -> dict[str, float]:
-    """Return how far params/airbus.yaml lets pixels be changed."""
-    jitter = read_yaml(ROOT / "params/airbus.yaml")["train"]["jitter"]
+    """Return how far params.yaml lets pixels be changed."""
+    jitter = read_yaml(ROOT / "params.yaml")["train"]["jitter"]
     return {name: value for name, value in jitter.items() if name != "symmetries"}
 
 

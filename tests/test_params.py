@@ -8,7 +8,7 @@ import pytest
 from pydantic import Field
 
 from windhover.errors import MissingFileError, ParameterError
-from windhover.params import StageParams, load_params
+from windhover.params import StageParams, load_params, read_yaml
 from windhover.params.overlay import lay_over
 
 
@@ -72,10 +72,23 @@ def test_an_overlay_changes_its_keys_and_keeps_comments(project: Path) -> None:
     assert lay_over(project / "params.yaml", project / "set.yaml", ["cut.sizes=[7]"]) == []
 
 
+def test_an_overlay_changes_one_key_inside_another(project: Path) -> None:
+    (project / "params.yaml").write_text(
+        "scenes:\n  raw: .\ncut:\n  jitter: # of each picture\n    noise: 1\n    blur: 2\n"
+    )
+    (project / "set.yaml").write_text("cut:\n  jitter.noise: 5\n")
+    changed = lay_over(project / "params.yaml", project / "set.yaml", ["cut.jitter.blur=7", "scenes.raw=."])
+    assert changed == ["cut.jitter.noise", "cut.jitter.blur"]
+    assert read_yaml(project / "params.yaml")["cut"] == {"jitter": {"noise": 5, "blur": 7}}
+
+
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
         ("cut.sise=1", r"`cut\.sise` is not in"),
+        ("cut.rate.low=1", r"`cut\.rate\.low` is not in"),
+        ("cut.jitter.low=1", r"`cut\.jitter\.low` is not in"),
+        ("dig.rate=1", r"`dig\.rate` is not in"),
         ("cut", "section.key=value"),
         ("scenes.raw=nowhere", "must be a folder that exists"),
     ],

@@ -25,7 +25,7 @@ def lay_over(params_file: Path, overlay_file: Path, changes: list[str]) -> list[
 
     Args:
         params_file: the file to change, such as `params.yaml`.
-        overlay_file: YAML with sections and only the keys that differ.
+        overlay_file: YAML with sections and only the keys that differ; `jitter.contrast` is a key inside one.
         changes: `section.key=value`, the value in YAML.
 
     Returns:
@@ -42,13 +42,11 @@ def lay_over(params_file: Path, overlay_file: Path, changes: list[str]) -> list[
     current: Any = yaml.load(params_file.read_text(encoding="utf-8"))
     pairs = [(section, key, value) for section, keys in wanted.items() for key, value in (keys or {}).items()]
     pairs += [_parse_change(change) for change in changes]
-    before = {(section, key): (current.get(section) or {}).get(key) for section, key, _ in pairs}
+    before: dict[tuple[str, str], Any] = {}
     for section, key, value in pairs:
-        if section not in current or key not in (current[section] or {}):
-            raise ParameterError(
-                f"`{section}.{key}` is not in {params_file}. Mend the name; the sections are {', '.join(current)}."
-            )
-        current[section][key] = value
+        holder, leaf = _holder(current, section, key, params_file)
+        before.setdefault((section, key), holder[leaf])
+        holder[leaf] = value
     raw = Path(str(current["scenes"]["raw"]))
     if any((section, key) == ("scenes", "raw") for section, key, _ in pairs) and not raw.is_dir():
         raise MissingFileError(f"`scenes.raw` must be a folder that exists, got {raw}. Name the folder of your scenes.")
@@ -56,7 +54,25 @@ def lay_over(params_file: Path, overlay_file: Path, changes: list[str]) -> list[
     yaml.dump(current, text)
     with atomic_file(params_file) as temporary:
         temporary.write_text(text.getvalue(), encoding="utf-8")
-    return [f"{section}.{key}" for (section, key), old in before.items() if current[section][key] != old]
+    changed = []
+    for (section, key), old in before.items():
+        holder, leaf = _holder(current, section, key, params_file)
+        if holder[leaf] != old:
+            changed.append(f"{section}.{key}")
+    return changed
+
+
+def _holder(current: Any, section: str, key: str, params_file: Path) -> tuple[Any, str]:
+    """Return the mapping in which a key stands, and its last part."""
+    *outer, leaf = key.split(".")
+    holder = current.get(section)
+    for name in outer:
+        holder = holder.get(name) if isinstance(holder, dict) else None
+    if not isinstance(holder, dict) or leaf not in holder:
+        raise ParameterError(
+            f"`{section}.{key}` is not in {params_file}. Mend the name; the sections are {', '.join(current)}."
+        )
+    return holder, leaf
 
 
 def parse_setting(setting: str) -> tuple[str, Any]:
