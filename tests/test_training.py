@@ -92,8 +92,10 @@ def test_a_killed_training_goes_on_from_the_last_epoch_to_the_same_weights(
         training.train_detector(params, out, track=False)
     assert len(list(training.CHECKPOINTS.glob("*/last.ckpt"))) == 1
     monkeypatch.setattr(Learner, "training_step", step)
-    trained = training.train_detector(params, out, track=False)
+    told: list[float] = []
+    trained = training.train_detector(params, out, track=False, is_enough=lambda row: bool(told.append(row["epoch"])))
     assert [row["epoch"] for row in trained.history] == [0, 1, 2]
+    assert told == [0, 1, 2], "who ends trainings early is told of the epochs before the kill too"
     assert same(weights_of(out), unbroken)
 
 

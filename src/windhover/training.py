@@ -244,6 +244,7 @@ class _Session:
             learner.progress.planned_epochs = kept["planned_epochs"]
             for row in kept["history"]:  # the run that was killed stays unfinished; this one tells the whole story
                 tracker.metrics({name: value for name, value in row.items() if name != "epoch"}, step=int(row["epoch"]))
+                is_enough(row)  # it judges by all epochs, though its answer counts from the next one on
         self.checkpoints.mkdir(parents=True, exist_ok=True)
         with progress_bar("training", learner.progress.planned_epochs, "epochs") as advance:
 

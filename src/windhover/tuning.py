@@ -130,7 +130,7 @@ def tune(
             words = ", ".join(f"{key}={_short(value)}" for key, value in trial.params.items())
             say(f"trial {trial.number}: AP {value:.4f}{', ended early' if pruned else ''}   {words}")
         tracker.tags({f"best.{key}": value for key, value in study.best_params.items()})
-        path = _write_best(WORK / f"{name}.yaml", params, study.best_params)
+        path = _write_best(WORK / f"{name}.yaml", study.best_params)
         tracker.file(path)
         with atomic_file(WORK / f"{name}.csv") as table:
             study.trials_dataframe(attrs=("number", "state", "value", "params")).to_csv(table, index=False)
@@ -200,12 +200,10 @@ def _value(params: TrainParams, name: str) -> Any:
     return value
 
 
-def _write_best(path: Path, params: TrainParams, best: Mapping[str, Any]) -> Path:
-    """Write the keys of `train` that the best trial changed, whole, as a set of parameters."""
-    chosen = change_params("train", params, best).model_dump(mode="json")
-    keys = sorted({name.split(".")[0] for name in best})
+def _write_best(path: Path, best: Mapping[str, Any]) -> Path:
+    """Write what the best trial chose as a set of parameters."""
     with atomic_file(path) as temporary, temporary.open("w", encoding="utf-8") as stream:
-        YAML().dump({"train": {key: chosen[key] for key in keys}}, stream)
+        YAML().dump({"train": dict(sorted(best.items()))}, stream)
     return path
 
 
