@@ -14,7 +14,7 @@ from shapely.geometry import box
 
 from planted import Identity, PlantedNetwork, squares
 from windhover.catalogue import Catalogue, empty_areas
-from windhover.crops import cut_crops, objects_near
+from windhover.crops import Crops, cut_crops, objects_near
 from windhover.dense import DenseScorer
 from windhover.mining import mine, pick
 from windhover.objective import IGNORED, PAD, cell_targets
@@ -139,8 +139,8 @@ def test_windows_of_crops_on_unknown_ground_say_nothing(catalogue: Catalogue, ro
         per_batch=2, side_px=96, count=30, per_epoch=9, around_objects=0.5, crowded=0.0,
         negatives_per_positive=3.0, scales=(1.0,),
     )  # fmt: skip
-    plain, table = cut_crops(catalogue, ["square"], params, seed=2)
-    images, objects = cut_crops(with_area(catalogue, role, shape), ["square"], params, seed=2)
+    plain, table, *_ = cut_crops(catalogue, ["square"], params, seed=2)
+    images, objects, *_ = cut_crops(with_area(catalogue, role, shape), ["square"], params, seed=2)
     assert np.array_equal(plain, images)
     for one in (table, objects):
         one[..., 1:3] += 48  # from the crop's centre to its corner
@@ -181,7 +181,7 @@ def test_crops_show_what_their_objects_say(catalogue: Catalogue) -> None:
         negatives_per_positive=3.0,
         scales=(1.0, 1.25),
     )
-    images, objects = cut_crops(catalogue, ["square"], params, seed=2)
+    images, objects, *_ = cut_crops(catalogue, ["square"], params, seed=2)
     assert images.shape == (30, 96, 96, 3)
     seen = 0
     for image, table in zip(images, objects, strict=True):
@@ -195,29 +195,34 @@ def test_crops_show_what_their_objects_say(catalogue: Catalogue) -> None:
                 assert width == pytest.approx(10, abs=0.1) or width == pytest.approx(8, abs=0.1)
     assert seen >= 15
     assert {-1.0, 0.0, IGNORED} >= set(np.unique(objects[..., 0]).tolist())
-    again, _ = cut_crops(catalogue, ["square"], params, seed=2)
+    again, *_ = cut_crops(catalogue, ["square"], params, seed=2)
     assert np.array_equal(images, again)
-    other, _ = cut_crops(catalogue, ["square"], params, seed=3)
+    other, *_ = cut_crops(catalogue, ["square"], params, seed=3)
     assert not np.array_equal(images, other)
 
 
 def test_crowding_adds_to_a_share_of_the_crops_about_objects_and_leaves_the_others(catalogue: Catalogue) -> None:
-    def cut(crowded: float) -> tuple[Any, Any]:
+    def cut(crowded: float) -> Crops:
         params = CropsParams(
             per_batch=2, side_px=128, count=60, per_epoch=9, around_objects=0.5, crowded=crowded,
             negatives_per_positive=3.0, scales=(1.0, 1.25),
         )  # fmt: skip
-        images, objects = cut_crops(catalogue, ["square"], params, seed=2)
-        return images, (objects[..., 0] >= 0).sum(1)
+        return cut_crops(catalogue, ["square"], params, seed=2)
 
-    (plain, few), (images, more), (every, most) = (cut(share) for share in (0.0, 0.5, 1.0))
-    for pixels, count in ((images, more), (every, most)):
-        same = np.array([np.array_equal(one, other) for one, other in zip(plain, pixels, strict=True)])
-        assert (same | (count > few)).all(), "no picture changes without its table"
-        assert (count >= few).all()
-    assert 5 <= (more > few).sum() < (most > few).sum() <= 30
-    again, _ = cut(0.5)
-    assert np.array_equal(images, again)
+    plain, some, every = (cut(share) for share in (0.0, 0.5, 1.0))
+    assert (plain.chosen, plain.crowded) == (0, 0)
+    assert 5 <= some.chosen < every.chosen == 30, "those that lie anywhere are not chosen"
+    few = (plain.objects[..., 0] >= 0).sum(1)
+    for cuts in (some, every):
+        added = (cuts.objects[..., 0] >= 0).sum(1) > few
+        assert added.sum() == cuts.crowded
+        same = np.array([np.array_equal(one, other) for one, other in zip(plain.images, cuts.images, strict=True)])
+        assert same[~added].all(), "no picture changes without its table"
+        for number in np.flatnonzero(added):
+            before = plain.objects[number][plain.objects[number, :, 0] != PAD]
+            assert np.array_equal(cuts.objects[number, : len(before)], before), "crops lie where they lay"
+            assert (plain.images[number] == cuts.images[number]).mean() > 0.5
+    assert np.array_equal(some.images, cut(0.5).images)
 
 
 def test_objects_far_from_a_crop_do_not_come_along_and_areas_that_reach_in_do() -> None:

@@ -7,7 +7,7 @@ of five patches. Everything is drawn from a seed. Reads one scene at a time and 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,19 @@ from windhover.silence import silent_boxes, silent_ground
 MARGIN_PX = 32.0  # an object this far outside a crop is still the nearest of none of its windows
 
 
+class Crops(NamedTuple):
+    """Training crops: pixels (N, S, S, C) as read, and objects (N, M, 5).
+
+    A row of objects is class index, `IGNORED` or `PAD`, then centre relative to the crop's own and size in px. Of the
+    `chosen` crops that were to be crowded, `crowded` had room for a copy.
+    """
+
+    images: NDArray[Any]
+    objects: NDArray[np.float32]
+    chosen: int
+    crowded: int
+
+
 def cut_crops(
     catalogue: Catalogue,
     classes: list[str],
@@ -32,7 +45,7 @@ def cut_crops(
     seed: int,
     on_done: Callable[[float], None] = lambda _: None,
     margin_px: float = 0.0,
-) -> tuple[NDArray[Any], NDArray[np.float32]]:
+) -> Crops:
     """Cut crops of labelled scenes.
 
     Args:
@@ -42,15 +55,12 @@ def cut_crops(
         seed: decides every place.
         on_done: called with the number of crops just cut.
         margin_px: an object this far inside unknown ground would still matter to a window beside it.
-
-    Returns:
-        Pixels (N, S, S, C) as read, and objects (N, M, 5): class index, `IGNORED` or `PAD`, then centre relative to the
-        crop's own and size in px.
     """
     rows = [row for row in catalogue if row.labelled]
     jobs = _divide(rows, catalogue, params)
     images: list[NDArray[Any]] = []
     tables: list[NDArray[np.float32]] = []
+    chosen = crowded = 0
     for row in rows:
         random = np.random.default_rng([seed, *row.scene.encode()])
         crowding = np.random.default_rng([seed, 1, *row.scene.encode()])  # its own: crops lie where they lay without
@@ -61,28 +71,20 @@ def cut_crops(
                 with scene.seen_at(catalogue.gsd_m * scale) as seen:
                     objects = scene_objects(labels, classes, seen)
                     silent = silent_ground(areas, seen.ratio_xy, seen.shape_hw, margin_px)
-                    first = len(images)
-                    for left, top in _corners(seen.shape_hw, objects, n_around, n_anywhere, params.side_px, random):
-                        images.append(cut_window(seen, left, top, params.side_px))
+                    pieces = pieces_of(seen.read, seen.shape_hw, objects) if params.crowded and n_around else []
+                    corners = _corners(seen.shape_hw, objects, n_around, n_anywhere, params.side_px, random)
+                    for number, (left, top) in enumerate(corners):
+                        image, valid = cut_window(seen, left, top, params.side_px)
                         near = objects_near(objects, left, top, params.side_px)
-                        tables.append(np.concatenate([near, _silent_windows(silent, left, top, params.side_px)]))
+                        table = np.concatenate([near, _silent_windows(silent, left, top, params.side_px)])
+                        if number < n_around and crowding.uniform() < params.crowded:
+                            before = len(table)
+                            image, table = crowd(image, valid, table, pieces, crowding)
+                            chosen, crowded = chosen + 1, crowded + (len(table) > before)
+                        images.append(image)
+                        tables.append(table)
                         on_done(1)
-                    _crowd(images, tables, range(first, first + n_around), params.crowded, crowding)
-    return np.stack(images), pad_tables(tables)
-
-
-def _crowd(
-    images: list[NDArray[Any]],
-    tables: list[NDArray[np.float32]],
-    which: range,
-    share: float,
-    random: np.random.Generator,
-) -> None:
-    """Crowd a share of the crops of one scene at one GSD with copies of objects that these crops show."""
-    chosen = [number for number in which if random.uniform() < share]
-    pieces = [piece for number in which for piece in pieces_of(images[number], tables[number])] if chosen else []
-    for number in chosen:
-        images[number], tables[number] = crowd(images[number], tables[number], pieces, random)
+    return Crops(np.stack(images), pad_tables(tables), chosen, crowded)
 
 
 def _divide(rows: list[Any], catalogue: Catalogue, params: CropsParams) -> dict[str, list[tuple[int, int]]]:
@@ -148,10 +150,10 @@ def scene_objects(labels: Any, classes: list[str], scene: Scene) -> NDArray[np.f
     return table
 
 
-def cut_window(scene: Scene, left: int, top: int, side_px: int) -> NDArray[Any]:
-    """Return one square of a scene (S, S, C), mirrored at its borders as a search mirrors it."""
-    pixels, _ = read_mirrored(scene.read, scene.shape_hw, (top, top + side_px, left, left + side_px))
-    return np.ascontiguousarray(pixels.transpose(1, 2, 0))
+def cut_window(scene: Scene, left: int, top: int, side_px: int) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """Return one square of a scene (S, S, C), mirrored at its borders as a search mirrors it, and where it is valid."""
+    pixels, valid = read_mirrored(scene.read, scene.shape_hw, (top, top + side_px, left, left + side_px))
+    return np.ascontiguousarray(pixels.transpose(1, 2, 0)), valid
 
 
 def objects_near(objects: NDArray[np.float32], left: int, top: int, side_px: int) -> NDArray[np.float32]:

@@ -80,7 +80,7 @@ def mine(
                     cap = max(params.cap_per_scene // len(params.scales), 1)
                     picked = pick(found, objects, silent, seen.shape_hw, radii_px, cap, params.missed_copies, random)
                     for record in picked:
-                        images.append(cut_window(seen, record["left_px"], record["top_px"], WINDOW_PX))
+                        images.append(cut_window(seen, record["left_px"], record["top_px"], WINDOW_PX)[0])
                         name = classes[record["class"]] if record["class"] >= 0 else ""
                         place = {
                             "scene": row.scene,

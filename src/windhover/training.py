@@ -29,7 +29,7 @@ from windhover.augmenting import declared_augmentation
 from windhover.bundles import WEIGHTS, Card, NetworkCard, load_bundle, save_bundle
 from windhover.catalogue import Catalogue, load_catalogue
 from windhover.contact_sheet import crop_sheet
-from windhover.crops import cut_crops
+from windhover.crops import Crops, cut_crops
 from windhover.datasets import PictureSet, object_table
 from windhover.errors import DataError, ParameterError
 from windhover.files import atomic_folder, sha256_file, write_json
@@ -142,8 +142,8 @@ class _Session:
         place = self._place(train.images.nbytes)
         crops = None
         if self.params.crops.per_batch:
-            images, objects = self._cut_crops()
-            crops, self.sheet = PictureSet(images, objects, place), crop_sheet(images, objects)
+            cut = self._cut_crops()
+            crops, self.sheet = PictureSet(cut.images, cut.objects, place), crop_sheet(cut.images, cut.objects)
         data = TrainingData(
             PictureSet(train.images, table, place),
             np.zeros(len(table), bool),
@@ -164,15 +164,18 @@ class _Session:
             return "cpu"
         return self.device
 
-    def _cut_crops(self) -> tuple[Any, Any]:
+    def _cut_crops(self) -> Crops:
         assert_dense(self.params)
         if self.catalogue is None:
             raise RuntimeError("crops are wanted and there is no catalogue")
         catalogue = self.catalogue
         with progress_bar("cutting crops", self.params.crops.count, "crops") as advance:
-            return cut_crops(
+            cut = cut_crops(
                 catalogue, self.classes, self.params.crops, self.params.seed, advance, self.summary["ignore_radius_px"]
             )
+        if cut.crowded < cut.chosen:
+            print(f"  {cut.chosen - cut.crowded} of {cut.chosen} crops were not crowded: no room, or sizes not known")
+        return cut
 
     # -- what learns ----------------------------------------------------------------------------------------------
 
