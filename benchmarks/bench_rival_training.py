@@ -4,11 +4,11 @@
     python benchmarks/bench_rival_training.py --model MODEL [MODEL ...] --our-cpu-minutes 10 [--judge JUDGE.py]
 
 Airbus scenes, `airbus_split.csv`: trained on `train`, judged on `test`. The budget is user and system time of the
-training process; cutting crops counts, decoding the scenes once does not. Every rival gets the crops, turns and colours
-that Windhover trains with, at 1.25 m, and bfloat16; searches whole scenes, from file to list; and is timed as Windhover
-is, each scene's best of several, on the same threads: once on the JPEG files as delivered (0.5 m, most of the time is
-decoding and averaging), once on GeoTIFF files of the same scenes at 1.25 m (most of it is the network). Needs
-.venv-rivals (requirements-rivals.txt).
+training process; cutting crops counts, decoding the scenes once does not. Every rival gets the places, turns and
+colours of Windhover's crops, uncrowded, at 1.25 m, and bfloat16; searches whole scenes, from file to list; and is timed
+as Windhover is, each scene's best of several, on the same threads: once on the JPEG files as delivered (0.5 m, most of
+the time is decoding and averaging), once on GeoTIFF files of the same scenes at 1.25 m (most of it is the network).
+Needs .venv-rivals (requirements-rivals.txt).
 
 The recipes rest on short pilots of 2 CPU minutes on `val`, on a machine busy with other work: YOLO26n at a learning
 rate of 0.002, 183 steps of 8 crops, AP 0.637 [0.533, 0.755]; RetinaNet at 0.001 came to 37 steps of 8 crops and AP
@@ -174,6 +174,11 @@ def with_speed(figures: dict[str, Any], n_scenes: int, gsd_m: float) -> dict[str
     return {**figures, "mpx_per_s": {kind: round(searched / taken, 2) for kind, taken in figures["search_s"].items()}}
 
 
+def scales_or_own(text: str) -> tuple[float, ...] | None:
+    """Return scales of a search, None for the model's own."""
+    return None if text == "own" else parse_scales(text)
+
+
 def read_options() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -181,11 +186,7 @@ def read_options() -> argparse.Namespace:
     parser.add_argument("--our-cpu-minutes", type=float, help="what our models' trainings took")
     parser.add_argument("--precision", help="of our search; what `windhover detect` takes by default")
     parser.add_argument(
-        "--scales",
-        type=parse_scales,
-        nargs="*",
-        default=[None],
-        help="of our searches, each; by default the model's own",
+        "--scales", type=scales_or_own, nargs="+", default=[None], help="of our searches: `own`, or such as 1.25; each"
     )
     parser.add_argument("--judge", help="a script that judges, instead of Windhover's own matching")
     parser.add_argument("--rivals", nargs="*", default=list(RECIPES))

@@ -34,7 +34,7 @@ TINY: dict[str, dict[str, Any]] = {
         },
         "crops": {
             "per_batch": 16, "side_px": 96, "count": 240, "per_epoch": 240, "around_objects": 0.8,
-            "crowded": 0.0, "negatives_per_positive": 3.0, "scales": [1.0],
+            "crowded": 0.5, "negatives_per_positive": 3.0, "scales": [1.0],
         },
     },
     "evaluate": {"draws": 100},

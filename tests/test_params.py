@@ -82,6 +82,20 @@ def test_an_overlay_changes_one_key_inside_another(project: Path) -> None:
     assert read_yaml(project / "params.yaml")["cut"] == {"jitter": {"noise": 5, "blur": 7}}
 
 
+def test_a_key_inside_a_mapping_that_another_change_replaces_is_no_error(project: Path) -> None:
+    (project / "set.yaml").write_text("cut:\n  jitter.noise: 5\n")
+    (project / "params.yaml").write_text("scenes:\n  raw: .\ncut:\n  jitter: {noise: 1}\n")
+    changed = lay_over(project / "params.yaml", project / "set.yaml", ["cut.jitter={blur: 2}"])
+    assert changed == ["cut.jitter.noise", "cut.jitter"]
+    assert read_yaml(project / "params.yaml")["cut"] == {"jitter": {"blur": 2}}
+
+
+def test_a_set_with_a_number_for_a_key_is_refused(project: Path) -> None:
+    (project / "set.yaml").write_text("cut:\n  1: 5\n")
+    with pytest.raises(ParameterError, match=r"`cut\.1` is not in"):
+        lay_over(project / "params.yaml", project / "set.yaml", [])
+
+
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [

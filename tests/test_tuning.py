@@ -13,6 +13,7 @@ from learning import learning_folders, train_params
 from windhover import tracking, training, tuning
 from windhover.errors import DataError, ParameterError
 from windhover.params import read_yaml
+from windhover.params.overlay import lay_over
 from windhover.tuning import Axis, parse_axis
 
 
@@ -96,6 +97,18 @@ def test_a_study_finds_the_better_value_and_goes_on_after_a_kill(
     assert len(given) == 4, "as many trials as wanted were held"
     with pytest.raises(ParameterError, match=r"study 's' .* was about other parameters, data or code"):
         tuning.tune(train_params(epochs=3), folders, axes, 3, "s", said.append)
+
+
+def test_the_best_of_a_study_can_be_laid_over_the_parameters(tmp_path: Path) -> None:
+    train = read_yaml(Path(__file__).parents[1] / "params.yaml")["train"]
+    best = {"jitter.contrast": 0.2, "options.depth": 2, "momentum": 0.5}
+    path = tuning._write_best(tmp_path / "best.yaml", train_params(**train), best)
+    (tmp_path / "params.yaml").write_text((Path(__file__).parents[1] / "params.yaml").read_text())
+    changed = lay_over(tmp_path / "params.yaml", path, [])
+    assert sorted(changed) == ["train.jitter.contrast", "train.momentum", "train.options"]
+    expected = train | {"momentum": 0.5, "options": train["options"] | {"depth": 2}}
+    expected["jitter"] = train["jitter"] | {"contrast": 0.2}
+    assert read_yaml(tmp_path / "params.yaml")["train"] == expected
 
 
 def test_a_hopeless_trial_is_ended_early(folders: training.Folders, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 ZOOM = 2
+LARGEST = 256  # side of a cell
 MARGIN = 6
 CAPTION = 13
 INK, POSITIVE, BACKGROUND = (30, 30, 30), (0, 140, 60), (190, 60, 30)
@@ -64,7 +65,8 @@ def crop_sheet(images: NDArray[Any], objects: NDArray[np.float32], rows: int = 3
 
     Args:
         images: (N, S, S, C) as read.
-        objects: (N, M, 5) class index, below 0 for no object; dx, dy from the crop's centre, width and height, px.
+        objects: (N, M, 5) class index, below 0 for no object; dx, dy from the crop's centre, width and height, px, NaN
+            where unknown.
         rows: of the sheet.
         columns: of the sheet.
     """
@@ -73,7 +75,7 @@ def crop_sheet(images: NDArray[Any], objects: NDArray[np.float32], rows: int = 3
     chosen = chosen[np.argsort(-known[chosen].sum(1), kind="stable")][: rows * columns]
     cells = []
     for number in chosen:
-        boxes = [tuple(box) for box in objects[number, known[number], 1:].tolist() if np.isfinite(box).all()]
+        boxes = [tuple(box) for box in objects[number, known[number], 1:].tolist()]
         count = int(known[number].sum())
         cells.append(Cell(images[number], str(count or "background"), "objects" if count else "", boxes))
     grid = [cells[first : first + columns] for first in range(0, len(cells), columns)]
@@ -82,7 +84,7 @@ def crop_sheet(images: NDArray[Any], objects: NDArray[np.float32], rows: int = 3
 
 def draw_sheet(rows: Sequence[Sequence[Cell]], title: str) -> Image.Image:
     """Draw rows of cells under a title. All cells of a row are stretched alike, so that changes of brightness show."""
-    side = max((cell.image.shape[0] for row in rows for cell in row), default=64) * ZOOM
+    side = min(max((cell.image.shape[0] for row in rows for cell in row), default=64) * ZOOM, LARGEST)
     columns = max((len(row) for row in rows), default=1)
     step_x, step_y = side + MARGIN, side + CAPTION + MARGIN
     sheet = Image.new(

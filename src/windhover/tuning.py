@@ -130,7 +130,7 @@ def tune(
             words = ", ".join(f"{key}={_short(value)}" for key, value in trial.params.items())
             say(f"trial {trial.number}: AP {value:.4f}{', ended early' if pruned else ''}   {words}")
         tracker.tags({f"best.{key}": value for key, value in study.best_params.items()})
-        path = _write_best(WORK / f"{name}.yaml", study.best_params)
+        path = _write_best(WORK / f"{name}.yaml", params, study.best_params)
         tracker.file(path)
         with atomic_file(WORK / f"{name}.csv") as table:
             study.trials_dataframe(attrs=("number", "state", "value", "params")).to_csv(table, index=False)
@@ -200,11 +200,21 @@ def _value(params: TrainParams, name: str) -> Any:
     return value
 
 
-def _write_best(path: Path, best: Mapping[str, Any]) -> Path:
-    """Write what the best trial chose as a set of parameters."""
+def _write_best(path: Path, params: TrainParams, best: Mapping[str, Any]) -> Path:
+    """Write what the best trial chose as a set of parameters; a mapping whole where it has a key that is new to it."""
+    chosen = change_params("train", params, best).model_dump(mode="json")
+    whole = {name.partition(".")[0] for name in best if not _is_spelled(params, name)}
+    keys = {name: value for name, value in best.items() if name.partition(".")[0] not in whole}
+    keys |= {name: chosen[name] for name in whole}
     with atomic_file(path) as temporary, temporary.open("w", encoding="utf-8") as stream:
-        YAML().dump({"train": dict(sorted(best.items()))}, stream)
+        YAML().dump({"train": dict(sorted(keys.items()))}, stream)
     return path
+
+
+def _is_spelled(params: TrainParams, name: str) -> bool:
+    """Tell whether a key stands in the parameters, as keys of a network's options need not."""
+    outer, _, leaf = name.rpartition(".")
+    return not outer or leaf in _value(params, outer)
 
 
 def _short(value: Any) -> str:

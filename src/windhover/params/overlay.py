@@ -8,6 +8,7 @@ Checks that every key exists; the values are checked by the stage that reads the
 from __future__ import annotations
 
 import sys
+from copy import deepcopy
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -42,11 +43,12 @@ def lay_over(params_file: Path, overlay_file: Path, changes: list[str]) -> list[
     current: Any = yaml.load(params_file.read_text(encoding="utf-8"))
     pairs = [(section, key, value) for section, keys in wanted.items() for key, value in (keys or {}).items()]
     pairs += [_parse_change(change) for change in changes]
-    before: dict[tuple[str, str], Any] = {}
+    before = deepcopy(current)
     for section, key, value in pairs:
-        holder, leaf = _holder(current, section, key, params_file)
-        before.setdefault((section, key), holder[leaf])
+        holder, leaf = _holder(current, section, str(key), params_file)
         holder[leaf] = value
+    names = dict.fromkeys(f"{section}.{key}" for section, key, _ in pairs)
+    changed = [name for name in names if _at(current, name) != _at(before, name)]
     raw = Path(str(current["scenes"]["raw"]))
     if any((section, key) == ("scenes", "raw") for section, key, _ in pairs) and not raw.is_dir():
         raise MissingFileError(f"`scenes.raw` must be a folder that exists, got {raw}. Name the folder of your scenes.")
@@ -54,20 +56,20 @@ def lay_over(params_file: Path, overlay_file: Path, changes: list[str]) -> list[
     yaml.dump(current, text)
     with atomic_file(params_file) as temporary:
         temporary.write_text(text.getvalue(), encoding="utf-8")
-    changed = []
-    for (section, key), old in before.items():
-        holder, leaf = _holder(current, section, key, params_file)
-        if holder[leaf] != old:
-            changed.append(f"{section}.{key}")
     return changed
+
+
+def _at(values: Any, path: str) -> Any:
+    """Return the value at a path such as `train.jitter.contrast`, None where there is none."""
+    for name in path.split("."):
+        values = values.get(name) if isinstance(values, dict) else None
+    return values
 
 
 def _holder(current: Any, section: str, key: str, params_file: Path) -> tuple[Any, str]:
     """Return the mapping in which a key stands, and its last part."""
-    *outer, leaf = key.split(".")
-    holder = current.get(section)
-    for name in outer:
-        holder = holder.get(name) if isinstance(holder, dict) else None
+    outer, _, leaf = f"{section}.{key}".rpartition(".")
+    holder = _at(current, outer)
     if not isinstance(holder, dict) or leaf not in holder:
         raise ParameterError(
             f"`{section}.{key}` is not in {params_file}. Mend the name; the sections are {', '.join(current)}."
