@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import rasterio
+from PIL import Image
 from rasterio.transform import Affine
 from shapely.geometry import box
 
@@ -129,6 +130,12 @@ def test_the_three_files_say_the_same(project: tuple[Path, dict[str, np.ndarray]
     sizes = {"gpkg": "detections", "geojson": None}
     counts = {len(geopandas.read_file(folder / f"detections.{kind}", layer=layer)) for kind, layer in sizes.items()}
     assert counts == {len(geopandas.read_parquet(folder / "detections.parquet"))}
+
+
+def test_training_shows_its_crops(project: tuple[Path, dict[str, np.ndarray]]) -> None:
+    with Image.open(project[0] / "data/train/crops.png") as sheet:
+        assert sheet.width > 8 * 96
+        assert len(sheet.convert("L").getcolors(256) or []) > 50
 
 
 def test_the_bundle_searches_a_raster_without_the_project(
