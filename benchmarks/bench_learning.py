@@ -5,7 +5,8 @@
 Run it in a checkout of its own: it lays `params/airbus.yaml` over `params.yaml` and runs the data stages on RAW,
 divided as in `airbus_split.csv`, or by `scenes.seed` N. Every training then gets so many minutes of processor time
 (not of the clock: other work on the machine costs it nothing), is searched once on `test` at the training GSD, and is
-compared with the first choice by a bootstrap over the same draws of scenes. What was measured before a stop is kept.
+compared with the first choice by a bootstrap over the same draws of scenes; `val` is searched too, and choices are made
+by it. What was measured before a stop is kept.
 """
 
 from __future__ import annotations
@@ -40,12 +41,17 @@ FOLDER = Path(".windhover/learning")
 NO_MINING = {"mining.after": []}
 MINING = {"mining.after": [0.4, 0.7]}
 PATCHES = {"crops.per_batch": 0, "batch_size": 128, "negatives_per_positive": 3.0}
-PLAIN = {"jitter.blur_px": 0.0, "jitter.highlights": 0.0, "options": {"width": "base", "stem": "pooled"}}
+PLAIN = {
+    "jitter.blur_px": 0.0,
+    "jitter.highlights": 0.0,
+    "crops.crowded": 0.0,
+    "options": {"width": "base", "stem": "pooled"},
+}
 SMALL = {"width": "small", "stem": "pooled"}
 BLUR = {"jitter.blur_px": 2.0}
 HIGHLIGHTS = {**BLUR, "jitter.highlights": 3.0}
 LIGHT = {"jitter.contrast": 0.45, "jitter.brightness": 0.15, "jitter.gamma": 0.25}
-CHOSEN = {**HIGHLIGHTS, "options": SMALL}
+CHOSEN = {**PLAIN, **HIGHLIGHTS, "options": SMALL}
 CHOICES: dict[str, dict[str, Any]] = {
     "crops, no mining": PLAIN,
     "crops, two rounds of mining": {**PLAIN, **MINING},
@@ -58,6 +64,7 @@ CHOICES: dict[str, dict[str, Any]] = {
     "blur, small": {**PLAIN, **BLUR, "options": SMALL},
     "blur, highlights, small": CHOSEN,
     "blur, highlights, small, strided stem": {**CHOSEN, "options": {"width": "small", "stem": "strided"}},
+    "small, crowds": {**CHOSEN, "crops.crowded": 0.5},
     "small, focal loss": {**CHOSEN, "loss": "focal"},
     "small, class-balanced loss": {**CHOSEN, "loss": "class_balanced"},
     "small, weighted loss": {**CHOSEN, "loss": "weighted_bce"},
@@ -102,11 +109,11 @@ def _processor_clock() -> float:
     return time.process_time() / torch.get_num_threads()
 
 
-def search(folder: Path, changes: dict[str, Any]) -> Searched:
-    """Search the scenes of `test`."""
+def search(folder: Path, changes: dict[str, Any], split: str = "test") -> Searched:
+    """Search the scenes of a split."""
     params = change_params("evaluate", load_params("evaluate", EvaluateParams), changes)
     catalogue = load_catalogue("data/scenes")
-    return search_splits(load_bundle(folder), catalogue.split("test"), params, "cpu")["test"]
+    return search_splits(load_bundle(folder), catalogue.split(split), params, "cpu")[split]
 
 
 def figures(found: Searched) -> tuple[dict[str, Any], np.ndarray]:
@@ -165,7 +172,8 @@ def measured(name: str, minutes: float, folder: Path, once: dict[str, Any]) -> t
         row = train(changes, minutes, folder)
         found, draws = figures(search(folder, once))
         np.save(folder / "draws.npy", draws)
-        (folder / "row.json").write_text(json.dumps(row | found), encoding="utf-8")
+        on_val = figures(search(folder, once, "val"))[0]
+        (folder / "row.json").write_text(json.dumps(row | found | {"ap_val": on_val["ap"]}), encoding="utf-8")
     return json.loads((folder / "row.json").read_text(encoding="utf-8")), np.load(folder / "draws.npy")
 
 

@@ -18,7 +18,7 @@ from ruamel.yaml.error import YAMLError
 
 from windhover.errors import DataError, ParameterError
 from windhover.files import atomic_file
-from windhover.params import change_params
+from windhover.params import change_params, value_at
 from windhover.params.train import TrainParams
 from windhover.patches import load_patches
 from windhover.tracking import resume_run
@@ -111,7 +111,8 @@ def tune(
         raise DataError(f"{folders.patches}: no validation patches to choose by. Give a split `val` some places.")
     study = _open_study(name, params, folders, axes)
     if not study.trials:
-        values = {axis.name: _value(params, axis.name) for axis in axes}
+        now = params.model_dump(mode="json")
+        values = {axis.name: value_at(now, axis.name) for axis in axes}
         if all(axis.holds(values[axis.name]) for axis in axes):
             study.enqueue_trial(values)
     with resume_run(f"tune-{study.user_attrs[KEY_ATTR]}", name=f"tune {name}") as tracker:
@@ -193,13 +194,6 @@ def _state(name: str) -> Any:
     return optuna.trial.TrialState[name]
 
 
-def _value(params: TrainParams, name: str) -> Any:
-    value: Any = params.model_dump(mode="json")
-    for key in name.split("."):
-        value = value.get(key) if isinstance(value, dict) else None
-    return value
-
-
 def _write_best(path: Path, params: TrainParams, best: Mapping[str, Any]) -> Path:
     """Write what the best trial chose as a set of parameters; a mapping whole where it has a key that is new to it."""
     chosen = change_params("train", params, best).model_dump(mode="json")
@@ -214,7 +208,7 @@ def _write_best(path: Path, params: TrainParams, best: Mapping[str, Any]) -> Pat
 def _is_spelled(params: TrainParams, name: str) -> bool:
     """Tell whether a key stands in the parameters, as keys of a network's options need not."""
     outer, _, leaf = name.rpartition(".")
-    return not outer or leaf in _value(params, outer)
+    return not outer or leaf in value_at(params.model_dump(mode="json"), outer)
 
 
 def _short(value: Any) -> str:

@@ -83,10 +83,8 @@ def change_params(stage: str, params: Params, changes: Mapping[str, Any]) -> Par
     """
     section = params.model_dump(mode="json")
     for name, value in changes.items():
-        *outer, leaf = name.split(".")
-        inner: Any = section
-        for key in outer:
-            inner = inner.get(key) if isinstance(inner, dict) else None
+        outer, _, leaf = name.rpartition(".")
+        inner: Any = value_at(section, outer) if outer else section
         if not isinstance(inner, dict) or (not outer and leaf not in section):
             raise ParameterError(_unknown_sentence(stage, name, sorted(section)))
         inner[leaf] = value
@@ -132,6 +130,13 @@ def _unknown_sentence(stage: str, key: str, known: list[str]) -> str:
     close = get_close_matches(key, known, n=1)
     hint = f" Did you mean `{stage}.{close[0]}`?" if close else f" Known keys: {', '.join(known)}."
     return f"`{stage}.{key}` in params.yaml is not a parameter of this stage.{hint} Rename or remove it."
+
+
+def value_at(values: Any, path: str) -> Any:
+    """Return the value at a path of nested mappings, such as `jitter.contrast`, None where there is none."""
+    for name in path.split("."):
+        values = values.get(name) if isinstance(values, dict) else None
+    return values
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

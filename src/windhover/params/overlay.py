@@ -18,7 +18,7 @@ from ruamel.yaml.error import YAMLError
 
 from windhover.errors import MissingFileError, ParameterError, WindhoverError
 from windhover.files import atomic_file
-from windhover.params import read_yaml
+from windhover.params import read_yaml, value_at
 
 
 def lay_over(params_file: Path, overlay_file: Path, changes: list[str]) -> list[str]:
@@ -48,7 +48,7 @@ def lay_over(params_file: Path, overlay_file: Path, changes: list[str]) -> list[
         holder, leaf = _holder(current, section, str(key), params_file)
         holder[leaf] = value
     names = dict.fromkeys(f"{section}.{key}" for section, key, _ in pairs)
-    changed = [name for name in names if _at(current, name) != _at(before, name)]
+    changed = [name for name in names if value_at(current, name) != value_at(before, name)]
     raw = Path(str(current["scenes"]["raw"]))
     if any((section, key) == ("scenes", "raw") for section, key, _ in pairs) and not raw.is_dir():
         raise MissingFileError(f"`scenes.raw` must be a folder that exists, got {raw}. Name the folder of your scenes.")
@@ -59,17 +59,10 @@ def lay_over(params_file: Path, overlay_file: Path, changes: list[str]) -> list[
     return changed
 
 
-def _at(values: Any, path: str) -> Any:
-    """Return the value at a path such as `train.jitter.contrast`, None where there is none."""
-    for name in path.split("."):
-        values = values.get(name) if isinstance(values, dict) else None
-    return values
-
-
 def _holder(current: Any, section: str, key: str, params_file: Path) -> tuple[Any, str]:
     """Return the mapping in which a key stands, and its last part."""
     outer, _, leaf = f"{section}.{key}".rpartition(".")
-    holder = _at(current, outer)
+    holder = value_at(current, outer)
     if not isinstance(holder, dict) or leaf not in holder:
         raise ParameterError(
             f"`{section}.{key}` is not in {params_file}. Mend the name; the sections are {', '.join(current)}."
