@@ -16,6 +16,7 @@ import tempfile
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +117,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="+")
     parser.add_argument("--every", type=int, default=2, help="only every so many test scenes")
+    parser.add_argument("--precision", nargs="+", default=["fp32"], help="of the search, such as fp32 int8; each")
     parser.add_argument("--only", nargs="*", choices=CHANGES, help="these changes")
     options = parser.parse_args()
     torch.set_num_threads(2)
@@ -125,13 +127,14 @@ def main() -> None:
     table: dict[str, Any] = {}
     warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
     with tempfile.TemporaryDirectory() as folder:
-        for model in options.models:
-            for names, options_of, way in ((CHANGES, {}, "as seen"), (MATCHED, {"match_radiometry": True}, "matched")):
-                detector = Detector.from_bundle(model, **options_of)
+        for model, precision in product(options.models, options.precision):
+            for names, match_radiometry in ((CHANGES, False), (MATCHED, True)):
+                detector = Detector.from_bundle(model, precision=precision, match_radiometry=match_radiometry)
+                way = f"{precision}, {'matched' if match_radiometry else 'as seen'}"
                 for name in [name for name in names if not options.only or name in options.only]:
                     row, _ = figures(search(detector, catalogue, name, Path(folder)))
                     table.setdefault(name, {})[f"{Path(model).name}, {way}"] = row
-                    print(f"{Path(model).name:32s} {way:8s} {name:32s} {json.dumps(row)}", flush=True)
+                    print(f"{Path(model).name:32s} {way:14s} {name:32s} {json.dumps(row)}", flush=True)
     save("other_sensor", {"scenes": len(catalogue.scenes), "changes": table}, "AP 0.80")
 
 

@@ -97,13 +97,14 @@ def search_with_ours(
     name: str,
     model: Path,
     scales: tuple[float, ...] | None,
+    precision: str | None,
     scenes: list[AirbusScene],
     options: argparse.Namespace,
     folder: Path,
 ) -> dict[str, Any]:
-    """Search the same scenes with a trained model at its own settings or other scales, down to score 0.01."""
+    """Search the same scenes with a trained model at its own settings or others, down to score 0.01."""
     torch.set_num_threads(options.threads)
-    detector = Detector.from_bundle(model, precision=options.precision, scales=scales)
+    detector = Detector.from_bundle(model, precision=precision, scales=scales)
     tables, seconds = [], {"delivered": 0.0, "geotiff": 0.0}
     for scene in scenes:
         for kind, path in (("delivered", scene.path), ("geotiff", tif_of(scene, folder))):
@@ -121,7 +122,7 @@ def search_with_ours(
         "parameters": sum(part.numel() for part in detector.bundle.network().parameters()),
         "training": {"cpu_s": None if options.our_cpu_minutes is None else round(60 * options.our_cpu_minutes, 1)},
         "search": {
-            "precision": options.precision or "fp32",
+            "precision": precision or "fp32",
             "scales": list(detector.settings.scales),
             "stride_px": detector.settings.stride_px,
         },
@@ -184,7 +185,7 @@ def read_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, nargs="*", default=[], help="folders of models trained on the same split")
     parser.add_argument("--our-cpu-minutes", type=float, help="what our models' trainings took")
-    parser.add_argument("--precision", help="of our search; what `windhover detect` takes by default")
+    parser.add_argument("--precision", nargs="+", default=[None], help="of our searches, such as fp32 bf16 int8; each")
     parser.add_argument(
         "--scales", type=scales_or_own, nargs="+", default=[None], help="of our searches: `own`, or such as 1.25; each"
     )
@@ -209,9 +210,10 @@ def main() -> None:
         folder = options.folder or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
         rows: dict[str, Any] = {}
-        for model, scales in product(options.model, options.scales):
+        for model, scales, precision in product(options.model, options.scales, options.precision):
             name = model.name if scales is None else f"{model.name} at {', '.join(map(str, scales))}"
-            ours = search_with_ours(name, model, scales, searched, options, folder)
+            name = name if precision is None else f"{name} in {precision}"
+            ours = search_with_ours(name, model, scales, precision, searched, options, folder)
             rows[f"windhover, {name}"] = with_speed(ours, len(searched), ours["gsd_m"]) | judged(
                 name, searched, options, folder
             )

@@ -14,11 +14,13 @@ from planted import make_card, random_weights, write_bundle
 from windhover.bundles import Card, content_key, load_alike, load_bundle, save_bundle
 from windhover.errors import FormatError, MissingFileError, ParameterError
 from windhover.inference import Calibration
+from windhover.quantizing import Ranges
 
 
 def test_a_bundle_comes_back(tmp_path: Path) -> None:
     weights = random_weights(n_classes=2)
-    card = make_card(classes=("plane", "ship"), training={"epochs": 3})
+    ranges = Ranges(((0.0, 255.0), (1.5, 80.0), (-2.0, 9.0)), (4.0, 2.5))
+    card = make_card(classes=("plane", "ship"), training={"epochs": 3}, ranges=ranges)
     point = {
         "rule": "f1",
         "per_class": {"plane": {"threshold": 0.25}, "ship": {"threshold": 1.0}},
@@ -116,6 +118,18 @@ def rewrite(path: Path, **changes: Any) -> None:
         ("model.json", {"classes": ["a", "b"]}, "2 classes for a network of 1"),
         ("model.json", {"bands": "red"}, "`bands`"),
         ("model.json", {"colour": "blue"}, "`colour`: Extra inputs"),
+        (
+            "model.json",
+            {"ranges": {"bands": [[0, 255]], "maps": [1]}},
+            "for each band, a lowest pixel and a higher one",
+        ),
+        (
+            "model.json",
+            {"ranges": {"bands": [[0, 0]] * 3, "maps": [1]}},
+            "for each band, a lowest pixel and a higher one",
+        ),
+        ("model.json", {"ranges": {"bands": [[0, 255]] * 3, "maps": []}}, "a number above 0 for each map"),
+        ("model.json", {"ranges": {"bands": [[0, 255]] * 3, "maps": [float("nan")]}}, "a number above 0 for each map"),
         ("model.json", {"name": "0123456789abcdef"}, "is not what model.json names"),
         ("calibration.json", {"window_temperature": 0}, "must be a finite number above 0"),
         ("calibration.json", {"spin": 0}, "must hold exactly"),

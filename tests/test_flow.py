@@ -16,6 +16,9 @@ from rasterio.transform import Affine
 from shapely.geometry import box
 
 from staging import run_stages
+from windhover.bundles import load_bundle
+from windhover.detector import Detector
+from windhover.quantizing import can_multiply_integers
 
 GSD_M = 1.25
 SIDE_M = (22.5, 17.5)  # width and height of an object on the ground
@@ -147,6 +150,20 @@ def test_the_bundle_searches_a_raster_without_the_project(
     monkeypatch.chdir(tmp_path)
     found = windhover.load_model(root / "data/model").detect(root / "data/raw/fir.tif")
     assert len(found) == len(truth["fir"])
+
+
+@pytest.mark.skipif(not can_multiply_integers(), reason="this processor does not sum products of bytes")
+def test_a_search_in_integers_finds_the_same(project: tuple[Path, dict[str, np.ndarray]]) -> None:
+    root, truth = project
+    bundle = load_bundle(root / "data/model")
+    for place, centres in truth.items():
+        raster = root / f"data/raw/{place}.tif"
+        exact, found = (Detector(bundle, precision=kind).detect(raster) for kind in ("fp32", "int8"))
+        assert len(found) == len(exact) == len(centres)
+        order, again = (table.sort_values(["col", "row"], ignore_index=True) for table in (exact, found))
+        moved = np.hypot(order["col"] - again["col"], order["row"] - again["row"])
+        assert 0 < moved.max() < 1, "within a pixel, and not the same search twice"
+        assert (order["score"] - again["score"]).abs().max() < 0.1
 
 
 def test_the_operating_point_is_chosen_on_validation_and_the_run_holds_both(

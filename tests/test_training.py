@@ -20,6 +20,7 @@ from windhover.errors import DataError, MissingFileError, ParameterError
 from windhover.learner import VALIDATION_PATCHES, Learner, ValidationBatches, window_ap
 from windhover.mining import Found
 from windhover.patches import load_patches
+from windhover.quantizing import measure_ranges
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +57,9 @@ def test_it_learns_and_writes_weights_card_history_and_pictures(out: training.Fo
     assert bundle.card.classes == ("cross",)
     assert (bundle.card.window_px, bundle.card.stride_px, bundle.card.true_prior) == (64, 8, 0.01)
     assert bundle.card.sampled_prior == pytest.approx(0.25, abs=0.05)
+    patches = torch.from_numpy(np.load(Path(out.augmented) / "train.npy")).permute(0, 3, 1, 2)
+    assert len(patches) <= training.PICTURES_FOR_RANGES
+    assert bundle.card.ranges == measure_ranges(bundle.network(), bundle.normalizer(), list(patches.split(32)))
     written = {path.name for path in Path(out.out).iterdir()}
     assert {"weights.pt", "model.json", "mined.npy", "mined.parquet", "history.json", "curves.png"} <= written
     history = json.loads((Path(out.out) / "history.json").read_text())["epochs"]

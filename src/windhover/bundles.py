@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import math
 import pickle
 import shutil
 from collections.abc import Mapping
@@ -25,6 +26,7 @@ from windhover.files import atomic_file, read_json, write_json
 from windhover.inference import Calibration, detection_logits
 from windhover.networks import build_network
 from windhover.normalize import Normalizer
+from windhover.quantizing import Ranges
 
 FORMAT = 1
 WEIGHTS, CARD, CALIBRATION, OPERATING_POINT = "weights.pt", "model.json", "calibration.json", "operating_point.json"
@@ -65,6 +67,7 @@ class Card(BaseModel):
     sampled_prior: float = Field(ge=0, le=1)
     true_prior: float | None = Field(ge=0, le=1)  # None where no scene told it: the patches were ready-made
     sized: bool = True  # whether any label told a size; if not, boxes are of the window's size and mean nothing
+    ranges: Ranges | None = None  # of pixels and maps, for a search in 8-bit integers; None where it cannot be had
     training: dict[str, Any] = Field(default_factory=dict)
 
     @model_validator(mode="after")
@@ -81,6 +84,13 @@ class Card(BaseModel):
             raise ValueError(f"{len(self.classes)} classes for a network of {self.network.n_classes}")
         if min(self.std) <= 0:
             raise ValueError("every std must be above 0")
+        if self.ranges is not None:
+            if len(self.ranges.bands) != len(self.bands) or not all(
+                -math.inf < low < high < math.inf for low, high in self.ranges.bands
+            ):
+                raise ValueError("ranges must hold, for each band, a lowest pixel and a higher one")
+            if not self.ranges.maps or not all(0 < highest < math.inf for highest in self.ranges.maps):
+                raise ValueError("ranges must hold a number above 0 for each map")
         return self
 
 

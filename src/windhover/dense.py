@@ -17,9 +17,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from windhover.errors import ParameterError
+from windhover.normalize import Normalizer
+from windhover.quantizing import Ranges, ToBytes, can_multiply_integers, quantized
 from windhover.rewriting import Stretch, fold_batch_norms, halve_stride, hasten_pools, trunk_stretches
 
-PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+# of the maps of a network; in int8 the heads are fp32
+PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16, "int8": torch.uint8}
 CPU_BATCH_PX = 2048 * 4096
 GPU_BATCH_PX = 8192 * 8192
 CPU_CROPS, GPU_CROPS = 64, 8192  # windows at once where they are cut; on a CPU their maps stay in the cache
@@ -49,6 +52,7 @@ class DenseScorer:
         precision: str = "fp32",
         stride_px: int | None = None,
         batch_px: int | None = None,
+        ranges: Ranges | None = None,
     ) -> None:
         """Copy the network (the caller's stays as it is), fold its batch norms and move it to the device.
 
@@ -56,12 +60,14 @@ class DenseScorer:
             network: from `windhover.networks.build_network`: has `window_px`, `stride_px` and `dense`.
             normalizer: maps (B, C, H, W) pixels as read to the floats the network was trained on.
             device: a torch device's name.
-            precision: `fp32`, `fp16` or `bf16`; outputs are float32 in any case.
+            precision: `fp32`, `fp16`, `bf16`, or `int8` on a CPU; outputs are float32 in any case.
             stride_px: distance between windows; the network's own by default. A dense network also offers half of it.
             batch_px: input px computed at once; bounds memory, never changes a score's meaning.
+            ranges: how far the network's numbers go, for `int8`.
 
         Raises:
             ParameterError: precision, stride or batch is not one that can be had.
+            FormatError: the ranges are another network's.
         """
         if precision not in PRECISIONS:
             raise ParameterError(
@@ -79,8 +85,21 @@ class DenseScorer:
                 f"batch_px must hold one window of {self.window_px}x{self.window_px} px, "
                 f"got {self.batch_px} px. Raise it."
             )
-        self._dtype = PRECISIONS[precision]
+        self._dtype = PRECISIONS[precision]  # of the maps
         network = fold_batch_norms(copy.deepcopy(network).eval())
+        self._set_stride(network, own_stride)
+        hasten_pools(network, slices=self.device.type == "cpu")
+        self._stretches = trunk_stretches(network) if self.dense else []
+        most = GPU_CROPS if self.device.type == "cuda" else CPU_CROPS
+        self._crops_at_once = max(min(self.batch_px // self.window_px**2, most), 1)
+        self._band_bytes = GPU_BAND_BYTES if self.device.type == "cuda" else CPU_BAND_BYTES
+        self._normalizer: nn.Module = copy.deepcopy(normalizer).eval().to(self.device)
+        if precision == "int8":
+            self._take_integers(ranges)
+        of_heads = torch.float32 if precision == "int8" else self._dtype
+        self._network = network.to(self.device, of_heads, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def _set_stride(self, network: nn.Module, own_stride: int) -> None:
         if self.dense and self.stride_px * 2 == own_stride:
             halve_stride(network)
         elif self.dense and self.stride_px != own_stride:
@@ -92,13 +111,23 @@ class DenseScorer:
             raise ParameterError(
                 f"stride must be in 1..window ({self.window_px} px), got {self.stride_px} px. Choose a smaller one."
             )
-        hasten_pools(network, slices=self.device.type == "cpu")
-        self._stretches = trunk_stretches(network) if self.dense else []
-        most = GPU_CROPS if self.device.type == "cuda" else CPU_CROPS
-        self._crops_at_once = max(min(self.batch_px // self.window_px**2, most), 1)
-        self._band_bytes = GPU_BAND_BYTES if self.device.type == "cuda" else CPU_BAND_BYTES
-        self._network = network.to(self.device, self._dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._normalizer = copy.deepcopy(normalizer).eval().to(self.device)
+
+    def _take_integers(self, ranges: Ranges | None) -> None:
+        """Put the trunk in 8-bit integers, which pixels then enter as bytes."""
+        if self.device.type != "cpu":
+            raise ParameterError(f"precision int8 is for a CPU, and the search is on {self.device}. Take fp16.")
+        if not can_multiply_integers():
+            raise ParameterError(
+                "precision int8 needs a processor that sums products of bytes (VNNI or AMX), and this one does not. "
+                "Take fp32 or bf16."
+            )
+        if ranges is None or not isinstance(self._normalizer, Normalizer):
+            raise ParameterError(
+                "precision int8 needs a model whose card holds `ranges`: one of valid64 or course, trained by this "
+                "version. Train again, or take fp32."
+            )
+        self._stretches = quantized(self._stretches, self._normalizer, ranges)
+        self._normalizer = ToBytes(ranges.bands)
 
     @property
     def halo_px(self) -> int:
@@ -159,7 +188,7 @@ class DenseScorer:
 
     def _run(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         pixels = pixels.to(self.device, non_blocking=True)  # (B, C, H, W)
-        if self._stretches and len(pixels) == 1:
+        if self._stretches:
             features = pixels
             for number, stretch in enumerate(self._stretches):
                 features = self._through(stretch, features, raw=number == 0)
@@ -173,11 +202,14 @@ class DenseScorer:
         return normalised.contiguous(memory_format=torch.channels_last)
 
     def _through(self, stretch: Stretch, inputs: Tensor, raw: bool) -> Tensor:
-        """Run a stretch band by band: the same sums in the same order, over maps small enough to stay in the cache."""
+        """Run a stretch band by band: the same sums in the same order, over maps small enough to stay in the cache.
+
+        Of several pictures at once, which are cut windows, all rows are one band.
+        """
         height, width = inputs.shape[2:]
         rows = (height - stretch.field_px) // stretch.stride_px + 1
         tall = int(self._band_bytes / (self._dtype.itemsize * stretch.numbers_per_px * width))
-        per_band = max((tall - stretch.field_px) // stretch.stride_px + 1, 1)
+        per_band = max((tall - stretch.field_px) // stretch.stride_px + 1, 1) if len(inputs) == 1 else rows
         result = None
         for first in range(0, rows, per_band):
             last = min(first + per_band, rows)

@@ -51,6 +51,7 @@ __all__ = [
     "choose_device",
     "merged",
     "open_for",
+    "scorers_of",
     "search_scene",
 ]
 
@@ -145,7 +146,7 @@ class Detector:
         Args:
             bundle: from `load_bundle`.
             device: `auto` takes the GPU where there is one, else the CPU; or a torch device's name.
-            precision: `fp32`, `fp16` or `bf16`; half precision on a GPU and `fp32` on a CPU by default.
+            precision: `fp32`, `fp16`, `bf16`, or `int8` on a CPU; `fp16` on a GPU and `fp32` on a CPU by default.
             stride_px: the operating point's by default.
             batch_px: px scored at once.
             scales: GSD of each pass in units of the training GSD; the operating point's by default.
@@ -162,11 +163,7 @@ class Detector:
         self.settings = settings if scales is None else replace(settings, scales=tuple(scales))
         device = choose_device(device)
         precision = precision or ("fp16" if device.startswith("cuda") else "fp32")
-        network, normalizer = bundle.network(), bundle.normalizer()
-        self.scorer = DenseScorer(network, normalizer, device, precision, self.settings.stride_px, batch_px)
-        self.second_look = None
-        if (other := bundle.second_look) is not None:
-            self.second_look = DenseScorer(other.network(), other.normalizer(), device, precision, batch_px=batch_px)
+        self.scorer, self.second_look = scorers_of(bundle, device, precision, self.settings.stride_px, batch_px)
 
     @classmethod
     def from_bundle(cls, path: str | Path, **options: Any) -> Detector:
@@ -270,6 +267,24 @@ class Detector:
                 self.second_look,
             )
             return for_map(self.table(candidates, thresholds, scene), [scene.crs])
+
+
+def scorers_of(
+    bundle: Bundle, device: str, precision: str = "fp32", stride_px: int | None = None, batch_px: int | None = None
+) -> tuple[DenseScorer, DenseScorer | None]:
+    """Return a bundle's network made ready to score, and that of its second look where it has one.
+
+    Raises:
+        ParameterError: precision, stride or batch is not one that can be had.
+        FormatError: the card does not fit the network.
+    """
+
+    def ready(part: Bundle, stride_px: int | None) -> DenseScorer:
+        network, normalizer = part.network(), part.normalizer()
+        return DenseScorer(network, normalizer, device, precision, stride_px, batch_px, part.card.ranges)
+
+    other = bundle.second_look
+    return ready(bundle, stride_px), None if other is None else ready(other, None)
 
 
 def choose_device(device: str) -> str:

@@ -22,8 +22,7 @@ from windhover.bundles import Bundle, load_alike, load_bundle, save_bundle
 from windhover.calibration import Scaling, fit_scaling, prior_shift
 from windhover.catalogue import Catalogue, load_catalogue, open_catalogued
 from windhover.contact_sheet import sample_sheet
-from windhover.dense import DenseScorer
-from windhover.detector import SearchSettings, search_scene
+from windhover.detector import SearchSettings, scorers_of, search_scene
 from windhover.error_gallery import picture_errors, worst_false_alarms, worst_misses
 from windhover.errors import DataError
 from windhover.explaining import explained, read_window
@@ -183,10 +182,7 @@ def search_splits(bundle: Bundle, catalogue: Catalogue, params: EvaluateParams, 
         DataError: neither split holds a labelled scene, though the patches were cut from scenes.
     """
     settings = settings_of(params)
-    scorer = DenseScorer(bundle.network(), bundle.normalizer(), device, stride_px=settings.stride_px)
-    second_look = None
-    if (other := bundle.second_look) is not None:
-        second_look = DenseScorer(other.network(), other.normalizer(), device)
+    scorer, second_look = scorers_of(bundle, device, stride_px=settings.stride_px)
     match = match_of(params)
     grounds = {split: ground_of(catalogue.split(split)) for split in SPLITS}
     rows = {split: [row for row in catalogue.split(split) if row.labelled] for split in SPLITS}

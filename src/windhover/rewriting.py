@@ -73,16 +73,27 @@ def halve_stride(network: nn.Module) -> nn.Module:
 
 
 class PoolOfSlices(nn.MaxPool2d):
-    """A 2x2 max pool as the largest of four slices: less work for a CPU, where channels come last."""
+    """A square max pool as the largest of shifted slices, rows before columns: less work for a CPU, and any numbers."""
+
+    def __init__(self, kernel: int, stride: int) -> None:
+        """Take the side of the kernel and its stride, px."""
+        super().__init__(kernel, stride)
+        self.side_px, self.step_px = kernel, stride
 
     def forward(self, inputs: Tensor) -> Tensor:
-        height, width = (side // 2 * 2 for side in inputs.shape[2:])
-        rows = torch.maximum(inputs[:, :, 0:height:2, :width], inputs[:, :, 1:height:2, :width])
-        return torch.maximum(rows[..., 0::2], rows[..., 1::2])
+        side, step = self.side_px, self.step_px
+        height, width = ((length - side) // step * step + 1 for length in inputs.shape[2:])
+        rows = inputs[:, :, 0:height:step]
+        for shift in range(1, side):
+            rows = torch.maximum(rows, inputs[:, :, shift : height + shift : step])
+        largest = rows[..., 0:width:step]
+        for shift in range(1, side):
+            largest = torch.maximum(largest, rows[..., shift : width + shift : step])
+        return largest
 
 
 def hasten_pools(network: nn.Module, slices: bool) -> nn.Module:
-    """Pool before a ReLU instead of after it, and take 2x2 pools from `slices`; no score changes, in place.
+    """Pool before a ReLU instead of after it, and take plain pools from `slices`; no score changes, in place.
 
     The largest of some numbers, cut at 0, is the largest of the numbers cut at 0; but there are four times as many.
 
@@ -93,10 +104,10 @@ def hasten_pools(network: nn.Module, slices: bool) -> nn.Module:
         relu, pool = layers[name], layers[following]
         if not isinstance(pool, nn.MaxPool2d):
             continue
-        if slices and _plain_halving(pool):
-            layers[following] = pool = PoolOfSlices(2)
+        faster = PoolOfSlices(_pair(pool.kernel_size)[0], _pair(pool.stride)[0]) if slices and _plain(pool) else pool
+        layers[following] = faster
         if isinstance(relu, nn.ReLU):
-            layers[name], layers[following] = pool, relu
+            layers[name], layers[following] = faster, relu
     return network
 
 
@@ -107,9 +118,11 @@ def _neighbours(network: nn.Module) -> Iterator[tuple[dict[str, nn.Module], str,
             yield from ((module._modules, name, following) for name, following in pairwise(list(module._modules)))
 
 
-def _plain_halving(pool: nn.MaxPool2d) -> bool:
-    sides = _pair(pool.kernel_size), _pair(pool.stride), _pair(pool.padding), _pair(pool.dilation)
-    return sides == ((2, 2), (2, 2), (0, 0), (1, 1)) and not pool.ceil_mode and not pool.return_indices
+def _plain(pool: nn.MaxPool2d) -> bool:
+    (high, wide), (down, along) = _pair(pool.kernel_size), _pair(pool.stride)
+    square = high == wide and down == along
+    plain = (_pair(pool.padding), _pair(pool.dilation)) == ((0, 0), (1, 1))
+    return square and plain and not pool.ceil_mode and not pool.return_indices
 
 
 def trunk_stretches(network: nn.Module) -> list[Stretch]:

@@ -6,6 +6,7 @@ weights that were best on validation. What a step does is the learner's; what a 
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import logging
@@ -30,7 +31,7 @@ from windhover.bundles import WEIGHTS, Card, NetworkCard, load_bundle, save_bund
 from windhover.catalogue import Catalogue, load_catalogue
 from windhover.contact_sheet import crop_sheet
 from windhover.crops import Crops, cut_crops
-from windhover.datasets import PictureSet, object_table
+from windhover.datasets import PictureSet, batches, object_table
 from windhover.errors import DataError, ParameterError
 from windhover.files import atomic_folder, sha256_file, write_json
 from windhover.jitter import value_range
@@ -43,12 +44,14 @@ from windhover.pacing import Clock
 from windhover.params.train import TrainParams
 from windhover.patches import load_patches, read_summary
 from windhover.progress import progress_bar
+from windhover.quantizing import Ranges, measure_ranges
 from windhover.teacher import load_teacher
 from windhover.tracking import KEY_TAG, NoTracker, Tracker, dvc_hashes, run_name, start_run
 from windhover.training_curves import draw_curves
 
 CHECKPOINTS = Path(".windhover/checkpoints")
 LIGHTNING_PRECISION: dict[str, Any] = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
+PICTURES_FOR_RANGES = 256  # of the patches, and of the crops
 GPU_SHARE = 0.6  # of the free memory of a GPU that pictures may take; beyond it they stay on the CPU
 
 
@@ -314,12 +317,24 @@ class _Session:
             sampled_prior=float((labels[rows] >= 0).mean()),
             true_prior=summary["prior"]["train"]["true"],
             sized=self.data.tells()[1],
+            ranges=self._ranges(),
             training={
                 "epochs": len(progress.history), "best_epoch": progress.best_epoch + 1,
                 "window_ap_val": round(max(progress.best_ap, 0.0), 6),
                 "loss": params.loss, "seed": params.seed, "mined": int(self.data.mined.sum()),
             },
         )  # fmt: skip
+
+    def _ranges(self) -> Ranges | None:
+        """Return how far the numbers of the kept network go, over some of the patches and crops."""
+        network = copy.deepcopy(self.learner.network).cpu().eval()
+        network.load_state_dict(self.learner.best)
+        sets = [pictures for pictures in (self.data.patches, self.data.crops) if pictures is not None]
+        pictures = []
+        for part in sets:
+            rows = np.linspace(0, len(part) - 1, min(len(part), PICTURES_FOR_RANGES)).astype(np.int64)
+            pictures += [part.take(some).pixels.cpu() for some in batches(rows, 32)]
+        return measure_ranges(network, Normalizer(self.summary["mean"], self.summary["std"]), pictures)
 
     def _write(self, tracker: Tracker, rounds: MinedRounds) -> Trained:
         progress = self.learner.progress
