@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from rasterio.enums import ColorInterp
 
 from conftest import MakeScene
+from windhover import scenes
 from windhover.errors import DataError, FormatError, MissingFileError, UnsupportedError, WindhoverError
 from windhover.finding import raster_paths
 from windhover.rasters import inspect_scene, opened
@@ -236,6 +237,35 @@ def test_a_damaged_file_is_named_with_the_place(make_scene: MakeScene) -> None:
         open_scene(path) as scene,
     ):
         scene.read(0, 0, 300, 500)
+
+
+@pytest.mark.parametrize("gsd", [1.25, 3.125, 0.7])
+def test_pieces_that_are_read_ahead_change_nothing(
+    make_scene: MakeScene, monkeypatch: pytest.MonkeyPatch, gsd: float
+) -> None:
+    path = make_scene(shape_hw=(150, 210), nodata=0)
+    with open_scene(path, gsd) as scene:
+        height, width = scene.shape_hw
+        whole = scene.read(0, 0, height, width), scene.read(-7, 3, height + 9, width)
+        monkeypatch.setattr(scenes, "SOURCE_PX_A_PIECE", 900)
+        pieces = scene.read(0, 0, height, width), scene.read(-7, 3, height + 9, width)
+        for (pixels, valid), (again, seen) in zip(whole, pieces, strict=True):
+            assert np.array_equal(pixels, again)
+            assert np.array_equal(valid, seen)
+            assert pixels.any()
+
+
+def test_damage_in_a_later_piece_is_named_too(make_scene: MakeScene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scenes, "SOURCE_PX_A_PIECE", 20_000)
+    path = make_scene(shape_hw=(300, 500), compress="deflate", tiled=True, blockxsize=128, blockysize=128)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2 :] = b"x" * (len(content) - len(content) // 2)
+    path.write_bytes(content)
+    with (
+        pytest.raises(FormatError, match=r"scene\.tif: cannot read rows \d+ to"),
+        open_scene(path, 2.5) as scene,
+    ):
+        scene.read(0, 0, *scene.shape_hw)
 
 
 def test_a_palette_is_refused(make_scene: MakeScene) -> None:

@@ -159,8 +159,20 @@ def read_mirrored(
     pixels, valid = read(top, left, int(rows.max()) + 1 - top, int(cols.max()) + 1 - left)
     if extent[0] >= 0 and extent[2] >= 0 and extent[1] <= shape_hw[0] and extent[3] <= shape_hw[1]:
         return pixels, valid
+    first = min(max(-extent[2], 0), len(cols))
+    inside = slice(first, max(min(shape_hw[1], extent[3]) - extent[2], first))
     rows, cols = rows - top, cols - left
-    return pixels.take(rows, 1).take(cols, 2), valid.take(rows, 0).take(cols, 1)  # five times faster than np.ix_
+    return _columns(pixels.take(rows, 1), cols, inside), _columns(valid.take(rows, 0), cols, inside)
+
+
+def _columns(array: NDArray[Any], cols: NDArray[np.int64], inside: slice) -> NDArray[Any]:
+    """Return `array[..., cols]`; `cols[inside]` rise by one and are copied at once, a fifth of the time of taking."""
+    result = np.empty((*array.shape[:-1], len(cols)), array.dtype)
+    for part in (slice(0, inside.start), slice(inside.stop, len(cols))):
+        result[..., part] = array.take(cols[part], -1)
+    if inside.start < inside.stop:
+        result[..., inside] = array[..., cols[inside.start] : cols[inside.stop - 1] + 1]
+    return result
 
 
 def seen_windows(valid: NDArray[np.bool_], window_px: int, stride_px: int) -> NDArray[np.bool_]:
