@@ -97,7 +97,7 @@ def search_with_ours(
     name: str,
     model: Path,
     scales: tuple[float, ...] | None,
-    precision: str | None,
+    precision: str,
     scenes: list[AirbusScene],
     options: argparse.Namespace,
     folder: Path,
@@ -122,7 +122,7 @@ def search_with_ours(
         "parameters": sum(part.numel() for part in detector.bundle.network().parameters()),
         "training": {"cpu_s": None if options.our_cpu_minutes is None else round(60 * options.our_cpu_minutes, 1)},
         "search": {
-            "precision": precision or "fp32",
+            "precision": precision,
             "scales": list(detector.settings.scales),
             "stride_px": detector.settings.stride_px,
         },
@@ -185,7 +185,9 @@ def read_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, nargs="*", default=[], help="folders of models trained on the same split")
     parser.add_argument("--our-cpu-minutes", type=float, help="what our models' trainings took")
-    parser.add_argument("--precision", nargs="+", default=[None], help="of our searches, such as fp32 bf16 int8; each")
+    parser.add_argument(
+        "--precision", nargs="+", default=["auto"], help="of our searches, such as fp32 bf16 int8; each"
+    )
     parser.add_argument(
         "--scales", type=scales_or_own, nargs="+", default=[None], help="of our searches: `own`, or such as 1.25; each"
     )
@@ -212,7 +214,7 @@ def main() -> None:
         rows: dict[str, Any] = {}
         for model, scales, precision in product(options.model, options.scales, options.precision):
             name = model.name if scales is None else f"{model.name} at {', '.join(map(str, scales))}"
-            name = name if precision is None else f"{name} in {precision}"
+            name = name if precision == "auto" else f"{name} in {precision}"
             ours = search_with_ours(name, model, scales, precision, searched, options, folder)
             rows[f"windhover, {name}"] = with_speed(ours, len(searched), ours["gsd_m"]) | judged(
                 name, searched, options, folder

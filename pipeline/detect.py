@@ -7,7 +7,9 @@ from windhover.stages import run_stage
 
 def main(params: DetectParams) -> None:
     """Search the catalogue's scenes with the evaluated model; print objects per scene and in all."""
-    summary = detect_catalogue("data/scenes", "data/model", "data/detections", params.device, params.block_px)
+    summary = detect_catalogue(
+        "data/scenes", "data/model", "data/detections", params.device, params.precision, params.block_px
+    )
     for scene in summary["scenes"]:
         print(f"{scene['scene']}: {scene['objects']} objects, {scene['km2']:.2f} km2")
     total = summary["total"]

@@ -19,6 +19,7 @@ from staging import run_stages
 from windhover.bundles import load_bundle
 from windhover.detector import Detector
 from windhover.quantizing import can_multiply_integers
+from windhover.searching import detect_catalogue
 
 GSD_M = 1.25
 SIDE_M = (22.5, 17.5)  # width and height of an object on the ground
@@ -153,7 +154,9 @@ def test_the_bundle_searches_a_raster_without_the_project(
 
 
 @pytest.mark.skipif(not can_multiply_integers(), reason="this processor does not sum products of bytes")
-def test_a_search_in_integers_finds_the_same(project: tuple[Path, dict[str, np.ndarray]]) -> None:
+def test_a_search_in_integers_finds_the_same(
+    project: tuple[Path, dict[str, np.ndarray]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     root, truth = project
     bundle = load_bundle(root / "data/model")
     for place, centres in truth.items():
@@ -164,6 +167,11 @@ def test_a_search_in_integers_finds_the_same(project: tuple[Path, dict[str, np.n
         moved = np.hypot(order["col"] - again["col"], order["row"] - again["row"])
         assert 0 < moved.max() < 1, "within a pixel, and not the same search twice"
         assert (order["score"] - again["score"]).abs().max() < 0.1
+    monkeypatch.chdir(root)
+    said: list[str] = []
+    summary = detect_catalogue("data/scenes", "data/model", tmp_path / "found", precision="int8", say=said.append)
+    assert said[0].endswith("on cpu in int8")
+    assert summary["total"]["objects"] == sum(map(len, truth.values()))
 
 
 def test_the_operating_point_is_chosen_on_validation_and_the_run_holds_both(

@@ -49,7 +49,7 @@ def test_scenes_are_searched_into_one_file_and_counted(make_scene: Any, model: P
     assert set(found["scene"]) == {"a", "b"}
     counts = found["scene"].value_counts()
     assert [f"{name}: {counts[name]} objects ({counts[name]} aircraft) in 0.05 km2" for name in "ab"] == said[1:]
-    assert "scored densely at stride 8 px on cpu" in said[0]
+    assert "scored densely at stride 8 px on cpu in fp32" in said[0]
     assert sorted(path.name for path in tmp_path.glob("*found*")) == ["found.gpkg"]
     assert not list(tmp_path.glob(".found*"))
 

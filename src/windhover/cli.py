@@ -57,9 +57,8 @@ def detect(
     ] = False,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
     precision: Annotated[
-        str | None,
-        typer.Option(help="fp32, fp16, bf16 or int8 (fastest on a CPU); by default fp16 on a GPU, else fp32."),
-    ] = None,
+        str, typer.Option(help="fp32, fp16, bf16 or int8 (fastest on a CPU); auto takes fp16 on a GPU, else fp32.")
+    ] = "auto",
     batch_px: Annotated[int | None, typer.Option(help="Px scored at once; bounds memory.")] = None,
     block_px: Annotated[
         int | None, typer.Option(help="Side of the blocks read at once, px at the model's GSD.")

@@ -135,7 +135,7 @@ class Detector:
         self,
         bundle: Bundle,
         device: str = "auto",
-        precision: str | None = None,
+        precision: str = "auto",
         stride_px: int | None = None,
         batch_px: int | None = None,
         scales: Sequence[float] | None = None,
@@ -146,7 +146,7 @@ class Detector:
         Args:
             bundle: from `load_bundle`.
             device: `auto` takes the GPU where there is one, else the CPU; or a torch device's name.
-            precision: `fp32`, `fp16`, `bf16`, or `int8` on a CPU; `fp16` on a GPU and `fp32` on a CPU by default.
+            precision: `fp32`, `fp16`, `bf16`, or `int8` on a CPU; `auto` takes `fp16` on a GPU and `fp32` on a CPU.
             stride_px: the operating point's by default.
             batch_px: px scored at once.
             scales: GSD of each pass in units of the training GSD; the operating point's by default.
@@ -162,7 +162,9 @@ class Detector:
         settings = settings if stride_px is None else replace(settings, stride_px=stride_px)
         self.settings = settings if scales is None else replace(settings, scales=tuple(scales))
         device = choose_device(device)
-        precision = precision or ("fp16" if device.startswith("cuda") else "fp32")
+        if precision == "auto":
+            precision = "fp16" if device.startswith("cuda") else "fp32"
+        self.precision = precision
         self.scorer, self.second_look = scorers_of(bundle, device, precision, self.settings.stride_px, batch_px)
 
     @classmethod
@@ -176,9 +178,9 @@ class Detector:
         return cls(load_bundle(path), **options)
 
     def describe(self) -> str:
-        """Return one line: model, way of scoring, stride, device."""
+        """Return one line: model, way of scoring, stride, device, precision."""
         way = "densely" if self.scorer.dense else "window by window (its network is padded)"
-        where = f"at stride {self.settings.stride_px} px on {self.scorer.device}"
+        where = f"at stride {self.settings.stride_px} px on {self.scorer.device} in {self.precision}"
         second = self.bundle.second_look
         then = "" if second is None else f", its peaks by {second.card.network.name} too"
         return f"model {self.bundle.card.name}, scored {way} {where}{then}"

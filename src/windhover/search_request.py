@@ -34,7 +34,7 @@ class Request:
     gsd_m: float | Literal["unknown"] | None = None
     stride_px: int | None = None
     device: str = "auto"
-    precision: str | None = None
+    precision: str = "auto"
     batch_px: int | None = None
     block_px: int | None = None
     resume: bool = False

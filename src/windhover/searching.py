@@ -68,6 +68,7 @@ def detect_catalogue(
     model_folder: str | Path,
     out_folder: str | Path,
     device: str = "auto",
+    precision: str = "auto",
     block_px: int | None = None,
     say: Say = print,
 ) -> dict[str, Any]:
@@ -78,6 +79,7 @@ def detect_catalogue(
         model_folder: written by the evaluate stage.
         out_folder: replaced whole when all is done.
         device: `auto`, `cpu` or `cuda`.
+        precision: as for `Detector`.
         block_px: side of the blocks.
         say: takes one line for a person.
 
@@ -88,7 +90,7 @@ def detect_catalogue(
         DataError: a part of a scene cannot be read.
     """
     catalogue = load_catalogue(catalogue_folder)
-    detector = Detector.from_bundle(model_folder, device=device)
+    detector = Detector.from_bundle(model_folder, device=device, precision=precision)
     say(detector.describe())
     thresholds = detector.thresholds()
     scenes = [detector.open(_with_blocks(scene_info(row))) for row in catalogue]

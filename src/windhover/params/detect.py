@@ -13,4 +13,7 @@ class DetectParams(StageParams):
     """Where the search runs, and in what pieces."""
 
     device: Literal["auto", "cpu", "cuda"] = Field(..., description="auto takes the GPU where there is one")
+    precision: Literal["auto", "fp32", "fp16", "bf16", "int8"] = Field(
+        ..., description="of the network's arithmetic; auto takes fp16 on a GPU and fp32 on a CPU"
+    )
     block_px: int = Field(..., ge=256, le=16384, description="side of the blocks read at once, px at the training GSD")
