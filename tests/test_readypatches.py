@@ -19,7 +19,8 @@ from windhover.params import check_params, read_yaml
 from windhover.params.simulate import SimulateParams
 from windhover.patches import load_patches, read_summary
 from windhover.searching import Request, detect_rasters
-from windhover.simulate.world import SceneSpec, plan_scenes, render_scene
+from windhover.simulate.planning import SceneSpec, plan_scenes
+from windhover.simulate.world import render_scene
 from windhover.summary import summary_lines
 
 GSD_M = 1.25

@@ -18,8 +18,9 @@ from windhover.errors import ParameterError
 from windhover.files import sha256_file
 from windhover.params import check_params, read_yaml
 from windhover.params.simulate import SimulateParams
-from windhover.simulate.drawing import LIVERIES, TYPES, Aircraft
-from windhover.simulate.world import SceneSpec, make_world, plan_scenes, render_scene
+from windhover.simulate.aircraft import LIVERIES, TYPES, Aircraft
+from windhover.simulate.planning import SceneSpec, plan_scenes
+from windhover.simulate.world import make_world, render_scene
 
 ROOT = Path(__file__).parents[1]
 DEFAULTS: dict[str, Any] = dict(read_yaml(ROOT / "params.yaml")["simulate"])
