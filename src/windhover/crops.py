@@ -6,7 +6,7 @@ of five patches. Everything is drawn from a seed. Reads one scene at a time and 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
 from windhover.catalogue import Catalogue, open_catalogued
-from windhover.crowding import crowd, pieces_of
+from windhover.crowding import Piece, crowd, pieces_of
 from windhover.lattice import read_mirrored
 from windhover.objective import IGNORED, PAD
 from windhover.params.train import CropsParams
@@ -58,33 +58,66 @@ def cut_crops(
     """
     rows = [row for row in catalogue if row.labelled]
     jobs = _divide(rows, catalogue, params)
-    images: list[NDArray[Any]] = []
-    tables: list[NDArray[np.float32]] = []
-    chosen = crowded = 0
+    made = []
     for row in rows:
-        random = np.random.default_rng([seed, *row.scene.encode()])
-        crowding = np.random.default_rng([seed, 1, *row.scene.encode()])  # its own: crops lie where they lay without
-        labels, areas = catalogue.labels_of(row.scene), catalogue.areas[catalogue.areas["scene"] == row.scene]
-        with open_catalogued(row, catalogue.gsd_m, catalogue.bands) as scene:
-            scene.preload()
-            for scale, (n_around, n_anywhere) in zip(params.scales, jobs[row.scene], strict=True):
-                with scene.seen_at(catalogue.gsd_m * scale) as seen:
-                    objects = scene_objects(labels, classes, seen)
-                    silent = silent_ground(areas, seen.ratio_xy, seen.shape_hw, margin_px)
-                    pieces = pieces_of(seen.read, seen.shape_hw, objects) if params.crowded and n_around else []
-                    corners = _corners(seen.shape_hw, objects, n_around, n_anywhere, params.side_px, random)
-                    for number, (left, top) in enumerate(corners):
-                        image, valid = cut_window(seen, left, top, params.side_px)
-                        near = objects_near(objects, left, top, params.side_px)
-                        table = np.concatenate([near, _silent_windows(silent, left, top, params.side_px)])
-                        if number < n_around and crowding.uniform() < params.crowded:
-                            before = len(table)
-                            image, table = crowd(image, valid, table, pieces, crowding)
-                            chosen, crowded = chosen + 1, crowded + (len(table) > before)
-                        images.append(image)
-                        tables.append(table)
-                        on_done(1)
-    return Crops(np.stack(images), pad_tables(tables), chosen, crowded)
+        for crop in _crops_of(row, catalogue, classes, params, seed, jobs[row.scene], margin_px):
+            made.append(crop)
+            on_done(1)
+    images, tables = np.stack([crop.image for crop in made]), pad_tables([crop.objects for crop in made])
+    return Crops(images, tables, sum(crop.chosen for crop in made), sum(crop.crowded for crop in made))
+
+
+class _Crop(NamedTuple):
+    image: NDArray[Any]  # (S, S, C)
+    objects: NDArray[np.float32]  # (M, 5)
+    chosen: bool  # to be crowded
+    crowded: bool
+
+
+def _crops_of(
+    row: Any,
+    catalogue: Catalogue,
+    classes: list[str],
+    params: CropsParams,
+    seed: int,
+    counts: list[tuple[int, int]],
+    margin_px: float,
+) -> Iterator[_Crop]:
+    """Yield the crops of a scene, for each scale so many around objects and so many anywhere."""
+    random = np.random.default_rng([seed, *row.scene.encode()])
+    crowding = np.random.default_rng([seed, 1, *row.scene.encode()])  # its own: crops lie where they lay without
+    labels, areas = catalogue.labels_of(row.scene), catalogue.areas[catalogue.areas["scene"] == row.scene]
+    with open_catalogued(row, catalogue.gsd_m, catalogue.bands) as scene:
+        scene.preload()
+        for scale, (n_around, n_anywhere) in zip(params.scales, counts, strict=True):
+            with scene.seen_at(catalogue.gsd_m * scale) as seen:
+                objects = scene_objects(labels, classes, seen)
+                silent = silent_ground(areas, seen.ratio_xy, seen.shape_hw, margin_px)
+                pieces = pieces_of(seen.read, seen.shape_hw, objects) if params.crowded and n_around else []
+                corners = _corners(seen.shape_hw, objects, n_around, n_anywhere, params.side_px, random)
+                for number, (left, top) in enumerate(corners):
+                    chosen = number < n_around and crowding.uniform() < params.crowded
+                    crowd_with = (pieces, crowding) if chosen else None
+                    yield _crop(seen, left, top, params.side_px, objects, silent, crowd_with)
+
+
+def _crop(
+    scene: Scene,
+    left: int,
+    top: int,
+    side_px: int,
+    objects: NDArray[np.float32],
+    silent: BaseGeometry,
+    crowd_with: tuple[list[Piece], np.random.Generator] | None,
+) -> _Crop:
+    """Cut one crop with its objects and silent ground, and copy pieces of other objects into it where there are any."""
+    image, valid = cut_window(scene, left, top, side_px)
+    near = objects_near(objects, left, top, side_px)
+    table = np.concatenate([near, _silent_windows(silent, left, top, side_px)])
+    if crowd_with is None:
+        return _Crop(image, table, False, False)
+    image, crowded = crowd(image, valid, table, *crowd_with)
+    return _Crop(image, crowded, True, len(crowded) > len(table))
 
 
 def _divide(rows: list[Any], catalogue: Catalogue, params: CropsParams) -> dict[str, list[tuple[int, int]]]:
