@@ -7,9 +7,11 @@ import pytest
 import torch
 from torch import nn
 
-from planted import random_weights
+from planted import make_card, random_weights
 from windhover import dense
+from windhover.bundles import Bundle, NetworkCard
 from windhover.dense import DenseScorer, RawScores
+from windhover.detector import scorers_of
 from windhover.errors import FormatError, ParameterError
 from windhover.networks import build_network
 from windhover.normalize import Normalizer
@@ -19,13 +21,14 @@ NORMALIZER = Normalizer([90.0, 100.0, 120.0], [40.0, 60.0, 50.0])
 integers = pytest.mark.skipif(not can_multiply_integers(), reason="this processor does not sum products of bytes")
 
 
-def make_network(name: str = "valid64", **options: object) -> nn.Module:
+def make_network(name: str = "valid64", inputs: torch.Tensor | None = None, **options: object) -> nn.Module:
     """A network whose numbers spread as those of a trained one: random kernels, norms that keep their scale."""
     torch.manual_seed(0)
     network = build_network(name, 3, 2, **({"width": 8} | options if name == "valid64" else options))
     with torch.no_grad():
+        inputs = NORMALIZER(torch.from_numpy(picture(80, 72, seed=5))[None]) if inputs is None else inputs
         for _ in range(30):  # batch norms see what comes in
-            network.train()(NORMALIZER(torch.from_numpy(picture(80, 72, seed=5))[None].repeat(2, 1, 1, 1)))
+            network.train()(inputs.repeat(2, 1, 1, 1))
         for head in network.heads.children():
             head.weight.normal_(std=0.3)
     return network.eval()
@@ -64,6 +67,23 @@ def test_integers_say_nearly_what_floats_say(options: dict, stride: int) -> None
 
 
 @integers
+@pytest.mark.parametrize(("mean", "std", "contrast"), [(200.0, 12.0, 0.2), (40.0, 5.0, 0.1), (110.0, 60.0, 1.0)])
+def test_a_band_far_from_black_brings_no_drift(mean: float, std: float, contrast: float) -> None:
+    """The rounding of a kernel must not be multiplied by the mean of a hazy picture."""
+    normalizer = Normalizer([mean] * 3, [std] * 3)
+
+    def seen(seed: int, height: int = 120, width: int = 203) -> np.ndarray:
+        return np.clip((picture(height, width, seed) - 110.0) * contrast + mean, 0, 255).astype(np.uint8)
+
+    network = make_network(inputs=normalizer(torch.from_numpy(seen(5))[None]))
+    ranges = measure_ranges(network, normalizer, [torch.from_numpy(seen(seed))[None] for seed in (7, 8)])
+    exact = DenseScorer(network, normalizer).score(seen(0))
+    scores = DenseScorer(network, normalizer, precision="int8", ranges=ranges).score(seen(0))
+    assert error(scores, exact) < 0.15
+    assert abs(float((scores.logits - exact.logits).mean())) < 0.03 * exact.logits.std()
+
+
+@integers
 @pytest.mark.parametrize("name", ["valid64", "course"])
 def test_a_window_is_worth_the_same_wherever_it_lies(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     network, block = make_network(name), picture(131, 203)
@@ -95,7 +115,7 @@ def test_integers_are_sums_of_rounded_numbers() -> None:
             continue
         weight, bias = layer.weight.double(), layer.bias.double()
         if number == 0:
-            bias, weight = bias - (weight * mean / std).sum((1, 2, 3)), weight / std
+            maps, weight = maps - mean, weight / std
         steps = weight.abs().amax((1, 2, 3), keepdim=True) / 127
         sums = nn.functional.conv2d(maps * step, (weight / steps).round() * steps, bias, layer.stride).clamp_min(0)
         if layer is not convolutions[-1]:
@@ -156,9 +176,54 @@ def test_rare_pixels_do_not_widen_a_band() -> None:
     assert ranges.bands == ((7.0, 8.0),)
 
 
+def test_missing_pixels_are_no_dark_ones() -> None:
+    random = np.random.default_rng(0)
+    pixels = random.normal(295, 4, (2, 2, 90, 80)).astype(np.float32)
+    network, normalizer = build_network("valid64", 2, 1, width=4).eval(), Normalizer([295.0] * 2, [4.0] * 2)
+    whole = measure_ranges(network, normalizer, [torch.from_numpy(pixels)])
+    pixels[:, :, :9] = 0  # missing in every band
+    pixels[0, 1, 40, 40] = 0  # one value of one band, which is rare
+    holed = measure_ranges(network, normalizer, [torch.from_numpy(pixels)])
+    assert whole is not None
+    assert holed is not None
+    assert np.allclose(whole.bands, holed.bands, atol=3)
+
+
+def test_where_a_byte_is_too_short_there_are_no_ranges() -> None:
+    pixels = torch.from_numpy(np.random.default_rng(0).normal(300, 4, (1, 1, 90, 80)).astype(np.float32))
+    pixels[0, 0, :5] = 9000  # too many to be rare: a step of a byte would be eight times the spread
+    network = build_network("valid64", 1, 1, width=4).eval()
+    assert measure_ranges(network, Normalizer([300.0], [4.0]), [pixels]) is None
+
+
+def test_a_chain_with_another_layer_has_no_ranges() -> None:
+    network = make_network()
+    network.trunk.append(nn.AvgPool2d(1))
+    assert measure_ranges(network, NORMALIZER, [torch.from_numpy(picture(64, 64))[None]]) is None
+
+
 def test_a_backbone_has_no_ranges() -> None:
     network = build_network("shufflenet_v2_x0_5", 3, 1).eval()
     assert measure_ranges(network, NORMALIZER, [torch.zeros(1, 3, 64, 64, dtype=torch.uint8)]) is None
+
+
+@integers
+@pytest.mark.parametrize("padded", [True, False])
+def test_a_padded_second_look_stays_in_floats(padded: bool) -> None:
+    network = make_network(width=4)
+    ranges, weights = ranges_of(network), network.state_dict()
+    classes = ("plane", "ship")
+    other = make_card(classes=classes, ranges=ranges), weights
+    if padded:
+        backbone = NetworkCard(name="shufflenet_v2_x0_5", n_bands=3, n_classes=2)
+        other = make_card(classes=classes, network=backbone), build_network("shufflenet_v2_x0_5", 3, 2).state_dict()
+    bundle = Bundle(make_card(classes=classes, ranges=ranges), weights, second_look=Bundle(*other))
+    first, second = scorers_of(bundle, "cpu", "int8")
+    alone, _ = scorers_of(Bundle(*other), "cpu", "fp32" if padded else "int8")
+    assert second is not None
+    crops = np.stack([picture(64, 64, seed) for seed in range(3)])
+    assert np.allclose(second.score_crops(crops)[0], alone.score_crops(crops)[0], atol=1e-4)
+    assert error(first.score(picture(96, 120)), scorers_of(bundle, "cpu")[0].score(picture(96, 120))) > 0
 
 
 def int8(**options: object) -> DenseScorer:
@@ -172,7 +237,7 @@ def test_what_cannot_be_in_integers_is_said(monkeypatch: pytest.MonkeyPatch) -> 
     with pytest.raises(ParameterError, match=r"int8 is for a CPU, and the search is on meta\. Take fp16"):
         int8(device="meta", ranges=few)
     monkeypatch.setattr(dense, "can_multiply_integers", lambda: False)
-    with pytest.raises(ParameterError, match=r"this one does not\. Take fp32 or bf16"):
+    with pytest.raises(ParameterError, match=r"one of them does not\. Take fp32 or bf16"):
         int8(ranges=few)
     monkeypatch.setattr(dense, "can_multiply_integers", lambda: True)
     with pytest.raises(ParameterError, match="needs a model whose card holds `ranges`"):

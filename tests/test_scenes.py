@@ -255,6 +255,16 @@ def test_pieces_that_are_read_ahead_change_nothing(
             assert pixels.any()
 
 
+def test_a_piece_holds_a_row_of_the_files_blocks(make_scene: MakeScene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scenes, "SOURCE_PX_A_PIECE", 1)
+    path = make_scene(shape_hw=(300, 500), tiled=True, blockxsize=128, blockysize=128)
+    with open_scene(path, 2.5) as scene:
+        pieces = list(scene._pieces(0, 150, 0, 250, scene._rows_of_a_piece(250)))
+        assert [stop - start for start, stop, _ in pieces] == [64, 64, 22]
+        monkeypatch.setattr(scenes, "MOST_SOURCE_PX_A_PIECE", 10_000)
+        assert scene._rows_of_a_piece(250) == 10, "unless such a row is more than memory should hold"
+
+
 def test_damage_in_a_later_piece_is_named_too(make_scene: MakeScene, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scenes, "SOURCE_PX_A_PIECE", 20_000)
     path = make_scene(shape_hw=(300, 500), compress="deflate", tiled=True, blockxsize=128, blockysize=128)

@@ -59,7 +59,11 @@ def test_it_learns_and_writes_weights_card_history_and_pictures(out: training.Fo
     assert bundle.card.sampled_prior == pytest.approx(0.25, abs=0.05)
     patches = torch.from_numpy(np.load(Path(out.augmented) / "train.npy")).permute(0, 3, 1, 2)
     assert len(patches) <= training.PICTURES_FOR_RANGES
-    assert bundle.card.ranges == measure_ranges(bundle.network(), bundle.normalizer(), list(patches.split(32)))
+    ranges = measure_ranges(bundle.network(), bundle.normalizer(), [patches])
+    assert ranges is not None
+    assert bundle.card.ranges is not None
+    assert bundle.card.ranges.bands == ranges.bands
+    assert bundle.card.ranges.maps == pytest.approx(ranges.maps, rel=1e-4)
     written = {path.name for path in Path(out.out).iterdir()}
     assert {"weights.pt", "model.json", "mined.npy", "mined.parquet", "history.json", "curves.png"} <= written
     history = json.loads((Path(out.out) / "history.json").read_text())["epochs"]

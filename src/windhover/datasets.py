@@ -65,6 +65,11 @@ class PictureSet:
     def __len__(self) -> int:
         return len(self._images)
 
+    @property
+    def side_px(self) -> int:
+        """Side of the square pictures."""
+        return int(self._images.shape[1])
+
     def add(self, images: NDArray[Any], objects: NDArray[np.float32]) -> None:
         """Append pictures of the same size, bands and dtype."""
         self._images = torch.cat([self._images, self._place(images)])

@@ -118,13 +118,13 @@ class DenseScorer:
             raise ParameterError(f"precision int8 is for a CPU, and the search is on {self.device}. Take fp16.")
         if not can_multiply_integers():
             raise ParameterError(
-                "precision int8 needs a processor that sums products of bytes (VNNI or AMX), and this one does not. "
-                "Take fp32 or bf16."
+                "precision int8 needs a processor that sums products of bytes (VNNI or AMX) and a torch that uses it, "
+                "and one of them does not. Take fp32 or bf16."
             )
         if ranges is None or not isinstance(self._normalizer, Normalizer):
             raise ParameterError(
                 "precision int8 needs a model whose card holds `ranges`: one of valid64 or course, trained by this "
-                "version. Train again, or take fp32."
+                "version on pixels that a byte can tell apart. Train again, or take fp32."
             )
         self._stretches = quantized(self._stretches, self._normalizer, ranges)
         self._normalizer = ToBytes(ranges.bands)

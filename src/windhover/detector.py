@@ -23,7 +23,7 @@ from shapely.geometry.base import BaseGeometry
 from windhover.adapting import matched
 from windhover.boxes import merge, to_xyxy
 from windhover.bundles import Bundle, Card, check_thresholds, load_bundle
-from windhover.dense import DenseScorer
+from windhover.dense import PRECISIONS, DenseScorer
 from windhover.detections import for_map, to_table
 from windhover.errors import FormatError, ParameterError, UnsupportedError
 from windhover.georef import pixel_to_world
@@ -164,6 +164,10 @@ class Detector:
         device = choose_device(device)
         if precision == "auto":
             precision = "fp16" if device.startswith("cuda") else "fp32"
+        elif precision not in PRECISIONS:
+            raise ParameterError(
+                f"precision must be auto or one of {', '.join(PRECISIONS)}, got {precision!r}. Choose one of them."
+            )
         self.precision = precision
         self.scorer, self.second_look = scorers_of(bundle, device, precision, self.settings.stride_px, batch_px)
 
@@ -276,17 +280,21 @@ def scorers_of(
 ) -> tuple[DenseScorer, DenseScorer | None]:
     """Return a bundle's network made ready to score, and that of its second look where it has one.
 
+    A second look that cannot be put in 8-bit integers, such as a padded network, stays in `fp32`: it sees peaks alone.
+
     Raises:
         ParameterError: precision, stride or batch is not one that can be had.
         FormatError: the card does not fit the network.
     """
 
-    def ready(part: Bundle, stride_px: int | None) -> DenseScorer:
+    def ready(part: Bundle, precision: str, stride_px: int | None) -> DenseScorer:
         network, normalizer = part.network(), part.normalizer()
         return DenseScorer(network, normalizer, device, precision, stride_px, batch_px, part.card.ranges)
 
-    other = bundle.second_look
-    return ready(bundle, stride_px), None if other is None else ready(other, None)
+    first, other = ready(bundle, precision, stride_px), bundle.second_look
+    if other is None:
+        return first, None
+    return first, ready(other, "fp32" if precision == "int8" and other.card.ranges is None else precision, None)
 
 
 def choose_device(device: str) -> str:

@@ -2,9 +2,9 @@
 
 Every map is uint8 in equal steps from 0 to the largest number that training pictures gave it; every kernel is int8, in
 steps of its own for each output channel; products are summed exactly in 32 bits (Jacob 2018; per channel after
-Krishnamoorthi 2018). Pixels of 8 bits enter as they are: mean and spread of the bands go into the first kernel, which
-is exact, since no layer pads. The steps are fixed when training ends, so that a window's score depends on its pixels
-alone. Refuses devices, and to look at the pictures that are searched.
+Krishnamoorthi 2018). Pixels of 8 bits enter as they are: the bands' spread goes into the first kernel and their mean
+into its bias, which holds in every cell, since no layer pads. The steps are fixed when training ends, so that a
+window's score depends on its pixels alone. Refuses devices, and to look at the pictures that are searched.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -22,6 +23,8 @@ from windhover.rewriting import PoolOfSlices, Stretch
 
 LEVELS, STEEPEST = 255, 127  # of a map from 0, and of a kernel to either side
 RARE = 1e-4  # share of the pixels beyond either end of what a byte holds, where pixels are wider than that
+COARSEST = 1 / 8  # step of a byte in units of a band's spread: with coarser ones little would be left to see
+CHAIN = (nn.Conv2d, nn.BatchNorm2d, nn.ReLU, nn.MaxPool2d)
 WITH_INTEGER_DOT = ("avx512_vnni", "avx_vnni", "amx_int8")  # without these, oneDNN's sums of int8 may overflow
 
 
@@ -36,13 +39,16 @@ class Ranges:
 def can_multiply_integers() -> bool:
     """Return whether this processor has instructions for sums of int8 products, which are then exact."""
     offered: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
-    has_ops = bool(torch.backends.mkldnn.is_available())  # type: ignore[no-untyped-call]
+    has_ops = all(hasattr(torch.ops.onednn, name) for name in ("qconv_prepack", "qconv2d_pointwise"))
     return has_ops and any(offered.get(name) for name in WITH_INTEGER_DOT)
 
 
 @torch.inference_mode()
-def measure_ranges(network: nn.Module, normalizer: nn.Module, pictures: Sequence[Tensor]) -> Ranges | None:
-    """Return how far a network's numbers go, or None where its trunk is not convolutions with a ReLU after each.
+def measure_ranges(network: nn.Module, normalizer: Normalizer, pictures: Sequence[Tensor]) -> Ranges | None:
+    """Return how far a network's numbers go, or None where it cannot be put in 8-bit integers.
+
+    That is where its trunk is not a chain of convolutions with a ReLU after each, or where a byte is too short for the
+    pixels: what is rare lies so far out that its steps would be coarse beside a band's spread.
 
     Args:
         network: trained, in evaluation mode, on the CPU.
@@ -50,10 +56,11 @@ def measure_ranges(network: nn.Module, normalizer: nn.Module, pictures: Sequence
         pictures: (B, C, H, W) each, pixels as read, at least one window high and wide.
     """
     trunk = getattr(network, "trunk", None)
-    if not isinstance(trunk, nn.Sequential):
+    if not isinstance(trunk, nn.Sequential) or not all(isinstance(layer, CHAIN) for layer in trunk):
         return None
     relus = [layer for layer in trunk if isinstance(layer, nn.ReLU)]
-    if not relus or len(relus) != sum(isinstance(layer, nn.Conv2d) for layer in trunk):
+    bands = _band_ranges(pictures, normalizer.std.flatten().tolist())
+    if bands is None or len(relus) != sum(isinstance(layer, nn.Conv2d) for layer in trunk):
         return None
     highest = [0.0] * len(relus)
 
@@ -68,19 +75,24 @@ def measure_ranges(network: nn.Module, normalizer: nn.Module, pictures: Sequence
         trunk(normalizer(pixels))
     for hook in hooks:
         hook.remove()
-    return Ranges(_band_ranges(pictures), tuple(max(value, 1e-6) for value in highest))
+    return Ranges(bands, tuple(max(value, 1e-6) for value in highest))
 
 
-def _band_ranges(pictures: Sequence[Tensor]) -> tuple[tuple[float, float], ...]:
+def _band_ranges(pictures: Sequence[Tensor], std: Sequence[float]) -> tuple[tuple[float, float], ...] | None:
+    """Return what a byte's ends stand for in each band, or None where its steps would be coarse beside the spread.
+
+    Pixels that are 0 in every band are missing, and do not count.
+    """
     if pictures[0].dtype == torch.uint8:
         return ((0.0, float(LEVELS)),) * pictures[0].shape[1]
-    ranges = []
-    for band in range(pictures[0].shape[1]):
-        values = torch.cat([pixels[:, band].to(torch.float32).flatten() for pixels in pictures]).sort().values
-        rare = int(RARE * len(values))
-        low, high = float(values[rare]), float(values[-1 - rare])
+    pixels = np.concatenate([np.moveaxis(part.numpy(), 1, -1).reshape(-1, part.shape[1]) for part in pictures])
+    pixels = pixels[pixels.any(axis=1)]  # (N, C)
+    rare, ranges = int(RARE * len(pixels)), []
+    for values in pixels.T:
+        low, high = (float(np.partition(values, place)[place]) if len(values) else 0.0 for place in (rare, -1 - rare))
         ranges.append((low, high if high > low else low + 1.0))
-    return tuple(ranges)
+    coarse = any((high - low) / LEVELS > COARSEST * spread for (low, high), spread in zip(ranges, std, strict=True))
+    return None if coarse else tuple(ranges)
 
 
 class ToBytes(nn.Module):
@@ -107,23 +119,29 @@ class ToBytes(nn.Module):
 class IntegerConvolution(nn.Module):
     """A convolution and its ReLU from uint8 to uint8, by oneDNN; the last of a trunk gives float32."""
 
-    def __init__(self, weight: Tensor, bias: Tensor, like: nn.Conv2d, step_in: float, step_out: float | None) -> None:
+    def __init__(
+        self, layer: nn.Conv2d, step_in: float, step_out: float | None, pixels: tuple[Tensor, Tensor] | None = None
+    ) -> None:
         """Round the kernels.
 
         Args:
-            weight: (N, C, k, k), of what the uint8 stand for in units of `step_in`.
-            bias: (N,).
-            like: the layer whose stride and dilation are taken.
+            layer: a trained convolution without padding.
             step_in: of the input's map.
             step_out: of the output's map; None for float32.
+            pixels: for the first layer, which byte stands for 0 in each band, and what a step is there, (1, C, 1, 1).
         """
         super().__init__()
+        weight = layer.weight.float() if pixels is None else layer.weight.float() * pixels[1]  # (N, C, k, k)
+        bias = torch.zeros(len(weight)) if layer.bias is None else layer.bias.float()
         self._steps = weight.abs().amax((1, 2, 3)).clamp_min(1e-12) / STEEPEST  # (N,)
-        rounded = torch.round(weight / self._steps[:, None, None, None]).to(torch.int8)
+        rounded = torch.round(weight / self._steps[:, None, None, None])
+        if pixels is not None:  # of the rounded kernel: its errors too are then multiplied by what differs from 0 alone
+            bias = bias - (rounded * pixels[0]).sum((1, 2, 3)) * self._steps
         self._bias, self._zeros = bias, torch.zeros(len(bias), dtype=torch.int32)
         self._step_in, self._step_out = step_in, step_out
-        self._places = [list(like.stride), [0, 0], list(like.dilation)]
-        self._kernels = torch.ops.onednn.qconv_prepack(rounded, self._steps, step_in, 0, *self._places, 1, None)
+        self._places = [list(layer.stride), [0, 0], list(layer.dilation)]
+        integers = rounded.to(torch.int8)
+        self._kernels = torch.ops.onednn.qconv_prepack(integers, self._steps, step_in, 0, *self._places, 1, None)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Take uint8 (B, C, H, W), channels last."""
@@ -155,16 +173,14 @@ def quantized(stretches: Iterable[Stretch], normalizer: Normalizer, ranges: Rang
             f"the card's `ranges` tell of {len(ranges.maps)} maps and {len(ranges.bands)} bands, and the network has "
             f"{len(convolutions)} and {n_bands}. Take card and weights from one training."
         )
-    steps = [1.0, *(highest / LEVELS for highest in ranges.maps)]
-    to_bytes, made = ToBytes(ranges.bands), list[nn.Module]()
-    for number, layer in enumerate(convolutions):
-        weight, bias = layer.weight.float(), torch.zeros(layer.out_channels) if layer.bias is None else layer.bias
-        if number == 0:  # w (low + step b - mean) / std = (w step / std) b + w (low - mean) / std
-            bias = bias + (weight * ((to_bytes.low - normalizer.mean) / normalizer.std)).sum((1, 2, 3))
-            weight = weight * to_bytes.step / normalizer.std
-        last = number == len(convolutions) - 1
-        made.append(IntegerConvolution(weight, bias.float(), layer, steps[number], None if last else steps[number + 1]))
-    coming = iter(made)
+    to_bytes = ToBytes(ranges.bands)
+    # (low + step byte - mean) / std = (step / std) (byte - (mean - low) / step)
+    pixels = (normalizer.mean - to_bytes.low) / to_bytes.step, to_bytes.step / normalizer.std
+    inner = [highest / LEVELS for highest in ranges.maps[:-1]]
+    coming = iter(
+        IntegerConvolution(layer, step_in, step_out, pixels if layer is convolutions[0] else None)
+        for layer, step_in, step_out in zip(convolutions, [1.0, *inner], [*inner, None], strict=True)
+    )
     return [replace(stretch, layers=nn.Sequential(*_in_integers(stretch.layers, coming))) for stretch in stretches]
 
 

@@ -75,13 +75,8 @@ def halve_stride(network: nn.Module) -> nn.Module:
 class PoolOfSlices(nn.MaxPool2d):
     """A square max pool as the largest of shifted slices, rows before columns: less work for a CPU, and any numbers."""
 
-    def __init__(self, kernel: int, stride: int) -> None:
-        """Take the side of the kernel and its stride, px."""
-        super().__init__(kernel, stride)
-        self.side_px, self.step_px = kernel, stride
-
     def forward(self, inputs: Tensor) -> Tensor:
-        side, step = self.side_px, self.step_px
+        side, step = _pair(self.kernel_size)[0], _pair(self.stride)[0]
         height, width = ((length - side) // step * step + 1 for length in inputs.shape[2:])
         rows = inputs[:, :, 0:height:step]
         for shift in range(1, side):

@@ -30,7 +30,7 @@ from windhover.resample import axis_weights, exact_ratio, resample_block, snap_r
 PRELOAD_PX = 64_000_000
 # Reads of more px of the raster go in pieces: memory stays bounded at any ratio, and a piece is brought to the grid
 # while the next one is decoded. A JPEG of 6.6 Mpx averaged to 1 Mpx takes 74 ms so, and 96 in one piece.
-SOURCE_PX_A_PIECE = 2_000_000
+SOURCE_PX_A_PIECE, MOST_SOURCE_PX_A_PIECE = 2_000_000, 32_000_000
 
 
 def open_scene(
@@ -184,7 +184,7 @@ class Scene:
         left, right = max(col, 0), min(col + width, self.shape_hw[1])
         if top >= bottom or left >= right:
             return np.zeros((self.n_bands, height, width), self.info.dtype), np.zeros((height, width), bool)
-        step = max(int(SOURCE_PX_A_PIECE / (math.prod(self.source_ratio_xy) * (right - left))), 1)
+        step = self._rows_of_a_piece(right - left)
         if (top, bottom, left, right) == (row, row + height, col, col + width) and (
             height <= step or self.source_ratio_xy == (1.0, 1.0)
         ):
@@ -196,6 +196,12 @@ class Scene:
             inside = (slice(start - row, stop - row), slice(left - col, right - col))
             array[:, *inside], valid[inside] = values, seen
         return array, valid
+
+    def _rows_of_a_piece(self, width: int) -> int:
+        """Return how many rows of the grid are read at once: a row of the file's blocks, where memory allows."""
+        a_row = math.prod(self.source_ratio_xy) * width
+        least = min(math.ceil(self.block_hw[0]), int(MOST_SOURCE_PX_A_PIECE / a_row))
+        return max(int(SOURCE_PX_A_PIECE / a_row), least, 1)
 
     def _pieces(
         self, top: int, bottom: int, left: int, right: int, step: int

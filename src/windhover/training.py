@@ -51,7 +51,7 @@ from windhover.training_curves import draw_curves
 
 CHECKPOINTS = Path(".windhover/checkpoints")
 LIGHTNING_PRECISION: dict[str, Any] = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
-PICTURES_FOR_RANGES = 256  # of the patches, and of the crops
+PICTURES_FOR_RANGES, PX_AT_ONCE = 256, 1 << 19  # of the patches, and of the crops; what memory holds in fp32
 GPU_SHARE = 0.6  # of the free memory of a GPU that pictures may take; beyond it they stay on the CPU
 
 
@@ -333,7 +333,8 @@ class _Session:
         pictures = []
         for part in sets:
             rows = np.linspace(0, len(part) - 1, min(len(part), PICTURES_FOR_RANGES)).astype(np.int64)
-            pictures += [part.take(some).pixels.cpu() for some in batches(rows, 32)]
+            at_once = max(PX_AT_ONCE // part.side_px**2, 1)
+            pictures += [part.take(some).pixels.cpu() for some in batches(rows, at_once)]
         return measure_ranges(network, Normalizer(self.summary["mean"], self.summary["std"]), pictures)
 
     def _write(self, tracker: Tracker, rounds: MinedRounds) -> Trained:
