@@ -1,6 +1,7 @@
 """detect: every window of every scene of the catalogue, at the operating point -> data/detections/."""
 
 from windhover.params.detect import DetectParams
+from windhover.progress import counted
 from windhover.searching import detect_catalogue
 from windhover.stages import run_stage
 
@@ -11,10 +12,10 @@ def main(params: DetectParams) -> None:
         "data/scenes", "data/model", "data/detections", params.device, params.precision, params.block_px
     )
     for scene in summary["scenes"]:
-        print(f"{scene['scene']}: {scene['objects']} objects, {scene['km2']:.2f} km2")
+        print(f"{scene['scene']}: {counted(scene['objects'], 'object')}, {scene['km2']:.2f} km2")
     total = summary["total"]
     print(
-        f"{total['objects']} objects in {total['scenes']} scenes, {total['km2']:.1f} km2; "
+        f"{counted(total['objects'], 'object')} in {counted(total['scenes'], 'scene')}, {total['km2']:.1f} km2; "
         f"{total['windows_searched']} windows searched, {total['windows_skipped']} without a valid pixel skipped"
     )
 

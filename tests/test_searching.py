@@ -22,6 +22,7 @@ from windhover.errors import DataError, FormatError, MissingFileError, Parameter
 from windhover.inference import window_scores
 from windhover.lattice import Lattice
 from windhover.mapping import export_map
+from windhover.progress import counted
 from windhover.scenes import Scene, open_scene
 from windhover.search_request import SCALES_OF_ANY_GSD, Request, parse_gsd, parse_scales
 from windhover.searching import detect_rasters
@@ -48,10 +49,16 @@ def test_scenes_are_searched_into_one_file_and_counted(make_scene: Any, model: P
     assert list(found.columns) == list(COLUMNS)
     assert set(found["scene"]) == {"a", "b"}
     counts = found["scene"].value_counts()
-    assert [f"{name}: {counts[name]} objects ({counts[name]} aircraft) in 0.05 km2" for name in "ab"] == said[1:]
+    assert [
+        f"{name}: {counted(counts[name], 'object')} ({counts[name]} aircraft) in 0.05 km2" for name in "ab"
+    ] == said[1:]
     assert "scored densely at stride 8 px on cpu in fp32" in said[0]
     assert sorted(path.name for path in tmp_path.glob("*found*")) == ["found.gpkg"]
     assert not list(tmp_path.glob(".found*"))
+
+
+def test_one_is_not_many() -> None:
+    assert [counted(number, "object") for number in (0, 1, 2)] == ["0 objects", "1 object", "2 objects"]
 
 
 def test_detections_of_different_scenes_never_remove_one_another(make_scene: Any, model: Path, tmp_path: Path) -> None:

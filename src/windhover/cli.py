@@ -67,6 +67,7 @@ def detect(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more.")] = False,
 ) -> None:
     """Find the objects of rasters of any size and write them for a map."""
+    from windhover.progress import counted
     from windhover.search_request import Request, parse_gsd, parse_scales
     from windhover.searching import detect_rasters
 
@@ -94,9 +95,7 @@ def detect(
     outcome = detect_rasters(request, say=typer.echo)
     for failed in outcome.failed:
         typer.echo(f"not searched: {failed.reason}", err=True)
-    counts = {"object": outcome.objects, "scene": len(outcome.records)}
-    said = " in ".join(f"{count} {name}{'' if count == 1 else 's'}" for name, count in counts.items())
-    typer.echo(f"{said} -> {output}")
+    typer.echo(f"{counted(outcome.objects, 'object')} in {counted(len(outcome.records), 'scene')} -> {output}")
     if scores is not None:
         typer.echo(f"scores -> {scores}")
     if verbose:

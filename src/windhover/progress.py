@@ -1,4 +1,4 @@
-"""Progress of long work on the terminal: share done, rate and time left; quiet lines where there is no terminal.
+"""What long work says on the terminal: share done, rate and time left, or quiet lines; and counts in words.
 
 Decides nothing and measures nothing but elapsed time.
 """
@@ -22,6 +22,11 @@ class Advance(Protocol):
     """Called with the amount of work just done, and with the whole amount where that has changed."""
 
     def __call__(self, amount: float = 1.0, total: float | None = None) -> None: ...
+
+
+def counted(count: int, name: str) -> str:
+    """Return a count with its name, such as "1 object" or "3 objects"."""
+    return f"{count} {name}{'' if count == 1 else 's'}"
 
 
 @contextmanager

@@ -38,7 +38,7 @@ from windhover.passes import (
     search_blocks,
 )
 from windhover.peaks import CANDIDATE
-from windhover.progress import progress_bar
+from windhover.progress import counted, progress_bar
 from windhover.rasters import SceneInfo, opened
 from windhover.scenes import Scene
 from windhover.scoremap import quantised, write_score_map
@@ -360,7 +360,7 @@ def _line(record: dict[str, Any]) -> str:
     skipped = (
         f", {record['windows_skipped']} windows without a valid pixel skipped" if record["windows_skipped"] else ""
     )
-    what = f"{record['objects']} objects" + (f" ({kinds})" if kinds else "")
+    what = counted(record["objects"], "object") + (f" ({kinds})" if kinds else "")
     where = "at an unknown GSD" if record["km2"] is None else f"in {record['km2']:.2f} km2"
     return f"{record['scene']}: {what} {where}{skipped}"
 
