@@ -183,7 +183,7 @@ def test_planted_network_is_exact_too() -> None:
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"precision": "fp8"}, "precision must be one of fp32"),
+        ({"precision": "fp8"}, "precision must be auto or one of fp32"),
         ({"stride_px": 3}, "stride must be 8 or 4 px"),
         ({"batch_px": 100}, "batch_px must hold one window of 64x64 px, got 100 px"),
     ],

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from windhover.errors import ParameterError
 from windhover.normalize import Normalizer
-from windhover.quantizing import Ranges, ToBytes, can_multiply_integers, quantized
+from windhover.quantizing import Ranges, ToBytes, can_multiply_integers, in_integers
 from windhover.rewriting import Stretch, fold_batch_norms, halve_stride, hasten_pools, trunk_stretches
 
 # of the maps of a network; in int8 the heads are fp32
@@ -60,7 +60,8 @@ class DenseScorer:
             network: from `windhover.networks.build_network`: has `window_px`, `stride_px` and `dense`.
             normalizer: maps (B, C, H, W) pixels as read to the floats the network was trained on.
             device: a torch device's name.
-            precision: `fp32`, `fp16`, `bf16`, or `int8` on a CPU; outputs are float32 in any case.
+            precision: `fp32`, `fp16`, `bf16`, or `int8` on a CPU; `auto` takes `fp16` on a GPU and `fp32` on a CPU.
+                Outputs are float32 in any case.
             stride_px: distance between windows; the network's own by default. A dense network also offers half of it.
             batch_px: input px computed at once; bounds memory, never changes a score's meaning.
             ranges: how far the network's numbers go, for `int8`.
@@ -69,11 +70,14 @@ class DenseScorer:
             ParameterError: precision, stride or batch is not one that can be had.
             FormatError: the ranges are another network's.
         """
+        self.device = torch.device(device)
+        if precision == "auto":
+            precision = "fp16" if self.device.type == "cuda" else "fp32"
         if precision not in PRECISIONS:
             raise ParameterError(
-                f"precision must be one of {', '.join(PRECISIONS)}, got {precision!r}. Choose one of them."
+                f"precision must be auto or one of {', '.join(PRECISIONS)}, got {precision!r}. Choose one of them."
             )
-        self.device = torch.device(device)
+        self.precision = precision
         self.window_px = int(network.window_px)  # type: ignore[arg-type]
         self.dense = bool(network.dense)
         own_stride = int(network.stride_px)  # type: ignore[arg-type]
@@ -126,7 +130,7 @@ class DenseScorer:
                 "precision int8 needs a model whose card holds `ranges`: one of valid64 or course, trained by this "
                 "version on pixels that a byte can tell apart. Train again, or take fp32."
             )
-        self._stretches = quantized(self._stretches, self._normalizer, ranges)
+        self._stretches = in_integers(self._stretches, self._normalizer, ranges)
         self._normalizer = ToBytes(ranges.bands)
 
     @property

@@ -23,7 +23,7 @@ from shapely.geometry.base import BaseGeometry
 from windhover.adapting import matched
 from windhover.boxes import merge, to_xyxy
 from windhover.bundles import Bundle, Card, check_thresholds, load_bundle
-from windhover.dense import PRECISIONS, DenseScorer
+from windhover.dense import DenseScorer
 from windhover.detections import for_map, to_table
 from windhover.errors import FormatError, ParameterError, UnsupportedError
 from windhover.georef import pixel_to_world
@@ -162,13 +162,6 @@ class Detector:
         settings = settings if stride_px is None else replace(settings, stride_px=stride_px)
         self.settings = settings if scales is None else replace(settings, scales=tuple(scales))
         device = choose_device(device)
-        if precision == "auto":
-            precision = "fp16" if device.startswith("cuda") else "fp32"
-        elif precision not in PRECISIONS:
-            raise ParameterError(
-                f"precision must be auto or one of {', '.join(PRECISIONS)}, got {precision!r}. Choose one of them."
-            )
-        self.precision = precision
         self.scorer, self.second_look = scorers_of(bundle, device, precision, self.settings.stride_px, batch_px)
 
     @classmethod
@@ -184,7 +177,7 @@ class Detector:
     def describe(self) -> str:
         """Return one line: model, way of scoring, stride, device, precision."""
         way = "densely" if self.scorer.dense else "window by window (its network is padded)"
-        where = f"at stride {self.settings.stride_px} px on {self.scorer.device} in {self.precision}"
+        where = f"at stride {self.settings.stride_px} px on {self.scorer.device} in {self.scorer.precision}"
         second = self.bundle.second_look
         then = "" if second is None else f", its peaks by {second.card.network.name} too"
         return f"model {self.bundle.card.name}, scored {way} {where}{then}"

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from windhover.errors import FormatError
 from windhover.normalize import Normalizer
-from windhover.rewriting import PoolOfSlices, Stretch
+from windhover.rewriting import Stretch
 
 LEVELS, STEEPEST = 255, 127  # of a map from 0, and of a kernel to either side
 RARE = 1e-4  # share of the pixels beyond either end of what a byte holds, where pixels are wider than that
@@ -36,11 +36,16 @@ class Ranges:
     maps: tuple[float, ...]  # highest number after each ReLU of the trunk, in order
 
 
+def processor_offers(*features: str) -> bool:
+    """Return whether the processor has any of some instructions, by torch's names for them."""
+    offered: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+    return any(offered.get(name) for name in features)
+
+
 def can_multiply_integers() -> bool:
     """Return whether this processor has instructions for sums of int8 products, which are then exact."""
-    offered: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
     has_ops = all(hasattr(torch.ops.onednn, name) for name in ("qconv_prepack", "qconv2d_pointwise"))
-    return has_ops and any(offered.get(name) for name in WITH_INTEGER_DOT)
+    return has_ops and processor_offers(*WITH_INTEGER_DOT)
 
 
 @torch.inference_mode()
@@ -154,7 +159,7 @@ class IntegerConvolution(nn.Module):
 
 
 @torch.no_grad()
-def quantized(stretches: Iterable[Stretch], normalizer: Normalizer, ranges: Ranges) -> list[Stretch]:
+def in_integers(stretches: Iterable[Stretch], normalizer: Normalizer, ranges: Ranges) -> list[Stretch]:
     """Return the stretches of a trunk in integers: from uint8, as `ToBytes` gives it, to float32.
 
     Args:
@@ -181,13 +186,13 @@ def quantized(stretches: Iterable[Stretch], normalizer: Normalizer, ranges: Rang
         IntegerConvolution(layer, step_in, step_out, pixels if layer is convolutions[0] else None)
         for layer, step_in, step_out in zip(convolutions, [1.0, *inner], [*inner, None], strict=True)
     )
-    return [replace(stretch, layers=nn.Sequential(*_in_integers(stretch.layers, coming))) for stretch in stretches]
+    return [replace(stretch, layers=nn.Sequential(*_replaced(stretch.layers, coming))) for stretch in stretches]
 
 
-def _in_integers(layers: nn.Sequential, coming: Iterator[nn.Module]) -> list[nn.Module]:
+def _replaced(layers: nn.Sequential, coming: Iterator[nn.Module]) -> list[nn.Module]:
     """Return layers with the coming convolutions in their places; their ReLUs are part of those, norms are folded."""
     return [
         next(coming) if isinstance(layer, nn.Conv2d) else layer
         for layer in layers
-        if isinstance(layer, (nn.Conv2d, PoolOfSlices))
+        if isinstance(layer, (nn.Conv2d, nn.MaxPool2d))
     ]

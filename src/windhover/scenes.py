@@ -185,9 +185,7 @@ class Scene:
         if top >= bottom or left >= right:
             return np.zeros((self.n_bands, height, width), self.info.dtype), np.zeros((height, width), bool)
         step = self._rows_of_a_piece(right - left)
-        if (top, bottom, left, right) == (row, row + height, col, col + width) and (
-            height <= step or self.source_ratio_xy == (1.0, 1.0)
-        ):
+        if (top, bottom, left, right) == (row, row + height, col, col + width) and height <= step:
             array, valid = self._to_grid(top, bottom, left, right, *self._read_source(top, bottom, left, right))
             return (array, valid) if self._pixels is None else (array.copy(), valid.copy())
         array = np.zeros((self.n_bands, height, width), self.info.dtype)
@@ -198,7 +196,9 @@ class Scene:
         return array, valid
 
     def _rows_of_a_piece(self, width: int) -> int:
-        """Return how many rows of the grid are read at once: a row of the file's blocks, where memory allows."""
+        """Return how many rows of the grid are read at once: a row of the file's blocks where memory allows."""
+        if self.source_ratio_xy == (1.0, 1.0):
+            return self.shape_hw[0]  # what is read is what is asked for: nothing to be done meanwhile, none to be saved
         a_row = math.prod(self.source_ratio_xy) * width
         least = min(math.ceil(self.block_hw[0]), int(MOST_SOURCE_PX_A_PIECE / a_row))
         return max(int(SOURCE_PX_A_PIECE / a_row), least, 1)
@@ -207,6 +207,9 @@ class Scene:
         self, top: int, bottom: int, left: int, right: int, step: int
     ) -> Iterator[tuple[int, int, tuple[NDArray[Any], NDArray[np.bool_]]]]:
         """Yield a block of the grid in pieces of `step` rows: each comes to the grid while the next is decoded."""
+        if bottom - top <= step:
+            yield top, bottom, self._to_grid(top, bottom, left, right, *self._read_source(top, bottom, left, right))
+            return
         with ThreadPoolExecutor(1, thread_name_prefix="windhover-resample") as pool:
             waiting = None
             for start in range(top, bottom, step):

@@ -44,7 +44,7 @@ from windhover.pacing import Clock
 from windhover.params.train import TrainParams
 from windhover.patches import load_patches, read_summary
 from windhover.progress import progress_bar
-from windhover.quantizing import Ranges, measure_ranges
+from windhover.quantizing import Ranges, measure_ranges, processor_offers
 from windhover.teacher import load_teacher
 from windhover.tracking import KEY_TAG, NoTracker, Tracker, dvc_hashes, run_name, start_run
 from windhover.training_curves import draw_curves
@@ -369,8 +369,7 @@ def chosen_precision(wanted: str, device: str) -> str:
         return wanted
     if device == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
-    offered: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
-    return "bf16" if offered.get("avx512_bf16") or offered.get("amx_bf16") else "fp32"
+    return "bf16" if processor_offers("avx512_bf16", "amx_bf16") else "fp32"
 
 
 def _scenes_to_learn_from(params: TrainParams, folders: Folders) -> tuple[TrainParams, Catalogue | None]:
