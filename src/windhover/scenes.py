@@ -24,12 +24,13 @@ from rasterio.errors import RasterioError
 from rasterio.windows import Window as RasterWindow
 
 from windhover.errors import DataError, FormatError, ParameterError
+from windhover.jpegs import WholeJpeg
 from windhover.rasters import GDAL_OPTIONS, SceneInfo, gdal_reason, inspect_scene, open_dataset, overview_info
 from windhover.resample import axis_weights, exact_ratio, resample_block, snap_ratio, source_span, target_length
 
 PRELOAD_PX = 64_000_000
 # Reads of more px of the raster go in pieces: memory stays bounded at any ratio, and a piece is brought to the grid
-# while the next one is decoded. A JPEG of 6.6 Mpx averaged to 1 Mpx takes 74 ms so, and 96 in one piece.
+# while the next one is decoded.
 SOURCE_PX_A_PIECE, MOST_SOURCE_PX_A_PIECE = 2_000_000, 32_000_000
 
 
@@ -94,6 +95,7 @@ class Scene:
         self._others: list[Scene] = []
         self._pixels: tuple[NDArray[Any], NDArray[np.bool_]] | None = None
         self._scaling: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None
+        self._whole = WholeJpeg()
         self._local = threading.local()
         self._handles: list[Any] = []
         self._lock = threading.Lock()
@@ -129,17 +131,15 @@ class Scene:
         """Hold the native pixels in memory, so that many reads decode the file once; a large scene is left on disk."""
         if self._pixels is None and self.info.width_px * self.info.height_px <= PRELOAD_PX:
             self._pixels = self._read_native((0, self.info.height_px), (0, self.info.width_px))
+            self._whole.forget()
 
     def seen_at(self, target_gsd_m: float | None) -> Scene:
         """Return the same raster and bands on the grid of another GSD; preloaded pixels are shared."""
-        other = Scene(self.info, target_gsd_m, self.bands)
-        other._pixels, other._scaling = self._pixels, self._scaling
-        return other
+        return self._lend_pixels(Scene(self.info, target_gsd_m, self.bands))
 
     def rescaled(self, gain: NDArray[np.float64], offset: NDArray[np.float64]) -> Scene:
         """Return the same scene with each band's pixels times its gain (C,) plus its offset (C,), as float32."""
-        other = Scene(self.info, None, self.bands, self.ratio_xy, self.overview)
-        other._pixels = self._pixels
+        other = self._lend_pixels(Scene(self.info, None, self.bands, self.ratio_xy, self.overview))
         other._scaling = (gain.astype(np.float32)[:, None, None], offset.astype(np.float32)[:, None, None])
         return other
 
@@ -153,9 +153,15 @@ class Scene:
         Raises:
             FormatError: the overview cannot be opened.
         """
-        other = Scene(self.info, None, self.bands, ratio_xy, overview)
-        other._pixels, other._scaling = self._pixels if overview is None else None, self._scaling
+        other = self._lend_pixels(Scene(self.info, None, self.bands, ratio_xy, overview))
         self._others.append(other)
+        return other
+
+    def _lend_pixels(self, other: Scene) -> Scene:
+        """Give another grid of the same raster the pixels that are in memory, and their scaling."""
+        other._scaling = self._scaling
+        if other.overview == self.overview:
+            other._pixels, other._whole = self._pixels, self._whole
         return other
 
     def read(self, row: int, col: int, height: int, width: int) -> tuple[NDArray[Any], NDArray[np.bool_]]:
@@ -255,7 +261,9 @@ class Scene:
         try:
             with rasterio.Env(**GDAL_OPTIONS):
                 dataset = self._handle()
-                array = dataset.read(self._indexes, window=window)
+                array = self._whole.read(dataset, self._indexes, top, bottom, left, right)
+                if array is None:
+                    array = dataset.read(self._indexes, window=window)
                 return array, _valid(dataset, self._indexes, array, window)
         except (RasterioError, OSError) as error:
             raise FormatError(
@@ -279,6 +287,7 @@ class Scene:
         """Close every thread's handle, and the grids made of it."""
         for other in self._others:
             other.close()
+        self._whole.forget()
         with self._lock:
             self._closed = True
             for dataset in self._handles:
