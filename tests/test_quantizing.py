@@ -144,10 +144,10 @@ def test_wider_pixels_are_brought_to_bytes(dtype: type, times: float) -> None:
 
 def test_bytes_are_the_nearest_of_255_steps_and_what_lies_beyond_is_cut() -> None:
     pixels = torch.tensor([-5.0, 10.0, 10.4, 11.6, 265.0, 900.0]).view(1, 1, 2, 3)
-    assert ToBytes([(10.0, 265.0)])(pixels).flatten().tolist() == [0, 0, 0, 2, 255, 255]
+    assert ToBytes(Ranges(((10.0, 265.0),), ()))(pixels).flatten().tolist() == [0, 0, 0, 2, 255, 255]
     as_they_are = torch.arange(6, dtype=torch.uint8).view(1, 1, 2, 3)
-    assert ToBytes([(0.0, 255.0)])(as_they_are) is as_they_are
-    assert torch.equal(ToBytes([(0.0, 255.0)])(as_they_are.float()), as_they_are)
+    assert ToBytes(Ranges(((0.0, 255.0),), ()))(as_they_are) is as_they_are
+    assert torch.equal(ToBytes(Ranges(((0.0, 255.0),), ()))(as_they_are.float()), as_they_are)
 
 
 def test_ranges_are_the_largest_numbers_of_the_pictures() -> None:
@@ -224,6 +224,27 @@ def test_a_padded_second_look_stays_in_floats(padded: bool) -> None:
     crops = np.stack([picture(64, 64, seed) for seed in range(3)])
     assert np.allclose(second.score_crops(crops)[0], alone.score_crops(crops)[0], atol=1e-4)
     assert error(first.score(picture(96, 120)), scorers_of(bundle, "cpu")[0].score(picture(96, 120))) > 0
+
+
+@pytest.mark.parametrize(
+    ("bands", "able", "taken"),
+    [
+        ((0.0, 255.0), True, "int8"),
+        ((0.0, 255.0), False, "fp32"),
+        ((12.0, 3900.0), True, "fp32"),
+        (None, True, "fp32"),
+    ],
+    ids=["bytes", "no such processor", "wider pixels", "no ranges"],
+)
+def test_auto_takes_integers_where_nothing_is_lost(
+    monkeypatch: pytest.MonkeyPatch, bands: tuple[float, float] | None, able: bool, taken: str
+) -> None:
+    if able and not can_multiply_integers():
+        pytest.skip("this processor has no sums of int8 products")
+    monkeypatch.setattr(dense, "can_multiply_integers", lambda: able)
+    network = make_network(width=4)
+    ranges = None if bands is None else Ranges((bands,) * 3, ranges_of(network).maps)
+    assert DenseScorer(network, NORMALIZER, precision="auto", ranges=ranges).precision == taken
 
 
 def int8(**options: object) -> DenseScorer:

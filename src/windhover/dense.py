@@ -60,8 +60,8 @@ class DenseScorer:
             network: from `windhover.networks.build_network`: has `window_px`, `stride_px` and `dense`.
             normalizer: maps (B, C, H, W) pixels as read to the floats the network was trained on.
             device: a torch device's name.
-            precision: `fp32`, `fp16`, `bf16`, or `int8` on a CPU; `auto` takes `fp16` on a GPU and `fp32` on a CPU.
-                Outputs are float32 in any case.
+            precision: `fp32`, `fp16`, `bf16`, or `int8` on a CPU. `auto` takes `fp16` on a GPU; on a CPU `int8` where
+                network and processor are made for it and pixels are bytes, else `fp32`. Outputs are float32.
             stride_px: distance between windows; the network's own by default. A dense network also offers half of it.
             batch_px: input px computed at once; bounds memory, never changes a score's meaning.
             ranges: how far the network's numbers go, for `int8`.
@@ -72,7 +72,7 @@ class DenseScorer:
         """
         self.device = torch.device(device)
         if precision == "auto":
-            precision = "fp16" if self.device.type == "cuda" else "fp32"
+            precision = _fastest(self.device, ranges)
         if precision not in PRECISIONS:
             raise ParameterError(
                 f"precision must be auto or one of {', '.join(PRECISIONS)}, got {precision!r}. Choose one of them."
@@ -131,7 +131,7 @@ class DenseScorer:
                 "version on pixels that a byte can tell apart. Train again, or take fp32."
             )
         self._stretches = in_integers(self._stretches, self._normalizer, ranges)
-        self._normalizer = ToBytes(ranges.bands)
+        self._normalizer = ToBytes(ranges)
 
     @property
     def halo_px(self) -> int:
@@ -260,3 +260,10 @@ class DenseScorer:
             batch = torch.from_numpy(np.ascontiguousarray(crops[first : first + self._crops_at_once]))
             parts.append([plane[:, :, 0, 0].float().cpu().numpy() for plane in self._forward(batch)])
         return tuple(np.concatenate(planes) for planes in zip(*parts, strict=True))
+
+
+def _fastest(device: torch.device, ranges: Ranges | None) -> str:
+    """Return the fastest precision that costs no accuracy worth naming; wider pixels are never cut to bytes unasked."""
+    if device.type == "cuda":
+        return "fp16"
+    return "int8" if ranges is not None and ranges.of_bytes and can_multiply_integers() else "fp32"

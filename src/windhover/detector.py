@@ -146,7 +146,7 @@ class Detector:
         Args:
             bundle: from `load_bundle`.
             device: `auto` takes the GPU where there is one, else the CPU; or a torch device's name.
-            precision: `fp32`, `fp16`, `bf16`, or `int8` on a CPU; `auto` takes `fp16` on a GPU and `fp32` on a CPU.
+            precision: `fp32`, `fp16`, `bf16`, `int8` on a CPU, or `auto`, as for `DenseScorer`.
             stride_px: the operating point's by default.
             batch_px: px scored at once.
             scales: GSD of each pass in units of the training GSD; the operating point's by default.

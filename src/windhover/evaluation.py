@@ -80,6 +80,7 @@ class Searched:
 
     ground: Ground
     judged: pd.DataFrame
+    precision: str  # of the arithmetic of the search
 
 
 def evaluate(params: EvaluateParams, folders: Folders) -> Findings:
@@ -110,7 +111,7 @@ def evaluate(params: EvaluateParams, folders: Folders) -> Findings:
         for split, made in assessments.items()
         if len(made.ground.scenes) == 1
     ]
-    point_file = operating_point(params, points, assessments["val"])
+    point_file = operating_point(params, points, assessments["val"], searched["val"].precision)
     finished = save_bundle(folders.model, bundle.card, bundle.weights, calibration, point_file, bundle.second_look)
     findings = Findings(
         model=finished.name,
@@ -182,7 +183,7 @@ def search_splits(bundle: Bundle, catalogue: Catalogue, params: EvaluateParams, 
         DataError: neither split holds a labelled scene, though the patches were cut from scenes.
     """
     settings = settings_of(params)
-    scorer, second_look = scorers_of(bundle, device, stride_px=settings.stride_px)
+    scorer, second_look = scorers_of(bundle, device, "auto", settings.stride_px)  # as `detect` searches
     match = match_of(params)
     grounds = {split: ground_of(catalogue.split(split)) for split in SPLITS}
     rows = {split: [row for row in catalogue.split(split) if row.labelled] for split in SPLITS}
@@ -202,9 +203,8 @@ def search_splits(bundle: Bundle, catalogue: Catalogue, params: EvaluateParams, 
                         progress=advance, classes=bundle.card.classes, second_look=second_look,
                     )  # fmt: skip
                     found.append(on_the_ground(candidates, row.scene, scene.gsd_m))
-            searched[split] = Searched(
-                grounds[split], judge(pd.concat(found, ignore_index=True), grounds[split], match)
-            )
+            judged = judge(pd.concat(found, ignore_index=True), grounds[split], match)
+            searched[split] = Searched(grounds[split], judged, scorer.precision)
     return searched
 
 
@@ -318,7 +318,9 @@ def training_pictures(folder: Path) -> tuple[tuple[Path, str], ...]:
     return (curves, *((path, mined) for path in sorted(folder.glob("mined-*.png"))))
 
 
-def operating_point(params: EvaluateParams, points: dict[str, Point], val: Assessment) -> dict[str, Any]:
+def operating_point(
+    params: EvaluateParams, points: dict[str, Point], val: Assessment, precision: str
+) -> dict[str, Any]:
     """Return what `operating_point.json` holds: rule, thresholds, the curve they were read off, the search settings."""
     curve = [
         {"class": name, **{key: _json(value) for key, value in row.items()}}
@@ -347,6 +349,7 @@ def operating_point(params: EvaluateParams, points: dict[str, Point], val: Asses
             "km2": float(val.ground.scenes["km2"].sum()),
             "intervals_drawn_over": val.drawn.over,
             "match": str(match_of(params)),
+            "precision": precision,
         },
         "search": settings_of(params).to_json() | {"scales": list(params.scales)},
         "curve": curve,

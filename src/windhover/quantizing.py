@@ -35,6 +35,11 @@ class Ranges:
     bands: tuple[tuple[float, float], ...]  # lowest and highest pixel of each band, as read
     maps: tuple[float, ...]  # highest number after each ReLU of the trunk, in order
 
+    @property
+    def of_bytes(self) -> bool:
+        """Whether pixels are bytes already, so that none is rounded or cut off."""
+        return all(tuple(pair) == (0.0, float(LEVELS)) for pair in self.bands)
+
 
 def processor_offers(*features: str) -> bool:
     """Return whether the processor has any of some instructions, by torch's names for them."""
@@ -106,13 +111,13 @@ class ToBytes(nn.Module):
     low: Tensor
     step: Tensor
 
-    def __init__(self, bands: Sequence[tuple[float, float]]) -> None:
+    def __init__(self, ranges: Ranges) -> None:
         """Keep the ends of each band."""
         super().__init__()
-        ends = torch.tensor(bands, dtype=torch.float32)  # (C, 2)
+        ends = torch.tensor(ranges.bands, dtype=torch.float32)  # (C, 2)
         self.register_buffer("low", ends[:, 0].view(1, -1, 1, 1))
         self.register_buffer("step", ((ends[:, 1] - ends[:, 0]) / LEVELS).view(1, -1, 1, 1))
-        self.unchanged = all(tuple(pair) == (0.0, float(LEVELS)) for pair in bands)
+        self.unchanged = ranges.of_bytes
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Return uint8 (B, C, H, W)."""
@@ -178,7 +183,7 @@ def in_integers(stretches: Iterable[Stretch], normalizer: Normalizer, ranges: Ra
             f"the card's `ranges` tell of {len(ranges.maps)} maps and {len(ranges.bands)} bands, and the network has "
             f"{len(convolutions)} and {n_bands}. Take card and weights from one training."
         )
-    to_bytes = ToBytes(ranges.bands)
+    to_bytes = ToBytes(ranges)
     # (low + step byte - mean) / std = (step / std) (byte - (mean - low) / step)
     pixels = (normalizer.mean - to_bytes.low) / to_bytes.step, to_bytes.step / normalizer.std
     inner = [highest / LEVELS for highest in ranges.maps[:-1]]
