@@ -17,11 +17,11 @@ import pandas as pd
 import shapely
 from measuring import ROOT
 
-from windhover.assessment import draw, tally_class
-from windhover.boxes import iou
-from windhover.ground import Ground
-from windhover.judging import Match, judge
-from windhover.tally import average_precision, recall_at_alarms
+from windhover.geometry.boxes import iou
+from windhover.metrics.assessment import draw, tally_class
+from windhover.metrics.ground import Ground
+from windhover.metrics.judging import Match, judge
+from windhover.metrics.tally import average_precision, recall_at_alarms
 
 FOLDER = Path(os.environ.get("WINDHOVER_REAL_DATA", "")) / "airbus-aircraft"
 REPEAT_IOU = 0.6  # of a later label of the same class: the aircraft is marked twice

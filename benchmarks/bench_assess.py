@@ -17,7 +17,7 @@ SIDE_M, TRUTH, FOUND, HITS = 40_000.0, 100_000, 1_000_000, 80_000
 CHILD = """
 import json, resource, sys, time
 from pathlib import Path
-from windhover.assessing import Request, assess_files
+from windhover.evaluation.assessing import Request, assess_files
 folder = Path(sys.argv[1])
 started, used = time.perf_counter(), time.process_time()
 assess_files(Request(folder / "found.gpkg", folder / "truth.gpkg", match=sys.argv[2], output=folder / "out.json"))

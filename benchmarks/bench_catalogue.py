@@ -14,8 +14,8 @@ import rasterio
 import shapely
 from rasterio.transform import Affine
 
-from windhover.catalogue import write_catalogue
-from windhover.cataloguing import build_catalogue, write_report
+from windhover.catalogue.cataloguing import build_catalogue, write_report
+from windhover.catalogue.tables import write_catalogue
 from windhover.files import atomic_folder, write_json
 from windhover.params.scenes import ScenesParams
 

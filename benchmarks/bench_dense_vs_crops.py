@@ -8,9 +8,9 @@ from measuring import interleaved, picture, save
 from scipy.special import expit
 
 from planted import random_weights
-from windhover.dense import DenseScorer
-from windhover.networks import build_network
-from windhover.normalize import Normalizer
+from windhover.models.networks import build_network
+from windhover.models.normalize import Normalizer
+from windhover.search.dense import DenseScorer
 
 
 @torch.inference_mode()

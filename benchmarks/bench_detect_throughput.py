@@ -20,9 +20,9 @@ import torch
 from measuring import picture, save, write_raster
 
 from planted import random_weights, write_bundle
-from windhover.bundles import load_bundle
-from windhover.detector import BLOCK_PX, Detector
-from windhover.rewriting import fold_batch_norms
+from windhover.models.bundles import load_bundle
+from windhover.models.rewriting import fold_batch_norms
+from windhover.search.detector import BLOCK_PX, Detector
 
 SIDE = int(os.environ.get("SIDE", "8000"))
 WIDTH = os.environ.get("WIDTH", "base")

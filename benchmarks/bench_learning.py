@@ -25,16 +25,16 @@ import numpy as np
 import torch
 from measuring import RESULTS, ROOT, machine
 
-from windhover.assessment import draw, tally_class
-from windhover.bootstrap import bootstrap, interval
-from windhover.bundles import load_bundle
-from windhover.catalogue import load_catalogue
-from windhover.evaluation import Searched, search_splits
+from windhover.catalogue.tables import load_catalogue
+from windhover.evaluation.evaluating import Searched, search_splits
+from windhover.learning.training import Folders, train_detector
+from windhover.metrics.assessment import draw, tally_class
+from windhover.metrics.bootstrap import bootstrap, interval
+from windhover.metrics.tally import average_precision, recall_at_alarms
+from windhover.models.bundles import load_bundle
 from windhover.params import change_params, load_params
 from windhover.params.evaluate import EvaluateParams
 from windhover.params.train import TrainParams
-from windhover.tally import average_precision, recall_at_alarms
-from windhover.training import Folders, train_detector
 
 SPLIT = Path(__file__).with_name("airbus_split.csv")
 FOLDER = Path(".windhover/learning")

@@ -57,7 +57,7 @@ def child(model: str, raster: str) -> None:
     import torch
 
     torch.set_num_threads(2)
-    from windhover.detector import Detector, SearchReport
+    from windhover.search.detector import Detector, SearchReport
 
     detector = Detector.from_bundle(model)
     report = SearchReport()

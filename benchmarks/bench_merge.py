@@ -7,7 +7,7 @@ import time
 import numpy as np
 from measuring import PeakMemory, save
 
-from windhover.boxes import merge, to_xyxy
+from windhover.geometry.boxes import merge, to_xyxy
 
 
 def main() -> None:

@@ -28,12 +28,12 @@ import torch
 from bench_learning import figures
 from measuring import save
 
-from windhover.catalogue import Catalogue, load_catalogue
-from windhover.detector import Detector, SearchSettings, search_scene
-from windhover.evaluation import Searched, on_the_ground
-from windhover.ground import ground_of
-from windhover.judging import Match, judge
-from windhover.search_request import SCALES_OF_ANY_GSD
+from windhover.catalogue.tables import Catalogue, load_catalogue
+from windhover.evaluation.evaluating import Searched, on_the_ground
+from windhover.metrics.ground import ground_of
+from windhover.metrics.judging import Match, judge
+from windhover.search.detector import Detector, SearchSettings, search_scene
+from windhover.search.search_request import SCALES_OF_ANY_GSD
 
 Picture = np.ndarray  # (H, W, 3) float32, 0..255
 FLOOR_LOGIT = -5.0

@@ -39,10 +39,10 @@ from airbus_truth import GSD_M, AirbusScene, airbus_scenes, assess_found, write_
 from measuring import ROOT, save
 from rasterio.transform import from_origin
 
-from windhover.detector import Detector
+from windhover.imagery.scenes import open_scene
 from windhover.params import read_yaml
-from windhover.scenes import open_scene
-from windhover.search_request import parse_scales
+from windhover.search.detector import Detector
+from windhover.search.search_request import parse_scales
 
 RECIPES: dict[str, dict[str, Any]] = {  # what the pilots chose
     "retinanet": {"learning_rate": 1e-3, "batch": 4, "side_px": 320},

@@ -22,9 +22,9 @@ from measuring import ROOT, rgb_profile, save
 from rasterio.windows import Window
 from torchvision.ops import nms
 
-from windhover.bundles import Bundle
-from windhover.detector import Detector
-from windhover.georef import world_to_pixel
+from windhover.geometry.georef import world_to_pixel
+from windhover.models.bundles import Bundle
+from windhover.search.detector import Detector
 
 SIDE = int(os.environ.get("SIDE", "4"))  # tiles along a side
 MODEL = ROOT / os.environ.get("MODEL", "data/model")

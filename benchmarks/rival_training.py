@@ -21,7 +21,7 @@ from rival_models import RIVALS
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from windhover.jitter import Radiometry, ValueRange, change_radiometry, turn
+from windhover.learning.jitter import Radiometry, ValueRange, change_radiometry, turn
 
 BYTES = ValueRange((0.0,) * 3, (255.0,) * 3)
 SCALES = (0.74, 1.35)  # side of a crop about its nominal one

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from windhover.augmenting import augment_training_patches
 from windhover.params.augment import AugmentParams
+from windhover.patches.augmenting import augment_training_patches
 from windhover.stages import run_stage
 
 

@@ -2,7 +2,7 @@
 
 from windhover.params.detect import DetectParams
 from windhover.progress import counted
-from windhover.searching import detect_catalogue
+from windhover.search.searching import detect_catalogue
 from windhover.stages import run_stage
 
 

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from windhover.evaluation import Folders, evaluate, record
+from windhover.evaluation.evaluating import Folders, evaluate, record
+from windhover.pages.report import headline_lines
 from windhover.params.evaluate import EvaluateParams
-from windhover.report import headline_lines
 from windhover.stages import run_stage
 
 

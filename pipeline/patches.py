@@ -1,9 +1,9 @@
 """patches: windows cut from the catalogue's scenes and labelled, negatives chosen by kind."""
 
-from windhover.catalogue import load_catalogue
-from windhover.cutting import cut_patches, summary_lines
+from windhover.catalogue.tables import load_catalogue
 from windhover.files import atomic_folder
 from windhover.params.patches import PatchesParams
+from windhover.patches.cutting import cut_patches, summary_lines
 from windhover.stages import run_stage
 
 

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from windhover.catalogue import write_catalogue
-from windhover.cataloguing import build_catalogue, summary_lines, write_report
+from windhover.catalogue.cataloguing import build_catalogue, summary_lines, write_report
+from windhover.catalogue.tables import write_catalogue
 from windhover.files import atomic_folder
 from windhover.params.scenes import ScenesParams
 from windhover.stages import run_stage

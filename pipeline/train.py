@@ -1,8 +1,8 @@
 """train: augmented patches and mined negatives -> the weights and card of a detector, logged to MLflow."""
 
+from windhover.learning.training import Folders, train_detector
 from windhover.params.train import TrainParams
 from windhover.stages import run_stage
-from windhover.training import Folders, train_detector
 
 
 def main(params: TrainParams) -> None:

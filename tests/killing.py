@@ -14,8 +14,8 @@ from pathlib import Path
 
 import torch
 
-from windhover.search_request import Request
-from windhover.searching import detect_rasters
+from windhover.search.search_request import Request
+from windhover.search.searching import detect_rasters
 
 
 def run_child(request: Request, kill_after_s: float | None) -> bool:

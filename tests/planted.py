@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from windhover.bundles import Bundle, Card, NetworkCard, load_bundle, save_bundle
-from windhover.inference import Calibration
-from windhover.networks import Outputs, build_network
+from windhover.models.bundles import Bundle, Card, NetworkCard, load_bundle, save_bundle
+from windhover.models.inference import Calibration
+from windhover.models.networks import Outputs, build_network
 
 WINDOW, STRIDE = 64, 8
 

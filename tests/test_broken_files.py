@@ -18,8 +18,8 @@ from PIL import Image
 
 from conftest import MakeScene
 from windhover import cli
-from windhover.aoi import area_in
-from windhover.rasters import inspect_scene
+from windhover.imagery.rasters import inspect_scene
+from windhover.search.aoi import area_in
 
 BOX = "pic.png,10,10,30,30,a"
 HEAD = "image,xmin,ymin,xmax,ymax,class"
@@ -454,8 +454,8 @@ def test_names_in_the_labels_match_whatever_way_accents_are_written(
 def test_a_whole_disc_seen_from_space_has_a_footprint(make_scene: MakeScene) -> None:
     crs = rasterio.CRS.from_proj4("+proj=geos +h=35786023 +lon_0=-75 +sweep=x +ellps=GRS80").to_wkt()
     path = make_scene("disc.tif", crs=crs, transform=Affine(55_000, 0, -5.5e6, 0, -74_000, 5.5e6))
-    from windhover.georef import footprint_4326
-    from windhover.rasters import inspect_scene
+    from windhover.geometry.georef import footprint_4326
+    from windhover.imagery.rasters import inspect_scene
 
     info = inspect_scene(path)
     outline = footprint_4326(info.transform, info.crs, info.shape_hw)

@@ -14,7 +14,7 @@ from house import ROOT
 from planted import write_bundle
 from windhover import __version__, cli
 from windhover.errors import FormatError
-from windhover.scenes import Scene
+from windhover.imagery.scenes import Scene
 
 
 def invoke(*words: object) -> Any:
@@ -84,7 +84,7 @@ def test_a_full_disk_is_one_sentence_too(
         raise OSError(28, "No space left on device", "f.gpkg")
 
     write_bundle(tmp_path / "m")
-    monkeypatch.setattr("windhover.searching.write_map", full)
+    monkeypatch.setattr("windhover.search.searching.write_map", full)
     assert main(monkeypatch, "detect", make_scene(), "--model", tmp_path / "m", "-o", tmp_path / "f.gpkg") == 1
     error = capsys.readouterr().err
     assert error == "windhover: cannot read or write: [Errno 28] No space left on device: 'f.gpkg'\n"
@@ -125,7 +125,7 @@ def test_a_trial_that_is_not_passed_exits_with_1(
         asked.append(given)
         return ["16 patches: not learnt"], len(asked) > 1
 
-    monkeypatch.setattr("windhover.trials.try_training", tried)
+    monkeypatch.setattr("windhover.experiments.trials.try_training", tried)
     result = invoke("train", "--overfit", 16)
     assert (result.exit_code, result.output) == (1, "16 patches: not learnt\n")
     assert invoke("train", "--rate-range", "-o", "r.png", "--patches", "p").exit_code == 0
@@ -142,8 +142,8 @@ def test_folds_and_tuning_take_settings_and_say_what_is_wrong(
         (tmp_path / name).write_text((ROOT / name).read_text())
     monkeypatch.chdir(tmp_path)
     asked: list[Any] = []
-    monkeypatch.setattr("windhover.folding.run_folds", lambda *given: asked.append(given) or {"folds": []})
-    monkeypatch.setattr("windhover.tuning.tune", lambda *given: asked.append(given) or Path("best.yaml"))
+    monkeypatch.setattr("windhover.experiments.folding.run_folds", lambda *given: asked.append(given) or {"folds": []})
+    monkeypatch.setattr("windhover.experiments.tuning.tune", lambda *given: asked.append(given) or Path("best.yaml"))
     assert invoke("kfold", "--folds", 4, "-S", "train.epochs=3", "--set", "patches.seed=5").exit_code == 0
     params, folds, _ = asked[0]
     assert (params.train.epochs, params.patches.seed, folds) == (3, 5, 4)

@@ -16,10 +16,10 @@ from rasterio.transform import Affine
 from shapely.geometry import box
 
 from staging import run_stages
-from windhover.bundles import load_bundle
-from windhover.detector import Detector
-from windhover.quantizing import can_multiply_integers
-from windhover.searching import detect_catalogue
+from windhover.models.bundles import load_bundle
+from windhover.models.quantizing import can_multiply_integers
+from windhover.search.detector import Detector
+from windhover.search.searching import detect_catalogue
 
 GSD_M = 1.25
 SIDE_M = (22.5, 17.5)  # width and height of an object on the ground

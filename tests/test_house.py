@@ -17,6 +17,7 @@ from windhover.params import StageParams, load_params, read_yaml
 
 STAGES = read_yaml(ROOT / "dvc.yaml")["stages"]
 ORDER = ["simulate", "scenes", "patches", "augment", "train", "evaluate", "detect", "export"]
+ROOMS = sorted((ROOT / "src/windhover").glob("*/__init__.py"))
 DATA_STAGES = ["simulate", "scenes", "patches", "augment", "export"]
 
 
@@ -98,12 +99,24 @@ def test_layers_hold() -> None:
 
 def test_every_raises_has_a_match() -> None:
     faults = []
-    for path in (ROOT / "tests").glob("*.py"):
+    for path in (ROOT / "tests").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             called = isinstance(node, ast.Call) and ast.unparse(node.func) == "pytest.raises"
             if called and not any(keyword.arg == "match" for keyword in node.keywords):
                 faults.append(f"{path.name}:{node.lineno}")
     assert faults == []
+
+
+def test_a_room_says_what_it_holds_and_passes_nothing_on() -> None:
+    said = {room.parent.name: ast.parse(room.read_text(encoding="utf-8")) for room in ROOMS}
+    open_doors = {"labels", "params"}  # they have readers and models of their own to offer
+    assert {name for name, tree in said.items() if len(tree.body) > 1} <= open_doors
+    assert [name for name, tree in said.items() if not ast.get_docstring(tree)] == []
+
+
+def test_tests_stand_in_the_rooms_of_the_library() -> None:
+    folders = {path.parent for path in (ROOT / "tests").rglob("test_*.py")} - {ROOT / "tests"}
+    assert {path.relative_to(ROOT / "tests").as_posix() for path in folders} <= {room.parent.name for room in ROOMS}
 
 
 def test_every_module_begins_with_what_it_holds() -> None:

@@ -13,14 +13,14 @@ import pytest
 import torch
 
 from conftest import MakeScene
-from learning import learning_folders, train_params
-from test_cutting import CENTRES, catalogue_of, cut, write_labels
-from windhover import training
-from windhover.bootstrap import interval
-from windhover.bundles import load_bundle
-from windhover.catalogue import Catalogue
-from windhover.evaluation import WindowLogits, calibrate
-from windhover.inference import window_scores
+from labelled import CENTRES, catalogue_of, cut, write_labels
+from learnable import learning_folders, train_params
+from windhover.catalogue.tables import Catalogue
+from windhover.evaluation.evaluating import WindowLogits, calibrate
+from windhover.learning import training
+from windhover.metrics.bootstrap import interval
+from windhover.models.bundles import load_bundle
+from windhover.models.inference import window_scores
 
 OBJECTS = np.array([CENTRES[0], CENTRES[1], CENTRES[3]])
 

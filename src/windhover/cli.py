@@ -68,11 +68,11 @@ def detect(
 ) -> None:
     """Find the objects of rasters of any size and write them for a map."""
     from windhover.progress import counted
-    from windhover.search_request import Request, parse_gsd, parse_scales
-    from windhover.searching import detect_rasters
+    from windhover.search.search_request import Request, parse_gsd, parse_scales
+    from windhover.search.searching import detect_rasters
 
     if str(model).startswith("models:/"):
-        from windhover.tracking import fetch_model
+        from windhover.tracking.runs import fetch_model
 
         model = fetch_model(str(model))
     request = Request(
@@ -128,7 +128,7 @@ def assess(
     sweep: Annotated[bool, typer.Option("--sweep", help="Also AP from loose to strict matching.")] = False,
 ) -> None:
     """Say how good detections are: AP, precision, recall and false alarms per km2, with intervals."""
-    from windhover.assessing import Request, assess_files
+    from windhover.evaluation.assessing import Request, assess_files
 
     request = Request(detections, truth, aoi, match, value, score, threshold, tuple(ignore or ()), output, sweep)
     typer.echo("\n".join(assess_files(request)))
@@ -140,7 +140,7 @@ def compare(
     second: Annotated[str, typer.Argument(help="The other one, tested on the same scenes.")],
 ) -> None:
     """Say which of two evaluated models is better, and whether the difference is more than chance."""
-    from windhover.comparing import compare_runs
+    from windhover.evaluation.comparing import compare_runs
 
     typer.echo("\n".join(compare_runs(first, second)))
 
@@ -152,9 +152,9 @@ def promote(
     alias: Annotated[str, typer.Option(help="Alias that will point at it.")] = "champion",
 ) -> None:
     """Enter an evaluated model into the registry: `windhover detect --model models:/NAME@ALIAS` then takes it."""
-    from windhover import tracking
+    from windhover.tracking import runs
 
-    version = tracking.promote(run, name, alias)
+    version = runs.promote(run, name, alias)
     typer.echo(f"models:/{name}@{alias} is now version {version}, of run {run}")
 
 
@@ -166,7 +166,7 @@ def inspect(
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder for a page with pictures.")] = None,
 ) -> None:
     """Say what rasters are, whether they can be used, and what their labels hold."""
-    from windhover.inspecting import Options, import_labels, inspect_rasters
+    from windhover.catalogue.inspecting import Options, import_labels, inspect_rasters
 
     failed = inspect_rasters(rasters, gsd, typer.echo)
     if labels is not None and not failed:
@@ -192,7 +192,7 @@ def import_(
     write: Annotated[list[Path] | None, typer.Option(help="Also write the labels as .json (COCO) or .geojson.")] = None,
 ) -> None:
     """Make a catalogue of rasters and their labels, checked, with a page that shows them."""
-    from windhover.inspecting import Options, export_labels, import_labels, parse_stack
+    from windhover.catalogue.inspecting import Options, export_labels, import_labels, parse_stack
 
     options = Options(gsd, target_gsd, groups, group_column, class_column, rasters, parse_stack(stack))
     catalogue = import_labels(labels, scenes, output, options, typer.echo)
@@ -209,7 +209,7 @@ def explain(
     gsd: Annotated[float | None, typer.Option(help="Metres per px, for images without georeference.")] = None,
 ) -> None:
     """Draw why a window scores as it does: gradient saliency, occlusion and class activation."""
-    from windhover.explaining import explain_target
+    from windhover.evaluation.explaining import explain_target
 
     typer.echo("\n".join(explain_target(target, model, output, class_name, gsd)))
 
@@ -224,7 +224,7 @@ def train(
     ),
 ) -> None:
     """Try a training before it is begun: can it learn a few patches by heart, and which learning rate does it bear."""
-    from windhover.trials import try_training
+    from windhover.experiments.trials import try_training
 
     lines, passed = try_training(overfit, rate_range, patches, output)
     typer.echo("\n".join(lines))
@@ -244,8 +244,8 @@ def kfold(
     ),
 ) -> None:
     """Train and test once for each fold of places; print the figures' mean and spread. Killed, it goes on."""
+    from windhover.experiments.folding import load_flow, run_folds
     from windhover.files import write_json
-    from windhover.folding import load_flow, run_folds
 
     found = run_folds(load_flow(settings or []), folds, typer.echo)
     write_json(output, found)
@@ -262,9 +262,9 @@ def tune(
     settings: Annotated[list[str] | None, SETTINGS] = None,
 ) -> None:
     """Look for better training parameters on validation; the same command goes on where a killed one stopped."""
-    from windhover.folding import load_flow
-    from windhover.training import Folders
-    from windhover.tuning import parse_axis, tune
+    from windhover.experiments.folding import load_flow
+    from windhover.experiments.tuning import parse_axis, tune
+    from windhover.learning.training import Folders
 
     folders = Folders("data/scenes", "data/patches", "data/augmented", "data/train")
     best = tune(
@@ -284,7 +284,7 @@ def shapes(
     bands: Annotated[int, typer.Option(help="Bands of the input.")] = 3,
 ) -> None:
     """Print a network's layers, receptive field, stride, multiply-adds and parameters; params.yaml's by default."""
-    from windhover.shapes import describe_network
+    from windhover.models.shapes import describe_network
 
     typer.echo("\n".join(describe_network(network, option or [], bands)))
 

@@ -6,9 +6,9 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 
 from windhover.errors import DataError, FormatError, MissingFileError
+from windhover.imagery.vector_files import SUFFIXES as VECTOR_SUFFIXES
 from windhover.labels import delimited, pictures, vector
 from windhover.labels.table import RawLabels
-from windhover.vector_files import SUFFIXES as VECTOR_SUFFIXES
 
 AUTO = "auto"
 MERGED_WORDS = ("label", "annotation", "coco", "truth")

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+from windhover.imagery.vector_files import crs_text, read_layer
 from windhover.labels.table import NO_GEOMETRY, RawLabels, class_column, class_names, without_empty
-from windhover.vector_files import crs_text, read_layer
 
 LAYER = "labels"
 

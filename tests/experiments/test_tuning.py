@@ -1,0 +1,161 @@
+"""Search of parameters: axes read, the better value found, hopeless trials ended early, a killed study goes on."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from learnable import learning_folders, train_params
+from windhover.errors import DataError, ParameterError
+from windhover.experiments import tuning
+from windhover.experiments.tuning import Axis, parse_axis
+from windhover.learning import training
+from windhover.params import read_yaml
+from windhover.params.overlay import lay_over
+from windhover.tracking.runs import EXPERIMENT
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> training.Folders:
+    return learning_folders(tmp_path_factory.mktemp("tuning"))
+
+
+@pytest.fixture(autouse=True)
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("text", "axis"),
+    [
+        ("train.learning_rate=log:1e-4:1e-2", Axis("learning_rate", "log", 1e-4, 1e-2)),
+        ("train.jitter.contrast=0:0.5", Axis("jitter.contrast", "float", 0.0, 0.5)),
+        ("train.batch_size=int:16:64", Axis("batch_size", "int", 16, 64)),
+        ("train.loss=bce,focal", Axis("loss", "choice", choices=("bce", "focal"))),
+        ("train.balance_classes=true,false", Axis("balance_classes", "choice", choices=(True, False))),
+        ("train.ema_decay=0,0.9", Axis("ema_decay", "choice", choices=(0, 0.9))),
+    ],
+)
+def test_axes_are_read(text: str, axis: Axis) -> None:
+    assert parse_axis(text) == axis
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["learning_rate=1:2", "scenes.seed=1:2", "train.seed", "train.seed=", "train.seed=2:1", "train.seed=a:b",
+     "train.seed=lin:1:2", "train.learning_rate=log:0:1", "train.loss=bce", "train.loss=[a,b", "train.loss={a: 1},b"],
+)  # fmt: skip
+def test_what_is_no_axis_is_refused(text: str) -> None:
+    with pytest.raises(ParameterError, match=r"must read train\.KEY=LOW:HIGH"):
+        parse_axis(text)
+
+
+def runs() -> list[Any]:
+    import mlflow
+
+    found = mlflow.search_runs(experiment_names=[EXPERIMENT], output_format="list")
+    return sorted(found, key=lambda run: run.info.start_time)
+
+
+def test_a_study_finds_the_better_value_and_goes_on_after_a_kill(
+    folders: training.Folders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    axes = [parse_axis("train.learning_rate=1e-7,0.003"), parse_axis("train.jitter.contrast=0.05:0.2")]
+    said: list[str] = []
+    given: list[Any] = []
+    train = training.train_detector
+
+    def killed(params: Any, *others: Any, **named: Any) -> Any:
+        given.append(params)
+        if len(given) == 2:
+            raise KeyboardInterrupt
+        return train(params, *others, **named)
+
+    monkeypatch.setattr(tuning, "train_detector", killed)
+    params = train_params(epochs=2)
+    with pytest.raises(KeyboardInterrupt, match=r"^$"):
+        tuning.tune(params, folders, axes, 3, "s", said.append)
+    best = tuning.tune(params, folders, axes, 3, "s", said.append)
+    assert given[0] == params, "the parameters as they are come first"
+    assert given[2] == given[1], "the trial that was killed comes next"
+    assert len(given) == 4
+    assert given[3].jitter.contrast not in (given[0].jitter.contrast, given[1].jitter.contrast)
+    parent, *children = runs()
+    assert parent.info.status == "FINISHED"
+    assert [run.data.tags["mlflow.runName"].rpartition("-")[0] for run in children] == ["trial-0", "trial-2", "trial-3"]
+    assert {run.data.tags["mlflow.parentRunId"] for run in children} == {parent.info.run_id}
+    aps = [run.data.metrics["best_val_ap"] for run in children]
+    assert parent.data.metrics["best_val_ap"] == pytest.approx(max(aps))
+    written = read_yaml(best)["train"]
+    assert written["learning_rate"] == 0.003
+    assert set(written) == {"learning_rate", "jitter.contrast"}
+    assert pd.read_csv(tuning.WORK / "s.csv")["state"].tolist() == ["COMPLETE", "FAIL", "COMPLETE", "COMPLETE"]
+    assert tuning.tune(params, folders, axes, 3, "s", said.append) == best
+    assert len(given) == 4, "as many trials as wanted were held"
+    with pytest.raises(ParameterError, match=r"study 's' .* was about other parameters, data or code"):
+        tuning.tune(train_params(epochs=3), folders, axes, 3, "s", said.append)
+
+
+def test_the_best_of_a_study_can_be_laid_over_the_parameters(tmp_path: Path) -> None:
+    train = read_yaml(Path(__file__).parents[2] / "params.yaml")["train"]
+    best = {"jitter.contrast": 0.2, "options.depth": 2, "momentum": 0.5}
+    path = tuning._write_best(tmp_path / "best.yaml", train_params(**train), best)
+    (tmp_path / "params.yaml").write_text((Path(__file__).parents[2] / "params.yaml").read_text())
+    changed = lay_over(tmp_path / "params.yaml", path, [])
+    assert sorted(changed) == ["train.jitter.contrast", "train.momentum", "train.options"]
+    expected = train | {"momentum": 0.5, "options": train["options"] | {"depth": 2}}
+    expected["jitter"] = train["jitter"] | {"contrast": 0.2}
+    assert read_yaml(tmp_path / "params.yaml")["train"] == expected
+
+
+def test_a_hopeless_trial_is_ended_early(folders: training.Folders, monkeypatch: pytest.MonkeyPatch) -> None:
+    epochs: list[int] = []
+
+    def training_of(quality: float) -> Any:
+        def train(params: Any, _folders: Any, name: str, is_enough: Any) -> Any:
+            for epoch in range(params.epochs):
+                epochs[-1] = epoch + 1
+                if is_enough({"val_ap": quality, "epoch": float(epoch)}):
+                    break
+            return type("Trained", (), {"best_ap": quality})
+
+        epochs.append(0)
+        return train
+
+    said: list[str] = []
+    for number, quality in enumerate((0.8, 0.82, 0.84, 0.86, 0.1, 0.9), 1):
+        monkeypatch.setattr(tuning, "train_detector", training_of(quality))
+        tuning.tune(train_params(epochs=6), folders, [parse_axis("train.momentum=0:0.5")], number, "s", said.append)
+    assert epochs == [6, 6, 6, 6, 2, 6], "after the first epoch that is judged"
+    assert next(line for line in said if "ended early" in line).startswith("trial 4: AP 0.1000")
+    assert said[-1] == "best: trial 5, AP 0.9000"
+
+
+def test_without_validation_there_is_nothing_to_choose_by(folders: training.Folders, tmp_path: Path) -> None:
+    import shutil
+
+    import numpy as np
+
+    shutil.copytree(folders.patches, tmp_path / "patches")
+    np.save(tmp_path / "patches" / "val.npy", np.load(tmp_path / "patches" / "val.npy")[:0])
+    index = pd.read_parquet(next((tmp_path / "patches").glob("*.parquet")))
+    index[index["split"] == "train"].to_parquet(next((tmp_path / "patches").glob("*.parquet")))
+    with pytest.raises(DataError, match="no validation patches to choose by"):
+        tuning.tune(
+            train_params(),
+            replace(folders, patches=str(tmp_path / "patches")),
+            [Axis("seed", "int", 0, 9)],
+            1,
+            "s",
+            print,
+        )
+
+
+def test_an_axis_that_is_no_parameter_is_said(folders: training.Folders) -> None:
+    with pytest.raises(ParameterError, match=r"`train\.learning_rte` .* Did you mean `train\.learning_rate`"):
+        tuning.tune(train_params(), folders, [Axis("learning_rte", "float", 0, 1)], 1, "s", print)

@@ -1,0 +1,251 @@
+"""Training: learns, repeats itself, goes on after a kill exactly, mines, fits its time, and writes what others read."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from learnable import learning_folders, patch_folder, train_params
+from windhover.errors import DataError, MissingFileError, ParameterError
+from windhover.learning import pacing, training
+from windhover.learning.learner import VALIDATION_PATCHES, Learner, ValidationBatches, window_ap
+from windhover.learning.mining import Found
+from windhover.models.bundles import load_bundle
+from windhover.models.quantizing import measure_ranges
+from windhover.patches.store import load_patches
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> training.Folders:
+    return learning_folders(tmp_path_factory.mktemp("learning"))
+
+
+@pytest.fixture(scope="module")
+def plain(folders: training.Folders, tmp_path_factory: pytest.TempPathFactory) -> dict[str, torch.Tensor]:
+    """Weights after one epoch with the parameters as they are."""
+    where = replace(folders, out=str(tmp_path_factory.mktemp("plain") / "train"))
+    training.train_detector(train_params(epochs=1), where, track=False)
+    return weights_of(where)
+
+
+@pytest.fixture
+def out(folders: training.Folders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> training.Folders:
+    monkeypatch.chdir(tmp_path)
+    return replace(folders, out=str(tmp_path / "train"))
+
+
+def weights_of(folders: training.Folders) -> dict[str, torch.Tensor]:
+    return dict(load_bundle(folders.out).weights)
+
+
+def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:
+    return all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_it_learns_and_writes_weights_card_history_and_pictures(out: training.Folders) -> None:
+    trained = training.train_detector(train_params(epochs=8, learning_rate=0.015), out, track=False)
+    assert trained.best_ap > 0.9
+    bundle = load_bundle(out.out)
+    assert bundle.card.classes == ("cross",)
+    assert (bundle.card.window_px, bundle.card.stride_px, bundle.card.true_prior) == (64, 8, 0.01)
+    assert bundle.card.sampled_prior == pytest.approx(0.25, abs=0.05)
+    patches = torch.from_numpy(np.load(Path(out.augmented) / "train.npy")).permute(0, 3, 1, 2)
+    assert len(patches) <= training.PICTURES_FOR_RANGES
+    ranges = measure_ranges(bundle.network(), bundle.normalizer(), [patches])
+    assert ranges is not None
+    assert bundle.card.ranges is not None
+    assert bundle.card.ranges.bands == ranges.bands
+    assert bundle.card.ranges.maps == pytest.approx(ranges.maps, rel=1e-4)
+    written = {path.name for path in Path(out.out).iterdir()}
+    assert {"weights.pt", "model.json", "mined.npy", "mined.parquet", "history.json", "curves.png"} <= written
+    history = json.loads((Path(out.out) / "history.json").read_text())["epochs"]
+    assert len(history) == 8
+    assert history[-1]["score"] < history[0]["score"] / 2
+    assert history[-1]["learning_rate"] < history[3]["learning_rate"]
+    assert not list(training.CHECKPOINTS.glob("*")), "checkpoints are removed when training ends well"
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_others(
+    out: training.Folders, plain: dict[str, torch.Tensor]
+) -> None:
+    training.train_detector(train_params(epochs=1), out, track=False)
+    assert same(weights_of(out), plain)
+    training.train_detector(train_params(epochs=1, seed=6), out, track=False)
+    assert not same(weights_of(out), plain)
+
+
+def test_a_killed_training_goes_on_from_the_last_epoch_to_the_same_weights(
+    out: training.Folders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    params = train_params(epochs=3, options={"width": 4, "stem": "strided", "dropout": 0.2})
+    training.train_detector(params, out, track=False)
+    unbroken = weights_of(out)
+    step = Learner.training_step
+
+    def killed(self: Learner, batch: Any, index: int) -> torch.Tensor:
+        if self.current_epoch == 2 and index == 1:
+            raise KeyboardInterrupt
+        return step(self, batch, index)
+
+    monkeypatch.setattr(Learner, "training_step", killed)
+    with pytest.raises((KeyboardInterrupt, SystemExit), match=r"^\d*$"):
+        training.train_detector(params, out, track=False)
+    assert len(list(training.CHECKPOINTS.glob("*/last.ckpt"))) == 1
+    monkeypatch.setattr(Learner, "training_step", step)
+    told: list[float] = []
+    trained = training.train_detector(params, out, track=False, is_enough=lambda row: bool(told.append(row["epoch"])))
+    assert [row["epoch"] for row in trained.history] == [0, 1, 2]
+    assert told == [0, 1, 2], "who ends trainings early is told of the epochs before the kill too"
+    assert same(weights_of(out), unbroken)
+
+
+def test_checkpoints_of_other_parameters_or_data_are_not_gone_on_from(out: training.Folders, tmp_path: Path) -> None:
+    key = training.fingerprint(train_params(), out)
+    assert key == training.fingerprint(train_params(), out)
+    assert key != training.fingerprint(train_params(learning_rate=0.004), out)
+    other = patch_folder(tmp_path / "other", seed=1)
+    assert key != training.fingerprint(train_params(), replace(out, patches=str(other)))
+
+
+def found(count: int, index: pd.DataFrame) -> Found:
+    table = index[index["kind"] == "random"].head(count).assign(origin="mined-1", kind="lookalike")
+    return Found(np.full((count, 64, 64, 3), 77, np.uint8), table.reset_index(drop=True), 1.0)
+
+
+class Scenes(list[Any]):
+    """Training scenes, of which only sizes are asked."""
+
+    gsd_m = 1.0
+
+
+def test_a_mining_round_adds_patches_once_and_writes_them(
+    out: training.Folders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index = load_patches(out.patches, "train").index
+    calls = []
+    scenes = Scenes([SimpleNamespace(labelled=True, width_px=90, height_px=70, gsd_x_m=1.0, gsd_y_m=1.0)])
+    monkeypatch.setattr("windhover.learning.training.load_catalogue", lambda _: SimpleNamespace(split=lambda _: scenes))
+    monkeypatch.setattr("windhover.learning.mined_rounds.mine", lambda *given: calls.append(given) or found(7, index))
+    trained = training.train_detector(train_params(epochs=4, mining={"after": [0.5]}), out, track=False)
+    assert len(calls) == 1
+    mined = pd.read_parquet(Path(out.out) / "mined.parquet")
+    assert mined["origin"].tolist() == ["mined-1"] * 7
+    assert len(np.load(Path(out.out) / "mined.npy")) == 7
+    assert (Path(out.out) / "mined-1.png").is_file()
+    assert trained.card.training["mined"] == 14, "each goes through the augmentation: itself and a copy"
+
+
+def test_it_plans_fewer_epochs_where_they_would_not_fit(out: training.Folders, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pacing, "_rehearsed", lambda *_: 1.0)
+    monkeypatch.setattr(
+        pacing.Clock,
+        "replan",
+        lambda self: setattr(self.trainer.fit_loop, "max_epochs", self._learner.progress.planned_epochs),
+    )
+    trained = training.train_detector(train_params(epochs=50, max_minutes=0.3), out, track=False)
+    assert 1 <= len(trained.history) < 10
+    assert trained.history[-1]["learning_rate"] < 0.003 * 0.5, "the schedule ends with the last epoch"
+
+
+def test_patience_ends_a_training_that_no_longer_improves(
+    out: training.Folders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    falling = iter([0.9, *np.linspace(0.8, 0.1, 20)])
+    monkeypatch.setattr("windhover.learning.learner.window_ap", lambda *_: next(falling))
+    trained = training.train_detector(train_params(epochs=9, patience=2), out, track=False)
+    assert len(trained.history) == 3
+    assert trained.best_epoch == 0
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"optimizer": "sgd"},
+        {"ema_decay": 0.0},
+        {"clip_norm": 0.01},
+        {"weight_decay": 0.5},
+        {"freeze": 1.0},
+        {"trunk_rate": 0.5},
+        {"stage_rate": 0.5},
+        {"options": {"width": 4, "stem": "strided", "init": "glorot"}},
+        {"loss": "focal"},
+        {"precision": "bf16"},
+    ],
+)
+def test_each_choice_changes_the_weights(
+    out: training.Folders, plain: dict[str, torch.Tensor], changes: dict[str, Any]
+) -> None:
+    training.train_detector(train_params(epochs=1, **changes), out, track=False)
+    assert not same(weights_of(out), plain)
+
+
+def test_frozen_layers_stay_as_they_were_and_heads_learn(out: training.Folders, tmp_path: Path) -> None:
+    training.train_detector(train_params(epochs=1), out, track=False)
+    start = weights_of(out)
+    then = replace(out, out=str(tmp_path / "then"))
+    training.train_detector(train_params(epochs=1, start_from=out.out, freeze=1.0, ema_decay=0.0), then, track=False)
+    ended = weights_of(then)
+    changed = {name.split(".")[0] for name in start if not torch.equal(ended[name], start[name])}
+    assert changed == {"heads"}, "neither weights nor the statistics of batch norms"
+    training.train_detector(train_params(epochs=2, start_from=out.out, freeze=0.5, ema_decay=0.0), then, track=False)
+    assert not torch.equal(weights_of(then)["trunk.0.weight"], start["trunk.0.weight"]), "let go after half the time"
+    with pytest.raises(ParameterError, match=r"network of .* is another one"):
+        training.train_detector(train_params(start_from=out.out, options={"width": 8}), then, track=False)
+
+
+def test_padded_backbones_train_too_and_refuse_crops(out: training.Folders) -> None:
+    params = train_params(epochs=1, network="squeezenet1_1", options={}, batch_size=40)
+    training.train_detector(params, out, track=False)
+    assert load_bundle(out.out).card.network.name == "squeezenet1_1"
+    with pytest.raises(ParameterError, match="squeezenet1_1 is padded"):
+        training.assert_dense(params)
+
+
+def test_a_network_that_began_from_a_file_needs_it_no_more(out: training.Folders, tmp_path: Path) -> None:
+    import timm
+
+    torch.manual_seed(4)
+    donor = timm.create_model("mobilenetv3_small_050", num_classes=3).state_dict()
+    torch.save(donor, tmp_path / "weights.pt")
+    options = {"weights": str(tmp_path / "weights.pt")}
+    params = train_params(epochs=1, network="mobilenetv3_small_050", options=options, freeze=1.0, ema_decay=0.0)
+    training.train_detector(params, out, track=False)
+    (tmp_path / "weights.pt").unlink()
+    trunk = load_bundle(out.out).network().state_dict()
+    kept = {name.removeprefix("backbone."): value for name, value in trunk.items() if name.startswith("backbone.")}
+    assert all(torch.equal(value, donor[name]) for name, value in kept.items())
+
+
+def test_missing_stages_and_empty_data_are_said(out: training.Folders, tmp_path: Path) -> None:
+    with pytest.raises(MissingFileError, match="dvc repro"):
+        training.train_detector(train_params(), replace(out, augmented=str(tmp_path / "none")), track=False)
+    bare = patch_folder(tmp_path / "bare", positives=0)
+    (tmp_path / "bare" / "augment.json").write_text((Path(out.augmented) / "augment.json").read_text())
+    with pytest.raises(DataError, match="hold no object"):
+        training.train_detector(train_params(), replace(out, patches=str(bare), augmented=str(bare)), track=False)
+
+
+def test_few_objects_among_many_validation_patches_are_all_kept_and_weigh_as_they_did() -> None:
+    labels = np.where(np.arange(40_000) % 400 == 0, 0, -1)
+    chosen = ValidationBatches(labels)
+    rows = np.concatenate([part.numpy() for part in chosen])
+    assert chosen.count == len(rows) == len(set(rows.tolist())) == VALIDATION_PATCHES
+    assert (labels[rows] == 0).sum() == 100
+    logits = (np.random.default_rng(0).normal(0, 1, 40_000) + 3 * (labels == 0))[:, None].astype(np.float32)
+    every = window_ap(logits, labels.astype(np.float32))
+    thinned = window_ap(logits[rows], labels[rows].astype(np.float32), chosen.background_weight)
+    assert thinned == pytest.approx(every, abs=0.1)
+    assert window_ap(logits[rows], labels[rows].astype(np.float32)) > every + 0.2  # unweighted, it flatters
+
+
+def test_a_diverged_training_is_said() -> None:
+    with pytest.raises(DataError, match="training diverged"):
+        window_ap(np.array([[np.nan], [1.0]], np.float32), np.array([0, -1], np.float32))
