@@ -41,9 +41,9 @@ def decodings(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     counted: list[int] = []
     decode = jpegs.simplejpeg.decode_jpeg
 
-    def counting(content: bytes, *options: object) -> object:
+    def counting(content: bytes, *args: object, **options: object) -> object:
         counted.append(len(content))
-        return decode(content, *options)
+        return decode(content, *args, **options)
 
     monkeypatch.setattr(jpegs.simplejpeg, "decode_jpeg", counting)
     return counted

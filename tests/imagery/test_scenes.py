@@ -321,7 +321,9 @@ def test_every_odd_raster_enters_or_ends_in_one_sentence(real_data: Path) -> Non
                 assert not array[:, ~valid].any()
                 with rasterio.open(path) as file:
                     delivered = file.read(list(range(1, scene.n_bands + 1)))
-                assert (array[:, valid] == delivered[:, valid]).all()
+                    apart = 0.25 if file.driver == "JPEG" else 0.0  # whose decoders enlarge colours differently
+                difference = np.abs(array[:, valid].astype(float) - delivered[:, valid].astype(float))
+                assert not difference.size or difference.mean() <= apart
         except WindhoverError as error:
             refused[path.name] = error.sentence()
     assert all(name in sentence for name, sentence in refused.items())
