@@ -27,7 +27,8 @@ from measuring import RESULTS, ROOT, machine
 
 from windhover.catalogue.tables import load_catalogue
 from windhover.evaluation.evaluating import Searched, search_splits
-from windhover.learning.training import Folders, train_detector
+from windhover.learning.material import Folders
+from windhover.learning.training import train_detector
 from windhover.metrics.assessment import draw, tally_class
 from windhover.metrics.bootstrap import bootstrap, interval
 from windhover.metrics.tally import average_precision, recall_at_alarms

@@ -1,6 +1,7 @@
 """train: augmented patches and mined negatives -> the weights and card of a detector, logged to MLflow."""
 
-from windhover.learning.training import Folders, train_detector
+from windhover.learning.material import Folders
+from windhover.learning.training import train_detector
 from windhover.params.train import TrainParams
 from windhover.stages import run_stage
 

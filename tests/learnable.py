@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from windhover.files import write_json
-from windhover.learning.training import Folders
+from windhover.learning.material import Folders
 from windhover.params import check_params
 from windhover.params.augment import AugmentParams
 from windhover.params.train import TrainParams

@@ -264,7 +264,7 @@ def tune(
     """Look for better training parameters on validation; the same command goes on where a killed one stopped."""
     from windhover.experiments.folding import load_flow
     from windhover.experiments.tuning import parse_axis, tune
-    from windhover.learning.training import Folders
+    from windhover.learning.material import Folders
 
     folders = Folders("data/scenes", "data/patches", "data/augmented", "data/train")
     best = tune(

@@ -15,7 +15,7 @@ import torch
 
 from learnable import learning_folders, patch_folder, train_params
 from windhover.errors import DataError, MissingFileError, ParameterError
-from windhover.learning import pacing, training
+from windhover.learning import material, outcome, pacing, training
 from windhover.learning.learner import VALIDATION_PATCHES, Learner, ValidationBatches, window_ap
 from windhover.learning.mining import Found
 from windhover.models.bundles import load_bundle
@@ -24,12 +24,12 @@ from windhover.patches.store import load_patches
 
 
 @pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> training.Folders:
+def folders(tmp_path_factory: pytest.TempPathFactory) -> material.Folders:
     return learning_folders(tmp_path_factory.mktemp("learning"))
 
 
 @pytest.fixture(scope="module")
-def plain(folders: training.Folders, tmp_path_factory: pytest.TempPathFactory) -> dict[str, torch.Tensor]:
+def plain(folders: material.Folders, tmp_path_factory: pytest.TempPathFactory) -> dict[str, torch.Tensor]:
     """Weights after one epoch with the parameters as they are."""
     where = replace(folders, out=str(tmp_path_factory.mktemp("plain") / "train"))
     training.train_detector(train_params(epochs=1), where, track=False)
@@ -37,12 +37,12 @@ def plain(folders: training.Folders, tmp_path_factory: pytest.TempPathFactory) -
 
 
 @pytest.fixture
-def out(folders: training.Folders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> training.Folders:
+def out(folders: material.Folders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> material.Folders:
     monkeypatch.chdir(tmp_path)
     return replace(folders, out=str(tmp_path / "train"))
 
 
-def weights_of(folders: training.Folders) -> dict[str, torch.Tensor]:
+def weights_of(folders: material.Folders) -> dict[str, torch.Tensor]:
     return dict(load_bundle(folders.out).weights)
 
 
@@ -50,7 +50,7 @@ def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> boo
     return all(torch.equal(first[name], second[name]) for name in first)
 
 
-def test_it_learns_and_writes_weights_card_history_and_pictures(out: training.Folders) -> None:
+def test_it_learns_and_writes_weights_card_history_and_pictures(out: material.Folders) -> None:
     trained = training.train_detector(train_params(epochs=8, learning_rate=0.015), out, track=False)
     assert trained.best_ap > 0.9
     bundle = load_bundle(out.out)
@@ -58,7 +58,7 @@ def test_it_learns_and_writes_weights_card_history_and_pictures(out: training.Fo
     assert (bundle.card.window_px, bundle.card.stride_px, bundle.card.true_prior) == (64, 8, 0.01)
     assert bundle.card.sampled_prior == pytest.approx(0.25, abs=0.05)
     patches = torch.from_numpy(np.load(Path(out.augmented) / "train.npy")).permute(0, 3, 1, 2)
-    assert len(patches) <= training.PICTURES_FOR_RANGES
+    assert len(patches) <= outcome.PICTURES_FOR_RANGES
     ranges = measure_ranges(bundle.network(), bundle.normalizer(), [patches])
     assert ranges is not None
     assert bundle.card.ranges is not None
@@ -74,7 +74,7 @@ def test_it_learns_and_writes_weights_card_history_and_pictures(out: training.Fo
 
 
 def test_the_same_seed_gives_the_same_weights_and_another_others(
-    out: training.Folders, plain: dict[str, torch.Tensor]
+    out: material.Folders, plain: dict[str, torch.Tensor]
 ) -> None:
     training.train_detector(train_params(epochs=1), out, track=False)
     assert same(weights_of(out), plain)
@@ -83,7 +83,7 @@ def test_the_same_seed_gives_the_same_weights_and_another_others(
 
 
 def test_a_killed_training_goes_on_from_the_last_epoch_to_the_same_weights(
-    out: training.Folders, monkeypatch: pytest.MonkeyPatch
+    out: material.Folders, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     params = train_params(epochs=3, options={"width": 4, "stem": "strided", "dropout": 0.2})
     training.train_detector(params, out, track=False)
@@ -107,7 +107,7 @@ def test_a_killed_training_goes_on_from_the_last_epoch_to_the_same_weights(
     assert same(weights_of(out), unbroken)
 
 
-def test_checkpoints_of_other_parameters_or_data_are_not_gone_on_from(out: training.Folders, tmp_path: Path) -> None:
+def test_checkpoints_of_other_parameters_or_data_are_not_gone_on_from(out: material.Folders, tmp_path: Path) -> None:
     key = training.fingerprint(train_params(), out)
     assert key == training.fingerprint(train_params(), out)
     assert key != training.fingerprint(train_params(learning_rate=0.004), out)
@@ -127,12 +127,12 @@ class Scenes(list[Any]):
 
 
 def test_a_mining_round_adds_patches_once_and_writes_them(
-    out: training.Folders, monkeypatch: pytest.MonkeyPatch
+    out: material.Folders, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     index = load_patches(out.patches, "train").index
     calls = []
     scenes = Scenes([SimpleNamespace(labelled=True, width_px=90, height_px=70, gsd_x_m=1.0, gsd_y_m=1.0)])
-    monkeypatch.setattr("windhover.learning.training.load_catalogue", lambda _: SimpleNamespace(split=lambda _: scenes))
+    monkeypatch.setattr("windhover.learning.material.load_catalogue", lambda _: SimpleNamespace(split=lambda _: scenes))
     monkeypatch.setattr("windhover.learning.mined_rounds.mine", lambda *given: calls.append(given) or found(7, index))
     trained = training.train_detector(train_params(epochs=4, mining={"after": [0.5]}), out, track=False)
     assert len(calls) == 1
@@ -143,7 +143,7 @@ def test_a_mining_round_adds_patches_once_and_writes_them(
     assert trained.card.training["mined"] == 14, "each goes through the augmentation: itself and a copy"
 
 
-def test_it_plans_fewer_epochs_where_they_would_not_fit(out: training.Folders, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_plans_fewer_epochs_where_they_would_not_fit(out: material.Folders, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pacing, "_rehearsed", lambda *_: 1.0)
     monkeypatch.setattr(
         pacing.Clock,
@@ -156,7 +156,7 @@ def test_it_plans_fewer_epochs_where_they_would_not_fit(out: training.Folders, m
 
 
 def test_patience_ends_a_training_that_no_longer_improves(
-    out: training.Folders, monkeypatch: pytest.MonkeyPatch
+    out: material.Folders, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     falling = iter([0.9, *np.linspace(0.8, 0.1, 20)])
     monkeypatch.setattr("windhover.learning.learner.window_ap", lambda *_: next(falling))
@@ -181,13 +181,13 @@ def test_patience_ends_a_training_that_no_longer_improves(
     ],
 )
 def test_each_choice_changes_the_weights(
-    out: training.Folders, plain: dict[str, torch.Tensor], changes: dict[str, Any]
+    out: material.Folders, plain: dict[str, torch.Tensor], changes: dict[str, Any]
 ) -> None:
     training.train_detector(train_params(epochs=1, **changes), out, track=False)
     assert not same(weights_of(out), plain)
 
 
-def test_frozen_layers_stay_as_they_were_and_heads_learn(out: training.Folders, tmp_path: Path) -> None:
+def test_frozen_layers_stay_as_they_were_and_heads_learn(out: material.Folders, tmp_path: Path) -> None:
     training.train_detector(train_params(epochs=1), out, track=False)
     start = weights_of(out)
     then = replace(out, out=str(tmp_path / "then"))
@@ -201,15 +201,15 @@ def test_frozen_layers_stay_as_they_were_and_heads_learn(out: training.Folders, 
         training.train_detector(train_params(start_from=out.out, options={"width": 8}), then, track=False)
 
 
-def test_padded_backbones_train_too_and_refuse_crops(out: training.Folders) -> None:
+def test_padded_backbones_train_too_and_refuse_crops(out: material.Folders) -> None:
     params = train_params(epochs=1, network="squeezenet1_1", options={}, batch_size=40)
     training.train_detector(params, out, track=False)
     assert load_bundle(out.out).card.network.name == "squeezenet1_1"
     with pytest.raises(ParameterError, match="squeezenet1_1 is padded"):
-        training.assert_dense(params)
+        material.assert_dense(params)
 
 
-def test_a_network_that_began_from_a_file_needs_it_no_more(out: training.Folders, tmp_path: Path) -> None:
+def test_a_network_that_began_from_a_file_needs_it_no_more(out: material.Folders, tmp_path: Path) -> None:
     import timm
 
     torch.manual_seed(4)
@@ -224,7 +224,7 @@ def test_a_network_that_began_from_a_file_needs_it_no_more(out: training.Folders
     assert all(torch.equal(value, donor[name]) for name, value in kept.items())
 
 
-def test_missing_stages_and_empty_data_are_said(out: training.Folders, tmp_path: Path) -> None:
+def test_missing_stages_and_empty_data_are_said(out: material.Folders, tmp_path: Path) -> None:
     with pytest.raises(MissingFileError, match="dvc repro"):
         training.train_detector(train_params(), replace(out, augmented=str(tmp_path / "none")), track=False)
     bare = patch_folder(tmp_path / "bare", positives=0)

@@ -21,7 +21,7 @@ from windhover.catalogue.tables import load_catalogue, write_catalogue
 from windhover.errors import DataError, ParameterError
 from windhover.evaluation import evaluating
 from windhover.files import atomic_folder, write_json
-from windhover.learning import training
+from windhover.learning import material, training
 from windhover.params import StageParams, change_params, flatten, load_params
 from windhover.params.augment import AugmentParams
 from windhover.params.evaluate import EvaluateParams
@@ -141,7 +141,7 @@ def _run_fold(params: FlowParams, scenes: ScenesParams, folder: Path) -> dict[st
     if not where["train"].is_dir():
         names = ("scenes", "patches", "augmented", "train")
         training.train_detector(
-            params.train, training.Folders(*(str(where[name]) for name in names)), name=f"fold-{scenes.fold}"
+            params.train, material.Folders(*(str(where[name]) for name in names)), name=f"fold-{scenes.fold}"
         )
     folders = evaluating.Folders(*(where[name] for name in ("scenes", "patches", "train", "model", "reports")))
     findings = evaluating.evaluate(params.evaluate, folders)

@@ -18,7 +18,9 @@ from ruamel.yaml.error import YAMLError
 
 from windhover.errors import DataError, ParameterError
 from windhover.files import atomic_file
-from windhover.learning.training import Folders, Trained, fingerprint, train_detector
+from windhover.learning.material import Folders
+from windhover.learning.outcome import Trained
+from windhover.learning.training import fingerprint, train_detector
 from windhover.params import change_params, value_at
 from windhover.params.train import TrainParams
 from windhover.patches.store import load_patches

@@ -1,0 +1,130 @@
+"""What a training learns from: patches of the earlier stages and crops of the scenes, put where the network computes.
+
+Refuses to learn, and to change what it reads.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from windhover.catalogue.tables import Catalogue, load_catalogue
+from windhover.errors import DataError, ParameterError
+from windhover.learning.crops import Crops, cut_crops
+from windhover.learning.datasets import PictureSet, object_table
+from windhover.learning.learner import LabelRule, TrainingData
+from windhover.models.networks import build_network, lasting_options
+from windhover.params.train import TrainParams
+from windhover.patches.contact_sheet import crop_sheet
+from windhover.patches.store import load_patches, read_summary
+from windhover.progress import progress_bar
+
+GPU_SHARE = 0.6  # of the free memory of a GPU that pictures may take; beyond it they stay on the CPU
+
+
+@dataclass(frozen=True)
+class Folders:
+    """What the stage reads and writes."""
+
+    scenes: str
+    patches: str
+    augmented: str
+    out: str
+
+
+@dataclass(frozen=True)
+class Material:
+    """All that a training learns from, and what is known of it."""
+
+    params: TrainParams  # without crops and mining where no training scene is labelled
+    summary: dict[str, Any]  # of the patches stage
+    catalogue: Catalogue | None  # of the training scenes, where crops or mining need them
+    data: TrainingData
+    counts: tuple[int, ...]  # training patches of background and of each class
+    example: NDArray[Any]  # (4, H, W, C) pixels as read
+    sheet: Image.Image | None  # of crops, where there are any
+
+    @property
+    def classes(self) -> list[str]:
+        """Names of the classes, in the order of the network's answers."""
+        return list(self.summary["classes"])
+
+
+def gather(params: TrainParams, folders: Folders, device: str) -> Material:
+    """Read the patches and cut the crops.
+
+    Args:
+        params: of the stage.
+        folders: what is read.
+        device: that the network computes on.
+
+    Raises:
+        MissingFileError: an earlier stage's output is missing.
+        DataError: there is no positive to learn from.
+        ParameterError: crops are wanted for a padded network.
+    """
+    summary = read_summary(folders.patches)
+    classes, catalogue = list(summary["classes"]), None
+    if params.mining.after or params.crops.per_batch:
+        params, catalogue = _scenes_to_learn_from(params, folders)
+    train, val = load_patches(folders.augmented, "train"), load_patches(folders.patches, "val")
+    table = object_table(train.index, classes)
+    counts = tuple(int((table[:, 0] == k).sum()) for k in range(-1, len(classes)))
+    if not sum(counts[1:]):
+        raise DataError("The training patches hold no object. Bring more labelled scenes, or change `scenes.seed`.")
+    place, crops, sheet = _place(train.images.nbytes, device), None, None
+    if catalogue is not None and params.crops.per_batch:
+        cut = _cut_crops(params, catalogue, classes, summary["ignore_radius_px"])
+        crops, sheet = PictureSet(cut.images, cut.objects, place), crop_sheet(cut.images, cut.objects)
+    data = TrainingData(
+        PictureSet(train.images, table, place),
+        np.zeros(len(table), bool),
+        crops,
+        PictureSet(val.images, object_table(val.index, classes), device),
+        LabelRule(summary["positive_radius_px"], summary["ignore_radius_px"], summary["radius_shape"] == "circle"),
+    )
+    return Material(params, summary, catalogue, data, counts, np.asarray(train.images[:4]), sheet)
+
+
+def _place(size_bytes: int, device: str) -> str:
+    """Return where pictures are held: on the GPU when they fit."""
+    if device == "cuda" and size_bytes > GPU_SHARE * torch.cuda.mem_get_info()[0]:
+        print("  the training pictures do not fit on the GPU and stay in main memory")
+        return "cpu"
+    return device
+
+
+def _cut_crops(params: TrainParams, catalogue: Catalogue, classes: list[str], ignore_px: float) -> Crops:
+    assert_dense(params)
+    with progress_bar("cutting crops", params.crops.count, "crops") as advance:
+        cut = cut_crops(catalogue, classes, params.crops, params.seed, advance, ignore_px)
+    if cut.crowded < cut.chosen:
+        print(f"  {cut.chosen - cut.crowded} of {cut.chosen} crops were not crowded: no room, or sizes not known")
+    return cut
+
+
+def _scenes_to_learn_from(params: TrainParams, folders: Folders) -> tuple[TrainParams, Catalogue | None]:
+    """Return the training scenes for crops and mining; without a labelled one, parameters that do without both."""
+    catalogue = load_catalogue(folders.scenes).split("train")
+    if any(row.labelled for row in catalogue):
+        return params, catalogue
+    print("  no training scene is labelled: nothing is mined and no crops are cut, the patches are all there is")
+    mining, crops = params.mining.model_copy(update={"after": ()}), params.crops.model_copy(update={"per_batch": 0})
+    return params.model_copy(update={"mining": mining, "crops": crops}), None
+
+
+def assert_dense(params: TrainParams) -> None:
+    """Refuse crops for a network that takes one window at a time.
+
+    Raises:
+        ParameterError: it is one.
+    """
+    if not build_network(params.network, 1, 1, **lasting_options(params.options)).dense:
+        raise ParameterError(
+            f"`train.crops` needs an unpadded network, {params.network} is padded. Set crops.per_batch to 0."
+        )

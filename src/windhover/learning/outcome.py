@@ -1,0 +1,133 @@
+"""What a training leaves: the weights that were best on validation, their card, the history and pictures.
+
+Refuses to learn: what is written here is decided when the last epoch ends.
+"""
+
+from __future__ import annotations
+
+import copy
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from windhover.files import atomic_folder, write_json
+from windhover.learning.datasets import batches
+from windhover.learning.learner import Learner
+from windhover.learning.material import Folders, Material
+from windhover.learning.mined_rounds import MinedRounds
+from windhover.learning.training_curves import draw_curves
+from windhover.models.bundles import Card, NetworkCard, save_bundle
+from windhover.models.networks import lasting_options
+from windhover.models.normalize import Normalizer
+from windhover.models.quantizing import Ranges, measure_ranges
+from windhover.tracking.runs import KEY_TAG, Tracker, run_name
+
+PICTURES_FOR_RANGES, PX_AT_ONCE = 256, 1 << 19  # of the patches, and of the crops; what memory holds in fp32
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What training came to."""
+
+    card: Card
+    history: list[dict[str, float]]
+    best_epoch: int
+    best_ap: float
+    seconds: float
+
+    def lines(self) -> list[str]:
+        """Return it for the terminal."""
+        network = self.card.network
+        return [
+            f"  {network.name} trained for {len(self.history)} epochs in {self.seconds / 60:.1f} min",
+            f"  kept epoch {self.best_epoch + 1}, AP of windows on validation {max(self.best_ap, 0):.4f}",
+            f"  model {self.card.name}",
+        ]
+
+
+def write_outcome(
+    material: Material, learner: Learner, rounds: MinedRounds, folders: Folders, tracker: Tracker, name: str
+) -> Trained:
+    """Write the stage's output folder whole, log it, and say what training came to.
+
+    Args:
+        material: what was learnt from.
+        learner: at the end of its last epoch.
+        rounds: of mining.
+        folders: `out` is replaced.
+        tracker: of the run.
+        name: of the run; the model's key follows it.
+    """
+    progress = learner.progress
+    with atomic_folder(folders.out) as folder:
+        card = save_bundle(folder, card_of(material, learner), learner.best)
+        rounds.write(folder)
+        write_json(folder / "history.json", {"epochs": progress.history, "rounds": rounds.log})
+        draw_curves(progress.history, rounds.log, folder / "curves.png")
+        if material.sheet is not None:
+            material.sheet.save(folder / "crops.png")
+    tracker.tags({KEY_TAG: card.name, **run_name(name, card.name), "epochs": len(progress.history)})
+    tracker.metrics(
+        {"best_val_ap": progress.best_ap, "best_epoch": progress.best_epoch + 1, "minutes": progress.seconds / 60}
+    )
+    out = Path(folders.out)
+    for picture in sorted(out.glob("*.png")):
+        tracker.file(picture, "pictures")
+    sheet = Path(folders.augmented) / "contact_sheet.png"
+    if sheet.is_file():
+        tracker.file(sheet, "pictures")
+    with tempfile.TemporaryDirectory() as temporary:
+        for file in ("weights.pt", "model.json"):
+            shutil.copy(out / file, temporary)
+        tracker.model(Path(temporary), material.example)
+    return Trained(card, progress.history, progress.best_epoch, progress.best_ap, progress.seconds)
+
+
+def card_of(material: Material, learner: Learner) -> Card:
+    """Return the model's card; its name comes with the weights."""
+    params, summary, data = material.params, material.summary, material.data
+    labels = data.patches.labels()
+    rows = learner.sampler.epoch(labels, data.mined, 0)
+    progress = learner.progress
+    return Card(
+        network=NetworkCard(
+            name=params.network,
+            n_bands=len(summary["bands"]),
+            n_classes=len(material.classes),
+            options=lasting_options(params.options),
+        ),
+        classes=tuple(material.classes),
+        window_px=summary["window_px"],
+        stride_px=int(learner.network.stride_px),  # type: ignore[arg-type]
+        gsd_m=summary["gsd_m"],
+        bands=tuple(summary["bands"]),
+        dtype=summary["dtype"],
+        mean=tuple(summary["mean"]),
+        std=tuple(summary["std"]),
+        sampled_prior=float((labels[rows] >= 0).mean()),
+        true_prior=summary["prior"]["train"]["true"],
+        sized=data.tells()[1],
+        ranges=_ranges(material, learner),
+        training={
+            "epochs": len(progress.history), "best_epoch": progress.best_epoch + 1,
+            "window_ap_val": round(max(progress.best_ap, 0.0), 6),
+            "loss": params.loss, "seed": params.seed, "mined": int(data.mined.sum()),
+        },
+    )  # fmt: skip
+
+
+def _ranges(material: Material, learner: Learner) -> Ranges | None:
+    """Return how far the numbers of the kept network go, over some of the patches and crops."""
+    network = copy.deepcopy(learner.network).cpu().eval()
+    network.load_state_dict(learner.best)
+    pictures = []
+    for part in (material.data.patches, material.data.crops):
+        if part is None:
+            continue
+        rows = np.linspace(0, len(part) - 1, min(len(part), PICTURES_FOR_RANGES)).astype(np.int64)
+        at_once = max(PX_AT_ONCE // part.side_px**2, 1)
+        pictures += [part.take(some).pixels.cpu() for some in batches(rows, at_once)]
+    return measure_ranges(network, Normalizer(material.summary["mean"], material.summary["std"]), pictures)
