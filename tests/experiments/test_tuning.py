@@ -89,7 +89,7 @@ def test_a_study_finds_the_better_value_and_goes_on_after_a_kill(
     assert parent.info.status == "FINISHED"
     assert [run.data.tags["mlflow.runName"].rpartition("-")[0] for run in children] == ["trial-0", "trial-2", "trial-3"]
     assert {run.data.tags["mlflow.parentRunId"] for run in children} == {parent.info.run_id}
-    aps = [run.data.metrics["best_val_ap"] for run in children]
+    aps = [run.data.metrics["kept_val_ap"] for run in children]
     assert parent.data.metrics["best_val_ap"] == pytest.approx(max(aps))
     written = read_yaml(best)["train"]
     assert written["learning_rate"] == 0.003
@@ -122,7 +122,7 @@ def test_a_hopeless_trial_is_ended_early(folders: training.Folders, monkeypatch:
                 epochs[-1] = epoch + 1
                 if is_enough({"val_ap": quality, "epoch": float(epoch)}):
                     break
-            return type("Trained", (), {"best_ap": quality})
+            return type("Trained", (), {"kept_ap": quality})
 
         epochs.append(0)
         return train

@@ -16,7 +16,7 @@ import torch
 from learnable import learning_folders, patch_folder, train_params
 from windhover.errors import DataError, MissingFileError, ParameterError
 from windhover.learning import material, outcome, pacing, training
-from windhover.learning.learner import VALIDATION_PATCHES, Learner, ValidationBatches, window_ap
+from windhover.learning.learner import VALIDATION_PATCHES, Learner, ValidationBatches, standard_error, window_ap
 from windhover.learning.mining import Found
 from windhover.models.bundles import load_bundle
 from windhover.models.quantizing import measure_ranges
@@ -52,7 +52,7 @@ def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> boo
 
 def test_it_learns_and_writes_weights_card_history_and_pictures(out: material.Folders) -> None:
     trained = training.train_detector(train_params(epochs=8, learning_rate=0.015), out, track=False)
-    assert trained.best_ap > 0.9
+    assert trained.kept_ap > 0.9
     bundle = load_bundle(out.out)
     assert bundle.card.classes == ("cross",)
     assert (bundle.card.window_px, bundle.card.stride_px, bundle.card.true_prior) == (64, 8, 0.01)
@@ -162,7 +162,33 @@ def test_patience_ends_a_training_that_no_longer_improves(
     monkeypatch.setattr("windhover.learning.learner.window_ap", lambda *_: next(falling))
     trained = training.train_detector(train_params(epochs=9, patience=2), out, track=False)
     assert len(trained.history) == 3
-    assert trained.best_epoch == 0
+    assert trained.kept_epoch == 0
+
+
+@pytest.mark.parametrize(("last", "kept"), [(0.95, 3), (0.3, 2)], ids=["as good as the best", "clearly worse"])
+def test_the_latest_weights_are_kept_that_are_not_clearly_worse_than_the_best(
+    out: material.Folders, monkeypatch: pytest.MonkeyPatch, last: float, kept: int
+) -> None:
+    aps, shown = iter([0.5, 0.96, 0.94, last]), []
+    finish = Learner.on_validation_epoch_end
+
+    def watched(self: Learner) -> None:
+        shown.append({name: value.clone() for name, value in self.kept_network.state_dict().items()})
+        finish(self)
+
+    monkeypatch.setattr(Learner, "on_validation_epoch_end", watched)
+    monkeypatch.setattr("windhover.learning.learner.window_ap", lambda *_: next(aps))
+    trained = training.train_detector(train_params(epochs=4), out, track=False)
+    assert (trained.kept_epoch, trained.kept_ap) == (kept, [0.5, 0.96, 0.94, last][kept])
+    assert same(weights_of(out), shown[kept])
+    assert not same(weights_of(out), shown[kept - 1])
+
+
+@pytest.mark.parametrize(
+    ("ap", "positives", "error"), [(0.9, 1000, 0.0095), (1.0, 1000, 0.001), (1.0, 10, 0.0874), (-1.0, 100, 0.0098)]
+)
+def test_the_standard_error_of_an_average_precision(ap: float, positives: int, error: float) -> None:
+    assert standard_error(ap, positives) == pytest.approx(error, rel=0.01)
 
 
 @pytest.mark.parametrize(

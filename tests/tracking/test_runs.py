@@ -83,7 +83,7 @@ def test_a_training_is_one_run_that_evaluate_finds_again(
     assert (run.info.status, run.data.tags[KEY_TAG]) == ("FINISHED", trained.card.name)
     assert run.data.params["learning_rate"] == "0.003"
     assert run.data.params["jitter.contrast"] == "0.1"
-    assert {"score", "val_ap", "val_loss", "learning_rate", "scene_ap", "best_val_ap"} <= set(run.data.metrics)
+    assert {"score", "val_ap", "val_loss", "learning_rate", "scene_ap", "kept_val_ap"} <= set(run.data.metrics)
     assert len(mlflow.MlflowClient().get_metric_history(run.info.run_id, "val_ap")) == 2
     assert run.inputs.dataset_inputs[0].dataset.name == "training patches"
     pictures = {item.path for item in mlflow.MlflowClient().list_artifacts(run.info.run_id, "pictures")}

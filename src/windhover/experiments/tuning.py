@@ -183,7 +183,7 @@ def _hold(trial: Any, params: TrainParams, folders: Folders, axes: Sequence[Axis
     with tempfile.TemporaryDirectory() as folder:
         where = Folders(folders.scenes, folders.patches, folders.augmented, str(Path(folder) / "train"))
         trained: Trained = train_detector(chosen, where, name=f"trial-{trial.number}", is_enough=is_hopeless)
-    return trained.best_ap, pruned
+    return trained.kept_ap, pruned
 
 
 def _done(study: Any) -> list[Any]:

@@ -6,6 +6,7 @@ what must happen before an epoch (mining) is a function it is given.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -71,8 +72,10 @@ class Progress:
     share: float = 0.0
     factor: float = 1.0  # of the plateau schedule
     seconds: float = 0.0
-    best_ap: float = -1.0
+    best_ap: float = -1.0  # of windows on validation, over all epochs
     best_epoch: int = -1
+    kept_ap: float = -1.0  # of the weights that are kept
+    kept_epoch: int = -1
     rounds_done: int = 0
     history: list[dict[str, float]] = field(default_factory=list)
 
@@ -116,7 +119,7 @@ class Learner(L.LightningModule):
             params.sampler, params.negatives_per_positive, params.balance_classes, params.mined_share, params.seed
         )
         self.progress = Progress(params.epochs)
-        self.best: dict[str, Tensor] = {}
+        self.kept: dict[str, Tensor] = {}
         self.before_epoch, self.after_epoch = before_epoch, after_epoch
         self.data_seconds = self.step_seconds = self._mining_seconds = 0.0
         self._sums: dict[str, float] = {}
@@ -222,23 +225,33 @@ class Learner(L.LightningModule):
         self._validated.append((outputs.logits[:, :, 0, 0].float().cpu(), batch.objects[:, 0].cpu()))
 
     def on_validation_epoch_end(self) -> None:
-        """Keep the weights where average precision is the best so far."""
+        """Keep the weights unless an earlier epoch's were better by more than chance.
+
+        Nearly all epochs of a long training are as good as one on validation, and the best of them is drawn by lot. The
+        last have learnt at the lowest rate, and are better elsewhere.
+        """
         if self.trainer.sanity_checking or not self._validated:
             return
         logits, labels = (torch.cat(parts).numpy() for parts in zip(*self._validated, strict=True))
         self._validated.clear()
         ap = window_ap(logits, labels, self._validation.background_weight)
         self._sums["val_ap"] = ap
-        if ap >= self.progress.best_ap:
-            self.progress.best_ap, self.progress.best_epoch = ap, self.current_epoch
-            self.best = {name: value.detach().cpu().clone() for name, value in self.kept_network.state_dict().items()}
+        progress = self.progress
+        if ap >= progress.best_ap:
+            progress.best_ap, progress.best_epoch = ap, self.current_epoch
+        if ap >= progress.best_ap - standard_error(progress.best_ap, int((labels >= 0).sum())):
+            self._keep(ap)
+
+    def _keep(self, ap: float) -> None:
+        self.progress.kept_ap, self.progress.kept_epoch = ap, self.current_epoch
+        self.kept = {name: value.detach().cpu().clone() for name, value in self.kept_network.state_dict().items()}
 
     def on_train_epoch_end(self) -> None:
         """Write the epoch's row of history, and stop where validation has long not improved."""
         progress, sums = self.progress, self._sums
         if not len(self.data.validation):
-            self.best = {name: value.detach().cpu().clone() for name, value in self.kept_network.state_dict().items()}
             progress.best_epoch = self.current_epoch
+            self._keep(progress.kept_ap)
         steps = max(sums.pop("steps", 1.0), 1.0)
         row = {name: value / (1.0 if name.startswith("val_") else steps) for name, value in sums.items()}
         rates = [group["lr"] for group in self.trainer.optimizers[0].param_groups]
@@ -265,16 +278,16 @@ class Learner(L.LightningModule):
     # -- checkpoints ----------------------------------------------------------------------------------------------
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add how far training is and the best weights."""
+        """Add how far training is and the weights that are kept."""
         checkpoint["windhover"] = {
             "progress": vars(self.progress) | {"history": list(self.progress.history)},
-            "best": self.best,
+            "kept": self.kept,
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take up where the checkpoint was written."""
         self.progress = Progress(**checkpoint["windhover"]["progress"])
-        self.best = checkpoint["windhover"]["best"]
+        self.kept = checkpoint["windhover"]["kept"]
 
 
 class EpochBatches:
@@ -358,6 +371,16 @@ def window_ap(logits: NDArray[np.float32], labels: NDArray[np.float32], backgrou
         if (labels == k).any()
     ]
     return float(np.mean(scores)) if scores else 0.0
+
+
+def standard_error(ap: float, positives: int) -> float:
+    """Return the standard error of an average precision that so many positives tell.
+
+    Binomial, as of Boyd, Eng and Page 2013 (Area under the precision-recall curve: point estimates and confidence
+    intervals); one more hit and one more miss keep it from vanishing where nothing has been missed (Laplace).
+    """
+    share = (max(ap, 0.0) * positives + 1) / (positives + 2)
+    return math.sqrt(share * (1 - share) / max(positives, 1))
 
 
 def _ema(decay: float) -> Callable[[Any, Any, Any], None]:

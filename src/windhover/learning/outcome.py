@@ -1,4 +1,4 @@
-"""What a training leaves: the weights that were best on validation, their card, the history and pictures.
+"""What a training leaves: the weights that are kept, their card, the history and pictures.
 
 Refuses to learn: what is written here is decided when the last epoch ends.
 """
@@ -34,8 +34,8 @@ class Trained:
 
     card: Card
     history: list[dict[str, float]]
-    best_epoch: int
-    best_ap: float
+    kept_epoch: int
+    kept_ap: float  # of windows on validation; below 0 where there are none
     seconds: float
 
     def lines(self) -> list[str]:
@@ -43,7 +43,7 @@ class Trained:
         network = self.card.network
         return [
             f"  {network.name} trained for {len(self.history)} epochs in {self.seconds / 60:.1f} min",
-            f"  kept epoch {self.best_epoch + 1}, AP of windows on validation {max(self.best_ap, 0):.4f}",
+            f"  kept epoch {self.kept_epoch + 1}, AP of windows on validation {max(self.kept_ap, 0):.4f}",
             f"  model {self.card.name}",
         ]
 
@@ -63,7 +63,7 @@ def write_outcome(
     """
     progress = learner.progress
     with atomic_folder(folders.out) as folder:
-        card = save_bundle(folder, card_of(material, learner), learner.best)
+        card = save_bundle(folder, card_of(material, learner), learner.kept)
         rounds.write(folder)
         write_json(folder / "history.json", {"epochs": progress.history, "rounds": rounds.log})
         draw_curves(progress.history, rounds.log, folder / "curves.png")
@@ -71,7 +71,7 @@ def write_outcome(
             material.sheet.save(folder / "crops.png")
     tracker.tags({KEY_TAG: card.name, **run_name(name, card.name), "epochs": len(progress.history)})
     tracker.metrics(
-        {"best_val_ap": progress.best_ap, "best_epoch": progress.best_epoch + 1, "minutes": progress.seconds / 60}
+        {"kept_val_ap": progress.kept_ap, "kept_epoch": progress.kept_epoch + 1, "minutes": progress.seconds / 60}
     )
     out = Path(folders.out)
     for picture in sorted(out.glob("*.png")):
@@ -83,7 +83,7 @@ def write_outcome(
         for file in ("weights.pt", "model.json"):
             shutil.copy(out / file, temporary)
         tracker.model(Path(temporary), material.example)
-    return Trained(card, progress.history, progress.best_epoch, progress.best_ap, progress.seconds)
+    return Trained(card, progress.history, progress.kept_epoch, progress.kept_ap, progress.seconds)
 
 
 def card_of(material: Material, learner: Learner) -> Card:
@@ -112,8 +112,8 @@ def card_of(material: Material, learner: Learner) -> Card:
         sized=data.tells()[1],
         ranges=_ranges(material, learner),
         training={
-            "epochs": len(progress.history), "best_epoch": progress.best_epoch + 1,
-            "window_ap_val": round(max(progress.best_ap, 0.0), 6),
+            "epochs": len(progress.history), "kept_epoch": progress.kept_epoch + 1,
+            "window_ap_val": round(max(progress.kept_ap, 0.0), 6),
             "loss": params.loss, "seed": params.seed, "mined": int(data.mined.sum()),
         },
     )  # fmt: skip
@@ -122,7 +122,7 @@ def card_of(material: Material, learner: Learner) -> Card:
 def _ranges(material: Material, learner: Learner) -> Ranges | None:
     """Return how far the numbers of the kept network go, over some of the patches and crops."""
     network = copy.deepcopy(learner.network).cpu().eval()
-    network.load_state_dict(learner.best)
+    network.load_state_dict(learner.kept)
     pictures = []
     for part in (material.data.patches, material.data.crops):
         if part is None:

@@ -1,7 +1,8 @@
 """The train stage's flow: data in, Lightning's loop with mining between epochs, the weights and their card out.
 
 Fits the time it is given by planning fewer epochs, goes on after a kill from the last finished epoch, and ends with the
-weights that were best on validation. What a step does is the learner's; what a round of mining does is `mining`'s.
+latest weights, unless earlier ones were clearly better on validation. What a step does is the learner's; what a round
+of mining does is `mining`'s.
 """
 
 from __future__ import annotations
