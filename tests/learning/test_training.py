@@ -158,7 +158,7 @@ def test_it_plans_fewer_epochs_where_they_would_not_fit(out: material.Folders, m
 def test_patience_ends_a_training_that_no_longer_improves(
     out: material.Folders, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    falling = iter([0.9, *np.linspace(0.8, 0.1, 20)])
+    falling = iter([0.9, *np.linspace(0.5, 0.1, 20)])
     monkeypatch.setattr("windhover.learning.learner.window_ap", lambda *_: next(falling))
     trained = training.train_detector(train_params(epochs=9, patience=2), out, track=False)
     assert len(trained.history) == 3
