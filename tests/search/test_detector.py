@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -442,3 +443,15 @@ def test_settings_and_devices_out_of_range_say_so(tmp_path: Path, make_scene: An
         Detector(write_bundle(tmp_path / "m"), device="warp")
     with open_scene(make_scene()) as scene, pytest.raises(ParameterError, match="stride 4 px and the scorer at 8 px"):
         search_scene(planted(), scene, SearchSettings(stride_px=4), 0.0)
+
+
+@pytest.mark.parametrize(
+    ("chosen_in", "said"), [("fp32", False), ("int8", True), (None, False)], ids=["alike", "otherwise", "not known"]
+)
+def test_it_says_where_the_threshold_was_chosen_in_another_arithmetic(
+    tmp_path: Path, chosen_in: str | None, said: bool
+) -> None:
+    bundle = write_bundle(tmp_path / "m", threshold=0.5)
+    point = {**bundle.operating_point, **({} if chosen_in is None else {"chosen_on": {"precision": chosen_in}})}
+    detector = Detector(replace(bundle, operating_point=point), precision="fp32")
+    assert ("(its threshold was chosen in int8)" in detector.describe()) == said

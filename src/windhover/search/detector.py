@@ -180,6 +180,8 @@ class Detector:
         where = f"at stride {self.settings.stride_px} px on {self.scorer.device} in {self.scorer.precision}"
         second = self.bundle.second_look
         then = "" if second is None else f", its peaks by {second.card.network.name} too"
+        chosen = (self.bundle.operating_point or {}).get("chosen_on", {}).get("precision", self.scorer.precision)
+        then += "" if chosen == self.scorer.precision else f" (its threshold was chosen in {chosen})"
         return f"model {self.bundle.card.name}, scored {way} {where}{then}"
 
     def thresholds(self, threshold: float | Mapping[str, float] | None = None) -> dict[str, float]:
