@@ -57,7 +57,7 @@ def detect(
     ] = False,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
     precision: Annotated[
-        str, typer.Option(help="auto takes the fastest: fp16 on a GPU, int8 on a CPU made for it, else fp32; or bf16.")
+        str, typer.Option(help="fp32, fp16, bf16, int8, or auto: fp16 on a GPU, int8 on a CPU made for it, else fp32.")
     ] = "auto",
     batch_px: Annotated[int | None, typer.Option(help="Px scored at once; bounds memory.")] = None,
     block_px: Annotated[

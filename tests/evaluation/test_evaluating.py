@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from contextlib import nullcontext
@@ -25,10 +26,12 @@ from windhover.evaluation.evaluating import Folders, evaluate
 from windhover.files import write_json
 from windhover.models.bundles import Card, NetworkCard, load_bundle, save_bundle
 from windhover.models.networks import build_network
+from windhover.models.quantizing import can_multiply_integers, measure_ranges
 from windhover.pages import plots
 from windhover.params import check_params, read_yaml
 from windhover.params.evaluate import EvaluateParams
 from windhover.patches.store import PatchWriter, index_table
+from windhover.search import dense
 from windhover.search.detector import Detector
 from windhover.tracking.runs import MlflowTracker
 
@@ -271,6 +274,25 @@ def another_model(folder: Path, trained: Path, **card: Any) -> Path:
     made = {"network": NetworkCard(name="valid64", n_bands=1, n_classes=1, options={"width": 8}), **card}
     save_bundle(folder, load_bundle(trained).card.model_copy(update=made), network.state_dict())
     return folder
+
+
+@pytest.mark.usefixtures("no_report")
+@pytest.mark.parametrize(("able", "taken"), [(True, "int8"), (False, "fp32")], ids=["made for integers", "not"])
+def test_evaluation_counts_as_detection_will_and_says_so(
+    world: World, monkeypatch: pytest.MonkeyPatch, able: bool, taken: str
+) -> None:
+    if able and not can_multiply_integers():
+        pytest.skip("this processor has no sums of int8 products")
+    monkeypatch.setattr(dense, "can_multiply_integers", lambda: able)
+    bundle = load_bundle(world.folders.train)
+    pictures = [torch.randint(0, 256, (2, len(bundle.card.bands), 96, 96), dtype=torch.uint8)]
+    ranges = measure_ranges(bundle.network(), bundle.normalizer(), pictures)
+    save_bundle(world.root / "ranged", bundle.card.model_copy(update={"ranges": ranges}), bundle.weights)
+    evaluate(params(), dataclasses.replace(world.folders, train=world.root / "ranged"))
+    point = load_bundle(world.folders.model).operating_point
+    assert point is not None
+    assert point["chosen_on"]["precision"] == taken
+    assert Detector.from_bundle(world.folders.model).scorer.precision == taken
 
 
 @pytest.mark.usefixtures("no_report")

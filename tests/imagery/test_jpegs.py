@@ -11,6 +11,7 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 from conftest import MakeScene
+from windhover.catalogue.finding import check_pixels
 from windhover.errors import FormatError
 from windhover.imagery import jpegs
 from windhover.imagery.rasters import inspect_scene
@@ -76,7 +77,10 @@ def test_bands_come_in_the_order_asked_for(tmp_path: Path) -> None:
 def test_grids_of_one_scene_share_one_decoding(tmp_path: Path, decodings: list[int]) -> None:
     with Scene(inspect_scene(jpeg(tmp_path), 0.5)) as scene:
         for ratio in (1.0, 1.6, 2.5):
-            scene.on_grid((ratio, ratio)).read(0, 0, 20, 30)
+            with scene.on_grid((ratio, ratio)) as grid:
+                grid.read(0, 0, 20, 30)
+        with scene.seen_at(2.0) as seen:
+            seen.read(0, 0, 20, 30)
     assert len(decodings) == 1
 
 
@@ -125,3 +129,8 @@ def test_the_sound_part_of_a_damaged_file_is_still_read(tmp_path: Path) -> None:
         assert np.abs(scene.read(0, 0, 40, 210)[0].astype(int) - whole).mean() <= ROUNDING
         with pytest.raises(FormatError, match=r"scene.jpg: cannot read rows 0 to 150 .*Premature end"):
             scene.read(0, 0, 150, 210)
+
+
+def test_the_check_of_rasters_hears_what_gdal_alone_warns_of(tmp_path: Path, decodings: list[int]) -> None:
+    check_pixels([inspect_scene(jpeg(tmp_path), 0.5)])
+    assert not decodings

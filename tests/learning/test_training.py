@@ -184,9 +184,7 @@ def test_the_latest_weights_are_kept_that_are_not_clearly_worse_than_the_best(
     assert not same(weights_of(out), shown[kept - 1])
 
 
-@pytest.mark.parametrize(
-    ("ap", "positives", "error"), [(0.9, 1000, 0.0095), (1.0, 1000, 0.001), (1.0, 10, 0.0874), (-1.0, 100, 0.0098)]
-)
+@pytest.mark.parametrize(("ap", "positives", "error"), [(0.9, 1000, 0.0095), (1.0, 1000, 0.001), (1.0, 10, 0.0874)])
 def test_the_standard_error_of_an_average_precision(ap: float, positives: int, error: float) -> None:
     assert standard_error(ap, positives) == pytest.approx(error, rel=0.01)
 

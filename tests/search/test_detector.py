@@ -22,6 +22,7 @@ from windhover.geometry.georef import pixel_to_world
 from windhover.imagery.scenes import Scene, open_scene
 from windhover.models.networks import build_network
 from windhover.models.normalize import Normalizer
+from windhover.models.quantizing import can_multiply_integers, measure_ranges
 from windhover.search import passes
 from windhover.search.dense import DenseScorer
 from windhover.search.detector import Detector, SearchReport, SearchSettings, open_for, search_scene
@@ -455,3 +456,16 @@ def test_it_says_where_the_threshold_was_chosen_in_another_arithmetic(
     point = {**bundle.operating_point, **({} if chosen_in is None else {"chosen_on": {"precision": chosen_in}})}
     detector = Detector(replace(bundle, operating_point=point), precision="fp32")
     assert ("(its threshold was chosen in int8)" in detector.describe()) == said
+
+
+@pytest.mark.parametrize(("matched", "taken"), [(False, "int8"), (True, "fp32")])
+def test_pixels_matched_to_the_training_are_never_cut_to_bytes_unasked(
+    tmp_path: Path, matched: bool, taken: str
+) -> None:
+    if not can_multiply_integers():
+        pytest.skip("this processor has no sums of int8 products")
+    bundle = write_bundle(tmp_path / "m", threshold=0.5)
+    pictures = [torch.randint(0, 256, (2, 3, 96, 96), dtype=torch.uint8)]
+    ranges = measure_ranges(bundle.network(), bundle.normalizer(), pictures)
+    bundle = replace(bundle, card=bundle.card.model_copy(update={"ranges": ranges}))
+    assert Detector(bundle, match_radiometry=matched).scorer.precision == taken

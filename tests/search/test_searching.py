@@ -23,9 +23,9 @@ from windhover.maps.detections import COLUMNS
 from windhover.maps.mapping import export_map
 from windhover.models.inference import window_scores
 from windhover.progress import counted
-from windhover.search.detector import SearchSettings, search_scene
+from windhover.search.detector import Detector, SearchSettings, search_scene
 from windhover.search.search_request import SCALES_OF_ANY_GSD, Request, parse_gsd, parse_scales
-from windhover.search.searching import detect_rasters
+from windhover.search.searching import _fingerprint, detect_rasters
 
 HERE = Path(__file__).parents[1]
 
@@ -179,6 +179,16 @@ def killed_and_resumed(make_scene: Any, model: Path, tmp_path: Path, kills: int)
 
 def test_killed_at_random_places_and_resumed_gives_the_same_bytes(make_scene: Any, model: Path, tmp_path: Path) -> None:
     killed_and_resumed(make_scene, model, tmp_path, kills=3)
+
+
+def test_a_journal_of_another_arithmetic_is_not_gone_on_from(model: Path, tmp_path: Path) -> None:
+    """What `auto` takes depends on the processor: blocks of two kinds must not be mixed."""
+    wanted = Request(["a.tif"], model, tmp_path / "f.gpkg")
+    prints = [
+        _fingerprint(wanted, Detector.from_bundle(model, precision=precision), {}, [], [], [])
+        for precision in ("fp32", "bf16")
+    ]
+    assert prints[0] != prints[1]
 
 
 def test_scales_may_be_named_where_the_gsd_is_not_well_known(make_scene: Any, model: Path, tmp_path: Path) -> None:

@@ -165,7 +165,7 @@ def check_pixels(infos: Iterable[SceneInfo], moved: Mapping[str, Path] | None = 
     infos = list(infos)
     shares = {}
     for info in track(infos, "checking rasters", len(infos)):
-        with Scene(replace(info, path=str((moved or {}).get(info.name, info.path)))) as scene:
+        with Scene(replace(info, path=str((moved or {}).get(info.name, info.path))), by_gdal=True) as scene:
             height, width = scene.shape_hw
             whole = height * width <= CHECK_WHOLE_PX
             corners = (

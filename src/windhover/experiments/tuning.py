@@ -170,7 +170,7 @@ def _open_study(name: str, params: TrainParams, folders: Folders, axes: Sequence
 
 
 def _hold(trial: Any, params: TrainParams, folders: Folders, axes: Sequence[Axis]) -> tuple[float, bool]:
-    """Train once; return the best AP on validation, and whether training was ended early."""
+    """Train once; return the AP on validation of the weights that are kept, and whether training was ended early."""
     chosen = change_params("train", params, {axis.name: axis.suggest(trial) for axis in axes})
     pruned = False
 

@@ -1,8 +1,8 @@
 """JPEG files of moderate size, decoded once and whole instead of window by window.
 
 A JPEG has no blocks: whatever part is wanted, all above it is decoded, and once more for each pass of a search. The
-decoder here is libjpeg-turbo's, several times as fast as the one inside GDAL, and strict. What it does not take, or
-finds anything amiss with, is left to GDAL, which can read the sound part of a damaged file.
+decoder here is libjpeg-turbo's, several times as fast as the one inside GDAL. What it refuses is left to GDAL, which
+can read the sound part of a damaged file.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class WholeJpeg:
 
 
 def _decoded(dataset: Any) -> NDArray[np.uint8] | None:
-    """Return (H, W, C) of a local JPEG file of 8 bits without a flaw, or None."""
+    """Return (H, W, C) of a local JPEG file of 8 bits, or None where it is another one or is refused."""
     path = Path(dataset.name)
     if dataset.driver != "JPEG" or dataset.height * dataset.width > WHOLE_PX or not path.is_file():
         return None

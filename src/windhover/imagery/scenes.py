@@ -68,6 +68,7 @@ class Scene:
         bands: Sequence[str] | None = None,
         ratio_xy: tuple[float, float] | None = None,
         overview: int | None = None,
+        by_gdal: bool = False,
     ) -> None:
         """Lay the grid.
 
@@ -77,6 +78,7 @@ class Scene:
             bands: names of the bands to read, in this order; None for all.
             ratio_xy: native px in a px of the grid, exactly; instead of a GSD.
             overview: number of the file's overview to read; None for the raster itself.
+            by_gdal: whether JPEG files too are read by GDAL, which warns of more damage than their own decoder refuses.
         """
         if target_gsd_m is not None and not (math.isfinite(target_gsd_m) and target_gsd_m > 0):
             raise ParameterError(f"`target_gsd_m` must be positive, got {target_gsd_m} m. Give metres per pixel.")
@@ -95,7 +97,8 @@ class Scene:
         self._others: list[Scene] = []
         self._pixels: tuple[NDArray[Any], NDArray[np.bool_]] | None = None
         self._scaling: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None
-        self._whole = WholeJpeg()
+        self._whole, self._by_gdal = WholeJpeg(), by_gdal
+        self._borrows = False  # the pixels of another scene, which outlives this grid
         self._local = threading.local()
         self._handles: list[Any] = []
         self._lock = threading.Lock()
@@ -135,7 +138,9 @@ class Scene:
 
     def seen_at(self, target_gsd_m: float | None) -> Scene:
         """Return the same raster and bands on the grid of another GSD; preloaded pixels are shared."""
-        return self._lend_pixels(Scene(self.info, target_gsd_m, self.bands))
+        other = self._lend_pixels(Scene(self.info, target_gsd_m, self.bands))
+        other._borrows = True
+        return other
 
     def rescaled(self, gain: NDArray[np.float64], offset: NDArray[np.float64]) -> Scene:
         """Return the same scene with each band's pixels times its gain (C,) plus its offset (C,), as float32."""
@@ -154,6 +159,7 @@ class Scene:
             FormatError: the overview cannot be opened.
         """
         other = self._lend_pixels(Scene(self.info, None, self.bands, ratio_xy, overview))
+        other._borrows = overview == self.overview
         self._others.append(other)
         return other
 
@@ -261,7 +267,9 @@ class Scene:
         try:
             with rasterio.Env(**GDAL_OPTIONS):
                 dataset = self._handle()
-                array = self._whole.read(dataset, self._indexes, top, bottom, left, right)
+                array = None
+                if not self._by_gdal:
+                    array = self._whole.read(dataset, self._indexes, top, bottom, left, right)
                 if array is None:
                     array = dataset.read(self._indexes, window=window)
                 return array, _valid(dataset, self._indexes, array, window)
@@ -287,12 +295,13 @@ class Scene:
         """Close every thread's handle, and the grids made of it."""
         for other in self._others:
             other.close()
-        self._whole.forget()
         with self._lock:
             self._closed = True
             for dataset in self._handles:
                 dataset.close()
             self._handles.clear()
+        if not self._borrows:
+            self._whole.forget()
 
     def __enter__(self) -> Scene:
         return self

@@ -225,7 +225,7 @@ class Learner(L.LightningModule):
         self._validated.append((outputs.logits[:, :, 0, 0].float().cpu(), batch.objects[:, 0].cpu()))
 
     def on_validation_epoch_end(self) -> None:
-        """Keep the weights unless an earlier epoch's were better by more than chance.
+        """Keep the weights unless an earlier epoch's were better by more than a standard error.
 
         Nearly all epochs of a long training are as good as one on validation, and the best of them is drawn by lot. The
         last have learnt at the lowest rate, and are better elsewhere.
@@ -379,7 +379,7 @@ def standard_error(ap: float, positives: int) -> float:
     Binomial, as of Boyd, Eng and Page 2013 (Area under the precision-recall curve: point estimates and confidence
     intervals); one more hit and one more miss keep it from vanishing where nothing has been missed (Laplace).
     """
-    share = (max(ap, 0.0) * positives + 1) / (positives + 2)
+    share = (ap * positives + 1) / (positives + 2)
     return math.sqrt(share * (1 - share) / max(positives, 1))
 
 

@@ -15,6 +15,6 @@ class DetectParams(StageParams):
     device: Literal["auto", "cpu", "cuda"] = Field(..., description="auto takes the GPU where there is one")
     precision: Literal["auto", "fp32", "fp16", "bf16", "int8"] = Field(
         ...,
-        description="of the arithmetic; auto: fp16 on a GPU, int8 on a CPU made for it, else fp32",
+        description="of the arithmetic; auto: fp16 on a GPU, int8 on bytes on a CPU made for it, else fp32",
     )
     block_px: int = Field(..., ge=256, le=16384, description="side of the blocks read at once, px at the training GSD")

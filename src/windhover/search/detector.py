@@ -146,7 +146,8 @@ class Detector:
         Args:
             bundle: from `load_bundle`.
             device: `auto` takes the GPU where there is one, else the CPU; or a torch device's name.
-            precision: `fp32`, `fp16`, `bf16`, `int8` on a CPU, or `auto`, as for `DenseScorer`.
+            precision: `fp32`, `fp16`, `bf16`, `int8` on a CPU, or `auto`, as for `DenseScorer`; with
+                `match_radiometry` it takes `fp32` on a CPU.
             stride_px: the operating point's by default.
             batch_px: px scored at once.
             scales: GSD of each pass in units of the training GSD; the operating point's by default.
@@ -162,6 +163,8 @@ class Detector:
         settings = settings if stride_px is None else replace(settings, stride_px=stride_px)
         self.settings = settings if scales is None else replace(settings, scales=tuple(scales))
         device = choose_device(device)
+        if precision == "auto" and match_radiometry and device == "cpu":
+            precision = "fp32"  # matched pixels are no bytes: int8 would round them, and cut off what lies beyond
         self.scorer, self.second_look = scorers_of(bundle, device, precision, self.settings.stride_px, batch_px)
 
     @classmethod
@@ -271,7 +274,7 @@ class Detector:
 
 
 def scorers_of(
-    bundle: Bundle, device: str, precision: str = "fp32", stride_px: int | None = None, batch_px: int | None = None
+    bundle: Bundle, device: str, precision: str, stride_px: int | None = None, batch_px: int | None = None
 ) -> tuple[DenseScorer, DenseScorer | None]:
     """Return a bundle's network made ready to score, and that of its second look where it has one.
 

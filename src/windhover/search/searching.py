@@ -330,7 +330,7 @@ def _fingerprint(
         "search": detector.settings.to_json(),
         "thresholds": thresholds,
         "device": str(detector.scorer.device),
-        "precision": request.precision,
+        "precision": [scorer.precision for scorer in (detector.scorer, detector.second_look) if scorer is not None],
         "match_radiometry": request.match_radiometry,
         "batch_px": request.batch_px,
         "block_px": request.block_px,
