@@ -227,8 +227,8 @@ class Learner(L.LightningModule):
     def on_validation_epoch_end(self) -> None:
         """Keep the weights unless an earlier epoch's were better by more than a standard error.
 
-        Nearly all epochs of a long training are as good as one on validation, and the best of them is drawn by lot. The
-        last have learnt at the lowest rate, and are better elsewhere.
+        Nearly all epochs of a long training are as good as one on validation, and the best of them is drawn by lot; the
+        last have learnt at the lowest rate.
         """
         if self.trainer.sanity_checking or not self._validated:
             return
