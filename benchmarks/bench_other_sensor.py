@@ -97,7 +97,8 @@ def search(detector: Detector, catalogue: Catalogue, name: str, folder: Path) ->
         found.append(on_the_ground(candidates, row.scene, (true_gsd[0], true_gsd[1])))
         path.unlink()
     ground = ground_of(catalogue)
-    return Searched(ground, judge(pd.concat(found, ignore_index=True), ground, Match("size", 0.5, 20.0)))
+    judged = judge(pd.concat(found, ignore_index=True), ground, Match("size", 0.5, 20.0))
+    return Searched(ground, judged, detector.scorer.precision)
 
 
 def _read(path: str) -> Picture:

@@ -15,9 +15,9 @@ from PIL import Image
 from rasterio.transform import Affine
 from shapely.geometry import box
 
+from processor import integers
 from staging import run_stages
 from windhover.models.bundles import load_bundle
-from windhover.models.quantizing import can_multiply_integers
 from windhover.search.detector import Detector
 from windhover.search.searching import detect_catalogue
 
@@ -153,7 +153,7 @@ def test_the_bundle_searches_a_raster_without_the_project(
     assert len(found) == len(truth["fir"])
 
 
-@pytest.mark.skipif(not can_multiply_integers(), reason="this processor does not sum products of bytes")
+@integers
 def test_a_search_in_integers_finds_the_same(
     project: tuple[Path, dict[str, np.ndarray]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

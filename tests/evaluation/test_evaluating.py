@@ -19,6 +19,7 @@ from affine import Affine
 from shapely import box
 
 from conftest import MakeScene
+from processor import integers
 from windhover.catalogue.tables import LABEL_COLUMNS, Catalogue, empty_areas, save_catalogue
 from windhover.errors import ParameterError
 from windhover.evaluation import evaluating
@@ -26,7 +27,7 @@ from windhover.evaluation.evaluating import Folders, evaluate
 from windhover.files import write_json
 from windhover.models.bundles import Card, NetworkCard, load_bundle, save_bundle
 from windhover.models.networks import build_network
-from windhover.models.quantizing import can_multiply_integers, measure_ranges
+from windhover.models.quantizing import measure_ranges
 from windhover.pages import plots
 from windhover.params import check_params, read_yaml
 from windhover.params.evaluate import EvaluateParams
@@ -277,12 +278,13 @@ def another_model(folder: Path, trained: Path, **card: Any) -> Path:
 
 
 @pytest.mark.usefixtures("no_report")
-@pytest.mark.parametrize(("able", "taken"), [(True, "int8"), (False, "fp32")], ids=["made for integers", "not"])
+@pytest.mark.parametrize(
+    ("able", "taken"),
+    [pytest.param(True, "int8", marks=integers, id="made for integers"), pytest.param(False, "fp32", id="not")],
+)
 def test_evaluation_counts_as_detection_will_and_says_so(
     world: World, monkeypatch: pytest.MonkeyPatch, able: bool, taken: str
 ) -> None:
-    if able and not can_multiply_integers():
-        pytest.skip("this processor has no sums of int8 products")
     monkeypatch.setattr(dense, "can_multiply_integers", lambda: able)
     bundle = load_bundle(world.folders.train)
     pictures = [torch.randint(0, 256, (2, len(bundle.card.bands), 96, 96), dtype=torch.uint8)]

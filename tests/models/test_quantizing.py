@@ -8,17 +8,17 @@ import torch
 from torch import nn
 
 from planted import make_card, random_weights
+from processor import integers
 from windhover.errors import FormatError, ParameterError
 from windhover.models.bundles import Bundle, NetworkCard
 from windhover.models.networks import build_network
 from windhover.models.normalize import Normalizer
-from windhover.models.quantizing import Ranges, ToBytes, can_multiply_integers, measure_ranges
+from windhover.models.quantizing import Ranges, ToBytes, measure_ranges
 from windhover.search import dense
 from windhover.search.dense import DenseScorer, RawScores
 from windhover.search.detector import scorers_of
 
 NORMALIZER = Normalizer([90.0, 100.0, 120.0], [40.0, 60.0, 50.0])
-integers = pytest.mark.skipif(not can_multiply_integers(), reason="this processor does not sum products of bytes")
 
 
 def make_network(name: str = "valid64", inputs: torch.Tensor | None = None, **options: object) -> nn.Module:
@@ -229,7 +229,7 @@ def test_a_padded_second_look_stays_in_floats(padded: bool) -> None:
 @pytest.mark.parametrize(
     ("bands", "able", "taken"),
     [
-        ((0.0, 255.0), True, "int8"),
+        pytest.param((0.0, 255.0), True, "int8", marks=integers),
         ((0.0, 255.0), False, "fp32"),
         ((12.0, 3900.0), True, "fp32"),
         (None, True, "fp32"),
@@ -239,8 +239,6 @@ def test_a_padded_second_look_stays_in_floats(padded: bool) -> None:
 def test_auto_takes_integers_where_nothing_is_lost(
     monkeypatch: pytest.MonkeyPatch, bands: tuple[float, float] | None, able: bool, taken: str
 ) -> None:
-    if able and not can_multiply_integers():
-        pytest.skip("this processor has no sums of int8 products")
     monkeypatch.setattr(dense, "can_multiply_integers", lambda: able)
     network = make_network(width=4)
     ranges = None if bands is None else Ranges((bands,) * 3, ranges_of(network).maps)

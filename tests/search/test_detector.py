@@ -17,12 +17,13 @@ from rasterio.transform import Affine
 
 import windhover
 from planted import Identity, PlantedNetwork, make_card, random_weights, squares, write_bundle
+from processor import integers
 from windhover.errors import DataError, FormatError, MissingFileError, ParameterError, UnsupportedError
 from windhover.geometry.georef import pixel_to_world
 from windhover.imagery.scenes import Scene, open_scene
 from windhover.models.networks import build_network
 from windhover.models.normalize import Normalizer
-from windhover.models.quantizing import can_multiply_integers, measure_ranges
+from windhover.models.quantizing import measure_ranges
 from windhover.search import passes
 from windhover.search.dense import DenseScorer
 from windhover.search.detector import Detector, SearchReport, SearchSettings, open_for, search_scene
@@ -458,12 +459,11 @@ def test_it_says_where_the_threshold_was_chosen_in_another_arithmetic(
     assert ("(its threshold was chosen in int8)" in detector.describe()) == said
 
 
+@integers
 @pytest.mark.parametrize(("matched", "taken"), [(False, "int8"), (True, "fp32")])
 def test_pixels_matched_to_the_training_are_never_cut_to_bytes_unasked(
     tmp_path: Path, matched: bool, taken: str
 ) -> None:
-    if not can_multiply_integers():
-        pytest.skip("this processor has no sums of int8 products")
     bundle = write_bundle(tmp_path / "m", threshold=0.5)
     pictures = [torch.randint(0, 256, (2, 3, 96, 96), dtype=torch.uint8)]
     ranges = measure_ranges(bundle.network(), bundle.normalizer(), pictures)

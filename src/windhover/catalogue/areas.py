@@ -16,7 +16,8 @@ import pandas as pd
 import shapely
 
 from windhover.catalogue.locating import to_pixels
-from windhover.catalogue.tables import AREA_COLUMNS, SPLITS, empty_areas
+from windhover.catalogue.splits import SPLITS
+from windhover.catalogue.tables import AREA_COLUMNS, empty_areas
 from windhover.errors import DataError, FormatError
 from windhover.imagery.rasters import SceneInfo
 from windhover.imagery.vector_files import crs_text, read_layer

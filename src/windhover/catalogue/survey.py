@@ -13,7 +13,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from windhover.catalogue.prior import CENTRAL, count_positive_windows, objects_of
-from windhover.catalogue.tables import SPLITS, Catalogue, scene_info
+from windhover.catalogue.splits import SPLITS
+from windhover.catalogue.tables import Catalogue, scene_info
 from windhover.geometry.windows import STRIDE_PX, WINDOW_PX
 from windhover.imagery.resample import snap_ratio, target_length
 

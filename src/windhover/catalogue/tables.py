@@ -20,7 +20,6 @@ from windhover.files import atomic_folder, write_json
 from windhover.imagery.rasters import SceneInfo
 from windhover.imagery.scenes import Scene
 
-SPLITS = ("train", "val", "test")
 SCENE_COLUMNS = (
     "scene", "path", "width_px", "height_px", "bands", "dtype", "nodata", "crs", "transform", "gsd_x_m", "gsd_y_m",
     "place", "split", "labelled", "footprint_wkt_4326",

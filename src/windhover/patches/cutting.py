@@ -19,7 +19,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from windhover.catalogue.prior import CENTRAL, HALF, Objects, Rule, count_positive_windows, objects_of
-from windhover.catalogue.tables import SPLITS, Catalogue, open_catalogued
+from windhover.catalogue.splits import SPLITS
+from windhover.catalogue.tables import Catalogue, open_catalogued
 from windhover.errors import DataError
 from windhover.files import write_json
 from windhover.geometry.windows import STRIDE_PX, WINDOW_PX, blocks
