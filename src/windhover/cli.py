@@ -52,6 +52,10 @@ def detect(
         str | None,
         typer.Option(help="GSDs searched, in units of the model's, such as 0.7,1,1.4 where the GSD is not well known."),
     ] = None,
+    bands: Annotated[
+        str | None,
+        typer.Option(help="Bands to take for the model's, names or numbers: 3,2,1; a panchromatic one: 1,1,1."),
+    ] = None,
     match_radiometry: Annotated[
         bool, typer.Option("--match-radiometry", help="Bring the light of another sensor to that of the training.")
     ] = False,
@@ -68,7 +72,7 @@ def detect(
 ) -> None:
     """Find the objects of rasters of any size and write them for a map."""
     from windhover.progress import counted
-    from windhover.search.search_request import Request, parse_gsd, parse_scales
+    from windhover.search.search_request import Request, parse_bands, parse_gsd, parse_scales
     from windhover.search.searching import detect_rasters
 
     if str(model).startswith("models:/"):
@@ -79,18 +83,19 @@ def detect(
         scenes,
         model,
         output,
-        scores,
-        aoi,
-        threshold,
-        parse_gsd(gsd),
-        stride,
-        device,
-        precision,
-        batch_px,
-        block_px,
-        resume,
-        parse_scales(scales),
-        match_radiometry,
+        scores=scores,
+        aoi=aoi,
+        threshold=threshold,
+        gsd_m=parse_gsd(gsd),
+        stride_px=stride,
+        device=device,
+        precision=precision,
+        batch_px=batch_px,
+        block_px=block_px,
+        resume=resume,
+        scales=parse_scales(scales),
+        bands=parse_bands(bands),
+        match_radiometry=match_radiometry,
     )
     outcome = detect_rasters(request, say=typer.echo)
     for failed in outcome.failed:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -24,7 +25,8 @@ from windhover.maps.mapping import export_map
 from windhover.models.inference import window_scores
 from windhover.progress import counted
 from windhover.search.detector import Detector, SearchSettings, search_scene
-from windhover.search.search_request import SCALES_OF_ANY_GSD, Request, parse_gsd, parse_scales
+from windhover.search.journal import Journal
+from windhover.search.search_request import SCALES_OF_ANY_GSD, Request, parse_bands, parse_gsd, parse_scales
 from windhover.search.searching import _fingerprint, detect_rasters
 
 HERE = Path(__file__).parents[1]
@@ -140,6 +142,25 @@ def test_a_block_that_cannot_be_read_is_told_and_can_be_resumed(
     said = run([path], model, tmp_path / "part.gpkg", block_px=128, resume=True)
     assert said[1] == "going on after 11 blocks"
     assert (tmp_path / "part.gpkg").read_bytes() == (tmp_path / "whole.gpkg").read_bytes()
+
+
+def test_other_bands_are_another_run(
+    make_scene: Any, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, output = make_scene(shape_hw=(301, 477)), tmp_path / "f.gpkg"
+    with monkeypatch.context() as patch:
+        patch.setattr(Journal, "remove", lambda self: None)  # as if it had been killed at the end
+        run([path], model, output, bands=parse_bands("3, 2,1"))
+    shutil.copy(tmp_path / ".f.gpkg.journal", tmp_path / "copy")
+    assert run([path], model, output, resume=True)[1] == "no journal of this run: begun anew"
+    shutil.copy(tmp_path / "copy", tmp_path / ".f.gpkg.journal")
+    assert run([path], model, output, resume=True, bands=parse_bands("3,2,1"))[1].startswith("going on after")
+
+
+@pytest.mark.parametrize("text", ["", "1,", ",2", "1,,2"])
+def test_bands_with_nothing_between_commas_are_refused(text: str) -> None:
+    with pytest.raises(ParameterError, match="--bands must be bands with commas between"):
+        parse_bands(text)
 
 
 def test_the_journal_of_another_run_is_not_continued(make_scene: Any, model: Path, tmp_path: Path) -> None:

@@ -140,6 +140,7 @@ class Detector:
         batch_px: int | None = None,
         scales: Sequence[float] | None = None,
         match_radiometry: bool = False,
+        bands: Sequence[str] | None = None,
     ) -> None:
         """Put the bundle's network on a device.
 
@@ -153,13 +154,15 @@ class Detector:
             scales: GSD of each pass in units of the training GSD; the operating point's by default.
             match_radiometry: every raster is seen with the mean and spread of the training's bands, whatever its
                 sensor's light and number type.
+            bands: of every raster, names or numbers from 1, to be taken for the model's in their order; one may come
+                more than once. Without them, bands are found by name, or by position where the names say nothing.
 
         Raises:
             ParameterError: a device, precision, stride or scale that cannot be had.
         """
         point = bundle.operating_point or {}
         settings = SearchSettings.from_json({"stride_px": bundle.card.stride_px, **point.get("search", {})})
-        self.bundle, self.match_radiometry = bundle, match_radiometry
+        self.bundle, self.match_radiometry, self.bands = bundle, match_radiometry, bands
         settings = settings if stride_px is None else replace(settings, stride_px=stride_px)
         self.settings = settings if scales is None else replace(settings, scales=tuple(scales))
         device = choose_device(device)
@@ -215,7 +218,7 @@ class Detector:
             DataError: no georeference and no `gsd_m`.
         """
         card = self.bundle.card
-        scene = open_for(card, raster, gsd_m, any_dtype=self.match_radiometry)
+        scene = open_for(card, raster, gsd_m, any_dtype=self.match_radiometry, bands=self.bands)
         return matched(scene, card.mean, card.std) if self.match_radiometry else scene
 
     def floors(self, thresholds: Mapping[str, float]) -> list[float]:
@@ -311,25 +314,60 @@ def choose_device(device: str) -> str:
     return device
 
 
-def open_for(card: Card, raster: str | Path | SceneInfo, gsd_m: float | None = None, any_dtype: bool = False) -> Scene:
+def open_for(
+    card: Card,
+    raster: str | Path | SceneInfo,
+    gsd_m: float | None = None,
+    any_dtype: bool = False,
+    bands: Sequence[str] | None = None,
+) -> Scene:
     """Open a raster at a model's GSD with its bands, by name, or by position where the names say nothing.
+
+    Args:
+        card: of the model.
+        raster: anything GDAL opens.
+        gsd_m: metres per px, for images without georeference.
+        any_dtype: whether another number type than the training's is taken.
+        bands: names or numbers from 1 of those to be taken for the model's.
 
     Raises:
         UnsupportedError: another number type than the model was trained on, or bands that are missing.
+        ParameterError: more or fewer bands than the model's, or one that the raster has not.
     """
     info = raster if isinstance(raster, SceneInfo) else inspect_scene(raster, gsd_m)
     if info.dtype != card.dtype and not any_dtype:
         raise UnsupportedError(
             f"{info.path}: holds {info.dtype} and the model was trained on {card.dtype}. "
-            f"Convert it as the training scenes were: gdal_translate -ot {GDAL_TYPES[card.dtype]} -scale ... "
-            "Or search it with --match-radiometry."
+            "Search it with --match-radiometry, or convert it as the training scenes were: "
+            f"gdal_translate -ot {GDAL_TYPES[card.dtype]} -scale ..."
         )
+    if bands is not None:
+        return Scene(info, card.gsd_m, _named(info, bands, card))
     if set(card.bands) <= set(info.bands):
         return Scene(info, card.gsd_m, card.bands)
     unnamed = any(all(re.fullmatch(r"band\d+", name) for name in names) for names in (info.bands, card.bands))
     if unnamed and len(info.bands) == len(card.bands):
         return Scene(info, card.gsd_m, info.bands)
+    few = len(info.bands) < len(card.bands)
+    example = ",".join(str(1 if few else number + 1) for number in range(len(card.bands)))
     raise UnsupportedError(
         f"{info.path}: the model needs the bands {', '.join(card.bands)}, and this raster has {', '.join(info.bands)}. "
-        "Give it those bands, in that order: gdal_translate -b ..."
+        f"Say which to take for them, in that order: --bands {example}, say."
     )
+
+
+def _named(info: SceneInfo, bands: Sequence[str], card: Card) -> list[str]:
+    """Return the names of bands that are given by name or by number."""
+    if len(bands) != len(card.bands):
+        raise ParameterError(
+            f"--bands {','.join(bands)}: the model has {len(card.bands)} bands ({', '.join(card.bands)}). "
+            "Name one for each."
+        )
+    numbers = {str(number): name for number, name in enumerate(info.bands, start=1)}
+    names = numbers | {name: name for name in info.bands}
+    if unknown := [band for band in bands if band not in names]:
+        raise ParameterError(
+            f"{info.path}: has no band {unknown[0]!r}, its bands are {', '.join(info.bands)}. "
+            f"Give --bands such names, or numbers from 1 to {len(info.bands)}."
+        )
+    return [names[band] for band in bands]

@@ -39,6 +39,7 @@ class Request:
     block_px: int | None = None
     resume: bool = False
     scales: tuple[float, ...] | None = None
+    bands: tuple[str, ...] | None = None
     match_radiometry: bool = False
 
     @property
@@ -93,6 +94,20 @@ def parse_scales(text: str | None) -> tuple[float, ...] | None:
     if not scales or not all(LEAST_SCALE <= scale <= 1 / LEAST_SCALE for scale in scales):
         raise ParameterError(f"--scales must be numbers in 0.1..10 with commas between, got {text!r}. Try 0.7,1,1.4.")
     return scales
+
+
+def parse_bands(text: str | None) -> tuple[str, ...] | None:
+    """Read names or numbers of bands with commas between, such as `3,2,1`; None stays None.
+
+    Raises:
+        ParameterError: nothing stands between two commas.
+    """
+    if text is None:
+        return None
+    bands = tuple(part.strip() for part in text.split(","))
+    if not all(bands):
+        raise ParameterError(f"--bands must be bands with commas between, got {text!r}. Try 3,2,1 or red,green,blue.")
+    return bands
 
 
 def check_request(request: Request, infos: Sequence[SceneInfo]) -> None:

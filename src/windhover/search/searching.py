@@ -129,6 +129,7 @@ def detect_rasters(request: Request, say: Say = print) -> Outcome:
         stride_px=request.stride_px,
         batch_px=request.batch_px,
         scales=request.searched_scales,
+        bands=request.bands,
         match_radiometry=request.match_radiometry,
     )
     thresholds = detector.thresholds(request.threshold)
@@ -332,6 +333,7 @@ def _fingerprint(
         "device": str(detector.scorer.device),
         "precision": [scorer.precision for scorer in (detector.scorer, detector.second_look) if scorer is not None],
         "match_radiometry": request.match_radiometry,
+        "bands": [run.scene.bands for run in runs],
         "batch_px": request.batch_px,
         "block_px": request.block_px,
         "scores": request.scores is not None,
