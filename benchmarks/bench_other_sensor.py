@@ -4,7 +4,8 @@
 
 Run it where `bench_learning.py` has prepared the data (it reads `data/scenes`). The changes stand in for sensors nobody
 has here: panchromatic, another order of bands, blur of a coarser or a hazier picture, faint and hard contrast, noise,
-compression; and a GSD that nobody knows, where the picture is half or twice as large and all scales are searched.
+compression; a GSD that nobody knows, where the picture is half or twice as large and all scales are searched; and many
+of these at once.
 Changes of light are searched with `match_radiometry` too.
 """
 
@@ -40,8 +41,8 @@ FLOOR_LOGIT = -5.0
 NATIVE_GSD_M = 0.5
 
 
-def _compressed(picture: Picture) -> Picture:
-    coded = cv2.imencode(".jpg", picture.astype(np.uint8), [cv2.IMWRITE_JPEG_QUALITY, 15])[1]
+def _compressed(picture: Picture, quality: int = 15) -> Picture:
+    coded = cv2.imencode(".jpg", picture.astype(np.uint8), [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
     return cv2.imdecode(coded, cv2.IMREAD_COLOR).astype(np.float32)
 
 
@@ -52,6 +53,13 @@ def _blurred(sigma_m: float) -> Callable[[Picture], Picture]:
 def _resized(times: float) -> Callable[[Picture], Picture]:
     way = cv2.INTER_AREA if times < 1 else cv2.INTER_CUBIC
     return lambda picture: cv2.resize(picture, None, fx=times, fy=times, interpolation=way)
+
+
+def _worse_sensor(picture: Picture) -> Picture:
+    """One band at 0.8 m, unsharp, hazy and noisy, compressed."""
+    grey = np.repeat(_resized(0.625)(_blurred(0.8)(picture)).mean(2, keepdims=True), 3, 2)
+    noisy = 0.6 * grey + 70 + np.random.default_rng(0).normal(0, 5, (*grey.shape[:2], 1))
+    return _compressed(np.clip(noisy, 0, 255), quality=50)
 
 
 CHANGES: dict[str, Callable[[Picture], Picture]] = {
@@ -68,6 +76,7 @@ CHANGES: dict[str, Callable[[Picture], Picture]] = {
     "JPEG at quality 15": _compressed,
     "half as many px, GSD unknown": _resized(0.5),
     "twice as many px, GSD unknown": _resized(2.0),  # slow: half of the raster's own px, too, is searched
+    "one band at 0.8 m, blur, haze, noise, JPEG, GSD unknown": _worse_sensor,
 }
 MATCHED = (
     "as it is",
@@ -75,8 +84,13 @@ MATCHED = (
     "dark: 0.35 of the light",
     "contrast times 2.2, clipped",
     "gamma 2",
+    "one band at 0.8 m, blur, haze, noise, JPEG, GSD unknown",
 )
-RESIZED = {"half as many px, GSD unknown": 0.5, "twice as many px, GSD unknown": 2.0}
+RESIZED = {  # px beside one before
+    "half as many px, GSD unknown": 0.5,
+    "twice as many px, GSD unknown": 2.0,
+    "one band at 0.8 m, blur, haze, noise, JPEG, GSD unknown": 0.625,
+}
 
 
 def search(detector: Detector, catalogue: Catalogue, name: str, folder: Path) -> Searched:
@@ -135,7 +149,7 @@ def main() -> None:
                 for name in [name for name in names if not options.only or name in options.only]:
                     row, _ = figures(search(detector, catalogue, name, Path(folder)))
                     table.setdefault(name, {})[f"{Path(model).name}, {way}"] = row
-                    print(f"{Path(model).name:32s} {way:14s} {name:32s} {json.dumps(row)}", flush=True)
+                    print(f"{Path(model).name:32s} {way:14s} {name:56s} {json.dumps(row)}", flush=True)
     save("other_sensor", {"scenes": len(catalogue.scenes), "changes": table}, "AP 0.80")
 
 
