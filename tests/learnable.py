@@ -80,6 +80,7 @@ TRAIN: dict[str, Any] = {
         "negatives_per_positive": 3.0,
         "scales": [1.0],
     },
+    "devices": 1,
     "threads": 1,
 }
 

@@ -262,7 +262,7 @@ def tune(
     axes: Annotated[
         list[str], typer.Argument(help="train.KEY=LOW:HIGH, =log:LOW:HIGH, =int:LOW:HIGH or =A,B,C", metavar="AXES...")
     ],
-    trials: Annotated[int, typer.Option(help="How many trainings in all, those of earlier calls included.")] = 20,
+    trials: Annotated[int, typer.Option(min=1, help="How many in all, those of earlier calls included.")] = 20,
     study: Annotated[str, typer.Option(help="Name; the same name goes on.")] = "tune",
     settings: Annotated[list[str] | None, SETTINGS] = None,
 ) -> None:

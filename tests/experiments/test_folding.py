@@ -91,6 +91,14 @@ def test_too_few_places_and_wrong_settings_are_said(project: Path) -> None:
         folding.load_flow(["epochs=3"])
 
 
+@pytest.mark.parametrize("key", ["train.start_from", "train.teacher", "evaluate.second_look"])
+def test_a_model_that_may_know_the_tested_places_is_refused(project: Path, key: str) -> None:
+    with pytest.raises(ParameterError, match=rf"`{key}` is data/model, which may have .*: {key}=null"):
+        folding.run_folds(folding.load_flow([*SETTINGS, f"{key}=data/model"]), 3, print)
+    with pytest.raises(ParameterError, match=r"`train\.devices` must be 1 for kfold"):
+        folding.run_folds(folding.load_flow([*SETTINGS, "train.devices=2"]), 3, print)
+
+
 def test_every_file_that_a_parameter_names_makes_the_key(project: Path) -> None:
     settings = {
         "scenes.labels": "../more/*.csv", "scenes.areas": "../areas.gpkg", "patches.npz": "given.npz",

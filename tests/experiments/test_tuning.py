@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+import torch
 
 from learnable import learning_folders, train_params
 from windhover.errors import DataError, ParameterError
@@ -134,6 +135,55 @@ def test_a_hopeless_trial_is_ended_early(folders: training.Folders, monkeypatch:
     assert epochs == [6, 6, 6, 6, 2, 6], "after the first epoch that is judged"
     assert next(line for line in said if "ended early" in line).startswith("trial 4: AP 0.1000")
     assert said[-1] == "best: trial 5, AP 0.9000"
+
+
+def test_a_trial_that_cannot_be_trained_is_told_and_not_tried_again(
+    folders: training.Folders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[float] = []
+
+    def train(params: Any, *_given: Any, **_named: Any) -> Any:
+        tried.append(params.momentum)
+        if len(tried) == 2:
+            raise ParameterError("no such network. Take another.")
+        if len(tried) == 3:
+            raise torch.OutOfMemoryError
+        return type("Trained", (), {"kept_ap": 0.7})
+
+    monkeypatch.setattr(tuning, "train_detector", train)
+    said: list[str] = []
+    tuning.tune(train_params(), folders, [parse_axis("train.momentum=0:0.9")], 4, "s", said.append)
+    assert len(tried) == 4
+    assert said[1:3] == ["trial 1: no such network. Take another.", "trial 2: needs more memory than there is"]
+    assert said[-1].startswith("best: trial 0, AP 0.7")
+
+    def never(*_given: Any, **_named: Any) -> Any:
+        raise ParameterError("no such network. Take another.")
+
+    monkeypatch.setattr(tuning, "train_detector", never)
+    with pytest.raises(DataError, match="study 'other': no trial could be trained"):
+        tuning.tune(train_params(), folders, [parse_axis("train.momentum=0:0.9")], 2, "other", said.append)
+
+
+def test_a_trial_that_was_killed_thrice_is_left_alone(
+    folders: training.Folders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[float] = []
+
+    def train(params: Any, *_given: Any, **_named: Any) -> Any:
+        tried.append(params.momentum)
+        if tried.count(params.momentum) <= 5 and params.momentum == tried[0]:
+            raise KeyboardInterrupt
+        return type("Trained", (), {"kept_ap": 0.7})
+
+    monkeypatch.setattr(tuning, "train_detector", train)
+    axes = [parse_axis("train.momentum=0:0.9")]
+    for _ in range(tuning.MOST_KILLS):
+        with pytest.raises(KeyboardInterrupt, match=r"^$"):
+            tuning.tune(train_params(), folders, axes, 1, "s", print)
+    tuning.tune(train_params(), folders, axes, 1, "s", print)
+    assert tried[:3] == [tried[0]] * 3
+    assert len(tried) == 4
 
 
 def test_without_validation_there_is_nothing_to_choose_by(folders: training.Folders, tmp_path: Path) -> None:

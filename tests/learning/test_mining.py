@@ -13,6 +13,7 @@ import torch
 from shapely.geometry import box
 
 from planted import Identity, PlantedNetwork, squares
+from windhover.catalogue.prior import Rule
 from windhover.catalogue.tables import Catalogue, empty_areas
 from windhover.imagery.rasters import inspect_scene
 from windhover.learning.crops import Crops, cut_crops, objects_near
@@ -24,6 +25,7 @@ from windhover.search.dense import DenseScorer
 SHAPE = (300, 420)
 OBJECT, TRUCK, SILENT, HIDDEN = (100.0, 90.0), (300.0, 200.0), (330.0, 80.0), (200.0, 250.0)
 NOTHING = {"class": "0", "logit": 5.0}
+RULE = Rule(8.0, 12.0, "square")
 
 
 @pytest.fixture
@@ -85,7 +87,7 @@ def mining(**changes) -> MiningParams:
 
 def test_a_round_finds_the_look_alike_and_the_missed_and_nothing_else(catalogue: Catalogue) -> None:
     scorer = DenseScorer(PlantedNetwork(), Identity())
-    found = mine(catalogue, scorer, ["square"], mining(), (8, 12), "mined-1", seed=1)
+    found = mine(catalogue, scorer, ["square"], mining(), RULE, "mined-1", seed=1)
     alarms, missed = found.index[found.index["class"] == ""], found.index[found.index["class"] == "square"]
     assert len(alarms) == 1
     assert len(missed) == 3
@@ -96,7 +98,7 @@ def test_a_round_finds_the_look_alike_and_the_missed_and_nothing_else(catalogue:
     assert missed[["dx_px", "dy_px"]].abs().to_numpy().max() <= 8
     assert found.images.shape == (4, 64, 64, 3)
     assert found.images[0].max() == 255, "the patch shows the look-alike"
-    again = mine(catalogue, scorer, ["square"], mining(), (8, 12), "mined-1", seed=1)
+    again = mine(catalogue, scorer, ["square"], mining(), RULE, "mined-1", seed=1)
     pd.testing.assert_frame_equal(found.index, again.index)
 
 
@@ -106,9 +108,9 @@ def test_an_ignored_area_and_a_high_bar_silence_a_round(catalogue: Catalogue) ->
         [{"scene": catalogue.scenes["scene"][0], "role": "ignore", "split": None}], geometry=[box(250, 150, 400, 260)]
     )
     silent = Catalogue(catalogue.scenes, catalogue.labels, area, catalogue.report)
-    assert (mine(silent, scorer, ["square"], mining(missed_copies=0), (8, 12), "m", 1).index["class"] == "").sum() == 0
+    assert (mine(silent, scorer, ["square"], mining(missed_copies=0), RULE, "m", 1).index["class"] == "").sum() == 0
     bar = mining(min_score=0.99999, missed_copies=0)
-    assert len(mine(catalogue, scorer, ["square"], bar, (8, 12), "m", 1).index) == 0
+    assert len(mine(catalogue, scorer, ["square"], bar, RULE, "m", 1).index) == 0
 
 
 AREAS = [
@@ -128,7 +130,7 @@ def with_area(catalogue: Catalogue, role: str, shape: Any) -> Catalogue:
 @pytest.mark.parametrize(("role", "shape"), AREAS)
 def test_nothing_is_mined_where_not_everything_is_known(catalogue: Catalogue, role: str, shape: Any) -> None:
     scorer = DenseScorer(PlantedNetwork(), Identity())
-    found = mine(with_area(catalogue, role, shape), scorer, ["square"], mining(), (8, 12), "m", 1).index
+    found = mine(with_area(catalogue, role, shape), scorer, ["square"], mining(), RULE, "m", 1).index
     assert (found["class"] == "").sum() == 0
     assert (found["class"] == "square").sum() == 3, "a missed object is a missed object"
 
@@ -155,16 +157,36 @@ def test_the_cap_keeps_the_most_confident() -> None:
     found = pd.DataFrame([{**NOTHING, "col": 40.0 + 60 * number, "row": 50.0} for number in range(5)])
     nobody = np.zeros((0, 5), np.float32)
     rows = pick(
-        found, nobody, shapely.Polygon(), (200, 400), (8, 12), cap=2, missed_copies=0, random=np.random.default_rng(0)
+        found, nobody, shapely.Polygon(), (200, 400), RULE, cap=2, missed_copies=0, random=np.random.default_rng(0)
     )
     assert [round((row["left_px"] + 32 - 40) / 60) for row in rows] == [0, 1]
+
+
+def test_the_cap_holds_over_all_scales(catalogue: Catalogue) -> None:
+    scorer = DenseScorer(PlantedNetwork(), Identity())
+    for cap in (1, 2):
+        params = mining(cap_per_scene=cap, missed_copies=0, scales=(1.0, 0.9, 1.1))
+        assert len(mine(catalogue, scorer, ["square"], params, RULE, "m", 1).index) <= cap
+    both = mining(cap_per_scene=2, missed_copies=0, scales=(1.0, 0.9))
+    assert set(mine(catalogue, scorer, ["square"], both, RULE, "m", 1).index["gsd_m"]) == {1.25, 1.125}
+
+
+@pytest.mark.parametrize(("rule", "count"), [(RULE, 0), (Rule(8.0, 12.0, "circle"), 1)], ids=["square", "circle"])
+def test_the_ring_has_the_shape_of_the_label_rule(rule: Rule, count: int) -> None:
+    objects = np.array([[0, 100, 100, 20, 20]], np.float32)
+    found = pd.DataFrame([{**NOTHING, "col": 112.0, "row": 112.0}])  # 12 px along each axis, 17 px away
+    rows = pick(found, objects, shapely.Polygon(), (200, 400), rule, 9, 0, np.random.default_rng(0))
+    assert len(rows) == count
+    missed = pick(found[:0], objects, shapely.Polygon(), (200, 400), rule, 9, 200, np.random.default_rng(0))
+    furthest = max(float(rule.measure(row["dx_px"], row["dy_px"])) for row in missed)
+    assert 6 < furthest <= 8
 
 
 def test_an_alarm_within_the_ring_of_an_object_is_no_negative() -> None:
     objects = np.array([[0, 100, 100, 20, 20], [IGNORED, 160, 100, 30, 30]], np.float32)
     found = pd.DataFrame([{**NOTHING, "col": col, "row": 100.0} for col in (104.0, 111.0, 118.0, 165.0)])
     rows = pick(
-        found, objects, shapely.Polygon(), (200, 400), (8, 12), cap=9, missed_copies=0, random=np.random.default_rng(0)
+        found, objects, shapely.Polygon(), (200, 400), RULE, cap=9, missed_copies=0, random=np.random.default_rng(0)
     )
     assert all(row["class"] == -1 and abs(row["left_px"] + 32 - 100) > 12 for row in rows)
     assert len(rows) == 1
@@ -237,5 +259,5 @@ def test_shapely_areas_are_taken_in_the_grid_of_the_search() -> None:
     found = pd.DataFrame([{**NOTHING, "col": 50.0, "row": 50.0}])
     nobody = np.zeros((0, 5), np.float32)
     random = np.random.default_rng(0)
-    assert pick(found, nobody, shapely.box(40, 40, 60, 60), (200, 200), (8, 12), 5, 0, random) == []
-    assert len(pick(found, nobody, shapely.box(60, 60, 90, 90), (200, 200), (8, 12), 5, 0, random)) == 1
+    assert pick(found, nobody, shapely.box(40, 40, 60, 60), (200, 200), RULE, 5, 0, random) == []
+    assert len(pick(found, nobody, shapely.box(60, 60, 90, 90), (200, 200), RULE, 5, 0, random)) == 1

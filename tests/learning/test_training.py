@@ -16,11 +16,18 @@ import torch
 from learnable import learning_folders, patch_folder, train_params
 from windhover.errors import DataError, MissingFileError, ParameterError
 from windhover.learning import material, outcome, pacing, training
-from windhover.learning.learner import VALIDATION_PATCHES, Learner, ValidationBatches, standard_error, window_ap
+from windhover.learning.learner import (
+    VALIDATION_PATCHES,
+    Learner,
+    Progress,
+    ValidationBatches,
+    standard_error,
+    window_ap,
+)
 from windhover.learning.mining import Found
 from windhover.models.bundles import load_bundle
 from windhover.models.quantizing import measure_ranges
-from windhover.patches.store import load_patches
+from windhover.patches.store import PatchSet, load_patches
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +124,7 @@ def test_checkpoints_of_other_parameters_or_data_are_not_gone_on_from(out: mater
 
 def found(count: int, index: pd.DataFrame) -> Found:
     table = index[index["kind"] == "random"].head(count).assign(origin="mined-1", kind="lookalike")
-    return Found(np.full((count, 64, 64, 3), 77, np.uint8), table.reset_index(drop=True), 1.0)
+    return Found(np.full((count, 64, 64, 3), 77, np.uint8), table.reset_index(drop=True))
 
 
 class Scenes(list[Any]):
@@ -145,24 +152,57 @@ def test_a_mining_round_adds_patches_once_and_writes_them(
 
 def test_it_plans_fewer_epochs_where_they_would_not_fit(out: material.Folders, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pacing, "_rehearsed", lambda *_: 1.0)
-    monkeypatch.setattr(
-        pacing.Clock,
-        "replan",
-        lambda self: setattr(self.trainer.fit_loop, "max_epochs", self._learner.progress.planned_epochs),
-    )
+    monkeypatch.setattr(pacing.Clock, "replan", lambda self: None)
     trained = training.train_detector(train_params(epochs=50, max_minutes=0.3), out, track=False)
     assert 1 <= len(trained.history) < 10
     assert trained.history[-1]["learning_rate"] < 0.003 * 0.5, "the schedule ends with the last epoch"
 
 
-def test_patience_ends_a_training_that_no_longer_improves(
-    out: material.Folders, monkeypatch: pytest.MonkeyPatch
+class Rows:
+    """A learner as the clock knows it."""
+
+    def __init__(self, wanted: int, planned: int, seconds: list[float], mining: list[float], rounds: int) -> None:
+        self.params = SimpleNamespace(epochs=wanted)
+        self.progress = Progress(planned, seconds=sum(seconds) + sum(mining), rounds_done=rounds)
+        for took, mined in zip(seconds, [*mining, *[0.0] * len(seconds)], strict=False):
+            self.progress.history.append({"seconds": took, "mining_seconds": mined})
+
+
+@pytest.mark.parametrize(
+    ("wanted", "planned", "seconds", "mining", "held", "rounds", "then"),
+    [
+        (50, 10, [6.0, 6.0], [], 0, 0, 10),  # 48 s are left of a minute: 8 more
+        (50, 10, [3.0, 3.0], [], 0, 0, 20),  # faster than planned
+        (12, 10, [3.0, 3.0], [], 0, 0, 12),  # never more than wanted
+        (50, 10, [12.0, 12.0], [], 0, 0, 5),  # slower
+        (50, 10, [90.0], [], 0, 0, 1),  # no time left
+        (50, 10, [1.0, 6.0, 6.0, 6.0], [], 0, 0, 10),  # the last three tell
+        (50, 10, [6.0, 6.0], [12.0], 1, 2, 6),  # a round is still to come, and will take as long as the first
+        (50, 2, [6.0, 6.0], [], 0, 0, 2),  # the schedule has ended
+        (50, 10, [], [], 0, 0, 10),  # nothing is known yet
+    ],
+)
+def test_epochs_are_planned_by_what_they_took(
+    wanted: int, planned: int, seconds: list[float], mining: list[float], held: int, rounds: int, then: int
 ) -> None:
-    falling = iter([0.9, *np.linspace(0.5, 0.1, 20)])
-    monkeypatch.setattr("windhover.learning.learner.window_ap", lambda *_: next(falling))
+    learner = Rows(wanted, planned, seconds, mining, held)
+    pacing.Clock(learner, 1.0, rounds, "fp32").replan()
+    assert learner.progress.planned_epochs == then
+    pacing.Clock(learner, None, rounds, "fp32").replan()
+    assert learner.progress.planned_epochs == then, "without a limit a plan stands"
+
+
+@pytest.mark.parametrize(
+    "aps", [[0.9, *np.linspace(0.5, 0.1, 20)], [1.0] * 20], ids=["ever worse", "perfect from the first epoch on"]
+)
+def test_patience_ends_a_training_that_no_longer_improves(
+    out: material.Folders, monkeypatch: pytest.MonkeyPatch, aps: list[float]
+) -> None:
+    told = iter(aps)
+    monkeypatch.setattr("windhover.learning.learner.window_ap", lambda *_: next(told))
     trained = training.train_detector(train_params(epochs=9, patience=2), out, track=False)
     assert len(trained.history) == 3
-    assert trained.kept_epoch == 0
+    assert trained.kept_epoch == (2 if aps[1] == 1.0 else 0)
 
 
 @pytest.mark.parametrize(("last", "kept"), [(0.95, 3), (0.3, 2)], ids=["as good as the best", "clearly worse"])
@@ -268,6 +308,50 @@ def test_few_objects_among_many_validation_patches_are_all_kept_and_weigh_as_the
     thinned = window_ap(logits[rows], labels[rows].astype(np.float32), chosen.background_weight)
     assert thinned == pytest.approx(every, abs=0.1)
     assert window_ap(logits[rows], labels[rows].astype(np.float32)) > every + 0.2  # unweighted, it flatters
+
+
+def test_weights_that_are_no_numbers_are_never_kept(out: material.Folders, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(material, "load_patches", lambda folder, split: without_rows(folder, split, "val"))
+    step = Learner.training_step
+    monkeypatch.setattr(Learner, "training_step", lambda *given: step(*given) * torch.nan)
+    with pytest.raises(DataError, match=r"training diverged.*Lower train\.learning_rate"):
+        training.train_detector(train_params(clip_norm=0.0), out, track=False)
+    assert not Path(out.out).exists()
+
+
+def without_rows(folder: str, split: str, empty: str) -> Any:
+    whole = load_patches(folder, split)
+    return whole if split != empty else PatchSet(whole.images[:0], whole.index[:0])
+
+
+def test_half_precision_of_sixteen_bits_needs_a_gpu(out: material.Folders) -> None:
+    with pytest.raises(ParameterError, match=r"`train\.precision: fp16` needs a GPU, and there is none"):
+        training.train_detector(train_params(precision="fp16"), out, track=False)
+
+
+def test_a_kill_while_a_checkpoint_is_written_leaves_the_one_before(
+    out: material.Folders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    training.train_detector(train_params(), out, track=False)
+    unbroken = weights_of(out)
+    save, saved = torch.save, []
+
+    def killed(what: Any, where: Any, *given: Any, **named: Any) -> None:
+        saved.append(str(where))
+        if len(saved) == 2:
+            Path(where).write_bytes(b"half")
+            raise KeyboardInterrupt
+        save(what, where, *given, **named)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training.torch, "save", killed)
+        with pytest.raises((KeyboardInterrupt, SystemExit), match=r"^\d*$"):
+            training.train_detector(train_params(), out, track=False)
+    folder = next(training.CHECKPOINTS.glob("*"))
+    assert [path.name for path in folder.iterdir()] == ["last.ckpt"]
+    assert {Path(path).parent for path in saved} == {folder.resolve()}
+    training.train_detector(train_params(), out, track=False)
+    assert same(weights_of(out), unbroken)
 
 
 def test_a_diverged_training_is_said() -> None:

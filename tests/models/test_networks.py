@@ -198,6 +198,21 @@ def test_where_a_network_began_is_not_part_of_it() -> None:
         ("valid64", {"width": "huge"}, "width must be one of small, base, large"),
         ("valid64", {"depth": 5}, "depth must be 2, 3 or 4"),
         ("valid64", {"init": "zeros"}, "init must be one of he, glorot"),
+        (
+            "valid64",
+            {"width": 16.5},
+            r"width must be one of small, base, large or a whole number of 4 or more, got 16\.5",
+        ),
+        ("valid64", {"width": True}, "width must be .*, got True"),
+        ("valid64", {"depth": 2.0}, r"depth must be 2, 3 or 4 layers at stride 4, got 2\.0"),
+        ("valid64", {"mix": 1.5}, "mix must be a whole number from 0 to 8"),
+        ("valid64", {"mix": -1}, "mix must be a whole number from 0 to 8"),
+        ("valid64", {"batch_norm": "no"}, "batch_norm must be true or false, got 'no'"),
+        ("valid64", {"dropout": 1.5}, "dropout must be a share of 0 or more and below 1"),
+        ("valid64", {"dropout": float("nan")}, "dropout must be a share"),
+        ("course", {"dropout": "a"}, "dropout must be a share"),
+        ("squeezenet1_1", {"input_px": 10}, "input_px must be a whole number of 32 or more, or null, got 10"),
+        ("resnet18", {"weights": 3}, "weights must be `default`, the name of a file, or null"),
     ],
 )
 def test_wrong_choices_are_refused(name: str, options: dict, sentence: str) -> None:

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from windhover.catalogue.prior import Rule
 from windhover.errors import ParameterError
 from windhover.patches.augment import THREE_BANDS, Range, augment_one, augment_patches, build_transforms, pixel_range
 
@@ -73,7 +74,7 @@ def test_any_type_and_band_count_comes_back_as_it_was(dtype: str, bands: int) ->
         variants=2,
         keep_original=True,
         seed=1,
-        radii_px=(16, 16),
+        rule=Rule(16.0, 16.0, "square"),
     )
     assert done.images.dtype == np.dtype(dtype)
     assert done.images.shape == (9, 64, 64, bands)
@@ -87,7 +88,7 @@ def test_a_copy_depends_on_its_patch_and_the_seed_and_not_on_its_neighbours() ->
     images = np.random.default_rng(0).integers(1, 255, (4, 64, 64, 3)).astype(np.uint8)
 
     def copies(pictures: np.ndarray, seed: int) -> np.ndarray:
-        options = {"variants": 1, "keep_original": False, "seed": seed, "radii_px": (16.0, 16.0)}
+        options = {"variants": 1, "keep_original": False, "seed": seed, "rule": Rule(16.0, 16.0, "square")}
         return augment_patches(pictures, index_of(len(pictures)), build_transforms(FULL, 3), UNIT, **options).images
 
     assert np.array_equal(copies(images, 5), copies(images, 5))
@@ -99,7 +100,9 @@ def test_copies_whose_label_would_no_longer_hold_are_left_out_and_counted() -> N
     shift = build_transforms([{"name": "Affine", "translate_px": [10, 10], "p": 1.0}], 3)
     images = np.full((2, 64, 64, 3), 9, np.uint8)
     index = index_of(2).assign(dx_px=[0.0, 14.0], **{"class": ["aircraft", ""]})
-    done = augment_patches(images, index, shift, UNIT, variants=1, keep_original=False, seed=0, radii_px=(8.0, 12.0))
+    done = augment_patches(
+        images, index, shift, UNIT, variants=1, keep_original=False, seed=0, rule=Rule(8.0, 12.0, "square")
+    )
     assert done.left_out == 1
     assert done.index["source"].tolist() == [1]
 

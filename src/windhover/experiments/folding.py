@@ -22,6 +22,7 @@ from windhover.errors import DataError, ParameterError
 from windhover.evaluation import evaluating
 from windhover.files import atomic_folder, write_json
 from windhover.learning import material, training
+from windhover.learning.processes import refuse_to_share
 from windhover.params import StageParams, change_params, flatten, load_params
 from windhover.params.augment import AugmentParams
 from windhover.params.evaluate import EvaluateParams
@@ -81,9 +82,11 @@ def run_folds(params: FlowParams, folds: int, say: Callable[[str], None]) -> dic
         say: takes a line for the terminal as each fold ends.
 
     Raises:
-        ParameterError: too few folds.
+        ParameterError: too few folds, or a model that may have seen the places of a fold's test.
         DataError: fewer places than folds, or a fold without a labelled scene.
     """
+    _refuse_other_models(params)
+    refuse_to_share(params.train, "kfold")
     each = [change_params("scenes", params.scenes, {"folds": folds, "fold": fold}) for fold in range(folds)]
     key = _key(params, folds)
     with resume_run(f"kfold-{key}", name="kfold") as tracker:
@@ -101,6 +104,25 @@ def run_folds(params: FlowParams, folds: int, say: Callable[[str], None]) -> dic
     say(_line("mean", {name: part["mean"] for name, part in summary.items()}))
     say(_line("spread", {name: part["sd"] for name, part in summary.items()}))
     return found
+
+
+def _refuse_other_models(params: FlowParams) -> None:
+    """Refuse models trained before: nearly every fold tests places that they were trained on.
+
+    Raises:
+        ParameterError: one is named.
+    """
+    named = {
+        "train.start_from": params.train.start_from,
+        "train.teacher": params.train.teacher,
+        "evaluate.second_look": params.evaluate.second_look,
+    }
+    for key, model in named.items():
+        if model is not None:
+            raise ParameterError(
+                f"`{key}` is {model}, which may have been trained on places that a fold tests. "
+                f"Set it to null for kfold: {key}=null."
+            )
 
 
 def summarise(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:

@@ -13,13 +13,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from windhover.errors import DataError, ParameterError
+from windhover.errors import DataError, ParameterError, WindhoverError
 from windhover.files import atomic_file
 from windhover.learning.material import Folders
 from windhover.learning.outcome import Trained
+from windhover.learning.processes import refuse_to_share
 from windhover.learning.training import fingerprint, train_detector
 from windhover.params import change_params, value_at
 from windhover.params.train import TrainParams
@@ -27,7 +29,9 @@ from windhover.patches.store import load_patches
 from windhover.tracking.runs import resume_run
 
 WORK = Path(".windhover/tune")
-FAILED_AP = 0.0  # of a trial whose training diverged: known to be bad, never tried again
+FAILED_AP = 0.0  # of a trial that could not be trained: known to be bad, never tried again
+MOST_KILLS = 3  # of a trial, which is then left alone
+KILLS_ATTR = "kills"
 STARTUP_TRIALS, WARMUP_EPOCHS = 4, 1  # before them nothing is ended early
 KEY_ATTR = "key"
 
@@ -49,6 +53,12 @@ class Axis:
         if self.kind == "int":
             return trial.suggest_int(self.name, int(self.low), int(self.high))
         return trial.suggest_float(self.name, self.low, self.high, log=self.kind == "log")
+
+    def ends(self) -> tuple[Any, ...]:
+        """Return its least and largest value, or all choices."""
+        if self.kind == "choice":
+            return self.choices
+        return (int(self.low), int(self.high)) if self.kind == "int" else (self.low, self.high)
 
     def holds(self, value: Any) -> bool:
         """Say whether a value lies on it."""
@@ -106,32 +116,38 @@ def tune(
         A parameter file with the best, to be laid over params.yaml.
 
     Raises:
-        ParameterError: an axis that is no parameter, or a study of that name about something else.
-        DataError: there are no validation patches to choose by.
+        ParameterError: an axis that is no parameter or leaves its range, or a study of that name about something else.
+        DataError: there are no validation patches to choose by, or no trial could be trained.
     """
     if not len(load_patches(folders.patches, "val").index):
         raise DataError(f"{folders.patches}: no validation patches to choose by. Give a split `val` some places.")
+    refuse_to_share(params, "tune")
+    for axis in axes:
+        for value in axis.ends():
+            change_params("train", params, {axis.name: value})  # says what it cannot be
+    now = params.model_dump(mode="json")
+    values = {axis.name: value_at(now, axis.name) for axis in axes}
     study = _open_study(name, params, folders, axes)
-    if not study.trials:
-        now = params.model_dump(mode="json")
-        values = {axis.name: value_at(now, axis.name) for axis in axes}
-        if all(axis.holds(values[axis.name]) for axis in axes):
-            study.enqueue_trial(values)
+    if not study.trials and all(axis.holds(values[axis.name]) for axis in axes):
+        study.enqueue_trial(values)
     with resume_run(f"tune-{study.user_attrs[KEY_ATTR]}", name=f"tune {name}") as tracker:
         tracker.params({"study": name, "axes": {axis.name: vars(axis) for axis in axes}})
         while len(_done(study)) < trials:
             trial = study.ask()
             try:
                 value, pruned = _hold(trial, params, folders, axes)
-            except DataError as error:
+            except (DataError, ParameterError, torch.OutOfMemoryError) as error:
                 study.tell(trial, FAILED_AP)
-                say(f"trial {trial.number}: {error.sentence()}")
+                told = error.sentence() if isinstance(error, WindhoverError) else "needs more memory than there is"
+                say(f"trial {trial.number}: {told}")
                 continue
             study.tell(trial, None if pruned else value, state=_state("PRUNED") if pruned else None)
             best = study.best_value if study.best_trials else value
             tracker.metrics({"val_ap": value, "best_val_ap": best}, step=trial.number)
             words = ", ".join(f"{key}={_short(value)}" for key, value in trial.params.items())
             say(f"trial {trial.number}: AP {value:.4f}{', ended early' if pruned else ''}   {words}")
+        if not study.best_trials or study.best_value <= FAILED_AP:
+            raise DataError(f"study {name!r}: no trial could be trained. Mend what they say, or take other values.")
         tracker.tags({f"best.{key}": value for key, value in study.best_params.items()})
         path = _write_best(WORK / f"{name}.yaml", params, study.best_params)
         tracker.file(path)
@@ -165,7 +181,9 @@ def _open_study(name: str, params: TrainParams, folders: Folders, axes: Sequence
     for trial in study.trials:
         if trial.state == _state("RUNNING"):
             study.tell(trial.number, state=_state("FAIL"))
-            study.enqueue_trial(trial.params)
+            kills = trial.user_attrs.get(KILLS_ATTR, 0) + 1
+            if kills < MOST_KILLS:
+                study.enqueue_trial(trial.params, user_attrs={KILLS_ATTR: kills})
     return study
 
 

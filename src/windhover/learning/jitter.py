@@ -207,9 +207,17 @@ def change_radiometry(pixels: Tensor, between: ValueRange, strength: Radiometry,
         x.mul_(factor).add_(mean * (1 - factor) + normal(strength.brightness))
     if strength.noise:
         level = torch.rand(batch, 1, 1, 1, generator=generator).to(x.device) * strength.noise
-        x.addcmul_(torch.randn(x.shape, generator=generator).to(x), level)
+        x.addcmul_(_white(x, generator), level)
     if pixels.dtype == torch.uint8:
         x.clamp_(0.0, 1.0)
     elif pixels.dtype == torch.uint16:
         x.clamp_min_(0.0)
     return x.mul_(span).add_(low).masked_fill_(invalid, 0.0)
+
+
+def _white(x: Tensor, generator: torch.Generator) -> Tensor:
+    """Return white noise like `x`, drawn where it lies."""
+    if x.device.type != "cpu":
+        seed = int(torch.randint(2**62, (), generator=generator))
+        generator = torch.Generator(x.device).manual_seed(seed)
+    return torch.randn(x.shape, generator=generator, device=x.device).to(x)

@@ -20,6 +20,7 @@ from sklearn.metrics import average_precision_score
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
+from windhover.catalogue.prior import Rule
 from windhover.errors import DataError
 from windhover.learning.datasets import Batch, PictureSet, Sampler, batches, rows_in_turn
 from windhover.learning.fine_tuning import freeze_trunk, make_optimizer
@@ -31,15 +32,7 @@ from windhover.params.train import TrainParams
 VALIDATION_BATCH = 512
 VALIDATION_PATCHES = 2048  # at most so many, evenly drawn, choose the epoch: more would cost a tenth of the training
 PLATEAU_EPOCHS, PLATEAU_FACTOR = 3, 0.3
-
-
-@dataclass(frozen=True)
-class LabelRule:
-    """When a window of a crop counts as showing an object."""
-
-    positive_px: float
-    ignore_px: float
-    circle: bool
+DIVERGED = "training diverged: the network's answers are no numbers any more. Lower train.learning_rate."
 
 
 @dataclass
@@ -50,7 +43,7 @@ class TrainingData:
     mined: NDArray[np.bool_]  # (N,) which patches were mined
     crops: PictureSet | None
     validation: PictureSet
-    rule: LabelRule
+    rule: Rule  # when a window of a crop shows an object
 
     def tells(self) -> tuple[bool, bool]:
         """Return whether the place of any object in its picture is known, and whether the size of any is."""
@@ -122,7 +115,7 @@ class Learner(L.LightningModule):
         self.kept: dict[str, Tensor] = {}
         self.before_epoch, self.after_epoch = before_epoch, after_epoch
         self.data_seconds = self.step_seconds = self._mining_seconds = 0.0
-        self._sums: dict[str, float] = {}
+        self._sums: dict[str, Tensor | float] = {}  # on the device: reading one would wait for it
         self._validated: list[tuple[Tensor, Tensor]] = []
         self._started = time.monotonic()
 
@@ -138,7 +131,7 @@ class Learner(L.LightningModule):
 
     def train_dataloader(self) -> EpochBatches:
         """Return this epoch's batches; Lightning asks before every epoch, which is when mining happens."""
-        torch.manual_seed(_mix(self.params.seed, self.current_epoch, 0))  # dropout
+        torch.manual_seed(self._seed(0))  # dropout
         self._mining_seconds = self.before_epoch(self)
         self._started = time.monotonic()
         return EpochBatches(self)
@@ -153,15 +146,20 @@ class Learner(L.LightningModule):
     def training_step(self, batch: tuple[int, list[Batch]], _index: int) -> Tensor:
         """Return the loss of one step: that of its patches and that of its crops, by their number."""
         step, pictures = batch
-        generator = torch.Generator().manual_seed(_mix(self.params.seed, self.current_epoch, step + 1))
+        generator = torch.Generator().manual_seed(self._seed(step + 1))
         total = torch.zeros((), device=self.device)
         for part in pictures:
             losses = self.losses(part, generator)
             total = total + losses.total / len(pictures)
             for name, value in losses._asdict().items():
-                self._sums[name] = self._sums.get(name, 0.0) + float(value.detach()) / len(pictures)
+                self._sums[name] = self._sums.get(name, 0.0) + value.detach() / len(pictures)
         self._sums["steps"] = self._sums.get("steps", 0.0) + 1
         return total
+
+    def _seed(self, step: int) -> int:
+        """Return the seed of a step, of this epoch and this process."""
+        rank = self.trainer.global_rank
+        return _mix(self.params.seed, self.current_epoch, step, *([rank] if rank else []))
 
     def losses(self, batch: Batch, generator: torch.Generator | None = None) -> Losses:
         """Return the losses of pictures, changed by the generator where one is given."""
@@ -185,7 +183,7 @@ class Learner(L.LightningModule):
         rule, corner = self.data.rule, objects.new_tensor([0.0, size_hw[1] / 2, size_hw[0] / 2, 0.0, 0.0])
         return cell_targets(
             objects + corner, size_hw, self.n_classes, rule.positive_px, rule.ignore_px,
-            circle=rule.circle, window_px=int(self.network.window_px), stride_px=int(self.network.stride_px),  # type: ignore[arg-type]
+            circle=rule.shape == "circle", window_px=int(self.network.window_px), stride_px=int(self.network.stride_px),  # type: ignore[arg-type]
         )  # fmt: skip
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
@@ -219,9 +217,8 @@ class Learner(L.LightningModule):
         network = self.kept_network.eval()
         outputs = network(self.normalizer(batch.pixels).contiguous(memory_format=torch.channels_last))
         losses = self.objective(outputs, patch_targets(batch.objects, self.n_classes))
-        self._sums["val_loss"] = (
-            self._sums.get("val_loss", 0.0) + float(losses.score) * len(rows) / self._validation.count
-        )
+        share = len(rows) / self._validation.count
+        self._sums["val_loss"] = self._sums.get("val_loss", 0.0) + losses.score.detach() * share
         self._validated.append((outputs.logits[:, :, 0, 0].float().cpu(), batch.objects[:, 0].cpu()))
 
     def on_validation_epoch_end(self) -> None:
@@ -237,14 +234,16 @@ class Learner(L.LightningModule):
         ap = window_ap(logits, labels, self._validation.background_weight)
         self._sums["val_ap"] = ap
         progress = self.progress
-        if ap >= progress.best_ap:
+        if ap > progress.best_ap:  # a tie is no gain: training that has long been perfect ends too
             progress.best_ap, progress.best_epoch = ap, self.current_epoch
         if ap >= progress.best_ap - standard_error(progress.best_ap, int((labels >= 0).sum())):
             self._keep(ap)
 
     def _keep(self, ap: float) -> None:
-        self.progress.kept_ap, self.progress.kept_epoch = ap, self.current_epoch
-        self.kept = {name: value.detach().cpu().clone() for name, value in self.kept_network.state_dict().items()}
+        kept = {name: value.detach().cpu().clone() for name, value in self.kept_network.state_dict().items()}
+        if not all(bool(value.isfinite().all()) for value in kept.values()):
+            raise DataError(DIVERGED)
+        self.progress.kept_ap, self.progress.kept_epoch, self.kept = ap, self.current_epoch, kept
 
     def on_train_epoch_end(self) -> None:
         """Write the epoch's row of history, and stop where validation has long not improved."""
@@ -252,8 +251,8 @@ class Learner(L.LightningModule):
         if not len(self.data.validation):
             progress.best_epoch = self.current_epoch
             self._keep(progress.kept_ap)
-        steps = max(sums.pop("steps", 1.0), 1.0)
-        row = {name: value / (1.0 if name.startswith("val_") else steps) for name, value in sums.items()}
+        steps = max(float(sums.pop("steps", 1.0)), 1.0)
+        row = {name: float(value) / (1.0 if name.startswith("val_") else steps) for name, value in sums.items()}
         rates = [group["lr"] for group in self.trainer.optimizers[0].param_groups]
         row |= {
             "epoch": float(self.current_epoch), "learning_rate": max(rates),
@@ -266,14 +265,24 @@ class Learner(L.LightningModule):
         waited = self.current_epoch - progress.best_epoch
         if self.params.schedule == "plateau" and waited and waited % PLATEAU_EPOCHS == 0:
             progress.factor *= PLATEAU_FACTOR
-        self.after_epoch(row)
+        if self.trainer.is_global_zero:
+            self.after_epoch(row)
         if self.params.patience and waited >= self.params.patience:
             self.stop()
+        self._agree()
 
     def stop(self) -> None:
         """End training with this epoch; a resumed training knows it too."""
         self.progress.planned_epochs = self.current_epoch + 1
-        self.trainer.should_stop = True
+
+    def on_fit_start(self) -> None:
+        """Begin with the first process's plan."""
+        self._agree()
+
+    def _agree(self) -> None:
+        """Let all processes know what the first knows, and train for as long as it has planned."""
+        self.progress = self.trainer.strategy.broadcast(self.progress)
+        self.trainer.fit_loop.max_epochs = self.progress.planned_epochs
 
     # -- checkpoints ----------------------------------------------------------------------------------------------
 
@@ -363,7 +372,7 @@ def window_ap(logits: NDArray[np.float32], labels: NDArray[np.float32], backgrou
         DataError: logits that are not numbers.
     """
     if not np.isfinite(logits).all():
-        raise DataError("training diverged: the network's answers are no numbers any more. Lower train.learning_rate.")
+        raise DataError(DIVERGED)
     weights = np.where(labels < 0, background_weight, 1.0)
     scores = [
         float(average_precision_score(labels == k, logits[:, k], sample_weight=weights))

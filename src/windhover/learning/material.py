@@ -17,11 +17,11 @@ from windhover.catalogue.tables import Catalogue, load_catalogue
 from windhover.errors import DataError, ParameterError
 from windhover.learning.crops import Crops, cut_crops
 from windhover.learning.datasets import PictureSet, object_table
-from windhover.learning.learner import LabelRule, TrainingData
+from windhover.learning.learner import TrainingData
 from windhover.models.networks import build_network, lasting_options
 from windhover.params.train import TrainParams
 from windhover.patches.contact_sheet import crop_sheet
-from windhover.patches.store import load_patches, read_summary
+from windhover.patches.store import load_patches, read_summary, rule_of
 from windhover.progress import progress_bar
 
 GPU_SHARE = 0.6  # of the free memory of a GPU that pictures may take; beyond it they stay on the CPU
@@ -77,24 +77,27 @@ def gather(params: TrainParams, folders: Folders, device: str) -> Material:
     counts = tuple(int((table[:, 0] == k).sum()) for k in range(-1, len(classes)))
     if not sum(counts[1:]):
         raise DataError("The training patches hold no object. Bring more labelled scenes, or change `scenes.seed`.")
-    place, crops, sheet = _place(train.images.nbytes, device), None, None
+    cut, crops, sheet, size = None, None, None, train.images.nbytes + val.images.nbytes
     if catalogue is not None and params.crops.per_batch:
         cut = _cut_crops(params, catalogue, classes, summary["ignore_radius_px"])
+        size += cut.images.nbytes
+    place = _place(size, device)
+    if cut is not None:
         crops, sheet = PictureSet(cut.images, cut.objects, place), crop_sheet(cut.images, cut.objects)
     data = TrainingData(
         PictureSet(train.images, table, place),
         np.zeros(len(table), bool),
         crops,
-        PictureSet(val.images, object_table(val.index, classes), device),
-        LabelRule(summary["positive_radius_px"], summary["ignore_radius_px"], summary["radius_shape"] == "circle"),
+        PictureSet(val.images, object_table(val.index, classes), place),
+        rule_of(summary),
     )
     return Material(params, summary, catalogue, data, counts, np.asarray(train.images[:4]), sheet)
 
 
 def _place(size_bytes: int, device: str) -> str:
     """Return where pictures are held: on the GPU when they fit."""
-    if device == "cuda" and size_bytes > GPU_SHARE * torch.cuda.mem_get_info()[0]:
-        print("  the training pictures do not fit on the GPU and stay in main memory")
+    if device != "cpu" and size_bytes > GPU_SHARE * torch.cuda.mem_get_info(device)[0]:
+        print("  the pictures do not fit on the GPU and stay in main memory")
         return "cpu"
     return device
 

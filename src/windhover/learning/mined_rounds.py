@@ -22,7 +22,7 @@ from windhover.params.augment import AugmentParams
 from windhover.params.train import TrainParams
 from windhover.patches.augmenting import augment_set
 from windhover.patches.contact_sheet import Cell, draw_sheet, patch_cell
-from windhover.patches.store import index_table
+from windhover.patches.store import index_table, rule_of
 from windhover.progress import progress_bar
 from windhover.search.dense import DenseScorer
 from windhover.tracking.runs import Tracker
@@ -49,36 +49,35 @@ class MinedRounds:
             Seconds spent.
         """
         began = time.monotonic()
-        progress = learner.progress
-        due = sum(
-            learner.current_epoch >= round(share * progress.planned_epochs) > 0 for share in self._params.mining.after
-        )
-        due = max(due, progress.rounds_done)
+        progress, together = learner.progress, learner.trainer.strategy
+        begins = [max(round(share * progress.planned_epochs), 1) for share in self._params.mining.after]
+        due = max(sum(learner.current_epoch >= epoch for epoch in begins), progress.rounds_done)
         while len(self._rounds) < due:
             number = len(self._rounds) + 1
             kept = self._folder / f"{number}"
-            fresh = not (kept / "index.parquet").is_file()
-            epoch = learner.current_epoch if fresh else _epoch(kept)
-            self._add(number, self._hold(number, learner, kept) if fresh else _load(kept), learner, epoch)
+            fresh = together.broadcast(not (kept / "index.parquet").is_file())
+            if fresh and learner.trainer.is_global_zero:
+                self._hold(number, learner, kept)
+            together.barrier()
+            self._add(number, _load(kept), learner, learner.current_epoch if fresh else _epoch(kept))
             if fresh:
                 break  # one model is searched with once: the next round waits for the next epoch
         progress.rounds_done = len(self._rounds)
         return time.monotonic() - began
 
-    def _hold(self, number: int, learner: Learner, kept: Path) -> Found:
+    def _hold(self, number: int, learner: Learner, kept: Path) -> None:
         if self._catalogue is None:
             raise RuntimeError("a round is due and there is no catalogue")
         scorer = DenseScorer(learner.kept_network, learner.normalizer, device=str(learner.device))
         mpx = sum(_mpx(row, self._catalogue.gsd_m) for row in self._catalogue if row.labelled)
         mpx *= sum(scale**-2 for scale in self._params.mining.scales)
-        radii = (self._summary["positive_radius_px"], self._summary["ignore_radius_px"])
+        rule = rule_of(self._summary)
         with progress_bar(f"mining, round {number}", mpx, "Mpx") as advance:
             classes, seed = list(self._summary["classes"]), self._params.seed + number
-            found = mine(self._catalogue, scorer, classes, self._params.mining, radii, f"mined-{number}", seed, advance)
+            found = mine(self._catalogue, scorer, classes, self._params.mining, rule, f"mined-{number}", seed, advance)
         with atomic_folder(kept) as folder:
             np.save(folder / "images.npy", found.images, allow_pickle=False)
             found.index.assign(epoch=learner.current_epoch).to_parquet(folder / "index.parquet", index=False)
-        return found
 
     def _add(self, number: int, found: Found, learner: Learner, epoch: int) -> None:
         self._rounds.append(found)
@@ -136,7 +135,6 @@ def _load(folder: Path) -> Found:
     return Found(
         np.load(folder / "images.npy", allow_pickle=False),
         pd.read_parquet(folder / "index.parquet").drop(columns="epoch"),
-        0.0,
     )
 
 

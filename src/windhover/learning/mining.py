@@ -15,6 +15,7 @@ import shapely
 from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
+from windhover.catalogue.prior import Rule
 from windhover.catalogue.silence import silent_ground
 from windhover.catalogue.tables import Catalogue, open_catalogued
 from windhover.geometry.windows import WINDOW_PX
@@ -31,11 +32,10 @@ NEAR_PX = 4  # mined windows are shifted by up to this, so that a round teaches 
 
 @dataclass(frozen=True)
 class Found:
-    """What a round found: patches with their index, and how many scenes gave any."""
+    """What a round found: patches with their index."""
 
     images: NDArray[Any]  # (N, 64, 64, C)
     index: pd.DataFrame
-    searched_mpx: float
 
 
 def mine(
@@ -43,7 +43,7 @@ def mine(
     scorer: DenseScorer,
     classes: list[str],
     params: MiningParams,
-    radii_px: tuple[float, float],
+    rule: Rule,
     origin: str,
     seed: int,
     on_done: Callable[[float], None] = lambda _: None,
@@ -55,15 +55,15 @@ def mine(
         scorer: of the current model.
         classes: names in the order of the model's classes.
         params: caps, scores, scales.
-        radii_px: of the label rule: an object is met within the first, background begins beyond the second.
+        rule: of the labels: an object is met within its positive radius, background begins beyond the ignored ring.
         origin: written into the index, `mined-1` for the first round.
         seed: decides the shifts.
         on_done: called with the Mpx just searched.
     """
     images: list[NDArray[Any]] = []
     rows: list[dict[str, Any]] = []
-    searched = 0.0
     settings = SearchSettings(stride_px=scorer.stride_px, scales=(1.0,), merge_distance=0.25)
+    n_scales = len(params.scales)
     floor = float(np.log(params.min_score) - np.log1p(-params.min_score))
     for row in catalogue:
         if not row.labelled:
@@ -71,15 +71,14 @@ def mine(
         random = np.random.default_rng([seed, *row.scene.encode()])
         with open_catalogued(row, catalogue.gsd_m, catalogue.bands) as scene:
             scene.preload()
-            for scale in params.scales:
+            for number, scale in enumerate(params.scales):
                 with scene.seen_at(catalogue.gsd_m * scale) as seen:
                     found = search_scene(scorer, seen, settings, floor, progress=on_done, classes=classes)
-                    searched += seen.shape_hw[0] * seen.shape_hw[1] / 1e6
                     objects = scene_objects(catalogue.labels_of(row.scene), classes, seen)
                     here = catalogue.areas[catalogue.areas["scene"] == row.scene]
-                    silent = silent_ground(here, seen.ratio_xy, seen.shape_hw, radii_px[1])
-                    cap = max(params.cap_per_scene // len(params.scales), 1)
-                    picked = pick(found, objects, silent, seen.shape_hw, radii_px, cap, params.missed_copies, random)
+                    silent = silent_ground(here, seen.ratio_xy, seen.shape_hw, rule.ignore_px)
+                    cap = params.cap_per_scene // n_scales + (number < params.cap_per_scene % n_scales)
+                    picked = pick(found, objects, silent, seen.shape_hw, rule, cap, params.missed_copies, random)
                     for record in picked:
                         images.append(cut_window(seen, record["left_px"], record["top_px"], WINDOW_PX)[0])
                         name = classes[record["class"]] if record["class"] >= 0 else ""
@@ -92,7 +91,7 @@ def mine(
                         rows.append({**record, **place, "class": name, "origin": origin, "patch": len(rows)})
     bands = len(catalogue.bands)
     stacked = np.stack(images) if images else np.zeros((0, WINDOW_PX, WINDOW_PX, bands), np.dtype(catalogue.dtype))
-    return Found(stacked, index_table(rows), searched)
+    return Found(stacked, index_table(rows))
 
 
 def pick(
@@ -100,7 +99,7 @@ def pick(
     objects: NDArray[np.float32],
     silent: BaseGeometry,
     shape_hw: tuple[int, int],
-    radii_px: tuple[float, float],
+    rule: Rule,
     cap: int,
     missed_copies: int,
     random: np.random.Generator,
@@ -112,7 +111,7 @@ def pick(
         objects: (M, 5) class index or `IGNORED`, centre, size in scene px.
         silent: ground in scene px on which a find proves nothing; empty where all is known.
         shape_hw: px of the scene; what lies beyond its border is not cut.
-        radii_px: met within, background beyond.
+        rule: when a window shows an object, and when background.
         cap: at most this many false alarms.
         missed_copies: windows for each object that no candidate meets.
         random: shifts the windows.
@@ -120,27 +119,27 @@ def pick(
     Returns:
         Rows of an index, without the scene's own columns; `class` is a number, -1 for background.
     """
-    positive_px, ignore_px = radii_px
     known = objects[objects[:, 0] >= 0]
     spots = found[["col", "row"]].to_numpy(np.float64).reshape(-1, 2)
-    distance = np.abs(spots[:, None] - known[None, :, 1:3]).max(2)  # (spots, known)
-    alarms = spots[distance.min(1, initial=np.inf) > ignore_px + NEAR_PX]
+    apart = spots[:, None] - known[None, :, 1:3].astype(np.float64)  # (spots, known, 2)
+    distance = rule.measure(apart[..., 0], apart[..., 1])  # (spots, known)
+    alarms = spots[distance.min(1, initial=np.inf) > rule.ignore_px + NEAR_PX]
     alarms = alarms[~_silenced(alarms, objects[objects[:, 0] == IGNORED], silent)][:cap]
     rows = [_window(spot, shape_hw, random.integers(-NEAR_PX, NEAR_PX + 1, 2)) for spot in alarms]
     rows = [
         {**window, "kind": "lookalike", "class": -1, "dx_px": np.nan, "dy_px": np.nan, "w_px": np.nan, "h_px": np.nan}
         for window in rows
     ]
-    rows = [window for window in rows if not len(known) or _clearance(window, known) > ignore_px]
-    reach = int(min(positive_px, HALF_PX))
-    missed = known[distance.min(0, initial=np.inf) > positive_px]
+    rows = [window for window in rows if not len(known) or _clearance(window, known, rule) > rule.ignore_px]
+    reach = int(min(rule.positive_px, HALF_PX))
+    missed = known[distance.min(0, initial=np.inf) > rule.positive_px]
     for kind, x, y, width, height in missed.tolist():
         if not (0 <= x < shape_hw[1] and 0 <= y < shape_hw[0]):
             continue
         for shift in random.integers(-reach + 1, reach, (missed_copies, 2)):
             window = _window(np.array([x, y]), shape_hw, shift)
             dx, dy = x - window["left_px"] - HALF_PX, y - window["top_px"] - HALF_PX
-            if max(abs(dx), abs(dy)) <= positive_px:
+            if rule.measure(dx, dy) <= rule.positive_px:
                 rows.append(
                     {
                         **window,
@@ -164,9 +163,9 @@ def _window(spot: NDArray[np.float64], shape_hw: tuple[int, int], shift: NDArray
     }
 
 
-def _clearance(window: dict[str, Any], known: NDArray[np.float32]) -> float:
+def _clearance(window: dict[str, Any], known: NDArray[np.float32], rule: Rule) -> float:
     centre = np.array([window["left_px"] + HALF_PX, window["top_px"] + HALF_PX])
-    return float(np.abs(known[:, 1:3] - centre).max(1).min())
+    return float(rule.measure(*(known[:, 1:3] - centre).T).min())
 
 
 def _silenced(spots: NDArray[np.float64], ignored: NDArray[np.float32], silent: BaseGeometry) -> NDArray[np.bool_]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import copy
 import time
 
-import lightning as L
 import torch
 
 from windhover.learning.datasets import Batch
@@ -18,10 +17,11 @@ from windhover.learning.learner import Learner
 class Clock:
     """Plans as many epochs as fit the time given: by a rehearsal first, then by what epochs and rounds took."""
 
-    def __init__(self, learner: Learner, max_minutes: float | None, rounds: int, precision: str) -> None:
+    def __init__(
+        self, learner: Learner, max_minutes: float | None, rounds: int, precision: str, device: str = "cpu"
+    ) -> None:
         self._learner, self._limit, self._rounds = learner, None if max_minutes is None else max_minutes * 60, rounds
-        self._precision = precision
-        self.trainer: L.Trainer | None = None
+        self._precision, self._device = precision, device
 
     def rehearse(self, steps: int = 4) -> None:
         """Measure a few steps of a throwaway copy and plan by them."""
@@ -34,7 +34,7 @@ class Clock:
         if data.crops is not None:
             pictures.append(data.crops.take(torch.arange(min(params.crops.per_batch, len(data.crops)))))
             n_steps = -(-params.crops.per_epoch // params.crops.per_batch)
-        epoch = _rehearsed(learner, pictures, steps, self._precision) * n_steps * 1.1
+        epoch = _rehearsed(learner, pictures, steps, self._precision, self._device) * n_steps * 1.1
         fitting = max(int(self._limit * 0.95 / max(epoch, 1e-9)), 1)
         if fitting < learner.progress.planned_epochs:
             print(
@@ -54,13 +54,11 @@ class Clock:
             left = self._limit - progress.seconds - per_round * max(self._rounds - progress.rounds_done, 0)
             fitting = done + max(int(left / max(sum(recent) / len(recent), 1e-9)), 0)
             progress.planned_epochs = min(fitting, wanted)
-        if self.trainer is not None:
-            self.trainer.fit_loop.max_epochs = progress.planned_epochs
 
 
-def _rehearsed(learner: Learner, pictures: list[Batch], steps: int, precision: str) -> float:
+def _rehearsed(learner: Learner, pictures: list[Batch], steps: int, precision: str, device: str) -> float:
     """Return the seconds of one step, measured on a copy of the network that is thrown away."""
-    kept, device = learner.network, pictures[0].pixels.device.type
+    kept = learner.network
     learner.network = copy.deepcopy(kept).to(device)
     learner.normalizer.to(device)
     optimizer = torch.optim.AdamW(learner.network.parameters())
@@ -70,11 +68,13 @@ def _rehearsed(learner: Learner, pictures: list[Batch], steps: int, precision: s
         for step in range(steps):
             began = time.monotonic()
             generator = torch.Generator().manual_seed(step)
-            with torch.autocast(device, half, enabled=half is not None):
-                total = sum((learner.losses(part, generator).total for part in pictures), torch.zeros(()))
+            parts = [Batch(part.pixels.to(device), part.objects.to(device)) for part in pictures]
+            with torch.autocast(torch.device(device).type, half, enabled=half is not None):
+                total = sum((learner.losses(part, generator).total for part in parts), torch.zeros((), device=device))
             optimizer.zero_grad()
             total.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
+            float(total)  # a GPU is waited for
             times.append(time.monotonic() - began)
     finally:
         learner.network = kept

@@ -21,9 +21,10 @@ from typing import Any
 import lightning as L
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from windhover.errors import ParameterError
-from windhover.files import sha256_file
+from windhover.files import atomic_file, sha256_file
 from windhover.learning.jitter import value_range
 from windhover.learning.learner import Learner
 from windhover.learning.material import Folders, gather
@@ -31,8 +32,9 @@ from windhover.learning.mined_rounds import MinedRounds
 from windhover.learning.objective import Objective
 from windhover.learning.outcome import Trained, write_outcome
 from windhover.learning.pacing import Clock
+from windhover.learning.processes import count_processes, speaking_for_all, this_process
 from windhover.learning.teacher import load_teacher
-from windhover.models.bundles import WEIGHTS, load_bundle
+from windhover.models.bundles import load_bundle
 from windhover.models.networks import build_network
 from windhover.models.normalize import Normalizer
 from windhover.models.quantizing import processor_offers
@@ -65,13 +67,18 @@ def train_detector(
         MissingFileError: an earlier stage's output is missing.
         DataError: there is no positive to learn from.
     """
-    torch.set_num_threads(params.threads or os.cpu_count() or 1)
+    processes = count_processes(params)
+    rank = this_process(processes)
+    torch.set_num_threads(max((params.threads or os.cpu_count() or 1) // processes, 1))
     L.seed_everything(params.seed, workers=False, verbose=False)
-    session = _Session(params, folders, name or params.network)
-    context = start_run(name or "train") if track else _untracked()
-    with context as tracker:
-        session.describe(tracker)
-        trained = session.run(tracker, is_enough)
+    with speaking_for_all(rank):
+        session = _Session(params, folders, name or params.network, processes, rank)
+        context = start_run(name or "train") if track and rank == 0 else _untracked()
+        with context as tracker:
+            session.describe(tracker)
+            rounds = session.run(tracker, is_enough)
+            if rank == 0:
+                trained = write_outcome(session.material, session.learner, rounds, folders, tracker, session.name)
     shutil.rmtree(session.checkpoints, ignore_errors=True)
     return trained
 
@@ -79,10 +86,11 @@ def train_detector(
 class _Session:
     """One training from its folders to its outputs."""
 
-    def __init__(self, params: TrainParams, folders: Folders, name: str) -> None:
-        self.folders, self.name = folders, name
-        self.device = "cuda" if torch.cuda.is_available() else "cpu"
-        self.precision = chosen_precision(params.precision, self.device)
+    def __init__(self, params: TrainParams, folders: Folders, name: str, processes: int, rank: int) -> None:
+        self.folders, self.name, self.processes, self.rank = folders, name, processes, rank
+        self.on_gpu = torch.cuda.is_available()
+        self.device = f"cuda:{rank}" if self.on_gpu else "cpu"
+        self.precision = chosen_precision(params.precision, self.on_gpu)
         self.key = fingerprint(params, folders)
         self.checkpoints = CHECKPOINTS / self.key
         self.material = gather(params, folders, self.device)
@@ -126,15 +134,16 @@ class _Session:
         tracker.params(self.params.model_dump(mode="json"))
         weights = sum(parameter.numel() for parameter in self.learner.network.parameters())
         hashes = dvc_hashes([self.folders.scenes, self.folders.patches, self.folders.augmented])
-        machine = {"device": self.device, "precision": self.precision, "network.parameters": weights}
+        device = torch.device(self.device).type
+        machine = {"device": device, "precision": self.precision, "network.parameters": weights}
         tracker.tags(machine | {f"dvc.{k}": v for k, v in hashes.items()})
         digest = hashes.get(self.folders.augmented, self.key)
         kinds = ["background", *self.material.classes]
         profile = {f"patches.{kind}": count for kind, count in zip(kinds, self.material.counts, strict=True)}
         tracker.dataset("training patches", self.folders.augmented, digest, profile)
 
-    def run(self, tracker: Tracker, is_enough: Callable[[Mapping[str, float]], bool]) -> Trained:
-        """Train, write the outputs, and log them."""
+    def run(self, tracker: Tracker, is_enough: Callable[[Mapping[str, float]], bool]) -> MinedRounds:
+        """Train, and log each epoch; return the rounds of mining that were held."""
         learner, params = self.learner, self.params
         last = self.checkpoints / "last.ckpt"
         resumed = last.is_file()
@@ -146,10 +155,10 @@ class _Session:
             tracker,
             declared_augmentation(Path(self.folders.augmented)),
         )
-        clock = Clock(learner, params.max_minutes, len(params.mining.after), self.precision)
-        if not resumed:
+        clock = Clock(learner, params.max_minutes, len(params.mining.after), self.precision, self.device)
+        if not resumed and self.rank == 0:
             clock.rehearse()
-        else:
+        elif resumed:
             print(f"  going on from the last finished epoch ({last})")
             kept = torch.load(last, map_location="cpu", weights_only=True)["windhover"]["progress"]
             learner.progress.planned_epochs = kept["planned_epochs"]
@@ -168,19 +177,19 @@ class _Session:
 
             learner.before_epoch, learner.after_epoch = rounds.catch_up, after_epoch
             with _quiet_lightning():
-                trainer = clock.trainer = self._trainer()
-                trainer.fit(learner, ckpt_path=str(last) if resumed else None, weights_only=True)
-        return write_outcome(self.material, learner, rounds, self.folders, tracker, self.name)
+                self._trainer().fit(learner, ckpt_path=str(last) if resumed else None, weights_only=True)
+        return rounds
 
     def _trainer(self) -> L.Trainer:
         params = self.params
-        # written aside and renamed by Lightning, one file in all
         checkpoint = ModelCheckpoint(
             dirpath=self.checkpoints, filename="last", save_on_train_epoch_end=True, enable_version_counter=False
         )
         return L.Trainer(
-            accelerator="gpu" if self.device == "cuda" else "cpu",
-            devices="auto" if self.device == "cuda" else 1,
+            accelerator="gpu" if self.on_gpu else "cpu",
+            devices=self.processes,
+            # a step may leave a part without a gradient: heads of which no picture tells, a trunk that is frozen
+            strategy="ddp_find_unused_parameters_true" if self.processes > 1 else "auto",
             precision=LIGHTNING_PRECISION[self.precision],
             max_epochs=self.learner.progress.planned_epochs,
             gradient_clip_val=params.clip_norm or None,
@@ -192,17 +201,33 @@ class _Session:
             enable_progress_bar=False,
             enable_model_summary=False,
             benchmark=False,
-            deterministic=self.device == "cpu",
+            deterministic=not self.on_gpu,
             use_distributed_sampler=False,
+            plugins=[_WholeFiles()],
             default_root_dir=self.checkpoints,
         )
 
 
-def chosen_precision(wanted: str, device: str) -> str:
-    """Return `fp32`, `bf16` or `fp16`; `auto` takes bf16 where the device computes in it, else `fp32`."""
+class _WholeFiles(TorchCheckpointIO):
+    """Checkpoints written aside, on the same file system, and renamed: a kill leaves the one before."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        """Write one file, whole or not at all."""
+        with atomic_file(path) as temporary:
+            torch.save(checkpoint, temporary)
+
+
+def chosen_precision(wanted: str, on_gpu: bool) -> str:
+    """Return `fp32`, `bf16` or `fp16`; `auto` takes bf16 where the device computes in it, else `fp32` or a GPU's fp16.
+
+    Raises:
+        ParameterError: `fp16` without a GPU.
+    """
+    if wanted == "fp16" and not on_gpu:
+        raise ParameterError("`train.precision: fp16` needs a GPU, and there is none. Take auto, bf16 or fp32.")
     if wanted != "auto":
         return wanted
-    if device == "cuda":
+    if on_gpu:
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
     return "bf16" if processor_offers("avx512_bf16", "amx_bf16") else "fp32"
 
@@ -212,8 +237,10 @@ def fingerprint(params: TrainParams, folders: Folders) -> str:
     digest = hashlib.sha256(json.dumps(params.model_dump(mode="json"), sort_keys=True).encode())
     for source in sorted(Path(__file__).parents[1].rglob("*.py")):
         digest.update(source.read_bytes())
-    for path in (Path(model) / WEIGHTS for model in (params.start_from, params.teacher) if model is not None):
-        digest.update(sha256_file(path).encode() if path.is_file() else b"")  # one that is missing is said later
+    models = [Path(model) for model in (params.start_from, params.teacher) if model is not None]
+    files = [path for model in models for path in sorted(model.glob("*"))] + [Path(str(params.options.get("weights")))]
+    for path in (path for path in files if path.is_file()):  # one that is missing is said later
+        digest.update(sha256_file(path).encode())
     for folder, names in ((folders.scenes, "*.parquet"), (folders.patches, "*"), (folders.augmented, "*")):
         for path in sorted(Path(folder).glob(names)):
             digest.update(sha256_file(path).encode())

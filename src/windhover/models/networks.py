@@ -143,20 +143,8 @@ def build_valid64(
         dropout: share of the last features dropped in training.
         init: `he` or `glorot`.
 
-    Raises:
-        ParameterError: an option is out of its range.
     """
-    channels = WIDTHS.get(width, 0) if isinstance(width, str) else width
-    if channels < 4:
-        names = ", ".join(WIDTHS)
-        raise ParameterError(
-            f"network width must be one of {names} or a number of 4 or more, got {width!r}. Choose one."
-        )
-    if depth not in (2, 3, 4):
-        raise ParameterError(f"network depth must be 2, 3 or 4 layers at stride 4, got {depth}. Choose one of them.")
-    if stem not in STEMS:
-        raise ParameterError(f"network stem must be one of {', '.join(STEMS)}, got {stem!r}. Choose one of them.")
-    w = channels
+    w = WIDTHS[width] if isinstance(width, str) else width
     if stem == "strided":
         layers = conv_block(n_bands, w, 6, batch_norm, stride=2)  # 30
     else:
@@ -224,13 +212,7 @@ def build_backbone(
 
 
 def initialise(module: nn.Module, init: str) -> None:
-    """Fill convolutions by He (2015, for ReLU) or Glorot (2010), in place.
-
-    Raises:
-        ParameterError: another name.
-    """
-    if init not in INITS:
-        raise ParameterError(f"init must be one of {', '.join(INITS)}, got {init!r}. Choose one of them.")
+    """Fill convolutions by He (2015, for ReLU) or Glorot (2010), in place."""
     for layer in module.modules():
         if isinstance(layer, nn.Conv2d):
             if init == "he":
@@ -239,6 +221,31 @@ def initialise(module: nn.Module, init: str) -> None:
                 nn.init.xavier_normal_(layer.weight)
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
+
+
+def _is_whole(value: Any, least: int, most: float = math.inf) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
+
+
+# what each option may be, in words and as a test
+OPTIONS: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "width": (
+        f"one of {', '.join(WIDTHS)} or a whole number of 4 or more",
+        lambda value: value in WIDTHS if isinstance(value, str) else _is_whole(value, 4),
+    ),
+    "depth": ("2, 3 or 4 layers at stride 4", lambda value: _is_whole(value, 2, 4)),
+    "mix": ("a whole number from 0 to 8", lambda value: _is_whole(value, 0, 8)),
+    "stem": (f"one of {', '.join(STEMS)}", lambda value: value in STEMS),
+    "batch_norm": ("true or false", lambda value: isinstance(value, bool)),
+    "dropout": ("a share of 0 or more and below 1", lambda value: _is_share(value)),
+    "init": (f"one of {', '.join(INITS)}", lambda value: value in INITS),
+    "weights": ("`default`, the name of a file, or null", lambda value: value is None or isinstance(value, str)),
+    "input_px": ("a whole number of 32 or more, or null", lambda value: value is None or _is_whole(value, 32)),
+}
+
+
+def _is_share(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < 1
 
 
 BUILDERS: dict[str, Callable[..., nn.Module]] = {"valid64": build_valid64, "course": build_course}
@@ -270,6 +277,10 @@ def build_network(name: str, n_bands: int, n_classes: int, **options: Any) -> nn
     unknown = sorted(set(options) - set(known))
     if unknown:
         raise ParameterError(f"network {name!r} has no option {unknown[0]!r}. Its options: {', '.join(known)}.")
+    for key, value in options.items():
+        what, fits = OPTIONS[key]
+        if not fits(value):
+            raise ParameterError(f"network {name!r}: {key} must be {what}, got {value!r}. Change it in `options`.")
     if name in BUILDERS:
         return builder(n_bands, n_classes, **options)
     return builder(name, n_bands, n_classes, **options)

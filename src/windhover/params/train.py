@@ -118,4 +118,7 @@ class TrainParams(StageParams):
     jitter: JitterParams
     mining: MiningParams
     crops: CropsParams
+    devices: int = Field(
+        ge=0, le=64, description="GPUs, or processes on a CPU, that share every step; 0 for as many as there are GPUs"
+    )
     threads: int = Field(ge=0, le=1024, description="CPU threads; 0 for as many as there are cores")

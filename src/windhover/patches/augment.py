@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from windhover.catalogue.prior import Rule
 from windhover.errors import ParameterError
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
@@ -125,7 +126,7 @@ def augment_patches(
     variants: int,
     keep_original: bool,
     seed: int,
-    radii_px: tuple[float, float],
+    rule: Rule,
     on_done: Callable[[float], None] = lambda _: None,
 ) -> Augmented:
     """Return augmented copies of patches.
@@ -138,7 +139,7 @@ def augment_patches(
         variants: augmented copies of each patch.
         keep_original: whether the patch itself comes first, as variant 0.
         seed: with a patch's row and the variant, decides a copy.
-        radii_px: the object of a positive must stay within the first, that of a background beyond the second.
+        rule: the object of a positive must stay within its positive radius, that of a background beyond the ring.
         on_done: called with the number of patches just done.
 
     Returns:
@@ -156,7 +157,7 @@ def augment_patches(
         for variant in range(1, variants + 1):
             transforms.set_random_seed(stable_hash(seed, source, variant))
             picture, known = augment_one(image, record, transforms, scale)
-            if not _label_holds({**record, **known}, radii_px):
+            if not _label_holds({**record, **known}, rule):
                 left_out += 1
                 continue
             pictures[len(rows)] = picture
@@ -207,8 +208,8 @@ def _from_unit(unit: NDArray[np.float32], scale: Range, dtype: np.dtype[Any]) ->
     return np.ascontiguousarray(values.astype(dtype))
 
 
-def _label_holds(record: Mapping[Any, Any], radii_px: tuple[float, float]) -> bool:
-    distance = max(abs(record["dx_px"]), abs(record["dy_px"]))
+def _label_holds(record: Mapping[Any, Any], rule: Rule) -> bool:
+    distance = float(rule.measure(record["dx_px"], record["dy_px"]))
     if not np.isfinite(distance):
         return True
-    return bool(distance <= radii_px[0] + 1e-3 if record["class"] else distance > radii_px[1] - 1e-3)
+    return bool(distance <= rule.positive_px + 1e-3 if record["class"] else distance > rule.ignore_px - 1e-3)

@@ -19,7 +19,7 @@ from windhover.params import check_params
 from windhover.params.augment import AugmentParams
 from windhover.patches.augment import Augmented, augment_patches, build_transforms, pixel_range
 from windhover.patches.contact_sheet import Cell, draw_sheet, patch_cell
-from windhover.patches.store import load_patches, read_summary
+from windhover.patches.store import load_patches, read_summary, rule_of
 from windhover.progress import progress_bar
 
 DECLARED = "augment.json"  # how the patches were augmented, so that mined ones are treated alike
@@ -83,7 +83,7 @@ def augment_set(images: NDArray[Any], index: pd.DataFrame, summary: dict[str, An
             variants=params.variants,
             keep_original=params.keep_original,
             seed=params.seed,
-            radii_px=(summary["positive_radius_px"], summary["ignore_radius_px"]),
+            rule=rule_of(summary),
             on_done=advance,
         )
 

@@ -5,7 +5,7 @@ Holds how patches are written and read back; where they are cut is decided elsew
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from windhover.catalogue.prior import Rule
 from windhover.errors import FormatError, MissingFileError
 from windhover.files import read_json
 
@@ -128,6 +129,11 @@ def load_patches(folder: str | Path, split: str) -> PatchSet:
             "that writes them again."
         )
     return PatchSet(images, index)
+
+
+def rule_of(summary: Mapping[str, Any]) -> Rule:
+    """Return when a window shows an object, as the summary of patches has it."""
+    return Rule(summary["positive_radius_px"], summary["ignore_radius_px"], summary["radius_shape"])
 
 
 def read_summary(folder: str | Path) -> dict[str, Any]:
