@@ -15,6 +15,7 @@ import torch
 from conftest import MakeScene
 from labelled import CENTRES, catalogue_of, cut, write_labels
 from learnable import learning_folders, train_params
+from planted import make_card
 from windhover.catalogue.tables import Catalogue
 from windhover.evaluation.evaluating import WindowLogits, calibrate
 from windhover.learning import training
@@ -146,6 +147,39 @@ def test_a_choice_that_does_not_apply_changes_nothing(
     assert all(torch.equal(same[name], plain[name]) for name in plain)
 
 
+NOTHING: Any = SimpleNamespace(judged=pd.DataFrame({"free": [], "score": [], "hit": []}).astype({"free": bool}))
+
+
+def bundle_of(sampled: float, priors: list[float]) -> Any:
+    classes = tuple(f"class{number}" for number in range(len(priors)))
+    card = make_card(classes=classes, sampled_prior=sampled, true_prior=sum(priors), class_priors=tuple(priors))
+    return SimpleNamespace(card=card)
+
+
+@pytest.mark.parametrize("told", [True, False], ids=["each class by itself", "all together"])
+def test_classes_of_different_rarity_are_promised_truly(told: bool) -> None:
+    rng = np.random.default_rng(1)
+    rarities = np.array([10, 100, 1000]) if told else np.full(3, 100)
+
+    def windows(positives: np.ndarray, negatives: int) -> WindowLogits:
+        """Log odds, at three classes each as frequent as the others, of windows that show one class or none."""
+        kinds = np.r_[np.repeat(np.arange(3), positives), np.full(negatives, -1)]
+        true = kinds[:, None] == np.arange(3)
+        x = rng.normal(np.where(true, 1.5, -1.5), 1)
+        return WindowLogits(3.0 * x + np.log(1 / 5), true)
+
+    bundle = bundle_of(0.5, (1 / rarities).tolist())
+    if not told:
+        bundle.card = bundle.card.model_copy(update={"class_priors": None})
+    calibration, _ = calibrate(bundle, windows(np.full(3, 3000), 9000), NOTHING)
+    test = windows(3_000_000 // rarities, 3_000_000)
+    promised = window_scores(test.logits, calibration).mean(0)
+    assert promised == pytest.approx(test.is_true.mean(0), rel=0.25)
+    for index in range(3):
+        alone = window_scores(test.logits[:9, index], calibration.of_class(index))
+        assert alone == pytest.approx(window_scores(test.logits[:9], calibration)[:, index])
+
+
 @pytest.mark.parametrize("rarity", [1, 10, 700])
 def test_predicted_precision_lies_within_the_interval_of_the_measured_one(rarity: int) -> None:
     rng = np.random.default_rng(rarity)
@@ -157,9 +191,7 @@ def test_predicted_precision_lies_within_the_interval_of_the_measured_one(rarity
         return WindowLogits((2.5 * (4.4 * x - np.log(3)) + 2)[:, None], true[:, None])
 
     prior = 1 / (1 + rarity)
-    bundle: Any = SimpleNamespace(card=SimpleNamespace(sampled_prior=0.25, true_prior=prior))
-    nothing: Any = SimpleNamespace(judged=pd.DataFrame({"free": [], "score": [], "hit": []}).astype({"free": bool}))
-    calibration, _ = calibrate(bundle, windows(5_000, 15_000), nothing)
+    calibration, _ = calibrate(bundle_of(0.25, [prior]), windows(5_000, 15_000), NOTHING)
     test = windows(1_000, 1_000 * rarity)
     score, true = window_scores(test.logits[:, 0], calibration), test.is_true[:, 0]
     raw = 1 / (1 + np.exp(-test.logits[:, 0]))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -43,8 +45,24 @@ def test_temperatures_are_above_0(values: dict) -> None:
 def test_a_bias_is_finite_and_a_file_is_whole() -> None:
     with pytest.raises(FormatError, match="`window_bias` must be finite"):
         Calibration(window_bias=float("inf"))
+    with pytest.raises(FormatError, match="`window_bias` must be finite"):
+        Calibration(window_bias=(0.0, float("nan")))
+    for wrong in ({"detection_bias": [1.0]}, {"window_bias": []}, {"window_bias": ["a"]}):
+        with pytest.raises(FormatError, match="calibration: "):
+            Calibration.from_json(Calibration().to_json() | wrong)
     with pytest.raises(FormatError, match="must hold exactly"):
         Calibration.from_json({"window_temperature": 1})
     with pytest.raises(FormatError, match="calibration"):
         Calibration.from_json(dict.fromkeys(Calibration().to_json(), "warm"))
-    assert Calibration.from_json(Calibration(2, 1, 3, 0).to_json()) == Calibration(2, 1, 3, 0)
+    for whole in (Calibration(2, 1, 3, 0), Calibration(2, (1, -2.5), 3, 0)):
+        assert Calibration.from_json(json.loads(json.dumps(whole.to_json()))) == whole
+
+
+def test_classes_have_biases_of_their_own_along_any_axis() -> None:
+    calibration, logits = Calibration(2.0, (1.0, -1.0)), np.array([[0.0, 4.0], [2.0, -2.0], [6.0, 1.0]])
+    scores = window_scores(logits, calibration)
+    assert scores == pytest.approx(1 / (1 + np.exp(-(logits / 2 + [1.0, -1.0]))))
+    assert np.array_equal(window_scores(logits.T, calibration, class_axis=0), scores.T)
+    for index in range(2):
+        assert np.array_equal(window_scores(logits[:, index], calibration.of_class(index)), scores[:, index])
+    assert np.array_equal(detection_scores(logits, calibration), 1 / (1 + np.exp(-logits)))

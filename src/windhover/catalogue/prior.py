@@ -6,7 +6,7 @@ A window's centre is its top-left corner + 32 px.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -40,6 +40,11 @@ class Objects:
     ignored: Floats
     allowed: BaseGeometry | None = None
     barred: BaseGeometry | None = None
+
+    def of_class(self, name: str) -> Objects:
+        """Return the objects of one class alone; what costs nothing, and where, stays."""
+        own = self.classes == name
+        return replace(self, centres=self.centres[own], sizes=self.sizes[own], classes=self.classes[own])
 
 
 @dataclass(frozen=True)

@@ -250,18 +250,21 @@ def calibrate(bundle: Bundle, windows: WindowLogits, val: Searched) -> tuple[Cal
         notes.append(
             "val has no windows of both kinds: window scores are the network's own, shifted to the true prior."
         )
-        window = Scaling(1.0, prior_shift(card.sampled_prior, known(card.true_prior, card.sampled_prior)))
+        window, sampled = Scaling(1.0, 0.0), [card.sampled_prior / len(card.classes)] * len(card.classes)
     else:
-        sampled = float(windows.is_true.mean())
-        window = Scaling(window.temperature, window.bias + prior_shift(sampled, known(card.true_prior, sampled)))
+        sampled = windows.is_true.mean(axis=0).tolist()
+    biases = [
+        window.bias + prior_shift(share, known(card.prior_of(index), share)) for index, share in enumerate(sampled)
+    ]
     if card.true_prior is None:
         notes.append(NO_PRIOR)
     counted = val.judged[~val.judged["free"]]
     detection = fit_scaling(counted["score"], counted["hit"])
     if detection is None:
         notes.append("val scenes hold no hits beside false alarms: detections are scored as windows are.")
-        detection = window
-    return Calibration(window.temperature, window.bias, detection.temperature, detection.bias), notes
+        detection = Scaling(window.temperature, float(np.mean(biases)))
+    bias = biases[0] if len(biases) == 1 else tuple(biases)
+    return Calibration(window.temperature, bias, detection.temperature, detection.bias), notes
 
 
 def known(prior: float | None, otherwise: float) -> float:
@@ -271,10 +274,10 @@ def known(prior: float | None, otherwise: float) -> float:
 
 def judge_windows(bundle: Bundle, windows: dict[str, WindowLogits], calibration: Calibration) -> Windows:
     """Compute the figures on windows, class by class, each at the threshold that is best on val at the true prior."""
-    prior = bundle.card.true_prior
     scores = {split: window_scores(windows[split].logits, calibration) for split in SPLITS}
     made: Windows = {split: {} for split in SPLITS}
     for column, name in enumerate(bundle.card.classes):
+        prior = bundle.card.prior_of(column)
         threshold = best_threshold(windows["val"].is_true[:, column], scores["val"][:, column], prior)
         for split in SPLITS:
             true = windows[split].is_true[:, column]

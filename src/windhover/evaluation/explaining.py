@@ -46,7 +46,7 @@ def explain_target(
     window, valid = read_target(target, bundle, gsd_m)
     made = explained(bundle, window, valid, bundle.card.classes.index(name), f"{Path(target).name}\n{name}")
     explanations(output, [made])
-    score = float(window_scores(made.logit, bundle.calibration))
+    score = float(window_scores(made.logit, bundle.calibration.of_class(bundle.card.classes.index(name))))
     return [
         f"{target}: {name}, window score {score:.4f} (logit {made.logit:.2f})",
         f"saliency, occlusion, activation -> {output}",

@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import shutil
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -109,6 +110,7 @@ def card_of(material: Material, learner: Learner) -> Card:
         std=tuple(summary["std"]),
         sampled_prior=float((labels[rows] >= 0).mean()),
         true_prior=summary["prior"]["train"]["true"],
+        class_priors=_class_priors(summary["prior"]["train"].get("by_class", {}), material.classes),
         sized=data.tells()[1],
         ranges=_ranges(material, learner),
         training={
@@ -117,6 +119,10 @@ def card_of(material: Material, learner: Learner) -> Card:
             "loss": params.loss, "seed": params.seed, "mined": int(data.mined.sum()),
         },
     )  # fmt: skip
+
+
+def _class_priors(by_class: Mapping[str, float], classes: list[str]) -> tuple[float, ...] | None:
+    return tuple(by_class.get(name, 0.0) for name in classes) if by_class else None
 
 
 def _ranges(material: Material, learner: Learner) -> Ranges | None:

@@ -28,7 +28,7 @@ class Teacher:
     network: nn.Module
     normalizer: nn.Module
     temperature: float
-    bias: float
+    biases: Tensor  # (K, 1, 1), or (1, 1, 1) of one for all classes
 
     @torch.no_grad()
     def probabilities(self, pixels: Tensor, stride_px: int) -> Tensor:
@@ -44,7 +44,7 @@ class Teacher:
             windows = views.permute(0, 2, 3, 1, 4, 5).flatten(0, 2)  # (B * h * w, C, side, side)
             parts = [network(part).logits.flatten(1) for part in windows.split(WINDOWS_AT_ONCE)]  # each (N, K)
             logits = torch.cat(parts).reshape(batch, height, width, -1).permute(0, 3, 1, 2)  # (B, K, h, w)
-        return torch.sigmoid(logits.float() / self.temperature + self.bias)
+        return torch.sigmoid(logits.float() / self.temperature + self.biases.to(logits.device))
 
 
 def load_teacher(folder: str, wanted: Mapping[str, Any]) -> Teacher:
@@ -68,5 +68,6 @@ def load_teacher(folder: str, wanted: Mapping[str, Any]) -> Teacher:
         )
     card, calibration = bundle.card, bundle.calibration
     shift = 0.0 if card.true_prior is None else prior_shift(card.true_prior, card.sampled_prior)
+    biases = torch.tensor(calibration.window_bias).reshape(-1, 1, 1) + shift  # (K or 1, 1, 1)
     network = fold_batch_norms(bundle.network()).requires_grad_(False)
-    return Teacher(network, bundle.normalizer(), calibration.window_temperature, calibration.window_bias + shift)
+    return Teacher(network, bundle.normalizer(), calibration.window_temperature, biases)

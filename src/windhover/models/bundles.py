@@ -66,6 +66,7 @@ class Card(BaseModel):
     std: tuple[float, ...]
     sampled_prior: float = Field(ge=0, le=1)
     true_prior: float | None = Field(ge=0, le=1)  # None where no scene told it: the patches were ready-made
+    class_priors: tuple[float, ...] | None = None  # of each class by itself; None where that is not known
     sized: bool = True  # whether any label told a size; if not, boxes are of the window's size and mean nothing
     ranges: Ranges | None = None  # of pixels and maps, for a search in 8-bit integers; None where it cannot be had
     training: dict[str, Any] = Field(default_factory=dict)
@@ -82,6 +83,8 @@ class Card(BaseModel):
             raise ValueError(f"bands, mean, std and network.n_bands must agree in number, got {counts}")
         if len(self.classes) != self.network.n_classes:
             raise ValueError(f"{len(self.classes)} classes for a network of {self.network.n_classes}")
+        if self.class_priors is not None and len(self.class_priors) != len(self.classes):
+            raise ValueError(f"{len(self.class_priors)} class_priors for {len(self.classes)} classes")
         if min(self.std) <= 0:
             raise ValueError("every std must be above 0")
         if self.ranges is not None:
@@ -92,6 +95,12 @@ class Card(BaseModel):
             if not self.ranges.maps or not all(0 < highest < math.inf for highest in self.ranges.maps):
                 raise ValueError("ranges must hold a number above 0 for each map")
         return self
+
+    def prior_of(self, index: int) -> float | None:
+        """Return the true share of windows that show a class: an equal part where it is known of all together alone."""
+        if self.class_priors is not None:
+            return self.class_priors[index]
+        return None if self.true_prior is None else self.true_prior / len(self.classes)
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,7 @@ class Findings:
     windows: Windows
     scenes: Mapping[str, Assessment]
     points: Mapping[str, Point]
-    calibration: Mapping[str, float]
+    calibration: Mapping[str, float | tuple[float, ...]]
     notes: tuple[str, ...]
     errors: tuple[tuple[str, tuple[Chip, ...]], ...] = ()
     explained: tuple[Explained, ...] = ()

@@ -148,6 +148,10 @@ def settings(findings: Findings) -> pd.DataFrame:
     return page.setting_rows(
         ("model", card),
         ("training", training),
-        ("calibration", {key: f"{value:.5g}" for key, value in findings.calibration.items()}),
+        ("calibration", {key: _short(value) for key, value in findings.calibration.items()}),
         ("evaluate", flatten(findings.params.model_dump(mode="json"))),
     )
+
+
+def _short(value: float | tuple[float, ...]) -> str:
+    return ", ".join(f"{number:.5g}" for number in (value if isinstance(value, tuple) else (value,)))

@@ -45,6 +45,7 @@ class _Tally:
     prior: dict[str, NDArray[np.int64]] = field(
         default_factory=lambda: {name: np.zeros(3, np.int64) for name in SPLITS}
     )
+    class_hits: dict[str, Counter[str]] = field(default_factory=lambda: {name: Counter() for name in SPLITS})
     seen: dict[bytes, str] = field(default_factory=dict)
     sums: NDArray[np.float64] | None = None
     identical_across_splits: int = 0
@@ -210,6 +211,9 @@ class _Job:
             hits, windows = count_positive_windows(scene.shape_hw, whole, self.rule)
             course, _ = count_positive_windows(scene.shape_hw, whole, CENTRAL)
             tally.prior[self.row.split] += [hits, course, windows]
+            for name in set(whole.classes):
+                shown, _ = count_positive_windows(scene.shape_hw, whole.of_class(name), self.rule)
+                tally.class_hits[self.row.split][str(name)] += shown
             used = self._used(len(whole.centres))
             shift_of = self.rng.integers(0, len(factors), len(used) * self.params.positives_per_object)
             for number, factor in enumerate(factors):
@@ -369,6 +373,7 @@ def _summary(
             "windows": windows,
             "true": hits / windows if windows else None,
             "true_central_32_px": course / windows if windows else None,
+            "by_class": {name: shown / windows for name, shown in sorted(tally.class_hits[split].items())},
             "sampled": counts[split]["positive"] / taken if taken else None,
         }
     return {

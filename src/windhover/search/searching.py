@@ -241,7 +241,7 @@ class SceneRun:
         """Return a block's result as bytes: a line of JSON, the candidates, the quantised scores."""
         scores = np.zeros((0, 0, 0), np.uint8)
         if result.scores is not None:
-            known = window_scores(result.scores, self.detector.bundle.calibration)
+            known = window_scores(result.scores, self.detector.bundle.calibration, class_axis=0)
             scores = quantised(np.where(np.isneginf(result.scores), np.nan, known))
         head = {
             "n": len(result.candidates),
