@@ -107,7 +107,7 @@ def test_an_incomplete_run_exits_with_3(make_scene: Any, tmp_path: Path, monkeyp
     result = invoke("detect", make_scene(), "--model", tmp_path / "m", "-o", tmp_path / "f.gpkg")
     assert result.exit_code == cli.INCOMPLETE == 3
     assert "not searched: scene.tif: cannot read rows 0 to 100." in result.output
-    assert "run again with --resume" in result.output
+    assert "1 block could not be read: mend the file and search again; where a server failed" in result.output
 
 
 def test_shapes_prints_a_network() -> None:

@@ -32,6 +32,10 @@ def _root(
         raise typer.Exit
 
 
+BANDS = typer.Option(help="Bands to take for the model's, names or numbers: 3,2,1; a panchromatic one: 1,1,1.")
+MATCH = typer.Option("--match-radiometry", help="Bring the light of another sensor to that of the training.")
+
+
 @app.command()
 def detect(
     scenes: Annotated[list[str], typer.Argument(help="Rasters to search: files, or anything GDAL opens.")],
@@ -52,13 +56,8 @@ def detect(
         str | None,
         typer.Option(help="GSDs searched, in units of the model's, such as 0.7,1,1.4 where the GSD is not well known."),
     ] = None,
-    bands: Annotated[
-        str | None,
-        typer.Option(help="Bands to take for the model's, names or numbers: 3,2,1; a panchromatic one: 1,1,1."),
-    ] = None,
-    match_radiometry: Annotated[
-        bool, typer.Option("--match-radiometry", help="Bring the light of another sensor to that of the training.")
-    ] = False,
+    bands: Annotated[str | None, BANDS] = None,
+    match_radiometry: Annotated[bool, MATCH] = False,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
     precision: Annotated[
         str, typer.Option(help="fp32, fp16, bf16, int8, or auto: fp16 on a GPU, int8 on a CPU made for it, else fp32.")
@@ -110,7 +109,9 @@ def detect(
             )
     if outcome.failed:
         typer.echo(
-            f"{len(outcome.failed)} blocks could not be read; mend the file and run again with --resume", err=True
+            f"{counted(len(outcome.failed), 'block')} could not be read: mend the file and search again; "
+            "where a server failed, run the same with --resume",
+            err=True,
         )
         raise typer.Exit(INCOMPLETE)
 
@@ -212,11 +213,15 @@ def explain(
     output: Annotated[Path, typer.Option("--output", "-o", help="PNG to write.")] = Path("explained.png"),
     class_name: Annotated[str | None, typer.Option("--class", help="Class of the model; its first by default.")] = None,
     gsd: Annotated[float | None, typer.Option(help="Metres per px, for images without georeference.")] = None,
+    bands: Annotated[str | None, BANDS] = None,
+    match_radiometry: Annotated[bool, MATCH] = False,
 ) -> None:
     """Draw why a window scores as it does: gradient saliency, occlusion and class activation."""
     from windhover.evaluation.explaining import explain_target
+    from windhover.search.search_request import parse_bands
 
-    typer.echo("\n".join(explain_target(target, model, output, class_name, gsd)))
+    taken = parse_bands(bands)
+    typer.echo("\n".join(explain_target(target, model, output, class_name, gsd, match_radiometry, taken)))
 
 
 @app.command()

@@ -11,11 +11,12 @@ import torch
 from PIL import Image
 
 from conftest import MakeScene
-from windhover.errors import MissingFileError, ParameterError
+from windhover.errors import MissingFileError, ParameterError, UnsupportedError
 from windhover.evaluation.explaining import explain_target, read_target
 from windhover.evaluation.explanation import explain, last_spatial
 from windhover.models.bundles import Card, NetworkCard, load_bundle, save_bundle
 from windhover.models.networks import build_network
+from windhover.search.detector import Detector
 
 
 class Answer(NamedTuple):
@@ -120,6 +121,18 @@ def test_the_window_is_the_one_around_the_place(model: Path, make_scene: MakeSce
     assert valid.all()
     assert (window[0, 30:34, 30:34] == 200).all()
     assert window.sum() == 3 * 16 * 200
+
+
+def test_what_detect_would_see_is_explained(model: Path, make_scene: MakeScene) -> None:
+    bundle = load_bundle(model)
+    pan = make_scene("pan.tif", bands=1, dtype="uint16")
+    with pytest.raises(UnsupportedError, match="holds uint16 and the model was trained on uint8"):
+        read_target(f"{pan}:100,80", bundle, None)
+    with pytest.raises(UnsupportedError, match=r"this raster has 1=band1.*such as --bands 1,1,1"):
+        read_target(f"{pan}:100,80", bundle, None, match_radiometry=True)
+    window, _ = read_target(f"{pan}:100,80", bundle, None, True, ("1", "1", "1"))
+    with Detector(bundle, match_radiometry=True, bands=("1", "1", "1")).open(pan) as scene:
+        assert np.array_equal(window, scene.read(48, 68, 64, 64)[0])
 
 
 @pytest.mark.parametrize("target", ["scene.tif", "scene.tif:1", "scene.tif:a,b", "val.npy:1,2"])

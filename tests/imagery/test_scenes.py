@@ -278,6 +278,37 @@ def test_damage_in_a_later_piece_is_named_too(make_scene: MakeScene, monkeypatch
         scene.read(0, 0, *scene.shape_hw)
 
 
+@pytest.mark.parametrize(
+    ("descriptions", "colours", "names"),
+    [
+        (None, "red green blue undefined", ("red", "green", "blue", "band4")),  # such as NAIP
+        (None, "gray undefined undefined undefined", ("band1", "band2", "band3", "band4")),
+        (None, "red red green blue", ("band1", "band2", "band3", "band4")),
+        ("Band_1 Band_2 Band_3 Band_4", "red green blue undefined", ("red", "green", "blue", "band4")),
+        ("B02 B03 B04 B08", "red green blue undefined", ("B02", "B03", "B04", "B08")),
+        ("nir", "red green blue undefined", ("red", "green", "blue", "band4")),
+    ],
+)
+def test_bands_are_called_by_what_says_something(
+    make_scene: MakeScene, descriptions: str | None, colours: str, names: tuple[str, ...]
+) -> None:
+    path = make_scene(bands=4, photometric="MINISBLACK")
+    with rasterio.open(path, "r+") as dataset:
+        dataset.colorinterp = [ColorInterp[colour] for colour in colours.split()]
+        if descriptions is not None:
+            dataset.descriptions = (*descriptions.split(), *[None] * 3)[:4]
+    assert inspect_scene(path).bands == names
+
+
+def test_rasters_inside_a_file_are_named_and_a_folder_is_none(make_scene: MakeScene, tmp_path: Path) -> None:
+    path = make_scene(shape_hw=(150, 210))
+    assert inspect_scene(f"GTIFF_DIR:1:{path}").shape_hw == (150, 210)
+    with pytest.raises(FormatError, match=r"GTIFF_DIR:9:.*GDAL cannot open it"):
+        inspect_scene(f"GTIFF_DIR:9:{path}")
+    with pytest.raises(FormatError, match=r"is a folder\. Name the rasters in it, such as .*/\*\.tif"):
+        inspect_scene(tmp_path)
+
+
 def test_a_palette_is_refused(make_scene: MakeScene) -> None:
     path = make_scene(bands=1)
     with rasterio.open(path, "r+") as dataset:

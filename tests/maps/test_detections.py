@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sqlite3
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,13 @@ import pytest
 import shapely
 from defusedxml import ElementTree
 from PIL import Image
+from pyogrio.errors import DataSourceError
 from pyproj import Geod
 from rasterio.transform import Affine
 
 from windhover.errors import DataError, FormatError, MissingFileError, ParameterError
 from windhover.imagery.scenes import open_scene
+from windhover.maps import detections
 from windhover.maps.detections import (
     COLUMNS,
     SCENE_CRS,
@@ -241,6 +244,19 @@ def test_the_stages_table_keeps_each_scenes_system(make_scene: Any, tmp_path: Pa
     pd.testing.assert_frame_equal(pd.DataFrame(read), pd.DataFrame(table), check_dtype=False)
     save_table(empty_table(), tmp_path / "e.parquet")
     assert len(load_table(tmp_path / "e.parquet")) == 0
+
+
+@pytest.mark.parametrize("error", [DataSourceError("disk is full"), sqlite3.OperationalError("disk is full")])
+def test_a_full_disk_is_an_error_of_the_system_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def full(*_: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(detections, "add_style", full)
+    with pytest.raises(OSError, match=r"f\.gpkg: disk is full"):
+        write_map(empty_table(), tmp_path / "f.gpkg")
+    assert not list(tmp_path.iterdir())
 
 
 def test_what_cannot_be_read_or_written_is_said(tmp_path: Path) -> None:

@@ -61,5 +61,5 @@ def test_a_darker_sixteen_bit_raster_is_searched_as_the_bytes_it_came_from(make_
     one, two = matching.detect(bright), matching.detect(dark, block_px=96)
     assert len(one) > 3
     assert np.allclose(one[["col", "row", "score"]], two[["col", "row", "score"]], atol=1e-3)
-    with pytest.raises(UnsupportedError, match="Or search it with --match-radiometry"):
+    with pytest.raises(UnsupportedError, match="Search it with --match-radiometry, or convert it"):
         Detector.from_bundle(tmp_path / "model").detect(dark)

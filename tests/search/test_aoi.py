@@ -9,9 +9,12 @@ import geopandas
 import pytest
 import shapely
 
+from conftest import MakeScene
 from windhover.errors import DataError, FormatError
+from windhover.geometry.georef import WGS84, transformer
+from windhover.imagery.rasters import inspect_scene
 from windhover.maps.layer_style import add_style
-from windhover.search.aoi import read_aoi
+from windhover.search.aoi import area_in, read_aoi
 
 AREA = geopandas.GeoDataFrame({"name": ["here"]}, geometry=[shapely.box(0, 0, 30, 20)], crs="EPSG:32631")
 
@@ -32,6 +35,19 @@ def test_of_several_layers_one_must_be_called_aoi(tmp_path: Path) -> None:
         read_aoi(tmp_path / "a.gpkg")
     AREA.assign(geometry=AREA.scale(3, 3)).to_file(tmp_path / "a.gpkg", layer="aoi")
     assert read_aoi(tmp_path / "a.gpkg").area.tolist() == [9 * 600]
+
+
+@pytest.mark.parametrize("left", [-180.0, 0.0, 180.0])
+def test_half_the_world_limits_a_scene_across_the_antimeridian(make_scene: MakeScene, left: float) -> None:
+    """EPSG:32660 goes on beyond 180 degrees: half of the scene lies in either half of the world."""
+    info = inspect_scene(make_scene(shape_hw=(400, 600), crs="EPSG:32660", gsd_m=10.0, origin=(830_000.0, 5_000.0)))
+    east, west = (transformer("EPSG:32660", WGS84).transform(x, 3_000.0)[0] for x in (830_100, 835_900))
+    assert 179 < east < 180
+    assert -180 < west < -179
+    half = geopandas.GeoSeries([shapely.box(left, -80, left + 180, 80)], crs="EPSG:4326")
+    area = area_in(half, info)
+    assert shapely.contains_xy(area, 830_100, 3_000) == (left == 0)
+    assert shapely.contains_xy(area, 835_900, 3_000) == (left != 0)
 
 
 def test_points_alone_are_no_area(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import rasterio
 import shapely
+from affine import Affine
 
 from planted import write_bundle
 from windhover.errors import DataError, FormatError, MissingFileError, ParameterError
@@ -24,6 +25,7 @@ from windhover.maps.detections import COLUMNS
 from windhover.maps.mapping import export_map
 from windhover.models.inference import window_scores
 from windhover.progress import counted
+from windhover.search import searching
 from windhover.search.detector import Detector, SearchSettings, search_scene
 from windhover.search.journal import Journal
 from windhover.search.search_request import SCALES_OF_ANY_GSD, Request, parse_bands, parse_gsd, parse_scales
@@ -89,6 +91,62 @@ def test_the_score_map_holds_every_windows_score_at_its_place(make_scene: Any, m
         logits = Detector(bundle).scorer.score(scene.read(0, 0, *scene.shape_hw)[0]).logits
         inner = dataset.read()[:, 4 : 4 + logits.shape[1], 4 : 4 + logits.shape[2]] * dataset.scales[0]
     assert np.abs(inner - window_scores(logits, bundle.calibration)).max() < 0.5 / 254 + 1e-6
+
+
+@pytest.mark.parametrize(("scales", "shown"), [("0.5,1,2", 1.0), ("2,0.4", 2.0), ("0.7,4", 0.7)])
+def test_the_score_map_shows_the_pass_nearest_to_the_training_where_it_lies(
+    make_scene: Any, model: Path, tmp_path: Path, scales: str, shown: float
+) -> None:
+    path = make_scene(shape_hw=(301, 477))
+    run([path], model, tmp_path / "f.parquet", scores=tmp_path / "s.tif", scales=parse_scales(scales))
+    with rasterio.open(tmp_path / "s.tif") as dataset, rasterio.open(path) as scene:
+        assert dataset.res == pytest.approx((8 * 1.25 * shown,) * 2, rel=0.01)
+        assert dataset.bounds == pytest.approx(scene.bounds, abs=8 * 1.25 * shown)
+
+
+@pytest.mark.parametrize("scales", [None, "0.5,1"])
+def test_the_ground_of_an_area_is_what_is_told(
+    make_scene: Any, model: Path, tmp_path: Path, scales: str | None
+) -> None:
+    path = make_scene(shape_hw=(400, 600))
+    with open_scene(path) as scene:
+        ring = [scene.transform @ corner for corner in [(-90, 100), (420, 130), (300, 330)]]
+    area = shapely.Polygon(ring)
+    geopandas.GeoSeries([area], crs="EPSG:32631").to_file(tmp_path / "aoi.gpkg")
+    inside = area.intersection(shapely.box(400_000, 4_999_500, 400_750, 5_000_000)).area / 1e6
+    wanted = Request([str(path)], model, tmp_path / "f.gpkg", aoi=tmp_path / "aoi.gpkg", scales=parse_scales(scales))
+    told = detect_rasters(wanted, lambda line: None).records[0]["km2"]
+    assert told == pytest.approx(inside, rel=1e-3)
+
+
+def test_a_transform_without_system_is_told(make_scene: Any, model: Path, tmp_path: Path) -> None:
+    path = make_scene(shape_hw=(157, 211), crs=None, transform=Affine(0.5, 0, 4e5, 0, -0.5, 5e6))
+    said = run([path], model, tmp_path / "f.gpkg", gsd_m=1.25)
+    assert said[0].startswith("scene: a transform without coordinate system: a local grid is used. To keep its place")
+    with pytest.raises(DataError, match=r"--gsd\)\. Or name the system of its transform: gdal_translate"):
+        run([path], model, tmp_path / "f.gpkg")
+    assert run([make_scene()], model, tmp_path / "f.gpkg", gsd_m=1.0)[0].startswith("scene: the stated GSD is not used")
+
+
+def test_pictures_that_wait_for_their_turn_hold_no_pixels(
+    make_scene: Any, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pixels = np.random.default_rng(0).integers(0, 255, (3, 1200, 900)).astype(np.uint8)
+    paths = [make_scene(f"{name}.jpg", data=pixels, driver="JPEG", crs=None, photometric="RGB") for name in "ab"]
+    scenes: list[Scene] = []
+    opened, search = Detector.open, searching.SceneRun.search
+
+    def watched(self: Detector, *given: Any) -> Scene:
+        scenes.append(opened(self, *given))
+        return scenes[-1]
+
+    def first(self: searching.SceneRun, *given: Any) -> Any:
+        assert [scene._whole._pixels is None for scene in scenes] == [True, True]
+        return search(self, *given)
+
+    monkeypatch.setattr(Detector, "open", watched)
+    monkeypatch.setattr(searching.SceneRun, "search", first)
+    run(paths, model, tmp_path / "f.gpkg", gsd_m=1.25, scales=(1.0, 2.0, 4.0))
 
 
 def test_a_large_score_map_has_overviews_and_unsearched_places_are_nodata(

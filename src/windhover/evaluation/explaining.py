@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,17 +11,24 @@ from numpy.typing import NDArray
 
 from windhover.errors import MissingFileError, ParameterError
 from windhover.evaluation.explanation import explain
-from windhover.imagery.scenes import Scene, open_scene
+from windhover.imagery.scenes import Scene
 from windhover.models.bundles import Bundle, load_bundle
 from windhover.models.inference import window_scores
 from windhover.pages.error_gallery import to_rgb
 from windhover.pages.plots import Explained, explanations
+from windhover.search.detector import open_for
 
 FORMS = "SCENE:col,row (px of the raster as delivered) or FOLDER/val.npy:ROW"
 
 
 def explain_target(
-    target: str, model: Path, output: Path, class_name: str | None = None, gsd_m: float | None = None
+    target: str,
+    model: Path,
+    output: Path,
+    class_name: str | None = None,
+    gsd_m: float | None = None,
+    match_radiometry: bool = False,
+    bands: Sequence[str] | None = None,
 ) -> list[str]:
     """Draw why a window scores as it does.
 
@@ -30,6 +38,8 @@ def explain_target(
         output: PNG to write.
         class_name: of a class of the model; its first by default.
         gsd_m: metres per px of an image without georeference.
+        match_radiometry: as for `Detector`.
+        bands: as for `Detector`.
 
     Returns:
         what a person should read, one line an item.
@@ -43,7 +53,7 @@ def explain_target(
     if name not in bundle.card.classes:
         known = ", ".join(bundle.card.classes)
         raise ParameterError(f"--class must be one of {known}, got {name!r}. Choose one of them.")
-    window, valid = read_target(target, bundle, gsd_m)
+    window, valid = read_target(target, bundle, gsd_m, match_radiometry, bands)
     made = explained(bundle, window, valid, bundle.card.classes.index(name), f"{Path(target).name}\n{name}")
     explanations(output, [made])
     score = float(window_scores(made.logit, bundle.calibration.of_class(bundle.card.classes.index(name))))
@@ -69,12 +79,15 @@ def explained(
     return Explained(to_rgb(window, valid), caption, made.logit, made.saliency, made.occlusion, made.activation)
 
 
-def read_target(target: str, bundle: Bundle, gsd_m: float | None) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+def read_target(
+    target: str, bundle: Bundle, gsd_m: float | None, match_radiometry: bool = False, bands: Sequence[str] | None = None
+) -> tuple[NDArray[Any], NDArray[np.bool_]]:
     """Return the window (C, H, W) as read, and its valid pixels.
 
     Raises:
         ParameterError: the target is of neither form, or lies outside.
         MissingFileError: the file is not there.
+        UnsupportedError: a raster that does not fit the model.
     """
     path, colon, where = target.rpartition(":")
     try:
@@ -85,7 +98,7 @@ def read_target(target: str, bundle: Bundle, gsd_m: float | None) -> tuple[NDArr
         raise ParameterError(f"the target must read {FORMS}, got {target!r}. Write it so.")
     if path.endswith(".npy"):
         return _patch(Path(path), int(numbers[0]))
-    with open_scene(path, bundle.card.gsd_m, gsd_m, list(bundle.card.bands)) as scene:
+    with open_for(bundle.card, path, gsd_m, match_radiometry, bands) as scene:
         return read_window(scene, numbers[0] / scene.ratio_xy[0], numbers[1] / scene.ratio_xy[1], bundle.card.window_px)
 
 

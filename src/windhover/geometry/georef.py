@@ -231,7 +231,10 @@ def with_turns(shape: BaseGeometry) -> BaseGeometry:
 def outline_in(
     transform: Affine, shape_hw: tuple[int, int], scene_crs: str | None, crs: str | None
 ) -> BaseGeometry | None:
-    """Return the rectangle about a scene in another system, a little larger; None where it cannot be bounded there."""
+    """Return the rectangle about a scene in another system, a little larger; None where it cannot be bounded there.
+
+    Longitudes go on beyond 180 where a scene crosses the antimeridian: the area to be cut needs its turns.
+    """
     height, width = shape_hw
     margin_x, margin_y = 0.02 * width + 2, 0.02 * height + 2
     side = np.linspace(0, 1, 9)
@@ -240,8 +243,13 @@ def outline_in(
     x, y = pixel_to_world(transform, cols, rows)
     if crs is not None and not same_crs(crs, scene_crs):
         x, y = transformer(str(scene_crs), crs).transform(x, y)
-    if not (np.isfinite(x).all() and np.isfinite(y).all()) or (is_geographic(crs) and np.ptp(x) > 180):
-        return None  # over a pole or the antimeridian
+    if not (np.isfinite(x).all() and np.isfinite(y).all()):
+        return None
+    if is_geographic(crs):
+        steps = (np.diff(np.append(x, x[0])) + 180.0) % 360.0 - 180.0  # each step the short way round
+        if abs(steps.sum()) > 180.0:
+            return None  # around a pole
+        x = x[0] + np.concatenate([[0.0], np.cumsum(steps)[:-1]])
     around: BaseGeometry = box(x.min(), y.min(), x.max(), y.max())
     return around
 

@@ -47,13 +47,17 @@ class WholeJpeg:
             self._asked, self._pixels = False, None
 
 
+def read_whole(dataset: Any) -> bool:
+    """Tell whether a dataset open in rasterio is a local JPEG file of moderate size."""
+    return dataset.driver == "JPEG" and dataset.height * dataset.width <= WHOLE_PX and Path(dataset.name).is_file()
+
+
 def _decoded(dataset: Any) -> NDArray[np.uint8] | None:
-    """Return (H, W, C) of a local JPEG file of 8 bits, or None where it is another one or is refused."""
-    path = Path(dataset.name)
-    if dataset.driver != "JPEG" or dataset.height * dataset.width > WHOLE_PX or not path.is_file():
+    """Return (H, W, C) of a JPEG file of 8 bits, or None where it is another one or is refused."""
+    if not read_whole(dataset):
         return None
     try:
-        content = path.read_bytes()
+        content = Path(dataset.name).read_bytes()
         height, width, stored, _ = simplejpeg.decode_jpeg_header(content)
         bands, colours = COLOURS.get(stored, (0, ""))
         if (height, width, bands) != (dataset.height, dataset.width, dataset.count):  # an overview, or printer's inks

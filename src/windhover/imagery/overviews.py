@@ -13,6 +13,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from windhover.errors import FormatError
+from windhover.imagery.jpegs import read_whole
 from windhover.imagery.rasters import SceneInfo, opened, overview_info
 from windhover.imagery.resample import snap_ratio
 from windhover.imagery.scenes import Scene
@@ -59,7 +60,7 @@ def _whole(wanted: float, own: float) -> float:
 def _ratios(info: SceneInfo) -> Iterator[tuple[int, tuple[float, float]]]:
     """Yield each overview's number and how many px of the raster one of its px covers, coarsest first."""
     with opened(info.path) as dataset:
-        factors = dataset.overviews(1)
+        factors = [] if read_whole(dataset) else dataset.overviews(1)
     for number in sorted(range(len(factors)), key=factors.__getitem__, reverse=True):
         own = overview_info(info, number)
         yield number, (info.width_px / own.width_px, info.height_px / own.height_px)

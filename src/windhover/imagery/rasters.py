@@ -7,6 +7,7 @@ that says what to do. Knows no GSD but the raster's own.
 from __future__ import annotations
 
 import math
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +25,7 @@ from windhover.geometry import georef
 
 DTYPES = ("uint8", "uint16", "int16", "float32")
 MAX_BANDS = 16
+NAME_ITS_SYSTEM = "name the system of its transform: gdal_translate -of VRT -a_srs EPSG:... IN OUT.vrt"
 CACHE_BYTES = 256 * 2**20  # rasterio hands the number to GDALSetCacheMax64
 GDAL_OPTIONS = {
     "GDAL_CACHEMAX": CACHE_BYTES,
@@ -109,7 +111,7 @@ def opened(path: str | Path, overview: int | None = None) -> Iterator[Any]:
         FormatError: GDAL cannot open it.
     """
     text = str(path)
-    if "://" not in text and not text.startswith("/vsi") and not Path(text).exists():
+    if not re.match(r"[A-Za-z0-9_]+:|/vsi", text) and not Path(text).exists():  # NETCDF:file:variable, https://...
         raise MissingFileError(f"{text}: no such file. Mend the path.")
     try:
         with rasterio.Env(**GDAL_OPTIONS), open_dataset(text, overview) as dataset:
@@ -117,6 +119,8 @@ def opened(path: str | Path, overview: int | None = None) -> Iterator[Any]:
     except (RasterioError, OSError) as error:
         if isinstance(error, MissingFileError):
             raise
+        if Path(text).is_dir():
+            raise FormatError(f"{text}: is a folder. Name the rasters in it, such as {text}/*.tif.") from None
         raise FormatError(
             f"{text}: GDAL cannot open it ({gdal_reason(error)}). The file is damaged or no raster: fetch "
             "it again, or take it out."
@@ -211,18 +215,16 @@ def _placement(dataset: Any, path: str, stated_gsd_m: float | None) -> tuple[str
     if placed:
         notes = ("the stated GSD is not used: the raster has a georeference",) if stated_gsd_m is not None else ()
         return _crs_text(dataset), dataset.transform, notes
+    half = dataset.transform != Affine.identity()
     if stated_gsd_m is None:
         raise DataError(
             f"{path}: has no georeference and no GSD is stated. State its metres per pixel "
-            "(`scenes.native_gsd_m`, or --gsd)."
+            f"(`scenes.native_gsd_m`, or --gsd).{f' Or {NAME_ITS_SYSTEM}.' if half else ''}"
         )
     if not (math.isfinite(stated_gsd_m) and stated_gsd_m > 0):
         raise ParameterError(f"The stated GSD must be positive, got {stated_gsd_m} m. Give metres per pixel.")
-    notes = (
-        ()
-        if dataset.transform == Affine.identity()
-        else ("it has a transform but no coordinate system: a local grid is used",)
-    )
+    notes = (f"a transform without coordinate system: a local grid is used. To keep its place, {NAME_ITS_SYSTEM}",)
+    notes = notes if half else ()
     return None, georef.local_transform(stated_gsd_m), notes
 
 
@@ -248,11 +250,17 @@ def _crs_text(dataset: Any) -> str:
 
 
 def _band_names(dataset: Any, indexes: list[int]) -> tuple[str, ...]:
-    """Return the bands' descriptions where all have one, else their colours where these differ, else band1, ..."""
+    """Return the bands' descriptions where all have one that says something, else the colours that are known."""
     described = [(dataset.descriptions[index - 1] or "").strip() for index in indexes]
-    if all(described) and len(set(described)) == len(described):
+    if all(described) and len(set(described)) == len(described) and not all(map(says_nothing, described)):
         return tuple(described)
     colours = [dataset.colorinterp[index - 1].name for index in indexes]
-    if len(set(colours)) == len(colours) and not {"undefined", "gray"} & set(colours):
-        return tuple(colours)
-    return tuple(f"band{index}" for index in indexes)
+    known = [colour for colour in colours if colour not in ("undefined", "gray")]
+    if not known or len(set(known)) < len(known):
+        return tuple(f"band{index}" for index in indexes)
+    return tuple(f"band{i}" if colour not in known else colour for i, colour in zip(indexes, colours, strict=True))
+
+
+def says_nothing(name: str) -> bool:
+    """Tell whether the name of a band is a number alone, such as `band3`, `Band_3` or `Layer 3`."""
+    return re.fullmatch(r"(band|layer)[ _-]?\d+", name, re.IGNORECASE) is not None

@@ -9,6 +9,7 @@ invent a place on Earth for a scene without georeference: such boxes stay in the
 from __future__ import annotations
 
 import json
+import sqlite3
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ import pandas as pd
 import pyogrio
 import shapely
 from numpy.typing import NDArray
+from pyogrio.errors import DataSourceError
 from pyproj import Transformer
 from shapely import affinity
 from shapely.geometry.base import BaseGeometry
@@ -215,7 +217,10 @@ def write_map(table: geopandas.GeoDataFrame, path: str | Path) -> None:
         )
     writers = {".gpkg": _write_gpkg, ".parquet": _write_parquet, ".geojson": _write_geojson, ".csv": _write_csv}
     with atomic_file(path) as temporary:
-        writers[path.suffix](table, temporary)
+        try:
+            writers[path.suffix](table, temporary)
+        except (DataSourceError, sqlite3.Error) as error:  # a disk that is full, or a file system without locks
+            raise OSError(f"{path}: {' '.join(str(error).split())}") from None
 
 
 def check_suffix(path: Path, georeferenced: bool) -> None:

@@ -6,7 +6,6 @@ model's calibration and thresholds. Refuses to choose a threshold: that is `eval
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +22,7 @@ from shapely.geometry.base import BaseGeometry
 from windhover.errors import FormatError, ParameterError, UnsupportedError
 from windhover.geometry.boxes import merge, to_xyxy
 from windhover.geometry.georef import pixel_to_world
-from windhover.imagery.rasters import SceneInfo, inspect_scene
+from windhover.imagery.rasters import SceneInfo, inspect_scene, says_nothing
 from windhover.imagery.scenes import Scene
 from windhover.maps.detections import for_map, to_table
 from windhover.models.bundles import Bundle, Card, check_thresholds, load_bundle
@@ -217,9 +216,7 @@ class Detector:
             UnsupportedError: another number type, or bands that are missing.
             DataError: no georeference and no `gsd_m`.
         """
-        card = self.bundle.card
-        scene = open_for(card, raster, gsd_m, any_dtype=self.match_radiometry, bands=self.bands)
-        return matched(scene, card.mean, card.std) if self.match_radiometry else scene
+        return open_for(self.bundle.card, raster, gsd_m, self.match_radiometry, self.bands)
 
     def floors(self, thresholds: Mapping[str, float]) -> list[float]:
         """Return the lowest raw logit of interest for each class; a hair low, because scores decide in the end."""
@@ -318,16 +315,16 @@ def open_for(
     card: Card,
     raster: str | Path | SceneInfo,
     gsd_m: float | None = None,
-    any_dtype: bool = False,
+    match_radiometry: bool = False,
     bands: Sequence[str] | None = None,
 ) -> Scene:
-    """Open a raster at a model's GSD with its bands, by name, or by position where the names say nothing.
+    """Open a raster as a model must see it: its GSD and its bands, by name, or by position where names say nothing.
 
     Args:
         card: of the model.
         raster: anything GDAL opens.
         gsd_m: metres per px, for images without georeference.
-        any_dtype: whether another number type than the training's is taken.
+        match_radiometry: whether mean and spread of each band are brought to the training's, of any number type.
         bands: names or numbers from 1 of those to be taken for the model's.
 
     Raises:
@@ -335,24 +332,29 @@ def open_for(
         ParameterError: more or fewer bands than the model's, or one that the raster has not.
     """
     info = raster if isinstance(raster, SceneInfo) else inspect_scene(raster, gsd_m)
-    if info.dtype != card.dtype and not any_dtype:
+    if info.dtype != card.dtype and not match_radiometry:
         raise UnsupportedError(
             f"{info.path}: holds {info.dtype} and the model was trained on {card.dtype}. "
             "Search it with --match-radiometry, or convert it as the training scenes were: "
             f"gdal_translate -ot {GDAL_TYPES[card.dtype]} -scale ..."
         )
-    if bands is not None:
-        return Scene(info, card.gsd_m, _named(info, bands, card))
-    if set(card.bands) <= set(info.bands):
-        return Scene(info, card.gsd_m, card.bands)
-    unnamed = any(all(re.fullmatch(r"band\d+", name) for name in names) for names in (info.bands, card.bands))
+    scene = Scene(info, card.gsd_m, _found(info, card) if bands is None else _named(info, bands, card))
+    return matched(scene, card.mean, card.std) if match_radiometry else scene
+
+
+def _found(info: SceneInfo, card: Card) -> Sequence[str]:
+    """Return the names that a raster gives to the model's bands, in the model's order."""
+    names = {name.lower(): name for name in info.bands}
+    if {name.lower() for name in card.bands} <= set(names):
+        return [names[name.lower()] for name in card.bands]
+    unnamed = any(all(map(says_nothing, bands)) for bands in (info.bands, card.bands))
     if unnamed and len(info.bands) == len(card.bands):
-        return Scene(info, card.gsd_m, info.bands)
-    few = len(info.bands) < len(card.bands)
-    example = ",".join(str(1 if few else number + 1) for number in range(len(card.bands)))
+        return info.bands
+    numbered = ", ".join(f"{number}={name}" for number, name in enumerate(info.bands, start=1))
+    example = ",".join("1" for _ in card.bands) if len(info.bands) == 1 else "3,2,1"
     raise UnsupportedError(
-        f"{info.path}: the model needs the bands {', '.join(card.bands)}, and this raster has {', '.join(info.bands)}. "
-        f"Say which to take for them, in that order: --bands {example}, say."
+        f"{info.path}: the model needs the bands {', '.join(card.bands)}, and this raster has {numbered}. "
+        f"Say which to take for them, in that order, such as --bands {example}."
     )
 
 

@@ -134,6 +134,7 @@ class Pass:
     grid: Scene
     lattice: Lattice
     blocks: tuple[Block, ...]
+    wanted: float = 1.0  # share of the blocks' ground that is asked for: around an area more is searched
 
     def own_px(self, block: Block) -> int:
         """Return the px of the grid that a block stands for."""
@@ -162,10 +163,13 @@ def plan_passes(
         lattice = Lattice(grid.shape_hw, scorer.window_px, scorer.stride_px)
         margin, slack = margin_cells(scorer.stride_px), 0 if grid.ratio_xy == (1.0, 1.0) else FILTER_PX
         blocks = lattice.blocks(_sides(grid, block_px or BLOCK_PX), grid.block_hw, margin, slack)
-        if aoi is not None:
-            blocks = _blocks_inside(lattice, blocks, _to_grid(aoi, grid))
         scale_xy = grid.ratio_xy[0] / scene.ratio_xy[0], grid.ratio_xy[1] / scene.ratio_xy[1]
-        passes.append(Pass(number, scale_xy, settings, grid, lattice, tuple(blocks)))
+        if aoi is None:
+            passes.append(Pass(number, scale_xy, settings, grid, lattice, tuple(blocks)))
+            continue
+        area = _to_grid(aoi, grid)
+        inside = tuple(_blocks_inside(lattice, blocks, area))
+        passes.append(Pass(number, scale_xy, settings, grid, lattice, inside, _wanted(lattice, inside, area)))
     return passes
 
 
@@ -207,6 +211,14 @@ def _blocks_inside(lattice: Lattice, blocks: Iterator[Block], area: BaseGeometry
         narrowed = None if part.is_empty else lattice.narrowed(block, part.bounds)
         if narrowed is not None:
             yield narrowed
+
+
+def _wanted(lattice: Lattice, blocks: Sequence[Block], area: BaseGeometry) -> float:
+    """Return which share of the ground that blocks stand for lies in an area in px."""
+    (height, width), (rows, cols) = lattice.shape_hw, lattice.shape_cells
+    searched = sum((block.row1 - block.row0) * (block.col1 - block.col0) for block in blocks) / (rows * cols)
+    asked = area.intersection(shapely.box(0, 0, width, height)).area / (height * width)
+    return float(min(asked / searched, 1.0)) if searched else 1.0
 
 
 def search_blocks(
@@ -337,4 +349,4 @@ def note(report: SearchReport, search: Pass, block: Block, result: BlockResult) 
         info = search.grid.info
         area = info.width_px * info.gsd_m[0] * info.height_px * info.gsd_m[1] / 1e6
         rows, cols = search.lattice.shape_cells
-        report.km2 += area * result.searched / (rows * cols)
+        report.km2 += area * result.searched / (rows * cols) * search.wanted

@@ -7,6 +7,7 @@ neither threshold nor search settings: these come with the model.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -136,6 +137,9 @@ def detect_rasters(request: Request, say: Say = print) -> Outcome:
     infos = inspect_scenes(request, detector.bundle.card.gsd_m)
     check_request(request, infos)
     areas = _areas(request, infos)
+    for info in infos:
+        for word in info.notes:
+            say(f"{info.name}: {word}")
     runs = []
     with progress_bar("opening", len(infos), "rasters") as advance:  # long where their light is measured
         for number, (info, area) in enumerate(zip(infos, areas, strict=True)):
@@ -187,6 +191,12 @@ class SceneRun:
         self.passes = plan_passes(detector.scorer, scene, detector.settings, area, block_px)
 
     @property
+    def shown(self) -> int:
+        """Number of the pass whose scores are mapped: the one nearest to the training's GSD."""
+        scales = self.detector.settings.scales
+        return min(range(len(scales)), key=lambda number: abs(math.log(scales[number])))
+
+    @property
     def mpx(self) -> float:
         """Px of all passes, in millions."""
         return sum(search.own_px(block) for search in self.passes for block in search.blocks) / 1e6
@@ -208,9 +218,9 @@ class SceneRun:
         candidates = merged(parts, self.scene, self.detector.settings, self.area, classes)
         table = self.detector.table(candidates, self.thresholds, self.scene)
         if self.scores is not None:
-            first = self.passes[0]
+            shown = self.passes[self.shown]
             write_score_map(
-                self.scores, first.lattice, self.scene.transform, self.scene.crs, classes, self._score_blocks(first)
+                self.scores, shown.lattice, shown.grid.transform, self.scene.crs, classes, self._score_blocks(shown)
             )
         outcome.records.append(_record(self.scene, table, report))
         outcome.failed += report.failed
@@ -229,7 +239,7 @@ class SceneRun:
                 yield block, _unpacked(self.journal.read(key))
                 progress(search.own_px(block) / 1e6)
         floors = self.detector.floors(self.thresholds)
-        keep = self.scores is not None and search.number == 0
+        keep = self.scores is not None and search.number == self.shown
         for block, result in search_blocks(
             self.detector.scorer, search, floors, report, progress, keep, frozenset(done), self.detector.second_look
         ):
