@@ -46,7 +46,7 @@ def detect(
     scores: Annotated[
         Path | None, typer.Option(help="Also write the map of scores (COG); a folder for several scenes.")
     ] = None,
-    aoi: Annotated[Path | None, typer.Option(help="Vector file of polygons: nothing outside is read.")] = None,
+    aoi: Annotated[Path | None, typer.Option(help="Vector file of polygons: what is far outside is not read.")] = None,
     threshold: Annotated[float | None, typer.Option(help="Score to reach, 0 to 1; the model's own by default.")] = None,
     gsd: Annotated[
         str | None, typer.Option(help="Metres per px, for images without georeference; `unknown` tries many.")
