@@ -150,6 +150,35 @@ def test_a_mining_round_adds_patches_once_and_writes_them(
     assert trained.card.training["mined"] == 14, "each goes through the augmentation: itself and a copy"
 
 
+def test_a_round_held_before_a_kill_is_taken_up_and_not_held_again(
+    out: material.Folders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index = load_patches(out.patches, "train").index
+    calls = []
+    scenes = Scenes([SimpleNamespace(labelled=True, width_px=90, height_px=70, gsd_x_m=1.0, gsd_y_m=1.0)])
+    monkeypatch.setattr("windhover.learning.material.load_catalogue", lambda _: SimpleNamespace(split=lambda _: scenes))
+    monkeypatch.setattr("windhover.learning.mined_rounds.mine", lambda *given: calls.append(given) or found(7, index))
+    params = train_params(epochs=4, mining={"after": [0.1, 0.5]})
+    training.train_detector(params, out, track=False)
+    unbroken, step = weights_of(out), Learner.training_step
+    assert len(calls) == 2, "a round due before the first epoch is held after it"
+
+    def killed(self: Learner, batch: Any, index: int) -> torch.Tensor:
+        if self.current_epoch == 3:
+            raise KeyboardInterrupt
+        return step(self, batch, index)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Learner, "training_step", killed)
+        with pytest.raises((KeyboardInterrupt, SystemExit), match=r"^\d*$"):
+            training.train_detector(params, out, track=False)
+    trained = training.train_detector(params, out, track=False)
+    assert len(calls) == 4, "both rounds of the killed training were kept"
+    assert trained.card.training["mined"] == 28
+    assert same(weights_of(out), unbroken)
+    assert pd.read_parquet(Path(out.out) / "mined.parquet")["origin"].tolist() == ["mined-1"] * 14
+
+
 def test_it_plans_fewer_epochs_where_they_would_not_fit(out: material.Folders, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pacing, "_rehearsed", lambda *_: 1.0)
     monkeypatch.setattr(pacing.Clock, "replan", lambda self: None)
