@@ -14,7 +14,7 @@ import shapely
 from conftest import MakeScene
 from labelled import CENTRES, SCENES, catalogue_of, cut, write_labels
 from windhover.catalogue.survey import window_prior
-from windhover.catalogue.tables import open_catalogued
+from windhover.catalogue.tables import Catalogue, open_catalogued
 from windhover.errors import DataError, FormatError, MissingFileError
 from windhover.geometry import georef
 from windhover.imagery.rasters import inspect_scene
@@ -33,16 +33,25 @@ def world(tmp_path: Path, make_scene: MakeScene) -> Path:
     return tmp_path
 
 
+def window_of(catalogue: Catalogue, row: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Return a patch's window (C, 64, 64) and what of it is valid, the scene mirrored at its borders."""
+    with open_catalogued(next(one for one in catalogue if one.scene == row.scene), row.gsd_m) as scene:
+        array, valid = scene.read(0, 0, *scene.shape_hw)
+    inside = slice(row.top_px + 64, row.top_px + 128), slice(row.left_px + 64, row.left_px + 128)
+    return np.pad(array, ((0, 0), (64, 64), (64, 64)), "symmetric")[:, *inside], np.pad(valid, 64, "symmetric")[inside]
+
+
 def test_patches_are_the_pixels_of_their_windows(world: Path) -> None:
     catalogue = catalogue_of(world)
     cut(catalogue, world / "out")
+    outside = 0
     for split in ("train", "val", "test"):
         patches = load_patches(world / "out", split)
-        for row in patches.index.sample(20, random_state=0).itertuples():
-            scene_row = next(one for one in catalogue if one.scene == row.scene)
-            with open_catalogued(scene_row, row.gsd_m) as scene:
-                array, _ = scene.read(row.top_px, row.left_px, 64, 64)
+        for row in patches.index.sample(40, random_state=0).itertuples():
+            array, _ = window_of(catalogue, row)
             assert (patches.images[row.patch] == array.transpose(1, 2, 0)).all()
+            outside += min(row.left_px, row.top_px) < 0
+    assert outside > 3
 
 
 def test_positives_and_negatives_keep_the_rule(world: Path) -> None:
@@ -110,8 +119,7 @@ def test_statistics_are_those_of_the_training_patches(world: Path) -> None:
     catalogue = catalogue_of(world)
     pixels = []
     for row in load_patches(world / "out", "train").index.itertuples():
-        with open_catalogued(next(one for one in catalogue if one.scene == row.scene), 1.25) as scene:
-            array, valid = scene.read(row.top_px, row.left_px, 64, 64)
+        array, valid = window_of(catalogue, row)
         pixels.append(array[:, valid])
     everything = np.concatenate(pixels, axis=1).astype(float)
     assert summary["mean"] == pytest.approx(everything.mean(axis=1), abs=1e-3)

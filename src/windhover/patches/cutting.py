@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from windhover.catalogue.splits import SPLITS
 from windhover.catalogue.tables import Catalogue, open_catalogued
 from windhover.errors import DataError
 from windhover.files import write_json
+from windhover.geometry.lattice import read_mirrored
 from windhover.geometry.windows import STRIDE_PX, WINDOW_PX, blocks
 from windhover.imagery.scenes import Scene
 from windhover.params.patches import PatchesParams
@@ -302,12 +304,14 @@ def _read_windows(
 ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
     """Return (k, 64, 64, C) patches and which of the (n, 2) windows they are.
 
-    Windows without a valid pixel, or all of one colour, are left out and counted.
+    Beyond a scene's borders they are mirrored, as a search mirrors them. Windows without a valid pixel, or all of one
+    colour, are left out and counted.
     """
+    read = seen.read if held is None else partial(_part, held)
     images = np.zeros((len(corners), WINDOW_PX, WINDOW_PX, seen.n_bands), seen.dtype)
     kept = np.ones(len(corners), bool)
     for number, (left, top) in enumerate(corners.tolist()):
-        array, valid = _slice(held, top, left) if held is not None else seen.read(top, left, WINDOW_PX, WINDOW_PX)
+        array, valid = read_mirrored(read, seen.shape_hw, (top, top + WINDOW_PX, left, left + WINDOW_PX))
         if not valid.any():
             tally.skipped["window without data"] += 1
             kept[number] = False
@@ -323,18 +327,12 @@ def _read_windows(
     return images[kept], kept
 
 
-def _slice(held: tuple[NDArray[Any], NDArray[np.bool_]], top: int, left: int) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-    """Return a window of a held scene; what lies outside is 0 and invalid."""
+def _part(
+    held: tuple[NDArray[Any], NDArray[np.bool_]], row: int, col: int, height: int, width: int
+) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """Return a part of a held scene, as `Scene.read` would."""
     array, valid = held
-    height, width = valid.shape
-    rows, cols = slice(max(top, 0), min(top + WINDOW_PX, height)), slice(max(left, 0), min(left + WINDOW_PX, width))
-    if rows.stop - rows.start == WINDOW_PX and cols.stop - cols.start == WINDOW_PX:
-        return array[:, rows, cols], valid[rows, cols]
-    whole = np.zeros((len(array), WINDOW_PX, WINDOW_PX), array.dtype)
-    seen = np.zeros((WINDOW_PX, WINDOW_PX), bool)
-    inside = (slice(rows.start - top, rows.stop - top), slice(cols.start - left, cols.stop - left))
-    whole[:, *inside], seen[inside] = array[:, rows, cols], valid[rows, cols]
-    return whole, seen
+    return array[:, row : row + height, col : col + width], valid[row : row + height, col : col + width]
 
 
 def _keep(
