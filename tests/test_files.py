@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 
 import pytest
 
-from windhover.files import atomic_file, atomic_folder, sha256_file, write_json
+from windhover.errors import ParameterError
+from windhover.files import atomic_file, atomic_folder, check_replaceable, sha256_file, write_json
 
 
 def break_while_writing(target: Path) -> None:
@@ -49,6 +51,63 @@ def test_a_folder_is_replaced_whole(tmp_path: Path) -> None:
         break_while_filling(tmp_path / "out")
     assert [entry.name for entry in (tmp_path / "out").iterdir()] == ["fresh"]
     assert [entry.name for entry in tmp_path.iterdir()] == ["out"]
+
+
+@pytest.mark.parametrize("fault", [OSError("broke"), KeyboardInterrupt("broke")])
+def test_the_old_folder_comes_back_where_the_new_one_cannot_take_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: BaseException
+) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "old").write_text("x")
+    replace, calls = os.replace, []
+
+    def break_at_the_second(source: Path, target: Path) -> None:
+        calls.append(source)
+        if len(calls) == 2:
+            raise fault
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", break_at_the_second)
+    with pytest.raises(type(fault), match="broke"), atomic_folder(tmp_path / "out") as folder:
+        (folder / "new").write_text("y")
+    assert [entry.name for entry in (tmp_path / "out").iterdir()] == ["old"]
+    assert [entry.name for entry in tmp_path.iterdir()] == ["out"]
+
+
+def test_the_working_folder_and_files_are_not_replaced_by_a_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "notes.txt").write_text("x")
+    monkeypatch.chdir(tmp_path / "here")
+    for name in (".", "..", tmp_path / "here", tmp_path):
+        with pytest.raises(ParameterError, match="this is the working folder or holds it"), atomic_folder(name):
+            pass
+        with pytest.raises(ParameterError, match="this is the working folder or holds it"):
+            check_replaceable(name, ["notes.txt"], [])
+    with pytest.raises(ParameterError, match=r"notes\.txt: is a file, and a folder is to be written"):
+        check_replaceable("notes.txt", [], [])
+    with pytest.raises(OSError, match=r"\.here"), atomic_file(".") as path:
+        path.write_text("y")
+    assert [entry.name for entry in tmp_path.rglob("*")] == ["here", "notes.txt"]
+
+
+def test_only_folders_of_ones_own_making_are_replaceable(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    check_replaceable(out, [], [tmp_path / "read"])
+    out.mkdir()
+    check_replaceable(out, [], [tmp_path / "read"])
+    (out / "made").write_text("x")
+    check_replaceable(out, ["made"], [tmp_path / "output"])
+    with pytest.raises(ParameterError, match=r"out: would be replaced whole, and holds made, which is not from"):
+        check_replaceable(out, [], [])
+    for kept in (out, out / "made", out / "raw" / "a.tif", tmp_path / "other" / ".." / "out"):
+        with pytest.raises(ParameterError, match="which is read, lies there"):
+            check_replaceable(out, ["made"], [tmp_path, kept])
+    (out / "made").unlink()
+    (out / "made").mkdir()
+    with pytest.raises(ParameterError, match="holds made, which is not from an earlier run"):
+        check_replaceable(out, ["made"], [])
 
 
 def test_json_refuses_what_other_readers_cannot_read(tmp_path: Path) -> None:

@@ -172,11 +172,12 @@ def inspect(
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder for a page with pictures.")] = None,
 ) -> None:
     """Say what rasters are, whether they can be used, and what their labels hold."""
-    from windhover.catalogue.inspecting import Options, import_labels, inspect_rasters
+    from windhover.catalogue.inspecting import Options, import_labels, inspect_rasters, one_place
 
+    scenes = None if labels is None else one_place(rasters)
     failed = inspect_rasters(rasters, gsd, typer.echo)
-    if labels is not None and not failed:
-        import_labels(labels, Path(rasters[0]), output or Path("inspection"), Options(gsd), typer.echo)
+    if labels is not None and scenes is not None and not failed:
+        import_labels(labels, scenes, output or Path("inspection"), Options(gsd), typer.echo)
     if failed:
         raise typer.Exit(1)
 
@@ -200,9 +201,10 @@ def import_(
     """Make a catalogue of rasters and their labels, checked, with a page that shows them."""
     from windhover.catalogue.inspecting import Options, export_labels, import_labels, parse_stack
 
-    options = Options(gsd, target_gsd, groups, group_column, class_column, rasters, parse_stack(stack))
+    stacked, written = parse_stack(stack), tuple(write or ())
+    options = Options(gsd, target_gsd, groups, group_column, class_column, rasters, stacked, written)
     catalogue = import_labels(labels, scenes, output, options, typer.echo)
-    for path in write or []:
+    for path in written:
         export_labels(catalogue, path, typer.echo)
 
 

@@ -287,6 +287,83 @@ def test_scenes_that_overlap_share_a_split(three_places: Path, make_scene: MakeS
         catalogue_of(three_places, fixed_splits={"s0": "train", "t": "test"})
 
 
+def build_mosaic(target: Path, tiles: list[Path], size_px: int) -> None:
+    """Write what gdalbuildvrt writes of square tiles in one row."""
+    import rasterio
+
+    with rasterio.open(tiles[0]) as dataset:
+        crs, transform = dataset.crs.to_wkt(), ", ".join(map(repr, dataset.transform.to_gdal()))
+    rect = f'xSize="{size_px}" ySize="{size_px}"'
+    bands = "".join(
+        f'<VRTRasterBand dataType="Byte" band="{band}">'
+        + "".join(
+            f'<SimpleSource><SourceFilename relativeToVRT="1">{tile.name}</SourceFilename>'
+            f'<SourceBand>{band}</SourceBand><SrcRect xOff="0" yOff="0" {rect}/>'
+            f'<DstRect xOff="{number * size_px}" yOff="0" {rect}/></SimpleSource>'
+            for number, tile in enumerate(tiles)
+        )
+        + "</VRTRasterBand>"
+        for band in (1, 2, 3)
+    )
+    target.write_text(
+        f'<VRTDataset rasterXSize="{size_px * len(tiles)}" rasterYSize="{size_px}"><SRS>{crs}</SRS>'
+        f"<GeoTransform>{transform}</GeoTransform>{bands}</VRTDataset>"
+    )
+
+
+def test_tiles_that_touch_are_divided_through_a_mosaic_of_them(tmp_path: Path, make_scene: MakeScene) -> None:
+    size = 160
+    tiles = [
+        make_scene(f"raw/t{number}.tif", shape_hw=(size, size), origin=(4e5 + 1.25 * size * number, 5e6), seed=number)
+        for number in range(3)
+    ]
+    for tile in tiles:
+        write_labels(tile.with_suffix(".gpkg"), tile, [(60, 60, 90, 90)])
+    sentence = (
+        r"touch or overlap are one place, such as t0 and t1\. To divide .*gdalbuildvrt mosaic\.vrt.*`scenes\.block_m`"
+    )
+    with pytest.raises(DataError, match=sentence):
+        catalogue_of(tmp_path)
+    with pytest.raises(DataError, match=sentence):
+        catalogue_of(tmp_path, folds=3)
+    build_mosaic(tmp_path / "raw/mosaic.vrt", tiles, size)
+    catalogue = catalogue_of(tmp_path, rasters="mosaic.vrt", labels="*.gpkg", block_m=200.0)
+    assert catalogue.scenes["place"].tolist() == ["mosaic~r0c0", "mosaic~r0c1", "mosaic~r0c2"]
+    assert set(catalogue.scenes["split"]) == {"train", "val", "test"}
+    assert len(catalogue.labels) == 3
+    import rasterio
+
+    with open_catalogued(next(row for row in catalogue if row.scene == "mosaic~r0c1")) as block:
+        array, _ = block.read(0, 0, *block.shape_hw)
+    with rasterio.open(tiles[1]) as dataset:
+        assert (array == dataset.read()[:, :, 32:128]).all()  # half a guard strip off each side
+
+
+def test_scenes_far_apart_are_not_said_to_touch(three_places: Path) -> None:
+    (three_places / "raw/s2.tif").unlink()
+    (three_places / "raw/labels/s2.gpkg").unlink()
+    with pytest.raises(DataError, match="2 places cannot be divided") as caught:
+        catalogue_of(three_places)
+    assert "gdalbuildvrt" not in caught.value.sentence()
+
+
+def test_stacked_bands_without_georeference_take_the_stated_gsd(tmp_path: Path, make_scene: MakeScene) -> None:
+    for place in ("north", "south"):
+        for band in ("B02", "B08"):
+            last = make_scene(f"raw/{place}/x_{band}.tif", bands=1, crs=None)
+    (tmp_path / "raw/labels.csv").write_text("image,xmin,ymin,xmax,ymax\nnorth,1,2,30,40\nsouth,1,2,30,40\n")
+    choice = {"stack": {"B02": "*_B02.tif", "B08": "*_B08.tif"}, "split_fractions": [0.5, 0.0, 0.5]}
+    catalogue = catalogue_of(tmp_path, native_gsd_m=0.5, **choice)
+    assert catalogue.scenes["gsd_x_m"].tolist() == [0.5, 0.5]
+    with pytest.raises(DataError, match=r"raw/north: has no georeference and no GSD is stated") as caught:
+        catalogue_of(tmp_path, **choice)
+    assert "made" not in caught.value.sentence()
+    last.write_bytes(last.read_bytes()[:20_000])
+    with pytest.raises(FormatError, match=r"scene south: cannot read rows 0 to 150.*x_B08\.tif") as caught:
+        catalogue_of(tmp_path, native_gsd_m=0.5, **choice)
+    assert "made" not in caught.value.sentence()
+
+
 def test_single_bands_are_stacked_and_named_by_their_folder(tmp_path: Path, make_scene: MakeScene) -> None:
     planes = {}
     for number, place in enumerate(("north", "south", "east")):

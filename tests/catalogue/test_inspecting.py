@@ -17,6 +17,7 @@ from affine import Affine
 from typer.testing import CliRunner
 
 from conftest import MakeScene
+from windhover.catalogue import finding
 from windhover.catalogue.inspecting import Options, export_labels, import_labels, inspect_rasters, parse_stack
 from windhover.catalogue.label_files import write_labels
 from windhover.catalogue.survey import survey
@@ -183,6 +184,113 @@ def test_the_commands_end_with_a_sentence_and_a_code(folder: Path) -> None:
     assert (folder / "x.json").is_file()
     (folder / "raw/broken.tif").write_text("nothing")
     assert run(["inspect", str(folder / "raw")]).exit_code == 1
+
+
+def everything(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def test_an_import_takes_the_place_of_nothing_but_an_earlier_catalogue(
+    tmp_path: Path, make_scene: MakeScene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_scene("mine/tiles/a.tif")
+    (tmp_path / "mine/l.csv").write_text("image,xmin,ymin,xmax,ymax\na.tif,1,2,30,40\n")
+    (tmp_path / "mine/groups.csv").write_text("image,place\na.tif,north\n")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/notes.txt").write_text("mine")
+    (tmp_path / "other/report.json").write_text("{}")
+    monkeypatch.chdir(tmp_path / "mine")
+    before = everything(tmp_path)
+
+    def run(output: str | Path, *more: str) -> str:
+        command = ["import", "l.csv", "--scenes", "tiles", "-o", str(output), *more]
+        return (CliRunner().invoke(app, command).exception or "").__str__()
+
+    for output in (".", "..", tmp_path / "mine", "/"):
+        assert "this is the working folder or holds it" in run(output)
+    assert "is a file, and a folder is to be written" in run("l.csv")
+    assert "holds notes.txt, which is not from an earlier run" in run(tmp_path / "other")
+    assert "tiles: would be replaced whole, and tiles, which is read, lies there" in run("tiles")
+    monkeypatch.chdir(tmp_path)
+    for read in (
+        ["mine/l.csv", "--scenes", "mine/tiles"],
+        ["other/report.json", "--scenes", "mine/tiles/a.tif"],
+    ):
+        with pytest.raises(
+            ParameterError, match=r"mine: would be replaced whole, and mine/.* which is read, lies there"
+        ):
+            CliRunner().invoke(app, ["import", *read, "-o", "mine"], catch_exceptions=False)
+    with pytest.raises(ParameterError, match=r"and mine/groups\.csv, which is read"):
+        import_labels(
+            tmp_path / "other/report.json",
+            tmp_path / "other",
+            Path("mine"),
+            Options(groups=Path("mine/groups.csv")),
+            print,
+        )
+    assert everything(tmp_path) == before
+
+    monkeypatch.chdir(tmp_path / "mine")
+    for _ in range(2):
+        assert run("check", "--stack", "B1=a.tif", "--write", "check/labels.json") == ""
+    assert {path.name for path in Path("check").iterdir()} > {"tiles.vrt", "labels.json", "report.html"}
+    assert "holds labels.json" in run("check")
+    Path("check/labels.json").unlink()
+    assert run("check") == ""
+    Path("check/notes.txt").write_text("mine")
+    assert "check: would be replaced whole, and holds notes.txt" in run("check")
+    assert Path("check/notes.txt").read_text() == "mine"
+
+
+def test_labels_are_laid_on_the_one_raster_that_is_named(tmp_path: Path, make_scene: MakeScene) -> None:
+    make_scene("raw/a.tif")
+    make_scene("raw/sub/a.tif", gsd_m=5.0, origin=(5e5, 5e6))
+    make_scene("raw/b[1].tif", origin=(6e5, 5e6))
+    for name, out in (("a", "one"), ("b[1]", "two")):
+        labels = tmp_path / f"{out}.csv"
+        labels.write_text(f"image,xmin,ymin,xmax,ymax\n{name}.tif,1,2,30,40\n")
+        catalogue = import_labels(labels, tmp_path / f"raw/{name}.tif", tmp_path / out, Options(), lambda _: None)
+        assert catalogue.scenes["scene"].tolist() == [name]
+        assert catalogue.gsd_m == 1.25
+    two = ["inspect", str(tmp_path / "raw/a.tif"), str(tmp_path / "raw/b[1].tif")]
+    assert CliRunner().invoke(app, two).exit_code == 0
+    with pytest.raises(ParameterError, match="--labels are laid on one raster or one folder of rasters, got 2"):
+        CliRunner().invoke(app, [*two, "--labels", str(tmp_path / "one.csv")], catch_exceptions=False)
+
+
+def test_the_whole_way_to_a_raster_is_asked_for_by_a_slash() -> None:
+    folder = Path("raw")
+    for pattern in ("a.tif", "/sub/a.tif", "sub/*.tif"):
+        assert finding.matches(folder / "sub/a.tif", folder, pattern)
+    for pattern in ("/a.tif", "/raw/sub/a.tif", "*/sub/a.tif"):
+        assert not finding.matches(folder / "sub/a.tif", folder, pattern)
+
+
+def test_what_is_missing_in_a_large_raster_is_estimated_and_said_to_be(
+    tmp_path: Path, make_scene: MakeScene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = np.full((3, 1100, 1500), 7, np.uint8)
+    data[:, :120] = data[:, -120:] = data[:, :, :150] = data[:, :, -150:] = 0  # 37.5 % is missing, and every corner
+    path = make_scene("raw/border.tif", data=data, nodata=0)
+    make_scene("raw/thin.tif", shape_hw=(30, 2000), origin=(5e5, 5e6))
+    said: list[str] = []
+    inspect_rasters([str(path)], None, said.append)
+    assert ", 37.5% missing" in said[0]
+    monkeypatch.setattr(finding, "CHECK_WHOLE_PX", 50_000)
+    inspect_rasters([str(path)], None, said.append)
+    share = float(said[1].partition("about ")[2].partition("% missing")[0])
+    assert share == pytest.approx(37.5, abs=4)
+    (tmp_path / "labels.csv").write_text("image,xmin,ymin,xmax,ymax\nborder.tif,301,302,330,340\n")
+    rows = survey(imported(tmp_path / "labels.csv", tmp_path, "out"))["scene_table"]
+    assert [row["valid"] for row in rows] == [f"about {1 - share / 100:.2g}", "about 1"]
+
+
+def test_a_large_raster_that_was_cut_short_is_noticed(make_scene: MakeScene, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = make_scene("cut.tif", shape_hw=(2400, 3200), bands=1, tiled=True, blockxsize=64, blockysize=64)
+    path.write_bytes(path.read_bytes()[:-1000])
+    monkeypatch.setattr(finding, "CHECK_WHOLE_PX", 50_000)
+    with pytest.raises(FormatError, match=r"cut\.tif: cannot read rows 2336 to 2400 and columns 3136 to 3200"):
+        finding.check_pixels([inspect_scene(path)])
 
 
 SERVER = """

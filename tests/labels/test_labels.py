@@ -259,6 +259,7 @@ def test_csv_lines_without_numbers_are_counted(tmp_path: Path) -> None:
         ("image,geometry\na.tif,__import__('os')\n", "line 2: .* is neither a list of"),
         ('image,geometry\na.tif,"[(1, 2), (3,)]"\n', "line 2: .* is neither a list of"),
         ("", "cannot be read as CSV"),
+        (",,,\n,,,\n", r"labels\.csv: cannot be read as CSV \(all its columns are empty\)"),
     ],
 )
 def test_broken_csv_is_named(tmp_path: Path, text: str, sentence: str) -> None:

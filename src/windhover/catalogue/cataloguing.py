@@ -12,6 +12,7 @@ from typing import Any
 import geopandas
 import numpy as np
 import pandas as pd
+import shapely
 
 from windhover.catalogue import areas as area_files
 from windhover.catalogue.blocks import cut_scenes, move_to_blocks
@@ -28,7 +29,7 @@ from windhover.catalogue.finding import (
 from windhover.catalogue.locating import drop_near_repeats, locate_labels
 from windhover.catalogue.places import divide, read_groups
 from windhover.catalogue.scene_page import data_page
-from windhover.catalogue.splits import SPLITS
+from windhover.catalogue.splits import SPLITS, TooFewPlacesError, join_places
 from windhover.catalogue.survey import survey, survey_lines
 from windhover.catalogue.tables import LABEL_COLUMNS, SCENE_COLUMNS, Catalogue, empty_areas
 from windhover.errors import DataError, MissingFileError
@@ -83,9 +84,13 @@ def build_catalogue(params: ScenesParams, folder: Path, final: Path) -> Catalogu
     labels = _classed(labels, params, infos)
     if not labelled:  # nothing is learnt from these scenes: there is nothing to divide
         params = params.model_copy(update={"split_fractions": [0.0, 0.0, 1.0], "folds": None})
-    scenes, place_report = divide(
-        _scene_table(infos, labelled), labels, groups, params, area_files.fixed_splits(areas, infos)
-    )
+    table = _scene_table(infos, labelled)
+    try:
+        scenes, place_report = divide(table, labels, groups, params, area_files.fixed_splits(areas, infos))
+    except TooFewPlacesError as error:
+        for note in _of_touching(table):
+            error.add_note(note)
+        raise
     report = (
         {"training_gsd_m": params.gsd_m, "class_names": params.classes}
         | report
@@ -117,7 +122,7 @@ def _look(raw: Path, params: ScenesParams, folder: Path, final: Path) -> _Raw:
         found = find_scenes(raw, params.rasters, params.native_gsd_m)
         shares = check_pixels(found.infos)
     else:
-        found = stack_scenes(raw, params.stack, folder, final)
+        found = stack_scenes(raw, params.stack, params.native_gsd_m, folder, final)
         shares = check_pixels(found.infos, {info.name: folder / f"{info.name}.vrt" for info in found.infos})
     bands = common_bands(found.infos, params.bands)
     besides = [raw / name for name in (params.groups, params.areas) if name is not None]
@@ -206,6 +211,18 @@ def _scene_table(infos: list[SceneInfo], labelled: set[str]) -> pd.DataFrame:
             }
         )  # fmt: skip
     return pd.DataFrame(rows)
+
+
+def _of_touching(table: pd.DataFrame) -> list[str]:
+    """Return how scenes that touch can still be divided; nothing where none do."""
+    footprints = [None if wkt is None else shapely.from_wkt(wkt) for wkt in table["footprint_wkt_4326"]]
+    _, joined = join_places(table["scene"].tolist(), footprints)
+    return [
+        f"Scenes that touch or overlap are one place, such as {one} and {other}. To divide a grid of tiles, make one "
+        "virtual raster of them (gdalbuildvrt mosaic.vrt TILES), name it alone in `scenes.rasters`, and set "
+        "`scenes.block_m` to the side of the blocks that it is cut into."
+        for one, other in joined[:1]
+    ]
 
 
 def _counts(scenes: pd.DataFrame, labels: pd.DataFrame) -> dict[str, Any]:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatch
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from windhover.errors import DataError, MissingFileError, WindhoverError
 from windhover.imagery.damage import check_deflate, heeding_gdal
@@ -21,7 +24,9 @@ RASTER_SUFFIXES = (
     ".tif", ".tiff", ".vrt", ".jp2", ".j2k", ".jpg", ".jpeg", ".png", ".webp", ".bmp", ".img", ".pix", ".bil", ".ntf",
     ".nitf", ".ecw", ".sid", ".hdf", ".h5", ".nc",
 )  # fmt: skip
-CHECK_WHOLE_PX = 32_000_000  # rasters up to this are read whole once, larger ones at their corners and centre
+CHECK_WHOLE_PX = 32_000_000  # rasters up to this are read whole once, larger ones in small windows
+CHECKED_PX = 64  # side of such a window
+CHECKED = 12  # of them along each side of the raster
 
 
 @dataclass(frozen=True)
@@ -58,14 +63,14 @@ def find_scenes(folder: Path, pattern: str | None, native_gsd_m: float | None) -
 
     Args:
         folder: looked through with all folders in it.
-        pattern: of the rasters' paths relative to the folder; None for every raster.
+        pattern: of the rasters' paths, as `matches` takes it; None for every raster.
         native_gsd_m: stated for rasters without georeference.
 
     Raises:
         DataError: the folder holds no raster.
         FormatError, UnsupportedError: of one of the rasters.
     """
-    paths = [path for path in raster_paths(folder) if pattern is None or path.relative_to(folder).match(pattern)]
+    paths = [path for path in raster_paths(folder) if pattern is None or matches(path, folder, pattern)]
     if not paths:
         wanted = f"that matches {pattern!r}" if pattern else f"({', '.join(RASTER_SUFFIXES[:6])}, ...)"
         raise DataError(f"{folder}: holds no raster {wanted}. Set `scenes.raw` to the folder of your rasters.")
@@ -81,6 +86,12 @@ def raster_paths(folder: Path) -> list[Path]:
     """Return the rasters of a folder and of those in it, sorted; hidden ones are left out."""
     paths = (path for path in folder.rglob("*") if path.suffix.lower() in RASTER_SUFFIXES and path.is_file())
     return sorted(path for path in paths if not any(part.startswith(".") for part in path.relative_to(folder).parts))
+
+
+def matches(path: Path, folder: Path, pattern: str) -> bool:
+    """Tell whether a path in a folder ends as a pattern says; one that begins with / must name the whole way to it."""
+    relative = path.relative_to(folder)
+    return (Path("/") / relative if pattern.startswith("/") else relative).match(pattern)
 
 
 def _names(folder: Path, paths: list[Path]) -> dict[Path, str]:
@@ -100,7 +111,7 @@ def portable(path: Path) -> str:
     return absolute.relative_to(root).as_posix() if absolute.is_relative_to(root) else absolute.as_posix()
 
 
-def stack_scenes(raw: Path, stack: dict[str, str], folder: Path, final: Path) -> Found:
+def stack_scenes(raw: Path, stack: dict[str, str], native_gsd_m: float | None, folder: Path, final: Path) -> Found:
     """Make one scene of each folder's single-band files, as a virtual raster named like that folder.
 
     Label files may call the scene by any picture of the same size that lies in its folder.
@@ -108,11 +119,13 @@ def stack_scenes(raw: Path, stack: dict[str, str], folder: Path, final: Path) ->
     Args:
         raw: looked through with all folders in it.
         stack: band name -> pattern of its file's name.
+        native_gsd_m: stated for files without georeference.
         folder: where the virtual rasters are written.
         final: where that folder will be moved to.
 
     Raises:
-        DataError: no folder has all the bands, or one has several files for a band or lacks one.
+        DataError: no folder has all the bands, one has several files for a band or lacks one, or its files have no
+            georeference and no GSD is stated.
     """
     by_folder: dict[Path, list[Path]] = {}
     for path in raster_paths(raw):
@@ -131,7 +144,8 @@ def stack_scenes(raw: Path, stack: dict[str, str], folder: Path, final: Path) ->
                 )
         name = "--".join(place.relative_to(raw).parts) or place.resolve().name
         write_stack({band: files[0] for band, files in found.items()}, folder / f"{name}.vrt", final / f"{name}.vrt")
-        info = inspect_scene(folder / f"{name}.vrt")
+        with _speaking_of(str(place), str(folder / f"{name}.vrt")):
+            info = inspect_scene(folder / f"{name}.vrt", native_gsd_m)
         infos.append(replace(info, name=name, path=portable(final / f"{name}.vrt")))
         aliases |= {path.stem: name for path in paths if _same_size(path, info)}
     if not infos:
@@ -142,6 +156,15 @@ def stack_scenes(raw: Path, stack: dict[str, str], folder: Path, final: Path) ->
     return Found(infos, aliases)
 
 
+@contextmanager
+def _speaking_of(shown: str, path: str) -> Iterator[None]:
+    """Let errors name what a person knows instead of a file that is not yet in its place."""
+    try:
+        yield
+    except WindhoverError as error:
+        raise type(error)(str(error).replace(path, shown)) from None
+
+
 def _same_size(path: Path, info: SceneInfo) -> bool:
     try:
         return inspect_scene(path, 1.0).shape_hw == info.shape_hw
@@ -150,41 +173,57 @@ def _same_size(path: Path, info: SceneInfo) -> bool:
 
 
 def check_pixels(infos: Iterable[SceneInfo], moved: Mapping[str, Path] | None = None) -> dict[str, dict[str, float]]:
-    """Read every raster once (large ones at five places), so that a damaged one is known now and not in training.
+    """Read every raster once, so that a damaged one is known now and not in training.
+
+    Large ones are read at their corners and in small windows on a regular grid; the shares are those of the grid.
 
     Args:
         infos: the scenes.
         moved: scene -> where its file is for now, where that is not its path.
 
     Returns:
-        Scene -> share of the pixels read that are valid (`valid`), and that are black in every band (`black`).
+        Scene -> share of the pixels read that are valid (`valid`), and that are black in every band (`black`); and
+        whether they are a sample (`sampled`).
 
     Raises:
         FormatError: a raster cannot be read; names the file and where.
     """
-    infos = list(infos)
+    infos, moved = list(infos), moved or {}
     shares = {}
     for info in track(infos, "checking rasters", len(infos)):
-        with Scene(replace(info, path=str((moved or {}).get(info.name, info.path))), by_gdal=True) as scene:
-            height, width = scene.shape_hw
-            whole = height * width <= CHECK_WHOLE_PX
-            corners = (
-                [(0, 0)]
-                if whole
-                else [(y, x) for y in (0, height - 64) for x in (0, width - 64)] + [(height // 2, width // 2)]
-            )
-            size = (height, width) if whole else (64, 64)
-            with heeding_gdal(info.path):
-                pieces = [scene.read(row, col, *size) for row, col in corners]
-            if whole:
-                check_deflate(str(scene.info.path))
-            shares[info.name] = {
-                "valid": round(float(np.mean([valid.mean() for _, valid in pieces])), 4),
-                "black": round(
-                    float(np.mean([((array == 0).all(axis=0) & valid).mean() for array, valid in pieces])), 4
-                ),
-            }
+        path = str(moved.get(info.name, info.path))
+        shown = f"scene {info.name}" if info.name in moved else info.path
+        sampled = info.width_px * info.height_px > CHECK_WHOLE_PX
+        with _speaking_of(shown, path), Scene(replace(info, path=path), by_gdal=True) as scene:
+            with heeding_gdal(shown):
+                found = _shares_of_sample(scene) if sampled else [_shares(*scene.read(0, 0, *scene.shape_hw))]
+            if not sampled:
+                check_deflate(path)
+        valid, black = np.mean(found, axis=0).round(4).tolist()
+        shares[info.name] = {"valid": valid, "black": black, "sampled": sampled}
     return shares
+
+
+def _shares_of_sample(scene: Scene) -> list[tuple[float, float]]:
+    """Return the shares in each window of the grid; the corners are read too: a file cut short lacks the last one."""
+    size = height, width = tuple(min(length, CHECKED_PX) for length in scene.shape_hw)
+    for row in (0, scene.shape_hw[0] - height):
+        for col in (0, scene.shape_hw[1] - width):
+            scene.read(row, col, height, width)
+    rows, cols = (_starts(length) for length in scene.shape_hw)
+    return [_shares(*scene.read(row, col, *size)) for row in rows for col in cols]
+
+
+def _starts(length: int) -> list[int]:
+    """Return where windows begin that stand in the middle of equal parts of a length."""
+    count = min(CHECKED, -(-length // CHECKED_PX))
+    middles = (np.arange(count) + 0.5) * length / count
+    return [int(start) for start in (middles - min(length, CHECKED_PX) / 2).round()]
+
+
+def _shares(array: NDArray[Any], valid: NDArray[np.bool_]) -> tuple[float, float]:
+    """Return the shares of pixels that are valid, and that are valid and black in every band."""
+    return float(valid.mean()), float(((array == 0).all(axis=0) & valid).mean())
 
 
 def common_bands(infos: list[SceneInfo], wanted: list[str] | None) -> list[str]:

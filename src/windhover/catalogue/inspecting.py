@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from glob import escape
 from pathlib import Path
 from statistics import median
 
 from windhover.catalogue.cataloguing import build_catalogue, summary_lines, write_report
-from windhover.catalogue.finding import check_pixels, raster_paths
+from windhover.catalogue.finding import check_pixels, matches, raster_paths
 from windhover.catalogue.label_files import write_labels
-from windhover.catalogue.tables import Catalogue, write_catalogue
+from windhover.catalogue.places import BLOCK
+from windhover.catalogue.splits import TooFewPlacesError
+from windhover.catalogue.tables import Catalogue, load_catalogue, write_catalogue
 from windhover.errors import DataError, MissingFileError, ParameterError, WindhoverError
-from windhover.files import atomic_folder
+from windhover.files import atomic_folder, check_replaceable
 from windhover.imagery.rasters import SceneInfo, inspect_scene
 from windhover.params.scenes import ScenesParams
 
 Say = Callable[[str], None]
+CATALOGUE = ("scenes.parquet", "labels.parquet", "areas.parquet", "report.json", "report.html")
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,7 @@ class Options:
         class_column: of the labels.
         rasters: pattern of the rasters to take.
         stack: band -> pattern.
+        written: files of labels that are written besides.
     """
 
     gsd_m: float | None = None
@@ -40,12 +45,14 @@ class Options:
     class_column: str | None = None
     rasters: str | None = None
     stack: dict[str, str] | None = None
+    written: tuple[Path, ...] = ()
 
 
 def scene_line(info: SceneInfo, share: dict[str, float]) -> str:
     """Return what a raster is, in one line."""
     place = info.crs if info.crs is not None else "local grid"
-    missing = f", {1 - share['valid']:.1%} missing" if share["valid"] < 1 else ""
+    about = "about " if share["sampled"] else ""
+    missing = f", {about}{1 - share['valid']:.1%} missing" if share["valid"] < 1 else ""
     slow = ", in strips (slow to read in windows: make a COG of it)" if info.striped else ""
     gsd = " x ".join(f"{value:.4g}" for value in dict.fromkeys(info.gsd_m))
     return (
@@ -87,25 +94,40 @@ def _expanded(paths: Sequence[str]) -> list[str]:
     return found
 
 
+def one_place(rasters: Sequence[str]) -> Path:
+    """Return the raster, or the folder of rasters, that labels are laid on.
+
+    Raises:
+        ParameterError: there are several.
+    """
+    if len(rasters) > 1:
+        raise ParameterError(
+            f"--labels are laid on one raster or one folder of rasters, got {len(rasters)}. Name the folder they are "
+            "in; `windhover import` takes some of a folder by --rasters."
+        )
+    return Path(rasters[0])
+
+
 def import_labels(labels: Path, scenes: Path, output: Path, options: Options, say: Say) -> Catalogue:
     """Make a catalogue of rasters and their labels, with its report; say what it holds.
 
     Raises:
         MissingFileError: the labels or the folder are not there.
+        ParameterError: `output` holds anything else than an earlier catalogue, or what is read.
         WindhoverError: what `build_catalogue` raises.
     """
     if not labels.exists():
         raise MissingFileError(f"{labels}: no such file or folder. Name the label file, or the folder of label files.")
+    read = [labels, scenes, *([] if options.groups is None else [options.groups])]
+    check_replaceable(output, _written_earlier(output, options), read)
     if scenes.is_file():
-        options, scenes = replace(options, rasters=scenes.name), scenes.parent
+        options, scenes = replace(options, rasters=f"/{escape(scenes.name)}"), scenes.parent
     target = options.target_gsd_m or _median_gsd(scenes, options)
     with atomic_folder(output) as folder:
         params = _params(labels, scenes, target, options)
         try:
             catalogue = build_catalogue(params, folder, output)
-        except DataError as error:
-            if "cannot be divided" not in str(error):
-                raise
+        except TooFewPlacesError:
             catalogue = build_catalogue(params.model_copy(update={"split_fractions": [1.0, 0.0, 0.0]}), folder, output)
             say("too few places to divide: all scenes are in train")
         write_catalogue(catalogue, folder)
@@ -113,6 +135,17 @@ def import_labels(labels: Path, scenes: Path, output: Path, options: Options, sa
     say("\n".join(summary_lines(catalogue)))
     say(f"catalogue -> {output}, report -> {output / 'report.html'}")
     return catalogue
+
+
+def _written_earlier(output: Path, options: Options) -> set[str]:
+    """Return the names of the files of an earlier catalogue in a folder; nothing where it holds none."""
+    try:
+        scenes = load_catalogue(output).scenes["scene"]
+    except WindhoverError:
+        return set()
+    virtual = {f"{part}.vrt" for name in scenes for part in (name, name.split(BLOCK)[0])}
+    besides = {path.name for path in options.written if path.resolve().parent == output.resolve()}
+    return {*CATALOGUE} | virtual | besides
 
 
 def parse_stack(items: Sequence[str] | None) -> dict[str, str] | None:
@@ -131,7 +164,8 @@ def parse_stack(items: Sequence[str] | None) -> dict[str, str] | None:
 
 def _median_gsd(scenes: Path, options: Options) -> float:
     """Return the median GSD of the rasters, where it is not said."""
-    paths = [path for path in raster_paths(scenes) if options.rasters is None or path.match(options.rasters)]
+    pattern = options.rasters
+    paths = [path for path in raster_paths(scenes) if pattern is None or matches(path, scenes, pattern)]
     sizes: list[float] = []
     for path in paths:
         try:

@@ -18,6 +18,10 @@ SPLITS = ("train", "val", "test")
 TRIALS = 400  # seeded orders in which places are dealt out; the one nearest to the wanted fractions is kept
 
 
+class TooFewPlacesError(DataError):
+    """There are fewer places than parts that they are divided into."""
+
+
 def join_places(
     places: Sequence[str], footprints: Sequence[BaseGeometry | None]
 ) -> tuple[list[str], list[tuple[str, str]]]:
@@ -65,14 +69,14 @@ def assign_splits(
         fixed: place -> split, where it is decided already.
 
     Raises:
-        DataError: there are fewer places than splits that want objects.
+        TooFewPlacesError: there are fewer places than splits that want objects.
     """
     fixed = dict(fixed or {})
     free = sorted(place for place in objects if place not in fixed)
     wanted = [name for name, share in zip(SPLITS, fractions, strict=True) if share > 0]
     lacking = [name for name in wanted if name not in fixed.values()]
     if free and len(free) < len(lacking):
-        raise DataError(
+        raise TooFewPlacesError(
             f"{len(objects)} places cannot be divided between {', '.join(wanted)}: one place is never in two splits. "
             "Bring more places, or set the shares in `scenes.split_fractions` to 0 for splits that you can do without."
         )
@@ -105,10 +109,10 @@ def assign_folds(objects: Mapping[str, int], folds: int, fold: int, seed: int) -
         seed: of the order in which places of like size are dealt out.
 
     Raises:
-        DataError: there are fewer places than folds.
+        TooFewPlacesError: there are fewer places than folds.
     """
     if len(objects) < folds:
-        raise DataError(
+        raise TooFewPlacesError(
             f"{len(objects)} places cannot make {folds} folds. Set `scenes.folds` to at most that, or null."
         )
     rng = np.random.default_rng(seed)

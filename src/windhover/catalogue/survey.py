@@ -6,6 +6,7 @@ Reads no pixel.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -53,14 +54,19 @@ def scene_rows(catalogue: Catalogue) -> list[dict[str, Any]]:
                 "bands": ", ".join(row.bands),
                 "crs": "local grid" if row.crs is None or pd.isna(row.crs) else str(row.crs)[:40],
                 "nodata": None if pd.isna(row.nodata) else float(row.nodata),
-                "valid": share.get("valid"),
-                "black": share.get("black"),
+                "valid": _share(share, "valid"),
+                "black": _share(share, "black"),
                 "place": row.place,
                 "split": row.split,
                 "labels": int(counts.get(row.scene, 0)) if row.labelled else "not labelled",
             }
         )
     return rows
+
+
+def _share(found: Mapping[str, float], name: str) -> float | str | None:
+    """Return a share of a raster's pixels, as an estimate in words where only a sample was read."""
+    return f"about {found[name]:.2g}" if found.get("sampled") else found.get(name)
 
 
 def longer_side_px(catalogue: Catalogue) -> NDArray[np.float64]:

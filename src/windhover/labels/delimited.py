@@ -76,6 +76,8 @@ def _read(path: Path) -> tuple[pd.DataFrame, str]:
         mark = max(SEPARATORS, key=text.lstrip().splitlines()[0].count)
         reader = csv.reader(io.StringIO(text, newline=""), delimiter=mark, skipinitialspace=True)
         rows = [(reader.line_num, row) for row in reader if any(map(str.strip, row))]
+        if not rows:
+            raise ValueError("all its columns are empty")
     except (ValueError, OSError, csv.Error) as error:
         reason = " ".join(str(error).split())[:200].rstrip(". ")
         raise FormatError(
