@@ -82,11 +82,10 @@ def assign_splits(
         )
     if not free:
         return fixed
-    weight = {place: objects[place] + 1e-3 for place in objects}  # an empty place still counts for something
+    # in order, because sums of fractions depend on it; an empty place still counts for something
+    weight = {place: objects[place] + 1e-3 for place in sorted(objects)}
     target = np.asarray(fractions, np.float64) * sum(weight.values())
-    start = np.array(
-        [sum(weight[place] for place, split in fixed.items() if split == name and place in weight) for name in SPLITS]
-    )
+    start = np.array([sum(amount for place, amount in weight.items() if fixed.get(place) == name) for name in SPLITS])
     rng = np.random.default_rng(seed)
     best: tuple[float, list[int], list[str]] = (math.inf, [], [])
     for _ in range(TRIALS):
