@@ -74,7 +74,7 @@ def _rehearsed(learner: Learner, pictures: list[Batch], steps: int, precision: s
             optimizer.zero_grad()
             total.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
-            float(total)  # a GPU is waited for
+            float(total.detach())  # a GPU is waited for
             times.append(time.monotonic() - began)
     finally:
         learner.network = kept
