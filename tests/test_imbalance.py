@@ -180,6 +180,17 @@ def test_classes_of_different_rarity_are_promised_truly(told: bool) -> None:
         assert alone == pytest.approx(window_scores(test.logits[:9], calibration)[:, index])
 
 
+def test_a_class_that_no_window_of_val_shows_is_shifted_as_the_others() -> None:
+    true = np.eye(3, dtype=bool)[np.repeat([0, 1], 500)]
+    logits = np.random.default_rng(0).normal(np.where(true, 2.0, -2.0), 1)
+    bundle = bundle_of(0.5, [0.001, 0.001, 0.001])
+    calibration, _ = calibrate(bundle, WindowLogits(logits, true), NOTHING)
+    biases = calibration.window_bias
+    assert isinstance(biases, tuple)
+    assert np.ptp(biases) < 1.0
+    assert biases[2] < -4
+
+
 @pytest.mark.parametrize("rarity", [1, 10, 700])
 def test_predicted_precision_lies_within_the_interval_of_the_measured_one(rarity: int) -> None:
     rng = np.random.default_rng(rarity)

@@ -141,17 +141,19 @@ def test_a_process_alone_is_the_first_whatever_the_shell_says(monkeypatch: pytes
     assert this_process(2) == 0
 
 
-@pytest.mark.parametrize("error", [None, FormatError("a broken file")])
-def test_another_process_is_silent_and_ends_well(capsys: pytest.CaptureFixture[str], error: Exception | None) -> None:
+@pytest.mark.parametrize(("error", "code"), [(None, 0), (FormatError("a broken file"), 1)])
+def test_another_process_tells_errors_alone(
+    capsys: pytest.CaptureFixture[str], error: Exception | None, code: int
+) -> None:
     def work() -> None:
         print("here")
         print("there", file=sys.stderr)
         if error is not None:
             raise error
 
-    with pytest.raises(SystemExit, match=r"^0$"), speaking_for_all(1):
+    with pytest.raises(SystemExit, match=rf"^{code}$"), speaking_for_all(1):
         work()
-    assert capsys.readouterr() == ("", "")
+    assert capsys.readouterr() == ("", "process 1: a broken file\n" if code else "")
     with speaking_for_all(0):
         print("here")
     assert capsys.readouterr().out == "here\n"

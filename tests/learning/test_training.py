@@ -150,21 +150,22 @@ def test_a_mining_round_adds_patches_once_and_writes_them(
     assert trained.card.training["mined"] == 14, "each goes through the augmentation: itself and a copy"
 
 
+@pytest.mark.parametrize(("shares", "epoch"), [([0.05, 0.5], 4), ([0.4, 0.42], 2)], ids=["apart", "between two"])
 def test_a_round_held_before_a_kill_is_taken_up_and_not_held_again(
-    out: material.Folders, monkeypatch: pytest.MonkeyPatch
+    out: material.Folders, monkeypatch: pytest.MonkeyPatch, shares: list[float], epoch: int
 ) -> None:
     index = load_patches(out.patches, "train").index
     calls = []
     scenes = Scenes([SimpleNamespace(labelled=True, width_px=90, height_px=70, gsd_x_m=1.0, gsd_y_m=1.0)])
     monkeypatch.setattr("windhover.learning.material.load_catalogue", lambda _: SimpleNamespace(split=lambda _: scenes))
     monkeypatch.setattr("windhover.learning.mined_rounds.mine", lambda *given: calls.append(given) or found(7, index))
-    params = train_params(epochs=4, mining={"after": [0.1, 0.5]})
+    params = train_params(epochs=5, mining={"after": shares})
     training.train_detector(params, out, track=False)
     unbroken, step = weights_of(out), Learner.training_step
     assert len(calls) == 2, "a round due before the first epoch is held after it"
 
     def killed(self: Learner, batch: Any, index: int) -> torch.Tensor:
-        if self.current_epoch == 3:
+        if self.current_epoch == epoch:
             raise KeyboardInterrupt
         return step(self, batch, index)
 
@@ -232,6 +233,29 @@ def test_patience_ends_a_training_that_no_longer_improves(
     trained = training.train_detector(train_params(epochs=9, patience=2), out, track=False)
     assert len(trained.history) == 3
     assert trained.kept_epoch == (2 if aps[1] == 1.0 else 0)
+
+
+def test_without_an_object_in_validation_nothing_says_that_training_no_longer_improves(
+    out: material.Folders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def bare(folder: str, split: str) -> Any:
+        whole = load_patches(folder, split)
+        return PatchSet(whole.images, whole.index.assign(**{"class": ""})) if split == "val" else whole
+
+    monkeypatch.setattr(material, "load_patches", bare)
+    trained = training.train_detector(train_params(epochs=4, patience=1), out, track=False)
+    assert (len(trained.history), trained.kept_epoch) == (4, 3)
+
+
+def test_windows_of_one_object_tell_no_more_than_one() -> None:
+    index = pd.DataFrame(
+        {
+            "scene": ["a", "a", "a", "b", "b", "b"], "class": ["x", "x", "x", "x", "x", ""], "gsd_m": 1.25,
+            "left_px": [10, 14, 90, 10, 0, 0], "top_px": [10, 10, 10, 10, 0, 0],
+            "dx_px": [4.0, 0.1, 4.0, 4.0, np.nan, np.nan], "dy_px": [0.0, 0.0, 0.0, 0.0, np.nan, np.nan],
+        }
+    )  # fmt: skip
+    assert material.count_objects(index) == 4, "two in a, one in b, and one whose place nobody knows"
 
 
 @pytest.mark.parametrize(("last", "kept"), [(0.95, 3), (0.3, 2)], ids=["as good as the best", "clearly worse"])

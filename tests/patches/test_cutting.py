@@ -13,14 +13,15 @@ import shapely
 
 from conftest import MakeScene
 from labelled import CENTRES, SCENES, catalogue_of, cut, write_labels
+from windhover.catalogue.prior import Rule
 from windhover.catalogue.survey import window_prior
 from windhover.catalogue.tables import Catalogue, open_catalogued
 from windhover.errors import DataError, FormatError, MissingFileError
 from windhover.geometry import georef
 from windhover.imagery.rasters import inspect_scene
 from windhover.params.scenes import ScenesParams
-from windhover.patches.cutting import summary_lines
-from windhover.patches.store import KINDS, PatchWriter, load_patches, read_summary
+from windhover.patches.cutting import _summary, _Tally, summary_lines
+from windhover.patches.store import KINDS, PatchWriter, index_table, load_patches, read_summary
 
 
 @pytest.fixture
@@ -124,6 +125,16 @@ def test_statistics_are_those_of_the_training_patches(world: Path) -> None:
     everything = np.concatenate(pixels, axis=1).astype(float)
     assert summary["mean"] == pytest.approx(everything.mean(axis=1), abs=1e-3)
     assert summary["std"] == pytest.approx(everything.std(axis=1), abs=1e-3)
+
+
+def test_a_split_without_a_whole_window_has_no_prior() -> None:
+    tally = _Tally()
+    tally.class_hits["val"]["plane"] += 0
+    tally.prior["train"] += [3, 3, 600]
+    tally.class_hits["train"]["plane"] += 3
+    prior = _summary(index_table([]), Rule(8.0, 12.0, "square"), 1.25, ["red"], tally, {})["prior"]
+    assert (prior["val"]["true"], prior["val"]["by_class"]) == (None, {})
+    assert (prior["train"]["true"], prior["train"]["by_class"]) == (0.005, {"plane": 0.005})
 
 
 def test_the_same_seed_gives_the_same_bytes(world: Path) -> None:

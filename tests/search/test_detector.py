@@ -20,6 +20,7 @@ from planted import Identity, PlantedNetwork, make_card, random_weights, squares
 from processor import integers
 from windhover.errors import DataError, FormatError, MissingFileError, ParameterError, UnsupportedError
 from windhover.geometry.georef import pixel_to_world
+from windhover.imagery.rasters import inspect_scene
 from windhover.imagery.scenes import Scene, open_scene
 from windhover.models.networks import build_network
 from windhover.models.normalize import Normalizer
@@ -379,7 +380,7 @@ def test_bands_are_chosen_by_name_and_by_position_where_names_say_nothing(make_s
 
 @pytest.mark.parametrize("driver", ["GTiff", "JPEG"])
 @pytest.mark.parametrize(
-    ("bands", "read"), [(("3", "2", "1"), [90, 60, 30]), (("2",) * 3, [60] * 3), (("blue", "green", "1"), [90, 60, 30])]
+    ("bands", "read"), [(("3", "2", "1"), [90, 60, 30]), (("2",) * 3, [60] * 3), (("Blue", "band2", "1"), [90, 60, 30])]
 )
 def test_bands_are_taken_by_name_or_number_in_any_order(
     make_scene: Any, driver: str, bands: tuple[str, ...], read: list[int]
@@ -388,6 +389,14 @@ def test_bands_are_taken_by_name_or_number_in_any_order(
     path = make_scene(f"scene.{driver}", data=data, driver=driver, crs=None, photometric="RGB")
     with open_for(make_card(), path, gsd_m=1.25, bands=bands) as scene:
         assert np.abs(scene.read(7, 11, 1, 1)[0].ravel().astype(int) - read).max() <= (2 if driver == "JPEG" else 0)
+
+
+def test_a_model_whose_bands_are_numbers_finds_them_by_number(make_scene: Any) -> None:
+    path = make_scene(data=np.arange(1, 5, dtype=np.uint8)[:, None, None] * np.ones((1, 70, 90), np.uint8))
+    assert inspect_scene(path).bands[:3] == ("red", "green", "blue")
+    for bands, read in ((("Band 3", "Band 2", "Band 1"), [3, 2, 1]), (("band1", "band2", "band3"), [1, 2, 3])):
+        with open_for(make_card(bands=bands), path) as scene:
+            assert scene.read(0, 0, 1, 1)[0].ravel().tolist() == read
 
 
 def test_one_band_serves_a_model_of_three(make_scene: Any, tmp_path: Path) -> None:

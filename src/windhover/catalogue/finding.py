@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from windhover.errors import DataError, MissingFileError, WindhoverError
 from windhover.imagery.damage import check_deflate, heeding_gdal
 from windhover.imagery.mosaics import write_stack
-from windhover.imagery.rasters import SceneInfo, inspect_scene
+from windhover.imagery.rasters import SceneInfo, inspect_scene, names_of_bands
 from windhover.imagery.scenes import Scene
 from windhover.progress import track
 
@@ -234,7 +234,7 @@ def common_bands(infos: list[SceneInfo], wanted: list[str] | None) -> list[str]:
     """
     bands = wanted or list(infos[0].bands)
     for info in infos:
-        missing = [name for name in bands if name not in info.bands]
+        missing = [name for name in bands if name.lower() not in names_of_bands(info)]
         if missing or (wanted is None and list(info.bands) != bands):
             raise DataError(
                 f"{info.path}: has the bands {', '.join(info.bands)}, but {', '.join(bands)} are "

@@ -253,8 +253,10 @@ def calibrate(bundle: Bundle, windows: WindowLogits, val: Searched) -> tuple[Cal
         window, sampled = Scaling(1.0, 0.0), [card.sampled_prior / len(card.classes)] * len(card.classes)
     else:
         sampled = windows.is_true.mean(axis=0).tolist()
+    common = float(np.mean(sampled))  # for a class that no window of val shows
     biases = [
-        window.bias + prior_shift(share, known(card.prior_of(index), share)) for index, share in enumerate(sampled)
+        window.bias + prior_shift(share or common, known(card.prior_of(index), share or common))
+        for index, share in enumerate(sampled)
     ]
     if card.true_prior is None:
         notes.append(NO_PRIOR)

@@ -25,6 +25,7 @@ from windhover.geometry import georef
 
 DTYPES = ("uint8", "uint16", "int16", "float32")
 MAX_BANDS = 16
+NUMBERED = [(word, gap) for word in ("band", "layer") for gap in ("", " ", "_", "-")]
 NAME_ITS_SYSTEM = "name the system of its transform: gdal_translate -of VRT -a_srs EPSG:... IN OUT.vrt"
 CACHE_BYTES = 256 * 2**20  # rasterio hands the number to GDALSetCacheMax64
 GDAL_OPTIONS = {
@@ -259,6 +260,12 @@ def _band_names(dataset: Any, indexes: list[int]) -> tuple[str, ...]:
     if not known or len(set(known)) < len(known):
         return tuple(f"band{index}" for index in indexes)
     return tuple(f"band{i}" if colour not in known else colour for i, colour in zip(indexes, colours, strict=True))
+
+
+def names_of_bands(info: SceneInfo) -> dict[str, str]:
+    """Return every name by which a band may be asked for, in small letters: its own, or its number as in `band3`."""
+    numbers = {f"{word}{gap}{number}": name for number, name in enumerate(info.bands, 1) for word, gap in NUMBERED}
+    return numbers | {name.lower(): name for name in info.bands}
 
 
 def says_nothing(name: str) -> bool:

@@ -25,7 +25,15 @@ from rasterio.windows import Window as RasterWindow
 
 from windhover.errors import DataError, FormatError, ParameterError
 from windhover.imagery.jpegs import WholeJpeg
-from windhover.imagery.rasters import GDAL_OPTIONS, SceneInfo, gdal_reason, inspect_scene, open_dataset, overview_info
+from windhover.imagery.rasters import (
+    GDAL_OPTIONS,
+    SceneInfo,
+    gdal_reason,
+    inspect_scene,
+    names_of_bands,
+    open_dataset,
+    overview_info,
+)
 from windhover.imagery.resample import axis_weights, exact_ratio, resample_block, snap_ratio, source_span, target_length
 
 PRELOAD_PX = 64_000_000
@@ -313,11 +321,12 @@ class Scene:
 
 
 def _band_index(info: SceneInfo, name: str) -> int:
-    if name not in info.bands:
+    names = names_of_bands(info)
+    if name.lower() not in names:
         raise DataError(
             f"{info.path}: has no band {name!r}; its bands are {', '.join(info.bands)}. Name one of these in `bands`."
         )
-    return info.bands.index(name) + 1
+    return info.bands.index(names[name.lower()]) + 1
 
 
 def _valid(dataset: Any, indexes: list[int], array: NDArray[Any], window: RasterWindow) -> NDArray[np.bool_]:

@@ -44,6 +44,7 @@ class TrainingData:
     crops: PictureSet | None
     validation: PictureSet
     rule: Rule  # when a window of a crop shows an object
+    val_objects: int  # that validation patches show; several patches may show the same
 
     def tells(self) -> tuple[bool, bool]:
         """Return whether the place of any object in its picture is known, and whether the size of any is."""
@@ -117,7 +118,7 @@ class Learner(L.LightningModule):
         self.data_seconds = self.step_seconds = self._mining_seconds = 0.0
         self._sums: dict[str, Tensor | float] = {}  # on the device: reading one would wait for it
         self._validated: list[tuple[Tensor, Tensor]] = []
-        self._started = time.monotonic()
+        self._started, self._threads = time.monotonic(), torch.get_num_threads()
 
     @property
     def kept_network(self) -> nn.Module:
@@ -213,7 +214,7 @@ class Learner(L.LightningModule):
 
     def validation_step(self, rows: Tensor, _index: int) -> None:
         """Score validation patches with the network that would be kept."""
-        batch = self.data.validation.take(rows)
+        batch = Batch(*(part.to(self.device) for part in self.data.validation.take(rows)))
         network = self.kept_network.eval()
         outputs = network(self.normalizer(batch.pixels).contiguous(memory_format=torch.channels_last))
         losses = self.objective(outputs, patch_targets(batch.objects, self.n_classes))
@@ -234,9 +235,11 @@ class Learner(L.LightningModule):
         ap = window_ap(logits, labels, self._validation.background_weight)
         self._sums["val_ap"] = ap
         progress = self.progress
-        if ap > progress.best_ap:  # a tie is no gain: training that has long been perfect ends too
+        # a tie is no gain, so that training which has long been perfect ends too; without objects nothing can be told
+        if ap > progress.best_ap or not (labels >= 0).any():
             progress.best_ap, progress.best_epoch = ap, self.current_epoch
-        if ap >= progress.best_ap - standard_error(progress.best_ap, int((labels >= 0).sum())):
+        objects = min(int((labels >= 0).sum()), self.data.val_objects)
+        if ap >= progress.best_ap - standard_error(progress.best_ap, objects):
             self._keep(ap)
 
     def _keep(self, ap: float) -> None:
@@ -276,7 +279,8 @@ class Learner(L.LightningModule):
         self.progress.planned_epochs = self.current_epoch + 1
 
     def on_fit_start(self) -> None:
-        """Begin with the first process's plan."""
+        """Begin with the first process's plan, and with the threads that were set: Lightning's launcher sets others."""
+        torch.set_num_threads(self._threads)
         self._agree()
 
     def _agree(self) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import NDArray
 from PIL import Image
@@ -24,6 +25,7 @@ from windhover.patches.contact_sheet import crop_sheet
 from windhover.patches.store import load_patches, read_summary, rule_of
 from windhover.progress import progress_bar
 
+SAME_PLACE_M = 1.0
 GPU_SHARE = 0.6  # of the free memory of a GPU that pictures may take; beyond it they stay on the CPU
 
 
@@ -90,8 +92,17 @@ def gather(params: TrainParams, folders: Folders, device: str) -> Material:
         crops,
         PictureSet(val.images, object_table(val.index, classes), place),
         rule_of(summary),
+        count_objects(val.index),
     )
     return Material(params, summary, catalogue, data, counts, np.asarray(train.images[:4]), sheet)
+
+
+def count_objects(index: pd.DataFrame) -> int:
+    """Return how many objects patches show: patches of one scene whose objects share a place show the same."""
+    shown = index[index["class"].fillna("") != ""]
+    place = pd.DataFrame({"x": shown["left_px"] + shown["dx_px"], "y": shown["top_px"] + shown["dy_px"]})
+    known = shown.assign(**(place.mul(shown["gsd_m"], axis=0) / SAME_PLACE_M).round())[["scene", "x", "y"]].dropna()
+    return len(known.drop_duplicates()) + len(shown) - len(known)
 
 
 def _place(size_bytes: int, device: str) -> str:

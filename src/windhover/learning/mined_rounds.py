@@ -60,7 +60,7 @@ class MinedRounds:
                 self._hold(number, learner, kept)
             together.barrier()
             self._add(number, _load(kept), learner, learner.current_epoch if fresh else _epoch(kept))
-            if fresh:
+            if number > progress.rounds_done:
                 break  # one model is searched with once: the next round waits for the next epoch
         progress.rounds_done = len(self._rounds)
         return time.monotonic() - began

@@ -122,7 +122,8 @@ def card_of(material: Material, learner: Learner) -> Card:
 
 
 def _class_priors(by_class: Mapping[str, float], classes: list[str]) -> tuple[float, ...] | None:
-    return tuple(by_class.get(name, 0.0) for name in classes) if by_class else None
+    """Return the true share of windows that show each class, None where one is shown by none and so is not known."""
+    return tuple(by_class[name] for name in classes) if all(by_class.get(name) for name in classes) else None
 
 
 def _ranges(material: Material, learner: Learner) -> Ranges | None:

@@ -55,14 +55,20 @@ def this_process(count: int) -> int:
 
 @contextlib.contextmanager
 def speaking_for_all(rank: int) -> Iterator[None]:
-    """Let the first process speak; another one is silent, and ends where the block ends: all else is the first's."""
+    """Let the first process speak; another one tells errors alone, and ends with the block: the rest is the first's.
+
+    An error ends it with 1, at which Lightning ends the others too.
+    """
     if rank == 0:
         yield
         return
-    with contextlib.ExitStack() as stack:
-        nowhere = stack.enter_context(open(os.devnull, "w", encoding="utf-8"))
-        stack.enter_context(contextlib.redirect_stdout(nowhere))
-        stack.enter_context(contextlib.redirect_stderr(nowhere))
-        stack.enter_context(contextlib.suppress(WindhoverError))  # the first meets it too, and says it
-        yield
+    try:
+        with contextlib.ExitStack() as stack:
+            nowhere = stack.enter_context(open(os.devnull, "w", encoding="utf-8"))
+            stack.enter_context(contextlib.redirect_stdout(nowhere))
+            stack.enter_context(contextlib.redirect_stderr(nowhere))
+            yield
+    except WindhoverError as error:
+        print(f"process {rank}: {error.sentence()}", file=sys.stderr)
+        sys.exit(1)
     sys.exit(0)

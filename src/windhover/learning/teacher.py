@@ -28,7 +28,7 @@ class Teacher:
     network: nn.Module
     normalizer: nn.Module
     temperature: float
-    biases: Tensor  # (K, 1, 1), or (1, 1, 1) of one for all classes
+    biases: Tensor  # (K, 1, 1)
 
     @torch.no_grad()
     def probabilities(self, pixels: Tensor, stride_px: int) -> Tensor:
@@ -67,7 +67,8 @@ def load_teacher(folder: str, wanted: Mapping[str, Any]) -> Teacher:
             "Name a finished model, such as the data/model of another run."
         )
     card, calibration = bundle.card, bundle.calibration
-    shift = 0.0 if card.true_prior is None else prior_shift(card.true_prior, card.sampled_prior)
-    biases = torch.tensor(calibration.window_bias).reshape(-1, 1, 1) + shift  # (K or 1, 1, 1)
+    sampled = card.sampled_prior / len(card.classes)
+    shifts = [prior_shift(card.prior_of(index) or sampled, sampled) for index in range(len(card.classes))]
+    biases = torch.tensor(calibration.window_bias).reshape(-1, 1, 1) + torch.tensor(shifts)[:, None, None]  # (K, 1, 1)
     network = fold_batch_norms(bundle.network()).requires_grad_(False)
     return Teacher(network, bundle.normalizer(), calibration.window_temperature, biases)

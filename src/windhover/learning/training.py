@@ -15,6 +15,7 @@ import shutil
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ import lightning as L
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
+from lightning.pytorch.strategies import DDPStrategy
 
 from windhover.errors import ParameterError
 from windhover.files import atomic_file, sha256_file
@@ -44,6 +46,7 @@ from windhover.progress import progress_bar
 from windhover.tracking.runs import NoTracker, Tracker, dvc_hashes, start_run
 
 CHECKPOINTS = Path(".windhover/checkpoints")
+PATIENCE = timedelta(days=7)  # with which processes wait for one that mines or cuts crops
 LIGHTNING_PRECISION: dict[str, Any] = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
 
 
@@ -189,7 +192,7 @@ class _Session:
             accelerator="gpu" if self.on_gpu else "cpu",
             devices=self.processes,
             # a step may leave a part without a gradient: heads of which no picture tells, a trunk that is frozen
-            strategy="ddp_find_unused_parameters_true" if self.processes > 1 else "auto",
+            strategy=DDPStrategy(find_unused_parameters=True, timeout=PATIENCE) if self.processes > 1 else "auto",
             precision=LIGHTNING_PRECISION[self.precision],
             max_epochs=self.learner.progress.planned_epochs,
             gradient_clip_val=params.clip_norm or None,

@@ -85,13 +85,20 @@ def metrics(findings: Findings, near: pd.DataFrame) -> dict[str, Any]:
             split: {name: _window_metrics(made) for name, made in findings.windows[split].items()} for split in SPLITS
         },
         "calibration": {
-            **findings.calibration,
+            **_by_name(findings.calibration, findings.classes),
             "gap_before": {split: _known(before[split].error) for split in SPLITS},
             "gap_after": {split: _known(after[split].error) for split in SPLITS},
             "brier_before": {split: _known(before[split].brier) for split in SPLITS},
             "brier_after": {split: _known(after[split].brier) for split in SPLITS},
         },
         "notes": list(findings.notes),
+    }
+
+
+def _by_name(calibration: Mapping[str, float | tuple[float, ...]], classes: Sequence[str]) -> dict[str, Any]:
+    return {
+        key: dict(zip(classes, value, strict=True)) if isinstance(value, tuple) else value
+        for key, value in calibration.items()
     }
 
 

@@ -371,7 +371,7 @@ def _summary(
             "windows": windows,
             "true": hits / windows if windows else None,
             "true_central_32_px": course / windows if windows else None,
-            "by_class": {name: shown / windows for name, shown in sorted(tally.class_hits[split].items())},
+            "by_class": {name: shown / windows for name, shown in sorted(tally.class_hits[split].items()) if windows},
             "sampled": counts[split]["positive"] / taken if taken else None,
         }
     return {

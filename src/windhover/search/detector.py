@@ -22,7 +22,7 @@ from shapely.geometry.base import BaseGeometry
 from windhover.errors import FormatError, ParameterError, UnsupportedError
 from windhover.geometry.boxes import merge, to_xyxy
 from windhover.geometry.georef import pixel_to_world
-from windhover.imagery.rasters import SceneInfo, inspect_scene, says_nothing
+from windhover.imagery.rasters import SceneInfo, inspect_scene, names_of_bands, says_nothing
 from windhover.imagery.scenes import Scene
 from windhover.maps.detections import for_map, to_table
 from windhover.models.bundles import Bundle, Card, check_thresholds, load_bundle
@@ -344,7 +344,7 @@ def open_for(
 
 def _found(info: SceneInfo, card: Card) -> Sequence[str]:
     """Return the names that a raster gives to the model's bands, in the model's order."""
-    names = {name.lower(): name for name in info.bands}
+    names = names_of_bands(info)
     if {name.lower() for name in card.bands} <= set(names):
         return [names[name.lower()] for name in card.bands]
     unnamed = any(all(map(says_nothing, bands)) for bands in (info.bands, card.bands))
@@ -365,11 +365,10 @@ def _named(info: SceneInfo, bands: Sequence[str], card: Card) -> list[str]:
             f"--bands {','.join(bands)}: the model has {len(card.bands)} bands ({', '.join(card.bands)}). "
             "Name one for each."
         )
-    numbers = {str(number): name for number, name in enumerate(info.bands, start=1)}
-    names = numbers | {name: name for name in info.bands}
-    if unknown := [band for band in bands if band not in names]:
+    names = {str(number): name for number, name in enumerate(info.bands, start=1)} | names_of_bands(info)
+    if unknown := [band for band in bands if band.lower() not in names]:
         raise ParameterError(
             f"{info.path}: has no band {unknown[0]!r}, its bands are {', '.join(info.bands)}. "
             f"Give --bands such names, or numbers from 1 to {len(info.bands)}."
         )
-    return [names[band] for band in bands]
+    return [names[band.lower()] for band in bands]
