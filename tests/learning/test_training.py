@@ -133,16 +133,20 @@ class Scenes(list[Any]):
     gsd_m = 1.0
 
 
-def test_a_mining_round_adds_patches_once_and_writes_them(
-    out: material.Folders, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def rounds(out: material.Folders, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Return the list that grows by one with each round of mining, of which each finds seven patches."""
     index = load_patches(out.patches, "train").index
-    calls = []
+    calls: list[Any] = []
     scenes = Scenes([SimpleNamespace(labelled=True, width_px=90, height_px=70, gsd_x_m=1.0, gsd_y_m=1.0)])
     monkeypatch.setattr("windhover.learning.material.load_catalogue", lambda _: SimpleNamespace(split=lambda _: scenes))
     monkeypatch.setattr("windhover.learning.mined_rounds.mine", lambda *given: calls.append(given) or found(7, index))
+    return calls
+
+
+def test_a_mining_round_adds_patches_once_and_writes_them(out: material.Folders, rounds: list[Any]) -> None:
     trained = training.train_detector(train_params(epochs=4, mining={"after": [0.5]}), out, track=False)
-    assert len(calls) == 1
+    assert len(rounds) == 1
     mined = pd.read_parquet(Path(out.out) / "mined.parquet")
     assert mined["origin"].tolist() == ["mined-1"] * 7
     assert len(np.load(Path(out.out) / "mined.npy")) == 7
@@ -152,17 +156,12 @@ def test_a_mining_round_adds_patches_once_and_writes_them(
 
 @pytest.mark.parametrize(("shares", "epoch"), [([0.05, 0.5], 4), ([0.4, 0.42], 2)], ids=["apart", "between two"])
 def test_a_round_held_before_a_kill_is_taken_up_and_not_held_again(
-    out: material.Folders, monkeypatch: pytest.MonkeyPatch, shares: list[float], epoch: int
+    out: material.Folders, monkeypatch: pytest.MonkeyPatch, rounds: list[Any], shares: list[float], epoch: int
 ) -> None:
-    index = load_patches(out.patches, "train").index
-    calls = []
-    scenes = Scenes([SimpleNamespace(labelled=True, width_px=90, height_px=70, gsd_x_m=1.0, gsd_y_m=1.0)])
-    monkeypatch.setattr("windhover.learning.material.load_catalogue", lambda _: SimpleNamespace(split=lambda _: scenes))
-    monkeypatch.setattr("windhover.learning.mined_rounds.mine", lambda *given: calls.append(given) or found(7, index))
     params = train_params(epochs=5, mining={"after": shares})
     training.train_detector(params, out, track=False)
     unbroken, step = weights_of(out), Learner.training_step
-    assert len(calls) == 2, "a round due before the first epoch is held after it"
+    assert len(rounds) == 2, "a round due before the first epoch is held after it"
 
     def killed(self: Learner, batch: Any, index: int) -> torch.Tensor:
         if self.current_epoch == epoch:
@@ -174,7 +173,7 @@ def test_a_round_held_before_a_kill_is_taken_up_and_not_held_again(
         with pytest.raises((KeyboardInterrupt, SystemExit), match=r"^\d*$"):
             training.train_detector(params, out, track=False)
     trained = training.train_detector(params, out, track=False)
-    assert len(calls) == 4, "both rounds of the killed training were kept"
+    assert len(rounds) == 4, "both rounds of the killed training were kept"
     assert trained.card.training["mined"] == 28
     assert same(weights_of(out), unbroken)
     assert pd.read_parquet(Path(out.out) / "mined.parquet")["origin"].tolist() == ["mined-1"] * 14

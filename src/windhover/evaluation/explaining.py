@@ -16,7 +16,7 @@ from windhover.models.bundles import Bundle, load_bundle
 from windhover.models.inference import window_scores
 from windhover.pages.error_gallery import to_rgb
 from windhover.pages.plots import Explained, explanations
-from windhover.search.detector import open_for
+from windhover.search.opening import open_for
 
 FORMS = "SCENE:col,row (px of the raster as delivered) or FOLDER/val.npy:ROW"
 

@@ -227,6 +227,10 @@ def _is_whole(value: Any, least: int, most: float = math.inf) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
 
 
+def _is_share(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < 1
+
+
 # what each option may be, in words and as a test
 OPTIONS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "width": (
@@ -237,15 +241,11 @@ OPTIONS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "mix": ("a whole number from 0 to 8", lambda value: _is_whole(value, 0, 8)),
     "stem": (f"one of {', '.join(STEMS)}", lambda value: value in STEMS),
     "batch_norm": ("true or false", lambda value: isinstance(value, bool)),
-    "dropout": ("a share of 0 or more and below 1", lambda value: _is_share(value)),
+    "dropout": ("a share of 0 or more and below 1", _is_share),
     "init": (f"one of {', '.join(INITS)}", lambda value: value in INITS),
     "weights": ("`default`, the name of a file, or null", lambda value: value is None or isinstance(value, str)),
     "input_px": ("a whole number of 32 or more, or null", lambda value: value is None or _is_whole(value, 32)),
 }
-
-
-def _is_share(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < 1
 
 
 BUILDERS: dict[str, Callable[..., nn.Module]] = {"valid64": build_valid64, "course": build_course}
