@@ -36,7 +36,7 @@ repro: venv ## everything: raw tiles -> model -> evaluation -> map (dvc repro), 
 
 airbus: venv ## the same on the Airbus aircraft scenes: make airbus RAW=<folder> [MINUTES=60]
 	@[ -n "$(RAW)" ] || { echo "Name the folder of the data set, which holds annotations.csv and images/: make airbus RAW=<folder>" >&2; exit 1; }
-	@$(BIN)/python -m windhover.params.overlay params/airbus.yaml "scenes.raw=$(RAW)" $(if $(MINUTES),"train.max_minutes=$(MINUTES)")
+	@$(BIN)/python -m windhover.params.parameter_sets params/airbus.yaml "scenes.raw=$(RAW)" $(if $(MINUTES),"train.max_minutes=$(MINUTES)")
 	@$(BIN)/dvc repro export
 	@$(BIN)/windhover summary
 
@@ -61,7 +61,7 @@ bench: venv ## the measurements that need no real scenes, written to benchmarks/
 	@for script in $(filter-out $(BENCH_ON_SCENES),$(wildcard benchmarks/bench_*.py)); do echo "== $$script"; $(BIN)/python "$$script" || exit 1; done
 
 deps: venv ## rewrite the library modules that each stage of dvc.yaml depends on
-	@$(BIN)/python tests/house.py --write
+	@$(BIN)/python tests/architecture.py --write
 
 lock: venv ## rewrite requirements.txt from the ranges of pyproject.toml
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate --no-emit-index-url --no-emit-find-links --extra dev pyproject.toml -o requirements.txt

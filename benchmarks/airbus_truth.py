@@ -1,4 +1,5 @@
-"""Airbus scenes as the benchmarks use them: the fixed split by airport, and the truth without what is marked twice.
+"""Airbus scenes as the benchmarks use them: the fixed split by airport, and the truth without what
+is marked twice.
 
 Reads the data set's own files and Windhover's rule of nearness; trains and searches nothing.
 """
@@ -18,10 +19,10 @@ import shapely
 from measuring import ROOT
 
 from windhover.geometry.boxes import iou
-from windhover.metrics.assessment import draw, tally_class
-from windhover.metrics.ground import Ground
-from windhover.metrics.judging import Match, judge
-from windhover.metrics.tally import average_precision, recall_at_alarms
+from windhover.metrics.detection_metrics import draw, tally_class
+from windhover.metrics.ground_truth import Ground
+from windhover.metrics.match_detections import Match, judge
+from windhover.metrics.score_curve import average_precision, recall_at_alarms
 
 FOLDER = Path(os.environ.get("WINDHOVER_REAL_DATA", "")) / "airbus-aircraft"
 REPEAT_IOU = 0.6  # of a later label of the same class: the aircraft is marked twice
@@ -48,13 +49,17 @@ def airbus_scenes() -> list[AirbusScene]:
         SystemExit: the data set is not there.
     """
     if not (FOLDER / "annotations.csv").exists():
-        raise SystemExit(f"{FOLDER}: no annotations.csv. Set WINDHOVER_REAL_DATA to the folder above airbus-aircraft.")
+        raise SystemExit(
+            f"{FOLDER}: no annotations.csv. Set WINDHOVER_REAL_DATA to the folder above airbus-aircraft."
+        )
     split_of = {row["airport"]: row["split"] for row in _rows(ROOT / "benchmarks/airbus_split.csv")}
     airport_of = {row["image_id"]: row["airport"] for row in _rows(FOLDER / "airport_groups.csv")}
     scenes: dict[str, AirbusScene] = {}
     for row in _rows(FOLDER / "annotations.csv"):
         name = row["image_id"]
-        scene = scenes.setdefault(name, AirbusScene(FOLDER / "images" / name, split_of[airport_of[name]]))
+        scene = scenes.setdefault(
+            name, AirbusScene(FOLDER / "images" / name, split_of[airport_of[name]])
+        )
         ring = np.array(ast.literal_eval(row["geometry"]), float)
         box, before = (*ring.min(0), *ring.max(0)), scene.boxes[row["class"]]
         if not before or iou(np.array([box]), np.array(before)).max() <= REPEAT_IOU:
@@ -76,8 +81,11 @@ def write_truth(scenes: list[AirbusScene], path: Path) -> None:
         writer.writerows(row for scene in scenes for row in scene.rows)
 
 
-def assess_found(found: pd.DataFrame, scenes: list[AirbusScene], size_px: int = 2560) -> dict[str, Any]:
-    """Judge detections: each aircraft once, centre within half of its longer side; free of charge on truncated ones.
+def assess_found(
+    found: pd.DataFrame, scenes: list[AirbusScene], size_px: int = 2560
+) -> dict[str, Any]:
+    """Judge detections: each aircraft once, centre within half of its longer side; free of charge
+    on truncated ones.
 
     Args:
         found: scene, score, col, row (px as delivered).
@@ -85,7 +93,9 @@ def assess_found(found: pd.DataFrame, scenes: list[AirbusScene], size_px: int = 
         size_px: side of each of them.
     """
     ground = _ground(scenes, size_px)
-    table = found.assign(**{"class": "aircraft", "x_m": found["col"] * GSD_M, "y_m": found["row"] * GSD_M})
+    table = found.assign(
+        **{"class": "aircraft", "x_m": found["col"] * GSD_M, "y_m": found["row"] * GSD_M}
+    )
     judged = judge(table, ground, Match("size", 0.5))
     drawn = draw(ground.scenes, DRAWS, 0)
     tallied = tally_class(judged, ground, drawn)
@@ -94,7 +104,11 @@ def assess_found(found: pd.DataFrame, scenes: list[AirbusScene], size_px: int = 
     def figure(value: Any) -> float:
         return round(float(np.asarray(value).ravel()[0]), 4)
 
-    figures: dict[str, Any] = {"images": len(scenes), "aircraft": len(ground.objects), "detections": len(found)}
+    figures: dict[str, Any] = {
+        "images": len(scenes),
+        "aircraft": len(ground.objects),
+        "detections": len(found),
+    }
     for name, of in {
         "ap": average_precision,
         "f1": lambda counts: np.nan_to_num(counts.f_beta()).max(axis=0, initial=0.0),
@@ -119,6 +133,8 @@ def _ground(scenes: list[AirbusScene], size_px: int) -> Ground:
         ignored += [(scene.path.stem, shapely.box(*box)) for box in truncated]
     return Ground(
         scenes=pd.DataFrame({"scene": names, "place": names, "km2": km2}),
-        objects=pd.DataFrame(objects, columns=["scene", "class", "x_m", "y_m", "longer_m", "geometry"]),
+        objects=pd.DataFrame(
+            objects, columns=["scene", "class", "x_m", "y_m", "longer_m", "geometry"]
+        ),
         ignored=pd.DataFrame(ignored, columns=["scene", "geometry"], dtype=object),
     )

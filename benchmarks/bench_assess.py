@@ -1,4 +1,6 @@
-"""Assessing a million detections against 100,000 objects: seconds and peak memory, by centre and by IoU."""
+"""Assessing a million detections against 100,000 objects: seconds and peak memory, by centre and by
+IoU.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,7 @@ SIDE_M, TRUTH, FOUND, HITS = 40_000.0, 100_000, 1_000_000, 80_000
 CHILD = """
 import json, resource, sys, time
 from pathlib import Path
-from windhover.evaluation.assessing import Request, assess_files
+from windhover.evaluation.evaluate_vectors import Request, assess_files
 folder = Path(sys.argv[1])
 started, used = time.perf_counter(), time.process_time()
 assess_files(Request(folder / "found.gpkg", folder / "truth.gpkg", match=sys.argv[2], output=folder / "out.json"))
@@ -28,13 +30,17 @@ print(json.dumps({"seconds": round(time.perf_counter() - started, 1),
 
 
 def write(folder: Path) -> None:
-    """Write both files: four objects in five are found a few metres off, all other detections lie anywhere."""
+    """Write both files: four objects in five are found a few metres off, all other detections lie
+    anywhere.
+    """
     rng = np.random.default_rng(0)
     origin = (4e5, 5e6)
     there, size = rng.uniform(0, SIDE_M, (TRUTH, 2)) + origin, rng.uniform(15, 60, (TRUTH, 2))
     near = there[:HITS] + rng.normal(0, 4, (HITS, 2))
     anywhere = rng.uniform(0, SIDE_M, (FOUND - HITS, 2)) + origin
-    boxes = np.concatenate([size[:HITS] * rng.uniform(0.8, 1.2, (HITS, 2)), rng.uniform(15, 60, (FOUND - HITS, 2))])
+    boxes = np.concatenate(
+        [size[:HITS] * rng.uniform(0.8, 1.2, (HITS, 2)), rng.uniform(15, 60, (FOUND - HITS, 2))]
+    )
     scores = np.r_[rng.beta(6, 2, HITS), rng.beta(2, 6, FOUND - HITS)]
     order = rng.permutation(FOUND)
     for name, xy, sides, more in (
@@ -43,7 +49,9 @@ def write(folder: Path) -> None:
     ):
         corners = (*(xy - sides / 2).T, *(xy + sides / 2).T)
         table = geopandas.GeoDataFrame(
-            {"class": np.full(len(xy), "aircraft"), **more}, geometry=shapely.box(*corners), crs=32631
+            {"class": np.full(len(xy), "aircraft"), **more},
+            geometry=shapely.box(*corners),
+            crs=32631,
         )
         table.to_file(folder / f"{name}.gpkg")
 

@@ -1,4 +1,4 @@
-"""100,000 labels over 1,000 scenes: catalogued and checked, in seconds and in memory."""
+"""100,000 labels over 1,000 scenes: catalogd and checked, in seconds and in memory."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ import rasterio
 import shapely
 from rasterio.transform import Affine
 
-from windhover.catalogue.cataloguing import build_catalogue, write_report
-from windhover.catalogue.tables import write_catalogue
+from windhover.dataset.build import build_catalog, write_report
+from windhover.dataset.catalog import write_catalog
 from windhover.files import atomic_folder, write_json
 from windhover.params.scenes import ScenesParams
 
 SCENES, LABELS, SIDE_PX = 1000, 100, 512
-RESULT = Path(__file__).parent / "results" / "catalogue.json"
+RESULT = Path(__file__).parent / "results" / "catalog.json"
 
 
 def make(folder: Path) -> None:
@@ -40,7 +40,10 @@ def make(folder: Path) -> None:
         left, top = rng.uniform(0, 600, (2, LABELS))
         shapes.append(shapely.box(x + left, y - top - 30, x + left + 30, y - top))
     frame = geopandas.GeoDataFrame(
-        {"class": "plane"}, geometry=list(np.concatenate(shapes)), crs="EPSG:32631", index=range(SCENES * LABELS)
+        {"class": "plane"},
+        geometry=list(np.concatenate(shapes)),
+        crs="EPSG:32631",
+        index=range(SCENES * LABELS),
     )
     frame.to_crs("EPSG:4326").to_file(folder / "labels.gpkg")
 
@@ -61,13 +64,13 @@ def main() -> None:
             block_m=None, guard_m=80.0, folds=None, fold=0, split_fractions=[0.6, 0.15, 0.25], seed=0,
         )  # fmt: skip
         with atomic_folder(out) as folder:
-            catalogue = build_catalogue(params, folder, out)
-            write_catalogue(catalogue, folder)
-            write_report(catalogue, folder, out)
+            catalog = build_catalog(params, folder, out)
+            write_catalog(catalog, folder)
+            write_report(catalog, folder, out)
         seconds = time.perf_counter() - started
     result = {
-        "scenes": len(catalogue.scenes),
-        "labels": len(catalogue.labels),
+        "scenes": len(catalog.scenes),
+        "labels": len(catalog.labels),
         "seconds": round(seconds, 1),
         "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
         "of_which_before_mb": round(before / 1024),

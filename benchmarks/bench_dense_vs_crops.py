@@ -1,4 +1,6 @@
-"""Dense scoring against cropping every window: the same network, a 512x512 picture, stride 8 and 16."""
+"""Dense scoring against cropping every window: the same network, a 512x512 picture, stride 8 and
+16.
+"""
 
 from __future__ import annotations
 
@@ -7,23 +9,34 @@ import torch
 from measuring import interleaved, picture, save
 from scipy.special import expit
 
-from planted import random_weights
+from fake_models import random_weights
+from windhover.inference.dense import DenseScorer
 from windhover.models.networks import build_network
 from windhover.models.normalize import Normalizer
-from windhover.search.dense import DenseScorer
 
 
 @torch.inference_mode()
 def by_crops(
-    network: torch.nn.Module, normalizer: Normalizer, block: np.ndarray, stride: int, batch: int = 128
+    network: torch.nn.Module,
+    normalizer: Normalizer,
+    block: np.ndarray,
+    stride: int,
+    batch: int = 128,
 ) -> np.ndarray:
-    """Return the logits of every window, cropped and scored in batches: how windows are usually scanned."""
+    """Return the logits of every window, cropped and scored in batches: how windows are usually
+    scanned.
+    """
     pixels = torch.from_numpy(block)
     count = (block.shape[1] - 64) // stride + 1
     places = [(row * stride, col * stride) for row in range(count) for col in range(count)]
     parts = []
     for first in range(0, len(places), batch):
-        crops = torch.stack([pixels[:, row : row + 64, col : col + 64] for row, col in places[first : first + batch]])
+        crops = torch.stack(
+            [
+                pixels[:, row : row + 64, col : col + 64]
+                for row, col in places[first : first + batch]
+            ]
+        )
         parts.append(network(normalizer(crops)).logits[:, 0, 0, 0])
     return torch.cat(parts).reshape(count, count).numpy()
 
@@ -44,7 +57,9 @@ def main() -> None:
         seconds = interleaved(
             {
                 "dense": lambda scorer=scorer: scorer.score(block),
-                "crops": lambda crops_stride=crops_stride: by_crops(network, normalizer, block, crops_stride),
+                "crops": lambda crops_stride=crops_stride: by_crops(
+                    network, normalizer, block, crops_stride
+                ),
             },
             3,
         )
@@ -57,7 +72,9 @@ def main() -> None:
             "largest_logit_difference": float(np.abs(dense - crops).max()),
             "spread_of_logits": round(float(dense.std()), 2),
         }
-    save("dense_vs_crops", figures, "stride 8: 60 times faster, largest score difference under 1e-5")
+    save(
+        "dense_vs_crops", figures, "stride 8: 60 times faster, largest score difference under 1e-5"
+    )
 
 
 if __name__ == "__main__":

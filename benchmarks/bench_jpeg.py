@@ -1,9 +1,10 @@
-"""Reading a JPEG of 2560 x 2560 px, whole and brought from 0.5 to 1.25 m: decoded whole, or by GDAL as before.
+"""Reading a JPEG of 2560 x 2560 px, whole and brought from 0.5 to 1.25 m: decoded whole, or by GDAL
+as before.
 
     python benchmarks/bench_jpeg.py [PICTURE.jpg]
 
-Processor time of one thread, the fastest of several in turns; beside them OpenCV's decoder, which tells no damage.
-Without a picture one of blurred noise is made.
+Processor time of one thread, the fastest of several in turns; beside them OpenCV's decoder, which
+tells no damage. Without a picture one of blurred noise is made.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from measuring import picture, save
 from PIL import Image
 from rasterio.errors import NotGeoreferencedWarning
 
-from windhover.imagery import jpegs
+from windhover.imagery import jpeg
 from windhover.imagery.scenes import open_scene
 
 SIDE_PX, REPEATS = 2560, 7
@@ -39,7 +40,7 @@ def seen(path: Path) -> np.ndarray:
 
 def seen_by_gdal(path: Path) -> np.ndarray:
     """Return the same, as larger files are read."""
-    with mock.patch.object(jpegs, "WHOLE_PX", 0):
+    with mock.patch.object(jpeg, "WHOLE_PX", 0):
         return seen(path)
 
 
@@ -62,7 +63,9 @@ def main() -> None:
         ways: dict[str, Callable[[], Any]] = {
             "decoded by GDAL": lambda: by_gdal(path),
             "decoded by simplejpeg": lambda: simplejpeg.decode_jpeg(content, "RGB"),
-            "decoded by OpenCV": lambda: cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR_RGB),
+            "decoded by OpenCV": lambda: cv2.imdecode(
+                np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR_RGB
+            ),
             "at 1.25 m, by GDAL": lambda: seen_by_gdal(path),
             "at 1.25 m, decoded whole": lambda: seen(path),
         }

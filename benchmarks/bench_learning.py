@@ -1,12 +1,14 @@
-"""What each choice of the learning side brings: one training a choice, the same scenes, the same processor minutes.
+"""What each choice of the learning side brings: one training a choice, the same scenes, the same
+processor minutes.
 
     python benchmarks/bench_learning.py RAW [--minutes 10] [--only NAME ...] [--seed N]
 
-Run it in a checkout of its own: it lays `params/airbus.yaml` over `params.yaml` and runs the data stages on RAW,
-divided as in `airbus_split.csv`, or by `scenes.seed` N. Every training then gets so many minutes of processor time
-(not of the clock: other work on the machine costs it nothing), is searched once on `test` at the training GSD, and is
-compared with the first choice by a bootstrap over the same draws of scenes; `val` is searched too, and choices are made
-by it. What was measured before a stop is kept.
+Run it in a checkout of its own: it lays `params/airbus.yaml` over `params.yaml` and runs the data
+stages on RAW, divided as in `airbus_split.csv`, or by `scenes.seed` N. Every training then gets so
+many minutes of processor time (not of the clock: other work on the machine costs it nothing), is
+searched once on `test` at the training GSD, and is compared with the first choice by a bootstrap
+over the same draws of scenes; `val` is searched too, and choices are made by it. What was measured
+before a stop is kept.
 """
 
 from __future__ import annotations
@@ -25,17 +27,17 @@ import numpy as np
 import torch
 from measuring import RESULTS, ROOT, machine
 
-from windhover.catalogue.tables import load_catalogue
-from windhover.evaluation.evaluating import Searched, search_splits
-from windhover.learning.material import Folders
-from windhover.learning.training import train_detector
-from windhover.metrics.assessment import draw, tally_class
+from windhover.dataset.catalog import load_catalog
+from windhover.evaluation.evaluate_model import Searched, search_splits
 from windhover.metrics.bootstrap import bootstrap, interval
-from windhover.metrics.tally import average_precision, recall_at_alarms
-from windhover.models.bundles import load_bundle
+from windhover.metrics.detection_metrics import draw, tally_class
+from windhover.metrics.score_curve import average_precision, recall_at_alarms
+from windhover.models.bundle import load_bundle
 from windhover.params import change_params, load_params
 from windhover.params.evaluate import EvaluateParams
 from windhover.params.train import TrainParams
+from windhover.training.datamodule import Folders
+from windhover.training.train import train_detector
 
 SPLIT = Path(__file__).with_name("airbus_split.csv")
 FOLDER = Path(".windhover/learning")
@@ -64,7 +66,10 @@ CHOICES: dict[str, dict[str, Any]] = {
     "blur, highlights": {**PLAIN, **HIGHLIGHTS},
     "blur, small": {**PLAIN, **BLUR, "options": SMALL},
     "blur, highlights, small": CHOSEN,
-    "blur, highlights, small, strided stem": {**CHOSEN, "options": {"width": "small", "stem": "strided"}},
+    "blur, highlights, small, strided stem": {
+        **CHOSEN,
+        "options": {"width": "small", "stem": "strided"},
+    },
     "small, crowds": {**CHOSEN, "crops.crowded": 0.5},
     "small, focal loss": {**CHOSEN, "loss": "focal"},
     "small, class-balanced loss": {**CHOSEN, "loss": "class_balanced"},
@@ -81,9 +86,18 @@ def prepare(raw: str, seed: int | None) -> None:
     """Lay the parameters over, with the split, and run the data stages."""
     with SPLIT.open(encoding="utf-8") as stream:
         fixed = {row["airport"]: row["split"] for row in csv.DictReader(stream)}
-    changes = [f"scenes.raw={raw}", f"scenes.fixed_splits={json.dumps({} if seed is not None else fixed)}"]
+    changes = [
+        f"scenes.raw={raw}",
+        f"scenes.fixed_splits={json.dumps({} if seed is not None else fixed)}",
+    ]
     changes += [] if seed is None else [f"scenes.seed={seed}"]
-    overlay = [sys.executable, "-m", "windhover.params.overlay", str(ROOT / "params/airbus.yaml"), *changes]
+    overlay = [
+        sys.executable,
+        "-m",
+        "windhover.params.parameter_sets",
+        str(ROOT / "params/airbus.yaml"),
+        *changes,
+    ]
     subprocess.run(overlay, check=True)
     subprocess.run([Path(sys.executable).with_name("dvc"), "repro", "augment"], check=True)
 
@@ -113,36 +127,52 @@ def _processor_clock() -> float:
 def search(folder: Path, changes: dict[str, Any], split: str = "test") -> Searched:
     """Search the scenes of a split."""
     params = change_params("evaluate", load_params("evaluate", EvaluateParams), changes)
-    catalogue = load_catalogue("data/scenes")
-    return search_splits(load_bundle(folder), catalogue.split(split), params, "cpu")[split]
+    catalog = load_catalog("data/scenes")
+    return search_splits(load_bundle(folder), catalog.split(split), params, "cpu")[split]
 
 
 def figures(found: Searched) -> tuple[dict[str, Any], np.ndarray]:
-    """Return AP, best F1 and recall at one false alarm per km2 with intervals, and AP under every draw."""
+    """Return AP, best F1 and recall at one false alarm per km2 with intervals, and AP under every
+    draw.
+    """
     drawn = draw(found.ground.scenes, 1000, 0)
     tallied = tally_class(found.judged, found.ground, drawn)
 
     def of(weights: np.ndarray) -> dict[str, np.ndarray]:
         counts = tallied.curve(weights)
         best = np.nanmax(counts.f_beta(), axis=0)
-        return {"ap": average_precision(counts), "f1": best, "recall_at_1_per_km2": recall_at_alarms(counts, 1.0)}
+        return {
+            "ap": average_precision(counts),
+            "f1": best,
+            "recall_at_1_per_km2": recall_at_alarms(counts, 1.0),
+        }
 
-    once, many = of(np.ones((len(drawn.names), 1))), bootstrap(of, drawn.weights, len(tallied.level_scores))
+    once, many = (
+        of(np.ones((len(drawn.names), 1))),
+        bootstrap(of, drawn.weights, len(tallied.level_scores)),
+    )
     table = {
-        name: [round(float(value), 4) for value in (once[name][0], *(interval(many[name]) or ()))] for name in once
+        name: [round(float(value), 4) for value in (once[name][0], *(interval(many[name]) or ()))]
+        for name in once
     }
     return {"objects": len(found.ground.objects), "intervals_over": drawn.over, **table}, many["ap"]
 
 
 def main() -> None:
     """Train and compare the choices named, or all."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("raw")
     parser.add_argument("--minutes", type=float, default=10.0, help="of processor time a training")
     parser.add_argument("--only", nargs="*", choices=[*CHOICES, DELIVERED], help="these choices")
     parser.add_argument("--seed", type=int, help="another division of the airports")
-    parser.add_argument("--views", action="store_true", help="search as params/airbus.yaml says, not once")
-    parser.add_argument("--threads", type=int, default=2, help="one spends no time on waiting for another")
+    parser.add_argument(
+        "--views", action="store_true", help="search as params/airbus.yaml says, not once"
+    )
+    parser.add_argument(
+        "--threads", type=int, default=2, help="one spends no time on waiting for another"
+    )
     parser.add_argument("--output", type=Path, default=RESULTS / "learning.json")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -161,21 +191,34 @@ def main() -> None:
             row["ap_gain"] = [round(value, 4) for value in (row["ap"][0] - first_ap, low, high)]
         rows[name] = row
         print(name, json.dumps(row), flush=True)
-    document = {"minutes": options.minutes, "split": division, "choices": rows, "machine": machine()}
+    document = {
+        "minutes": options.minutes,
+        "split": division,
+        "choices": rows,
+        "machine": machine(),
+    }
     options.output.parent.mkdir(parents=True, exist_ok=True)
     options.output.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
 
 
-def measured(name: str, minutes: float, folder: Path, once: dict[str, Any]) -> tuple[dict[str, Any], np.ndarray]:
-    """Return a choice's row and its AP under every draw; what was measured before a stop is not measured again."""
+def measured(
+    name: str, minutes: float, folder: Path, once: dict[str, Any]
+) -> tuple[dict[str, Any], np.ndarray]:
+    """Return a choice's row and its AP under every draw; what was measured before a stop is not
+    measured again.
+    """
     if not (folder / "row.json").is_file():
         changes = {} if name == DELIVERED else {**NO_MINING, **CHOICES[name]}
         row = train(changes, minutes, folder)
         found, draws = figures(search(folder, once))
         np.save(folder / "draws.npy", draws)
         on_val = figures(search(folder, once, "val"))[0]
-        (folder / "row.json").write_text(json.dumps(row | found | {"ap_val": on_val["ap"]}), encoding="utf-8")
-    return json.loads((folder / "row.json").read_text(encoding="utf-8")), np.load(folder / "draws.npy")
+        (folder / "row.json").write_text(
+            json.dumps(row | found | {"ap_val": on_val["ap"]}), encoding="utf-8"
+        )
+    return json.loads((folder / "row.json").read_text(encoding="utf-8")), np.load(
+        folder / "draws.npy"
+    )
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
-"""Peak memory of a search at 10,000, 20,000 and 40,000 px square, as they are and averaged, by a network of width 4.
+"""Peak memory of a search at 10,000, 20,000 and 40,000 px square, as they are and averaged, by a
+network of width 4.
 
-A tenth of each raster is textured, the rest of one grey, so that the largest takes little room on the disk and as much
-in memory as any.
+A tenth of each raster is textured, the rest of one grey, so that the largest takes little room on
+the disk and as much in memory as any.
 """
 
 from __future__ import annotations
@@ -53,11 +54,13 @@ def write_mostly_grey(path: Path, side: int, gsd_m: float = GSDS_M[0], tile: int
 
 
 def child(model: str, raster: str) -> None:
-    """Search one raster in this process and print the memory that it took above the imports, and the seconds."""
+    """Search one raster in this process and print the memory that it took above the imports, and
+    the seconds.
+    """
     import torch
 
     torch.set_num_threads(2)
-    from windhover.search.detector import Detector, SearchReport
+    from windhover.inference.detector import Detector, SearchReport
 
     detector = Detector.from_bundle(model)
     report = SearchReport()
@@ -76,7 +79,7 @@ def child(model: str, raster: str) -> None:
 
 def main() -> None:
     """Search each size in a process of its own."""
-    from planted import write_bundle
+    from fake_models import write_bundle
 
     figures: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:

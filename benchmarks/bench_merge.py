@@ -16,13 +16,24 @@ def main() -> None:
     count = 1_000_000
     figures = {}
     for name, side in (("one every 16 px", 16_000.0), ("crowded: 9 px2 each", 3_000.0)):
-        centre, size = rng.uniform(0, side, (2, count)), np.exp(rng.normal(np.log(30), 0.4, (2, count)))
-        boxes, scores, labels = to_xyxy(*centre, *size), rng.normal(size=count), np.zeros(count, int)
+        center, size = (
+            rng.uniform(0, side, (2, count)),
+            np.exp(rng.normal(np.log(30), 0.4, (2, count))),
+        )
+        boxes, scores, labels = (
+            to_xyxy(*center, *size),
+            rng.normal(size=count),
+            np.zeros(count, int),
+        )
         with PeakMemory() as memory:
             started = time.perf_counter()
             kept = merge(boxes, scores, labels, 0.5, 0.3)
             seconds = time.perf_counter() - started
-        figures[name] = {"kept": len(kept), "seconds": round(seconds, 2), "added_mib": round(memory.added_mib)}
+        figures[name] = {
+            "kept": len(kept),
+            "seconds": round(seconds, 2),
+            "added_mib": round(memory.added_mib),
+        }
     save("merge", {"candidates": count, **figures}, "under 10 s, under 1 GiB")
 
 

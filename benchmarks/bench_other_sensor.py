@@ -1,12 +1,14 @@
-"""How a model takes pictures of another sensor: the same test scenes, changed in one way at a time, nothing retrained.
+"""How a model takes pictures of another sensor: the same test scenes, changed in one way at a time,
+nothing retrained.
 
     python benchmarks/bench_other_sensor.py MODEL [MODEL ...] [--every N]
 
-Run it where `bench_learning.py` has prepared the data (it reads `data/scenes`). The changes stand in for sensors nobody
-has here: panchromatic, another order of bands, blur of a coarser or a hazier picture, faint and hard contrast, noise,
-compression; a GSD that nobody knows, where the picture is half or twice as large and all scales are searched; and many
-of these at once.
-Changes of light are searched with `match_radiometry` too.
+Run it where `bench_learning.py` has prepared the data (it reads `data/scenes`). The changes stand
+in for sensors nobody
+has here: panchromatic, another order of bands, blur of a coarser or a hazier picture, faint and
+hard contrast, noise, compression; a GSD that nobody knows, where the picture is half or twice as
+large and all scales are searched; and many of these at once. Changes of light are searched with
+`match_radiometry` too.
 """
 
 from __future__ import annotations
@@ -29,12 +31,12 @@ import torch
 from bench_learning import figures
 from measuring import save
 
-from windhover.catalogue.tables import Catalogue, load_catalogue
-from windhover.evaluation.evaluating import Searched, on_the_ground
-from windhover.metrics.ground import ground_of
-from windhover.metrics.judging import Match, judge
-from windhover.search.detector import Detector, SearchSettings, search_scene
-from windhover.search.search_request import SCALES_OF_ANY_GSD
+from windhover.dataset.catalog import Catalog, load_catalog
+from windhover.evaluation.evaluate_model import Searched, on_the_ground
+from windhover.inference.detect_request import SCALES_OF_ANY_GSD
+from windhover.inference.detector import Detector, SearchSettings, search_scene
+from windhover.metrics.ground_truth import ground_of
+from windhover.metrics.match_detections import Match, judge
 
 Picture = np.ndarray  # (H, W, 3) float32, 0..255
 FLOOR_LOGIT = -5.0
@@ -72,10 +74,14 @@ CHANGES: dict[str, Callable[[Picture], Picture]] = {
     "dark: 0.35 of the light": lambda picture: 0.35 * picture,
     "contrast times 2.2, clipped": lambda picture: 2.2 * (picture - 110) + 110,
     "gamma 2": lambda picture: 255 * (picture / 255) ** 2,
-    "noise of 20 counts": lambda picture: picture + np.random.default_rng(0).normal(0, 20, picture.shape),
+    "noise of 20 counts": lambda picture: (
+        picture + np.random.default_rng(0).normal(0, 20, picture.shape)
+    ),
     "JPEG at quality 15": _compressed,
     "half as many px, GSD unknown": _resized(0.5),
-    "twice as many px, GSD unknown": _resized(2.0),  # slow: half of the raster's own px, too, is searched
+    "twice as many px, GSD unknown": _resized(
+        2.0
+    ),  # slow: half of the raster's own px, too, is searched
     "one band at 0.8 m, blur, haze, noise, JPEG, GSD unknown": _worse_sensor,
 }
 MATCHED = (
@@ -93,24 +99,26 @@ RESIZED = {  # px beside one before
 }
 
 
-def search(detector: Detector, catalogue: Catalogue, name: str, folder: Path) -> Searched:
+def search(detector: Detector, catalog: Catalog, name: str, folder: Path) -> Searched:
     """Change every scene, search it, and match what is found."""
     found = []
     times = RESIZED.get(name, 1.0)
     scales = SCALES_OF_ANY_GSD if name in RESIZED else (1.0,)
     settings = SearchSettings(scales=scales, peak_looks=1)
     card = detector.bundle.card
-    for row in catalogue:
+    for row in catalog:
         changed = np.clip(np.rint(CHANGES[name](_read(row.path))), 0, 255).astype(np.uint8)
         path = folder / f"{row.scene}.tif"
         _write(path, changed)
         # of an unknown GSD a px is taken for the model's
         with detector.open(path, card.gsd_m if name in RESIZED else row.gsd_x_m) as scene:
-            candidates = search_scene(detector.scorer, scene, settings, FLOOR_LOGIT, classes=card.classes)
+            candidates = search_scene(
+                detector.scorer, scene, settings, FLOOR_LOGIT, classes=card.classes
+            )
             true_gsd = tuple(row.gsd_x_m / times * ratio for ratio in scene.ratio_xy)
         found.append(on_the_ground(candidates, row.scene, (true_gsd[0], true_gsd[1])))
         path.unlink()
-    ground = ground_of(catalogue)
+    ground = ground_of(catalog)
     judged = judge(pd.concat(found, ignore_index=True), ground, Match("size", 0.5, 20.0))
     return Searched(ground, judged, detector.scorer.precision)
 
@@ -122,35 +130,45 @@ def _read(path: str) -> Picture:
 
 def _write(path: Path, picture: np.ndarray) -> None:
     height, width, _ = picture.shape
-    with rasterio.open(path, "w", driver="GTiff", height=height, width=width, count=3, dtype="uint8") as dataset:
+    with rasterio.open(
+        path, "w", driver="GTiff", height=height, width=width, count=3, dtype="uint8"
+    ) as dataset:
         dataset.colorinterp = [rasterio.enums.ColorInterp(band) for band in (3, 4, 5)]
         dataset.write(np.moveaxis(picture, 2, 0))
 
 
 def main() -> None:
     """Search all changes of all test scenes with each model."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("models", nargs="+")
     parser.add_argument("--every", type=int, default=2, help="only every so many test scenes")
-    parser.add_argument("--precision", nargs="+", default=["fp32"], help="of the search, such as fp32 int8; each")
+    parser.add_argument(
+        "--precision", nargs="+", default=["fp32"], help="of the search, such as fp32 int8; each"
+    )
     parser.add_argument("--only", nargs="*", choices=CHANGES, help="these changes")
     options = parser.parse_args()
     torch.set_num_threads(2)
-    whole = load_catalogue("data/scenes").split("test")
-    labelled = whole.scenes[whole.scenes["labelled"]]
-    catalogue = replace(whole, scenes=labelled[:: options.every]).split("test")
+    whole = load_catalog("data/scenes").split("test")
+    labeled = whole.scenes[whole.scenes["labelled"]]
+    catalog = replace(whole, scenes=labeled[:: options.every]).split("test")
     table: dict[str, Any] = {}
     warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
     with tempfile.TemporaryDirectory() as folder:
         for model, precision in product(options.models, options.precision):
             for names, match_radiometry in ((CHANGES, False), (MATCHED, True)):
-                detector = Detector.from_bundle(model, precision=precision, match_radiometry=match_radiometry)
+                detector = Detector.from_bundle(
+                    model, precision=precision, match_radiometry=match_radiometry
+                )
                 way = f"{precision}, {'matched' if match_radiometry else 'as seen'}"
                 for name in [name for name in names if not options.only or name in options.only]:
-                    row, _ = figures(search(detector, catalogue, name, Path(folder)))
+                    row, _ = figures(search(detector, catalog, name, Path(folder)))
                     table.setdefault(name, {})[f"{Path(model).name}, {way}"] = row
-                    print(f"{Path(model).name:32s} {way:14s} {name:56s} {json.dumps(row)}", flush=True)
-    save("other_sensor", {"scenes": len(catalogue.scenes), "changes": table}, "AP 0.80")
+                    print(
+                        f"{Path(model).name:32s} {way:14s} {name:56s} {json.dumps(row)}", flush=True
+                    )
+    save("other_sensor", {"scenes": len(catalog.scenes), "changes": table}, "AP 0.80")
 
 
 if __name__ == "__main__":

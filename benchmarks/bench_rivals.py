@@ -1,7 +1,9 @@
-"""The whole search against SAHI slicing the same network and against a plain torch loop over rasterio windows.
+"""The whole search against SAHI slicing the same network and against a plain torch loop over
+rasterio windows.
 
-Same raster (16 search tiles of the built-in world side by side, 2,048 px square, whose aircraft are known), same
-stride, same threshold. Needs data/raw, a trained model in data/model, and .venv-rivals (requirements-rivals.txt).
+Same raster (16 search tiles of the built-in world side by side, 2,048 px square, whose aircraft are
+known), same stride, same threshold. Needs data/raw, a trained model in data/model, and .venv-rivals
+(requirements-rivals.txt).
 """
 
 from __future__ import annotations
@@ -23,8 +25,8 @@ from rasterio.windows import Window
 from torchvision.ops import nms
 
 from windhover.geometry.georef import world_to_pixel
-from windhover.models.bundles import Bundle
-from windhover.search.detector import Detector
+from windhover.inference.detector import Detector
+from windhover.models.bundle import Bundle
 
 SIDE = int(os.environ.get("SIDE", "4"))  # tiles along a side
 MODEL = ROOT / os.environ.get("MODEL", "data/model")
@@ -39,7 +41,9 @@ def mosaic(path: Path) -> np.ndarray:
         with rasterio.open(tile) as dataset:
             picture[:, row : row + 512, col : col + 512] = dataset.read()[:3, :512, :512]
             transform = dataset.transform
-        for bounds in geopandas.read_file(ROOT / f"data/raw/labels/{tile.stem}.gpkg").geometry.bounds.to_numpy():
+        for bounds in geopandas.read_file(
+            ROOT / f"data/raw/labels/{tile.stem}.gpkg"
+        ).geometry.bounds.to_numpy():
             x, y = world_to_pixel(transform, bounds[[0, 2]], bounds[[1, 3]])
             truth.append([x.min() + col, y.min() + row, x.max() + col, y.max() + row])
     with rasterio.open(path, "w", **rgb_profile(512 * SIDE, 512 * SIDE)) as dataset:
@@ -49,32 +53,40 @@ def mosaic(path: Path) -> np.ndarray:
 
 @torch.inference_mode()
 def plain_loop(bundle: Bundle, raster: Path, logit: float, stride: int) -> np.ndarray:
-    """Scan as one usually does: read each window, score batches of 128, keep by threshold, non-maximum suppression."""
+    """Scan as one usually does: read each window, score batches of 128, keep by threshold,
+    non-maximum suppression.
+    """
     network, normalizer = bundle.network(), bundle.normalizer()
     parts = []
     with rasterio.open(raster) as dataset:
         places = [
-            (row, col) for row in range(0, dataset.height - 63, stride) for col in range(0, dataset.width - 63, stride)
+            (row, col)
+            for row in range(0, dataset.height - 63, stride)
+            for col in range(0, dataset.width - 63, stride)
         ]
         for first in range(0, len(places), 128):
             batch = places[first : first + 128]
             crops = np.stack([dataset.read(window=Window(col, row, 64, 64)) for row, col in batch])
-            logits, offsets, sizes = (part.flatten(1) for part in network(normalizer(torch.from_numpy(crops))))
+            logits, offsets, sizes = (
+                part.flatten(1) for part in network(normalizer(torch.from_numpy(crops)))
+            )
             hot = logits[:, 0] >= logit
-            centre = torch.tensor(batch).flip(1)[hot] + 32 + offsets[hot]
+            center = torch.tensor(batch).flip(1)[hot] + 32 + offsets[hot]
             half = sizes[hot].exp() / 2
-            parts.append(torch.cat([centre - half, centre + half, logits[hot]], dim=1))
+            parts.append(torch.cat([center - half, center + half, logits[hot]], dim=1))
     found = torch.cat(parts)
     return found[nms(found[:, :4], found[:, 4], 0.3)].numpy()
 
 
 def accuracy(found: np.ndarray, truth: np.ndarray) -> dict[str, float]:
-    """Return precision, recall and F1: best first, each aircraft once, centre within half its longer side."""
-    centres, wanted = (found[:, :2] + found[:, 2:4]) / 2, (truth[:, :2] + truth[:, 2:]) / 2
+    """Return precision, recall and F1: best first, each aircraft once, centre within half its
+    longer side.
+    """
+    centers, wanted = (found[:, :2] + found[:, 2:4]) / 2, (truth[:, :2] + truth[:, 2:]) / 2
     reach = (truth[:, 2:] - truth[:, :2]).max(axis=1) / 2
     free, hits = np.ones(len(truth), bool), 0
     for index in np.argsort(-found[:, 4], kind="stable"):
-        apart = np.where(free, np.hypot(*(wanted - centres[index]).T) / reach, np.inf)
+        apart = np.where(free, np.hypot(*(wanted - centers[index]).T) / reach, np.inf)
         if apart.size and apart.min() <= 1:
             free[apart.argmin()] = False
             hits += 1
@@ -107,10 +119,21 @@ def main() -> None:
         started = time.perf_counter()
         loop = plain_loop(bundle, raster, logit, stride)
         loop_s = time.perf_counter() - started
-        command = [ROOT / ".venv-rivals/bin/python", ROOT / "benchmarks/rival_sahi.py", MODEL, raster, logit, stride]
+        command = [
+            ROOT / ".venv-rivals/bin/python",
+            ROOT / "benchmarks/rival_sahi.py",
+            MODEL,
+            raster,
+            logit,
+            stride,
+        ]
         environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
         done = subprocess.run(
-            [str(word) for word in command], capture_output=True, text=True, env=environment, check=False
+            [str(word) for word in command],
+            capture_output=True,
+            text=True,
+            env=environment,
+            check=False,
         )
         if done.returncode:
             sys.exit(done.stderr[-2000:])
@@ -124,14 +147,22 @@ def main() -> None:
         "network": bundle.card.network.model_dump(),
         "aircraft": len(truth),
         "windhover": {"seconds": round(ours_s, 2), **accuracy(boxes, truth)},
-        "plain_loop": {"seconds": round(loop_s, 1), "times_slower": round(loop_s / ours_s, 1), **accuracy(loop, truth)},
+        "plain_loop": {
+            "seconds": round(loop_s, 1),
+            "times_slower": round(loop_s / ours_s, 1),
+            **accuracy(loop, truth),
+        },
         f"sahi {sahi['sahi']}": {
             "seconds": round(sahi["seconds"], 1),
             "times_slower": round(sahi["seconds"] / ours_s, 1),
             **accuracy(np.array(sahi["boxes"]).reshape(-1, 5), truth),
         },
     }
-    save("rivals", figures, "20 times faster than SAHI, 10 times faster than the plain loop, at least as accurate")
+    save(
+        "rivals",
+        figures,
+        "20 times faster than SAHI, 10 times faster than the plain loop, at least as accurate",
+    )
 
 
 if __name__ == "__main__":

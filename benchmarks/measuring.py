@@ -1,4 +1,6 @@
-"""What every benchmark needs: a network worth timing, a raster to search, the machine's name, and a results file."""
+"""What every benchmark needs: a network worth timing, a raster to search, the machine's name, and a
+results file.
+"""
 
 from __future__ import annotations
 
@@ -53,7 +55,9 @@ def save(name: str, figures: dict[str, Any], target: str) -> None:
 
 
 def best_of(action: Callable[[], Any], repeats: int) -> float:
-    """Return the seconds of the fastest of several runs: others on the machine can only slow one down."""
+    """Return the seconds of the fastest of several runs: others on the machine can only slow one
+    down.
+    """
     seconds = []
     for _ in range(repeats):
         started = time.perf_counter()

@@ -1,14 +1,20 @@
-"""The rivals as libraries ship them, shrunk to ten CPU minutes: torchvision's two detectors and the newest small YOLO.
+"""The rivals as libraries ship them, shrunk to ten CPU minutes: torchvision's two detectors and the
+newest small YOLO.
 
-Runs inside .venv-rivals. Every rival takes a batch and returns its own loss, or takes a scene and returns boxes. No
-weights are read, nothing is looked up on a network. Trains and searches nothing by itself.
+Runs inside .venv-rivals. Every rival takes a batch and returns its own loss, or takes a scene and
+returns boxes. No weights are read, nothing is looked up on a network. Trains and searches nothing
+by itself.
 """
 
 from __future__ import annotations
 
 import os
 
-os.environ |= {"YOLO_OFFLINE": "true", "YOLO_AUTOINSTALL": "false", "YOLO_VERBOSE": "false"}  # before ultralytics
+os.environ |= {
+    "YOLO_OFFLINE": "true",
+    "YOLO_AUTOINSTALL": "false",
+    "YOLO_VERBOSE": "false",
+}  # before ultralytics
 
 from collections.abc import Sequence
 from functools import partial
@@ -33,7 +39,8 @@ from ultralytics.nn.modules import Detect
 from ultralytics.nn.tasks import DetectionModel
 
 LOWEST = 0.01  # score
-OVERLAP = 0.4  # IoU above which two boxes are one aircraft; of 1,815 labels few overlap their neighbour so much
+# IoU above which two boxes are one aircraft; of 1,815 labels few overlap their neighbour so much
+OVERLAP = 0.4
 MOST = 1000  # boxes of a scene; the fullest has about 100 aircraft
 FPN_CHANNELS = 128  # half of the default, which costs four times as much
 
@@ -52,7 +59,9 @@ def _head_in_float(_: nn.Module, __: Any, made: Any) -> Any:
 
 
 class Anchors(AnchorGenerator):
-    """Anchors in float32: in bfloat16, which features have here, a corner beyond 512 px is off by up to 2 px."""
+    """Anchors in float32: in bfloat16, which features have here, a corner beyond 512 px is off by
+    up to 2 px.
+    """
 
     def forward(self, image_list: ImageList, feature_maps: list[Tensor]) -> list[Tensor]:
         boxes: list[Tensor] = super().forward(image_list, [part.float() for part in feature_maps])
@@ -99,7 +108,9 @@ class Torchvision(nn.Module):
 class FloatDetect(Detect):
     """YOLO's head with boxes and losses in float32, for the same reason."""
 
-    def forward_head(self, x: list[Tensor], box_head: Any = None, cls_head: Any = None) -> dict[str, Any]:
+    def forward_head(
+        self, x: list[Tensor], box_head: Any = None, cls_head: Any = None
+    ) -> dict[str, Any]:
         found = super().forward_head(x, box_head, cls_head)
         return in_float(found)
 
@@ -111,18 +122,24 @@ class Yolo(nn.Module):
         super().__init__()
         self.detector = DetectionModel(f"{name}.yaml", nc=1, verbose=False)
         self.detector.model[-1].__class__ = FloatDetect
-        self.detector.args = get_cfg(overrides={"epochs": 101})  # gains of the losses; "epochs" are hundredths here
+        self.detector.args = get_cfg(
+            overrides={"epochs": 101}
+        )  # gains of the losses; "epochs" are hundredths here
         self.detector.end2end = self.end2end = end2end
 
     def loss(self, pixels: Tensor, boxes: Sequence[Tensor], done: float) -> Tensor:
-        """Return the sum of the detector's losses, meaned over the batch; arguments as for `Torchvision.loss`."""
+        """Return the sum of the detector's losses, meaned over the batch; arguments as for
+        `Torchvision.loss`.
+        """
         corners = torch.cat(list(boxes)) / pixels.shape[-1]  # (M, 4) share of the side
-        centres, sides = (corners[:, :2] + corners[:, 2:]) / 2, corners[:, 2:] - corners[:, :2]
-        owner = torch.repeat_interleave(torch.arange(len(boxes)), torch.tensor([len(one) for one in boxes]))
+        centers, sides = (corners[:, :2] + corners[:, 2:]) / 2, corners[:, 2:] - corners[:, :2]
+        owner = torch.repeat_interleave(
+            torch.arange(len(boxes)), torch.tensor([len(one) for one in boxes])
+        )
         batch = {
             "img": pixels,
             "cls": torch.zeros(len(corners), 1),
-            "bboxes": torch.cat([centres, sides], 1),
+            "bboxes": torch.cat([centers, sides], 1),
             "batch_idx": owner.float(),
         }
         losses: Tensor = self.detector.loss(batch)[0]
@@ -133,7 +150,9 @@ class Yolo(nn.Module):
         return losses.sum() / len(boxes)
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        """Return boxes (N, 4) xyxy px and scores (N,) of one scene (1, 3, H, W), H and W multiples of 32."""
+        """Return boxes (N, 4) xyxy px and scores (N,) of one scene (1, 3, H, W), H and W multiples
+        of 32.
+        """
         found = self.detector(pixels)[0][0].float()
         if self.end2end:  # (MOST, 6): x, y, x, y, score, class
             return found[:, :4], found[:, 4]
@@ -168,14 +187,18 @@ def _mobilenet() -> BackboneWithFPN:
     taken = {3: 24, 6: 40, 12: 112}  # block of the network: its channels
     layers = {str(block): str(number) for number, block in enumerate(taken)}
     features = mobilenet_v3_large(weights=None).features
-    return BackboneWithFPN(features, layers, list(taken.values()), FPN_CHANNELS, LastLevelMaxPool(), nn.BatchNorm2d)
+    return BackboneWithFPN(
+        features, layers, list(taken.values()), FPN_CHANNELS, LastLevelMaxPool(), nn.BatchNorm2d
+    )
 
 
 def _retinanet() -> Torchvision:
     """Anchors of 16 to 102 px at strides 8, 16, 32: aircraft are 12 to 92 px long at 1.25 m."""
     sizes = tuple(tuple(base * 2 ** (part / 3) for part in range(3)) for base in (16, 32, 64))
     anchors = Anchors(sizes, ((0.7, 1.0, 1.4),) * 3)
-    head = RetinaNetHead(FPN_CHANNELS, anchors.num_anchors_per_location()[0], 1, norm_layer=_group_norm)
+    head = RetinaNetHead(
+        FPN_CHANNELS, anchors.num_anchors_per_location()[0], 1, norm_layer=_group_norm
+    )
     backbone = _resnet((2, 3, 4), _NoExtra())
     return Torchvision(
         RetinaNet(backbone, 1, anchor_generator=anchors, head=head, score_thresh=LOWEST, nms_thresh=OVERLAP,
@@ -185,7 +208,9 @@ def _retinanet() -> Torchvision:
 class _NoExtra(LastLevelMaxPool):
     """A pyramid without further levels: nothing is larger than the anchors of the last."""
 
-    def forward(self, x: list[Tensor], y: list[Tensor], names: list[str]) -> tuple[list[Tensor], list[str]]:
+    def forward(
+        self, x: list[Tensor], y: list[Tensor], names: list[str]
+    ) -> tuple[list[Tensor], list[str]]:
         return x, names
 
 

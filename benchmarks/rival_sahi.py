@@ -1,7 +1,8 @@
-"""SAHI slicing the same network: run by bench_rivals.py inside .venv-rivals. Prints seconds and boxes as JSON.
+"""SAHI slicing the same network: run by bench_rivals.py inside .venv-rivals. Prints seconds and
+boxes as JSON.
 
-`python benchmarks/rival_sahi.py MODEL RASTER LOGIT STRIDE`: windows as slices, batched natively, boxes from the
-network's own heads, duplicates removed by SAHI (NMS by IoU).
+`python benchmarks/rival_sahi.py MODEL RASTER LOGIT STRIDE`: windows as slices, batched natively,
+boxes from the network's own heads, duplicates removed by SAHI (NMS by IoU).
 """
 
 from __future__ import annotations
@@ -41,7 +42,9 @@ class WindowModel(DetectionModel):
     def perform_batch_inference(self, images: list[np.ndarray]) -> None:
         pixels = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)  # (B, C, 64, 64)
         outputs = self.model(self.normalizer(pixels))
-        self._original_predictions = torch.cat([part.flatten(1) for part in outputs], dim=1).numpy()  # (B, 5)
+        self._original_predictions = torch.cat(
+            [part.flatten(1) for part in outputs], dim=1
+        ).numpy()  # (B, 5)
 
     def _create_object_prediction_list_from_original_predictions(
         self, shift_amount_list=None, full_shape_list=None
@@ -65,7 +68,10 @@ def main() -> None:
     torch.set_num_threads(2)
     card = json.loads((Path(model) / "model.json").read_text())
     network = build_network(
-        card["network"]["name"], card["network"]["n_bands"], card["network"]["n_classes"], **card["network"]["options"]
+        card["network"]["name"],
+        card["network"]["n_bands"],
+        card["network"]["n_classes"],
+        **card["network"]["options"],
     )
     network.load_state_dict(torch.load(Path(model) / "weights.pt", weights_only=True))
     detector = WindowModel(model=network.eval(), confidence_threshold=0.0, device="cpu")

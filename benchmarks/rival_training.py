@@ -1,8 +1,9 @@
-"""Train one rival from scratch in some CPU minutes and search scenes with it: run inside .venv-rivals.
+"""Train one rival from scratch in some CPU minutes and search scenes with it: run inside
+.venv-rivals.
 
-`python benchmarks/rival_training.py JOB.json` with what `bench_rival_training.py` writes there; prints one line of JSON
-and leaves the detections beside the job. Crops are cut, turned and changed in colour by the very functions that
-Windhover trains with. Judges nothing.
+`python benchmarks/rival_training.py JOB.json` with what `bench_rival_training.py` writes there;
+prints one line of JSON and leaves the detections beside the job. Crops are cut, turned and changed
+in colour by the very functions that Windhover trains with. Judges nothing.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from rival_models import RIVALS
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from windhover.learning.jitter import Radiometry, ValueRange, change_radiometry, turn
+from windhover.training.batch_augment import Radiometry, ValueRange, change_radiometry, turn
 
 BYTES = ValueRange((0.0,) * 3, (255.0,) * 3)
 SCALES = (0.74, 1.35)  # side of a crop about its nominal one
@@ -58,15 +59,18 @@ def cut(scene: Scene, side: int, rng: np.random.Generator) -> tuple[np.ndarray, 
     """Cut one crop at a random place and scale.
 
     Returns:
-        pixels (side, side, 3) uint8 and boxes (N, 4) xyxy px, cut at the border where their centre is inside.
+        pixels (side, side, 3) uint8 and boxes (N, 4) xyxy px, cut at the border where their centre
+        is inside.
     """
     height, width = scene.pixels.shape[:2]
     taken = min(round(side * math.exp(rng.uniform(*np.log(SCALES)))), height, width)
     place = rng.random(2) * (width - taken, height - taken)
     if len(scene.boxes) and rng.random() < AROUND_OBJECTS:
         corners = scene.boxes[rng.integers(len(scene.boxes))]
-        centre = (corners[:2] + corners[2:]) / 2
-        place = np.clip(centre - taken * rng.uniform(0.1, 0.9, 2), 0, (width - taken, height - taken))
+        center = (corners[:2] + corners[2:]) / 2
+        place = np.clip(
+            center - taken * rng.uniform(0.1, 0.9, 2), 0, (width - taken, height - taken)
+        )
     left, top = place.astype(int)
     pixels = scene.pixels[top : top + taken, left : left + taken]
     boxes = (scene.boxes - [left, top, left, top]) * (side / taken)
@@ -76,7 +80,9 @@ def cut(scene: Scene, side: int, rng: np.random.Generator) -> tuple[np.ndarray, 
     return cv2.resize(pixels, (side, side), interpolation=how), boxes[inside].clip(0, side)
 
 
-def draw_batch(scenes: list[Scene], job: dict[str, Any], rng: np.random.Generator) -> tuple[Tensor, list[Tensor]]:
+def draw_batch(
+    scenes: list[Scene], job: dict[str, Any], rng: np.random.Generator
+) -> tuple[Tensor, list[Tensor]]:
     """Return pictures (B, 3, S, S), 0 to 1, and the boxes of each, (N, 4) xyxy px."""
     side, generator = job["side_px"], torch.Generator().manual_seed(int(rng.integers(2**40)))
     chosen = [scenes[number] for number in rng.integers(len(scenes), size=job["batch"])]
@@ -84,12 +90,19 @@ def draw_batch(scenes: list[Scene], job: dict[str, Any], rng: np.random.Generato
     objects = torch.full((len(crops), max(1, *(len(boxes) for _, boxes in crops)), 5), -1.0)
     for row, (_, boxes) in enumerate(crops):
         corners = torch.from_numpy(boxes).float()
-        centres, sides = (corners[:, :2] + corners[:, 2:]) / 2 - side / 2, corners[:, 2:] - corners[:, :2]
-        objects[row, : len(boxes)] = torch.cat([torch.zeros(len(boxes), 1), centres, sides], 1)
-    pixels = torch.from_numpy(np.stack([crop for crop, _ in crops])).permute(0, 3, 1, 2)  # (B, 3, S, S)
+        centers, sides = (
+            (corners[:, :2] + corners[:, 2:]) / 2 - side / 2,
+            corners[:, 2:] - corners[:, :2],
+        )
+        objects[row, : len(boxes)] = torch.cat([torch.zeros(len(boxes), 1), centers, sides], 1)
+    pixels = torch.from_numpy(np.stack([crop for crop, _ in crops])).permute(
+        0, 3, 1, 2
+    )  # (B, 3, S, S)
     pixels, objects = turn(pixels, objects, generator)
     pixels = change_radiometry(pixels, BYTES, Radiometry(**job["colours"]), generator) / 255
-    corners = torch.cat([objects[..., 1:3] - objects[..., 3:] / 2, objects[..., 1:3] + objects[..., 3:] / 2], -1)
+    corners = torch.cat(
+        [objects[..., 1:3] - objects[..., 3:] / 2, objects[..., 1:3] + objects[..., 3:] / 2], -1
+    )
     boxes = [(of + side / 2)[kind[:, 0] == 0] for of, kind in zip(corners, objects, strict=True)]
     return pixels.contiguous(memory_format=torch.channels_last), boxes
 
@@ -102,13 +115,18 @@ def moved_mean(mean: Tensor, now: Tensor, seen: Tensor | int) -> Tensor:
 
 def learning_rate(job: dict[str, Any], done: float) -> float:
     """Return the rate at this share of the budget: warm-up, then a cosine down to a hundredth."""
-    return job["learning_rate"] * min(1.0, (done + 1e-3) / WARM_UP) * (0.01 + 0.99 * (1 + math.cos(math.pi * done)) / 2)
+    return (
+        job["learning_rate"]
+        * min(1.0, (done + 1e-3) / WARM_UP)
+        * (0.01 + 0.99 * (1 + math.cos(math.pi * done)) / 2)
+    )
 
 
 def train(
     network: nn.Module, scenes: list[Scene], job: dict[str, Any], part: Path
 ) -> tuple[nn.Module, dict[str, float]]:
-    """Train by AdamW until the CPU seconds of this process are spent; a stopped run goes on from `part`.
+    """Train by AdamW until the CPU seconds of this process are spent; a stopped run goes on from
+    `part`.
 
     Returns:
         the network of mean weights, and what was spent: steps, cpu_s, last loss.
@@ -135,14 +153,25 @@ def train(
         nn.utils.clip_grad_norm_(network.parameters(), 10.0)
         optimizer.step()
         averaged.update_parameters(network)
-        steps, spent, recent = steps + 1, time.process_time() - began, 0.95 * recent + 0.05 * float(loss)
+        steps, spent, recent = (
+            steps + 1,
+            time.process_time() - began,
+            0.95 * recent + 0.05 * float(loss),
+        )
         if steps % 25 == 0:
             mean = recent / (1 - 0.95**steps)
             print(f"{steps} steps, {spent:.0f} CPU s, loss {mean:.3f}", file=sys.stderr, flush=True)
             states = [learner.state_dict() for learner in learners]
-            torch.save({"steps": steps, "spent": spent, "recent": recent, "states": states}, part.with_suffix(".new"))
+            torch.save(
+                {"steps": steps, "spent": spent, "recent": recent, "states": states},
+                part.with_suffix(".new"),
+            )
             part.with_suffix(".new").replace(part)
-    return averaged.module.eval(), {"steps": steps, "cpu_s": round(spent, 1), "loss": round(recent, 4)}
+    return averaged.module.eval(), {
+        "steps": steps,
+        "cpu_s": round(spent, 1),
+        "loss": round(recent, 4),
+    }
 
 
 @torch.inference_mode()
@@ -152,14 +181,18 @@ def find(network: nn.Module, path: str, factor: float, bfloat16: bool = True) ->
     height, width = scene.shape[:2]
     padded = np.full((-(-height // 32) * 32, -(-width // 32) * 32, 3), GREY, np.uint8)
     padded[:height, :width] = scene
-    pixels = torch.from_numpy(padded).permute(2, 0, 1)[None].float().div_(255)  # (1, 3, H, W), channels last
+    pixels = (
+        torch.from_numpy(padded).permute(2, 0, 1)[None].float().div_(255)
+    )  # (1, 3, H, W), channels last
     with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
         boxes, scores = network(pixels)
     return torch.cat([boxes.float() * factor, scores.float()[:, None]], 1).numpy()
 
 
 def search(network: nn.Module, job: dict[str, Any], detections: Path) -> dict[str, Any]:
-    """Search every scene several times, write what was found in those delivered, and return the fastest seconds."""
+    """Search every scene several times, write what was found in those delivered, and return the
+    fastest seconds.
+    """
     lines = ["scene,score,col,row,w,h"]
     seconds = {"delivered": 0.0, "geotiff": 0.0}
     for path, tif in zip(job["search"], job["search_tif"], strict=True):

@@ -1,9 +1,11 @@
-"""augment: training patches -> augmented copies of them, seeded by sample, and a contact sheet to judge them by."""
+"""augment: training patches -> augmented copies of them, seeded by sample, and a contact sheet to
+judge them by.
+"""
 
 from pathlib import Path
 
 from windhover.params.augment import AugmentParams
-from windhover.patches.augmenting import augment_training_patches
+from windhover.patches.augment_patches import augment_training_patches
 from windhover.stages import run_stage
 
 

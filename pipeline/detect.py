@@ -1,15 +1,20 @@
-"""detect: every window of every scene of the catalogue, at the operating point -> data/detections/."""
+"""detect: every window of every scene of the catalog, at the operating point -> data/detections/."""
 
+from windhover.inference.detection_run import detect_catalog
 from windhover.params.detect import DetectParams
 from windhover.progress import counted
-from windhover.search.searching import detect_catalogue
 from windhover.stages import run_stage
 
 
 def main(params: DetectParams) -> None:
-    """Search the catalogue's scenes with the evaluated model; print objects per scene and in all."""
-    summary = detect_catalogue(
-        "data/scenes", "data/model", "data/detections", params.device, params.precision, params.block_px
+    """Search the catalog's scenes with the evaluated model; print objects per scene and in all."""
+    summary = detect_catalog(
+        "data/scenes",
+        "data/model",
+        "data/detections",
+        params.device,
+        params.precision,
+        params.block_px,
     )
     for scene in summary["scenes"]:
         print(f"{scene['scene']}: {counted(scene['objects'], 'object')}, {scene['km2']:.2f} km2")

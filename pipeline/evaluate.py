@@ -1,10 +1,12 @@
-"""evaluate: the trained model judged, calibrated, given its operating point -> the finished bundle and the reports."""
+"""evaluate: the trained model judged, calibrated, given its operating point -> the finished bundle
+and the reports.
+"""
 
 from pathlib import Path
 
-from windhover.evaluation.evaluating import Folders, evaluate, record
-from windhover.pages.report import headline_lines
+from windhover.evaluation.evaluate_model import Folders, evaluate, record
 from windhover.params.evaluate import EvaluateParams
+from windhover.report.write_report import headline_lines
 from windhover.stages import run_stage
 
 

@@ -1,6 +1,6 @@
 """export: detections -> GeoPackage, GeoParquet and GeoJSON in data/map/."""
 
-from windhover.maps.mapping import export_map
+from windhover.export.export_map import export_map
 from windhover.params.export import ExportParams
 from windhover.stages import run_stage
 

@@ -1,17 +1,17 @@
-"""patches: windows cut from the catalogue's scenes and labelled, negatives chosen by kind."""
+"""patches: windows cut from the catalog's scenes and labelled, negatives chosen by kind."""
 
-from windhover.catalogue.tables import load_catalogue
+from windhover.dataset.catalog import load_catalog
 from windhover.files import atomic_folder
 from windhover.params.patches import PatchesParams
-from windhover.patches.cutting import cut_patches, summary_lines
+from windhover.patches.cut_patches import cut_patches, summary_lines
 from windhover.stages import run_stage
 
 
 def main(params: PatchesParams) -> None:
     """Write data/patches."""
-    catalogue = load_catalogue("data/scenes")
+    catalog = load_catalog("data/scenes")
     with atomic_folder("data/patches") as folder:
-        summary = cut_patches(catalogue, params, folder)
+        summary = cut_patches(catalog, params, folder)
     print("\n".join(summary_lines(summary)))
 
 

@@ -1,9 +1,11 @@
-"""train: augmented patches and mined negatives -> the weights and card of a detector, logged to MLflow."""
+"""train: augmented patches and mined negatives -> the weights and card of a detector, logged to
+MLflow.
+"""
 
-from windhover.learning.material import Folders
-from windhover.learning.training import train_detector
 from windhover.params.train import TrainParams
 from windhover.stages import run_stage
+from windhover.training.datamodule import Folders
+from windhover.training.train import train_detector
 
 
 def main(params: TrainParams) -> None:

@@ -1,4 +1,6 @@
-"""What every test stands on: quiet libraries, small rasters that are never square, and the real scenes."""
+"""What every test stands on: quiet libraries, small rasters that are never square, and the real
+scenes.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,9 @@ MakeScene = Callable[..., Path]
 
 @pytest.fixture
 def make_scene(tmp_path: Path) -> MakeScene:
-    """Return `make(name="scene.tif", shape_hw=(150, 210), bands=3, dtype="uint8", ..., data=None) -> path`."""
+    """Return `make(name="scene.tif", shape_hw=(150, 210), bands=3, dtype="uint8", ..., data=None)
+    -> path`.
+    """
 
     def make(
         name: str = "scene.tif",

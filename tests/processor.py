@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from windhover.models.quantizing import can_multiply_integers
+from windhover.models.quantization import can_multiply_integers
 
-integers = pytest.mark.skipif(not can_multiply_integers(), reason="this processor does not sum products of bytes")
+integers = pytest.mark.skipif(
+    not can_multiply_integers(), reason="this processor does not sum products of bytes"
+)

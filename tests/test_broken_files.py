@@ -1,4 +1,6 @@
-"""Broken, odd and hostile files through the commands: they enter right or end in one sentence, nothing half-written."""
+"""Broken, odd and hostile files through the commands: they enter right or end in one sentence,
+nothing half-written.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,7 @@ from PIL import Image
 from conftest import MakeScene
 from windhover import cli
 from windhover.imagery.rasters import inspect_scene
-from windhover.search.aoi import area_in
+from windhover.inference.aoi import area_in
 
 BOX = "pic.png,10,10,30,30,a"
 HEAD = "image,xmin,ymin,xmax,ymax,class"
@@ -34,7 +36,9 @@ VOC = (
 )
 
 
-def windhover(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:
+def windhover(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str
+) -> tuple[int, str]:
     """Run a command as a person does; return its exit code and what it said last, on either stream."""
     monkeypatch.setattr(sys, "argv", ["windhover", *arguments])
     code = 0
@@ -59,7 +63,10 @@ def coco(**changes: Any) -> str:
         ("tabs.csv", f"{HEAD}\n{BOX}\n".replace(",", "\t")),
         ("capitals.csv", "Image,XMIN,YMIN,XMAX,YMAX,Label\n" + BOX),
         ("sizes.csv", "image,x,y,w,h,class\npic.png,10,10,20,20,a\n"),
-        ("quoted.csv", 'image_id,geometry,class\npic.png,"[(10, 10), (30, 10), (30, 30), (10, 30)]",a\n'),
+        (
+            "quoted.csv",
+            'image_id,geometry,class\npic.png,"[(10, 10), (30, 10), (30, 30), (10, 30)]",a\n',
+        ),
         ("one_reversed.csv", f"{HEAD}\n{BOX}\npic.png,30,30,10,10,a\npic.png,x,1,2,3,a\n"),
         ("ids_as_text.json", coco(image_id="1", category_id="1")),
         ("path.json", coco().replace("pic.png", "some/where/pic.png")),
@@ -73,14 +80,23 @@ def coco(**changes: Any) -> str:
         ("no_categories.json", json.dumps(COCO | {"categories": []})),
         (
             "bom_and_parts.xml",
-            "\ufeff" + VOC.replace("</object>", "<part><bndbox><xmin>1</xmin></bndbox></part></object>"),
+            "\ufeff"
+            + VOC.replace("</object>", "<part><bndbox><xmin>1</xmin></bndbox></part></object>"),
         ),
         ("floats.xml", VOC.replace(">10<", ">10.0<")),
-        ("pic.txt", "imagesource:null\ngsd:0.3\nacquisition dates:2010\n10 10 30 10 30 30 10 30 a 0\n"),
+        (
+            "pic.txt",
+            "imagesource:null\ngsd:0.3\nacquisition dates:2010\n10 10 30 10 30 30 10 30 a 0\n",
+        ),
     ],
 )
 def test_odd_labels_enter_right(
-    name: str, content: str, tmp_path: Path, make_scene: MakeScene, monkeypatch: pytest.MonkeyPatch, capsys: Any
+    name: str,
+    content: str,
+    tmp_path: Path,
+    make_scene: MakeScene,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: Any,
 ) -> None:
     make_scene("raw/pic.png", crs=None, driver="PNG")
     (tmp_path / name).write_text(content, encoding="utf-8")
@@ -101,31 +117,67 @@ def test_odd_labels_enter_right(
         ("zero.csv", "", "cannot be read as CSV"),
         ("latin.csv", f"{HEAD}\npic.png,1,1,9,9,caf\xe9\n".encode("latin-1"), "UTF-8"),
         ("utf16.csv", f"{HEAD}\n{BOX}\n".encode("utf-16"), "UTF-8"),
-        ("code.csv", "image,geometry\npic.png,\"__import__('os').getcwd()\"\n", "neither a list of"),
+        (
+            "code.csv",
+            "image,geometry\npic.png,\"__import__('os').getcwd()\"\n",
+            "neither a list of",
+        ),
         ("reversed.csv", f"{HEAD}\npic.png,30,30,10,10,a\n", "none of the 1 labels has a shape"),
         ("zero.json", "", "not valid JSON"),
         ("deep.json", "[" * 100_000, "not valid JSON"),
-        ("image.json", coco(image_id=99), "annotation 1 (id 5) has the image_id 99, which the file lacks"),
+        (
+            "image.json",
+            coco(image_id=99),
+            "annotation 1 (id 5) has the image_id 99, which the file lacks",
+        ),
         ("class.json", coco(category_id=77), "has the category_id 77, which the file lacks"),
         ("three.json", coco(bbox=[1, 2, 3]), "`bbox` must be 4 numbers, got [1, 2, 3]"),
         ("large.json", coco(bbox=[1, 2, 3, 10**400]), "has no sound box or outline"),
-        ("twice.json", json.dumps(COCO | {"images": [{"id": 1, "file_name": n} for n in "ab"]}), "the id 1 twice"),
+        (
+            "twice.json",
+            json.dumps(COCO | {"images": [{"id": 1, "file_name": n} for n in "ab"]}),
+            "the id 1 twice",
+        ),
         ("list.json", "[1, 2]", "is JSON but not COCO"),
         ("nan.json", coco().replace("[10,", "[NaN,"), "none of the 1 labels has a shape"),
-        ("bomb.xml", '<!DOCTYPE l [<!ENTITY a "aa"><!ENTITY b "&a;&a;">]>' + VOC.replace(">a<", ">&b;<"), "entities"),
-        ("file.xml", '<!DOCTYPE x [<!ENTITY e SYSTEM "file:///etc/hosts">]>' + VOC.replace(">a<", ">&e;<"), "entities"),
+        (
+            "bomb.xml",
+            '<!DOCTYPE l [<!ENTITY a "aa"><!ENTITY b "&a;&a;">]>' + VOC.replace(">a<", ">&b;<"),
+            "entities",
+        ),
+        (
+            "file.xml",
+            '<!DOCTYPE x [<!ENTITY e SYSTEM "file:///etc/hosts">]>' + VOC.replace(">a<", ">&e;<"),
+            "entities",
+        ),
         ("encoding.xml", '<?xml version="1.0" encoding="foo"?>' + VOC, "unknown encoding"),
         ("cut.xml", VOC[:60], "cannot be read as Pascal VOC"),
         ("pic.txt", "0 50 50 10 10\n", "YOLO numbers are fractions"),
         ("minus.txt", "-1 0.5 0.5 0.1 0.1\n", "neither YOLO"),
         ("infinite.txt", "10 10 1e400 10 30 30 10 30 plane 0\n", "not DOTA"),
         ("zero.gpkg", b"", "cannot be read as a layer"),
-        ("half.geojson", '{"type":"FeatureCollection","features":[{"type":"Fea', "cannot be read as a layer"),
+        (
+            "half.geojson",
+            '{"type":"FeatureCollection","features":[{"type":"Fea',
+            "cannot be read as a layer",
+        ),
         ("zero.parquet", b"", "cannot be read as a layer"),
-        ("comma.csv", f"{HEAD}\npic.png,10,5,10,30,30,a\n", "line 2: has 7 columns, but only 6 are named"),
+        (
+            "comma.csv",
+            f"{HEAD}\npic.png,10,5,10,30,30,a\n",
+            "line 2: has 7 columns, but only 6 are named",
+        ),
         ("nul.csv", f"{HEAD}\n{BOX}\0\n", "bytes that no text has"),
-        ("mask.json", coco(bbox=None, segmentation={"size": [9, 9], "counts": "x"}), "a run-length mask alone is not"),
-        ("space.xml", VOC.replace("<annotation>", '<annotation xmlns="http://x">'), "has no <annotation>"),
+        (
+            "mask.json",
+            coco(bbox=None, segmentation={"size": [9, 9], "counts": "x"}),
+            "a run-length mask alone is not",
+        ),
+        (
+            "space.xml",
+            VOC.replace("<annotation>", '<annotation xmlns="http://x">'),
+            "has no <annotation>",
+        ),
         ("map.kml", "<kml/>", "labels of the kind .kml are not read"),
     ],
 )
@@ -149,14 +201,18 @@ def test_broken_labels_end_in_one_sentence(
     assert list((tmp_path / "made").iterdir()) == []
 
 
-ON_MAP = shapely.box(400_050, 4_999_900, 400_080, 4_999_930)  # columns 40 to 64, rows 56 to 80 of `make_scene`
+ON_MAP = shapely.box(
+    400_050, 4_999_900, 400_080, 4_999_930
+)  # columns 40 to 64, rows 56 to 80 of `make_scene`
 LONLAT = geopandas.GeoSeries([ON_MAP], crs="EPSG:32631").to_crs("EPSG:4326").iloc[0]
 SHAPE = shapely.geometry.mapping(LONLAT)
 NOT_ONE = {"type": "Polygon", "coordinates": [[[3, 45], [3, 45]]]}
 
 
 def geojson(*shapes: Any) -> str:
-    features = [{"type": "Feature", "properties": {"class": "a"}, "geometry": shape} for shape in shapes]
+    features = [
+        {"type": "Feature", "properties": {"class": "a"}, "geometry": shape} for shape in shapes
+    ]
     return json.dumps({"type": "FeatureCollection", "features": features})
 
 
@@ -209,7 +265,9 @@ def spoil_vector(path: Path, how: str) -> Path:
         frame.to_file(path / "l.gpkg", layer="one")
         frame.to_file(path / "l.gpkg", layer="two")
     elif how == "table":
-        pyogrio.write_dataframe(frame.drop(columns="geometry"), path / "l.gpkg", layer="one", driver="GPKG")
+        pyogrio.write_dataframe(
+            frame.drop(columns="geometry"), path / "l.gpkg", layer="one", driver="GPKG"
+        )
     else:
         frame.drop(columns="geometry").to_parquet(path / "l.parquet")
         return path / "l.parquet"
@@ -227,26 +285,45 @@ def spoil_vector(path: Path, how: str) -> Path:
     ],
 )
 def test_map_layers_that_lack_a_part_end_in_one_sentence(
-    how: str, sentence: str, tmp_path: Path, make_scene: MakeScene, monkeypatch: pytest.MonkeyPatch, capsys: Any
+    how: str,
+    sentence: str,
+    tmp_path: Path,
+    make_scene: MakeScene,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: Any,
 ) -> None:
     make_scene("raw/pic.tif")
     options = ("--scenes", str(tmp_path / "raw"), "-o", str(tmp_path / "out"))
-    code, said = windhover(monkeypatch, capsys, "import", str(spoil_vector(tmp_path, how)), *options)
+    code, said = windhover(
+        monkeypatch, capsys, "import", str(spoil_vector(tmp_path, how)), *options
+    )
     assert (code, sentence in said, len(said.strip().splitlines())) == (1, True, 1), said
 
 
 @pytest.mark.parametrize("west", [179.99, -180.01, 359.99 - 180])
 @pytest.mark.parametrize("turn", [-360.0, 0.0, 360.0])
 def test_labels_meet_scenes_whichever_side_of_the_antimeridian_is_written(
-    west: float, turn: float, tmp_path: Path, make_scene: MakeScene, monkeypatch: pytest.MonkeyPatch, capsys: Any
+    west: float,
+    turn: float,
+    tmp_path: Path,
+    make_scene: MakeScene,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: Any,
 ) -> None:
     make_scene("raw/a.tif", crs="EPSG:4326", transform=Affine(1e-4, 0, west, 0, -1e-4, 10.0))
     make_scene("raw/other.tif")  # of several scenes, each is looked for on the map
-    boxes = [shapely.box(*part) for part in ((20, 30, 40, 50), (90, 30, 110, 50), (120, 30, 140, 50))]
-    placed = [
-        shapely.transform(b, lambda p: np.stack([west + turn + p[:, 0] * 1e-4, 10 - p[:, 1] * 1e-4], 1)) for b in boxes
+    boxes = [
+        shapely.box(*part) for part in ((20, 30, 40, 50), (90, 30, 110, 50), (120, 30, 140, 50))
     ]
-    geopandas.GeoDataFrame({"class": list("abc")}, geometry=placed, crs="EPSG:4326").to_file(tmp_path / "l.gpkg")
+    placed = [
+        shapely.transform(
+            b, lambda p: np.stack([west + turn + p[:, 0] * 1e-4, 10 - p[:, 1] * 1e-4], 1)
+        )
+        for b in boxes
+    ]
+    geopandas.GeoDataFrame({"class": list("abc")}, geometry=placed, crs="EPSG:4326").to_file(
+        tmp_path / "l.gpkg"
+    )
     options = ("--scenes", str(tmp_path / "raw"), "-o", str(tmp_path / "out"))
     code, said = windhover(monkeypatch, capsys, "import", str(tmp_path / "l.gpkg"), *options)
     assert code == 0, said
@@ -255,13 +332,19 @@ def test_labels_meet_scenes_whichever_side_of_the_antimeridian_is_written(
     assert labels[["left", "top", "right", "bottom"]].to_numpy() == pytest.approx(edges, abs=1e-6)
     info = inspect_scene(tmp_path / "raw/a.tif")
     area = area_in(geopandas.GeoSeries([placed[2]], crs="EPSG:4326"), info)
-    there = shapely.transform(boxes[2], lambda p: np.stack([west + p[:, 0] * 1e-4, 10 - p[:, 1] * 1e-4], 1))
+    there = shapely.transform(
+        boxes[2], lambda p: np.stack([west + p[:, 0] * 1e-4, 10 - p[:, 1] * 1e-4], 1)
+    )
     assert area.symmetric_difference(there).area == pytest.approx(0, abs=1e-12)
 
 
 @pytest.mark.parametrize("text", ["names: [a: b", "names: {x: y}", "names: 5", b"\xff\xfe\x00"])
 def test_broken_names_of_classes_are_named(
-    text: str | bytes, tmp_path: Path, make_scene: MakeScene, monkeypatch: pytest.MonkeyPatch, capsys: Any
+    text: str | bytes,
+    tmp_path: Path,
+    make_scene: MakeScene,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: Any,
 ) -> None:
     make_scene("raw/pic.png", crs=None, driver="PNG")
     (tmp_path / "pic.txt").write_text("0 0.5 0.5 0.1 0.1\n")
@@ -290,7 +373,11 @@ PLACES: dict[str, tuple[Any, Affine, str]] = {
     "inf": ("EPSG:32631", Affine(1.25, 0, np.inf, 0, -1.25, 5e6), "is not finite"),
     "flat": ("EPSG:32631", Affine(0, 0, 4e5, 0, 0, 5e6), "has no size in metres"),
     "metres": ("EPSG:4326", SOUND, "beyond the pole"),
-    "swapped": ("EPSG:4326", Affine(1e-5, 0, 48, 0, -1e-5, 120), "latitude 119.999, beyond the pole"),
+    "swapped": (
+        "EPSG:4326",
+        Affine(1e-5, 0, 48, 0, -1e-5, 120),
+        "latitude 119.999, beyond the pole",
+    ),
     "geocentric": ("EPSG:4978", SOUND, "is geocentric"),
     "engineering": ('LOCAL_CS["here",UNIT["metre",1]]', SOUND, "There is no way from"),
 }
@@ -310,7 +397,17 @@ def test_rasters_that_lie_nowhere_end_in_one_sentence(
 
 @pytest.mark.parametrize(
     "kind",
-    ["half.tif", "eight.tif", "zero.tif", "text.tif", "half.png", "half.jpg", "bits.png", "bits.tif", "none.vrt"],
+    [
+        "half.tif",
+        "eight.tif",
+        "zero.tif",
+        "text.tif",
+        "half.png",
+        "half.jpg",
+        "bits.png",
+        "bits.tif",
+        "none.vrt",
+    ],
 )
 def test_damaged_rasters_end_in_one_sentence(
     kind: str, make_scene: MakeScene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
@@ -318,7 +415,9 @@ def test_damaged_rasters_end_in_one_sentence(
     how, suffix = kind.split(".")
     driver = {"tif": "GTiff", "png": "PNG", "jpg": "JPEG", "vrt": "GTiff"}[suffix]
     profile = {"compress": "jpeg", "photometric": "ycbcr"} if kind == "bits.tif" else {}
-    data = make_scene(f"whole.{suffix if suffix != 'vrt' else 'tif'}", driver=driver, **profile).read_bytes()
+    data = make_scene(
+        f"whole.{suffix if suffix != 'vrt' else 'tif'}", driver=driver, **profile
+    ).read_bytes()
     middle = len(data) // 2
     source = "<SimpleSource><SourceFilename>gone.tif</SourceFilename><SourceBand>1</SourceBand></SimpleSource>"
     damaged = {
@@ -406,11 +505,18 @@ def test_odd_pictures_enter_or_end_in_one_sentence(
         ({"bands": 17}, "has 17 bands, at most 16 are taken"),
         ({"dtype": "int8"}, "dtype int8 is not taken"),
         ({"dtype": "complex64"}, "dtype complex64 is not taken"),
-        ({"bands": 5, "photometric": "MINISBLACK", "alpha": "yes"}, "its alpha band stands before others"),
+        (
+            {"bands": 5, "photometric": "MINISBLACK", "alpha": "yes"},
+            "its alpha band stands before others",
+        ),
     ],
 )
 def test_rasters_that_one_could_only_read_wrongly_are_refused(
-    profile: dict[str, Any], sentence: str, make_scene: MakeScene, monkeypatch: pytest.MonkeyPatch, capsys: Any
+    profile: dict[str, Any],
+    sentence: str,
+    make_scene: MakeScene,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: Any,
 ) -> None:
     code, said = windhover(monkeypatch, capsys, "inspect", str(make_scene(**profile)))
     assert (code, sentence in said, len(said.strip().splitlines())) == (1, True, 1), said
@@ -423,11 +529,20 @@ def test_names_links_and_folders_that_mislead(
     (tmp_path / "raw/link.tif").symlink_to(odd)
     (tmp_path / "raw/folder.tif").mkdir()
     (tmp_path / "raw/round").symlink_to(tmp_path / "raw")
-    for name in (".hidden.tif", "__MACOSX/._a.tif", "a.tif.ovr", "a.tif.aux.xml", "Thumbs.db", "a.tfw"):
+    for name in (
+        ".hidden.tif",
+        "__MACOSX/._a.tif",
+        "a.tif.ovr",
+        "a.tif.aux.xml",
+        "Thumbs.db",
+        "a.tfw",
+    ):
         (tmp_path / "raw" / name).parent.mkdir(exist_ok=True)
         (tmp_path / "raw" / name).write_bytes(b"x")
     (tmp_path / "raw/nowhere.tif").symlink_to(tmp_path / "gone.tif")
-    frame = geopandas.GeoDataFrame({"class": [None]}, geometry=[shapely.box(400_050, 4_999_900, 400_080, 4_999_930)])
+    frame = geopandas.GeoDataFrame(
+        {"class": [None]}, geometry=[shapely.box(400_050, 4_999_900, 400_080, 4_999_930)]
+    )
     frame.set_crs("EPSG:32631").to_file(tmp_path / "labels.gpkg")
     code, said = windhover(monkeypatch, capsys, "inspect", str(tmp_path / "raw"))
     assert code == 0, said
@@ -435,7 +550,9 @@ def test_names_links_and_folders_that_mislead(
     options = ("--scenes", str(odd), "-o", str(tmp_path / "an out"))
     code, said = windhover(monkeypatch, capsys, "import", str(tmp_path / "labels.gpkg"), *options)
     assert code == 0, said
-    assert geopandas.read_parquet(tmp_path / "an out/labels.parquet")["class"].tolist() == ["object"]
+    assert geopandas.read_parquet(tmp_path / "an out/labels.parquet")["class"].tolist() == [
+        "object"
+    ]
     for path in (tmp_path / "raw/folder.tif", tmp_path / "raw/nowhere.tif"):
         code, said = windhover(monkeypatch, capsys, "inspect", str(path))
         assert (code, str(path) in said) == (1, True)
@@ -452,7 +569,9 @@ def test_names_in_the_labels_match_whatever_way_accents_are_written(
 
 
 def test_a_whole_disc_seen_from_space_has_a_footprint(make_scene: MakeScene) -> None:
-    crs = rasterio.CRS.from_proj4("+proj=geos +h=35786023 +lon_0=-75 +sweep=x +ellps=GRS80").to_wkt()
+    crs = rasterio.CRS.from_proj4(
+        "+proj=geos +h=35786023 +lon_0=-75 +sweep=x +ellps=GRS80"
+    ).to_wkt()
     path = make_scene("disc.tif", crs=crs, transform=Affine(55_000, 0, -5.5e6, 0, -74_000, 5.5e6))
     from windhover.geometry.georef import footprint_4326
     from windhover.imagery.rasters import inspect_scene

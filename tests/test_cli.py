@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from house import ROOT
-from planted import write_bundle
+from architecture import ROOT
+from fake_models import write_bundle
 from windhover import __version__, cli
 from windhover.errors import FormatError
 from windhover.imagery.scenes import Scene
@@ -78,16 +78,32 @@ def test_what_a_user_can_mend_is_one_sentence_and_exit_code_1(
 
 
 def test_a_full_disk_is_one_sentence_too(
-    make_scene: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    make_scene: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     def full(*_: Any, **__: Any) -> None:
         raise OSError(28, "No space left on device", "f.gpkg")
 
     write_bundle(tmp_path / "m")
-    monkeypatch.setattr("windhover.search.searching.write_map", full)
-    assert main(monkeypatch, "detect", make_scene(), "--model", tmp_path / "m", "-o", tmp_path / "f.gpkg") == 1
+    monkeypatch.setattr("windhover.inference.detection_run.write_map", full)
+    assert (
+        main(
+            monkeypatch,
+            "detect",
+            make_scene(),
+            "--model",
+            tmp_path / "m",
+            "-o",
+            tmp_path / "f.gpkg",
+        )
+        == 1
+    )
     error = capsys.readouterr().err
-    assert error == "windhover: cannot read or write: [Errno 28] No space left on device: 'f.gpkg'\n"
+    assert (
+        error == "windhover: cannot read or write: [Errno 28] No space left on device: 'f.gpkg'\n"
+    )
 
 
 def test_a_mistyped_option_is_said_and_exits_with_2(
@@ -97,7 +113,9 @@ def test_a_mistyped_option_is_said_and_exits_with_2(
     assert "--threshold" in capsys.readouterr().err
 
 
-def test_an_incomplete_run_exits_with_3(make_scene: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_incomplete_run_exits_with_3(
+    make_scene: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write_bundle(tmp_path / "m", threshold=0.6)
 
     def broken(self: Scene, row: int, col: int, height: int, width: int) -> Any:
@@ -107,7 +125,10 @@ def test_an_incomplete_run_exits_with_3(make_scene: Any, tmp_path: Path, monkeyp
     result = invoke("detect", make_scene(), "--model", tmp_path / "m", "-o", tmp_path / "f.gpkg")
     assert result.exit_code == cli.INCOMPLETE == 3
     assert "not searched: scene.tif: cannot read rows 0 to 100." in result.output
-    assert "1 block could not be read: mend the file and search again; where a server failed" in result.output
+    assert (
+        "1 block could not be read: mend the file and search again; where a server failed"
+        in result.output
+    )
 
 
 def test_shapes_prints_a_network() -> None:
@@ -125,7 +146,7 @@ def test_a_trial_that_is_not_passed_exits_with_1(
         asked.append(given)
         return ["16 patches: not learnt"], len(asked) > 1
 
-    monkeypatch.setattr("windhover.experiments.trials.try_training", tried)
+    monkeypatch.setattr("windhover.experiments.sanity_checks.try_training", tried)
     result = invoke("train", "--overfit", 16)
     assert (result.exit_code, result.output) == (1, "16 patches: not learnt\n")
     assert invoke("train", "--rate-range", "-o", "r.png", "--patches", "p").exit_code == 0
@@ -142,14 +163,24 @@ def test_folds_and_tuning_take_settings_and_say_what_is_wrong(
         (tmp_path / name).write_text((ROOT / name).read_text())
     monkeypatch.chdir(tmp_path)
     asked: list[Any] = []
-    monkeypatch.setattr("windhover.experiments.folding.run_folds", lambda *given: asked.append(given) or {"folds": []})
-    monkeypatch.setattr("windhover.experiments.tuning.tune", lambda *given: asked.append(given) or Path("best.yaml"))
-    assert invoke("kfold", "--folds", 4, "-S", "train.epochs=3", "--set", "patches.seed=5").exit_code == 0
+    monkeypatch.setattr(
+        "windhover.experiments.cross_validation.run_folds",
+        lambda *given: asked.append(given) or {"folds": []},
+    )
+    monkeypatch.setattr(
+        "windhover.experiments.tuning.tune", lambda *given: asked.append(given) or Path("best.yaml")
+    )
+    assert (
+        invoke("kfold", "--folds", 4, "-S", "train.epochs=3", "--set", "patches.seed=5").exit_code
+        == 0
+    )
     params, folds, _ = asked[0]
     assert (params.train.epochs, params.patches.seed, folds) == (3, 5, 4)
     assert (tmp_path / "reports" / "kfold.json").is_file()
-    result = invoke("tune", "train.momentum=0:0.9", "--trials", 7, "--study", "s", "--set", "train.epochs=2")
-    assert result.output == "to take it: python -m windhover.params.overlay best.yaml\n"
+    result = invoke(
+        "tune", "train.momentum=0:0.9", "--trials", 7, "--study", "s", "--set", "train.epochs=2"
+    )
+    assert result.output == "to take it: python -m windhover.params.parameter_sets best.yaml\n"
     train, _, axes, trials, study, _ = asked[1]
     assert (train.epochs, axes[0].name, trials, study) == (2, "momentum", 7, "s")
     assert main(monkeypatch, "tune", "train.momentum") == 1

@@ -1,4 +1,6 @@
-"""The recipe of docs/evaluate.md, its very commands: two experiments, their difference, the registry, a search."""
+"""The recipe of docs/evaluate.md, its very commands: two experiments, their difference, the
+registry, a search.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,7 @@ import geopandas
 import pytest
 from ruamel.yaml import YAML
 
-from house import ROOT
+from architecture import ROOT
 from test_flow import PLACES, TINY, make_raw
 
 TOOLS = Path(sys.executable).parent
@@ -38,13 +40,19 @@ def test_the_page_goes_from_a_changed_parameter_to_a_search() -> None:
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """A copy of the project as git has it, with scenes of its own and a network that learns little in little time."""
+    """A copy of the project as git has it, with scenes of its own and a network that learns little
+    in little time.
+    """
     root = tmp_path / "project"
-    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True)
+    listed = subprocess.run(
+        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
     for name in filter(lambda name: (ROOT / name).is_file(), listed.stdout.splitlines()):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, root / name)
-    make_raw(root / "tiles", PLACES | {f"fir{number}": "test" for number in range(10)})  # enough to draw over
+    make_raw(
+        root / "tiles", PLACES | {f"fir{number}": "test" for number in range(10)}
+    )  # enough to draw over
     yaml = YAML()
     params = yaml.load(root / "params.yaml")
     for section, values in TINY.items():
@@ -71,11 +79,18 @@ def test_the_recipe_runs_as_written(project: Path) -> None:
 
     def run(command: str) -> str:
         done = subprocess.run(
-            shlex.split(command), cwd=project, env=environment, capture_output=True, text=True, check=False
+            shlex.split(command),
+            cwd=project,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
         )
         assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
         assert "Traceback" not in done.stderr
-        assert "Warning" not in done.stdout + done.stderr, f"{command}\n{done.stdout}\n{done.stderr}"
+        assert "Warning" not in done.stdout + done.stderr, (
+            f"{command}\n{done.stdout}\n{done.stderr}"
+        )
         return done.stdout
 
     for command in ("git init -q", "git add -A", "git commit -q -m begin"):
@@ -87,7 +102,9 @@ def test_the_recipe_runs_as_written(project: Path) -> None:
     assert "first   usual (model" in told["windhover compare"]
     assert "11 test scenes; paired bootstrap over places, 2000 draws" in told["windhover compare"]
     assert re.search(
-        r"^  AP .*\[[+-]\d.*\]  (first is|second is|no difference)", told["windhover compare"], re.MULTILINE
+        r"^  AP .*\[[+-]\d.*\]  (first is|second is|no difference)",
+        told["windhover compare"],
+        re.MULTILINE,
     )
     assert "models:/aircraft@champion is now version 1, of run slower" in told["windhover promote"]
     found = geopandas.read_file(project / "found.gpkg", layer="detections")

@@ -81,11 +81,16 @@ def test_the_working_folder_and_files_are_not_replaced_by_a_folder(
     (tmp_path / "here" / "notes.txt").write_text("x")
     monkeypatch.chdir(tmp_path / "here")
     for name in (".", "..", tmp_path / "here", tmp_path):
-        with pytest.raises(ParameterError, match="this is the working folder or holds it"), atomic_folder(name):
+        with (
+            pytest.raises(ParameterError, match="this is the working folder or holds it"),
+            atomic_folder(name),
+        ):
             pass
         with pytest.raises(ParameterError, match="this is the working folder or holds it"):
             check_replaceable(name, ["notes.txt"], [])
-    with pytest.raises(ParameterError, match=r"notes\.txt: is a file, and a folder is to be written"):
+    with pytest.raises(
+        ParameterError, match=r"notes\.txt: is a file, and a folder is to be written"
+    ):
         check_replaceable("notes.txt", [], [])
     with pytest.raises(OSError, match=r"\.here"), atomic_file(".") as path:
         path.write_text("y")
@@ -99,7 +104,9 @@ def test_only_folders_of_ones_own_making_are_replaceable(tmp_path: Path) -> None
     check_replaceable(out, [], [tmp_path / "read"])
     (out / "made").write_text("x")
     check_replaceable(out, ["made"], [tmp_path / "output"])
-    with pytest.raises(ParameterError, match=r"out: would be replaced whole, and holds made, which is not from"):
+    with pytest.raises(
+        ParameterError, match=r"out: would be replaced whole, and holds made, which is not from"
+    ):
         check_replaceable(out, [], [])
     for kept in (out, out / "made", out / "raw" / "a.tif", tmp_path / "other" / ".." / "out"):
         with pytest.raises(ParameterError, match="which is read, lies there"):

@@ -1,4 +1,6 @@
-"""The whole flow through the real scripts: objects put at known map coordinates stand there on the map."""
+"""The whole flow through the real scripts: objects put at known map coordinates stand there on the
+map.
+"""
 
 from __future__ import annotations
 
@@ -16,14 +18,19 @@ from rasterio.transform import Affine
 from shapely.geometry import box
 
 from processor import integers
-from staging import run_stages
-from windhover.models.bundles import load_bundle
-from windhover.search.detector import Detector
-from windhover.search.searching import detect_catalogue
+from run_stages import run_stages
+from windhover.inference.detection_run import detect_catalog
+from windhover.inference.detector import Detector
+from windhover.models.bundle import load_bundle
 
 GSD_M = 1.25
 SIDE_M = (22.5, 17.5)  # width and height of an object on the ground
-PLACES = {"oak": "train", "elm": "train", "ash": "val", "fir": "test"}  # fir's UTM zone is another than the rest's
+PLACES = {
+    "oak": "train",
+    "elm": "train",
+    "ash": "val",
+    "fir": "test",
+}  # fir's UTM zone is another than the rest's
 NO_MINING = {"after": [], "cap_per_scene": 1, "min_score": 0.5, "missed_copies": 0, "scales": [1.0]}
 # fmt: off
 TINY: dict[str, dict[str, Any]] = {
@@ -47,24 +54,38 @@ TINY: dict[str, dict[str, Any]] = {
 # fmt: on
 
 
-def paint(rng: np.random.Generator, shape_hw: tuple[int, int], centres_xy: np.ndarray) -> np.ndarray:
-    """Return (3, H, W) uint8: noise, dark streaks, light boxes of the objects' size, exact below the pixel."""
+def paint(
+    rng: np.random.Generator, shape_hw: tuple[int, int], centers_xy: np.ndarray
+) -> np.ndarray:
+    """Return (3, H, W) uint8: noise, dark streaks, light boxes of the objects' size, exact below
+    the pixel.
+    """
     height, width = shape_hw
     picture = 90 + 10 * rng.standard_normal((3, height, width))
     for _ in range(12):
         row, col = rng.integers(0, height - 6), rng.integers(0, width - 60)
         picture[:, row : row + 5, col : col + 60] = 40
-    for x, y in centres_xy:
+    for x, y in centers_xy:
         w, h = (side / GSD_M for side in SIDE_M)
-        cols = np.clip(np.minimum(np.arange(width) + 1, x + w / 2) - np.maximum(np.arange(width), x - w / 2), 0, 1)
-        rows = np.clip(np.minimum(np.arange(height) + 1, y + h / 2) - np.maximum(np.arange(height), y - h / 2), 0, 1)
+        cols = np.clip(
+            np.minimum(np.arange(width) + 1, x + w / 2) - np.maximum(np.arange(width), x - w / 2),
+            0,
+            1,
+        )
+        rows = np.clip(
+            np.minimum(np.arange(height) + 1, y + h / 2) - np.maximum(np.arange(height), y - h / 2),
+            0,
+            1,
+        )
         cover = rows[:, None] * cols[None, :]
         picture = picture * (1 - cover) + 215 * cover
     return np.clip(picture, 1, 255).round().astype(np.uint8)
 
 
 def make_raw(folder: Path, places: dict[str, str] = PLACES) -> dict[str, np.ndarray]:
-    """Write tiles, labels and places; return the objects' centres on the map, (n, 2) x and y in metres, per tile."""
+    """Write tiles, labels and places; return the objects' centers on the map, (n, 2) x and y in
+    metres, per tile.
+    """
     rng = np.random.default_rng(5)
     truth = {}
     (folder / "labels").mkdir(parents=True)
@@ -73,7 +94,7 @@ def make_raw(folder: Path, places: dict[str, str] = PLACES) -> dict[str, np.ndar
         transform = Affine(GSD_M, 0, 400_000 + 5_000 * number, 0, -GSD_M, 5_000_000)
         shape_hw = (424, 520)
         grid = np.array([(x, y) for x in range(60, 480, 100) for y in range(60, 390, 110)], float)
-        centres = grid[rng.permutation(len(grid))[:9]] + rng.uniform(-20, 20, (9, 2))
+        centers = grid[rng.permutation(len(grid))[:9]] + rng.uniform(-20, 20, (9, 2))
         with rasterio.open(
             folder / f"{place}.tif",
             "w",
@@ -85,16 +106,16 @@ def make_raw(folder: Path, places: dict[str, str] = PLACES) -> dict[str, np.ndar
             crs=crs,
             transform=transform,
         ) as tile:
-            tile.write(paint(rng, shape_hw, centres))
-        truth[place] = np.array([transform @ tuple(centre) for centre in centres])
+            tile.write(paint(rng, shape_hw, centers))
+        truth[place] = np.array([transform @ tuple(center) for center in centers])
         half = np.array(SIDE_M) / 2
         polygons = [box(*(xy - half), *(xy + half)) for xy in truth[place]]
         geopandas.GeoDataFrame({"class": ["shed"] * 9}, geometry=polygons, crs=crs).to_file(
             folder / "labels" / f"{place}.gpkg", layer="labels"
         )
-    pd.DataFrame({"scene": list(places), "place": list(places), "split": list(places.values())}).to_csv(
-        folder / "places.csv", index=False
-    )
+    pd.DataFrame(
+        {"scene": list(places), "place": list(places), "split": list(places.values())}
+    ).to_csv(folder / "places.csv", index=False)
     return truth
 
 
@@ -102,27 +123,41 @@ def make_raw(folder: Path, places: dict[str, str] = PLACES) -> dict[str, np.ndar
 def project(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, np.ndarray]]:
     root = tmp_path_factory.mktemp("project")
     truth = make_raw(root / "data" / "raw")
-    run_stages(root, ("scenes", "patches", "augment", "train", "evaluate", "detect", "export"), TINY)
+    run_stages(
+        root, ("scenes", "patches", "augment", "train", "evaluate", "detect", "export"), TINY
+    )
     return root, truth
 
 
-def test_objects_stand_on_the_map_where_they_were_put(project: tuple[Path, dict[str, np.ndarray]]) -> None:
+def test_objects_stand_on_the_map_where_they_were_put(
+    project: tuple[Path, dict[str, np.ndarray]],
+) -> None:
     root, truth = project
     found = geopandas.read_file(root / "data/map/detections.gpkg", layer="detections")
     assert found.crs.to_epsg() == 4326  # the scenes lie in two zones
-    for place, centres in truth.items():
+    for place, centers in truth.items():
         mine = found[found["scene"] == place]
         boxes = mine.to_crs(mine["scene_crs"].iloc[0]).geometry
         xy = np.column_stack([boxes.centroid.x, boxes.centroid.y])
-        distance = np.linalg.norm(centres[:, None] - xy[None], axis=2)
-        assert len(mine) == len(centres), f"{place}: {len(mine)} found, {len(centres)} there"
+        distance = np.linalg.norm(centers[:, None] - xy[None], axis=2)
+        assert len(mine) == len(centers), f"{place}: {len(mine)} found, {len(centers)} there"
         off = distance.min(axis=1)
         assert off.max() < GSD_M, f"{place}: {off.round(2)} m"  # within a pixel, every one
 
 
 def test_the_columns_are_those_of_the_schema(project: tuple[Path, dict[str, np.ndarray]]) -> None:
     found = geopandas.read_parquet(project[0] / "data/map/detections.parquet")
-    assert list(found.columns)[:9] == ["scene", "class", "score", "col", "row", "length_m", "width_m", "edge", "model"]
+    assert list(found.columns)[:9] == [
+        "scene",
+        "class",
+        "score",
+        "col",
+        "row",
+        "length_m",
+        "width_m",
+        "edge",
+        "model",
+    ]
     assert set(found["class"]) == {"shed"}
     assert found["score"].between(0, 1).all()
     assert (found["length_m"] >= found["width_m"]).all()
@@ -132,7 +167,10 @@ def test_the_columns_are_those_of_the_schema(project: tuple[Path, dict[str, np.n
 def test_the_three_files_say_the_same(project: tuple[Path, dict[str, np.ndarray]]) -> None:
     folder = project[0] / "data/map"
     sizes = {"gpkg": "detections", "geojson": None}
-    counts = {len(geopandas.read_file(folder / f"detections.{kind}", layer=layer)) for kind, layer in sizes.items()}
+    counts = {
+        len(geopandas.read_file(folder / f"detections.{kind}", layer=layer))
+        for kind, layer in sizes.items()
+    }
     assert counts == {len(geopandas.read_parquet(folder / "detections.parquet"))}
 
 
@@ -159,17 +197,23 @@ def test_a_search_in_integers_finds_the_same(
 ) -> None:
     root, truth = project
     bundle = load_bundle(root / "data/model")
-    for place, centres in truth.items():
+    for place, centers in truth.items():
         raster = root / f"data/raw/{place}.tif"
-        exact, found = (Detector(bundle, precision=kind).detect(raster) for kind in ("fp32", "int8"))
-        assert len(found) == len(exact) == len(centres)
-        order, again = (table.sort_values(["col", "row"], ignore_index=True) for table in (exact, found))
+        exact, found = (
+            Detector(bundle, precision=kind).detect(raster) for kind in ("fp32", "int8")
+        )
+        assert len(found) == len(exact) == len(centers)
+        order, again = (
+            table.sort_values(["col", "row"], ignore_index=True) for table in (exact, found)
+        )
         moved = np.hypot(order["col"] - again["col"], order["row"] - again["row"])
         assert 0 < moved.max() < 1, "within a pixel, and not the same search twice"
         assert (order["score"] - again["score"]).abs().max() < 0.1
     monkeypatch.chdir(root)
     said: list[str] = []
-    summary = detect_catalogue("data/scenes", "data/model", tmp_path / "found", precision="int8", say=said.append)
+    summary = detect_catalog(
+        "data/scenes", "data/model", tmp_path / "found", precision="int8", say=said.append
+    )
     assert said[0].endswith("on cpu in int8")
     assert summary["total"]["objects"] == sum(map(len, truth.values()))
 

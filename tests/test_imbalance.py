@@ -1,4 +1,6 @@
-"""Choices against imbalance: each changes what it should and nothing else; promises are kept at any rarity."""
+"""Choices against imbalance: each changes what it should and nothing else; promises are kept at any
+rarity.
+"""
 
 from __future__ import annotations
 
@@ -13,30 +15,34 @@ import pytest
 import torch
 
 from conftest import MakeScene
-from labelled import CENTRES, catalogue_of, cut, write_labels
-from learnable import learning_folders, train_params
-from planted import make_card
-from windhover.catalogue.tables import Catalogue
-from windhover.evaluation.evaluating import WindowLogits, calibrate
-from windhover.learning import training
+from fake_models import make_card
+from toy_catalog import CENTERS, catalog_of, cut, write_labels
+from toy_patches import learning_folders, train_params
+from windhover.dataset.catalog import Catalog
+from windhover.evaluation.evaluate_model import WindowLogits, calibrate
 from windhover.metrics.bootstrap import interval
-from windhover.models.bundles import load_bundle
-from windhover.models.inference import window_scores
+from windhover.models.bundle import load_bundle
+from windhover.models.calibrated_scores import window_scores
+from windhover.training import train
 
-OBJECTS = np.array([CENTRES[0], CENTRES[1], CENTRES[3]])
+OBJECTS = np.array([CENTERS[0], CENTERS[1], CENTERS[3]])
 
 
 @pytest.fixture
-def catalogue(tmp_path: Path, make_scene: MakeScene) -> Catalogue:
+def catalog(tmp_path: Path, make_scene: MakeScene) -> Catalog:
     """Three places with three objects each and one to be ignored."""
     for number in range(3):
-        scene = make_scene(f"raw/s{number}.tif", shape_hw=(210, 400), origin=(4e5 + 1e4 * number, 5e6), seed=number)
-        write_labels(tmp_path / f"raw/s{number}.gpkg", scene, CENTRES, ["plane", "tug", "cut", "plane"])
-    return catalogue_of(tmp_path)
+        scene = make_scene(
+            f"raw/s{number}.tif", shape_hw=(210, 400), origin=(4e5 + 1e4 * number, 5e6), seed=number
+        )
+        write_labels(
+            tmp_path / f"raw/s{number}.gpkg", scene, CENTERS, ["plane", "tug", "cut", "plane"]
+        )
+    return catalog_of(tmp_path)
 
 
-def index_of(catalogue: Catalogue, folder: Path, **changes: Any) -> pd.DataFrame:
-    cut(catalogue, folder, **changes)
+def index_of(catalog: Catalog, folder: Path, **changes: Any) -> pd.DataFrame:
+    cut(catalog, folder, **changes)
     return pd.read_parquet(folder / "index.parquet")
 
 
@@ -47,35 +53,53 @@ def nearest(index: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
 
 
 @pytest.mark.parametrize("kind", ["random", "offcentre", "lookalike"])
-def test_each_kind_of_negative_has_a_ratio_of_its_own(catalogue: Catalogue, tmp_path: Path, kind: str) -> None:
+def test_each_kind_of_negative_has_a_ratio_of_its_own(
+    catalog: Catalog, tmp_path: Path, kind: str
+) -> None:
     ratios = {"random": 2.0, "offcentre": 1.0, "lookalike": 1.0}
-    all_kinds = index_of(catalogue, tmp_path / "all", negatives_per_positive=ratios)
-    without = index_of(catalogue, tmp_path / "without", negatives_per_positive={**ratios, kind: 0.0})
+    all_kinds = index_of(catalog, tmp_path / "all", negatives_per_positive=ratios)
+    without = index_of(catalog, tmp_path / "without", negatives_per_positive={**ratios, kind: 0.0})
     expected = all_kinds["kind"].value_counts().drop(kind)
     counts = without["kind"].value_counts()
     assert set(counts.index) == set(expected.index)
-    assert (counts - expected).abs().max() <= 2, "a draw that hits a window already taken is left out"
-    positives = [table[table["kind"] == "positive"].drop(columns="patch") for table in (all_kinds, without)]
+    assert (counts - expected).abs().max() <= 2, (
+        "a draw that hits a window already taken is left out"
+    )
+    positives = [
+        table[table["kind"] == "positive"].drop(columns="patch") for table in (all_kinds, without)
+    ]
     key = ["scene", "left_px", "top_px"]
     first, second = (table.sort_values(key).reset_index(drop=True) for table in positives)
     pd.testing.assert_frame_equal(first, second)
 
 
-def test_positives_per_object_and_objects_per_scene_are_counted(catalogue: Catalogue, tmp_path: Path) -> None:
-    few = index_of(catalogue, tmp_path / "few", positives_per_object=2)
-    many = index_of(catalogue, tmp_path / "many", positives_per_object=6)
+def test_positives_per_object_and_objects_per_scene_are_counted(
+    catalog: Catalog, tmp_path: Path
+) -> None:
+    few = index_of(catalog, tmp_path / "few", positives_per_object=2)
+    many = index_of(catalog, tmp_path / "many", positives_per_object=6)
     counts = [(table["kind"] == "positive").sum() for table in (few, many)]
     assert counts == pytest.approx([3 * 3 * 2, 3 * 3 * 6], abs=2)
-    capped = index_of(catalogue, tmp_path / "capped", positives_per_object=2, max_objects_per_scene=1)
+    capped = index_of(catalog, tmp_path / "capped", positives_per_object=2, max_objects_per_scene=1)
     positives = capped[capped["kind"] == "positive"]
     assert positives["scene"].value_counts().tolist() == [2, 2, 2]
-    centres = positives.assign(x=positives["left_px"] + positives["dx_px"], y=positives["top_px"] + positives["dy_px"])
-    assert (centres.round(1).groupby("scene")[["x", "y"]].nunique() == 1).all(axis=None)
-    assert nearest(capped[capped["kind"] != "positive"])[0].min() > 15, "objects left out are no background"
+    centers = positives.assign(
+        x=positives["left_px"] + positives["dx_px"], y=positives["top_px"] + positives["dy_px"]
+    )
+    assert (centers.round(1).groupby("scene")[["x", "y"]].nunique() == 1).all(axis=None)
+    assert nearest(capped[capped["kind"] != "positive"])[0].min() > 15, (
+        "objects left out are no background"
+    )
 
 
-def test_the_courses_rule_is_the_central_32_px(catalogue: Catalogue, tmp_path: Path) -> None:
-    summary = cut(catalogue, tmp_path / "p", positive_radius_m=20.0, ignore_radius_m=20.0, positives_per_object=24)
+def test_the_courses_rule_is_the_central_32_px(catalog: Catalog, tmp_path: Path) -> None:
+    summary = cut(
+        catalog,
+        tmp_path / "p",
+        positive_radius_m=20.0,
+        ignore_radius_m=20.0,
+        positives_per_object=24,
+    )
     index = pd.read_parquet(tmp_path / "p" / "index.parquet")
     positive = index["kind"] == "positive"
     assert 14 < nearest(index[positive])[0].max() <= 16
@@ -84,30 +108,34 @@ def test_the_courses_rule_is_the_central_32_px(catalogue: Catalogue, tmp_path: P
     assert all(prior["true"] == prior["true_central_32_px"] for prior in summary["prior"].values())
 
 
-def test_a_circle_holds_less_than_its_square_and_metres_are_metres(catalogue: Catalogue, tmp_path: Path) -> None:
-    square = index_of(catalogue, tmp_path / "square", positives_per_object=24)
-    circle = index_of(catalogue, tmp_path / "circle", positives_per_object=24, radius_shape="circle")
+def test_a_circle_holds_less_than_its_square_and_meters_are_meters(
+    catalog: Catalog, tmp_path: Path
+) -> None:
+    square = index_of(catalog, tmp_path / "square", positives_per_object=24)
+    circle = index_of(catalog, tmp_path / "circle", positives_per_object=24, radius_shape="circle")
     within = [nearest(table[table["kind"] == "positive"]) for table in (square, circle)]
     assert within[0][0].max() <= 8 < within[0][1].max()
     assert 7 < within[1][1].max() <= 8
     assert nearest(circle[circle["kind"] != "positive"])[1].min() > 15
-    coarse = catalogue_of(tmp_path, gsd_m=2.5)
+    coarse = catalog_of(tmp_path, gsd_m=2.5)
     assert cut(coarse, tmp_path / "coarse")["positive_radius_px"] == 4, "10 m, at whatever GSD"
 
 
 @pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> training.Folders:
+def folders(tmp_path_factory: pytest.TempPathFactory) -> train.Folders:
     return learning_folders(tmp_path_factory.mktemp("imbalance"))
 
 
-def weights(folders: training.Folders, out: Path, **changes: Any) -> dict[str, torch.Tensor]:
+def weights(folders: train.Folders, out: Path, **changes: Any) -> dict[str, torch.Tensor]:
     where = replace(folders, out=str(out))
-    training.train_detector(train_params(epochs=1, **changes), where, track=False)
+    train.train_detector(train_params(epochs=1, **changes), where, track=False)
     return dict(load_bundle(out).weights)
 
 
 @pytest.fixture(scope="module")
-def plain(folders: training.Folders, tmp_path_factory: pytest.TempPathFactory) -> dict[str, torch.Tensor]:
+def plain(
+    folders: train.Folders, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, torch.Tensor]:
     return weights(folders, tmp_path_factory.mktemp("plain") / "train")
 
 
@@ -126,7 +154,7 @@ def plain(folders: training.Folders, tmp_path_factory: pytest.TempPathFactory) -
     ],
 )
 def test_each_choice_reaches_the_weights(
-    folders: training.Folders, plain: dict[str, torch.Tensor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    folders: train.Folders, plain: dict[str, torch.Tensor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     changes: dict[str, Any],
 ) -> None:  # fmt: skip
     monkeypatch.chdir(tmp_path)
@@ -135,7 +163,10 @@ def test_each_choice_reaches_the_weights(
 
 
 def test_a_choice_that_does_not_apply_changes_nothing(
-    folders: training.Folders, plain: dict[str, torch.Tensor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    folders: train.Folders,
+    plain: dict[str, torch.Tensor],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     same = weights(
@@ -147,12 +178,16 @@ def test_a_choice_that_does_not_apply_changes_nothing(
     assert all(torch.equal(same[name], plain[name]) for name in plain)
 
 
-NOTHING: Any = SimpleNamespace(judged=pd.DataFrame({"free": [], "score": [], "hit": []}).astype({"free": bool}))
+NOTHING: Any = SimpleNamespace(
+    judged=pd.DataFrame({"free": [], "score": [], "hit": []}).astype({"free": bool})
+)
 
 
 def bundle_of(sampled: float, priors: list[float]) -> Any:
     classes = tuple(f"class{number}" for number in range(len(priors)))
-    card = make_card(classes=classes, sampled_prior=sampled, true_prior=sum(priors), class_priors=tuple(priors))
+    card = make_card(
+        classes=classes, sampled_prior=sampled, true_prior=sum(priors), class_priors=tuple(priors)
+    )
     return SimpleNamespace(card=card)
 
 
@@ -162,7 +197,9 @@ def test_classes_of_different_rarity_are_promised_truly(told: bool) -> None:
     rarities = np.array([10, 100, 1000]) if told else np.full(3, 100)
 
     def windows(positives: np.ndarray, negatives: int) -> WindowLogits:
-        """Log odds, at three classes each as frequent as the others, of windows that show one class or none."""
+        """Log odds, at three classes each as frequent as the others, of windows that show one class
+        or none.
+        """
         kinds = np.r_[np.repeat(np.arange(3), positives), np.full(negatives, -1)]
         true = kinds[:, None] == np.arange(3)
         x = rng.normal(np.where(true, 1.5, -1.5), 1)
@@ -208,7 +245,11 @@ def test_predicted_precision_lies_within_the_interval_of_the_measured_one(rarity
     raw = 1 / (1 + np.exp(-test.logits[:, 0]))
     for threshold in (0.1, 0.3, 0.5):
         reported = np.flatnonzero(score >= threshold)
-        drawn = rng.multinomial(len(reported), np.full(len(reported), 1 / len(reported)), 1000)  # (draws, reported)
+        drawn = rng.multinomial(
+            len(reported), np.full(len(reported), 1 / len(reported)), 1000
+        )  # (draws, reported)
         low, high = interval(drawn @ true[reported] / len(reported)) or (1.0, 0.0)
         assert low <= score[reported].mean() <= high
-        assert rarity < 700 or not low <= raw[reported].mean() <= high, "as the network says it, the promise is broken"
+        assert rarity < 700 or not low <= raw[reported].mean() <= high, (
+            "as the network says it, the promise is broken"
+        )

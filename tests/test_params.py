@@ -9,7 +9,7 @@ from pydantic import Field
 
 from windhover.errors import MissingFileError, ParameterError
 from windhover.params import StageParams, load_params, read_yaml
-from windhover.params.overlay import lay_over
+from windhover.params.parameter_sets import lay_over
 
 
 class CutParams(StageParams):
@@ -22,7 +22,9 @@ def project(tmp_path: Path) -> Path:
     (tmp_path / "dvc.yaml").write_text(
         "stages:\n  cut:\n    cmd: python cut.py\n    params:\n      - cut.rate\n      - cut.sizes\n"
     )
-    (tmp_path / "params.yaml").write_text("scenes:\n  raw: .\ncut:\n  rate: 1e-3 # learning rate\n  sizes: [3, 4]\n")
+    (tmp_path / "params.yaml").write_text(
+        "scenes:\n  raw: .\ncut:\n  rate: 1e-3 # learning rate\n  sizes: [3, 4]\n"
+    )
     return tmp_path
 
 
@@ -32,7 +34,9 @@ def test_reads_what_is_declared(project: Path) -> None:
 
 
 def test_an_undeclared_parameter_does_not_enter(project: Path) -> None:
-    (project / "dvc.yaml").write_text("stages:\n  cut:\n    cmd: python cut.py\n    params:\n      - cut.rate\n")
+    (project / "dvc.yaml").write_text(
+        "stages:\n  cut:\n    cmd: python cut.py\n    params:\n      - cut.rate\n"
+    )
     with pytest.raises(ParameterError, match=r"`cut\.sizes`: Field required"):
         load_params("cut", CutParams, project)
 
@@ -66,7 +70,10 @@ def test_without_the_file_says_where_to_run(project: Path) -> None:
 
 def test_an_overlay_changes_its_keys_and_keeps_comments(project: Path) -> None:
     (project / "set.yaml").write_text("cut:\n  rate: 0.5\n")
-    assert lay_over(project / "params.yaml", project / "set.yaml", ["cut.sizes=[7]"]) == ["cut.rate", "cut.sizes"]
+    assert lay_over(project / "params.yaml", project / "set.yaml", ["cut.sizes=[7]"]) == [
+        "cut.rate",
+        "cut.sizes",
+    ]
     assert "# learning rate" in (project / "params.yaml").read_text()
     assert load_params("cut", CutParams, project) == CutParams(rate=0.5, sizes=(7,))
     assert lay_over(project / "params.yaml", project / "set.yaml", ["cut.sizes=[7]"]) == []
@@ -77,7 +84,9 @@ def test_an_overlay_changes_one_key_inside_another(project: Path) -> None:
         "scenes:\n  raw: .\ncut:\n  jitter: # of each picture\n    noise: 1\n    blur: 2\n"
     )
     (project / "set.yaml").write_text("cut:\n  jitter.noise: 5\n")
-    changed = lay_over(project / "params.yaml", project / "set.yaml", ["cut.jitter.blur=7", "scenes.raw=."])
+    changed = lay_over(
+        project / "params.yaml", project / "set.yaml", ["cut.jitter.blur=7", "scenes.raw=."]
+    )
     assert changed == ["cut.jitter.noise", "cut.jitter.blur"]
     assert read_yaml(project / "params.yaml")["cut"] == {"jitter": {"noise": 5, "blur": 7}}
 

@@ -1,4 +1,6 @@
-"""Running a stage: seconds logged when it ends well, one sentence and exit code 1 when the user can mend it."""
+"""Running a stage: seconds logged when it ends well, one sentence and exit code 1 when the user can
+mend it.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ class CutParams(StageParams):
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    (tmp_path / "dvc.yaml").write_text("stages:\n  cut:\n    cmd: python cut.py\n    params:\n      - cut.rate\n")
+    (tmp_path / "dvc.yaml").write_text(
+        "stages:\n  cut:\n    cmd: python cut.py\n    params:\n      - cut.rate\n"
+    )
     (tmp_path / "params.yaml").write_text("cut:\n  rate: 0.5\n")
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -30,7 +34,9 @@ def test_a_stage_gets_its_parameters_and_its_seconds_are_kept(project: Path) -> 
     assert list(last_seconds()) == ["cut"]
 
 
-def test_a_fault_of_the_user_is_one_sentence(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_fault_of_the_user_is_one_sentence(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     def fail(_: CutParams) -> None:
         error = DataError("a.tif: no labels\nlie on it.")
         error.add_note("Mend it.")

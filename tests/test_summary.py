@@ -13,14 +13,25 @@ from windhover.stages import log_seconds
 from windhover.summary import summary_lines
 
 
-def figure(value: float | None, low: float | None = None, high: float | None = None) -> dict[str, float | None]:
+def figure(
+    value: float | None, low: float | None = None, high: float | None = None
+) -> dict[str, float | None]:
     return {"value": value, "low": low, "high": high}
 
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    test: dict[str, Any] = {name: figure(0.9, 0.85, 0.95) for name in ("ap", "recall", "f1", "false_alarms_per_km2")}
-    test |= {"precision": figure(None), "scenes": 36, "places": 4, "objects": 40, "reported": 38, "found": 36}
+    test: dict[str, Any] = {
+        name: figure(0.9, 0.85, 0.95) for name in ("ap", "recall", "f1", "false_alarms_per_km2")
+    }
+    test |= {
+        "precision": figure(None),
+        "scenes": 36,
+        "places": 4,
+        "objects": 40,
+        "reported": 38,
+        "found": 36,
+    }
     test |= {"false_alarms": 2, "intervals_drawn_over": "scenes"}
     metrics = {
         "scenes": {"test": test},
@@ -63,7 +74,9 @@ def test_stages_stand_in_their_order_with_their_last_seconds(project: Path) -> N
 
 
 def test_before_anything_ran_it_says_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(MissingFileError, match=r"metrics\.json: no such file\. Run `make repro` first"):
+    with pytest.raises(
+        MissingFileError, match=r"metrics\.json: no such file\. Run `make repro` first"
+    ):
         summary_lines(tmp_path)
 
 

@@ -2,7 +2,8 @@
 
     /usr/bin/python3 docs/images/qgis_map.py data/map/detections.gpkg map.png data/raw/iris-0*.tif
 
-With the Python that QGIS is installed for. Prints what QGIS made of the layer as JSON; sets no style of its own.
+With the Python that QGIS is installed for. Prints what QGIS made of the layer as JSON; sets no
+style of its own.
 """
 
 import json

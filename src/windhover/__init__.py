@@ -12,7 +12,7 @@ __all__ = ["__version__", "load_model"]
 
 
 def load_model(path: str | Path, **options: Any) -> Any:
-    """Load a model bundle as a ready `windhover.search.detector.Detector`.
+    """Load a model bundle as a ready `windhover.inference.detector.Detector`.
 
     The import waits until the call, so that `import windhover` costs nothing.
 
@@ -24,6 +24,6 @@ def load_model(path: str | Path, **options: Any) -> Any:
         windhover.errors.MissingFileError: the folder or one of its files is not there.
         windhover.errors.FormatError: a file of the bundle is not what it should be.
     """
-    from windhover.search.detector import Detector
+    from windhover.inference.detector import Detector
 
     return Detector.from_bundle(path, **options)

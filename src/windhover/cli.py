@@ -1,4 +1,6 @@
-"""The command line: each command reads options, calls one flow and prints what a person needs; imports wait for use."""
+"""The command line: each command reads options, calls one flow and prints what a person needs;
+imports wait for use.
+"""
 
 from __future__ import annotations
 
@@ -32,47 +34,70 @@ def _root(
         raise typer.Exit
 
 
-BANDS = typer.Option(help="Bands to take for the model's, names or numbers: 3,2,1; a panchromatic one: 1,1,1.")
-MATCH = typer.Option("--match-radiometry", help="Bring the light of another sensor to that of the training.")
+BANDS = typer.Option(
+    help="Bands to take for the model's, names or numbers: 3,2,1; a panchromatic one: 1,1,1."
+)
+MATCH = typer.Option(
+    "--match-radiometry", help="Bring the light of another sensor to that of the training."
+)
 
 
 @app.command()
 def detect(
-    scenes: Annotated[list[str], typer.Argument(help="Rasters to search: files, or anything GDAL opens.")],
-    model: Annotated[Path, typer.Option(help="Folder of the model, or models:/NAME@ALIAS.")] = Path("data/model"),
-    output: Annotated[Path, typer.Option("--output", "-o", help=".gpkg, .parquet, .geojson or .csv")] = Path(
-        "detections.gpkg"
+    scenes: Annotated[
+        list[str], typer.Argument(help="Rasters to search: files, or anything GDAL opens.")
+    ],
+    model: Annotated[Path, typer.Option(help="Folder of the model, or models:/NAME@ALIAS.")] = Path(
+        "data/model"
     ),
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help=".gpkg, .parquet, .geojson or .csv")
+    ] = Path("detections.gpkg"),
     scores: Annotated[
-        Path | None, typer.Option(help="Also write the map of scores (COG); a folder for several scenes.")
+        Path | None,
+        typer.Option(help="Also write the map of scores (COG); a folder for several scenes."),
     ] = None,
-    aoi: Annotated[Path | None, typer.Option(help="Vector file of polygons: what is far outside is not read.")] = None,
-    threshold: Annotated[float | None, typer.Option(help="Score to reach, 0 to 1; the model's own by default.")] = None,
+    aoi: Annotated[
+        Path | None, typer.Option(help="Vector file of polygons: what is far outside is not read.")
+    ] = None,
+    threshold: Annotated[
+        float | None, typer.Option(help="Score to reach, 0 to 1; the model's own by default.")
+    ] = None,
     gsd: Annotated[
-        str | None, typer.Option(help="Metres per px, for images without georeference; `unknown` tries many.")
+        str | None,
+        typer.Option(help="Metres per px, for images without georeference; `unknown` tries many."),
     ] = None,
-    stride: Annotated[int | None, typer.Option(help="Px between windows: 8, or 4 for crowded small objects.")] = None,
+    stride: Annotated[
+        int | None, typer.Option(help="Px between windows: 8, or 4 for crowded small objects.")
+    ] = None,
     scales: Annotated[
         str | None,
-        typer.Option(help="GSDs searched, in units of the model's, such as 0.7,1,1.4 where the GSD is not well known."),
+        typer.Option(
+            help="GSDs searched, in units of the model's, such as 0.7,1,1.4 where the GSD is not well known."
+        ),
     ] = None,
     bands: Annotated[str | None, BANDS] = None,
     match_radiometry: Annotated[bool, MATCH] = False,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
     precision: Annotated[
-        str, typer.Option(help="fp32, fp16, bf16, int8, or auto: fp16 on a GPU, int8 on a CPU made for it, else fp32.")
+        str,
+        typer.Option(
+            help="fp32, fp16, bf16, int8, or auto: fp16 on a GPU, int8 on a CPU made for it, else fp32."
+        ),
     ] = "auto",
     batch_px: Annotated[int | None, typer.Option(help="Px scored at once; bounds memory.")] = None,
     block_px: Annotated[
         int | None, typer.Option(help="Side of the blocks read at once, px at the model's GSD.")
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on where a killed run stopped.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on where a killed run stopped.")
+    ] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more.")] = False,
 ) -> None:
     """Find the objects of rasters of any size and write them for a map."""
+    from windhover.inference.detection_run import detect_rasters
+    from windhover.inference.detect_request import Request, parse_bands, parse_gsd, parse_scales
     from windhover.progress import counted
-    from windhover.search.search_request import Request, parse_bands, parse_gsd, parse_scales
-    from windhover.search.searching import detect_rasters
 
     if str(model).startswith("models:/"):
         from windhover.tracking.runs import fetch_model
@@ -99,7 +124,9 @@ def detect(
     outcome = detect_rasters(request, say=typer.echo)
     for failed in outcome.failed:
         typer.echo(f"not searched: {failed.reason}", err=True)
-    typer.echo(f"{counted(outcome.objects, 'object')} in {counted(len(outcome.records), 'scene')} -> {output}")
+    typer.echo(
+        f"{counted(outcome.objects, 'object')} in {counted(len(outcome.records), 'scene')} -> {output}"
+    )
     if scores is not None:
         typer.echo(f"scores -> {scores}")
     if verbose:
@@ -118,35 +145,53 @@ def detect(
 
 @app.command()
 def assess(
-    detections: Annotated[Path, typer.Argument(help="Vector file of detections, of any tool, in any CRS.")],
-    truth: Annotated[Path, typer.Argument(help="Vector file of what is there: boxes, polygons or points.")],
-    aoi: Annotated[Path | None, typer.Option(help="Polygons of what was searched and is wholly labelled.")] = None,
+    detections: Annotated[
+        Path, typer.Argument(help="Vector file of detections, of any tool, in any CRS.")
+    ],
+    truth: Annotated[
+        Path, typer.Argument(help="Vector file of what is there: boxes, polygons or points.")
+    ],
+    aoi: Annotated[
+        Path | None, typer.Option(help="Polygons of what was searched and is wholly labelled.")
+    ] = None,
     match: Annotated[str, typer.Option(help="centre, metres, iou or oriented-iou")] = "centre",
     value: Annotated[
-        float | None, typer.Option(help="0.5 of the longer side, 10 m, or IoU 0.5, unless you say else.")
+        float | None,
+        typer.Option(help="0.5 of the longer side, 10 m, or IoU 0.5, unless you say else."),
     ] = None,
     score: Annotated[str, typer.Option(help="Column of the detections' scores.")] = "score",
-    threshold: Annotated[float | None, typer.Option(help="Score to reach; all detections count by default.")] = None,
-    ignore: Annotated[list[str] | None, typer.Option(help="Class of the truth that is free of charge.")] = None,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="JSON to write; curve and scenes as CSV beside it.")
+    threshold: Annotated[
+        float | None, typer.Option(help="Score to reach; all detections count by default.")
     ] = None,
-    sweep: Annotated[bool, typer.Option("--sweep", help="Also AP from loose to strict matching.")] = False,
+    ignore: Annotated[
+        list[str] | None, typer.Option(help="Class of the truth that is free of charge.")
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="JSON to write; curve and scenes as CSV beside it."),
+    ] = None,
+    sweep: Annotated[
+        bool, typer.Option("--sweep", help="Also AP from loose to strict matching.")
+    ] = False,
 ) -> None:
     """Say how good detections are: AP, precision, recall and false alarms per km2, with intervals."""
-    from windhover.evaluation.assessing import Request, assess_files
+    from windhover.evaluation.evaluate_vectors import Request, assess_files
 
-    request = Request(detections, truth, aoi, match, value, score, threshold, tuple(ignore or ()), output, sweep)
+    request = Request(
+        detections, truth, aoi, match, value, score, threshold, tuple(ignore or ()), output, sweep
+    )
     typer.echo("\n".join(assess_files(request)))
 
 
 @app.command()
 def compare(
-    first: Annotated[str, typer.Argument(help="MLflow run (id, name or model key), or a folder of reports.")],
+    first: Annotated[
+        str, typer.Argument(help="MLflow run (id, name or model key), or a folder of reports.")
+    ],
     second: Annotated[str, typer.Argument(help="The other one, tested on the same scenes.")],
 ) -> None:
     """Say which of two evaluated models is better, and whether the difference is more than chance."""
-    from windhover.evaluation.comparing import compare_runs
+    from windhover.evaluation.compare import compare_runs
 
     typer.echo("\n".join(compare_runs(first, second)))
 
@@ -157,7 +202,9 @@ def promote(
     name: Annotated[str, typer.Option(help="Name in the model registry.")] = "windhover",
     alias: Annotated[str, typer.Option(help="Alias that will point at it.")] = "champion",
 ) -> None:
-    """Enter an evaluated model into the registry: `windhover detect --model models:/NAME@ALIAS` then takes it."""
+    """Enter an evaluated model into the registry: `windhover detect --model models:/NAME@ALIAS`
+    then takes it.
+    """
     from windhover.tracking import runs
 
     version = runs.promote(run, name, alias)
@@ -167,12 +214,18 @@ def promote(
 @app.command()
 def inspect(
     rasters: Annotated[list[str], typer.Argument(help="Rasters, or folders of rasters.")],
-    labels: Annotated[Path | None, typer.Option(help="Label file, or folder of label files, of any format.")] = None,
-    gsd: Annotated[float | None, typer.Option(help="Metres per px, for images without georeference.")] = None,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder for a page with pictures.")] = None,
+    labels: Annotated[
+        Path | None, typer.Option(help="Label file, or folder of label files, of any format.")
+    ] = None,
+    gsd: Annotated[
+        float | None, typer.Option(help="Metres per px, for images without georeference.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Folder for a page with pictures.")
+    ] = None,
 ) -> None:
     """Say what rasters are, whether they can be used, and what their labels hold."""
-    from windhover.catalogue.inspecting import Options, import_labels, inspect_rasters, one_place
+    from windhover.dataset.inspect_scenes import Options, import_labels, inspect_rasters, one_place
 
     scenes = None if labels is None else one_place(rasters)
     failed = inspect_rasters(rasters, gsd, typer.echo)
@@ -184,59 +237,90 @@ def inspect(
 
 @app.command(name="import")
 def import_(
-    labels: Annotated[Path, typer.Argument(help="Label file, or folder of label files, of any format.")],
+    labels: Annotated[
+        Path, typer.Argument(help="Label file, or folder of label files, of any format.")
+    ],
     scenes: Annotated[Path, typer.Option(help="Folder of the rasters, or one raster.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the catalogue to write.")],
-    gsd: Annotated[float | None, typer.Option(help="Metres per px, for images without georeference.")] = None,
-    target_gsd: Annotated[float | None, typer.Option(help="Metres per px at which sizes are told.")] = None,
-    groups: Annotated[Path | None, typer.Option(help="CSV that gives the place of each raster.")] = None,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the catalog to write.")],
+    gsd: Annotated[
+        float | None, typer.Option(help="Metres per px, for images without georeference.")
+    ] = None,
+    target_gsd: Annotated[
+        float | None, typer.Option(help="Metres per px at which sizes are told.")
+    ] = None,
+    groups: Annotated[
+        Path | None, typer.Option(help="CSV that gives the place of each raster.")
+    ] = None,
     group_column: Annotated[str | None, typer.Option(help="Its column of the place.")] = None,
     class_column: Annotated[str | None, typer.Option(help="Column of the labels' class.")] = None,
-    rasters: Annotated[str | None, typer.Option(help="Pattern of the rasters to take, such as *_rgb.tif.")] = None,
-    stack: Annotated[
-        list[str] | None, typer.Option(help="BAND=PATTERN: one scene of each folder's single-band files.")
+    rasters: Annotated[
+        str | None, typer.Option(help="Pattern of the rasters to take, such as *_rgb.tif.")
     ] = None,
-    write: Annotated[list[Path] | None, typer.Option(help="Also write the labels as .json (COCO) or .geojson.")] = None,
+    stack: Annotated[
+        list[str] | None,
+        typer.Option(help="BAND=PATTERN: one scene of each folder's single-band files."),
+    ] = None,
+    write: Annotated[
+        list[Path] | None, typer.Option(help="Also write the labels as .json (COCO) or .geojson.")
+    ] = None,
 ) -> None:
-    """Make a catalogue of rasters and their labels, checked, with a page that shows them."""
-    from windhover.catalogue.inspecting import Options, export_labels, import_labels, parse_stack
+    """Make a catalog of rasters and their labels, checked, with a page that shows them."""
+    from windhover.dataset.inspect_scenes import Options, export_labels, import_labels, parse_stack
 
     stacked, written = parse_stack(stack), tuple(write or ())
-    options = Options(gsd, target_gsd, groups, group_column, class_column, rasters, stacked, written)
-    catalogue = import_labels(labels, scenes, output, options, typer.echo)
+    options = Options(
+        gsd, target_gsd, groups, group_column, class_column, rasters, stacked, written
+    )
+    catalog = import_labels(labels, scenes, output, options, typer.echo)
     for path in written:
-        export_labels(catalogue, path, typer.echo)
+        export_labels(catalog, path, typer.echo)
 
 
 @app.command()
 def explain(
-    target: Annotated[str, typer.Argument(help="SCENE:col,row in px as delivered, or data/patches/val.npy:ROW")],
+    target: Annotated[
+        str, typer.Argument(help="SCENE:col,row in px as delivered, or data/patches/val.npy:ROW")
+    ],
     model: Annotated[Path, typer.Option(help="Folder of the model.")] = Path("data/model"),
-    output: Annotated[Path, typer.Option("--output", "-o", help="PNG to write.")] = Path("explained.png"),
-    class_name: Annotated[str | None, typer.Option("--class", help="Class of the model; its first by default.")] = None,
-    gsd: Annotated[float | None, typer.Option(help="Metres per px, for images without georeference.")] = None,
+    output: Annotated[Path, typer.Option("--output", "-o", help="PNG to write.")] = Path(
+        "explained.png"
+    ),
+    class_name: Annotated[
+        str | None, typer.Option("--class", help="Class of the model; its first by default.")
+    ] = None,
+    gsd: Annotated[
+        float | None, typer.Option(help="Metres per px, for images without georeference.")
+    ] = None,
     bands: Annotated[str | None, BANDS] = None,
     match_radiometry: Annotated[bool, MATCH] = False,
 ) -> None:
     """Draw why a window scores as it does: gradient saliency, occlusion and class activation."""
-    from windhover.evaluation.explaining import explain_target
-    from windhover.search.search_request import parse_bands
+    from windhover.evaluation.explain import explain_target
+    from windhover.inference.detect_request import parse_bands
 
     taken = parse_bands(bands)
-    typer.echo("\n".join(explain_target(target, model, output, class_name, gsd, match_radiometry, taken)))
+    typer.echo(
+        "\n".join(explain_target(target, model, output, class_name, gsd, match_radiometry, taken))
+    )
 
 
 @app.command()
 def train(
-    overfit: Annotated[int | None, typer.Option(help="Learn so many patches by heart, such as 16.")] = None,
-    rate_range: Annotated[bool, typer.Option("--rate-range", help="Try learning rates from low to high.")] = False,
+    overfit: Annotated[
+        int | None, typer.Option(help="Learn so many patches by heart, such as 16.")
+    ] = None,
+    rate_range: Annotated[
+        bool, typer.Option("--rate-range", help="Try learning rates from low to high.")
+    ] = False,
     patches: Annotated[Path, typer.Option(help="Folder of the patches.")] = Path("data/patches"),
-    output: Annotated[Path, typer.Option("--output", "-o", help="PNG of the range test to write.")] = Path(
-        "rate_range.png"
-    ),
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="PNG of the range test to write.")
+    ] = Path("rate_range.png"),
 ) -> None:
-    """Try a training before it is begun: can it learn a few patches by heart, and which learning rate does it bear."""
-    from windhover.experiments.trials import try_training
+    """Try a training before it is begun: can it learn a few patches by heart, and which learning
+    rate does it bear.
+    """
+    from windhover.experiments.sanity_checks import try_training
 
     lines, passed = try_training(overfit, rate_range, patches, output)
     typer.echo("\n".join(lines))
@@ -251,12 +335,14 @@ SETTINGS = typer.Option("--set", "-S", help="SECTION.KEY=VALUE instead of what p
 def kfold(
     folds: Annotated[int, typer.Option(help="How many folds the places are divided into.")] = 5,
     settings: Annotated[list[str] | None, SETTINGS] = None,
-    output: Annotated[Path, typer.Option("--output", "-o", help="JSON of every fold's figures to write.")] = Path(
-        "reports/kfold.json"
-    ),
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="JSON of every fold's figures to write.")
+    ] = Path("reports/kfold.json"),
 ) -> None:
-    """Train and test once for each fold of places; print the figures' mean and spread. Killed, it goes on."""
-    from windhover.experiments.folding import load_flow, run_folds
+    """Train and test once for each fold of places; print the figures' mean and spread. Killed, it
+    goes on.
+    """
+    from windhover.experiments.cross_validation import load_flow, run_folds
     from windhover.files import write_json
 
     found = run_folds(load_flow(settings or []), folds, typer.echo)
@@ -267,22 +353,34 @@ def kfold(
 @app.command()
 def tune(
     axes: Annotated[
-        list[str], typer.Argument(help="train.KEY=LOW:HIGH, =log:LOW:HIGH, =int:LOW:HIGH or =A,B,C", metavar="AXES...")
+        list[str],
+        typer.Argument(
+            help="train.KEY=LOW:HIGH, =log:LOW:HIGH, =int:LOW:HIGH or =A,B,C", metavar="AXES..."
+        ),
     ],
-    trials: Annotated[int, typer.Option(min=1, help="How many in all, those of earlier calls included.")] = 20,
+    trials: Annotated[
+        int, typer.Option(min=1, help="How many in all, those of earlier calls included.")
+    ] = 20,
     study: Annotated[str, typer.Option(help="Name; the same name goes on.")] = "tune",
     settings: Annotated[list[str] | None, SETTINGS] = None,
 ) -> None:
-    """Look for better training parameters on validation; the same command goes on where a killed one stopped."""
-    from windhover.experiments.folding import load_flow
+    """Look for better training parameters on validation; the same command goes on where a killed
+    one stopped.
+    """
+    from windhover.experiments.cross_validation import load_flow
     from windhover.experiments.tuning import parse_axis, tune
-    from windhover.learning.material import Folders
+    from windhover.training.datamodule import Folders
 
     folders = Folders("data/scenes", "data/patches", "data/augmented", "data/train")
     best = tune(
-        load_flow(settings or []).train, folders, [parse_axis(axis) for axis in axes], trials, study, typer.echo
+        load_flow(settings or []).train,
+        folders,
+        [parse_axis(axis) for axis in axes],
+        trials,
+        study,
+        typer.echo,
     )
-    typer.echo(f"to take it: python -m windhover.params.overlay {best}")
+    typer.echo(f"to take it: python -m windhover.params.parameter_sets {best}")
 
 
 @app.command()
@@ -291,12 +389,15 @@ def shapes(
         str | None, typer.Argument(help="valid64, course, or a classifier of torchvision or timm.")
     ] = None,
     option: Annotated[
-        list[str] | None, typer.Option("--option", "-O", help="NAME=VALUE of the network, such as width=small.")
+        list[str] | None,
+        typer.Option("--option", "-O", help="NAME=VALUE of the network, such as width=small."),
     ] = None,
     bands: Annotated[int, typer.Option(help="Bands of the input.")] = 3,
 ) -> None:
-    """Print a network's layers, receptive field, stride, multiply-adds and parameters; params.yaml's by default."""
-    from windhover.models.shapes import describe_network
+    """Print a network's layers, receptive field, stride, multiply-adds and parameters;
+    params.yaml's by default.
+    """
+    from windhover.models.model_summary import describe_network
 
     typer.echo("\n".join(describe_network(network, option or [], bands)))
 

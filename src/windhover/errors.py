@@ -12,7 +12,9 @@ class WindhoverError(Exception):
 
     def sentence(self) -> str:
         """Return the message with its notes as one line, for the terminal."""
-        return " ".join(" ".join(part.split()) for part in (str(self), *getattr(self, "__notes__", ())))
+        return " ".join(
+            " ".join(part.split()) for part in (str(self), *getattr(self, "__notes__", ()))
+        )
 
 
 class MissingFileError(WindhoverError, FileNotFoundError):
@@ -31,7 +33,9 @@ class ParameterError(WindhoverError, ValueError):
 
 
 class DataError(WindhoverError, ValueError):
-    """The files are sound but what they say together cannot be used: no labels, another place, no overlap."""
+    """The files are sound but what they say together cannot be used: no labels, another place, no
+    overlap.
+    """
 
 
 class UnsupportedError(WindhoverError, TypeError):

@@ -19,14 +19,17 @@ from windhover.errors import FormatError, MissingFileError, ParameterError
 
 
 def _aside(path: Path) -> Path:
-    """Return a hidden sibling of `path`: same file system, so that the rename is atomic. Keeps the suffix."""
+    """Return a hidden sibling of `path`: same file system, so that the rename is atomic. Keeps the
+    suffix.
+    """
     path = Path(os.path.abspath(path))  # `.` and `..` have no name; a link at the end stays a link
     return path.with_name(f".{path.stem}.{os.getpid()}-{uuid4().hex[:8]}{path.suffix}")
 
 
 @contextmanager
 def atomic_file(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; move it into place when the block ends well, remove it otherwise.
+    """Yield a temporary path beside `path`; move it into place when the block ends well, remove it
+    otherwise.
 
     Raises:
         OSError: the folder cannot be made or written.
@@ -43,10 +46,11 @@ def atomic_file(path: str | Path) -> Iterator[Path]:
 
 @contextmanager
 def atomic_folder(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary empty folder beside `path`; let it take the place of `path` when the block ends well.
+    """Yield a temporary empty folder beside `path`; let it take the place of `path` when the block
+    ends well.
 
-    A folder that stood there before is replaced whole, and stays as it was when the block fails or is interrupted.
-    Where a person names the folder, ask `check_replaceable` first.
+    A folder that stood there before is replaced whole, and stays as it was when the block fails or
+    is interrupted. Where a person names the folder, ask `check_replaceable` first.
 
     Raises:
         ParameterError: it is a file, or the working folder lies in it.
@@ -93,8 +97,8 @@ def check_replaceable(path: str | Path, own: Collection[str], read: Iterable[Pat
         read: files and folders that must stay.
 
     Raises:
-        ParameterError: it is a file, the working folder lies in it, it is or holds what is read, or holds anything
-            else.
+        ParameterError: it is a file, the working folder lies in it, it is or holds what is
+            read, or holds anything else.
     """
     path = Path(path)
     _check_folder(path)
@@ -103,7 +107,11 @@ def check_replaceable(path: str | Path, own: Collection[str], read: Iterable[Pat
         raise ParameterError(
             f"{path}: would be replaced whole, and {held}, which is read, lies there. Name another folder."
         )
-    others = sorted(one.name for one in path.iterdir() if one.name not in own or one.is_dir()) if path.exists() else []
+    others = (
+        sorted(one.name for one in path.iterdir() if one.name not in own or one.is_dir())
+        if path.exists()
+        else []
+    )
     if others:
         raise ParameterError(
             f"{path}: would be replaced whole, and holds {others[0]}, which is not from an earlier run. Name a "
@@ -115,20 +123,26 @@ def check_writable(path: str | Path) -> None:
     """Refuse a path that no file can be written to.
 
     Raises:
-        ParameterError: it is a folder, lies below a file, or in a folder that may not be written to.
+        ParameterError: it is a folder, lies below a file, or in a folder that may not be
+            written to.
     """
     path = Path(path)
     if path.is_dir():
         raise ParameterError(f"{path}: is a folder, and a file is to be written. Name a file.")
     folder = next(parent for parent in path.absolute().parents if parent.exists())
     if not folder.is_dir():
-        raise ParameterError(f"{path}: {folder} is a file, so nothing can be written below it. Name another place.")
+        raise ParameterError(
+            f"{path}: {folder} is a file, so nothing can be written below it. Name another place."
+        )
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise ParameterError(f"{path}: the folder {folder} may not be written to. Name another place.")
+        raise ParameterError(
+            f"{path}: the folder {folder} may not be written to. Name another place."
+        )
 
 
 def write_json(path: str | Path, value: Any) -> None:
-    """Write `value` as indented JSON with a final newline, atomically; NaN and infinity are refused.
+    """Write `value` as indented JSON with a final newline, atomically; NaN and infinity are
+    refused.
 
     Raises:
         ValueError: `value` holds NaN or infinity.

@@ -1,4 +1,5 @@
-"""What long work says on the terminal: share done, rate and time left, or quiet lines; and counts in words.
+"""What long work says on the terminal: share done, rate and time left, or quiet lines; and counts
+in words.
 
 Decides nothing and measures nothing but elapsed time.
 """
@@ -12,7 +13,14 @@ from contextlib import contextmanager
 from typing import Protocol, TypeVar
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 T = TypeVar("T")
 QUIET_SECONDS = 20.0  # between two lines of progress where the output is a file or a pipe
@@ -83,7 +91,9 @@ def _quiet_lines(title: str, total: float, unit: str) -> Advance:
         last = now
         left = (now - started) * max(whole - done, 0.0) / done
         print(
-            f"{title}: {done:.0f} of {whole:.0f} {unit}".rstrip() + f", {left:.0f} s left", file=sys.stderr, flush=True
+            f"{title}: {done:.0f} of {whole:.0f} {unit}".rstrip() + f", {left:.0f} s left",
+            file=sys.stderr,
+            flush=True,
         )
 
     return advance

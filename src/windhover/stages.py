@@ -1,6 +1,7 @@
 """Running one DVC stage: its parameters in, its seconds logged, its errors as one sentence.
 
-Knows nothing of what a stage does. The log of seconds is git-ignored and never a DVC output: times differ between runs.
+Knows nothing of what a stage does. The log of seconds is git-ignored and never a DVC output: times
+differ between runs.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ SECONDS_LOG = Path(".windhover/stage_seconds.jsonl")
 
 
 def run_stage(stage: str, model: type[Params], main: Callable[[Params], None]) -> None:
-    """Load the stage's parameters, run it, log its seconds; end the process with 1 and one sentence when it cannot.
+    """Load the stage's parameters, run it, log its seconds; end the process with 1 and one sentence
+    when it cannot.
 
     Args:
         stage: name in `dvc.yaml`.
@@ -41,15 +43,21 @@ def log_seconds(stage: str, seconds: float, log: Path = SECONDS_LOG) -> None:
     """Append one line for a finished stage."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("a", encoding="utf-8") as stream:
-        stream.write(json.dumps({"stage": stage, "seconds": round(seconds, 2), "ended": round(time.time())}) + "\n")
+        stream.write(
+            json.dumps({"stage": stage, "seconds": round(seconds, 2), "ended": round(time.time())})
+            + "\n"
+        )
 
 
 def last_seconds(log: Path = SECONDS_LOG) -> dict[str, float]:
     """Return the seconds of each stage's last run, in the order in which the stages last ended."""
     if not log.is_file():
         return {}
-    lines = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines() if line.strip()]
+    lines = [
+        json.loads(line) for line in log.read_text(encoding="utf-8").splitlines() if line.strip()
+    ]
     newest = {line["stage"]: line for line in lines}
     return {
-        line["stage"]: float(line["seconds"]) for line in sorted(newest.values(), key=lambda line: lines.index(line))
+        line["stage"]: float(line["seconds"])
+        for line in sorted(newest.values(), key=lambda line: lines.index(line))
     }

@@ -1,4 +1,5 @@
-"""The short table that ends `make repro`: what was found, how good it is on test, how long it took, where it lies.
+"""The short table that ends `make repro`: what was found, how good it is on test, how long it took,
+where it lies.
 
     python -m windhover.summary
 
@@ -25,7 +26,11 @@ HEADLINE = {
 }
 ORDER = ("simulate", "scenes", "patches", "augment", "train", "evaluate", "detect", "export")
 PLACES = {
-    "map": ("data/map/detections.gpkg", "data/map/detections.parquet", "data/map/detections.geojson"),
+    "map": (
+        "data/map/detections.gpkg",
+        "data/map/detections.parquet",
+        "data/map/detections.geojson",
+    ),
     "report": ("reports/index.html",),
     "curves": ("reports/pr_scenes.png", "reports/froc_scenes.png", "reports/operating_point.png"),
     "errors": ("reports/errors.png",),
@@ -90,7 +95,11 @@ def _seconds(log: Path) -> list[str]:
     seconds = last_seconds(log)
     known = [stage for stage in ORDER if stage in seconds]
     lines = [_row(stage, f"{seconds[stage]:8.1f}") for stage in known]
-    return ["seconds, last run of each stage", *lines, _row("together", f"{sum(seconds[s] for s in known):8.1f}")]
+    return [
+        "seconds, last run of each stage",
+        *lines,
+        _row("together", f"{sum(seconds[s] for s in known):8.1f}"),
+    ]
 
 
 def _places(root: Path) -> list[str]:
@@ -106,7 +115,9 @@ def _row(label: str, value: str) -> str:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    values: dict[str, Any] = read_json(path, "Run `make repro` first.", "Run the stage that writes it again.")
+    values: dict[str, Any] = read_json(
+        path, "Run `make repro` first.", "Run the stage that writes it again."
+    )
     return values
 
 

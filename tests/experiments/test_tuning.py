@@ -1,4 +1,6 @@
-"""Search of parameters: axes read, the better value found, hopeless trials ended early, a killed study goes on."""
+"""Search of parameters: axes read, the better value found, hopeless trials ended early, a killed
+study goes on.
+"""
 
 from __future__ import annotations
 
@@ -10,18 +12,18 @@ import pandas as pd
 import pytest
 import torch
 
-from learnable import learning_folders, train_params
+from toy_patches import learning_folders, train_params
 from windhover.errors import DataError, ParameterError
 from windhover.experiments import tuning
 from windhover.experiments.tuning import Axis, parse_axis
-from windhover.learning import training
 from windhover.params import read_yaml
-from windhover.params.overlay import lay_over
+from windhover.params.parameter_sets import lay_over
 from windhover.tracking.runs import EXPERIMENT
+from windhover.training import train
 
 
 @pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> training.Folders:
+def folders(tmp_path_factory: pytest.TempPathFactory) -> train.Folders:
     return learning_folders(tmp_path_factory.mktemp("tuning"))
 
 
@@ -38,7 +40,10 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("train.jitter.contrast=0:0.5", Axis("jitter.contrast", "float", 0.0, 0.5)),
         ("train.batch_size=int:16:64", Axis("batch_size", "int", 16, 64)),
         ("train.loss=bce,focal", Axis("loss", "choice", choices=("bce", "focal"))),
-        ("train.balance_classes=true,false", Axis("balance_classes", "choice", choices=(True, False))),
+        (
+            "train.balance_classes=true,false",
+            Axis("balance_classes", "choice", choices=(True, False)),
+        ),
         ("train.ema_decay=0,0.9", Axis("ema_decay", "choice", choices=(0, 0.9))),
     ],
 )
@@ -64,18 +69,21 @@ def runs() -> list[Any]:
 
 
 def test_a_study_finds_the_better_value_and_goes_on_after_a_kill(
-    folders: training.Folders, monkeypatch: pytest.MonkeyPatch
+    folders: train.Folders, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    axes = [parse_axis("train.learning_rate=1e-7,0.003"), parse_axis("train.jitter.contrast=0.05:0.2")]
+    axes = [
+        parse_axis("train.learning_rate=1e-7,0.003"),
+        parse_axis("train.jitter.contrast=0.05:0.2"),
+    ]
     said: list[str] = []
     given: list[Any] = []
-    train = training.train_detector
+    original = train.train_detector
 
     def killed(params: Any, *others: Any, **named: Any) -> Any:
         given.append(params)
         if len(given) == 2:
             raise KeyboardInterrupt
-        return train(params, *others, **named)
+        return original(params, *others, **named)
 
     monkeypatch.setattr(tuning, "train_detector", killed)
     params = train_params(epochs=2)
@@ -88,17 +96,28 @@ def test_a_study_finds_the_better_value_and_goes_on_after_a_kill(
     assert given[3].jitter.contrast not in (given[0].jitter.contrast, given[1].jitter.contrast)
     parent, *children = runs()
     assert parent.info.status == "FINISHED"
-    assert [run.data.tags["mlflow.runName"].rpartition("-")[0] for run in children] == ["trial-0", "trial-2", "trial-3"]
+    assert [run.data.tags["mlflow.runName"].rpartition("-")[0] for run in children] == [
+        "trial-0",
+        "trial-2",
+        "trial-3",
+    ]
     assert {run.data.tags["mlflow.parentRunId"] for run in children} == {parent.info.run_id}
     aps = [run.data.metrics["kept_val_ap"] for run in children]
     assert parent.data.metrics["best_val_ap"] == pytest.approx(max(aps))
     written = read_yaml(best)["train"]
     assert written["learning_rate"] == 0.003
     assert set(written) == {"learning_rate", "jitter.contrast"}
-    assert pd.read_csv(tuning.WORK / "s.csv")["state"].tolist() == ["COMPLETE", "FAIL", "COMPLETE", "COMPLETE"]
+    assert pd.read_csv(tuning.WORK / "s.csv")["state"].tolist() == [
+        "COMPLETE",
+        "FAIL",
+        "COMPLETE",
+        "COMPLETE",
+    ]
     assert tuning.tune(params, folders, axes, 3, "s", said.append) == best
     assert len(given) == 4, "as many trials as wanted were held"
-    with pytest.raises(ParameterError, match=r"study 's' .* was about other parameters, data or code"):
+    with pytest.raises(
+        ParameterError, match=r"study 's' .* was about other parameters, data or code"
+    ):
         tuning.tune(train_params(epochs=3), folders, axes, 3, "s", said.append)
 
 
@@ -114,7 +133,9 @@ def test_the_best_of_a_study_can_be_laid_over_the_parameters(tmp_path: Path) -> 
     assert read_yaml(tmp_path / "params.yaml")["train"] == expected
 
 
-def test_a_hopeless_trial_is_ended_early(folders: training.Folders, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hopeless_trial_is_ended_early(
+    folders: train.Folders, monkeypatch: pytest.MonkeyPatch
+) -> None:
     epochs: list[int] = []
 
     def training_of(quality: float) -> Any:
@@ -131,14 +152,21 @@ def test_a_hopeless_trial_is_ended_early(folders: training.Folders, monkeypatch:
     said: list[str] = []
     for number, quality in enumerate((0.8, 0.82, 0.84, 0.86, 0.1, 0.9), 1):
         monkeypatch.setattr(tuning, "train_detector", training_of(quality))
-        tuning.tune(train_params(epochs=6), folders, [parse_axis("train.momentum=0:0.5")], number, "s", said.append)
+        tuning.tune(
+            train_params(epochs=6),
+            folders,
+            [parse_axis("train.momentum=0:0.5")],
+            number,
+            "s",
+            said.append,
+        )
     assert epochs == [6, 6, 6, 6, 2, 6], "after the first epoch that is judged"
     assert next(line for line in said if "ended early" in line).startswith("trial 4: AP 0.1000")
     assert said[-1] == "best: trial 5, AP 0.9000"
 
 
 def test_a_trial_that_cannot_be_trained_is_told_and_not_tried_again(
-    folders: training.Folders, monkeypatch: pytest.MonkeyPatch
+    folders: train.Folders, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tried: list[float] = []
 
@@ -154,7 +182,10 @@ def test_a_trial_that_cannot_be_trained_is_told_and_not_tried_again(
     said: list[str] = []
     tuning.tune(train_params(), folders, [parse_axis("train.momentum=0:0.9")], 4, "s", said.append)
     assert len(tried) == 4
-    assert said[1:3] == ["trial 1: no such network. Take another.", "trial 2: needs more memory than there is"]
+    assert said[1:3] == [
+        "trial 1: no such network. Take another.",
+        "trial 2: needs more memory than there is",
+    ]
     assert said[-1].startswith("best: trial 0, AP 0.7")
 
     def never(*_given: Any, **_named: Any) -> Any:
@@ -162,11 +193,13 @@ def test_a_trial_that_cannot_be_trained_is_told_and_not_tried_again(
 
     monkeypatch.setattr(tuning, "train_detector", never)
     with pytest.raises(DataError, match="study 'other': no trial could be trained"):
-        tuning.tune(train_params(), folders, [parse_axis("train.momentum=0:0.9")], 2, "other", said.append)
+        tuning.tune(
+            train_params(), folders, [parse_axis("train.momentum=0:0.9")], 2, "other", said.append
+        )
 
 
 def test_a_trial_that_was_killed_thrice_is_left_alone(
-    folders: training.Folders, monkeypatch: pytest.MonkeyPatch
+    folders: train.Folders, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tried: list[float] = []
 
@@ -186,7 +219,9 @@ def test_a_trial_that_was_killed_thrice_is_left_alone(
     assert len(tried) == 4
 
 
-def test_without_validation_there_is_nothing_to_choose_by(folders: training.Folders, tmp_path: Path) -> None:
+def test_without_validation_there_is_nothing_to_choose_by(
+    folders: train.Folders, tmp_path: Path
+) -> None:
     import shutil
 
     import numpy as np
@@ -206,6 +241,8 @@ def test_without_validation_there_is_nothing_to_choose_by(folders: training.Fold
         )
 
 
-def test_an_axis_that_is_no_parameter_is_said(folders: training.Folders) -> None:
-    with pytest.raises(ParameterError, match=r"`train\.learning_rte` .* Did you mean `train\.learning_rate`"):
+def test_an_axis_that_is_no_parameter_is_said(folders: train.Folders) -> None:
+    with pytest.raises(
+        ParameterError, match=r"`train\.learning_rte` .* Did you mean `train\.learning_rate`"
+    ):
         tuning.tune(train_params(), folders, [Axis("learning_rte", "float", 0, 1)], 1, "s", print)

@@ -12,10 +12,12 @@ from hypothesis import strategies as st
 from windhover.geometry.boxes import iou, merge, to_xyxy
 
 
-def random_candidates(count: int, side: float, seed: int, labels: int = 2) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def random_candidates(
+    count: int, side: float, seed: int, labels: int = 2
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     rng = np.random.default_rng(seed)
-    centre, size = rng.uniform(0, side, (2, count)), np.exp(rng.normal(np.log(30), 0.6, (2, count)))
-    boxes = to_xyxy(*centre, *size)
+    center, size = rng.uniform(0, side, (2, count)), np.exp(rng.normal(np.log(30), 0.6, (2, count)))
+    boxes = to_xyxy(*center, *size)
     return boxes, np.round(rng.normal(size=count), 1), rng.integers(0, labels, count)
 
 
@@ -23,14 +25,19 @@ def one_by_one(
     boxes: np.ndarray, scores: np.ndarray, labels: np.ndarray, distances: np.ndarray, overlap: float
 ) -> list[int]:
     """The definition, written as a loop over all pairs."""
-    centre, size = (boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]
-    order = np.lexsort((size[:, 1], size[:, 0], labels, centre[:, 0], centre[:, 1], -scores))
+    center, size = (boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]
+    order = np.lexsort((size[:, 1], size[:, 0], labels, center[:, 0], center[:, 1], -scores))
     kept: list[int] = []
     for index in order:
         for other in kept:
             least = np.sqrt(min(size[index].prod(), size[other].prod()))
-            near = np.hypot(*(centre[index] - centre[other])) < max(distances[index], distances[other]) * least
-            if labels[index] == labels[other] and (near or iou(boxes[[index]], boxes[[other]])[0] > overlap):
+            near = (
+                np.hypot(*(center[index] - center[other]))
+                < max(distances[index], distances[other]) * least
+            )
+            if labels[index] == labels[other] and (
+                near or iou(boxes[[index]], boxes[[other]])[0] > overlap
+            ):
                 break
         else:
             kept.append(int(index))
@@ -45,9 +52,13 @@ def one_by_one(
     distance=st.sampled_from([0.0, 0.3, 0.5, 1.0]),
     overlap=st.sampled_from([0.05, 0.3, 0.5, 1.0]),
 )
-def test_merge_is_the_greedy_loop(count: int, side: float, seed: int, distance: float, overlap: float) -> None:
+def test_merge_is_the_greedy_loop(
+    count: int, side: float, seed: int, distance: float, overlap: float
+) -> None:
     candidates = random_candidates(count, side, seed)
-    assert list(merge(*candidates, distance, overlap)) == one_by_one(*candidates, np.full(count, distance), overlap)
+    assert list(merge(*candidates, distance, overlap)) == one_by_one(
+        *candidates, np.full(count, distance), overlap
+    )
     own = np.random.default_rng(seed).choice([0.0, distance, 0.7], count)
     assert list(merge(*candidates, own, overlap)) == one_by_one(*candidates, own, overlap)
 
@@ -68,7 +79,9 @@ def test_a_higher_floor_gives_the_upper_part(seed: int, floor: float) -> None:
     boxes, scores, labels = random_candidates(200, 250, seed)
     kept = merge(boxes, scores, labels, 0.5, 0.3)
     above = np.nonzero(scores >= floor)[0]
-    assert list(kept[scores[kept] >= floor]) == list(above[merge(boxes[above], scores[above], labels[above], 0.5, 0.3)])
+    assert list(kept[scores[kept] >= floor]) == list(
+        above[merge(boxes[above], scores[above], labels[above], 0.5, 0.3)]
+    )
 
 
 @pytest.mark.parametrize(
@@ -80,11 +93,17 @@ def test_a_higher_floor_gives_the_upper_part(seed: int, floor: float) -> None:
         ((0, 31), (30, 30), 2),  # wing to wing
         ((26, 26), (30, 30), 2),  # corner over corner: overlap 0.01
         ((22, 0), (30, 30), 2),  # overlap 0.15: parked close
-        ((20, 0), (60, 20), 2),  # a small one beside the centre of a large one: 20 px apart, half of the small is 10
+        (
+            (20, 0),
+            (60, 20),
+            2,
+        ),  # a small one beside the centre of a large one: 20 px apart, half of the small is 10
         ((9, 0), (60, 20), 1),  # a part of the large one
     ],
 )
-def test_truth_table_of_neighbours(apart: tuple[float, float], sizes: tuple[float, float], kept: int) -> None:
+def test_truth_table_of_neighbors(
+    apart: tuple[float, float], sizes: tuple[float, float], kept: int
+) -> None:
     side = np.array(sizes, float)
     boxes = to_xyxy(100 + np.array([0.0, apart[0]]), 80 + np.array([0.0, apart[1]]), side, side)
     assert len(merge(boxes, np.array([2.0, 1.0]), np.zeros(2, int), 0.5, 0.3)) == kept

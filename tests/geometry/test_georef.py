@@ -13,8 +13,8 @@ from affine import Affine
 from hypothesis import given
 from hypothesis import strategies as st
 
-from windhover.catalogue.finding import raster_paths
-from windhover.catalogue.locating import to_pixels
+from windhover.dataset.align_labels import to_pixels
+from windhover.dataset.discover import raster_paths
 from windhover.errors import DataError, FormatError, WindhoverError
 from windhover.geometry import georef
 from windhover.imagery.rasters import inspect_scene
@@ -41,14 +41,20 @@ def test_pixel_to_map_and_back_is_identity(transform: Affine, col: float, row: f
 
 
 def test_every_real_raster_is_placed_to_a_millionth_of_a_pixel(real_data: Path) -> None:
-    paths = [path for folder in ("georaster", "sen2ships", "neon-trees") for path in raster_paths(real_data / folder)]
+    paths = [
+        path
+        for folder in ("georaster", "sen2ships", "neon-trees")
+        for path in raster_paths(real_data / folder)
+    ]
     random, placed = np.random.default_rng(0), 0
     for path in paths:
         try:
             info = inspect_scene(path, 0.5)
         except WindhoverError:  # refused, in a sentence that another test reads
             continue
-        col, row = random.uniform(-0.5, 1.5, (2, 200)) * np.array([[info.width_px], [info.height_px]])
+        col, row = random.uniform(-0.5, 1.5, (2, 200)) * np.array(
+            [[info.width_px], [info.height_px]]
+        )
         x, y = georef.pixel_to_world(info.transform, col, row)
         back = georef.world_to_pixel(info.transform, x, y)
         assert np.abs(np.array(back) - [col, row]).max() < 1e-6, path
@@ -56,15 +62,25 @@ def test_every_real_raster_is_placed_to_a_millionth_of_a_pixel(real_data: Path) 
             continue
         placed += 1
         with rasterio.open(path) as file:  # rasterio's own word, of pixel centres
-            theirs = rasterio.transform.xy(file.transform, [0, info.height_px - 1], [0, info.width_px - 1])
-        ours = georef.pixel_to_world(info.transform, [0.5, info.width_px - 0.5], [0.5, info.height_px - 0.5])
+            theirs = rasterio.transform.xy(
+                file.transform, [0, info.height_px - 1], [0, info.width_px - 1]
+            )
+        ours = georef.pixel_to_world(
+            info.transform, [0.5, info.width_px - 0.5], [0.5, info.height_px - 0.5]
+        )
         np.testing.assert_allclose(ours, theirs, rtol=1e-12)
         system = georef.parse_crs(info.crs)
         if system.is_geographic or "geos" in info.crs.lower():
             continue
-        own = system.geodetic_crs.to_wkt()  # no change of datum, which PROJ does not undo to a micrometre
-        inside = np.stack([col, row]).T[(col > 0) & (col < info.width_px) & (row > 0) & (row < info.height_px)]
-        lon, lat = georef.transformer(info.crs, own).transform(*georef.pixel_to_world(info.transform, *inside.T))
+        own = (
+            system.geodetic_crs.to_wkt()
+        )  # no change of datum, which PROJ does not undo to a micrometre
+        inside = np.stack([col, row]).T[
+            (col > 0) & (col < info.width_px) & (row > 0) & (row < info.height_px)
+        ]
+        lon, lat = georef.transformer(info.crs, own).transform(
+            *georef.pixel_to_world(info.transform, *inside.T)
+        )
         again = to_pixels(shapely.points(lon, lat), own, info)
         assert np.abs(shapely.get_coordinates(again) - inside).max() < 1e-6, path
     assert placed > 40
@@ -82,7 +98,10 @@ def test_flat_transform_is_refused() -> None:
 
 
 def test_gsd_of_utm_is_planar_and_exact() -> None:
-    assert georef.gsd_m(Affine(1.25, 0, 4e5, 0, -1.25, 5e6), "EPSG:32631", (100, 300)) == (1.25, 1.25)
+    assert georef.gsd_m(Affine(1.25, 0, 4e5, 0, -1.25, 5e6), "EPSG:32631", (100, 300)) == (
+        1.25,
+        1.25,
+    )
 
 
 def test_gsd_of_a_rotated_grid_is_the_length_of_its_steps() -> None:
@@ -90,17 +109,23 @@ def test_gsd_of_a_rotated_grid_is_the_length_of_its_steps() -> None:
     assert georef.gsd_m(transform, "EPSG:32631", (100, 300)) == pytest.approx((0.5, 0.7))
 
 
-def test_gsd_in_feet_is_metres() -> None:
+def test_gsd_in_feet_is_meters() -> None:
     foot = 1200 / 3937
-    assert georef.gsd_m(Affine(3, 0, 2e6, 0, -3, 7e5), "EPSG:2263", (100, 300)) == pytest.approx((3 * foot, 3 * foot))
+    assert georef.gsd_m(Affine(3, 0, 2e6, 0, -3, 7e5), "EPSG:2263", (100, 300)) == pytest.approx(
+        (3 * foot, 3 * foot)
+    )
 
 
-@pytest.mark.parametrize(("lat", "north"), [(0.0, 110_574.0), (60.0, 111_412.0), (-80.0, 111_660.0)])
+@pytest.mark.parametrize(
+    ("lat", "north"), [(0.0, 110_574.0), (60.0, 111_412.0), (-80.0, 111_660.0)]
+)
 def test_gsd_of_degrees_is_geodesic(lat: float, north: float) -> None:
     x, y = georef.gsd_m(Affine(1e-5, 0, 10, 0, -1e-5, lat + 0.0005), "EPSG:4326", (100, 100))
     assert y == pytest.approx(north * 1e-5, rel=1e-3)
     # length of a degree of longitude on WGS 84
-    assert x == pytest.approx(111_320 * np.cos(np.radians(lat)) * 1e-5, rel=5e-3 if abs(lat) < 70 else 2e-2)
+    assert x == pytest.approx(
+        111_320 * np.cos(np.radians(lat)) * 1e-5, rel=5e-3 if abs(lat) < 70 else 2e-2
+    )
 
 
 def test_gsd_of_web_mercator_is_corrected() -> None:

@@ -15,14 +15,14 @@ sides = st.integers(1, 700)
 
 
 @given(height=sides, width=sides, stride=st.sampled_from([4, 8, 16]))
-def test_every_point_of_a_scene_is_within_half_a_stride_of_a_windows_centre(
+def test_every_point_of_a_scene_is_within_half_a_stride_of_a_windows_center(
     height: int, width: int, stride: int
 ) -> None:
     lattice = Lattice((height, width), 64, stride)
     for (first, stop), length in ((lattice.rows, height), (lattice.cols, width)):
-        centres = np.arange(first, stop) * stride + 32
-        assert np.abs(np.arange(length + 1)[:, None] - centres).min(axis=1).max() <= stride / 2
-        assert -32 <= centres.min() - 32 <= 0
+        centers = np.arange(first, stop) * stride + 32
+        assert np.abs(np.arange(length + 1)[:, None] - centers).min(axis=1).max() <= stride / 2
+        assert -32 <= centers.min() - 32 <= 0
 
 
 @given(
@@ -33,7 +33,11 @@ def test_every_point_of_a_scene_is_within_half_a_stride_of_a_windows_centre(
     margin=st.integers(0, 2),
 )
 def test_each_cell_belongs_to_one_block(
-    height: int, width: int, block_hw: tuple[int, int], file_block_hw: tuple[float, float], margin: int
+    height: int,
+    width: int,
+    block_hw: tuple[int, int],
+    file_block_hw: tuple[float, float],
+    margin: int,
 ) -> None:
     lattice = Lattice((height, width), 64, 8)
     owners = np.zeros(lattice.shape_cells, int)
@@ -60,24 +64,36 @@ def test_a_seam_costs_one_row_of_the_files_blocks(
 ) -> None:
     lattice = Lattice((length, 64), 64, stride)
     blocks = list(lattice.blocks((block_px, 64), (file_block, 64), margin))
-    reads = [lattice.extent_px(block._replace(row0=block.row0 - margin, row1=block.row1 + margin)) for block in blocks]
-    rows = [set(range(int(max(top, 0) // file_block), int((stop - 1) // file_block) + 1)) for top, stop, *_ in reads]
+    reads = [
+        lattice.extent_px(block._replace(row0=block.row0 - margin, row1=block.row1 + margin))
+        for block in blocks
+    ]
+    rows = [
+        set(range(int(max(top, 0) // file_block), int((stop - 1) // file_block) + 1))
+        for top, stop, *_ in reads
+    ]
     for one, other in pairwise(rows):
         assert len(one & other) == 1
-    assert all(stop - top <= max(block_px, file_block) + 2 * 64 + 3 * stride for top, stop, *_ in reads)
+    assert all(
+        stop - top <= max(block_px, file_block) + 2 * 64 + 3 * stride for top, stop, *_ in reads
+    )
 
 
 @given(length=st.integers(1, 40), start=st.integers(-90, 60), count=st.integers(1, 90))
 def test_mirrored_is_what_numpy_pads(length: int, start: int, count: int) -> None:
     padded = np.pad(np.arange(length), 200, mode="symmetric")
-    assert np.array_equal(mirrored(length, start, start + count), padded[200 + start : 200 + start + count])
+    assert np.array_equal(
+        mirrored(length, start, start + count), padded[200 + start : 200 + start + count]
+    )
 
 
 @given(
     shape=st.tuples(st.integers(1, 50), st.integers(1, 50)),
     origin=st.tuples(st.integers(-40, 45), st.integers(-40, 45)),
 )
-def test_a_mirrored_block_is_that_of_the_padded_scene(shape: tuple[int, int], origin: tuple[int, int]) -> None:
+def test_a_mirrored_block_is_that_of_the_padded_scene(
+    shape: tuple[int, int], origin: tuple[int, int]
+) -> None:
     scene = np.random.default_rng(0).integers(0, 255, (2, *shape), dtype=np.uint8)
 
     def read(row: int, col: int, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
@@ -99,12 +115,18 @@ def test_a_mirrored_block_is_that_of_the_padded_scene(shape: tuple[int, int], or
 def test_seen_windows_hold_a_valid_pixel(seed: int, share: float) -> None:
     valid = np.random.default_rng(seed).random((97, 131)) < share
     seen = seen_windows(valid, 64, 8)
-    expected = [[valid[i * 8 : i * 8 + 64, j * 8 : j * 8 + 64].any() for j in range(9)] for i in range(5)]
+    expected = [
+        [valid[i * 8 : i * 8 + 64, j * 8 : j * 8 + 64].any() for j in range(9)] for i in range(5)
+    ]
     assert np.array_equal(seen, expected)
 
 
-@pytest.mark.parametrize("bounds", [(0.0, 0.0, 40.0, 24.0), (-500, -500, 900, 900), (100, 60, 101, 61)])
-def test_a_narrowed_block_holds_the_cells_whose_centres_are_inside(bounds: tuple[float, float, float, float]) -> None:
+@pytest.mark.parametrize(
+    "bounds", [(0.0, 0.0, 40.0, 24.0), (-500, -500, 900, 900), (100, 60, 101, 61)]
+)
+def test_a_narrowed_block_holds_the_cells_whose_centers_are_inside(
+    bounds: tuple[float, float, float, float],
+) -> None:
     lattice = Lattice((200, 300), 64, 8)
     block = next(lattice.blocks((10_000, 10_000)))
     part = lattice.narrowed(block, bounds)
@@ -112,4 +134,9 @@ def test_a_narrowed_block_holds_the_cells_whose_centres_are_inside(bounds: tuple
     cols = [j for j in range(*lattice.cols) if bounds[0] <= j * 8 + 32 <= bounds[2]]
     assert (part is None) == (not rows or not cols)
     if part is not None:
-        assert (part.row0, part.row1, part.col0, part.col1) == (rows[0], rows[-1] + 1, cols[0], cols[-1] + 1)
+        assert (part.row0, part.row1, part.col0, part.col1) == (
+            rows[0],
+            rows[-1] + 1,
+            cols[0],
+            cols[-1] + 1,
+        )

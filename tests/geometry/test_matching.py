@@ -11,11 +11,20 @@ import shapely.affinity
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from windhover.geometry.matching import Pairs, assign, boxes_as_polygons, inside_any, pairs_by_centre, pairs_by_iou
+from windhover.geometry.matching import (
+    Pairs,
+    assign,
+    boxes_as_polygons,
+    inside_any,
+    pairs_by_center,
+    pairs_by_iou,
+)
 
 
 def plain_greedy(detections: np.ndarray, truth: np.ndarray, reach: np.ndarray) -> list[int]:
-    """The rule as one would say it: detections in order, each takes the nearest free object within its reach."""
+    """The rule as one would say it: detections in order, each takes the nearest free object within
+    its reach.
+    """
     free, taken = np.ones(len(truth), bool), []
     for x, y in detections:
         distance = np.hypot(truth[:, 0] - x, truth[:, 1] - y)
@@ -27,13 +36,18 @@ def plain_greedy(detections: np.ndarray, truth: np.ndarray, reach: np.ndarray) -
 
 
 @settings(max_examples=200, deadline=None)
-@given(seed=st.integers(0, 10**6), n=st.integers(0, 60), m=st.integers(0, 25), crowd=st.floats(3, 200))
-def test_centre_matching_is_the_plain_greedy_one(seed: int, n: int, m: int, crowd: float) -> None:
+@given(
+    seed=st.integers(0, 10**6), n=st.integers(0, 60), m=st.integers(0, 25), crowd=st.floats(3, 200)
+)
+def test_center_matching_is_the_plain_greedy_one(seed: int, n: int, m: int, crowd: float) -> None:
     rng = np.random.default_rng(seed)
     # whole numbers on purpose: equal distances and coinciding points occur
-    found, truth = rng.integers(0, int(crowd), (n, 2)).astype(float), rng.integers(0, int(crowd), (m, 2)).astype(float)
+    found, truth = (
+        rng.integers(0, int(crowd), (n, 2)).astype(float),
+        rng.integers(0, int(crowd), (m, 2)).astype(float),
+    )
     reach = rng.uniform(0.5, 12, m)
-    taken = assign(pairs_by_centre(found, truth, reach), n, m)
+    taken = assign(pairs_by_center(found, truth, reach), n, m)
     assert taken.tolist() == plain_greedy(found, truth, reach)
 
 
@@ -55,8 +69,12 @@ def test_assignment_of_any_costs_is_the_greedy_one(seed: int, n: int, m: int) ->
 
 
 def test_the_reach_is_inclusive_and_each_objects_own() -> None:
-    pairs = pairs_by_centre([[3.0, 4.0], [0.0, 5.001]], [[0.0, 0.0], [100.0, 0.0]], [5.0, 1000.0])
-    assert sorted(zip(pairs.detection.tolist(), pairs.truth.tolist(), strict=True)) == [(0, 0), (0, 1), (1, 1)]
+    pairs = pairs_by_center([[3.0, 4.0], [0.0, 5.001]], [[0.0, 0.0], [100.0, 0.0]], [5.0, 1000.0])
+    assert sorted(zip(pairs.detection.tolist(), pairs.truth.tolist(), strict=True)) == [
+        (0, 0),
+        (0, 1),
+        (1, 1),
+    ]
 
 
 def test_iou_of_boxes_and_of_turned_polygons() -> None:
@@ -64,15 +82,28 @@ def test_iou_of_boxes_and_of_turned_polygons() -> None:
     found = boxes_as_polygons([[0, 0, 10, 2], [5, 0, 15, 4], [100, 100, 104, 110]])
     pairs = pairs_by_iou(found, truth, 1 / 3)
     costs = {(int(d), int(t)): c for d, t, c in zip(*pairs, strict=True)}
-    assert costs == {(0, 0): pytest.approx(0.5), (1, 0): pytest.approx(2 / 3), (2, 1): pytest.approx(0.0)}
+    assert costs == {
+        (0, 0): pytest.approx(0.5),
+        (1, 0): pytest.approx(2 / 3),
+        (2, 1): pytest.approx(0.0),
+    }
     turned = shapely.Polygon([(0, 0), (3, 4), (-1, 7), (-4, 3)])  # a square of side 5
     assert pairs_by_iou([turned], [turned], 1.0).cost.tolist() == pytest.approx([0.0], abs=1e-12)
-    assert len(pairs_by_iou([turned], [shapely.box(-4, 6.9, -3, 7)], 1e-9).cost) == 0  # in its bounds, not in it
+    assert (
+        len(pairs_by_iou([turned], [shapely.box(-4, 6.9, -3, 7)], 1e-9).cost) == 0
+    )  # in its bounds, not in it
 
 
 @settings(max_examples=60, deadline=None)
-@given(seed=st.integers(0, 10**6), n=st.integers(0, 40), m=st.integers(0, 15), at_least=st.floats(0.01, 1))
-def test_pairs_by_iou_are_those_of_every_pair_intersected(seed: int, n: int, m: int, at_least: float) -> None:
+@given(
+    seed=st.integers(0, 10**6),
+    n=st.integers(0, 40),
+    m=st.integers(0, 15),
+    at_least=st.floats(0.01, 1),
+)
+def test_pairs_by_iou_are_those_of_every_pair_intersected(
+    seed: int, n: int, m: int, at_least: float
+) -> None:
     rng = np.random.default_rng(seed)
     found, truth = (
         [
@@ -103,15 +134,27 @@ def test_equal_boxes_anywhere_on_the_map_overlap_wholly() -> None:
     far = 0.1 + np.array([[4e5, 5e6, 4e5 + 30.3, 5e6 + 20.7]])
     same = np.array([[4e5 + 0.1, 5e6 + 0.1, 4e5 + 30.4, 5e6 + 20.8]])
     for upright in (False, True):
-        assert len(pairs_by_iou(boxes_as_polygons(far), boxes_as_polygons(same), 1.0, upright).cost) == 1
+        assert (
+            len(pairs_by_iou(boxes_as_polygons(far), boxes_as_polygons(same), 1.0, upright).cost)
+            == 1
+        )
 
 
 def test_a_box_without_area_matches_nothing() -> None:
-    assert len(pairs_by_iou(boxes_as_polygons([[1, 1, 1, 1]]), boxes_as_polygons([[0, 0, 4, 4]]), 0.1).cost) == 0
+    assert (
+        len(
+            pairs_by_iou(
+                boxes_as_polygons([[1, 1, 1, 1]]), boxes_as_polygons([[0, 0, 4, 4]]), 0.1
+            ).cost
+        )
+        == 0
+    )
 
 
 def test_points_on_the_border_of_an_area_are_inside() -> None:
-    inside = inside_any([[0, 0], [5, 5], [10, 3], [10.001, 3]], boxes_as_polygons([[0, 0, 10, 6], [90, 90, 91, 99]]))
+    inside = inside_any(
+        [[0, 0], [5, 5], [10, 3], [10.001, 3]], boxes_as_polygons([[0, 0, 10, 6], [90, 90, 91, 99]])
+    )
     assert inside.tolist() == [True, True, True, False]
     assert inside_any(np.zeros((0, 2)), boxes_as_polygons([[0, 0, 1, 2]])).tolist() == []
     assert inside_any([[1, 1]], []).tolist() == [False]
@@ -119,8 +162,8 @@ def test_points_on_the_border_of_an_area_are_inside() -> None:
 
 def test_nothing_matches_nothing() -> None:
     empty, one = np.zeros((0, 2)), np.zeros((1, 2))
-    assert assign(pairs_by_centre(empty, one, 5.0), 0, 1).tolist() == []
-    assert assign(pairs_by_centre(one, empty, 5.0), 1, 0).tolist() == [-1]
+    assert assign(pairs_by_center(empty, one, 5.0), 0, 1).tolist() == []
+    assert assign(pairs_by_center(one, empty, 5.0), 1, 0).tolist() == [-1]
     assert assign(pairs_by_iou([], boxes_as_polygons([[0, 0, 1, 1]]), 0.5), 0, 1).tolist() == []
 
 
@@ -128,16 +171,18 @@ def test_a_long_chain_of_displacements_ends_right() -> None:
     n = 3_000  # detection i reaches objects i-1 (nearer) and i; the last detection is the best one
     truth = np.c_[np.arange(n) * 10.0, np.zeros(n)]
     found = (truth - [5.5, 0])[::-1]
-    taken = assign(pairs_by_centre(found, truth, 6.0), n, n)
+    taken = assign(pairs_by_center(found, truth, 6.0), n, n)
     assert taken.tolist() == plain_greedy(found, truth, np.full(n, 6.0))
 
 
 def test_200_000_detections_take_seconds_not_minutes() -> None:
     rng = np.random.default_rng(5)
     truth = rng.uniform(0, 20_000, (20_000, 2))
-    found = np.concatenate([truth + rng.normal(0, 5, truth.shape), rng.uniform(0, 20_000, (180_000, 2))])
+    found = np.concatenate(
+        [truth + rng.normal(0, 5, truth.shape), rng.uniform(0, 20_000, (180_000, 2))]
+    )
     started = time.process_time()
-    taken = assign(pairs_by_centre(found, truth, 30.0), len(found), len(truth))
+    taken = assign(pairs_by_center(found, truth, 30.0), len(found), len(truth))
     assert time.process_time() - started < 10
     held = taken[taken >= 0]
     assert len(held) == len(set(held.tolist())) > 19_000

@@ -12,7 +12,9 @@ from windhover.geometry.windows import blocks, count_windows, starts_px
 
 
 @given(st.integers(1, 400), st.integers(1, 64), st.data())
-def test_windows_cover_every_pixel_and_stay_inside(length: int, window: int, data: st.DataObject) -> None:
+def test_windows_cover_every_pixel_and_stay_inside(
+    length: int, window: int, data: st.DataObject
+) -> None:
     stride = data.draw(st.integers(1, window))
     starts = starts_px(length, window, stride)
     covered = np.zeros(max(length, window), bool)
@@ -35,7 +37,9 @@ def test_count_of_windows_is_that_of_the_dense_pass() -> None:
 
 
 @given(st.integers(1, 100), st.integers(1, 100), st.integers(1, 40), st.integers(1, 40))
-def test_blocks_tile_the_grid_once(height: int, width: int, block_height: int, block_width: int) -> None:
+def test_blocks_tile_the_grid_once(
+    height: int, width: int, block_height: int, block_width: int
+) -> None:
     seen = np.zeros((height, width), int)
     for row, col, rows, cols in blocks((height, width), (block_height, block_width)):
         seen[row : row + rows, col : col + cols] += 1

@@ -1,4 +1,6 @@
-"""Overviews: read where they hold the means of the raster's own pixels and the pass is coarse, else left alone."""
+"""Overviews: read where they hold the means of the raster's own pixels and the pass is coarse, else
+left alone.
+"""
 
 from __future__ import annotations
 
@@ -12,19 +14,21 @@ import shapely
 from rasterio.enums import Resampling
 from rasterio.shutil import copy
 
-from planted import Identity, PlantedNetwork, squares, write_bundle
+from fake_models import Identity, PlantedNetwork, squares, write_bundle
 from windhover.geometry.georef import pixel_to_world
 from windhover.imagery.overviews import coarser
 from windhover.imagery.scenes import Scene, open_scene
-from windhover.search.dense import DenseScorer
-from windhover.search.detector import SearchSettings, search_scene
-from windhover.search.passes import plan_passes
-from windhover.search.search_request import Request
-from windhover.search.searching import detect_rasters
+from windhover.inference.dense import DenseScorer
+from windhover.inference.detection_run import detect_rasters
+from windhover.inference.detect_request import Request
+from windhover.inference.detector import SearchSettings, search_scene
+from windhover.inference.multi_scale import plan_passes
 
 
 def textured(shape_hw: tuple[int, int], seed: int = 0) -> np.ndarray:
-    """Return a picture (3, H, W) whose neighbouring px differ, and whose ground differs from place to place too."""
+    """Return a picture (3, H, W) whose neighbouring px differ, and whose ground differs from place
+    to place too.
+    """
     rng = np.random.default_rng(seed)
     coarse = rng.integers(60, 180, (3, shape_hw[0] // 16 + 1, shape_hw[1] // 16 + 1))
     ground = coarse.repeat(16, axis=1).repeat(16, axis=2)[:, : shape_hw[0], : shape_hw[1]]
@@ -48,7 +52,9 @@ def tiled(make_scene: Any, data: np.ndarray, **options: Any) -> Path:
 
 
 @pytest.mark.parametrize("shape", [(304, 480), (601, 903)])
-@pytest.mark.parametrize(("scale", "number"), [(1.5, None), (1.9, None), (2.0, 0), (4.0, 1), (8.0, 1)])
+@pytest.mark.parametrize(
+    ("scale", "number"), [(1.5, None), (1.9, None), (2.0, 0), (4.0, 1), (8.0, 1)]
+)
 def test_a_coarse_pass_reads_the_coarsest_overview_that_shows_its_pixels(
     make_scene: Any, shape: tuple[int, int], scale: float, number: int | None
 ) -> None:
@@ -66,7 +72,11 @@ def test_a_coarse_pass_reads_the_coarsest_overview_that_shows_its_pixels(
 def test_what_the_overview_leaves_to_do_is_averaged(make_scene: Any) -> None:
     with open_scene(with_overviews(tiled(make_scene, textured((304, 480))))) as scene:
         chosen = coarser(scene, 3.0)
-        assert (chosen.overview, chosen.source_ratio_xy, chosen.shape_hw) == (0, (1.5, 1.5), (101, 160))
+        assert (chosen.overview, chosen.source_ratio_xy, chosen.shape_hw) == (
+            0,
+            (1.5, 1.5),
+            (101, 160),
+        )
         pixels, _ = chosen.read(30, 40, 50, 60)
         with scene.on_grid((3.0, 3.0)) as plain:
             expected, _ = plain.read(30, 40, 50, 60)
@@ -105,11 +115,15 @@ def test_overviews_of_other_data_are_not_used(make_scene: Any) -> None:
 
 
 def test_a_flat_picture_tells_nothing_of_its_overviews(make_scene: Any) -> None:
-    with open_scene(with_overviews(tiled(make_scene, np.full((3, 304, 480), 90, np.uint8)))) as scene:
+    with open_scene(
+        with_overviews(tiled(make_scene, np.full((3, 304, 480), 90, np.uint8)))
+    ) as scene:
         assert coarser(scene, 2.0).overview is None
 
 
-def test_overviews_are_judged_where_the_area_is(make_scene: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_overviews_are_judged_where_the_area_is(
+    make_scene: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The rest of the raster is not read, and a mosaic that is empty there tells nothing."""
     data = np.full((3, 608, 960), 90, np.uint8)
     data[:, 448:592, 704:928] = textured((144, 224))
@@ -140,21 +154,23 @@ def test_missing_pixels_are_missing_in_the_overview_too(make_scene: Any) -> None
     assert not valid[:, 128:].any()
 
 
-CENTRES = [(120.3, 220.7), (330, 90), (420.5, 262.5), (233, 158.4)]
+CENTERS = [(120.3, 220.7), (330, 90), (420.5, 262.5), (233, 158.4)]
 PLANTED = DenseScorer(PlantedNetwork(), Identity())
 
 
 @pytest.mark.parametrize("shape", [(304, 480), (301, 477)])
 def test_objects_are_those_of_full_resolution(make_scene: Any, shape: tuple[int, int]) -> None:
     found = []
-    plain, other = (tiled(make_scene, squares(shape, CENTRES, 20), name=f"{name}.tif") for name in "ab")
+    plain, other = (
+        tiled(make_scene, squares(shape, CENTERS, 20), name=f"{name}.tif") for name in "ab"
+    )
     for path in (plain, with_overviews(other)):
         with open_scene(path) as scene:
             settings = SearchSettings(scales=(2.0,))
             assert plan_passes(PLANTED, scene, settings)[0].grid.overview == (0 if found else None)
             found.append(search_scene(PLANTED, scene, settings, 3.0).sort_values("col"))
     one, other = (table[["col", "row", "w", "h"]].to_numpy() for table in found)
-    assert np.abs(one[:, :2] - sorted(CENTRES)).max() < 0.3
+    assert np.abs(one[:, :2] - sorted(CENTERS)).max() < 0.3
     assert np.abs(one - other).max() < 0.3
     assert np.abs(found[0]["logit"].to_numpy() - found[1]["logit"].to_numpy()).max() < 0.5
 
@@ -199,12 +215,18 @@ def test_a_damaged_overview_is_left_alone(make_scene: Any) -> None:
 
 
 @pytest.mark.parametrize(("gsd", "scale"), [(0.9, 0.715), (1.2405, 2.0)])
-def test_a_pass_near_the_rasters_own_gsd_puts_objects_where_they_are(make_scene: Any, gsd: float, scale: float) -> None:
-    """Where either GSD were taken for a near one, an object would be off by as much of its distance from the corner."""
+def test_a_pass_near_the_rasters_own_gsd_puts_objects_where_they_are(
+    make_scene: Any, gsd: float, scale: float
+) -> None:
+    """Where either GSD were taken for a near one, an object would be off by as much of its distance
+    from the corner.
+    """
     ratio = 1.25 / gsd if abs(1.25 / gsd - 1) > 0.01 else 1.0
     side = 10 * ratio * scale
-    centres = np.array([(120.3, 220.7), (830, 90)])
-    path = make_scene(data=squares((301, 957), centres, side), gsd_m=gsd)
+    centers = np.array([(120.3, 220.7), (830, 90)])
+    path = make_scene(data=squares((301, 957), centers, side), gsd_m=gsd)
     with open_scene(path, 1.25) as scene:
-        found = search_scene(PLANTED, scene, SearchSettings(scales=(scale,)), 3.0).sort_values("col")
-        assert np.abs(found[["col", "row"]].to_numpy() * scene.ratio_xy[0] - centres).max() < 0.6
+        found = search_scene(PLANTED, scene, SearchSettings(scales=(scale,)), 3.0).sort_values(
+            "col"
+        )
+        assert np.abs(found[["col", "row"]].to_numpy() * scene.ratio_xy[0] - centers).max() < 0.6

@@ -10,9 +10,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from windhover.imagery.resample import axis_weights, resample_block, snap_ratio, source_span, target_length
+from windhover.imagery.resample import (
+    axis_weights,
+    resample_block,
+    snap_ratio,
+    source_span,
+    target_length,
+)
 
-ratios = st.one_of(st.floats(0.2, 0.98), st.floats(1.02, 9.0), st.sampled_from([0.5, 1.25, 2.0, 2.5, 3.0]))
+ratios = st.one_of(
+    st.floats(0.2, 0.98), st.floats(1.02, 9.0), st.sampled_from([0.5, 1.25, 2.0, 2.5, 3.0])
+)
 
 
 def test_ratios_within_one_per_cent_are_one() -> None:
@@ -68,14 +76,20 @@ def test_any_cut_gives_the_same_bits(
 
     def look(top: int, bottom: int, left: int, right: int) -> tuple[np.ndarray, np.ndarray]:
         rows, cols = source_span(top, bottom, ratio_y), source_span(left, right, ratio_x)
-        inside = np.ix_(np.clip(np.arange(*rows), 0, height - 1), np.clip(np.arange(*cols), 0, width - 1))
+        inside = np.ix_(
+            np.clip(np.arange(*rows), 0, height - 1), np.clip(np.arange(*cols), 0, width - 1)
+        )
         out = np.logical_or.outer(
-            (np.arange(*rows) < 0) | (np.arange(*rows) >= height), (np.arange(*cols) < 0) | (np.arange(*cols) >= width)
+            (np.arange(*rows) < 0) | (np.arange(*rows) >= height),
+            (np.arange(*cols) < 0) | (np.arange(*cols) >= width),
         )
         block, valid = source[:, *inside].copy(), ~hole[inside] & ~out
         block[:, ~valid] = 0
         return resample_block(
-            block, valid, axis_weights(top, bottom, ratio_y, height), axis_weights(left, right, ratio_x, width)
+            block,
+            valid,
+            axis_weights(top, bottom, ratio_y, height),
+            axis_weights(left, right, ratio_x, width),
         )
 
     whole, seen = look(0, shape[0], 0, shape[1])

@@ -1,4 +1,6 @@
-"""Rasters as they are: what they hold, what is missing in them, and the same pixels however they are cut."""
+"""Rasters as they are: what they hold, what is missing in them, and the same pixels however they
+are cut.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +16,14 @@ from hypothesis import strategies as st
 from rasterio.enums import ColorInterp
 
 from conftest import MakeScene
-from windhover.catalogue.finding import raster_paths
-from windhover.errors import DataError, FormatError, MissingFileError, UnsupportedError, WindhoverError
+from windhover.dataset.discover import raster_paths
+from windhover.errors import (
+    DataError,
+    FormatError,
+    MissingFileError,
+    UnsupportedError,
+    WindhoverError,
+)
 from windhover.imagery import scenes
 from windhover.imagery.rasters import inspect_scene, opened
 from windhover.imagery.scenes import open_scene
@@ -23,7 +31,12 @@ from windhover.imagery.scenes import open_scene
 
 def test_inspect_says_what_a_raster_is(make_scene: MakeScene) -> None:
     info = inspect_scene(make_scene(nodata=0, tiled=True, blockxsize=64, blockysize=128))
-    assert (info.name, info.shape_hw, info.dtype, info.nodata) == ("scene", (150, 210), "uint8", 0.0)
+    assert (info.name, info.shape_hw, info.dtype, info.nodata) == (
+        "scene",
+        (150, 210),
+        "uint8",
+        0.0,
+    )
     assert info.crs == "EPSG:32631"
     assert info.gsd_m == (1.25, 1.25)
     assert info.bands == ("red", "green", "blue")
@@ -56,9 +69,16 @@ def test_outside_is_zero_and_invalid(make_scene: MakeScene) -> None:
     st.integers(1, 60),
     st.integers(1, 60),
 )
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 def test_any_block_of_any_scale_is_a_cut_of_the_whole(
-    tmp_path_factory: pytest.TempPathFactory, gsd: float, row: int, col: int, height: int, width: int
+    tmp_path_factory: pytest.TempPathFactory,
+    gsd: float,
+    row: int,
+    col: int,
+    height: int,
+    width: int,
 ) -> None:
     path = tmp_path_factory.getbasetemp() / "blocks.tif"
     if not path.exists():
@@ -116,7 +136,9 @@ def test_taken_dtypes_come_back_as_they_are(make_scene: MakeScene, dtype: str) -
 @pytest.mark.parametrize("dtype", ["float64", "int32", "uint32", "complex64", "int8"])
 def test_other_dtypes_end_in_one_sentence(make_scene: MakeScene, dtype: str) -> None:
     path = make_scene(data=np.ones((1, 20, 30), dtype))
-    with pytest.raises(UnsupportedError, match=f"dtype {dtype.replace('complex64', 'complex')}.* is not taken"):
+    with pytest.raises(
+        UnsupportedError, match=f"dtype {dtype.replace('complex64', 'complex')}.* is not taken"
+    ):
         inspect_scene(path)
 
 
@@ -132,7 +154,9 @@ def test_nan_and_negative_nodata_are_missing(make_scene: MakeScene) -> None:
 
 
 @pytest.mark.parametrize("nodata", [0, 255])
-def test_nodata_in_one_band_of_a_picture_is_a_brightness(make_scene: MakeScene, nodata: int) -> None:
+def test_nodata_in_one_band_of_a_picture_is_a_brightness(
+    make_scene: MakeScene, nodata: int
+) -> None:
     data = np.full((3, 20, 30), 9, np.uint8)
     data[0, 3, 4] = nodata
     data[:, 5, 6] = nodata
@@ -158,7 +182,12 @@ def test_a_nodata_that_the_dtype_cannot_hold_means_nothing(make_scene: MakeScene
 def test_an_alpha_band_is_a_mask_not_a_band(make_scene: MakeScene) -> None:
     path = make_scene(bands=4)
     with rasterio.open(path, "r+") as dataset:
-        dataset.colorinterp = (ColorInterp.red, ColorInterp.green, ColorInterp.blue, ColorInterp.alpha)
+        dataset.colorinterp = (
+            ColorInterp.red,
+            ColorInterp.green,
+            ColorInterp.blue,
+            ColorInterp.alpha,
+        )
         alpha = np.full((150, 210), 255, np.uint8)
         alpha[:40] = 0
         dataset.write(alpha, 4)
@@ -229,7 +258,9 @@ def test_a_missing_file_and_a_text_are_told_apart(tmp_path: Path) -> None:
 
 
 def test_a_damaged_file_is_named_with_the_place(make_scene: MakeScene) -> None:
-    path = make_scene(shape_hw=(300, 500), compress="deflate", tiled=True, blockxsize=128, blockysize=128)
+    path = make_scene(
+        shape_hw=(300, 500), compress="deflate", tiled=True, blockxsize=128, blockysize=128
+    )
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
     with (
@@ -255,19 +286,27 @@ def test_pieces_that_are_read_ahead_change_nothing(
             assert pixels.any()
 
 
-def test_a_piece_holds_a_row_of_the_files_blocks(make_scene: MakeScene, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_piece_holds_a_row_of_the_files_blocks(
+    make_scene: MakeScene, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(scenes, "SOURCE_PX_A_PIECE", 1)
     path = make_scene(shape_hw=(300, 500), tiled=True, blockxsize=128, blockysize=128)
     with open_scene(path, 2.5) as scene:
         pieces = list(scene._pieces(0, 150, 0, 250, scene._rows_of_a_piece(250)))
         assert [stop - start for start, stop, _ in pieces] == [64, 64, 22]
         monkeypatch.setattr(scenes, "MOST_SOURCE_PX_A_PIECE", 10_000)
-        assert scene._rows_of_a_piece(250) == 10, "unless such a row is more than memory should hold"
+        assert scene._rows_of_a_piece(250) == 10, (
+            "unless such a row is more than memory should hold"
+        )
 
 
-def test_damage_in_a_later_piece_is_named_too(make_scene: MakeScene, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_damage_in_a_later_piece_is_named_too(
+    make_scene: MakeScene, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(scenes, "SOURCE_PX_A_PIECE", 20_000)
-    path = make_scene(shape_hw=(300, 500), compress="deflate", tiled=True, blockxsize=128, blockysize=128)
+    path = make_scene(
+        shape_hw=(300, 500), compress="deflate", tiled=True, blockxsize=128, blockysize=128
+    )
     content = bytearray(path.read_bytes())
     content[len(content) // 2 :] = b"x" * (len(content) - len(content) // 2)
     path.write_bytes(content)
@@ -284,28 +323,36 @@ def test_damage_in_a_later_piece_is_named_too(make_scene: MakeScene, monkeypatch
         (None, "red green blue undefined", ("red", "green", "blue", "band4")),  # such as NAIP
         (None, "gray undefined undefined undefined", ("band1", "band2", "band3", "band4")),
         (None, "red red green blue", ("band1", "band2", "band3", "band4")),
-        ("Band_1 Band_2 Band_3 Band_4", "red green blue undefined", ("red", "green", "blue", "band4")),
+        (
+            "Band_1 Band_2 Band_3 Band_4",
+            "red green blue undefined",
+            ("red", "green", "blue", "band4"),
+        ),
         ("B02 B03 B04 B08", "red green blue undefined", ("B02", "B03", "B04", "B08")),
         ("nir", "red green blue undefined", ("red", "green", "blue", "band4")),
     ],
 )
 def test_bands_are_called_by_what_says_something(
-    make_scene: MakeScene, descriptions: str | None, colours: str, names: tuple[str, ...]
+    make_scene: MakeScene, descriptions: str | None, colors: str, names: tuple[str, ...]
 ) -> None:
     path = make_scene(bands=4, photometric="MINISBLACK")
     with rasterio.open(path, "r+") as dataset:
-        dataset.colorinterp = [ColorInterp[colour] for colour in colours.split()]
+        dataset.colorinterp = [ColorInterp[color] for color in colors.split()]
         if descriptions is not None:
             dataset.descriptions = (*descriptions.split(), *[None] * 3)[:4]
     assert inspect_scene(path).bands == names
 
 
-def test_rasters_inside_a_file_are_named_and_a_folder_is_none(make_scene: MakeScene, tmp_path: Path) -> None:
+def test_rasters_inside_a_file_are_named_and_a_folder_is_none(
+    make_scene: MakeScene, tmp_path: Path
+) -> None:
     path = make_scene(shape_hw=(150, 210))
     assert inspect_scene(f"GTIFF_DIR:1:{path}").shape_hw == (150, 210)
     with pytest.raises(FormatError, match=r"GTIFF_DIR:9:.*GDAL cannot open it"):
         inspect_scene(f"GTIFF_DIR:9:{path}")
-    with pytest.raises(FormatError, match=r"is a folder\. Name the rasters in it, such as .*/\*\.tif"):
+    with pytest.raises(
+        FormatError, match=r"is a folder\. Name the rasters in it, such as .*/\*\.tif"
+    ):
         inspect_scene(tmp_path)
 
 
@@ -327,7 +374,9 @@ def test_threads_read_the_same_through_their_own_handles(make_scene: MakeScene) 
         def work(start: int) -> None:
             rows = range(start, scene.shape_hw[0] - 20, 7)
             parts = ((row, scene.read(row, 3, 20, 100)[0]) for row in rows)
-            wrong.extend(row for row, part in parts if not (part == whole[:, row : row + 20, 3:103]).all())
+            wrong.extend(
+                row for row, part in parts if not (part == whole[:, row : row + 20, 3:103]).all()
+            )
 
         threads = [threading.Thread(target=work, args=(start,)) for start in range(4)]
         for thread in threads:
@@ -341,7 +390,11 @@ def test_threads_read_the_same_through_their_own_handles(make_scene: MakeScene) 
 
 
 def test_every_odd_raster_enters_or_ends_in_one_sentence(real_data: Path) -> None:
-    files = [path for name in ("georaster", "neon-trees", "sen2ships") for path in raster_paths(real_data / name)]
+    files = [
+        path
+        for name in ("georaster", "neon-trees", "sen2ships")
+        for path in raster_paths(real_data / name)
+    ]
     assert len(files) >= 60
     refused = {}
     for path in files:
@@ -352,8 +405,12 @@ def test_every_odd_raster_enters_or_ends_in_one_sentence(real_data: Path) -> Non
                 assert not array[:, ~valid].any()
                 with rasterio.open(path) as file:
                     delivered = file.read(list(range(1, scene.n_bands + 1)))
-                    apart = 0.25 if file.driver == "JPEG" else 0.0  # whose decoders enlarge colours differently
-                difference = np.abs(array[:, valid].astype(float) - delivered[:, valid].astype(float))
+                    apart = (
+                        0.25 if file.driver == "JPEG" else 0.0
+                    )  # whose decoders enlarge colours differently
+                difference = np.abs(
+                    array[:, valid].astype(float) - delivered[:, valid].astype(float)
+                )
                 assert not difference.size or difference.mean() <= apart
         except WindhoverError as error:
             refused[path.name] = error.sentence()
@@ -369,10 +426,18 @@ def test_every_odd_raster_enters_or_ends_in_one_sentence(real_data: Path) -> Non
 
 
 @given(height=st.integers(20, 60), width=st.integers(20, 60), gsd=st.floats(0.4, 7.0))
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_a_whole_raster_has_no_hole_at_its_borders(make_scene: MakeScene, height: int, width: int, gsd: float) -> None:
-    """A half covered last row would be a dark line, and its mirror a cross in the corner that looks like an object."""
-    path = make_scene(data=np.full((1, height, width), 137, np.uint8), gsd_m=1.0, name=f"s{height}x{width}.tif")
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_a_whole_raster_has_no_hole_at_its_borders(
+    make_scene: MakeScene, height: int, width: int, gsd: float
+) -> None:
+    """A half covered last row would be a dark line, and its mirror a cross in the corner that looks
+    like an object.
+    """
+    path = make_scene(
+        data=np.full((1, height, width), 137, np.uint8), gsd_m=1.0, name=f"s{height}x{width}.tif"
+    )
     with open_scene(path, target_gsd_m=gsd) as scene:
         pixels, valid = scene.read(0, 0, *scene.shape_hw)
     assert valid.all()

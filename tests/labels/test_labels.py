@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from windhover.errors import DataError, FormatError, MissingFileError
 from windhover.labels import find_labels, read_labels
-from windhover.labels.delimited import parse_polygon
+from windhover.labels.csv_labels import parse_polygon
 
 BOX = (10.5, 20.0, 40.25, 60.0)
 numbers = st.floats(-1e5, 1e5, allow_nan=False)
@@ -26,7 +26,13 @@ def bounds(path: Path, **options: str) -> np.ndarray:
 
 @pytest.mark.parametrize("driver", ["GPKG", "GeoJSON", "ESRI Shapefile", "FlatGeobuf", "Parquet"])
 def test_vector_files_keep_shape_class_and_system(tmp_path: Path, driver: str) -> None:
-    suffix = {"GPKG": "gpkg", "GeoJSON": "geojson", "ESRI Shapefile": "shp", "FlatGeobuf": "fgb", "Parquet": "parquet"}
+    suffix = {
+        "GPKG": "gpkg",
+        "GeoJSON": "geojson",
+        "ESRI Shapefile": "shp",
+        "FlatGeobuf": "fgb",
+        "Parquet": "parquet",
+    }
     path = tmp_path / f"labels.{suffix[driver]}"
     crs = "EPSG:4326" if driver == "GeoJSON" else "EPSG:32631"
     frame = geopandas.GeoDataFrame(
@@ -43,19 +49,25 @@ def test_vector_files_keep_shape_class_and_system(tmp_path: Path, driver: str) -
 
 def test_points_and_parts_are_taken_and_empty_shapes_counted(tmp_path: Path) -> None:
     shapes = [shapely.Point(1, 2), shapely.MultiPoint([(3, 4), (5, 6)]), shapely.Polygon(), None]
-    geopandas.GeoDataFrame({"class": list("abcd")}, geometry=shapes, crs="EPSG:32631").to_file(tmp_path / "labels.gpkg")
+    geopandas.GeoDataFrame({"class": list("abcd")}, geometry=shapes, crs="EPSG:32631").to_file(
+        tmp_path / "labels.gpkg"
+    )
     labels = read_labels(tmp_path / "labels.gpkg")
     assert labels.klass.tolist() == ["a", "b", "b"]
     assert labels.dropped == {"empty or reversed geometry": 2}
 
 
 def test_an_empty_layer_is_a_layer(tmp_path: Path) -> None:
-    geopandas.GeoDataFrame({"class": []}, geometry=[], crs="EPSG:32631").to_file(tmp_path / "labels.gpkg")
+    geopandas.GeoDataFrame({"class": []}, geometry=[], crs="EPSG:32631").to_file(
+        tmp_path / "labels.gpkg"
+    )
     assert len(read_labels(tmp_path / "labels.gpkg")) == 0
 
 
 def test_of_several_layers_one_must_be_called_labels(tmp_path: Path) -> None:
-    frame = geopandas.GeoDataFrame({"class": ["a"]}, geometry=[shapely.Point(1, 2)], crs="EPSG:32631")
+    frame = geopandas.GeoDataFrame(
+        {"class": ["a"]}, geometry=[shapely.Point(1, 2)], crs="EPSG:32631"
+    )
     frame.to_file(tmp_path / "two.gpkg", layer="one")
     frame.to_file(tmp_path / "two.gpkg", layer="other")
     with pytest.raises(FormatError, match="has the layers one, other and none called 'labels'"):
@@ -105,7 +117,10 @@ def test_coco_polygons_stand_in_for_a_missing_box(tmp_path: Path) -> None:
     [
         ("{", "not valid JSON"),
         ("[1, 2]", "is JSON but not COCO"),
-        ('{"images": [], "annotations": [{"image_id": 1}]}', r"annotation 1 \(id None\) has the image_id 1, which the"),
+        (
+            '{"images": [], "annotations": [{"image_id": 1}]}',
+            r"annotation 1 \(id None\) has the image_id 1, which the",
+        ),
     ],
 )
 def test_broken_json_is_named(tmp_path: Path, text: str, sentence: str) -> None:
@@ -115,7 +130,9 @@ def test_broken_json_is_named(tmp_path: Path, text: str, sentence: str) -> None:
 
 
 def test_json_that_is_geojson_is_read_as_such(tmp_path: Path) -> None:
-    frame = geopandas.GeoDataFrame({"class": ["a"]}, geometry=[shapely.box(1, 2, 3, 4)], crs="EPSG:4326")
+    frame = geopandas.GeoDataFrame(
+        {"class": ["a"]}, geometry=[shapely.box(1, 2, 3, 4)], crs="EPSG:4326"
+    )
     (tmp_path / "labels.json").write_text(frame.to_json())
     assert read_labels(tmp_path / "labels.json").space == "map"
 
@@ -126,7 +143,8 @@ def voc(objects: str, head: str = "") -> str:
 
 def voc_object(difficult: int = 0) -> str:
     sides = "".join(
-        f"<{name}>{value}</{name}>" for name, value in zip(("xmin", "ymin", "xmax", "ymax"), BOX, strict=True)
+        f"<{name}>{value}</{name}>"
+        for name, value in zip(("xmin", "ymin", "xmax", "ymax"), BOX, strict=True)
     )
     return f"<object><name>ship</name><difficult>{difficult}</difficult><bndbox>{sides}</bndbox></object>"
 
@@ -164,16 +182,24 @@ def test_broken_voc_is_named(tmp_path: Path, text: str, sentence: str) -> None:
 def test_yolo_boxes_and_corners_are_fractions(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("0 0.5 0.25 0.5 0.5\n1 0.1 0.1 0.2 0.1 0.2 0.3 0.1 0.3\n\n")
     labels = read_labels(tmp_path / "a.txt")
-    assert np.allclose(shapely.bounds(labels.geometry), [[0.25, 0, 0.75, 0.5], [0.1, 0.1, 0.2, 0.3]])
+    assert np.allclose(
+        shapely.bounds(labels.geometry), [[0.25, 0, 0.75, 0.5], [0.1, 0.1, 0.2, 0.3]]
+    )
     assert labels.space == "fraction"
     assert labels.klass.tolist() == ["0", "1"]
 
 
 @pytest.mark.parametrize(
     ("name", "text"),
-    [("data.yaml", "names: [ship, tug]"), ("data.yaml", "names: {0: ship, 1: tug}"), ("classes.txt", "ship\ntug\n")],
+    [
+        ("data.yaml", "names: [ship, tug]"),
+        ("data.yaml", "names: {0: ship, 1: tug}"),
+        ("classes.txt", "ship\ntug\n"),
+    ],
 )
-def test_yolo_classes_have_the_names_of_the_file_above(tmp_path: Path, name: str, text: str) -> None:
+def test_yolo_classes_have_the_names_of_the_file_above(
+    tmp_path: Path, name: str, text: str
+) -> None:
     (tmp_path / name).write_text(text)
     (tmp_path / "labels").mkdir()
     (tmp_path / "labels" / "a.txt").write_text("1 0.5 0.25 0.5 0.5")
@@ -183,7 +209,9 @@ def test_yolo_classes_have_the_names_of_the_file_above(tmp_path: Path, name: str
 def test_a_yolo_class_without_a_name_is_refused(tmp_path: Path) -> None:
     (tmp_path / "classes.txt").write_text("ship\r\ntug\r\n")
     (tmp_path / "a.txt").write_text("2 0.5 0.25 0.5 0.5")
-    with pytest.raises(FormatError, match=r"a\.txt, line 1: has the class 2, but the file of class names ends at 1"):
+    with pytest.raises(
+        FormatError, match=r"a\.txt, line 1: has the class 2, but the file of class names ends at 1"
+    ):
         read_labels(tmp_path / "a.txt")
 
 
@@ -246,7 +274,9 @@ def test_csv_boxes_and_polygons(tmp_path: Path, text: str) -> None:
 
 
 def test_csv_lines_without_numbers_are_counted(tmp_path: Path) -> None:
-    (tmp_path / "labels.csv").write_text("image,xmin,ymin,xmax,ymax\na.tif,1,2,3,4\na.tif,,,,\na.tif,x,2,3,4\n")
+    (tmp_path / "labels.csv").write_text(
+        "image,xmin,ymin,xmax,ymax\na.tif,1,2,3,4\na.tif,,,,\na.tif,x,2,3,4\n"
+    )
     labels = read_labels(tmp_path / "labels.csv")
     assert (len(labels), labels.dropped) == (1, {"empty or reversed geometry": 2})
     assert labels.klass.tolist() == ["object"]
@@ -255,7 +285,10 @@ def test_csv_lines_without_numbers_are_counted(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("image,colour\na.tif,red\n", "has no columns for boxes or polygons; its columns are image, colour"),
+        (
+            "image,colour\na.tif,red\n",
+            "has no columns for boxes or polygons; its columns are image, colour",
+        ),
         ("image,geometry\na.tif,__import__('os')\n", "line 2: .* is neither a list of"),
         ('image,geometry\na.tif,"[(1, 2), (3,)]"\n', "line 2: .* is neither a list of"),
         ("", "cannot be read as CSV"),
@@ -269,7 +302,9 @@ def test_broken_csv_is_named(tmp_path: Path, text: str, sentence: str) -> None:
 
 
 @given(st.lists(st.tuples(numbers, numbers), min_size=3, max_size=20))
-def test_polygons_written_by_python_are_read_to_the_last_digit(points: list[tuple[float, float]]) -> None:
+def test_polygons_written_by_python_are_read_to_the_last_digit(
+    points: list[tuple[float, float]],
+) -> None:
     shape = parse_polygon(repr(points), "here")
     assert shape is not None
     assert np.array_equal(shapely.get_coordinates(shape)[: len(points)], points)
@@ -278,7 +313,9 @@ def test_polygons_written_by_python_are_read_to_the_last_digit(points: list[tupl
 def test_a_wanted_class_column_that_is_missing_is_named(tmp_path: Path) -> None:
     (tmp_path / "labels.csv").write_text("image,xmin,ymin,xmax,ymax,kind\na.tif,1,2,3,4,x\n")
     assert read_labels(tmp_path / "labels.csv", "kind").klass.tolist() == ["x"]
-    with pytest.raises(FormatError, match="has no column 'species' for the class; its columns are image"):
+    with pytest.raises(
+        FormatError, match="has no column 'species' for the class; its columns are image"
+    ):
         read_labels(tmp_path / "labels.csv", "species")
 
 
@@ -312,7 +349,9 @@ def test_merged_files_are_found_or_refused(tmp_path: Path) -> None:
     (tmp_path / "airports.csv").write_text("")
     assert [path.name for path in find_labels(tmp_path, "auto", ["a"])] == ["annotations.csv"]
     (tmp_path / "labels.json").write_text("")
-    with pytest.raises(DataError, match=r"several files could hold the labels \(annotations.csv, labels.json\)"):
+    with pytest.raises(
+        DataError, match=r"several files could hold the labels \(annotations.csv, labels.json\)"
+    ):
         find_labels(tmp_path, "auto", ["a"])
     with pytest.raises(MissingFileError, match=r"none\*\.csv matches no label file"):
         find_labels(tmp_path, "none*.csv", ["a"])

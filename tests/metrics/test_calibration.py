@@ -31,7 +31,9 @@ def test_it_is_logistic_regression_of_the_logit() -> None:
     theirs = LogisticRegression(C=np.inf).fit(logits[:, None], true)
     fit = fit_scaling(logits, true)
     assert fit is not None
-    assert (1 / fit.temperature, fit.bias) == pytest.approx((theirs.coef_[0, 0], theirs.intercept_[0]), rel=0.01)
+    assert (1 / fit.temperature, fit.bias) == pytest.approx(
+        (theirs.coef_[0, 0], theirs.intercept_[0]), rel=0.01
+    )
 
 
 @settings(max_examples=100, deadline=None)
@@ -57,7 +59,9 @@ def test_three_separable_detections_do_not_become_certain() -> None:
 
 def test_a_shift_of_the_prior_makes_promises_true_at_the_new_prior() -> None:
     rng = np.random.default_rng(4)
-    z = np.r_[rng.normal(1, 1, 40_000), rng.normal(-1, 1, 40_000)]  # logit of the true posterior at prior 1/2 is 2 z
+    z = np.r_[
+        rng.normal(1, 1, 40_000), rng.normal(-1, 1, 40_000)
+    ]  # logit of the true posterior at prior 1/2 is 2 z
     true = np.r_[np.ones(40_000, bool), np.zeros(40_000, bool)]
     keep = ~true | (rng.random(80_000) < 0.05)
     prior = true[keep].mean()
@@ -73,7 +77,11 @@ def test_a_prior_of_nothing_shifts_nothing() -> None:
 
 def test_reliability_counts_promises_and_what_became_of_them() -> None:
     table = reliability([0.1, 0.1, 0.9, 0.9], [0, 0, 1, 0], bins=2)
-    assert (table.promised.tolist(), table.kept.tolist(), table.number.tolist()) == ([0.1, 0.9], [0.0, 0.5], [2, 2])
+    assert (table.promised.tolist(), table.kept.tolist(), table.number.tolist()) == (
+        [0.1, 0.9],
+        [0.0, 0.5],
+        [2, 2],
+    )
     assert table.error == pytest.approx((0.1 + 0.4) / 2)
     assert table.brier == pytest.approx((0.01 + 0.01 + 0.01 + 0.81) / 4)
     assert np.isnan(reliability([], []).error)

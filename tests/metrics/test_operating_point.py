@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from windhover.errors import ParameterError
 from windhover.metrics.operating_point import RULES, Choice, Rule, choose, explain_unmet
-from windhover.metrics.tally import tally
+from windhover.metrics.score_curve import tally
 
 
 def every_threshold(scores: np.ndarray, hit: np.ndarray) -> list[tuple[float, int, int]]:
@@ -36,8 +36,15 @@ def worth(rule: Rule, hits: int, alarms: int, n: int, km2: float) -> float:
 
 
 @settings(max_examples=150, deadline=None)
-@given(seed=st.integers(0, 10**6), name=st.sampled_from(sorted(RULES)), value=st.floats(0.05, 1), n=st.integers(1, 50))
-def test_each_rule_is_as_good_as_a_search_through_all(seed: int, name: str, value: float, n: int) -> None:
+@given(
+    seed=st.integers(0, 10**6),
+    name=st.sampled_from(sorted(RULES)),
+    value=st.floats(0.05, 1),
+    n=st.integers(1, 50),
+)
+def test_each_rule_is_as_good_as_a_search_through_all(
+    seed: int, name: str, value: float, n: int
+) -> None:
     rng = np.random.default_rng(seed)
     scores, hit = rng.integers(0, 20, n) / 20, rng.random(n) < 0.5
     truth, km2 = int(hit.sum() + rng.integers(1, 5)), 2.0
@@ -59,7 +66,9 @@ def test_each_rule_is_as_good_as_a_search_through_all(seed: int, name: str, valu
 
 
 def test_a_rule_that_cannot_be_met_takes_the_nearest_and_says_so() -> None:
-    counts = tally([0.9, 0.8, 0.7, 0.6], [False, True, False, True], np.zeros(4), [4], [1.0]).curve()
+    counts = tally(
+        [0.9, 0.8, 0.7, 0.6], [False, True, False, True], np.zeros(4), [4], [1.0]
+    ).curve()
     recall = choose(counts, Rule("recall_at_least", 0.9))
     assert (counts.scores[recall.level[0]], bool(recall.met[0])) == (0.6, False)
     sentence = explain_unmet(counts, Rule("recall_at_least", 0.9), int(recall.level[0]))
@@ -71,7 +80,9 @@ def test_a_rule_that_cannot_be_met_takes_the_nearest_and_says_so() -> None:
 
 
 def test_costs_decide_how_much_is_reported() -> None:
-    counts = tally([0.9, 0.8, 0.7, 0.6], [True, False, False, True], np.zeros(4), [2], [1.0]).curve()
+    counts = tally(
+        [0.9, 0.8, 0.7, 0.6], [True, False, False, True], np.zeros(4), [2], [1.0]
+    ).curve()
     assert counts.scores[choose(counts, Rule("least_cost", 1.0)).level[0]] == 0.9
     assert counts.scores[choose(counts, Rule("least_cost", 3.0)).level[0]] == 0.6
 
@@ -83,7 +94,13 @@ def test_draws_are_chosen_each_by_its_own() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("recall_at_least", 1.2), ("precision_at_least", 0.0), ("max_fbeta", -1.0), ("least_cost", 0.0)]
+    ("name", "value"),
+    [
+        ("recall_at_least", 1.2),
+        ("precision_at_least", 0.0),
+        ("max_fbeta", -1.0),
+        ("least_cost", 0.0),
+    ],
 )
 def test_numbers_out_of_range_are_refused(name: str, value: float) -> None:
     with pytest.raises(ParameterError, match=f"`{name}` needs a .* got {value}"):

@@ -1,4 +1,6 @@
-"""Networks: their window, stride and shapes, any band count, and options that are refused in a sentence."""
+"""Networks: their window, stride and shapes, any band count, and options that are refused in a
+sentence.
+"""
 
 from __future__ import annotations
 
@@ -8,16 +10,19 @@ import pytest
 import torch
 
 from windhover.errors import FormatError, MissingFileError, ParameterError
+from windhover.models.model_summary import layer_shapes
 from windhover.models.networks import build_network, lasting_options
-from windhover.models.shapes import layer_shapes
 
-UNPADDED = [("valid64", {"width": "small", "depth": depth, "mix": mix}) for depth, mix in ((2, 0), (3, 1), (4, 0))] + [
-    ("course", {})
-]
+UNPADDED = [
+    ("valid64", {"width": "small", "depth": depth, "mix": mix})
+    for depth, mix in ((2, 0), (3, 1), (4, 0))
+] + [("course", {})]
 
 
 @pytest.mark.parametrize(("name", "options"), UNPADDED)
-def test_one_window_gives_one_cell_and_the_receptive_field_is_the_window(name: str, options: dict) -> None:
+def test_one_window_gives_one_cell_and_the_receptive_field_is_the_window(
+    name: str, options: dict
+) -> None:
     network = build_network(name, 4, 2, **options)
     outputs = network(torch.zeros(3, 4, 64, 64))
     assert [tuple(plane.shape) for plane in outputs] == [(3, 2, 1, 1), (3, 2, 1, 1), (3, 2, 1, 1)]
@@ -51,7 +56,16 @@ def test_widths_by_name_are_numbers() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["resnet18", "vgg11", "densenet121", "convnext_tiny", "mobilenet_v3_small", "squeezenet1_1", "vit_b_16"]
+    "name",
+    [
+        "resnet18",
+        "vgg11",
+        "densenet121",
+        "convnext_tiny",
+        "mobilenet_v3_small",
+        "squeezenet1_1",
+        "vit_b_16",
+    ],
 )
 def test_torchvision_backbones_take_any_bands_behind_the_same_interface(name: str) -> None:
     network = build_network(name, 5, 2, **({"input_px": 224} if name == "vit_b_16" else {})).eval()
@@ -61,7 +75,9 @@ def test_torchvision_backbones_take_any_bands_behind_the_same_interface(name: st
     assert [tuple(plane.shape) for plane in outputs] == [(2, 2, 1, 1)] * 3
 
 
-@pytest.mark.parametrize("name", ["resnet10t", "timm/resnet18", "mobilenetv3_small_050", "tf_efficientnet_lite0"])
+@pytest.mark.parametrize(
+    "name", ["resnet10t", "timm/resnet18", "mobilenetv3_small_050", "tf_efficientnet_lite0"]
+)
 def test_timm_backbones_stand_behind_the_same_interface(name: str) -> None:
     network = build_network(name, 5, 2, dropout=0.1)
     assert network.training
@@ -76,7 +92,9 @@ def test_timm_backbones_stand_behind_the_same_interface(name: str) -> None:
 
 def test_a_network_of_one_size_sees_windows_resized() -> None:
     assert build_network("vit_tiny_patch16_224", 3, 1).input_px == 224
-    assert build_network("vit_tiny_patch16_224", 3, 1).eval()(torch.zeros(1, 3, 64, 64)).logits.shape == (1, 1, 1, 1)
+    assert build_network("vit_tiny_patch16_224", 3, 1).eval()(
+        torch.zeros(1, 3, 64, 64)
+    ).logits.shape == (1, 1, 1, 1)
 
 
 def test_both_libraries_know_resnet18_and_the_prefix_chooses() -> None:
@@ -110,13 +128,18 @@ def _save_timm(path: Path, bands: int, classes: int) -> dict[str, torch.Tensor]:
     return donor
 
 
-def test_local_weights_of_other_bands_and_classes_fill_all_but_the_classifier(tmp_path: Path) -> None:
+def test_local_weights_of_other_bands_and_classes_fill_all_but_the_classifier(
+    tmp_path: Path,
+) -> None:
     path = tmp_path / "w.safetensors"
     donor = _save_timm(path, bands=4, classes=10)
     state = build_network("resnet10t", 4, 1, weights=str(path)).backbone.state_dict()
     assert set(donor) - set(state) == {"fc.weight", "fc.bias"}
     assert all(torch.equal(state[name], donor[name]) for name in state)
-    torch.save({"state_dict": {f"module.{name}": value for name, value in donor.items()}}, tmp_path / "w.pt")
+    torch.save(
+        {"state_dict": {f"module.{name}": value for name, value in donor.items()}},
+        tmp_path / "w.pt",
+    )
     wrapped = build_network("resnet10t", 4, 1, weights=str(tmp_path / "w.pt")).backbone.state_dict()
     assert all(torch.equal(wrapped[name], donor[name]) for name in wrapped)
 
@@ -167,7 +190,8 @@ def test_without_a_network_a_download_ends_in_a_sentence(
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(
-        MissingFileError, match=rf"the pretrained weights of {name} cannot be had .* leave `weights` out"
+        MissingFileError,
+        match=rf"the pretrained weights of {name} cannot be had .* leave `weights` out",
     ):
         build_network(name, 3, 1, weights="default")
     assert caplog.text == ""
@@ -211,7 +235,11 @@ def test_where_a_network_began_is_not_part_of_it() -> None:
         ("valid64", {"dropout": 1.5}, "dropout must be a share of 0 or more and below 1"),
         ("valid64", {"dropout": float("nan")}, "dropout must be a share"),
         ("course", {"dropout": "a"}, "dropout must be a share"),
-        ("squeezenet1_1", {"input_px": 10}, "input_px must be a whole number of 32 or more, or null, got 10"),
+        (
+            "squeezenet1_1",
+            {"input_px": 10},
+            "input_px must be a whole number of 32 or more, or null, got 10",
+        ),
         ("resnet18", {"weights": 3}, "weights must be `default`, the name of a file, or null"),
     ],
 )

@@ -12,7 +12,9 @@ from windhover.patches.leakage import measure_leakage, refuse_leakage
 
 
 def tables(
-    patches: list[tuple[str, str, int, int]], origins: dict[str, tuple[float, float]], crs: str | None = "EPSG:32601"
+    patches: list[tuple[str, str, int, int]],
+    origins: dict[str, tuple[float, float]],
+    crs: str | None = "EPSG:32601",
 ) -> Any:
     index = pd.DataFrame(patches, columns=["split", "scene", "left_px", "top_px"]).assign(gsd_m=2.0)
     rows = [
@@ -31,7 +33,9 @@ def tables(
 
 
 def test_distance_between_windows_of_two_scenes() -> None:
-    index, scenes = tables([("train", "a", 0, 0), ("test", "b", 0, 0)], {"a": (5e5, 5e6), "b": (5e5 + 1000, 5e6)})
+    index, scenes = tables(
+        [("train", "a", 0, 0), ("test", "b", 0, 0)], {"a": (5e5, 5e6), "b": (5e5 + 1000, 5e6)}
+    )
     leakage = measure_leakage(index, scenes, 0)
     # the windows are 128 m wide, their corners 1000 m apart; UTM is 0.04 % short here
     assert leakage["smallest_distance_m"] == pytest.approx(872 / 0.9996, abs=0.1)
@@ -42,7 +46,9 @@ def test_distance_between_windows_of_two_scenes() -> None:
 
 @pytest.mark.parametrize(("shift", "overlapping"), [(127.0, 1), (129.0, 0)])
 def test_overlap_is_exact_across_scenes(shift: float, overlapping: int) -> None:
-    index, scenes = tables([("train", "a", 0, 0), ("test", "b", 0, 0)], {"a": (5e5, 5e6), "b": (5e5 + shift, 5e6)})
+    index, scenes = tables(
+        [("train", "a", 0, 0), ("test", "b", 0, 0)], {"a": (5e5, 5e6), "b": (5e5 + shift, 5e6)}
+    )
     leakage = measure_leakage(index, scenes, 0)
     assert leakage["overlapping_patches"] == overlapping
     if overlapping:
@@ -51,12 +57,16 @@ def test_overlap_is_exact_across_scenes(shift: float, overlapping: int) -> None:
 
 
 def test_windows_that_reach_out_of_their_scenes_show_nothing_there() -> None:
-    index, scenes = tables([("train", "a", 960, 0), ("test", "b", -30, 0)], {"a": (5e5, 5e6), "b": (5e5 + 1999, 5e6)})
+    index, scenes = tables(
+        [("train", "a", 960, 0), ("test", "b", -30, 0)], {"a": (5e5, 5e6), "b": (5e5 + 1999, 5e6)}
+    )
     assert measure_leakage(index, scenes, 0)["overlapping_patches"] == 0
 
 
 def test_overlap_in_one_scene_needs_no_georeference() -> None:
-    index, scenes = tables([("train", "a", 0, 0), ("test", "a", 63, 0), ("test", "a", 64, 64)], {"a": (0, 0)}, None)
+    index, scenes = tables(
+        [("train", "a", 0, 0), ("test", "a", 63, 0), ("test", "a", 64, 64)], {"a": (0, 0)}, None
+    )
     leakage = measure_leakage(index, scenes, 0)
     assert leakage["overlapping_patches"] == 2
     assert leakage["smallest_distance_m"] is None
@@ -82,5 +92,7 @@ def test_distance_is_short_across_the_antimeridian() -> None:
 
 
 def test_identical_patches_are_refused() -> None:
-    with pytest.raises(DataError, match="2 patches have the same pixels as a patch of another split"):
+    with pytest.raises(
+        DataError, match="2 patches have the same pixels as a patch of another split"
+    ):
         refuse_leakage({"overlapping_patches": 0, "identical_patches": 2, "between": None})

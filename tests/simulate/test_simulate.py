@@ -1,4 +1,6 @@
-"""The built-in world: the same bytes for a seed, complete labels on the aircraft, aircraft rare enough."""
+"""The built-in world: the same bytes for a seed, complete labels on the aircraft, aircraft rare
+enough.
+"""
 
 from __future__ import annotations
 
@@ -54,8 +56,14 @@ def default_scenes() -> list[SceneSpec]:
 
 def test_the_same_seed_gives_the_same_bytes_for_any_number_of_workers(tmp_path: Path) -> None:
     for name, workers in (("one", 1), ("two", 2)):
-        make_world(params_with(**{**TINY, "search_tiles": 2, "search_empty": 1}), tmp_path / name, workers)
-    files = sorted(path.relative_to(tmp_path / "one") for path in (tmp_path / "one").rglob("*") if path.is_file())
+        make_world(
+            params_with(**{**TINY, "search_tiles": 2, "search_empty": 1}), tmp_path / name, workers
+        )
+    files = sorted(
+        path.relative_to(tmp_path / "one")
+        for path in (tmp_path / "one").rglob("*")
+        if path.is_file()
+    )
     assert len(files) == 5 + 5 + 1
     assert [sha256_file(tmp_path / "one" / file) for file in files] == [
         sha256_file(tmp_path / "two" / file) for file in files
@@ -67,8 +75,12 @@ def test_another_seed_gives_another_world() -> None:
     assert not np.array_equal(render_scene(first)[0], render_scene(second)[0])
 
 
-def test_aircraft_change_pixels_inside_their_labels_and_only_shadows_outside(default_scenes: list[SceneSpec]) -> None:
-    spec = next(spec for spec in default_scenes if spec.place.split == "test" and len(spec.aircraft) >= 2)
+def test_aircraft_change_pixels_inside_their_labels_and_only_shadows_outside(
+    default_scenes: list[SceneSpec],
+) -> None:
+    spec = next(
+        spec for spec in default_scenes if spec.place.split == "test" and len(spec.aircraft) >= 2
+    )
     calm = replace(spec, sensor=replace(spec.sensor, cloud=0.0, noise_dn=0.0))
     drawn, labels = render_scene(calm)
     empty, none = render_scene(replace(calm, aircraft=()))
@@ -81,18 +93,32 @@ def test_aircraft_change_pixels_inside_their_labels_and_only_shadows_outside(def
         west, south, east, north = polygon.bounds
         left, top = ~spec.transform @ (west, north)
         right, bottom = ~spec.transform @ (east, south)
-        rows, cols = slice(max(0, round(top)), round(bottom)), slice(max(0, round(left)), round(right))
+        rows, cols = (
+            slice(max(0, round(top)), round(bottom)),
+            slice(max(0, round(left)), round(right)),
+        )
         assert changed[rows, cols].mean() > 0.15
-        for side in (changed[rows, cols].any(axis=0), changed[rows, cols].any(axis=1)):  # the box fits tightly
+        for side in (
+            changed[rows, cols].any(axis=0),
+            changed[rows, cols].any(axis=1),
+        ):  # the box fits tightly
             assert side.all()
-        inside[max(0, int(top) - 1) : int(bottom) + 3, max(0, int(left) - 1) : int(right) + 3] = True
-        near[max(0, int(top) - 30) : int(bottom) + 30, max(0, int(left) - 30) : int(right) + 30] = True
+        inside[max(0, int(top) - 1) : int(bottom) + 3, max(0, int(left) - 1) : int(right) + 3] = (
+            True
+        )
+        near[max(0, int(top) - 30) : int(bottom) + 30, max(0, int(left) - 30) : int(right) + 30] = (
+            True
+        )
     assert not changed[~near].any()
     assert not brighter[~inside].any()
 
 
 @settings(max_examples=40, deadline=None)
-@given(kind=st.sampled_from(sorted(TYPES)), heading=st.floats(-7, 7), livery=st.sampled_from(sorted(LIVERIES)))
+@given(
+    kind=st.sampled_from(sorted(TYPES)),
+    heading=st.floats(-7, 7),
+    livery=st.sampled_from(sorted(LIVERIES)),
+)
 def test_aircraft_have_their_true_length_and_span(kind: str, heading: float, livery: str) -> None:
     west, south, east, north = Aircraft(kind, livery, (10.0, -20.0), 0.0).bounds_en()
     assert east - west == pytest.approx(TYPES[kind].length_m, rel=0.02)
@@ -108,21 +134,27 @@ def test_at_most_one_window_in_200_holds_an_aircraft(default_scenes: list[SceneS
     windows = hits = 0
     for spec in default_scenes:
         ratio = spec.gsd_m / 1.25
-        cols, rows = (8 * np.arange((int(size * ratio) - 64) // 8 + 1) + 32 for size in (spec.width_px, spec.height_px))
+        cols, rows = (
+            8 * np.arange((int(size * ratio) - 64) // 8 + 1) + 32
+            for size in (spec.width_px, spec.height_px)
+        )
         hit = np.zeros((len(rows), len(cols)), bool)
-        for col, row in centres_px(spec) * ratio:
+        for col, row in centers_px(spec) * ratio:
             hit |= (np.abs(rows - row) <= 16)[:, None] & (np.abs(cols - col) <= 16)[None, :]
         windows, hits = windows + hit.size, hits + int(hit.sum())
     assert hits * 200 <= windows
     assert hits * 400 >= windows  # rare, yet enough to learn from
 
 
-def centres_px(spec: SceneSpec) -> np.ndarray:
+def centers_px(spec: SceneSpec) -> np.ndarray:
     """Return the middles of the aircraft's boxes (N, 2) as col, row of the scene."""
     boxes = np.array([aircraft.bounds_en() for aircraft in spec.aircraft]).reshape(-1, 4)
     return (
         np.stack(
-            [(boxes[:, 0] + boxes[:, 2]) / 2 - spec.view.west, spec.view.north - (boxes[:, 1] + boxes[:, 3]) / 2],
+            [
+                (boxes[:, 0] + boxes[:, 2]) / 2 - spec.view.west,
+                spec.view.north - (boxes[:, 1] + boxes[:, 3]) / 2,
+            ],
             axis=1,
         )
         / spec.gsd_m
@@ -153,7 +185,7 @@ def test_the_default_world_holds_what_it_should(default_scenes: list[SceneSpec])
     )
     assert 12e6 < learned < 16.5e6
     for spec in default_scenes:
-        cols, rows = centres_px(spec).T
+        cols, rows = centers_px(spec).T
         assert ((cols > 0) & (cols < spec.width_px) & (rows > 0) & (rows < spec.height_px)).all()
     assert len({aircraft.kind for spec in default_scenes for aircraft in spec.aircraft}) >= 9
     twins = dict.fromkeys(set.union(*places.values()), 0)
@@ -166,7 +198,7 @@ def test_the_default_world_holds_what_it_should(default_scenes: list[SceneSpec])
     assert len({aircraft.livery for spec in default_scenes for aircraft in spec.aircraft}) >= 6
 
 
-def test_files_are_what_the_catalogue_reads(tmp_path: Path) -> None:
+def test_files_are_what_the_catalog_reads(tmp_path: Path) -> None:
     count = make_world(params_with(**TINY), tmp_path / "raw", 1)
     places = pd.read_csv(tmp_path / "raw" / "places.csv")
     assert list(places.columns) == ["scene", "place", "split"]
@@ -182,9 +214,9 @@ def test_files_are_what_the_catalogue_reads(tmp_path: Path) -> None:
             assert found.crs == dataset.crs
         assert list(found.columns) == ["class", "geometry"]
         assert set(found["class"]) <= {"aircraft"}
-        centres = found.geometry.centroid
-        assert centres.x.between(bounds.left, bounds.right).all()
-        assert centres.y.between(bounds.bottom, bounds.top).all()
+        centers = found.geometry.centroid
+        assert centers.x.between(bounds.left, bounds.right).all()
+        assert centers.y.between(bounds.bottom, bounds.top).all()
         labels += len(found)
     assert labels == count > 0
 
@@ -211,7 +243,10 @@ def test_four_bands_with_a_nodata_border(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"gsd_m": 9.0}, r"`simulate.gsd_m`: .*less than or equal to 3, got 9.0. Set `simulate.gsd_m` in params.yaml"),
+        (
+            {"gsd_m": 9.0},
+            r"`simulate.gsd_m`: .*less than or equal to 3, got 9.0. Set `simulate.gsd_m` in params.yaml",
+        ),
         ({"bands": 5}, r"`simulate.bands`: .*3 or 4, got 5"),
         (
             {"search_empty": 50},
@@ -228,7 +263,9 @@ def test_a_wrong_parameter_is_named(changes: dict[str, Any], message: str) -> No
         plan_scenes(params_with(**changes))
 
 
-def test_nothing_is_left_behind_when_it_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_left_behind_when_it_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fail(*_: object) -> None:
         raise OSError("disk full")
 

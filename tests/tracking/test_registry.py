@@ -1,4 +1,6 @@
-"""From an evaluated run to an alias that a search takes: kept files, versions, and what is said when there are none."""
+"""From an evaluated run to an alias that a search takes: kept files, versions, and what is said
+when there are none.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +10,15 @@ import numpy as np
 import pytest
 import torch
 
-from planted import write_bundle
+from fake_models import write_bundle
 from windhover.errors import MissingFileError
-from windhover.models.bundles import load_bundle
-from windhover.models.inference import window_scores
+from windhover.models.bundle import load_bundle
+from windhover.models.calibrated_scores import window_scores
 from windhover.tracking import runs
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning"
+)
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +38,9 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_files_of_a_run_are_found_by_the_key_of_its_weights(root: Path) -> None:
-    assert (runs.run_files("0123456789abcdef", "evaluation", root) / "metrics.json").read_text() == "metrics.json"
+    assert (
+        runs.run_files("0123456789abcdef", "evaluation", root) / "metrics.json"
+    ).read_text() == "metrics.json"
 
 
 def test_a_promoted_model_is_what_its_alias_names(root: Path) -> None:
@@ -62,7 +68,9 @@ def test_a_promoted_model_says_its_shapes_and_mlflow_loads_it(tmp_path: Path) ->
     pixels = bundle.normalizer()(torch.from_numpy(windows).permute(0, 3, 1, 2))
     with torch.inference_mode():
         logits = bundle.network()(pixels).logits[:, :, 0, 0].numpy()
-    assert loaded.predict(windows) == pytest.approx(window_scores(logits, bundle.calibration), abs=1e-6)
+    assert loaded.predict(windows) == pytest.approx(
+        window_scores(logits, bundle.calibration), abs=1e-6
+    )
 
 
 def test_what_is_not_there_is_said(root: Path) -> None:

@@ -1,4 +1,6 @@
-"""Tracking: one database at the root, runs joined by the weights' content, the model usable as kept."""
+"""Tracking: one database at the root, runs joined by the weights' content, the model usable as
+kept.
+"""
 
 from __future__ import annotations
 
@@ -9,17 +11,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from learnable import learning_folders, train_params
-from windhover.learning import training
-from windhover.models.bundles import load_bundle
+from toy_patches import learning_folders, train_params
+from windhover.models.bundle import load_bundle
 from windhover.params import flatten
 from windhover.tracking.runs import EXPERIMENT, KEY_TAG, dvc_hashes, resume_run, run_name
+from windhover.training import train
 
 
 def test_nothing_imports_mlflow_before_a_run_begins() -> None:
-    code = "import sys, windhover.tracking.runs, windhover.learning.training; print('mlflow' in sys.modules)"
+    code = "import sys, windhover.tracking.runs, windhover.training.train; print('mlflow' in sys.modules)"
     assert (
-        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        ).stdout.strip()
         == "False"
     )
 
@@ -63,7 +67,7 @@ def test_a_training_is_one_run_that_evaluate_finds_again(
     monkeypatch.setenv("DVC_ROOT", str(tmp_path / "root"))
     (tmp_path / "root").mkdir()
     capfd.readouterr()
-    trained = training.train_detector(train_params(epochs=2), folders)
+    trained = train.train_detector(train_params(epochs=2), folders)
     said = capfd.readouterr()
     assert "MLflow" not in said.out + said.err
     assert "Warning" not in said.out + said.err
@@ -83,10 +87,14 @@ def test_a_training_is_one_run_that_evaluate_finds_again(
     assert (run.info.status, run.data.tags[KEY_TAG]) == ("FINISHED", trained.card.name)
     assert run.data.params["learning_rate"] == "0.003"
     assert run.data.params["jitter.contrast"] == "0.1"
-    assert {"score", "val_ap", "val_loss", "learning_rate", "scene_ap", "kept_val_ap"} <= set(run.data.metrics)
+    assert {"score", "val_ap", "val_loss", "learning_rate", "scene_ap", "kept_val_ap"} <= set(
+        run.data.metrics
+    )
     assert len(mlflow.MlflowClient().get_metric_history(run.info.run_id, "val_ap")) == 2
     assert run.inputs.dataset_inputs[0].dataset.name == "training patches"
-    pictures = {item.path for item in mlflow.MlflowClient().list_artifacts(run.info.run_id, "pictures")}
+    pictures = {
+        item.path for item in mlflow.MlflowClient().list_artifacts(run.info.run_id, "pictures")
+    }
     assert {"pictures/curves.png", "pictures/contact_sheet.png"} <= pictures
     assert str(tmp_path / "root" / "mlartifacts") in run.info.artifact_uri
     model = mlflow.pyfunc.load_model(f"runs:/{run.info.run_id}/model")

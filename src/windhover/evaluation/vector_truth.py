@@ -1,7 +1,8 @@
-"""Two vector files, detections and truth, brought to one plane in metres: the door for results of any tool, in any CRS.
+"""Two vector files, detections and truth, brought to one plane in metres: the door for results of
+any tool, in any CRS.
 
-Refuses to guess: files of which one has a coordinate system and the other none, extents too wide for one plane, and
-columns that are not there are errors that say what to change.
+Refuses to guess: files of which one has a coordinate system and the other none, extents too wide
+for one plane, and columns that are not there are errors that say what to change.
 """
 
 from __future__ import annotations
@@ -20,12 +21,16 @@ from pyproj import CRS
 from windhover.errors import DataError, MissingFileError
 from windhover.geometry.georef import unit_m
 from windhover.imagery.vector_files import read_layer
-from windhover.metrics.ground import Ground
+from windhover.metrics.ground_truth import Ground
 
 WIDEST_DEG = 6.0  # of longitude, for one UTM plane: within it lengths are true to 0.1 %
 BLOCK_M = 1000.0  # side of the blocks that stand for scenes where nobody names any
 WHOLE = "all"
-DETECTIONS, TRUTH, AOI = "detections", "labels", "aoi"  # layers that are taken where a file has several
+DETECTIONS, TRUTH, AOI = (
+    "detections",
+    "labels",
+    "aoi",
+)  # layers that are taken where a file has several
 
 
 @dataclass(frozen=True)
@@ -33,7 +38,7 @@ class VectorTruth:
     """Both files in one plane.
 
     Attributes:
-        found: as `windhover.metrics.judging.judge` takes it.
+        found: as `windhover.metrics.match_detections.judge` takes it.
         ground: the truth; `km2` is NaN where the area searched is not known.
         notes: what was assumed, in sentences.
         blocks: whether scenes are squares of the ground rather than named ones.
@@ -46,7 +51,11 @@ class VectorTruth:
 
 
 def load_pair(
-    detections: Path, truth: Path, aoi: Path | None = None, score: str = "score", ignore: Sequence[str] = ()
+    detections: Path,
+    truth: Path,
+    aoi: Path | None = None,
+    score: str = "score",
+    ignore: Sequence[str] = (),
 ) -> VectorTruth:
     """Read two vector files and bring them to metres.
 
@@ -62,7 +71,11 @@ def load_pair(
         FormatError: a file cannot be read.
         DataError: the files cannot be brought to one plane, or scores are no numbers.
     """
-    tables = [_read(detections, DETECTIONS), _read(truth, TRUTH), *([_read(aoi, AOI)] if aoi else [])]
+    tables = [
+        _read(detections, DETECTIONS),
+        _read(truth, TRUTH),
+        *([_read(aoi, AOI)] if aoi else []),
+    ]
     notes: list[str] = []
     tables = _in_one_plane(tables, [detections, truth, *([aoi] if aoi else [])], notes)
     found, there = tables[0], tables[1]
@@ -70,16 +83,21 @@ def load_pair(
     if area is not None:
         shapely.prepare(area)
         found, there = (
-            table[shapely.intersects_xy(area, *centres_and_sides(table.geometry)[0].T)] for table in (found, there)
+            table[shapely.intersects_xy(area, *centers_and_sides(table.geometry)[0].T)]
+            for table in (found, there)
         )
     else:
-        notes.append("the area searched is not known, so there are no rates per km2. Give it with --aoi.")
+        notes.append(
+            "the area searched is not known, so there are no rates per km2. Give it with --aoi."
+        )
     classed = "class" in found and "class" in there
     if not classed:
         notes.append("one file has no column `class`: everything is taken as one class, `object`.")
     named = "scene" in found and "scene" in there
     if not named:
-        notes.append(f"no column `scene` in both: intervals are drawn over blocks of {BLOCK_M:.0f} m.")
+        notes.append(
+            f"no column `scene` in both: intervals are drawn over blocks of {BLOCK_M:.0f} m."
+        )
     columns = (classed, named)
     ignored = _is_ignored(there, ignore)
     judged_found = _table(found, *columns).assign(score=_scores(found, score, detections, notes))
@@ -88,12 +106,16 @@ def load_pair(
     names = sorted({*judged_found["scene"], *objects["scene"], *free["scene"]}) or [WHOLE]
     km2 = float(area.area / 1e6 / len(names)) if area is not None else float("nan")
     scenes = pd.DataFrame({"scene": names, "place": names, "km2": km2})
-    return VectorTruth(judged_found, Ground(scenes, objects, free.reset_index(drop=True)), tuple(notes), not named)
+    return VectorTruth(
+        judged_found, Ground(scenes, objects, free.reset_index(drop=True)), tuple(notes), not named
+    )
 
 
 def _read(path: Path, layer: str) -> geopandas.GeoDataFrame:
     if not path.is_file():
-        raise MissingFileError(f"{path}: no such file. Give a vector file: GeoPackage, GeoParquet, GeoJSON, shapefile.")
+        raise MissingFileError(
+            f"{path}: no such file. Give a vector file: GeoPackage, GeoParquet, GeoJSON, shapefile."
+        )
     table = read_layer(path, layer)
     return table[~(table.geometry.isna() | table.geometry.is_empty)]
 
@@ -108,7 +130,9 @@ def _in_one_plane(
         return tables
     if not all(with_crs):
         bare = paths[with_crs.index(False)]
-        raise DataError(f"{bare}: has no coordinate system and another file has one. Write its system into it.")
+        raise DataError(
+            f"{bare}: has no coordinate system and another file has one. Write its system into it."
+        )
     plane = _metric(tables[1].crs) or _metric(tables[0].crs)
     if plane is None:
         plane = _utm(tables)
@@ -143,44 +167,55 @@ def _utm(tables: list[geopandas.GeoDataFrame]) -> CRS:
     return CRS.from_user_input(zone.estimate_utm_crs())
 
 
-def centres_and_sides(shapes: Any) -> tuple[Any, Any]:
-    """Return (N, 2) centres and (N,) longer sides of the boxes that fit shapes closest; the side of a point is NaN.
+def centers_and_sides(shapes: Any) -> tuple[Any, Any]:
+    """Return (N, 2) centres and (N,) longer sides of the boxes that fit shapes closest; the side of
+    a point is NaN.
 
-    Most shapes are boxes already; those are read off their corners, which is a hundred times faster than fitting.
+    Most shapes are boxes already; those are read off their corners, which is a hundred times faster
+    than fitting.
     """
     shapes = np.asarray(shapes, object)
-    centres, sides = np.full((len(shapes), 2), np.nan), np.full(len(shapes), np.nan)
+    centers, sides = np.full((len(shapes), 2), np.nan), np.full(len(shapes), np.nan)
     points = shapely.get_type_id(shapes) == 0
-    centres[points] = shapely.get_coordinates(shapes[points])
+    centers[points] = shapely.get_coordinates(shapes[points])
     four = (shapely.get_type_id(shapes) == 3) & (shapely.get_num_coordinates(shapes) == 5)
     corners = shapely.get_coordinates(shapes[four]).reshape(-1, 5, 2)
     tolerance = 1e-6 * np.hypot(*(corners[:, 2] - corners[:, 0]).T) + 1e-9
     skew = np.hypot(*(corners[:, 0] + corners[:, 2] - corners[:, 1] - corners[:, 3]).T)
-    unlike = np.abs(np.hypot(*(corners[:, 2] - corners[:, 0]).T) - np.hypot(*(corners[:, 3] - corners[:, 1]).T))
+    unlike = np.abs(
+        np.hypot(*(corners[:, 2] - corners[:, 0]).T) - np.hypot(*(corners[:, 3] - corners[:, 1]).T)
+    )
     boxes = np.flatnonzero(four)[(skew <= tolerance) & (unlike <= tolerance)]
     rest = np.ones(len(shapes), bool)
     rest[boxes] = rest[points] = False
-    for rows, fitted in ((boxes, shapes[boxes]), (np.flatnonzero(rest), shapely.oriented_envelope(shapes[rest]))):
-        solid = shapely.get_num_coordinates(fitted) == 5  # a line or a point has no sides worth a name
+    for rows, fitted in (
+        (boxes, shapes[boxes]),
+        (np.flatnonzero(rest), shapely.oriented_envelope(shapes[rest])),
+    ):
+        solid = (
+            shapely.get_num_coordinates(fitted) == 5
+        )  # a line or a point has no sides worth a name
         corners = shapely.get_coordinates(fitted[solid]).reshape(-1, 5, 2)
-        centres[rows[solid]] = (corners[:, 0] + corners[:, 2]) / 2
-        sides[rows[solid]] = np.hypot(*np.moveaxis(np.diff(corners[:, :3], axis=1), 2, 0)).max(axis=1)
-        centres[rows[~solid]] = shapely.get_coordinates(shapely.centroid(fitted[~solid]))
-    return centres, sides
+        centers[rows[solid]] = (corners[:, 0] + corners[:, 2]) / 2
+        sides[rows[solid]] = np.hypot(*np.moveaxis(np.diff(corners[:, :3], axis=1), 2, 0)).max(
+            axis=1
+        )
+        centers[rows[~solid]] = shapely.get_coordinates(shapely.centroid(fitted[~solid]))
+    return centers, sides
 
 
 def _table(table: geopandas.GeoDataFrame, classed: bool, named: bool) -> pd.DataFrame:
     """Return the columns that are judged."""
     shapes = np.asarray(table.geometry.to_numpy(), object)
-    centres, sides = centres_and_sides(shapes)
+    centers, sides = centers_and_sides(shapes)
     scene: Any = table["scene"].astype(str).to_numpy(object) if named else WHOLE
     kind: Any = table["class"].astype(str).to_numpy(object) if classed else "object"
     return pd.DataFrame(
         {
             "scene": pd.Series(np.broadcast_to(scene, len(table)), dtype=object),
             "class": pd.Series(np.broadcast_to(kind, len(table)), dtype=object),
-            "x_m": centres[:, 0],
-            "y_m": centres[:, 1],
+            "x_m": centers[:, 0],
+            "y_m": centers[:, 1],
             "longer_m": sides,
             "geometry": pd.Series(shapes, dtype=object),
         }
@@ -198,7 +233,9 @@ def _is_ignored(truth: geopandas.GeoDataFrame, ignore: Sequence[str]) -> Any:
 
 def _scores(found: geopandas.GeoDataFrame, column: str, path: Path, notes: list[str]) -> Any:
     if column not in found:
-        notes.append(f"{path.name} has no column `{column}`: every detection scores 1, so the curve has one point.")
+        notes.append(
+            f"{path.name} has no column `{column}`: every detection scores 1, so the curve has one point."
+        )
         return np.ones(len(found))
     scores = pd.to_numeric(found[column], errors="coerce").to_numpy(np.float64)
     if np.isnan(scores).any():
@@ -209,7 +246,8 @@ def _scores(found: geopandas.GeoDataFrame, column: str, path: Path, notes: list[
 
 
 def by_blocks(judged: pd.DataFrame, ground: Ground) -> tuple[pd.DataFrame, Ground]:
-    """Return the same with squares of the ground as scenes; a hit belongs to the square of its object.
+    """Return the same with squares of the ground as scenes; a hit belongs to the square of its
+    object.
 
     The area searched is shared out evenly.
     """

@@ -1,7 +1,9 @@
-"""Search of training parameters by Optuna: each trial is a training, a child run of one parent, judged by validation.
+"""Search of training parameters by Optuna: each trial is a training, a child run of one parent,
+judged by validation.
 
-A trial that does worse than the median of those before it at the same epoch ends early. The study is an SQLite file:
-the same command goes on where a killed one stopped. Chooses on validation alone and never looks at test.
+A trial that does worse than the median of those before it at the same epoch ends early. The study
+is an SQLite file: the same command goes on where a killed one stopped. Chooses on validation alone
+and never looks at test.
 """
 
 from __future__ import annotations
@@ -19,14 +21,14 @@ from ruamel.yaml.error import YAMLError
 
 from windhover.errors import DataError, ParameterError, WindhoverError
 from windhover.files import atomic_file
-from windhover.learning.material import Folders
-from windhover.learning.outcome import Trained
-from windhover.learning.processes import refuse_to_share
-from windhover.learning.training import fingerprint, train_detector
 from windhover.params import change_params, value_at
 from windhover.params.train import TrainParams
-from windhover.patches.store import load_patches
+from windhover.patches.patch_store import load_patches
 from windhover.tracking.runs import resume_run
+from windhover.training.artifacts import Trained
+from windhover.training.datamodule import Folders
+from windhover.training.distributed import refuse_to_share
+from windhover.training.train import fingerprint, train_detector
 
 WORK = Path(".windhover/tune")
 FAILED_AP = 0.0  # of a trial that could not be trained: known to be bad, never tried again
@@ -86,7 +88,9 @@ def parse_axis(text: str) -> Axis:
             choices = tuple(YAML(typ="safe", pure=True).load(f"[{values}]"))
         except YAMLError:
             raise wrong from None
-        if len(choices) < 2 or not all(isinstance(one, (str, int, float, bool, type(None))) for one in choices):
+        if len(choices) < 2 or not all(
+            isinstance(one, (str, int, float, bool, type(None))) for one in choices
+        ):
             raise wrong
         return Axis(key, "choice", choices=choices)
     kind, *bounds = values.split(":") if values.count(":") == 2 else ("float", *values.split(":"))
@@ -100,12 +104,18 @@ def parse_axis(text: str) -> Axis:
 
 
 def tune(
-    params: TrainParams, folders: Folders, axes: Sequence[Axis], trials: int, name: str, say: Callable[[str], None]
+    params: TrainParams,
+    folders: Folders,
+    axes: Sequence[Axis],
+    trials: int,
+    name: str,
+    say: Callable[[str], None],
 ) -> Path:
     """Hold trials until there are as many as wanted, those of earlier calls included.
 
     Args:
-        params: of the training, where no axis says otherwise; they are the first trial where they lie on all axes.
+        params: of the training, where no axis says otherwise; they are the first trial where
+            they lie on all axes.
         folders: what is learnt from; a trial's own files are not kept but in MLflow.
         axes: parameters that are searched.
         trials: how many, finished and ended early together.
@@ -116,11 +126,14 @@ def tune(
         A parameter file with the best, to be laid over params.yaml.
 
     Raises:
-        ParameterError: an axis that is no parameter or leaves its range, or a study of that name about something else.
+        ParameterError: an axis that is no parameter or leaves its range, or a study of that
+            name about something else.
         DataError: there are no validation patches to choose by, or no trial could be trained.
     """
     if not len(load_patches(folders.patches, "val").index):
-        raise DataError(f"{folders.patches}: no validation patches to choose by. Give a split `val` some places.")
+        raise DataError(
+            f"{folders.patches}: no validation patches to choose by. Give a split `val` some places."
+        )
     refuse_to_share(params, "tune")
     for axis in axes:
         for value in axis.ends():
@@ -138,21 +151,31 @@ def tune(
                 value, pruned = _hold(trial, params, folders, axes)
             except (DataError, ParameterError, torch.OutOfMemoryError) as error:
                 study.tell(trial, FAILED_AP)
-                told = error.sentence() if isinstance(error, WindhoverError) else "needs more memory than there is"
+                told = (
+                    error.sentence()
+                    if isinstance(error, WindhoverError)
+                    else "needs more memory than there is"
+                )
                 say(f"trial {trial.number}: {told}")
                 continue
             study.tell(trial, None if pruned else value, state=_state("PRUNED") if pruned else None)
             best = study.best_value if study.best_trials else value
             tracker.metrics({"val_ap": value, "best_val_ap": best}, step=trial.number)
             words = ", ".join(f"{key}={_short(value)}" for key, value in trial.params.items())
-            say(f"trial {trial.number}: AP {value:.4f}{', ended early' if pruned else ''}   {words}")
+            say(
+                f"trial {trial.number}: AP {value:.4f}{', ended early' if pruned else ''}   {words}"
+            )
         if not study.best_trials or study.best_value <= FAILED_AP:
-            raise DataError(f"study {name!r}: no trial could be trained. Mend what they say, or take other values.")
+            raise DataError(
+                f"study {name!r}: no trial could be trained. Mend what they say, or take other values."
+            )
         tracker.tags({f"best.{key}": value for key, value in study.best_params.items()})
         path = _write_best(WORK / f"{name}.yaml", params, study.best_params)
         tracker.file(path)
         with atomic_file(WORK / f"{name}.csv") as table:
-            study.trials_dataframe(attrs=("number", "state", "value", "params")).to_csv(table, index=False)
+            study.trials_dataframe(attrs=("number", "state", "value", "params")).to_csv(
+                table, index=False
+            )
         tracker.file(WORK / f"{name}.csv")
     say(f"best: trial {study.best_trial.number}, AP {study.best_value:.4f}")
     return path
@@ -165,11 +188,14 @@ def _open_study(name: str, params: TrainParams, folders: Folders, axes: Sequence
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     WORK.mkdir(parents=True, exist_ok=True)
     storage = f"sqlite:///{(WORK / f'{name}.db').resolve()}"
-    pruner = optuna.pruners.MedianPruner(n_startup_trials=STARTUP_TRIALS, n_warmup_steps=WARMUP_EPOCHS)
+    pruner = optuna.pruners.MedianPruner(
+        n_startup_trials=STARTUP_TRIALS, n_warmup_steps=WARMUP_EPOCHS
+    )
     study = optuna.create_study(
         storage=storage, study_name=name, load_if_exists=True, direction="maximize", pruner=pruner
     )
-    # a seed that changes with what is known: a study that goes on does not draw its first trials again
+    # a seed that changes with what is known: a study that goes on does not draw its first trials
+    # again
     study.sampler = optuna.samplers.TPESampler(seed=params.seed + len(study.trials))
     about = f"{name} {fingerprint(params, folders)} {sorted(map(str, axes))}"
     key = hashlib.sha256(about.encode()).hexdigest()[:16]
@@ -187,8 +213,12 @@ def _open_study(name: str, params: TrainParams, folders: Folders, axes: Sequence
     return study
 
 
-def _hold(trial: Any, params: TrainParams, folders: Folders, axes: Sequence[Axis]) -> tuple[float, bool]:
-    """Train once; return the AP on validation of the weights that are kept, and whether training was ended early."""
+def _hold(
+    trial: Any, params: TrainParams, folders: Folders, axes: Sequence[Axis]
+) -> tuple[float, bool]:
+    """Train once; return the AP on validation of the weights that are kept, and whether training
+    was ended early.
+    """
     chosen = change_params("train", params, {axis.name: axis.suggest(trial) for axis in axes})
     pruned = False
 
@@ -199,13 +229,19 @@ def _hold(trial: Any, params: TrainParams, folders: Folders, axes: Sequence[Axis
         return pruned
 
     with tempfile.TemporaryDirectory() as folder:
-        where = Folders(folders.scenes, folders.patches, folders.augmented, str(Path(folder) / "train"))
-        trained: Trained = train_detector(chosen, where, name=f"trial-{trial.number}", is_enough=is_hopeless)
+        where = Folders(
+            folders.scenes, folders.patches, folders.augmented, str(Path(folder) / "train")
+        )
+        trained: Trained = train_detector(
+            chosen, where, name=f"trial-{trial.number}", is_enough=is_hopeless
+        )
     return trained.kept_ap, pruned
 
 
 def _done(study: Any) -> list[Any]:
-    return [trial for trial in study.trials if trial.state in (_state("COMPLETE"), _state("PRUNED"))]
+    return [
+        trial for trial in study.trials if trial.state in (_state("COMPLETE"), _state("PRUNED"))
+    ]
 
 
 def _state(name: str) -> Any:
@@ -215,7 +251,9 @@ def _state(name: str) -> Any:
 
 
 def _write_best(path: Path, params: TrainParams, best: Mapping[str, Any]) -> Path:
-    """Write what the best trial chose as a set of parameters; a mapping whole where it has a key that is new to it."""
+    """Write what the best trial chose as a set of parameters; a mapping whole where it has a key
+    that is new to it.
+    """
     chosen = change_params("train", params, best).model_dump(mode="json")
     whole = {name.partition(".")[0] for name in best if not _is_spelled(params, name)}
     keys = {name: value for name, value in best.items() if name.partition(".")[0] not in whole}

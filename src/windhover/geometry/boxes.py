@@ -1,7 +1,9 @@
-"""Boxes in the pixel plane: how much they overlap, and which of many candidates are the same object.
+"""Boxes in the pixel plane: how much they overlap, and which of many candidates are the same
+object.
 
-`merge` is greedy in order of score, as non-maximum suppression is, with two rules at once: near centres, and overlap.
-It reads no file, knows no class names, and needs memory for the candidates only, never for all their pairs.
+`merge` is greedy in order of score, as non-maximum suppression is, with two rules at once: near
+centres, and overlap. It reads no file, knows no class names, and needs memory for the candidates
+only, never for all their pairs.
 """
 
 from __future__ import annotations
@@ -42,7 +44,9 @@ def shared(boxes: Floats, others: Floats) -> Floats:
 
 
 def _area(boxes: Floats) -> Floats:
-    return np.asarray(np.maximum(boxes[:, 2] - boxes[:, 0], 0.0) * np.maximum(boxes[:, 3] - boxes[:, 1], 0.0))
+    return np.asarray(
+        np.maximum(boxes[:, 2] - boxes[:, 0], 0.0) * np.maximum(boxes[:, 3] - boxes[:, 1], 0.0)
+    )
 
 
 def merge(
@@ -54,29 +58,37 @@ def merge(
 ) -> NDArray[np.intp]:
     """Return which candidates are kept when duplicates are removed, best first.
 
-    In order of score (ties: by row, column, label, then size), a candidate is kept unless a kept one of its label is
-    the same object: their centres are nearer than `distance` times the smaller of their sizes (root of the area), or
-    their intersection over union is above `overlap`. The result does not depend on the order of the input, and the
-    result at a higher score floor is the part of this one above that floor.
+    In order of score (ties: by row, column, label, then size), a candidate is kept unless a kept
+    one of its label is
+    the same object: their centres are nearer than `distance` times the smaller of their sizes (root
+    of the area), or their intersection over union is above `overlap`. The result does not depend on
+    the order of the input, and the result at a higher score floor is the part of this one above
+    that floor.
 
     Args:
         boxes: (N, 4) xyxy, finite.
         scores: (N,) any monotone score.
         labels: (N,) only candidates of one label can be duplicates.
-        distance: in units of the objects' size, 0 or more; of each candidate (N,), where it is not one for all: the
-            larger of two counts.
+        distance: in units of the objects' size, 0 or more; of each candidate (N,), where it is
+            not one for all: the larger of two counts.
         overlap: in (0, 1]; 1 turns that rule off.
 
     Returns:
         (M,) indices into the input.
     """
-    centres = (boxes[:, :2] + boxes[:, 2:]) / 2
+    centers = (boxes[:, :2] + boxes[:, 2:]) / 2
     sides = np.maximum(boxes[:, 2:] - boxes[:, :2], 0.0)
-    order = np.lexsort((sides[:, 1], sides[:, 0], labels, centres[:, 0], centres[:, 1], -scores.astype(np.float64)))
-    rules = _Rules(boxes[order], labels[order], np.broadcast_to(distance, scores.shape)[order], overlap)
+    order = np.lexsort(
+        (sides[:, 1], sides[:, 0], labels, centers[:, 0], centers[:, 1], -scores.astype(np.float64))
+    )
+    rules = _Rules(
+        boxes[order], labels[order], np.broadcast_to(distance, scores.shape)[order], overlap
+    )
     kept = np.zeros(0, np.intp)
     start = 0
-    while start < len(order):  # batches as large as what is kept already, so that trees are built few times
+    while start < len(
+        order
+    ):  # batches as large as what is kept already, so that trees are built few times
         batch = np.arange(start, min(start + max(BATCH, len(kept)), len(order)))
         start += len(batch)
         batch = batch[~rules.duplicates(batch, kept)]
@@ -87,22 +99,28 @@ def merge(
 class _Rules:
     """When two of the candidates, sorted best first, are the same object."""
 
-    def __init__(self, boxes: Floats, labels: NDArray[np.integer], distances: Floats, overlap: float) -> None:
+    def __init__(
+        self, boxes: Floats, labels: NDArray[np.integer], distances: Floats, overlap: float
+    ) -> None:
         self.boxes, self.labels, self.distances, self.overlap = boxes, labels, distances, overlap
         self.farthest = float(distances.max(initial=0.0))
-        self.centres = (boxes[:, :2] + boxes[:, 2:]) / 2
-        self.x, self.y = np.ascontiguousarray(self.centres.T)
-        self.labelled = len(labels) > 0 and bool((labels != labels[0]).any())
+        self.centers = (boxes[:, :2] + boxes[:, 2:]) / 2
+        self.x, self.y = np.ascontiguousarray(self.centers.T)
+        self.labeled = len(labels) > 0 and bool((labels != labels[0]).any())
         sides = np.maximum(boxes[:, 2:] - boxes[:, :2], 0.0)
         self.sizes = np.sqrt(np.prod(sides, axis=1))
-        # half octaves of the longer side: near pairs are looked for level by level, each with its own radius
-        self.levels = np.floor(2 * np.log2(np.maximum(sides.max(axis=1, initial=0.0), 1e-3))).astype(int)
+        # half octaves of the longer side: near pairs are looked for level by level, each with its
+        # own radius
+        self.levels = np.floor(
+            2 * np.log2(np.maximum(sides.max(axis=1, initial=0.0), 1e-3))
+        ).astype(int)
 
     def reach(self, level: int, other: int) -> float:
-        """Return how far apart along either axis the centres of a same object can be, for two levels of size.
+        """Return how far apart along either axis the centres of a same object can be, for two
+        levels of size.
 
-        Overlap above t leaves along each axis less than (a + b) / 2 * (1 - t) / (1 + t) between the centres of sides a
-        and b, and no side ratio below t.
+        Overlap above t leaves along each axis less than (a + b) / 2 * (1 - t) / (1 + t) between the
+        centres of sides a and b, and no side ratio below t.
         """
         long, short = 2.0 ** ((max(level, other) + 1) / 2), 2.0 ** ((min(level, other) + 1) / 2)
         near = self.farthest * short
@@ -117,21 +135,29 @@ class _Rules:
         near = apart < distance * np.minimum(self.sizes[first], self.sizes[second])
         far = np.nonzero(~near)[0]
         near[far] = iou(self.boxes[first[far]], self.boxes[second[far]]) > self.overlap
-        if self.labelled:
+        if self.labeled:
             near &= self.labels[first] == self.labels[second]
         return np.asarray(near)
 
-    def pairs(self, first: NDArray[np.intp], second: NDArray[np.intp]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-        """Return every pair of the same object, one from each list; some at a time, never all near pairs at once."""
+    def pairs(
+        self, first: NDArray[np.intp], second: NDArray[np.intp]
+    ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """Return every pair of the same object, one from each list; some at a time, never all near
+        pairs at once.
+        """
         found = [(np.zeros(0, np.intp), np.zeros(0, np.intp))]
-        trees = [(level, group, cKDTree(self.centres[group])) for level, group in self._by_level(second)]
+        trees = [
+            (level, group, cKDTree(self.centers[group])) for level, group in self._by_level(second)
+        ]
         for level, group in self._by_level(first):
             for start in range(0, len(group), PAIRS_AT_ONCE):
                 some = group[start : start + PAIRS_AT_ONCE]
-                tree = cKDTree(self.centres[some])
+                tree = cKDTree(self.centers[some])
                 for other_level, others, other_tree in trees:
                     radius = self.reach(level, other_level)
-                    near = tree.sparse_distance_matrix(other_tree, radius, p=np.inf, output_type="ndarray")
+                    near = tree.sparse_distance_matrix(
+                        other_tree, radius, p=np.inf, output_type="ndarray"
+                    )
                     one, two = some[near["i"]], others[near["j"]]
                     same = self.same(one, two)
                     found.append((one[same], two[same]))

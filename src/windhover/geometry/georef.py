@@ -1,7 +1,8 @@
 """Pixel <-> map: the full affine, ground sample distance, footprints and lengths in metres.
 
-GDAL corner convention throughout: pixel (col, row) covers [col, col + 1) x [row, row + 1), so a centre is at + 0.5.
-Opens no file; a coordinate system comes as text (`EPSG:32631`, or WKT) or as None for a local grid in metres.
+GDAL corner convention throughout: pixel (col, row) covers [col, col + 1) x [row, row + 1), so a
+centre is at + 0.5. Opens no file; a coordinate system comes as text (`EPSG:32631`, or WKT) or as
+None for a local grid in metres.
 """
 
 from __future__ import annotations
@@ -22,8 +23,12 @@ from windhover.errors import DataError, FormatError
 
 Floats = NDArray[np.float64]
 WGS84 = "EPSG:4326"
-PLANAR_TOLERANCE = 0.01  # UTM is off by up to 0.0004 (its k0), equal-area and Mercator grids by much more
-POINTS_PER_SIDE = 21  # of a footprint: the side of a projected scene is a curve in longitude and latitude
+PLANAR_TOLERANCE = (
+    0.01  # UTM is off by up to 0.0004 (its k0), equal-area and Mercator grids by much more
+)
+POINTS_PER_SIDE = (
+    21  # of a footprint: the side of a projected scene is a curve in longitude and latitude
+)
 
 
 def pixel_to_world(transform: Affine, col: ArrayLike, row: ArrayLike) -> tuple[Floats, Floats]:
@@ -35,13 +40,17 @@ def pixel_to_world(transform: Affine, col: ArrayLike, row: ArrayLike) -> tuple[F
         row: rows, px, same shape.
     """
     col, row = np.asarray(col, np.float64), np.asarray(row, np.float64)
-    return transform.a * col + transform.b * row + transform.c, transform.d * col + transform.e * row + transform.f
+    return (
+        transform.a * col + transform.b * row + transform.c,
+        transform.d * col + transform.e * row + transform.f,
+    )
 
 
 def world_to_pixel(transform: Affine, x: ArrayLike, y: ArrayLike) -> tuple[Floats, Floats]:
     """Return columns and rows (px, float) of map positions.
 
-    The origin is subtracted before the matrix is inverted: with UTM northings of 5e6 m this keeps 1e-6 px.
+    The origin is subtracted before the matrix is inverted: with UTM northings of 5e6 m this keeps
+    1e-6 px.
 
     Raises:
         DataError: the transform has no inverse.
@@ -54,7 +63,9 @@ def world_to_pixel(transform: Affine, x: ArrayLike, y: ArrayLike) -> tuple[Float
         )
     x = np.asarray(x, np.float64) - transform.c
     y = np.asarray(y, np.float64) - transform.f
-    return (transform.e * x - transform.b * y) / determinant, (transform.a * y - transform.d * x) / determinant
+    return (transform.e * x - transform.b * y) / determinant, (
+        transform.a * y - transform.d * x
+    ) / determinant
 
 
 def local_transform(gsd_x_m: float, gsd_y_m: float | None = None) -> Affine:
@@ -94,14 +105,17 @@ def transformer(source_crs: str, target_crs: str) -> Transformer:
 
 
 def same_crs(first: str | None, second: str | None) -> bool:
-    """Tell whether two coordinate systems are the same, whatever their axis order; None equals only None."""
+    """Tell whether two coordinate systems are the same, whatever their axis order; None equals only
+    None.
+    """
     if first is None or second is None:
         return first is second
     return first == second or parse_crs(first).equals(parse_crs(second), ignore_axis_order=True)
 
 
 def gsd_m(transform: Affine, crs: str | None, shape_hw: tuple[int, int]) -> tuple[float, float]:
-    """Return metres on the ground of one step along a row and of one step down a column, at the scene's centre.
+    """Return metres on the ground of one step along a row and of one step down a column, at the
+    scene's centre.
 
     Args:
         transform: pixel -> world.
@@ -125,12 +139,17 @@ def _check_on_earth(transform: Affine, crs: str | None, y: float) -> None:
     """Refuse a transform or a system in which a raster has no place on Earth.
 
     Raises:
-        DataError: the transform holds infinity or NaN, y is a latitude beyond a pole, or the system is geocentric.
+        DataError: the transform holds infinity or NaN, y is a latitude beyond a pole, or the
+            system is geocentric.
     """
     if not np.isfinite(tuple(transform)[:6]).all():
-        raise DataError(f"Its transform {tuple(transform)[:6]} is not finite. Mend the raster's georeference.")
+        raise DataError(
+            f"Its transform {tuple(transform)[:6]} is not finite. Mend the raster's georeference."
+        )
     if crs is not None and parse_crs(crs).is_geocentric:
-        raise DataError(f"Its coordinate system {crs[:40]} is geocentric, and no map. Reproject it: gdalwarp -t_srs.")
+        raise DataError(
+            f"Its coordinate system {crs[:40]} is geocentric, and no map. Reproject it: gdalwarp -t_srs."
+        )
     if crs is not None and parse_crs(crs).is_geographic and abs(y) > 90 * (1 + 1e-9):
         raise DataError(
             f"Its centre is at latitude {y:g}, beyond the pole. Its coordinate system is not longitude and latitude, "
@@ -139,10 +158,12 @@ def _check_on_earth(transform: Affine, crs: str | None, y: float) -> None:
 
 
 def box_sides_m(boxes_xyxy: ArrayLike, transform: Affine, crs: str | None) -> Floats:
-    """Return the two sides of boxes on the ground: through the box's centre, along a row and down a column.
+    """Return the two sides of boxes on the ground: through the box's centre, along a row and down a
+    column.
 
-    Planar where the coordinate system is metric at the place to 1 %; geodesic on its ellipsoid elsewhere (geographic
-    systems, Mercator, which stretches by 1 / cos(latitude); Karney 2013, as in pyproj).
+    Planar where the coordinate system is metric at the place to 1 %; geodesic on its ellipsoid
+    elsewhere (geographic systems, Mercator, which stretches by 1 / cos(latitude); Karney 2013, as
+    in pyproj).
 
     Args:
         boxes_xyxy: (N, 4) boxes, px of the grid of `transform`.
@@ -156,7 +177,11 @@ def box_sides_m(boxes_xyxy: ArrayLike, transform: Affine, crs: str | None) -> Fl
     width, height = boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]
     unit = 1.0 if crs is None else unit_m(crs)
     planar = np.stack(
-        [width * math.hypot(transform.a, transform.d), height * math.hypot(transform.b, transform.e)], axis=1
+        [
+            width * math.hypot(transform.a, transform.d),
+            height * math.hypot(transform.b, transform.e),
+        ],
+        axis=1,
     )
     if crs is None or (unit is not None and not parse_crs(crs).is_projected):
         return planar * (unit or 1.0)
@@ -170,7 +195,9 @@ def box_sides_m(boxes_xyxy: ArrayLike, transform: Affine, crs: str | None) -> Fl
 
 
 def _geodesic_sides(boxes: Floats, transform: Affine, crs: str) -> Floats:
-    """Return (N, 2) geodesic lengths of the lines through the boxes' centres; inf where PROJ has no answer."""
+    """Return (N, 2) geodesic lengths of the lines through the boxes' centres; inf where PROJ has no
+    answer.
+    """
     col, row = (boxes[:, 0] + boxes[:, 2]) / 2, (boxes[:, 1] + boxes[:, 3]) / 2
     geographic = parse_crs(crs).geodetic_crs
     if geographic is None:
@@ -184,7 +211,9 @@ def _geodesic_sides(boxes: Floats, transform: Affine, crs: str) -> Floats:
         known = np.isfinite(np.array([*start, *end])).all(axis=0)
         length = np.full(len(boxes), np.inf)
         if known.any():
-            length[known] = geod.inv(start[0][known], start[1][known], end[0][known], end[1][known])[2]
+            length[known] = geod.inv(
+                start[0][known], start[1][known], end[0][known], end[1][known]
+            )[2]
         lengths.append(length)
     return np.stack(lengths, axis=1)
 
@@ -201,14 +230,18 @@ def unit_m(crs: str) -> float | None:
 
 @lru_cache(maxsize=256)
 def _is_mercator(crs: str) -> bool:
-    """Tell whether a system is (pseudo-)Mercator, cylindrical upright: its scale is far from true off the equator."""
+    """Tell whether a system is (pseudo-)Mercator, cylindrical upright: its scale is far from true
+    off the equator.
+    """
     operation = parse_crs(crs).coordinate_operation
     name = operation.method_name.lower() if operation is not None else ""
     return "mercator" in name and "transverse" not in name and "oblique" not in name
 
 
 def box_polygons(boxes_xyxy: ArrayLike, transform: Affine) -> NDArray[np.object_]:
-    """Return boxes as map polygons through the full affine: (N,) quadrilaterals, corners in pixel order."""
+    """Return boxes as map polygons through the full affine: (N,) quadrilaterals, corners in pixel
+    order.
+    """
     import shapely
 
     boxes = np.asarray(boxes_xyxy, np.float64).reshape(-1, 4)
@@ -224,29 +257,37 @@ def is_geographic(crs: str | None) -> bool:
 
 
 def with_turns(shape: BaseGeometry) -> BaseGeometry:
-    """Return a shape of longitudes and latitudes with its copies one turn west and east: 181 is -179."""
+    """Return a shape of longitudes and latitudes with its copies one turn west and east: 181 is
+    -179.
+    """
     return unary_union([affinity.translate(shape, turn) for turn in (-360.0, 0.0, 360.0)])
 
 
 def outline_in(
     transform: Affine, shape_hw: tuple[int, int], scene_crs: str | None, crs: str | None
 ) -> BaseGeometry | None:
-    """Return the rectangle about a scene in another system, a little larger; None where it cannot be bounded there.
+    """Return the rectangle about a scene in another system, a little larger; None where it cannot
+    be bounded there.
 
-    Longitudes go on beyond 180 where a scene crosses the antimeridian: the area to be cut needs its turns.
+    Longitudes go on beyond 180 where a scene crosses the antimeridian: the area to be cut needs its
+    turns.
     """
     height, width = shape_hw
     margin_x, margin_y = 0.02 * width + 2, 0.02 * height + 2
     side = np.linspace(0, 1, 9)
     cols = np.concatenate([side, np.ones(9), side, np.zeros(9)]) * (width + 2 * margin_x) - margin_x
-    rows = np.concatenate([np.zeros(9), side, np.ones(9), side]) * (height + 2 * margin_y) - margin_y
+    rows = (
+        np.concatenate([np.zeros(9), side, np.ones(9), side]) * (height + 2 * margin_y) - margin_y
+    )
     x, y = pixel_to_world(transform, cols, rows)
     if crs is not None and not same_crs(crs, scene_crs):
         x, y = transformer(str(scene_crs), crs).transform(x, y)
     if not (np.isfinite(x).all() and np.isfinite(y).all()):
         return None
     if is_geographic(crs):
-        steps = (np.diff(np.append(x, x[0])) + 180.0) % 360.0 - 180.0  # each step the short way round
+        steps = (
+            np.diff(np.append(x, x[0])) + 180.0
+        ) % 360.0 - 180.0  # each step the short way round
         if abs(steps.sum()) > 180.0:
             return None  # around a pole
         x = x[0] + np.concatenate([[0.0], np.cumsum(steps)[:-1]])
@@ -254,8 +295,11 @@ def outline_in(
     return around
 
 
-def footprint_4326(transform: Affine, crs: str | None, shape_hw: tuple[int, int]) -> BaseGeometry | None:
-    """Return the scene's outline in longitude and latitude, cut in two at the antimeridian; None for a local grid.
+def footprint_4326(
+    transform: Affine, crs: str | None, shape_hw: tuple[int, int]
+) -> BaseGeometry | None:
+    """Return the scene's outline in longitude and latitude, cut in two at the antimeridian; None
+    for a local grid.
 
     Raises:
         DataError: the corners have no longitude and latitude.
@@ -268,10 +312,16 @@ def footprint_4326(transform: Affine, crs: str | None, shape_hw: tuple[int, int]
     rows = np.concatenate([zero, side, one, side[::-1] + side[1]]) * shape_hw[0]
     lon, lat = transformer(crs, WGS84).transform(*pixel_to_world(transform, cols, rows))
     known = np.isfinite(lon) & np.isfinite(lat)
-    if known.sum() < 3:  # a whole disc seen from space has its corners in the sky: the hull of what lies on Earth
+    if (
+        known.sum() < 3
+    ):  # a whole disc seen from space has its corners in the sky: the hull of what lies on Earth
         steps = np.linspace(0.0, 1.0, POINTS_PER_SIDE)
-        cols, rows = (part.ravel() for part in np.meshgrid(steps * shape_hw[1], steps * shape_hw[0]))
-        points = np.stack(transformer(crs, WGS84).transform(*pixel_to_world(transform, cols, rows)), axis=1)
+        cols, rows = (
+            part.ravel() for part in np.meshgrid(steps * shape_hw[1], steps * shape_hw[0])
+        )
+        points = np.stack(
+            transformer(crs, WGS84).transform(*pixel_to_world(transform, cols, rows)), axis=1
+        )
         hull = MultiPoint(points[np.isfinite(points).all(axis=1)]).convex_hull
         if hull.area > 0:
             return hull
@@ -286,7 +336,9 @@ def _polygon_on_globe(lon: Floats, lat: Floats) -> BaseGeometry:
     steps = np.diff(np.append(lon, lon[0]))
     steps = (steps + 180.0) % 360.0 - 180.0  # each step the short way round
     unrolled = lon[0] + np.concatenate([[0.0], np.cumsum(steps)[:-1]])
-    if abs(steps.sum()) > 180.0:  # the ring goes round a pole: everything poleward of its lowest latitude
+    if (
+        abs(steps.sum()) > 180.0
+    ):  # the ring goes round a pole: everything poleward of its lowest latitude
         pole = 90.0 if lat.mean() > 0 else -90.0
         edge = float(lat.min() if pole > 0 else lat.max())
         return box(-180.0, min(edge, pole), 180.0, max(edge, pole))

@@ -1,9 +1,10 @@
-"""The lattice of windows over a scene, its blocks, and the mirror at its borders; integers only, no file, no network.
+"""The lattice of windows over a scene, its blocks, and the mirror at its borders; integers only, no
+file, no network.
 
-One lattice per scene and stride, anchored at scene px 0: cell (i, j) is the window whose top-left px is
-(stride*i, stride*j). It reaches half a window beyond each border, so that every point of the scene, to its last pixel,
-is near some window's centre; what lies outside is the scene mirrored. Blocks are rectangles of cells: each cell belongs
-to one block, whatever their size.
+One lattice per scene and stride, anchored at scene px 0: cell (i, j) is the window whose top-left
+px is (stride*i, stride*j). It reaches half a window beyond each border, so that every point of the
+scene, to its last pixel, is near some window's centre; what lies outside is the scene mirrored.
+Blocks are rectangles of cells: each cell belongs to one block, whatever their size.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ Read = Callable[[int, int, int, int], tuple[NDArray[Any], NDArray[np.bool_]]]
 
 
 class Block(NamedTuple):
-    """A rectangle of cells: rows [row0, row1), columns [col0, col1) of the lattice; numbered in reading order."""
+    """A rectangle of cells: rows [row0, row1), columns [col0, col1) of the lattice; numbered in
+    reading order.
+    """
 
     number: int
     row0: int
@@ -67,10 +70,13 @@ class Lattice:
         margin: int = 0,
         slack: int = 0,
     ) -> Iterator[Block]:
-        """Yield blocks of at most about `block_hw` px, row by row, laid along the file's own blocks.
+        """Yield blocks of at most about `block_hw` px, row by row, laid along the file's own
+        blocks.
 
-        Two neighbours read a strip of px in common. The seams lie so that this strip ends where a block of the file
-        ends: one row of the file's blocks is then decoded twice, where a seam anywhere else would cost two.
+        Two neighbours read a strip of px in common. The seams lie so that this strip ends where a
+        block of the file
+        ends: one row of the file's blocks is then decoded twice, where a seam anywhere else would
+        cost two.
 
         Args:
             block_hw: wanted height and width.
@@ -82,7 +88,9 @@ class Lattice:
         reach = (margin - 1) * self.stride_px + self.window_px + slack
         rows, cols = (
             seams(span, wanted, side, reach, self.stride_px)
-            for span, wanted, side in zip((self.rows, self.cols), block_hw, file_block_hw, strict=True)
+            for span, wanted, side in zip(
+                (self.rows, self.cols), block_hw, file_block_hw, strict=True
+            )
         )
         for row, below in pairwise(rows):
             for col, right in pairwise(cols):
@@ -98,7 +106,9 @@ class Lattice:
             col1=min(block.col1 + margin, self.cols[1]),
         )
 
-    def narrowed(self, block: Block, bounds_xyxy: tuple[float, float, float, float]) -> Block | None:
+    def narrowed(
+        self, block: Block, bounds_xyxy: tuple[float, float, float, float]
+    ) -> Block | None:
         """Return the part of the block whose windows' centres lie within bounds (px), or None."""
         stride, half = self.stride_px, self.window_px / 2
         left, top, right, bottom = bounds_xyxy
@@ -111,17 +121,27 @@ class Lattice:
         return part if part.row0 < part.row1 and part.col0 < part.col1 else None
 
     def extent_px(self, block: Block) -> tuple[int, int, int, int]:
-        """Return rows and columns of px, [row0, row1) and [col0, col1), that the block's windows cover."""
+        """Return rows and columns of px, [row0, row1) and [col0, col1), that the block's windows
+        cover.
+        """
         stride, more = self.stride_px, self.window_px - self.stride_px
-        return block.row0 * stride, block.row1 * stride + more, block.col0 * stride, block.col1 * stride + more
+        return (
+            block.row0 * stride,
+            block.row1 * stride + more,
+            block.col0 * stride,
+            block.col1 * stride + more,
+        )
 
 
-def seams(span: tuple[int, int], block_px: int, file_block_px: float, reach_px: int, stride_px: int) -> list[int]:
+def seams(
+    span: tuple[int, int], block_px: int, file_block_px: float, reach_px: int, stride_px: int
+) -> list[int]:
     """Return the first cell of each block along an axis, and one past the last.
 
     Args:
         span: first cell and one past the last.
-        block_px: wanted length of a block; blocks are whole numbers of file blocks, or even parts of one.
+        block_px: wanted length of a block; blocks are whole numbers of file blocks, or even
+            parts of one.
         file_block_px: length of the file's blocks, px of the scene.
         reach_px: how far a block's px reach beyond the first px of the cell that follows it.
         stride_px: px between cells.
@@ -129,14 +149,18 @@ def seams(span: tuple[int, int], block_px: int, file_block_px: float, reach_px: 
     pieces = block_px / file_block_px
     step = file_block_px * int(pieces) if pieces >= 1 else file_block_px / math.ceil(1 / pieces)
     step = max(step, stride_px)
-    least = max(min(reach_px, block_px) // stride_px, 1)  # no sliver at the far end, which would be read for itself
+    least = max(
+        min(reach_px, block_px) // stride_px, 1
+    )  # no sliver at the far end, which would be read for itself
     ends = (math.floor((number * step - reach_px) / stride_px) for number in itertools.count(1))
     inner = itertools.takewhile(lambda cell: cell + least < span[1], ends)
     return [span[0], *(cell for cell in inner if cell > span[0]), span[1]]
 
 
 def mirrored(length_px: int, start: int, stop: int) -> NDArray[np.int64]:
-    """Return which px of a line stand at [start, stop): themselves inside, mirrored at the borders outside."""
+    """Return which px of a line stand at [start, stop): themselves inside, mirrored at the borders
+    outside.
+    """
     index = np.arange(start, stop, dtype=np.int64) % (2 * length_px)
     return np.where(index < length_px, index, 2 * length_px - 1 - index)
 
@@ -166,7 +190,9 @@ def read_mirrored(
 
 
 def _columns(array: NDArray[Any], cols: NDArray[np.int64], inside: slice) -> NDArray[Any]:
-    """Return `array[..., cols]`; `cols[inside]` rise by one and are copied at once, a fifth of the time of taking."""
+    """Return `array[..., cols]`; `cols[inside]` rise by one and are copied at once, a fifth of the
+    time of taking.
+    """
     result = np.empty((*array.shape[:-1], len(cols)), array.dtype)
     for part in (slice(0, inside.start), slice(inside.stop, len(cols))):
         result[..., part] = array.take(cols[part], -1)

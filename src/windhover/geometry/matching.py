@@ -1,6 +1,8 @@
-"""Which detection is which object: pairs that may match, and the one-to-one assignment in falling score.
+"""Which detection is which object: pairs that may match, and the one-to-one assignment in falling
+score.
 
-Holds three rules of nearness (centre distance, IoU of boxes, IoU of polygons) and one assignment for all of them.
+Holds three rules of nearness (centre distance, IoU of boxes, IoU of polygons) and one assignment
+for all of them.
 Refuses scores and classes: callers give detections of one class in falling score, scene by scene.
 """
 
@@ -28,7 +30,7 @@ class Pairs(NamedTuple):
     cost: Floats  # (P,) >= 0; smaller is better: distance, or 1 - IoU
 
 
-def pairs_by_centre(detections_xy: ArrayLike, truth_xy: ArrayLike, reach: ArrayLike) -> Pairs:
+def pairs_by_center(detections_xy: ArrayLike, truth_xy: ArrayLike, reach: ArrayLike) -> Pairs:
     """Pair what lies within `reach` of an object's centre.
 
     Args:
@@ -46,17 +48,21 @@ def pairs_by_centre(detections_xy: ArrayLike, truth_xy: ArrayLike, reach: ArrayL
     near = cKDTree(found).query_ball_point(truth, limit * (1 + 1e-9), return_sorted=False)
     lengths = np.fromiter(map(len, near), np.int64, len(near))
     which_truth = np.repeat(np.arange(len(truth)), lengths)
-    which = np.fromiter((index for indices in near for index in indices), np.int64, int(lengths.sum()))
+    which = np.fromiter(
+        (index for indices in near for index in indices), np.int64, int(lengths.sum())
+    )
     distance = np.hypot(*(truth[which_truth] - found[which]).T)
     keep = distance <= limit[which_truth]
     return Pairs(which[keep], which_truth[keep], distance[keep])
 
 
-def pairs_by_iou(detections: ArrayLike, truth: ArrayLike, at_least: float, upright: bool = False) -> Pairs:
+def pairs_by_iou(
+    detections: ArrayLike, truth: ArrayLike, at_least: float, upright: bool = False
+) -> Pairs:
     """Pair shapes that overlap by at least an IoU above 0.
 
-    Two polygons share at most what their bounds share, and at most the smaller of their areas: only pairs that may
-    reach the IoU by that are intersected.
+    Two polygons share at most what their bounds share, and at most the smaller of their areas: only
+    pairs that may reach the IoU by that are intersected.
 
     Args:
         detections: (N,) shapely polygons.
@@ -82,7 +88,9 @@ def pairs_by_iou(detections: ArrayLike, truth: ArrayLike, at_least: float, uprig
         both = shapely.area(shapely.intersection(found[which[may]], objects[which_truth[may]]))
         overlap[may] = _iou_of(both, areas[0][may], areas[1][may])
     keep = overlap >= least
-    return Pairs(which[keep].astype(np.int64), which_truth[keep].astype(np.int64), 1.0 - overlap[keep])
+    return Pairs(
+        which[keep].astype(np.int64), which_truth[keep].astype(np.int64), 1.0 - overlap[keep]
+    )
 
 
 def _iou_of(both: Floats, area: Floats, other: Floats) -> Floats:
@@ -99,10 +107,12 @@ def boxes_as_polygons(boxes_xyxy: ArrayLike) -> NDArray[Any]:
 
 
 def assign(pairs: Pairs, n_detections: int, n_truth: int) -> Ints:
-    """Give each object to at most one detection: in index order, each detection takes the nearest object still free.
+    """Give each object to at most one detection: in index order, each detection takes the nearest
+    object still free.
 
-    Detections must be in falling score. The order of choice is the same for all objects, so the one stable matching of
-    the pairs is this greedy one (Gale and Shapley 1962), and deferred acceptance finds it in a few vectorised rounds.
+    Detections must be in falling score. The order of choice is the same for all objects, so the one
+    stable matching of the pairs is this greedy one (Gale and Shapley 1962), and deferred acceptance
+    finds it in a few vectorised rounds.
 
     Args:
         pairs: what may match; equal costs prefer the object of lower index.

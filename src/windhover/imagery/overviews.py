@@ -1,8 +1,9 @@
-"""Which of a file's overviews a coarser pass may be read from: one that holds the means of the raster's own pixels.
+"""Which of a file's overviews a coarser pass may be read from: one that holds the means of the
+raster's own pixels.
 
-Overviews are made by whoever made the file, by averaging or by picking pixels, sometimes from other data, and few files
-say how. So an overview is judged by its pixels, at places all over what is searched, and not by what is said of it.
-Knows neither passes nor networks.
+Overviews are made by whoever made the file, by averaging or by picking pixels, sometimes from other
+data, and few files say how. So an overview is judged by its pixels, at places all over what is
+searched, and not by what is said of it. Knows neither passes nor networks.
 """
 
 from __future__ import annotations
@@ -13,23 +14,32 @@ from collections.abc import Iterator
 import numpy as np
 
 from windhover.errors import FormatError
-from windhover.imagery.jpegs import read_whole
+from windhover.imagery.jpeg import read_whole
 from windhover.imagery.rasters import SceneInfo, opened, overview_info
 from windhover.imagery.resample import snap_ratio
 from windhover.imagery.scenes import Scene
 
 LEAST_SCALE = 2.0  # passes at finer scales are always read from the raster itself
-PLACE_PX, PLACES = 32, (0.125, 0.375, 0.625, 0.875)  # side of a place, and where they lie along each axis
-TOLERANCE = 0.1  # rms difference in units of the contrast; what it means for scores stands in decision 0011
+PLACE_PX, PLACES = (
+    32,
+    (0.125, 0.375, 0.625, 0.875),
+)  # side of a place, and where they lie along each axis
+TOLERANCE = (
+    0.1  # rms difference in units of the contrast; what it means for scores stands in decision 0011
+)
 WHOLE = (0.0, 0.0, 1.0, 1.0)
 ROUNDING = 1.0  # two roundings to whole numbers lie at most this far apart
 
 
-def coarser(scene: Scene, scale: float, part_xyxy: tuple[float, float, float, float] = WHOLE) -> Scene:
-    """Return a scene on a grid `scale` times as coarse, read from the coarsest overview that shows the raster's means.
+def coarser(
+    scene: Scene, scale: float, part_xyxy: tuple[float, float, float, float] = WHOLE
+) -> Scene:
+    """Return a scene on a grid `scale` times as coarse, read from the coarsest overview that shows
+    the raster's means.
 
-    Where none does, or the scale is below 2, it is read from the raster itself. Where a whole number of an overview's
-    px is within 1 % of the wanted px, that is the grid's px: no px of the overview is then divided.
+    Where none does, or the scale is below 2, it is read from the raster itself. Where a whole
+    number of an overview's px is within 1 % of the wanted px, that is the grid's px: no px of the
+    overview is then divided.
 
     Args:
         scene: at the training GSD.
@@ -44,7 +54,9 @@ def coarser(scene: Scene, scale: float, part_xyxy: tuple[float, float, float, fl
         try:
             with scene.on_grid(ratio_xy) as plain, scene.on_grid(ratio_xy, number) as seen:
                 same = same_pixels(plain, seen, part_xyxy)
-        except FormatError:  # a damaged overview, or raster: the search will say where it cannot be read
+        except (
+            FormatError
+        ):  # a damaged overview, or raster: the search will say where it cannot be read
             continue
         if same:
             return scene.on_grid(ratio_xy, number)
@@ -52,13 +64,17 @@ def coarser(scene: Scene, scale: float, part_xyxy: tuple[float, float, float, fl
 
 
 def _whole(wanted: float, own: float) -> float:
-    """Return the whole multiple of an overview's px that is within 1 % of the wanted px, else the wanted px."""
+    """Return the whole multiple of an overview's px that is within 1 % of the wanted px, else the
+    wanted px.
+    """
     whole = own * max(round(wanted / own), 1)
     return whole * snap_ratio(wanted / whole)
 
 
 def _ratios(info: SceneInfo) -> Iterator[tuple[int, tuple[float, float]]]:
-    """Yield each overview's number and how many px of the raster one of its px covers, coarsest first."""
+    """Yield each overview's number and how many px of the raster one of its px covers, coarsest
+    first.
+    """
     with opened(info.path) as dataset:
         factors = [] if read_whole(dataset) else dataset.overviews(1)
     for number in sorted(range(len(factors)), key=factors.__getitem__, reverse=True):
@@ -66,8 +82,11 @@ def _ratios(info: SceneInfo) -> Iterator[tuple[int, tuple[float, float]]]:
         yield number, (info.width_px / own.width_px, info.height_px / own.height_px)
 
 
-def same_pixels(one: Scene, other: Scene, part_xyxy: tuple[float, float, float, float] = WHOLE) -> bool:
-    """Tell whether two scenes of one grid show the same picture, as far as places all over a part of it can tell.
+def same_pixels(
+    one: Scene, other: Scene, part_xyxy: tuple[float, float, float, float] = WHOLE
+) -> bool:
+    """Tell whether two scenes of one grid show the same picture, as far as places all over a part
+    of it can tell.
 
     Raises:
         FormatError: a place cannot be read.

@@ -1,7 +1,7 @@
 """What a raster is, before any of its pixels is read: its grid, place, bands and number type.
 
-Refuses what could only be read wrongly (palettes, ground control points, 64-bit and complex numbers) with one sentence
-that says what to do. Knows no GSD but the raster's own.
+Refuses what could only be read wrongly (palettes, ground control points, 64-bit and complex
+numbers) with one sentence that says what to do. Knows no GSD but the raster's own.
 """
 
 from __future__ import annotations
@@ -20,13 +20,21 @@ from affine import Affine
 from rasterio.enums import ColorInterp
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
-from windhover.errors import DataError, FormatError, MissingFileError, ParameterError, UnsupportedError
+from windhover.errors import (
+    DataError,
+    FormatError,
+    MissingFileError,
+    ParameterError,
+    UnsupportedError,
+)
 from windhover.geometry import georef
 
 DTYPES = ("uint8", "uint16", "int16", "float32")
 MAX_BANDS = 16
 NUMBERED = [(word, gap) for word in ("band", "layer") for gap in ("", " ", "_", "-")]
-NAME_ITS_SYSTEM = "name the system of its transform: gdal_translate -of VRT -a_srs EPSG:... IN OUT.vrt"
+NAME_ITS_SYSTEM = (
+    "name the system of its transform: gdal_translate -of VRT -a_srs EPSG:... IN OUT.vrt"
+)
 CACHE_BYTES = 256 * 2**20  # rasterio hands the number to GDALSetCacheMax64
 GDAL_OPTIONS = {
     "GDAL_CACHEMAX": CACHE_BYTES,
@@ -55,7 +63,8 @@ class SceneInfo:
     scales: tuple[float, ...] = ()
     offsets: tuple[float, ...] = ()
     notes: tuple[str, ...] = field(default=(), compare=False)
-    gsd_known: bool = True  # where it is not, `gsd_m` is only what the search takes it for, and metres mean nothing
+    # where it is not, `gsd_m` is only what the search takes it for, and metres mean nothing
+    gsd_known: bool = True
 
     @property
     def shape_hw(self) -> tuple[int, int]:
@@ -64,7 +73,9 @@ class SceneInfo:
 
     @property
     def striped(self) -> bool:
-        """Whether the file is in strips (or lines) as wide as the raster, which makes windows slow to read."""
+        """Whether the file is in strips (or lines) as wide as the raster, which makes windows slow
+        to read.
+        """
         return self.block_hw[1] >= self.width_px > 1024 and self.block_hw[0] < self.height_px
 
 
@@ -88,15 +99,23 @@ def inspect_scene(path: str | Path, gsd_m: float | None = None) -> SceneInfo:
 def overview_info(info: SceneInfo, overview: int) -> SceneInfo:
     """Return a raster's description with the size and the blocks of one of its overviews.
 
-    Px k of an overview of w px covers [k W/w, (k + 1) W/w) of the raster's W px, W/w not always whole.
+    Px k of an overview of w px covers [k W/w, (k + 1) W/w) of the raster's W px, W/w not always
+    whole.
     """
     with opened(info.path, overview) as dataset:
-        return replace(info, width_px=dataset.width, height_px=dataset.height, block_hw=tuple(dataset.block_shapes[0]))
+        return replace(
+            info,
+            width_px=dataset.width,
+            height_px=dataset.height,
+            block_hw=tuple(dataset.block_shapes[0]),
+        )
 
 
 def open_dataset(path: str, overview: int | None = None) -> Any:
     """Open a raster, or one of its overviews, as rasterio does; GDAL's errors are the caller's."""
-    if path.startswith("s3://"):  # GDAL's own reader, configured by AWS_* and needing no other library
+    if path.startswith(
+        "s3://"
+    ):  # GDAL's own reader, configured by AWS_* and needing no other library
         path = f"/vsis3/{path.removeprefix('s3://')}"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
@@ -105,14 +124,17 @@ def open_dataset(path: str, overview: int | None = None) -> Any:
 
 @contextmanager
 def opened(path: str | Path, overview: int | None = None) -> Iterator[Any]:
-    """Open a raster, or one of its overviews, as rasterio does, with this program's sentences for what goes wrong.
+    """Open a raster, or one of its overviews, as rasterio does, with this program's sentences for
+    what goes wrong.
 
     Raises:
         MissingFileError: no such file.
         FormatError: GDAL cannot open it.
     """
     text = str(path)
-    if not re.match(r"[A-Za-z0-9_]+:|/vsi", text) and not Path(text).exists():  # NETCDF:file:variable, https://...
+    if (
+        not re.match(r"[A-Za-z0-9_]+:|/vsi", text) and not Path(text).exists()
+    ):  # NETCDF:file:variable, https://...
         raise MissingFileError(f"{text}: no such file. Mend the path.")
     try:
         with rasterio.Env(**GDAL_OPTIONS), open_dataset(text, overview) as dataset:
@@ -121,7 +143,9 @@ def opened(path: str | Path, overview: int | None = None) -> Iterator[Any]:
         if isinstance(error, MissingFileError):
             raise
         if Path(text).is_dir():
-            raise FormatError(f"{text}: is a folder. Name the rasters in it, such as {text}/*.tif.") from None
+            raise FormatError(
+                f"{text}: is a folder. Name the rasters in it, such as {text}/*.tif."
+            ) from None
         raise FormatError(
             f"{text}: GDAL cannot open it ({gdal_reason(error)}). The file is damaged or no raster: fetch "
             "it again, or take it out."
@@ -159,7 +183,9 @@ def _describe(dataset: Any, path: str, stated_gsd_m: float | None) -> SceneInfo:
 
 def _data_bands(dataset: Any) -> list[int]:
     """Return the bands that hold data: those before an alpha band, which is a mask."""
-    alphas = [index for index, kind in enumerate(dataset.colorinterp, 1) if kind == ColorInterp.alpha]
+    alphas = [
+        index for index, kind in enumerate(dataset.colorinterp, 1) if kind == ColorInterp.alpha
+    ]
     return [index for index in dataset.indexes if index not in alphas] or list(dataset.indexes)
 
 
@@ -200,7 +226,9 @@ def _refuse(dataset: Any, path: str, indexes: list[int]) -> None:
         )
 
 
-def _placement(dataset: Any, path: str, stated_gsd_m: float | None) -> tuple[str | None, Affine, tuple[str, ...]]:
+def _placement(
+    dataset: Any, path: str, stated_gsd_m: float | None
+) -> tuple[str | None, Affine, tuple[str, ...]]:
     """Return coordinate system, transform and notes."""
     placed = dataset.crs is not None and dataset.transform != Affine.identity()
     if not placed and dataset.gcps[0]:
@@ -214,7 +242,11 @@ def _placement(dataset: Any, path: str, stated_gsd_m: float | None) -> tuple[str
             "-rpc -r bilinear IN OUT.tif."
         )
     if placed:
-        notes = ("the stated GSD is not used: the raster has a georeference",) if stated_gsd_m is not None else ()
+        notes = (
+            ("the stated GSD is not used: the raster has a georeference",)
+            if stated_gsd_m is not None
+            else ()
+        )
         return _crs_text(dataset), dataset.transform, notes
     half = dataset.transform != Affine.identity()
     if stated_gsd_m is None:
@@ -223,17 +255,24 @@ def _placement(dataset: Any, path: str, stated_gsd_m: float | None) -> tuple[str
             f"(`scenes.native_gsd_m`, or --gsd).{f' Or {NAME_ITS_SYSTEM}.' if half else ''}"
         )
     if not (math.isfinite(stated_gsd_m) and stated_gsd_m > 0):
-        raise ParameterError(f"The stated GSD must be positive, got {stated_gsd_m} m. Give metres per pixel.")
-    notes = (f"a transform without coordinate system: a local grid is used. To keep its place, {NAME_ITS_SYSTEM}",)
+        raise ParameterError(
+            f"The stated GSD must be positive, got {stated_gsd_m} m. Give metres per pixel."
+        )
+    notes = (
+        f"a transform without coordinate system: a local grid is used. To keep its place, {NAME_ITS_SYSTEM}",
+    )
     notes = notes if half else ()
     return None, georef.local_transform(stated_gsd_m), notes
 
 
-def _ground_size(path: str, transform: Affine, crs: str | None, shape_hw: tuple[int, int]) -> tuple[float, float]:
+def _ground_size(
+    path: str, transform: Affine, crs: str | None, shape_hw: tuple[int, int]
+) -> tuple[float, float]:
     """Return metres per px where the raster lies on Earth or in a local grid.
 
     Raises:
-        DataError: it lies nowhere: beyond a pole, not finite, or in a system without longitude and latitude.
+        DataError: it lies nowhere: beyond a pole, not finite, or in a system without longitude
+            and latitude.
         FormatError: PROJ does not know its system.
     """
     try:
@@ -251,20 +290,35 @@ def _crs_text(dataset: Any) -> str:
 
 
 def _band_names(dataset: Any, indexes: list[int]) -> tuple[str, ...]:
-    """Return the bands' descriptions where all have one that says something, else the colours that are known."""
+    """Return the bands' descriptions where all have one that says something, else the colours that
+    are known.
+    """
     described = [(dataset.descriptions[index - 1] or "").strip() for index in indexes]
-    if all(described) and len(set(described)) == len(described) and not all(map(says_nothing, described)):
+    if (
+        all(described)
+        and len(set(described)) == len(described)
+        and not all(map(says_nothing, described))
+    ):
         return tuple(described)
-    colours = [dataset.colorinterp[index - 1].name for index in indexes]
-    known = [colour for colour in colours if colour not in ("undefined", "gray")]
+    colors = [dataset.colorinterp[index - 1].name for index in indexes]
+    known = [color for color in colors if color not in ("undefined", "gray")]
     if not known or len(set(known)) < len(known):
         return tuple(f"band{index}" for index in indexes)
-    return tuple(f"band{i}" if colour not in known else colour for i, colour in zip(indexes, colours, strict=True))
+    return tuple(
+        f"band{i}" if color not in known else color
+        for i, color in zip(indexes, colors, strict=True)
+    )
 
 
 def names_of_bands(info: SceneInfo) -> dict[str, str]:
-    """Return every name by which a band may be asked for, in small letters: its own, or its number as in `band3`."""
-    numbers = {f"{word}{gap}{number}": name for number, name in enumerate(info.bands, 1) for word, gap in NUMBERED}
+    """Return every name by which a band may be asked for, in small letters: its own, or its number
+    as in `band3`.
+    """
+    numbers = {
+        f"{word}{gap}{number}": name
+        for number, name in enumerate(info.bands, 1)
+        for word, gap in NUMBERED
+    }
     return numbers | {name.lower(): name for name in info.bands}
 
 

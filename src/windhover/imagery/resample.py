@@ -1,9 +1,10 @@
-"""Seeing an array at another pixel size, exactly: a result pixel never depends on the block it is computed in.
+"""Seeing an array at another pixel size, exactly: a result pixel never depends on the block it is
+computed in.
 
-Target pixel k covers source [k r, (k + 1) r) of the WHOLE raster (r = target GSD / source GSD, one per axis). For r >
-1 the result is the area average, for r < 1 bilinear; invalid source pixels carry no weight. Rows and columns are two
-sparse banded matrices whose entries follow from absolute indices alone, so every result pixel is the same float
-operations in the same order. Reads no file.
+Target pixel k covers source [k r, (k + 1) r) of the WHOLE raster (r = target GSD / source GSD, one
+per axis). For r > 1 the result is the area average, for r < 1 bilinear; invalid source pixels carry
+no weight. Rows and columns are two sparse banded matrices whose entries follow from absolute
+indices alone, so every result pixel is the same float operations in the same order. Reads no file.
 """
 
 from __future__ import annotations
@@ -15,9 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-SNAP = 0.01  # a ratio nearer to 1 than this is 1: the nominal GSD of two deliveries of one sensor differs by less
+# a ratio nearer to 1 than this is 1: the nominal GSD of two deliveries of one sensor differs by
+# less
+SNAP = 0.01
 VALID_SHARE = 0.5  # of a target pixel's weight that must be valid
-LAST_SHARE = 0.7072  # of the last pixel along an axis that must be covered: in the corner, its square is still valid
+# of the last pixel along an axis that must be covered: in the corner, its square is still valid
+LAST_SHARE = 0.7072
 
 
 def snap_ratio(ratio: float) -> float:
@@ -33,14 +37,16 @@ def exact_ratio(ratio: float) -> float:
 def target_length(source_length: int, ratio: float) -> int:
     """Return how many target pixels a source length fills, at least 1.
 
-    A last pixel that the raster covers by less than `LAST_SHARE` is left out: it would be a hole, and a line of holes
-    along a border, mirrored, looks like an object in the corner.
+    A last pixel that the raster covers by less than `LAST_SHARE` is left out: it would be a hole,
+    and a line of holes along a border, mirrored, looks like an object in the corner.
     """
     return max(math.floor(source_length / ratio + 1.0 - LAST_SHARE), 1)
 
 
 def source_span(start: int, stop: int, ratio: float) -> tuple[int, int]:
-    """Return the half-open range of source pixels that target pixels [start, stop) look at; may leave the raster."""
+    """Return the half-open range of source pixels that target pixels [start, stop) look at; may
+    leave the raster.
+    """
     if ratio == 1.0:
         return start, stop
     if ratio > 1.0:
@@ -55,10 +61,12 @@ def axis_weights(start: int, stop: int, ratio: float, source_length: int) -> csr
         start: first target pixel, absolute.
         stop: one past the last.
         ratio: source pixels per target pixel.
-        source_length: of the whole raster; bilinear weights beyond its ends are given to its end pixels.
+        source_length: of the whole raster; bilinear weights beyond its ends are given to its
+            end pixels.
 
     Returns:
-        (stop - start, span) float32, where span is `source_span(start, stop, ratio)`; rows sum to 1 up to rounding.
+        (stop - start, span) float32, where span is `source_span(start, stop, ratio)`; rows sum to 1
+        up to rounding.
     """
     first, last = source_span(start, stop, ratio)
     target = np.arange(start, stop, dtype=np.float64)[:, None]
@@ -68,9 +76,9 @@ def axis_weights(start: int, stop: int, ratio: float, source_length: int) -> csr
         weight = np.minimum(source + 1, (target + 1) * ratio) - np.maximum(source, target * ratio)
         weight = np.maximum(weight, 0.0) / ratio
     else:
-        centre = (target + 0.5) * ratio - 0.5
-        source = np.floor(centre) + np.arange(2)
-        weight = np.concatenate([1.0 - (centre - source[:, :1]), centre - source[:, :1]], axis=1)
+        center = (target + 0.5) * ratio - 0.5
+        source = np.floor(center) + np.arange(2)
+        weight = np.concatenate([1.0 - (center - source[:, :1]), center - source[:, :1]], axis=1)
         inside = ((target + 0.5) * ratio >= 0) & ((target + 0.5) * ratio < source_length)
         source = np.where(
             inside, np.clip(source, 0, source_length - 1), source
@@ -86,7 +94,9 @@ def axis_weights(start: int, stop: int, ratio: float, source_length: int) -> csr
     return matrix
 
 
-def apply_weights(rows: csr_array | None, cols: csr_array | None, plane: NDArray[np.generic]) -> NDArray[np.float32]:
+def apply_weights(
+    rows: csr_array | None, cols: csr_array | None, plane: NDArray[np.generic]
+) -> NDArray[np.float32]:
     """Return rows @ plane @ cols.T as float32, rows first; None stands for the identity.
 
     Args:
@@ -98,12 +108,17 @@ def apply_weights(rows: csr_array | None, cols: csr_array | None, plane: NDArray
     if rows is not None:
         result = rows @ result
     if cols is not None:
-        result = cv2.transpose(cols @ cv2.transpose(result))  # six times faster than numpy's own copy of a transpose
+        result = cv2.transpose(
+            cols @ cv2.transpose(result)
+        )  # six times faster than numpy's own copy of a transpose
     return result
 
 
 def resample_block(
-    array: NDArray[np.generic], valid: NDArray[np.bool_], rows: csr_array | None, cols: csr_array | None
+    array: NDArray[np.generic],
+    valid: NDArray[np.bool_],
+    rows: csr_array | None,
+    cols: csr_array | None,
 ) -> tuple[NDArray[np.generic], NDArray[np.bool_]]:
     """Return a block at the target pixel size, in the dtype it came in.
 
@@ -114,8 +129,8 @@ def resample_block(
         cols: weights along the rows, None where the ratio is 1.
 
     Returns:
-        (C, h, w) values, 0 where invalid, integers rounded to the nearest; (h, w) valid where at least half the
-        weight is.
+        (C, h, w) values, 0 where invalid, integers rounded to the nearest; (h, w) valid where at
+        least half the weight is.
     """
     if valid.all():
         planes = [apply_weights(rows, cols, plane) for plane in array]
@@ -123,9 +138,12 @@ def resample_block(
         return _to_dtype(planes, seen, array.dtype), seen
     missing = apply_weights(rows, cols, ~valid)
     seen = missing <= 1.0 - VALID_SHARE
-    # untouched where nothing is missing: such a pixel must not tell that its block had a hole elsewhere
+    # untouched where nothing is missing: such a pixel must not tell that its block had a hole
+    # elsewhere
     share = np.where((missing > 0) & seen, 1.0 - missing, np.float32(1.0))
-    planes = [np.divide(apply_weights(rows, cols, plane), share, dtype=np.float32) for plane in array]
+    planes = [
+        np.divide(apply_weights(rows, cols, plane), share, dtype=np.float32) for plane in array
+    ]
     return _to_dtype(planes, seen, array.dtype), seen
 
 

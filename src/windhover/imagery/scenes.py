@@ -1,8 +1,8 @@
 """The pixels of a raster seen at any ground sample distance, with what is missing told apart.
 
-Pixels are raw numbers as delivered: scale and offset are recorded, never applied, so that a model sees what it was
-trained on. A window is read at the raster's own resolution and averaged here, never from an overview that was not
-asked for.
+Pixels are raw numbers as delivered: scale and offset are recorded, never applied, so that a model
+sees what it was trained on. A window is read at the raster's own resolution and averaged here,
+never from an overview that was not asked for.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from rasterio.errors import RasterioError
 from rasterio.windows import Window as RasterWindow
 
 from windhover.errors import DataError, FormatError, ParameterError
-from windhover.imagery.jpegs import WholeJpeg
+from windhover.imagery.jpeg import WholeJpeg
 from windhover.imagery.rasters import (
     GDAL_OPTIONS,
     SceneInfo,
@@ -34,16 +34,27 @@ from windhover.imagery.rasters import (
     open_dataset,
     overview_info,
 )
-from windhover.imagery.resample import axis_weights, exact_ratio, resample_block, snap_ratio, source_span, target_length
+from windhover.imagery.resample import (
+    axis_weights,
+    exact_ratio,
+    resample_block,
+    snap_ratio,
+    source_span,
+    target_length,
+)
 
 PRELOAD_PX = 64_000_000
-# Reads of more px of the raster go in pieces: memory stays bounded at any ratio, and a piece is brought to the grid
+# Reads of more px of the raster go in pieces: memory stays bounded at any ratio, and a piece is
+# brought to the grid
 # while the next one is decoded.
 SOURCE_PX_A_PIECE, MOST_SOURCE_PX_A_PIECE = 2_000_000, 32_000_000
 
 
 def open_scene(
-    path: str | Path, target_gsd_m: float | None = None, gsd_m: float | None = None, bands: Sequence[str] | None = None
+    path: str | Path,
+    target_gsd_m: float | None = None,
+    gsd_m: float | None = None,
+    bands: Sequence[str] | None = None,
 ) -> Scene:
     """Open a raster to be read at a ground sample distance.
 
@@ -64,9 +75,11 @@ def open_scene(
 
 
 class Scene:
-    """A raster seen at a target GSD: its grid, and blocks of its pixels that do not depend on how they are cut.
+    """A raster seen at a target GSD: its grid, and blocks of its pixels that do not depend on how
+    they are cut.
 
-    Safe to read from several threads: each has its own file handle. Close it, or use it in a `with` block.
+    Safe to read from several threads: each has its own file handle. Close it, or use it in a `with`
+    block.
     """
 
     def __init__(
@@ -82,26 +95,38 @@ class Scene:
 
         Args:
             info: from `inspect_scene`.
-            target_gsd_m: metres per px of the grid, None for the raster's own; within 1 % of its own it is its own.
+            target_gsd_m: metres per px of the grid, None for the raster's own; within 1 % of
+                its own it is its own.
             bands: names of the bands to read, in this order; None for all.
             ratio_xy: native px in a px of the grid, exactly; instead of a GSD.
             overview: number of the file's overview to read; None for the raster itself.
-            by_gdal: whether JPEG files too are read by GDAL, which warns of more damage than their own decoder refuses.
+            by_gdal: whether JPEG files too are read by GDAL, which warns of more damage than
+                their own decoder refuses.
         """
         if target_gsd_m is not None and not (math.isfinite(target_gsd_m) and target_gsd_m > 0):
-            raise ParameterError(f"`target_gsd_m` must be positive, got {target_gsd_m} m. Give metres per pixel.")
+            raise ParameterError(
+                f"`target_gsd_m` must be positive, got {target_gsd_m} m. Give metres per pixel."
+            )
         self.info = info
         self.bands: tuple[str, ...] = tuple(bands) if bands is not None else info.bands
         self._indexes = [_band_index(info, name) for name in self.bands]
         wanted = info.gsd_m if target_gsd_m is None else (target_gsd_m, target_gsd_m)
-        x, y = ratio_xy or tuple(snap_ratio(gsd / own) for gsd, own in zip(wanted, info.gsd_m, strict=True))
+        x, y = ratio_xy or tuple(
+            snap_ratio(gsd / own) for gsd, own in zip(wanted, info.gsd_m, strict=True)
+        )
         self.ratio_xy = x, y
         self.shape_hw = (target_length(info.height_px, y), target_length(info.width_px, x))
         t = info.transform
         self.transform = Affine(t.a * x, t.b * y, t.c, t.d * x, t.e * y, t.f)
-        self.overview, self.source = overview, info if overview is None else overview_info(info, overview)
+        self.overview, self.source = (
+            overview,
+            info if overview is None else overview_info(info, overview),
+        )
         width, height = self.source.width_px / info.width_px, self.source.height_px / info.height_px
-        self.source_ratio_xy = exact_ratio(x * width), exact_ratio(y * height)  # px of what is read in a px of the grid
+        self.source_ratio_xy = (
+            exact_ratio(x * width),
+            exact_ratio(y * height),
+        )  # px of what is read in a px of the grid
         self._others: list[Scene] = []
         self._pixels: tuple[NDArray[Any], NDArray[np.bool_]] | None = None
         self._scaling: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None
@@ -139,7 +164,9 @@ class Scene:
         return height / y, width / x
 
     def preload(self) -> None:
-        """Hold the native pixels in memory, so that many reads decode the file once; a large scene is left on disk."""
+        """Hold the native pixels in memory, so that many reads decode the file once; a large scene
+        is left on disk.
+        """
         if self._pixels is None and self.info.width_px * self.info.height_px <= PRELOAD_PX:
             self._pixels = self._read_native((0, self.info.height_px), (0, self.info.width_px))
             self._whole.forget()
@@ -151,9 +178,14 @@ class Scene:
         return other
 
     def rescaled(self, gain: NDArray[np.float64], offset: NDArray[np.float64]) -> Scene:
-        """Return the same scene with each band's pixels times its gain (C,) plus its offset (C,), as float32."""
+        """Return the same scene with each band's pixels times its gain (C,) plus its offset (C,),
+        as float32.
+        """
         other = self._lend_pixels(Scene(self.info, None, self.bands, self.ratio_xy, self.overview))
-        other._scaling = (gain.astype(np.float32)[:, None, None], offset.astype(np.float32)[:, None, None])
+        other._scaling = (
+            gain.astype(np.float32)[:, None, None],
+            offset.astype(np.float32)[:, None, None],
+        )
         return other
 
     def on_grid(self, ratio_xy: tuple[float, float], overview: int | None = None) -> Scene:
@@ -178,7 +210,9 @@ class Scene:
             other._pixels, other._whole = self._pixels, self._whole
         return other
 
-    def read(self, row: int, col: int, height: int, width: int) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    def read(
+        self, row: int, col: int, height: int, width: int
+    ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """Read a block of this grid; any part of it may lie outside the scene.
 
         Args:
@@ -188,7 +222,8 @@ class Scene:
             width: columns.
 
         Returns:
-            (C, height, width) pixels in the raster's dtype, 0 where invalid; (height, width) True where valid.
+            (C, height, width) pixels in the raster's dtype, 0 where invalid; (height, width) True
+            where valid.
 
         Raises:
             FormatError: the file is damaged there.
@@ -199,14 +234,20 @@ class Scene:
         gain, offset = self._scaling
         return np.where(valid, array * gain + offset, np.float32(0)), valid
 
-    def _read_block(self, row: int, col: int, height: int, width: int) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    def _read_block(
+        self, row: int, col: int, height: int, width: int
+    ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         top, bottom = max(row, 0), min(row + height, self.shape_hw[0])
         left, right = max(col, 0), min(col + width, self.shape_hw[1])
         if top >= bottom or left >= right:
-            return np.zeros((self.n_bands, height, width), self.info.dtype), np.zeros((height, width), bool)
+            return np.zeros((self.n_bands, height, width), self.info.dtype), np.zeros(
+                (height, width), bool
+            )
         step = self._rows_of_a_piece(right - left)
         if (top, bottom, left, right) == (row, row + height, col, col + width) and height <= step:
-            array, valid = self._to_grid(top, bottom, left, right, *self._read_source(top, bottom, left, right))
+            array, valid = self._to_grid(
+                top, bottom, left, right, *self._read_source(top, bottom, left, right)
+            )
             return (array, valid) if self._pixels is None else (array.copy(), valid.copy())
         array = np.zeros((self.n_bands, height, width), self.info.dtype)
         valid = np.zeros((height, width), bool)
@@ -216,9 +257,13 @@ class Scene:
         return array, valid
 
     def _rows_of_a_piece(self, width: int) -> int:
-        """Return how many rows of the grid are read at once: a row of the file's blocks where memory allows."""
+        """Return how many rows of the grid are read at once: a row of the file's blocks where
+        memory allows.
+        """
         if self.source_ratio_xy == (1.0, 1.0):
-            return self.shape_hw[0]  # what is read is what is asked for: nothing to be done meanwhile, none to be saved
+            return self.shape_hw[
+                0
+            ]  # what is read is what is asked for: nothing to be done meanwhile, none to be saved
         a_row = math.prod(self.source_ratio_xy) * width
         least = min(math.ceil(self.block_hw[0]), int(MOST_SOURCE_PX_A_PIECE / a_row))
         return max(int(SOURCE_PX_A_PIECE / a_row), least, 1)
@@ -226,9 +271,17 @@ class Scene:
     def _pieces(
         self, top: int, bottom: int, left: int, right: int, step: int
     ) -> Iterator[tuple[int, int, tuple[NDArray[Any], NDArray[np.bool_]]]]:
-        """Yield a block of the grid in pieces of `step` rows: each comes to the grid while the next is decoded."""
+        """Yield a block of the grid in pieces of `step` rows: each comes to the grid while the next
+        is decoded.
+        """
         if bottom - top <= step:
-            yield top, bottom, self._to_grid(top, bottom, left, right, *self._read_source(top, bottom, left, right))
+            yield (
+                top,
+                bottom,
+                self._to_grid(
+                    top, bottom, left, right, *self._read_source(top, bottom, left, right)
+                ),
+            )
             return
         with ThreadPoolExecutor(1, thread_name_prefix="windhover-resample") as pool:
             waiting = None
@@ -241,13 +294,23 @@ class Scene:
             if waiting is not None:
                 yield *waiting[:2], waiting[2].result()
 
-    def _read_source(self, top: int, bottom: int, left: int, right: int) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    def _read_source(
+        self, top: int, bottom: int, left: int, right: int
+    ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """Read what a block inside the grid looks at, in px of the source."""
         ratio_x, ratio_y = self.source_ratio_xy
-        return self._read_native(source_span(top, bottom, ratio_y), source_span(left, right, ratio_x))
+        return self._read_native(
+            source_span(top, bottom, ratio_y), source_span(left, right, ratio_x)
+        )
 
     def _to_grid(
-        self, top: int, bottom: int, left: int, right: int, array: NDArray[Any], valid: NDArray[np.bool_]
+        self,
+        top: int,
+        bottom: int,
+        left: int,
+        right: int,
+        array: NDArray[Any],
+        valid: NDArray[np.bool_],
     ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """Bring to the grid what was read of the source."""
         ratio_x, ratio_y = self.source_ratio_xy
@@ -257,12 +320,17 @@ class Scene:
         along = None if ratio_x == 1.0 else axis_weights(left, right, ratio_x, self.source.width_px)
         return resample_block(array, valid, down, along)
 
-    def _read_native(self, rows: tuple[int, int], cols: tuple[int, int]) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    def _read_native(
+        self, rows: tuple[int, int], cols: tuple[int, int]
+    ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """Read the source's pixels; what lies outside the raster is 0 and invalid."""
         top, bottom = max(rows[0], 0), min(rows[1], self.source.height_px)
         left, right = max(cols[0], 0), min(cols[1], self.source.width_px)
         if self._pixels is not None:
-            array, valid = self._pixels[0][:, top:bottom, left:right], self._pixels[1][top:bottom, left:right]
+            array, valid = (
+                self._pixels[0][:, top:bottom, left:right],
+                self._pixels[1][top:bottom, left:right],
+            )
         else:
             array, valid = self._read_file(top, bottom, left, right)
         if (top, bottom) == rows and (left, right) == cols:
@@ -270,7 +338,9 @@ class Scene:
         pad = ((top - rows[0], rows[1] - bottom), (left - cols[0], cols[1] - right))
         return np.pad(array, ((0, 0), *pad)), np.pad(valid, pad)
 
-    def _read_file(self, top: int, bottom: int, left: int, right: int) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    def _read_file(
+        self, top: int, bottom: int, left: int, right: int
+    ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         window = RasterWindow(left, top, right - left, bottom - top)
         try:
             with rasterio.Env(**GDAL_OPTIONS):
@@ -315,7 +385,10 @@ class Scene:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self.close()
 
@@ -329,11 +402,13 @@ def _band_index(info: SceneInfo, name: str) -> int:
     return info.bands.index(names[name.lower()]) + 1
 
 
-def _valid(dataset: Any, indexes: list[int], array: NDArray[Any], window: RasterWindow) -> NDArray[np.bool_]:
+def _valid(
+    dataset: Any, indexes: list[int], array: NDArray[Any], window: RasterWindow
+) -> NDArray[np.bool_]:
     """Return where pixels are data, and set missing pixels to 0 in place.
 
-    A brightness that equals nodata is common in pictures of unsigned integers, so there a pixel is missing only where
-    every band is; of other dtypes it is missing where any band is.
+    A brightness that equals nodata is common in pictures of unsigned integers, so there a pixel is
+    missing only where every band is; of other dtypes it is missing where any band is.
     """
     nodata = [_nodata(dataset.nodatavals[index - 1], array.dtype) for index in indexes]
     if array.dtype.kind != "f" and not any(value is not None for value in nodata):
@@ -354,7 +429,9 @@ def _valid(dataset: Any, indexes: list[int], array: NDArray[Any], window: Raster
 
 
 def _nodata(nodata: float | None, dtype: np.dtype[Any]) -> NDArray[Any] | None:
-    """Return nodata as a value of a dtype, None where it cannot occur: -9999 in uint8 must not wrap round to 241."""
+    """Return nodata as a value of a dtype, None where it cannot occur: -9999 in uint8 must not wrap
+    round to 241.
+    """
     if nodata is None or math.isnan(nodata):
         return None
     if dtype.kind != "f":

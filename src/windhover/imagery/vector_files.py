@@ -1,7 +1,8 @@
-"""Reading one layer of points or polygons from a vector file of any format; which one, where there are several.
+"""Reading one layer of points or polygons from a vector file of any format; which one, where there
+are several.
 
-Shapes that are none are returned as missing, for the caller to count. Refuses to guess among layers, and tables
-without shapes.
+Shapes that are none are returned as missing, for the caller to count. Refuses to guess among
+layers, and tables without shapes.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ def read_layer(path: Path, layer: str) -> geopandas.GeoDataFrame:
         layer: the one that is wanted where there are several.
 
     Raises:
-        FormatError: the file is broken, has several layers and none of that name, or holds no shapes.
+        FormatError: the file is broken, has several layers and none of that name, or holds no
+            shapes.
     """
     try:
         if path.suffix.lower() in PARQUET:
@@ -44,7 +46,9 @@ def read_layer(path: Path, layer: str) -> geopandas.GeoDataFrame:
             "or of another format."
         ) from None
     if not layers:
-        raise FormatError(f"{path}: holds no layer of points or polygons, only a table. Export the shapes too.")
+        raise FormatError(
+            f"{path}: holds no layer of points or polygons, only a table. Export the shapes too."
+        )
     raise FormatError(
         f"{path}: has the layers {', '.join(layers)} and none called {layer!r}. Rename the one that is meant."
     )

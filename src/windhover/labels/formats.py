@@ -7,7 +7,7 @@ from pathlib import Path
 
 from windhover.errors import DataError, FormatError, MissingFileError
 from windhover.imagery.vector_files import SUFFIXES as VECTOR_SUFFIXES
-from windhover.labels import delimited, pictures, vector
+from windhover.labels import csv_labels, image_datasets, vector_layers
 from windhover.labels.table import RawLabels
 
 AUTO = "auto"
@@ -15,15 +15,19 @@ MERGED_WORDS = ("label", "annotation", "coco", "truth")
 
 
 def _read_json(path: Path, class_from: str | None = None) -> RawLabels:
-    return vector.read_vector(path, class_from) if pictures.is_geojson(path) else pictures.read_coco(path, class_from)
+    return (
+        vector_layers.read_vector(path, class_from)
+        if image_datasets.is_geojson(path)
+        else image_datasets.read_coco(path, class_from)
+    )
 
 
 READERS: dict[str, Callable[[Path, str | None], RawLabels]] = {
-    **dict.fromkeys(VECTOR_SUFFIXES, vector.read_vector),
-    **dict.fromkeys(delimited.SUFFIXES, delimited.read_csv),
+    **dict.fromkeys(VECTOR_SUFFIXES, vector_layers.read_vector),
+    **dict.fromkeys(csv_labels.SUFFIXES, csv_labels.read_csv),
     ".json": _read_json,
-    ".xml": pictures.read_voc,
-    ".txt": pictures.read_text,
+    ".xml": image_datasets.read_voc,
+    ".txt": image_datasets.read_text,
 }
 ONE_IMAGE = (".xml", ".txt")  # such a file speaks of one image
 
@@ -47,12 +51,16 @@ def read_labels(path: str | Path, class_from: str | None = None) -> RawLabels:
     return reader(path, class_from)
 
 
-def find_labels(folder: Path, labels: str, stems: Collection[str], besides: Collection[Path] = ()) -> dict[Path, str]:
-    """Return the label files of a folder of rasters, each with the scene it speaks of ("" where it says so itself).
+def find_labels(
+    folder: Path, labels: str, stems: Collection[str], besides: Collection[Path] = ()
+) -> dict[Path, str]:
+    """Return the label files of a folder of rasters, each with the scene it speaks of ("" where it
+    says so itself).
 
     Args:
         folder: the raw folder.
-        labels: `auto`, or a file or glob pattern relative to the folder, or an absolute path, or a folder.
+        labels: `auto`, or a file or glob pattern relative to the folder, or an absolute path,
+            or a folder.
         stems: names of the scenes.
         besides: files that are known to be something else.
 
@@ -66,8 +74,14 @@ def find_labels(folder: Path, labels: str, stems: Collection[str], besides: Coll
     if path.is_absolute() and path.is_file() and path.suffix.lower() not in READERS:
         return {path: ""}  # `read_labels` says why not
     found = [path] if path.is_absolute() else sorted(folder.glob(labels))
-    found = [one for part in found for one in (sorted(part.rglob("*")) if part.is_dir() else [part])]
-    found = [one for one in found if one.is_file() and one.suffix.lower() in READERS and one.name != "classes.txt"]
+    found = [
+        one for part in found for one in (sorted(part.rglob("*")) if part.is_dir() else [part])
+    ]
+    found = [
+        one
+        for one in found
+        if one.is_file() and one.suffix.lower() in READERS and one.name != "classes.txt"
+    ]
     if not found:
         raise MissingFileError(
             f"`scenes.labels`: {labels} matches no label file in {folder}. Name a file or a pattern "
@@ -77,8 +91,14 @@ def find_labels(folder: Path, labels: str, stems: Collection[str], besides: Coll
 
 
 def _find_by_name(folder: Path, stems: set[str], besides: set[Path]) -> dict[Path, str]:
-    files = [path for path in sorted(folder.rglob("*")) if path.suffix.lower() in READERS and path.is_file()]
-    files = [path for path in files if path.absolute() not in besides and not path.name.startswith(".")]
+    files = [
+        path
+        for path in sorted(folder.rglob("*"))
+        if path.suffix.lower() in READERS and path.is_file()
+    ]
+    files = [
+        path for path in files if path.absolute() not in besides and not path.name.startswith(".")
+    ]
     one_a_scene = {path: path.stem for path in files if path.stem in stems}
     if one_a_scene:
         _refuse_two_for_one(one_a_scene)

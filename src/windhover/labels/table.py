@@ -25,10 +25,12 @@ class RawLabels:
 
     Attributes:
         source: name of the file.
-        image: (N,) name of the image a label is on, as the file has it; "" where only the map position tells.
+        image: (N,) name of the image a label is on, as the file has it; "" where only the map
+            position tells.
         klass: (N,) class names as the file has them.
         geometry: (N,) points and polygons, in `space`.
-        space: `map` = in `crs`; `px` = native px of the image, corners; `fraction` = of the image's width and height.
+        space: `map` = in `crs`; `px` = native px of the image, corners; `fraction` = of the
+            image's width and height.
         crs: coordinate system of map coordinates, None where the file states none (a local grid).
         images: images the file speaks of, also those without a label: they are known to hold none.
         ignored: (N,) labels that the file itself marks as not to be counted, None for none.
@@ -54,23 +56,33 @@ class RawLabels:
         """Return the labels of some rows."""
         ignored = None if self.ignored is None else self.ignored[rows]
         return replace(
-            self, image=self.image[rows], klass=self.klass[rows], geometry=self.geometry[rows], ignored=ignored
+            self,
+            image=self.image[rows],
+            klass=self.klass[rows],
+            geometry=self.geometry[rows],
+            ignored=ignored,
         )
 
 
 def without_empty(labels: RawLabels) -> RawLabels:
     """Return the labels that have a geometry with finite coordinates; the others are counted.
 
-    A label whose class is left empty is of the class `NO_CLASS`: an empty name would be taken for background.
+    A label whose class is left empty is of the class `NO_CLASS`: an empty name would be taken for
+    background.
     """
     if not len(labels):
         return labels
     named = [str(name).strip() or NO_CLASS for name in labels.klass]
     labels = replace(labels, klass=objects_array(named))
-    sound = np.isfinite(shapely.bounds(labels.geometry)).all(axis=1) & ~shapely.is_missing(labels.geometry)
+    sound = np.isfinite(shapely.bounds(labels.geometry)).all(axis=1) & ~shapely.is_missing(
+        labels.geometry
+    )
     if sound.all():
         return labels
-    dropped = {**labels.dropped, NO_GEOMETRY: labels.dropped.get(NO_GEOMETRY, 0) + int((~sound).sum())}
+    dropped = {
+        **labels.dropped,
+        NO_GEOMETRY: labels.dropped.get(NO_GEOMETRY, 0) + int((~sound).sum()),
+    }
     return replace(labels.taken(sound), dropped=dropped)
 
 
@@ -82,13 +94,16 @@ def objects_array(values: Sequence[Any]) -> NDArray[np.object_]:
 
 
 def class_column(columns: list[str], wanted: str | None, source: str) -> str | None:
-    """Return the column that holds the class: the wanted one, else the first of the usual names, else None.
+    """Return the column that holds the class: the wanted one, else the first of the usual names,
+    else None.
 
     Raises:
         FormatError: the wanted column is not there.
     """
     if wanted is None:
-        return next((column for name in CLASS_COLUMNS for column in columns if column.lower() == name), None)
+        return next(
+            (column for name in CLASS_COLUMNS for column in columns if column.lower() == name), None
+        )
     if wanted in columns:
         return wanted
     raise FormatError(
@@ -105,8 +120,12 @@ def class_names(values: pd.Series | None, count: int) -> NDArray[np.object_]:
 
 
 def boxes_geometry(boxes_xyxy: NDArray[np.float64]) -> NDArray[np.object_]:
-    """Return (N,) box polygons of (N, 4) boxes; None for one that ends before it begins, which is no box."""
+    """Return (N,) box polygons of (N, 4) boxes; None for one that ends before it begins, which is
+    no box.
+    """
     boxes = np.asarray(boxes_xyxy, np.float64).reshape(-1, 4)
-    shapes = np.asarray(shapely.box(boxes[:, 0], boxes[:, 1], boxes[:, 2], boxes[:, 3]), dtype=object)
+    shapes = np.asarray(
+        shapely.box(boxes[:, 0], boxes[:, 1], boxes[:, 2], boxes[:, 3]), dtype=object
+    )
     shapes[(boxes[:, 2] < boxes[:, 0]) | (boxes[:, 3] < boxes[:, 1])] = None
     return shapes

@@ -1,7 +1,9 @@
-"""Uncertainty by drawing groups (places or scenes) with replacement: weights of the draws, and the intervals they give.
+"""Uncertainty by drawing groups (places or scenes) with replacement: weights of the draws, and the
+intervals they give.
 
-Objects of one scene share its light and its sensor, so scenes are drawn, never single objects (cluster bootstrap,
-Davison and Hinkley 1997, sec. 3.8). Refuses to say what a figure is: callers compute it under each draw's weights.
+Objects of one scene share its light and its sensor, so scenes are drawn, never single objects
+(cluster bootstrap, Davison and Hinkley 1997, sec. 3.8). Refuses to say what a figure is: callers
+compute it under each draw's weights.
 """
 
 from __future__ import annotations
@@ -21,11 +23,15 @@ def draw_weights(n_groups: int, draws: int, seed: int) -> Floats:
     rng = np.random.default_rng(seed)
     if not n_groups:
         return np.zeros((0, draws))
-    return rng.multinomial(n_groups, np.full(n_groups, 1.0 / n_groups), size=draws).T.astype(np.float64)
+    return rng.multinomial(n_groups, np.full(n_groups, 1.0 / n_groups), size=draws).T.astype(
+        np.float64
+    )
 
 
 def interval(values: ArrayLike, level: float = 0.95) -> tuple[float, float] | None:
-    """Return the percentile interval of the drawn values; None with fewer than two that are defined."""
+    """Return the percentile interval of the drawn values; None with fewer than two that are
+    defined.
+    """
     drawn = np.asarray(values, np.float64)
     drawn = drawn[np.isfinite(drawn)]
     if len(drawn) < 2:
@@ -34,7 +40,9 @@ def interval(values: ArrayLike, level: float = 0.95) -> tuple[float, float] | No
     return float(low), float(high)
 
 
-def bootstrap(figures: Callable[[Floats], dict[str, Floats]], weights: Floats, rows: int) -> dict[str, Floats]:
+def bootstrap(
+    figures: Callable[[Floats], dict[str, Floats]], weights: Floats, rows: int
+) -> dict[str, Floats]:
     """Compute figures under every draw, as many draws at once as fit in memory.
 
     Args:
@@ -46,11 +54,17 @@ def bootstrap(figures: Callable[[Floats], dict[str, Floats]], weights: Floats, r
         (D,) values by name.
     """
     step = max(CELLS_AT_ONCE // max(rows, 1), 1)
-    parts = [figures(weights[:, first : first + step]) for first in range(0, weights.shape[1], step)]
-    return {name: np.concatenate([part[name] for part in parts]) for name in (parts[0] if parts else {})}
+    parts = [
+        figures(weights[:, first : first + step]) for first in range(0, weights.shape[1], step)
+    ]
+    return {
+        name: np.concatenate([part[name] for part in parts]) for name in (parts[0] if parts else {})
+    }
 
 
-def choose_groups(places: Sequence[str], scenes: Sequence[str]) -> tuple[str, NDArray[np.int64], list[str]]:
+def choose_groups(
+    places: Sequence[str], scenes: Sequence[str]
+) -> tuple[str, NDArray[np.int64], list[str]]:
     """Choose what is drawn: places where there are enough of them, else scenes.
 
     Args:

@@ -1,7 +1,8 @@
 """Fitting the few numbers that turn logits into probabilities, and measuring how true those are.
 
-`sigmoid(logit / temperature + bias)`: temperature of Guo 2017, bias and targets of Platt 1999, shift of the prior of
-Saerens 2002. Torch-free. Refuses to apply anything: `windhover.models.inference` makes the scores.
+`sigmoid(logit / temperature + bias)`: temperature of Guo 2017, bias and targets of Platt 1999,
+shift of the prior of Saerens 2002. Torch-free. Refuses to apply anything:
+`windhover.models.calibrated_scores` makes the scores.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ class Scaling(NamedTuple):
 def fit_scaling(logits: ArrayLike, is_true: ArrayLike) -> Scaling | None:
     """Fit temperature and bias by least log loss.
 
-    The targets are Platt's, (n + 1) / (n + 2) and 1 / (n + 2), so that few or separable data give finite numbers.
+    The targets are Platt's, (n + 1) / (n + 2) and 1 / (n + 2), so that few or separable data give
+    finite numbers.
 
     Args:
         logits: (N,) raw.
@@ -52,13 +54,17 @@ def fit_scaling(logits: ArrayLike, is_true: ArrayLike) -> Scaling | None:
     start = np.array([0.0, float(np.log(n_true / n_false) - logit.mean())])
     start[1] = np.clip(start[1], *BIAS_BOUNDS)
     bounds = [tuple(np.log(TEMPERATURE_BOUNDS)), BIAS_BOUNDS]
-    fits = [minimize(loss, first, jac=True, method="L-BFGS-B", bounds=bounds) for first in (start, np.zeros(2))]
+    fits = [
+        minimize(loss, first, jac=True, method="L-BFGS-B", bounds=bounds)
+        for first in (start, np.zeros(2))
+    ]
     best = min(fits, key=lambda fit: float(fit.fun))
     return Scaling(float(np.exp(best.x[0])), float(best.x[1]))
 
 
 def prior_shift(from_prior: float, to_prior: float) -> float:
-    """Return what is added to a logit when the share of positives changes (Saerens 2002; Elkan 2001).
+    """Return what is added to a logit when the share of positives changes (Saerens 2002; Elkan
+    2001).
 
     Priors of 0 and 1 say nothing of the other outcome, and shift nothing.
     """
@@ -73,7 +79,8 @@ class Reliability(NamedTuple):
     promised: Floats  # (B,) mean score of a bin
     kept: Floats  # (B,) share that is true
     number: NDArray[np.int64]  # (B,) how many
-    error: float  # expected calibration error: mean |promised - kept| weighted by number; NaN with no data
+    # expected calibration error: mean |promised - kept| weighted by number; NaN with no data
+    error: float
     brier: float  # mean squared difference of score and truth; NaN with no data
 
 

@@ -1,4 +1,5 @@
-"""Where to cut: the rules that choose a threshold from a curve, and what each says when it cannot be met.
+"""Where to cut: the rules that choose a threshold from a curve, and what each says when it cannot
+be met.
 
 Works on validation counts only; refuses to look at a test split, and to make scores.
 """
@@ -12,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from windhover.errors import ParameterError
-from windhover.metrics.tally import Counts, Floats
+from windhover.metrics.score_curve import Counts, Floats
 
 RULES = {
     "max_fbeta": "beta",
@@ -25,14 +26,18 @@ RULES = {
 
 @dataclass(frozen=True)
 class Rule:
-    """A rule and its number: beta, recall, precision, false alarms per km2, or what a miss costs in false alarms."""
+    """A rule and its number: beta, recall, precision, false alarms per km2, or what a miss costs in
+    false alarms.
+    """
 
     name: str
     value: float
 
     def __post_init__(self) -> None:
         if self.name not in RULES:
-            raise ParameterError(f"the rule must be one of {', '.join(RULES)}, got {self.name!r}. Choose one of them.")
+            raise ParameterError(
+                f"the rule must be one of {', '.join(RULES)}, got {self.name!r}. Choose one of them."
+            )
         share = self.name in ("recall_at_least", "precision_at_least")
         if not (0 < self.value <= 1 if share else 0 < self.value < np.inf):
             bounds = "in (0, 1]" if share else "above 0"
@@ -48,14 +53,18 @@ class Choice(NamedTuple):
     """The level chosen in each of D weightings."""
 
     level: NDArray[np.int64]  # (D,) into the counts' levels
-    met: NDArray[np.bool_]  # (D,) whether the rule holds there; where not, the nearest to it is chosen
+    met: NDArray[
+        np.bool_
+    ]  # (D,) whether the rule holds there; where not, the nearest to it is chosen
 
 
 def choose(counts: Counts, rule: Rule) -> Choice:
-    """Choose one level by the rule among those that find something; of equally good ones the highest threshold.
+    """Choose one level by the rule among those that find something; of equally good ones the
+    highest threshold.
 
-    `recall_at_least` takes the best precision among levels with that recall; `precision_at_least` and
-    `false_alarms_per_km2_at_most` take the best recall among theirs. A rule that no level meets takes the level that
+    `recall_at_least` takes the best precision among levels with that recall; `precision_at_least`
+    and `false_alarms_per_km2_at_most` take the best recall among theirs. A rule that no level meets
+    takes the level that
     comes nearest: most recall, most precision, fewest alarms.
 
     Args:
@@ -94,5 +103,7 @@ def _best(value: Floats) -> Choice:
 
 def _constrained(value: Floats, allowed: NDArray[np.bool_], otherwise: Floats) -> Choice:
     met = np.asarray(allowed.any(axis=0), bool)
-    level = np.where(met, np.argmax(np.where(allowed, value, -1.0), axis=0), np.argmax(otherwise, axis=0))
+    level = np.where(
+        met, np.argmax(np.where(allowed, value, -1.0), axis=0), np.argmax(otherwise, axis=0)
+    )
     return Choice(level.astype(np.int64), met)

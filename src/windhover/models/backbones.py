@@ -1,7 +1,9 @@
-"""Backbones of torchvision and timm by name: any band count, pretrained or not, without their classifier.
+"""Backbones of torchvision and timm by name: any band count, pretrained or not, without their
+classifier.
 
-A backbone maps normalised pictures (B, C, S, S) to features and knows nothing of windows, heads or classes. Files of
-weights are read without running code of theirs. Refuses any other source of networks.
+A backbone maps normalised pictures (B, C, S, S) to features and knows nothing of windows, heads or
+classes. Files of weights are read without running code of theirs. Refuses any other source of
+networks.
 """
 
 from __future__ import annotations
@@ -22,7 +24,11 @@ from windhover.errors import FormatError, MissingFileError, ParameterError
 DOWNLOAD = "default"  # weights: the library's own
 TIMM = "timm/"  # prefix that asks for timm where both libraries know a name
 FIXED_PX = 224  # side that torchvision's transformers were made for
-WRAPPERS = ("state_dict", "model_state_dict", "model")  # keys under which training scripts keep a state dict
+WRAPPERS = (
+    "state_dict",
+    "model_state_dict",
+    "model",
+)  # keys under which training scripts keep a state dict
 
 
 class Backbone(NamedTuple):
@@ -37,10 +43,12 @@ def make_backbone(name: str, n_bands: int, weights: str | None) -> Backbone:
     """Build a classifier of torchvision or timm by its name and take its classifier off.
 
     Args:
-        name: torchvision's name, such as `resnet18`, else timm's, such as `resnet10t`; `timm/...` asks for timm's.
+        name: torchvision's name, such as `resnet18`, else timm's, such as `resnet10t`;
+            `timm/...` asks for timm's.
         n_bands: bands of the input.
-        weights: null for random ones; `default` for the library's own, which it downloads; else a local file that
-            holds the state dict of the plain network, of any number of bands and classes (.safetensors, or torch's).
+        weights: null for random ones; `default` for the library's own, which it downloads; else
+            a local file that holds the state dict of the plain network, of any number of bands and
+            classes (.safetensors, or torch's).
 
     Raises:
         ParameterError: neither library has a classifier of that name, or no weights for it.
@@ -65,16 +73,25 @@ def _in_torchvision(name: str) -> bool:
 
 
 def _torchvision(name: str, download: bool) -> tuple[nn.Module, tuple[str, ...], int | None]:
-    """Return a network of torchvision, the name of its last linear (or 1x1) layer, and the side it is bound to."""
+    """Return a network of torchvision, the name of its last linear (or 1x1) layer, and the side it
+    is bound to.
+    """
     from torchvision import models
 
     arguments: dict[str, Any] = {"weights": "DEFAULT" if download else None}
-    if name in ("googlenet", "inception_v3"):  # their ImageNet weights would change the input a second time
-        arguments |= {"transform_input": False} if download else {"init_weights": True, "aux_logits": False}
+    if name in (
+        "googlenet",
+        "inception_v3",
+    ):  # their ImageNet weights would change the input a second time
+        arguments |= (
+            {"transform_input": False} if download else {"init_weights": True, "aux_logits": False}
+        )
     module = models.get_model(name, **arguments)
     if getattr(module, "aux_logits", False):
         module.aux_logits = module.AuxLogits = None
-    last = [key for key, layer in module.named_modules() if isinstance(layer, (nn.Linear, nn.Conv2d))][-1]
+    last = [
+        key for key, layer in module.named_modules() if isinstance(layer, (nn.Linear, nn.Conv2d))
+    ][-1]
     return module, (last,), FIXED_PX if name.startswith(("vit", "maxvit", "swin")) else None
 
 
@@ -107,7 +124,9 @@ def _unknown_sentence(name: str) -> str:
 
 @contextmanager
 def _downloading(name: str, weights: str | None) -> Iterator[None]:
-    """Turn what goes wrong in a library's own download into one sentence, and keep its log off the terminal."""
+    """Turn what goes wrong in a library's own download into one sentence, and keep its log off the
+    terminal.
+    """
     if weights != DOWNLOAD:
         yield
         return
@@ -135,12 +154,20 @@ def _load_local(module: nn.Module, path: Path, classifier: tuple[str, ...]) -> N
     stem = state.get(f"{first}.weight")
     if stem is not None and stem.dim() == 4:
         adapt_bands(module, stem.shape[1], keep=False)
-    kept = {key: value for key, value in state.items() if not key.startswith(tuple(f"{name}." for name in classifier))}
+    kept = {
+        key: value
+        for key, value in state.items()
+        if not key.startswith(tuple(f"{name}." for name in classifier))
+    }
     try:
         result = module.load_state_dict(kept, strict=False)
     except RuntimeError as error:
         raise _not_of_this_network(path, " ".join(str(error).split())[:120]) from None
-    lacking = [key for key in result.missing_keys if not key.startswith(tuple(f"{name}." for name in classifier))]
+    lacking = [
+        key
+        for key in result.missing_keys
+        if not key.startswith(tuple(f"{name}." for name in classifier))
+    ]
     if lacking or result.unexpected_keys:
         word = "it lacks" if lacking else "it has"
         raise _not_of_this_network(path, f"{word} {(lacking or result.unexpected_keys)[0]}")
@@ -154,7 +181,9 @@ def read_weights(path: Path) -> Mapping[str, Tensor]:
         FormatError: it holds no tensors by name.
     """
     if not path.is_file():
-        raise MissingFileError(f"{path}: no such file of pretrained weights. Give a local state dict or leave it out.")
+        raise MissingFileError(
+            f"{path}: no such file of pretrained weights. Give a local state dict or leave it out."
+        )
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
@@ -164,12 +193,21 @@ def read_weights(path: Path) -> Mapping[str, Tensor]:
             if path.suffix == ".safetensors"
             else torch.load(path, map_location="cpu", weights_only=True)
         )
-    except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, AttributeError, SafetensorError) as error:
+    except (
+        RuntimeError,
+        pickle.UnpicklingError,
+        EOFError,
+        ValueError,
+        AttributeError,
+        SafetensorError,
+    ) as error:
         raise _not_of_this_network(path, " ".join(str(error).split())[:120]) from None
     for key in WRAPPERS:
         if isinstance(state, Mapping) and isinstance(state.get(key), Mapping):
             state = state[key]
-    if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
+    if not isinstance(state, Mapping) or not all(
+        isinstance(value, Tensor) for value in state.values()
+    ):
         raise _not_of_this_network(path, "no tensors by name")
     return {str(key).removeprefix("module."): value for key, value in state.items()}
 
@@ -184,8 +222,9 @@ def adapt_bands(module: nn.Module, n_bands: int, keep: bool) -> None:
     Args:
         module: the network.
         n_bands: bands of the input.
-        keep: whether its weights mean something: each new band then gets the old bands' mean, scaled to keep the
-            output's size. Otherwise they are drawn anew, of the same deviation, so that bands begin unlike.
+        keep: whether its weights mean something: each new band then gets the old bands' mean,
+            scaled to keep the output's size. Otherwise they are drawn anew, of the same deviation,
+            so that bands begin unlike.
     """
     _, first = _first_convolution(module)
     if first.in_channels == n_bands:
@@ -194,7 +233,11 @@ def adapt_bands(module: nn.Module, n_bands: int, keep: bool) -> None:
     if keep:
         fresh = old.mean(dim=1, keepdim=True).repeat(1, n_bands, 1, 1) * old.shape[1] / n_bands
     else:
-        fresh = torch.randn(old.shape[0], n_bands, *old.shape[2:]) * old.std() * (old.shape[1] / n_bands) ** 0.5
+        fresh = (
+            torch.randn(old.shape[0], n_bands, *old.shape[2:])
+            * old.std()
+            * (old.shape[1] / n_bands) ** 0.5
+        )
     first.in_channels, first.weight = n_bands, nn.Parameter(fresh)
 
 

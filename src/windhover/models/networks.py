@@ -1,8 +1,9 @@
 """The networks, by name: each maps normalised pictures to raw outputs and nothing else.
 
-`valid64` and `course` are unpadded, so one pass over a picture gives exactly what cropping every window would
-(Long 2015; Giusti 2013). Backbones of torchvision and timm stand behind the same interface and are scored window by
-window. Refuses losses, scores and shapes; files are the backbones' affair.
+`valid64` and `course` are unpadded, so one pass over a picture gives exactly what cropping every
+window would (Long 2015; Giusti 2013). Backbones of torchvision and timm stand behind the same
+interface and are scored window by window. Refuses losses, scores and shapes; files are the
+backbones' affair.
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ class Outputs(NamedTuple):
 class Heads(nn.Module):
     """Three 1x1 convolutions over the same features: class logits, offsets in px, log sizes."""
 
-    OFFSET_SCALE_PX = 8.0  # features of order 1 then mean offsets of some px, and a Huber loss in px is well scaled
+    # features of order 1 then mean offsets of some px, and a Huber loss in px is well scaled
+    OFFSET_SCALE_PX = 8.0
 
     def __init__(self, n_features: int, n_classes: int) -> None:
         super().__init__()
@@ -44,7 +46,9 @@ class Heads(nn.Module):
         self.log_sizes = nn.Conv2d(n_features, 2, 1)
 
     def reset(self, prior: float = 0.05, size_px: float = 32.0) -> None:
-        """Start from a rare class and a middling size, not to spend the first steps on constants (Lin 2017)."""
+        """Start from a rare class and a middling size, not to spend the first steps on constants
+        (Lin 2017).
+        """
         for layer in (self.logits, self.offsets, self.log_sizes):
             nn.init.normal_(layer.weight, std=0.01)
         nn.init.constant_(self.logits.bias, float(torch.logit(torch.tensor(prior))))  # type: ignore[arg-type]
@@ -52,14 +56,20 @@ class Heads(nn.Module):
         nn.init.constant_(self.log_sizes.bias, float(torch.log(torch.tensor(size_px))))  # type: ignore[arg-type]
 
     def silence(self, offsets: bool, sizes: bool, size_px: float = WINDOW_PX) -> None:
-        """Make heads that nothing will teach say the window's own centre, and its own size, whatever they see."""
+        """Make heads that nothing will teach say the window's own centre, and its own size,
+        whatever they see.
+        """
         silent = [(self.offsets, 0.0)] * offsets + [(self.log_sizes, math.log(size_px))] * sizes
         for layer, value in silent:
             nn.init.zeros_(layer.weight)
             nn.init.constant_(layer.bias, value)  # type: ignore[arg-type]
 
     def forward(self, features: Tensor) -> Outputs:
-        return Outputs(self.logits(features), self.OFFSET_SCALE_PX * self.offsets(features), self.log_sizes(features))
+        return Outputs(
+            self.logits(features),
+            self.OFFSET_SCALE_PX * self.offsets(features),
+            self.log_sizes(features),
+        )
 
 
 class UnpaddedNetwork(nn.Module):
@@ -68,14 +78,20 @@ class UnpaddedNetwork(nn.Module):
     dense = True
 
     def __init__(
-        self, trunk: nn.Sequential, n_features: int, n_classes: int, stride_px: int, init: str, dropout: float
+        self,
+        trunk: nn.Sequential,
+        n_features: int,
+        n_classes: int,
+        stride_px: int,
+        init: str,
+        dropout: float,
     ) -> None:
         super().__init__()
         self.window_px, self.stride_px = WINDOW_PX, stride_px
         self.trunk = trunk
         self.dropout = nn.Dropout2d(dropout)
         self.heads = Heads(n_features, n_classes)
-        initialise(self.trunk, init)
+        initialize(self.trunk, init)
         self.heads.reset()
 
     def forward(self, inputs: Tensor) -> Outputs:
@@ -89,7 +105,9 @@ class WindowNetwork(nn.Module):
 
     dense = False
 
-    def __init__(self, backbone: nn.Module, n_features: int, n_classes: int, dropout: float, input_px: int) -> None:
+    def __init__(
+        self, backbone: nn.Module, n_features: int, n_classes: int, dropout: float, input_px: int
+    ) -> None:
         super().__init__()
         self.window_px = self.stride_px = WINDOW_PX
         self.stride_px = 8
@@ -109,10 +127,18 @@ class WindowNetwork(nn.Module):
         return outputs
 
 
-def conv_block(n_in: int, n_out: int, kernel: int, batch_norm: bool, stride: int = 1) -> list[nn.Module]:
-    """Return convolution, batch norm and ReLU, unpadded; flat, so that the norm can be folded into the convolution."""
+def conv_block(
+    n_in: int, n_out: int, kernel: int, batch_norm: bool, stride: int = 1
+) -> list[nn.Module]:
+    """Return convolution, batch norm and ReLU, unpadded; flat, so that the norm can be folded into
+    the convolution.
+    """
     conv = nn.Conv2d(n_in, n_out, kernel, stride, bias=not batch_norm)
-    return [conv, nn.BatchNorm2d(n_out), nn.ReLU(inplace=True)] if batch_norm else [conv, nn.ReLU(inplace=True)]
+    return (
+        [conv, nn.BatchNorm2d(n_out), nn.ReLU(inplace=True)]
+        if batch_norm
+        else [conv, nn.ReLU(inplace=True)]
+    )
 
 
 def build_valid64(
@@ -127,18 +153,22 @@ def build_valid64(
     dropout: float = 0.0,
     init: str = "he",
 ) -> nn.Module:
-    """Build "valid-64/8": window 64, stride 8, receptive field exactly 64, whatever its width and depth.
+    """Build "valid-64/8": window 64, stride 8, receptive field exactly 64, whatever its width and
+    depth.
 
-    Sizes for depth 2: 64-62-60-30-28-26-13-11-9-4-1. Each further 3x3 layer at stride 4 takes one from the last kernel.
+    Sizes for depth 2: 64-62-60-30-28-26-13-11-9-4-1. Each further 3x3 layer at stride 4 takes one
+    from the last kernel.
 
     Args:
         n_bands: bands of the input.
         n_classes: classes.
-        width: `small` (16), `base` (32), `large` (48), or the number of channels of the first layer.
+        width: `small` (16), `base` (32), `large` (48), or the number of channels of the first
+            layer.
         depth: 3x3 layers at stride 4: 2, 3 or 4.
         mix: further 1x1 layers on the last features.
-        stem: `pooled` begins with two 3x3 layers at full resolution and a pool, `strided` with one 6x6 layer of
-            stride 2 in their place: less than half the time, for a little of the finest detail.
+        stem: `pooled` begins with two 3x3 layers at full resolution and a pool, `strided` with
+            one 6x6 layer of stride 2 in their place: less than half the time, for a little of the
+            finest detail.
         batch_norm: whether each convolution is followed by one.
         dropout: share of the last features dropped in training.
         init: `he` or `glorot`.
@@ -167,12 +197,19 @@ def build_valid64(
     return UnpaddedNetwork(nn.Sequential(*layers), 8 * w, n_classes, 8, init, dropout)
 
 
-def build_course(n_bands: int, n_classes: int, *, dropout: float = 0.1, init: str = "he") -> nn.Module:
-    """Build the courses' small CNN, its fully connected layer turned into a 12x12 convolution: window 64, stride 4.
+def build_course(
+    n_bands: int, n_classes: int, *, dropout: float = 0.1, init: str = "he"
+) -> nn.Module:
+    """Build the courses' small CNN, its fully connected layer turned into a 12x12 convolution:
+    window 64, stride 4.
 
     conv16-conv16-pool-conv32x3-pool-FC64, no padding, no batch norm; 0.32 M parameters.
     """
-    layers = [*conv_block(n_bands, 16, 3, False), *conv_block(16, 16, 3, False), nn.MaxPool2d(2)]  # 62, 60, 30
+    layers = [
+        *conv_block(n_bands, 16, 3, False),
+        *conv_block(16, 16, 3, False),
+        nn.MaxPool2d(2),
+    ]  # 62, 60, 30
     layers += [
         *conv_block(16, 32, 3, False),
         *conv_block(32, 32, 3, False),
@@ -195,12 +232,14 @@ def build_backbone(
     """Build a classification network of torchvision or timm as a feature extractor over windows.
 
     Args:
-        name: such as `resnet18`, `convnext_tiny`, `vit_b_16`, `resnet10t`; `timm/resnet18` is timm's of two.
+        name: such as `resnet18`, `convnext_tiny`, `vit_b_16`, `resnet10t`; `timm/resnet18` is
+            timm's of two.
         n_bands: bands of the input; the first convolution is changed to take them.
         n_classes: classes.
         weights: `default` for the library's own, a local file, or null for random ones.
         dropout: share of the features dropped in training.
-        input_px: side to which windows are resized first; by default the window itself where the network takes it.
+        input_px: side to which windows are resized first; by default the window itself where
+            the network takes it.
 
     Raises:
         ParameterError: no such network.
@@ -208,10 +247,12 @@ def build_backbone(
         FormatError: the file holds no weights of this network.
     """
     backbone, n_features, fixed_px = make_backbone(name, n_bands, weights)
-    return WindowNetwork(backbone, n_features, n_classes, dropout, input_px or fixed_px or WINDOW_PX)
+    return WindowNetwork(
+        backbone, n_features, n_classes, dropout, input_px or fixed_px or WINDOW_PX
+    )
 
 
-def initialise(module: nn.Module, init: str) -> None:
+def initialize(module: nn.Module, init: str) -> None:
     """Fill convolutions by He (2015, for ReLU) or Glorot (2010), in place."""
     for layer in module.modules():
         if isinstance(layer, nn.Conv2d):
@@ -243,8 +284,14 @@ OPTIONS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "batch_norm": ("true or false", lambda value: isinstance(value, bool)),
     "dropout": ("a share of 0 or more and below 1", _is_share),
     "init": (f"one of {', '.join(INITS)}", lambda value: value in INITS),
-    "weights": ("`default`, the name of a file, or null", lambda value: value is None or isinstance(value, str)),
-    "input_px": ("a whole number of 32 or more, or null", lambda value: value is None or _is_whole(value, 32)),
+    "weights": (
+        "`default`, the name of a file, or null",
+        lambda value: value is None or isinstance(value, str),
+    ),
+    "input_px": (
+        "a whole number of 32 or more, or null",
+        lambda value: value is None or _is_whole(value, 32),
+    ),
 }
 
 
@@ -261,13 +308,16 @@ def build_network(name: str, n_bands: int, n_classes: int, **options: Any) -> nn
         options: keyword options of the builder.
 
     Returns:
-        A module with `window_px`, `stride_px` and `dense`; `forward` takes normalised (B, C, H, W), returns `Outputs`.
+        A module with `window_px`, `stride_px` and `dense`; `forward` takes normalised (B, C, H, W),
+        returns `Outputs`.
 
     Raises:
         ParameterError: an unknown name or option, or one out of its range.
     """
     if n_bands < 1 or n_classes < 1:
-        raise ParameterError(f"a network needs at least one band and one class, got {n_bands} and {n_classes}.")
+        raise ParameterError(
+            f"a network needs at least one band and one class, got {n_bands} and {n_classes}."
+        )
     builder = BUILDERS.get(name, build_backbone)
     known = [
         key
@@ -276,11 +326,15 @@ def build_network(name: str, n_bands: int, n_classes: int, **options: Any) -> nn
     ]
     unknown = sorted(set(options) - set(known))
     if unknown:
-        raise ParameterError(f"network {name!r} has no option {unknown[0]!r}. Its options: {', '.join(known)}.")
+        raise ParameterError(
+            f"network {name!r} has no option {unknown[0]!r}. Its options: {', '.join(known)}."
+        )
     for key, value in options.items():
         what, fits = OPTIONS[key]
         if not fits(value):
-            raise ParameterError(f"network {name!r}: {key} must be {what}, got {value!r}. Change it in `options`.")
+            raise ParameterError(
+                f"network {name!r}: {key} must be {what}, got {value!r}. Change it in `options`."
+            )
     if name in BUILDERS:
         return builder(n_bands, n_classes, **options)
     return builder(name, n_bands, n_classes, **options)

@@ -1,7 +1,9 @@
-"""From pixels as read to the floats a network is trained on: the one place where radiometry is scaled.
+"""From pixels as read to the floats a network is trained on: the one place where radiometry is
+scaled.
 
-Lives inside the model bundle as mean and standard deviation per band. Refuses statistics of the picture itself
-(a stretch of each crop would make a window's score depend on where the crop was cut).
+Lives inside the model bundle as mean and standard deviation per band. Refuses statistics of the
+picture itself (a stretch of each crop would make a window's score depend on where the crop was
+cut).
 """
 
 from __future__ import annotations
@@ -32,11 +34,21 @@ class Normalizer(nn.Module):
                 f"mean and std must have one number per band, got {len(mean)} and {len(std)}. Give both."
             )
         if min(std) <= 0:
-            raise ParameterError(f"every std must be above 0, got {min(std)}. Leave out the band that never changes.")
+            raise ParameterError(
+                f"every std must be above 0, got {min(std)}. Leave out the band that never changes."
+            )
         # not in the state dict: the card holds them once
-        self.register_buffer("mean", torch.tensor(list(mean), dtype=torch.float32).view(1, -1, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(list(std), dtype=torch.float32).view(1, -1, 1, 1), persistent=False)
+        self.register_buffer(
+            "mean",
+            torch.tensor(list(mean), dtype=torch.float32).view(1, -1, 1, 1),
+            persistent=False,
+        )
+        self.register_buffer(
+            "std", torch.tensor(list(std), dtype=torch.float32).view(1, -1, 1, 1), persistent=False
+        )
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Return float32 (B, C, H, W), mean about 0 and spread about 1 per band, from uint8, uint16 or float."""
+        """Return float32 (B, C, H, W), mean about 0 and spread about 1 per band, from uint8, uint16
+        or float.
+        """
         return (pixels.to(torch.float32) - self.mean) / self.std  # (B, C, H, W)

@@ -1,7 +1,8 @@
 """Parameters of the stages: read once, checked whole, frozen.
 
 One module per stage holds one model, so that a parameter of `export` never re-runs `train`.
-`load_params` lets in only what `dvc.yaml` declares for the stage: what is not declared cannot change a result.
+`load_params` lets in only what `dvc.yaml` declares for the stage: what is not declared cannot
+change a result.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ from windhover.errors import MissingFileError, ParameterError
 
 
 class StageParams(BaseModel):
-    """Base of every stage's parameters: no unknown key, no coercion, no change after reading, no default."""
+    """Base of every stage's parameters: no unknown key, no coercion, no change after reading, no
+    default.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
@@ -49,7 +52,9 @@ def load_params(stage: str, model: type[Params], root: str | Path = ".") -> Para
     unknown = sorted(set(section) - set(model.model_fields))
     if unknown:
         raise ParameterError(_unknown_sentence(stage, unknown[0], sorted(model.model_fields)))
-    return check_params(stage, model, {key: value for key, value in section.items() if key in declared})
+    return check_params(
+        stage, model, {key: value for key, value in section.items() if key in declared}
+    )
 
 
 def check_params(stage: str, model: type[Params], section: dict[str, Any]) -> Params:
@@ -67,7 +72,9 @@ def check_params(stage: str, model: type[Params], section: dict[str, Any]) -> Pa
         value = "" if first["type"] == "missing" else f", got {first['input']!r}"
         count = len(error.errors()) - 1
         more = f" ({count} more like it.)" if count else ""
-        raise ParameterError(f"`{key}`: {first['msg']}{value}. Set `{key}` in params.yaml.{more}") from None
+        raise ParameterError(
+            f"`{key}`: {first['msg']}{value}. Set `{key}` in params.yaml.{more}"
+        ) from None
 
 
 def change_params(stage: str, params: Params, changes: Mapping[str, Any]) -> Params:
@@ -92,7 +99,8 @@ def change_params(stage: str, params: Params, changes: Mapping[str, Any]) -> Par
 
 
 def declared_keys(stage: str, root: str | Path = ".") -> set[str]:
-    """Return the keys of section `stage` that `dvc.yaml` declares for that stage, without the section's name.
+    """Return the keys of section `stage` that `dvc.yaml` declares for that stage, without the
+    section's name.
 
     Raises:
         MissingFileError: there is no `dvc.yaml`.
@@ -101,11 +109,16 @@ def declared_keys(stage: str, root: str | Path = ".") -> set[str]:
     stages = read_yaml(Path(root) / "dvc.yaml").get("stages", {})
     if stage not in stages:
         raise ParameterError(f"dvc.yaml has no stage `{stage}`.")
-    return {key.removeprefix(f"{stage}.") for key in stages[stage].get("params", []) if key.startswith(f"{stage}.")}
+    return {
+        key.removeprefix(f"{stage}.")
+        for key in stages[stage].get("params", [])
+        if key.startswith(f"{stage}.")
+    }
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """Read a YAML 1.2 mapping as plain Python (`1e-3` is a number, as for DVC; no object is ever built from a tag).
+    """Read a YAML 1.2 mapping as plain Python (`1e-3` is a number, as for DVC; no object is ever
+    built from a tag).
 
     Raises:
         MissingFileError: no such file.
@@ -118,7 +131,9 @@ def read_yaml(path: Path) -> dict[str, Any]:
     try:
         value = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
     except YAMLError as error:
-        raise ParameterError(f"{path}: not valid YAML: {' '.join(str(error).split())}. Mend that line.") from None
+        raise ParameterError(
+            f"{path}: not valid YAML: {' '.join(str(error).split())}. Mend that line."
+        ) from None
     if not isinstance(value, dict):
         raise ParameterError(f"{path}: must hold `key: value` lines, got {type(value).__name__}.")
     return value
@@ -133,7 +148,9 @@ def _unknown_sentence(stage: str, key: str, known: list[str]) -> str:
 
 
 def value_at(values: Any, path: str) -> Any:
-    """Return the value at a path of nested mappings, such as `jitter.contrast`, None where there is none."""
+    """Return the value at a path of nested mappings, such as `jitter.contrast`, None where there is
+    none.
+    """
     for name in path.split("."):
         values = values.get(name) if isinstance(values, dict) else None
     return values

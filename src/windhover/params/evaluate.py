@@ -8,30 +8,46 @@ from pydantic import Field, model_validator
 
 from windhover.params import StageParams
 
-RuleName = Literal["max_fbeta", "recall_at_least", "precision_at_least", "false_alarms_per_km2_at_most", "least_cost"]
+RuleName = Literal[
+    "max_fbeta",
+    "recall_at_least",
+    "precision_at_least",
+    "false_alarms_per_km2_at_most",
+    "least_cost",
+]
 
 
 class EvaluateParams(StageParams):
     """How scenes are searched, what counts as found, and by which rule the threshold is chosen.
 
-    The search settings travel with the model in `operating_point.json`: `detect` searches as was evaluated.
+    The search settings travel with the model in `operating_point.json`: `detect` searches as was
+    evaluated.
     """
 
-    stride_px: int = Field(ge=1, description="px between windows; the network's own stride, or half of it")
+    stride_px: int = Field(
+        ge=1, description="px between windows; the network's own stride, or half of it"
+    )
     scales: list[float] = Field(
         min_length=1,
         description="GSD of each pass over a scene, in units of the training GSD",
     )
     merge_distance: float = Field(
-        ge=0, description="two peaks nearer than this are one object, in units of the smaller one's size"
+        ge=0,
+        description="two peaks nearer than this are one object, in units of the smaller one's size",
     )
-    merge_iou: float = Field(gt=0, le=1, description="two boxes that overlap more than this are one object")
-    floor_logit: float = Field(ge=-20, le=5, description="lowest raw logit that is kept: the curves end there")
+    merge_iou: float = Field(
+        gt=0, le=1, description="two boxes that overlap more than this are one object"
+    )
+    floor_logit: float = Field(
+        ge=-20, le=5, description="lowest raw logit that is kept: the curves end there"
+    )
     peak_looks: Literal[0, 1, 8] = Field(
         description="how often a peak is looked at again in a window moved to have the object in its middle: "
         "not at all, once, or turned and mirrored in all eight ways"
     )
-    peak_looks_from: float = Field(ge=-20, le=20, description="raw logit from which a peak is looked at again")
+    peak_looks_from: float = Field(
+        ge=-20, le=20, description="raw logit from which a peak is looked at again"
+    )
     second_look: str | None = Field(
         description="folder of another trained model that scores those peaks too; null for none"
     )
@@ -41,10 +57,15 @@ class EvaluateParams(StageParams):
     match_value: float = Field(gt=0, description="how near: 0.5 of the longer side, metres, or IoU")
     point_reach_m: float = Field(gt=0, description="how near for objects labelled by a point, m")
     rule: Literal[
-        "max_fbeta", "recall_at_least", "precision_at_least", "false_alarms_per_km2_at_most", "least_cost"
+        "max_fbeta",
+        "recall_at_least",
+        "precision_at_least",
+        "false_alarms_per_km2_at_most",
+        "least_cost",
     ] = Field(description="how the threshold is chosen on val")
     rule_value: float = Field(
-        gt=0, description="beta, recall, precision, false alarms per km2, or the cost of a miss in false alarms"
+        gt=0,
+        description="beta, recall, precision, false alarms per km2, or the cost of a miss in false alarms",
     )
     size_bands_m: list[float] = Field(
         min_length=1, description="borders between size bands of objects, by their longer side, m"
@@ -57,11 +78,15 @@ class EvaluateParams(StageParams):
         if min(self.scales) <= 0:
             raise ValueError(f"scales must be above 0, got {self.scales}")
         if self.second_look is not None and not self.peak_looks:
-            raise ValueError("second_look needs peaks that are looked at again: set peak_looks to 1 or 8")
+            raise ValueError(
+                "second_look needs peaks that are looked at again: set peak_looks to 1 or 8"
+            )
         if self.size_bands_m != sorted(set(self.size_bands_m)) or self.size_bands_m[0] <= 0:
             raise ValueError(f"size_bands_m must rise and be above 0, got {self.size_bands_m}")
         if self.match_by.endswith("iou") and self.match_value > 1:
             raise ValueError(f"match_value is an IoU and must be in (0, 1], got {self.match_value}")
         if self.rule in ("recall_at_least", "precision_at_least") and self.rule_value > 1:
-            raise ValueError(f"rule_value is a {self.rule.split('_')[0]} and must be in (0, 1], got {self.rule_value}")
+            raise ValueError(
+                f"rule_value is a {self.rule.split('_')[0]} and must be in (0, 1], got {self.rule_value}"
+            )
         return self

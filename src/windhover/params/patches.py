@@ -13,8 +13,12 @@ class NegativesPerPositive(StageParams):
     """How many negatives of each kind are cut for one positive."""
 
     random: float = Field(ge=0, le=1000, description="anywhere on labelled ground")
-    offcentre: float = Field(ge=0, le=1000, description="an object in the window but not at its centre")
-    lookalike: float = Field(ge=0, le=1000, description="windows full of structure, away from objects")
+    offcenter: float = Field(
+        ge=0, le=1000, description="an object in the window but not at its centre"
+    )
+    lookalike: float = Field(
+        ge=0, le=1000, description="windows full of structure, away from objects"
+    )
 
 
 class PatchesParams(StageParams):
@@ -24,20 +28,24 @@ class PatchesParams(StageParams):
         gt=0, description="a window is positive when an object's centre is this near to its own, m"
     )
     ignore_radius_m: float = Field(
-        gt=0, description="a window is negative when no object's centre is this near, m; between the two it is not used"
+        gt=0,
+        description="a window is negative when no object's centre is this near, m; between the two it is not used",
     )
     radius_shape: Literal["square", "circle"] = Field(
         description="`square`: the larger of |dx| and |dy| counts; `circle`: the distance"
     )
     positives_per_object: int = Field(
-        ge=1, le=1000, description="windows cut for one object, each shifted within the positive radius"
+        ge=1,
+        le=1000,
+        description="windows cut for one object, each shifted within the positive radius",
     )
     negatives_per_positive: NegativesPerPositive = Field(description="by kind")
     scale_jitter: tuple[float, float] = Field(
         description="training patches are seen at the training GSD times a factor from this range; 1, 1 for none"
     )
     max_objects_per_scene: int | None = Field(
-        ge=1, description="at most this many objects of one scene are used, drawn by the seed; null for all"
+        ge=1,
+        description="at most this many objects of one scene are used, drawn by the seed; null for all",
     )
     npz: str | None = Field(
         description=(
@@ -50,7 +58,9 @@ class PatchesParams(StageParams):
     def _ranges(self) -> PatchesParams:
         low, high = self.scale_jitter
         if not 0.25 <= low <= high <= 4:
-            raise ValueError(f"scale_jitter must be low <= high within 0.25..4, got {low} and {high}")
+            raise ValueError(
+                f"scale_jitter must be low <= high within 0.25..4, got {low} and {high}"
+            )
         if self.ignore_radius_m < self.positive_radius_m:
             raise ValueError(
                 f"ignore_radius_m ({self.ignore_radius_m} m) must be at least positive_radius_m "

@@ -43,8 +43,11 @@ def patch_cell(image: NDArray[Any], record: Any, title: str) -> Cell:
     return Cell(image, title, str(record["class"]), [box] if np.isfinite(box).all() else [])
 
 
-def sample_sheet(sets: Sequence[tuple[str, NDArray[Any], Any]], columns: int = 8) -> Image.Image | None:
-    """Draw patches of each split, a row of those with an object and one of background; None where there is no patch.
+def sample_sheet(
+    sets: Sequence[tuple[str, NDArray[Any], Any]], columns: int = 8
+) -> Image.Image | None:
+    """Draw patches of each split, a row of those with an object and one of background; None where
+    there is no patch.
 
     Args:
         sets: name, (N, S, S, C) patches and their index, of each split.
@@ -54,37 +57,56 @@ def sample_sheet(sets: Sequence[tuple[str, NDArray[Any], Any]], columns: int = 8
     for name, images, index in sets:
         positive = (index["kind"] == "positive").to_numpy()
         for found in (np.flatnonzero(positive), np.flatnonzero(~positive)):
-            chosen = found[np.unique(np.linspace(0, len(found) - 1, min(columns, len(found))).astype(int))]
+            chosen = found[
+                np.unique(np.linspace(0, len(found) - 1, min(columns, len(found))).astype(int))
+            ]
             records = [(images[row], index.iloc[row]) for row in chosen]
-            rows += [[patch_cell(image, row, f"{name} {row['kind']}") for image, row in records]] if records else []
+            rows += (
+                [[patch_cell(image, row, f"{name} {row['kind']}") for image, row in records]]
+                if records
+                else []
+            )
     return draw_sheet(rows, "patches as cut, by split") if rows else None
 
 
-def crop_sheet(images: NDArray[Any], objects: NDArray[np.float32], rows: int = 3, columns: int = 8) -> Image.Image:
-    """Draw crops with the boxes of their objects, those with the most among evenly chosen ones first.
+def crop_sheet(
+    images: NDArray[Any], objects: NDArray[np.float32], rows: int = 3, columns: int = 8
+) -> Image.Image:
+    """Draw crops with the boxes of their objects, those with the most among evenly chosen ones
+    first.
 
     Args:
         images: (N, S, S, C) as read.
-        objects: (N, M, 5) class index, below 0 for no object; dx, dy from the crop's centre, width and height, px, NaN
-            where unknown.
+        objects: (N, M, 5) class index, below 0 for no object; dx, dy from the crop's centre,
+            width and height, px, NaN where unknown.
         rows: of the sheet.
         columns: of the sheet.
     """
-    chosen = np.unique(np.linspace(0, len(images) - 1, min(4 * rows * columns, len(images))).astype(int))
-    known = (objects[..., 0] >= 0) & (np.abs(objects[..., 1:3]) <= images.shape[1] / 2).all(-1)  # centres inside
+    chosen = np.unique(
+        np.linspace(0, len(images) - 1, min(4 * rows * columns, len(images))).astype(int)
+    )
+    known = (objects[..., 0] >= 0) & (np.abs(objects[..., 1:3]) <= images.shape[1] / 2).all(
+        -1
+    )  # centres inside
     chosen = chosen[np.argsort(-known[chosen].sum(1), kind="stable")][: rows * columns]
     cells = []
     for number in chosen:
         boxes = [tuple(box) for box in objects[number, known[number], 1:].tolist()]
         count = int(known[number].sum())
-        cells.append(Cell(images[number], str(count or "background"), "objects" if count else "", boxes))
+        cells.append(
+            Cell(images[number], str(count or "background"), "objects" if count else "", boxes)
+        )
     grid = [cells[first : first + columns] for first in range(0, len(cells), columns)]
     return draw_sheet(grid, "training crops as cut, those with most objects first")
 
 
 def draw_sheet(rows: Sequence[Sequence[Cell]], title: str) -> Image.Image:
-    """Draw rows of cells under a title. All cells of a row are stretched alike, so that changes of brightness show."""
-    side = min(max((cell.image.shape[0] for row in rows for cell in row), default=64) * ZOOM, LARGEST)
+    """Draw rows of cells under a title. All cells of a row are stretched alike, so that changes of
+    brightness show.
+    """
+    side = min(
+        max((cell.image.shape[0] for row in rows for cell in row), default=64) * ZOOM, LARGEST
+    )
     columns = max((len(row) for row in rows), default=1)
     step_x, step_y = side + MARGIN, side + CAPTION + MARGIN
     sheet = Image.new(
@@ -95,7 +117,11 @@ def draw_sheet(rows: Sequence[Sequence[Cell]], title: str) -> Image.Image:
     pen = ImageDraw.Draw(sheet)
     pen.text((MARGIN, 3), title, fill=INK)
     for number, row in enumerate(rows):
-        stretch = _stretch(np.concatenate([_three(cell.image).reshape(-1, 3) for cell in row])) if row else (0.0, 1.0)
+        stretch = (
+            _stretch(np.concatenate([_three(cell.image).reshape(-1, 3) for cell in row]))
+            if row
+            else (0.0, 1.0)
+        )
         for column, cell in enumerate(row):
             left, top = MARGIN + column * step_x, CAPTION + MARGIN + number * step_y
             _draw_cell(sheet, pen, cell, (left, top), side, stretch)
@@ -112,29 +138,42 @@ def _draw_cell(
 ) -> None:
     left, top = corner
     low, high = stretch
-    shown = np.clip((_three(cell.image).astype(np.float32) - low) / max(high - low, 1e-6) * 255, 0, 255).astype(
-        np.uint8
+    shown = np.clip(
+        (_three(cell.image).astype(np.float32) - low) / max(high - low, 1e-6) * 255, 0, 255
+    ).astype(np.uint8)
+    sheet.paste(
+        Image.fromarray(shown).resize((side, side), Image.Resampling.NEAREST), (left, top + CAPTION)
     )
-    sheet.paste(Image.fromarray(shown).resize((side, side), Image.Resampling.NEAREST), (left, top + CAPTION))
-    colour = POSITIVE if cell.label else BACKGROUND
-    pen.text((left, top), f"{cell.title}  {cell.label}".strip()[: side // 6], fill=colour)
+    color = POSITIVE if cell.label else BACKGROUND
+    pen.text((left, top), f"{cell.title}  {cell.label}".strip()[: side // 6], fill=color)
     for box in cell.boxes:
-        _draw_box(pen, np.array(box) * side / cell.image.shape[0], (left, top + CAPTION), side, colour)
+        _draw_box(
+            pen, np.array(box) * side / cell.image.shape[0], (left, top + CAPTION), side, color
+        )
 
 
 def _draw_box(
-    pen: ImageDraw.ImageDraw, box: NDArray[Any], corner: tuple[int, int], side: int, colour: tuple[int, int, int]
+    pen: ImageDraw.ImageDraw,
+    box: NDArray[Any],
+    corner: tuple[int, int],
+    side: int,
+    color: tuple[int, int, int],
 ) -> None:
-    """Draw what lies inside a cell of a box, its centre relative to the cell's, and a cross in its middle."""
+    """Draw what lies inside a cell of a box, its centre relative to the cell's, and a cross in its
+    middle.
+    """
     low = np.array(corner)
-    centre = low + side / 2 + box[:2]
-    near, far = np.maximum(centre - box[2:] / 2, low), np.minimum(centre + box[2:] / 2, low + side - 1)
+    center = low + side / 2 + box[:2]
+    near, far = (
+        np.maximum(center - box[2:] / 2, low),
+        np.minimum(center + box[2:] / 2, low + side - 1),
+    )
     if (near < far).all():
-        pen.rectangle((*near, *far), outline=colour)
-    if (low <= centre).all() and (centre < low + side).all():
-        (x, y) = centre
-        pen.line((x - 3, y, x + 3, y), fill=colour)
-        pen.line((x, y - 3, x, y + 3), fill=colour)
+        pen.rectangle((*near, *far), outline=color)
+    if (low <= center).all() and (center < low + side).all():
+        (x, y) = center
+        pen.line((x - 3, y, x + 3, y), fill=color)
+        pen.line((x, y - 3, x, y + 3), fill=color)
 
 
 def _three(image: NDArray[Any]) -> NDArray[Any]:

@@ -1,4 +1,5 @@
-"""Measuring from the patches as written how far the splits are apart, and whether any two share ground or pixels.
+"""Measuring from the patches as written how far the splits are apart, and whether any two share
+ground or pixels.
 
 Reads the index and the scenes' georeference, no image.
 """
@@ -20,23 +21,24 @@ from windhover.errors import DataError
 from windhover.geometry import georef
 from windhover.geometry.windows import WINDOW_PX
 
-NEIGHBOURS = 8  # windows of the other split that are tried for each window
+NEIGHBORS = 8  # windows of the other split that are tried for each window
 PAIRS = 20_000
 ECEF = "EPSG:4978"  # metres from the Earth's centre: straight-line distances, good anywhere
 Floats = NDArray[np.float64]
 
 
 def measure_leakage(index: pd.DataFrame, scenes: pd.DataFrame, identical: int) -> dict[str, Any]:
-    """Return the smallest distance between two splits and the number of patches that two splits share.
+    """Return the smallest distance between two splits and the number of patches that two splits
+    share.
 
     Args:
         index: of the patches.
-        scenes: of the catalogue.
+        scenes: of the catalog.
         identical: patches whose pixels stand in two splits, counted when they were written.
 
     Returns:
-        `smallest_distance_m` (null where fewer than two splits are georeferenced), `between` (the two scenes),
-        `overlapping_patches`, `identical_patches`, `scenes_without_georeference`.
+        `smallest_distance_m` (null where fewer than two splits are georeferenced), `between` (the
+        two scenes), `overlapping_patches`, `identical_patches`, `scenes_without_georeference`.
     """
     corners = _native_corners(index, scenes)
     overlapping = _overlaps_within_scenes(index, corners)
@@ -72,16 +74,22 @@ def refuse_leakage(leakage: dict[str, Any]) -> None:
 
 
 def _native_corners(index: pd.DataFrame, scenes: pd.DataFrame) -> Floats:
-    """Return (N, 4) boxes of what the patches show in native px, xyxy: windows clipped to their scene."""
+    """Return (N, 4) boxes of what the patches show in native px, xyxy: windows clipped to their
+    scene.
+    """
     columns = ["scene", "gsd_x_m", "gsd_y_m", "width_px", "height_px"]
     gsd = index[["scene"]].merge(scenes[columns], on="scene", how="left")
     from windhover.imagery.resample import SNAP
 
-    ratio = index["gsd_m"].to_numpy(np.float64)[:, None] / gsd[["gsd_x_m", "gsd_y_m"]].to_numpy(np.float64)
+    ratio = index["gsd_m"].to_numpy(np.float64)[:, None] / gsd[["gsd_x_m", "gsd_y_m"]].to_numpy(
+        np.float64
+    )
     ratio = np.where(np.abs(ratio - 1) < SNAP, 1.0, ratio)
     start = index[["left_px", "top_px"]].to_numpy(np.float64)
     size = gsd[["width_px", "height_px"]].to_numpy(np.float64)
-    return np.concatenate([np.maximum(start * ratio, 0), np.minimum((start + WINDOW_PX) * ratio, size)], axis=1)
+    return np.concatenate(
+        [np.maximum(start * ratio, 0), np.minimum((start + WINDOW_PX) * ratio, size)], axis=1
+    )
 
 
 def _overlaps_within_scenes(index: pd.DataFrame, corners: Floats) -> int:
@@ -101,7 +109,9 @@ def _overlaps_within_scenes(index: pd.DataFrame, corners: Floats) -> int:
 
 
 def _on_earth(index: pd.DataFrame, scenes: pd.DataFrame, corners: Floats) -> pd.DataFrame:
-    """Return the georeferenced patches: split, scene, corners (degrees), centre in ECEF, half diagonal (m)."""
+    """Return the georeferenced patches: split, scene, corners (degrees), centre in ECEF, half
+    diagonal (m).
+    """
     parts = []
     row: Any
     for row in scenes.itertuples(index=False):
@@ -113,23 +123,28 @@ def _on_earth(index: pd.DataFrame, scenes: pd.DataFrame, corners: Floats) -> pd.
         lon, lat = georef.transformer(row.crs, georef.WGS84).transform(
             *georef.pixel_to_world(Affine(*row.transform), cols, lines)
         )
-        xyz = np.stack(georef.transformer("EPSG:4979", ECEF).transform(lon, lat, np.zeros_like(lon)), axis=-1)
-        centre = xyz.mean(axis=1)
-        radius = np.linalg.norm(xyz - centre[:, None], axis=-1).max(axis=1)
+        xyz = np.stack(
+            georef.transformer("EPSG:4979", ECEF).transform(lon, lat, np.zeros_like(lon)), axis=-1
+        )
+        center = xyz.mean(axis=1)
+        radius = np.linalg.norm(xyz - center[:, None], axis=-1).max(axis=1)
         part = {
             "split": index["split"].to_numpy()[rows],
             "scene": row.scene,
             "radius": radius,
             "lon": list(lon),
             "lat": list(lat),
-            "xyz": list(centre),
+            "xyz": list(center),
         }
         parts.append(pd.DataFrame(part))
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame({"split": [], "scene": []})
+    return (
+        pd.concat(parts, ignore_index=True) if parts else pd.DataFrame({"split": [], "scene": []})
+    )
 
 
 def _between_splits(placed: pd.DataFrame) -> tuple[float | None, list[str] | None, int]:
-    """Return the smallest distance between windows of two splits, their scenes, and how many overlap.
+    """Return the smallest distance between windows of two splits, their scenes, and how many
+    overlap.
 
     The distance is that of the outlines, of each window and its nearest neighbours by centre.
     """
@@ -142,7 +157,7 @@ def _between_splits(placed: pd.DataFrame) -> tuple[float | None, list[str] | Non
         reach = float(first["radius"].max() + second["radius"].max())
         tree = cKDTree(others)
         overlapping += _overlapping(first, second, tree, points, reach)
-        distance, which = tree.query(points, k=min(NEIGHBOURS, len(others)))
+        distance, which = tree.query(points, k=min(NEIGHBORS, len(others)))
         distance, which = distance.reshape(len(points), -1), which.reshape(len(points), -1)
         near = np.argwhere(distance <= distance.min() + 2 * reach)[:PAIRS]
         for number, rank in near[np.argsort(distance[tuple(near.T)], kind="stable")]:
@@ -155,8 +170,12 @@ def _between_splits(placed: pd.DataFrame) -> tuple[float | None, list[str] | Non
     return (round(best[0], 3), best[1], overlapping) if best else (None, None, 0)
 
 
-def _overlapping(first: pd.DataFrame, second: pd.DataFrame, tree: cKDTree, points: Floats, reach: float) -> int:
-    """Return how many windows of the first table share ground with one of the second, of another scene."""
+def _overlapping(
+    first: pd.DataFrame, second: pd.DataFrame, tree: cKDTree, points: Floats, reach: float
+) -> int:
+    """Return how many windows of the first table share ground with one of the second, of another
+    scene.
+    """
     count = 0
     geod = Geod(ellps="WGS84")
     for number, near in enumerate(tree.query_ball_point(points, reach)):
@@ -189,5 +208,7 @@ def _outlines(here: Any, there: Any, geod: Geod) -> list[shapely.Polygon]:
             np.full(4, here["lon"][0]), np.full(4, here["lat"][0]), window["lon"], window["lat"]
         )
         angle = np.radians(azimuth)
-        outlines.append(shapely.Polygon(np.stack([length * np.sin(angle), length * np.cos(angle)], axis=1)))
+        outlines.append(
+            shapely.Polygon(np.stack([length * np.sin(angle), length * np.cos(angle)], axis=1))
+        )
     return outlines

@@ -11,37 +11,41 @@ import shapely
 from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter
 
-from windhover.catalogue.prior import HALF, Floats, Objects, Rule
+from windhover.dataset.label_rule import HALF, Floats, Objects, Rule
 from windhover.geometry.windows import STRIDE_PX
 
 DRAWS = 20  # tries for one wanted window before it is given up; the shortfall is reported
 CHUNK = 2_000_000  # pairs of windows and objects compared at a time
 
 
-def nearest(centres: Floats, objects: Objects, rule: Rule) -> tuple[Floats, NDArray[np.int64]]:
-    """Return for (K, 2) window centres the distance to the nearest object and its number; inf and -1 without one."""
-    distance, which = np.full(len(centres), np.inf), np.full(len(centres), -1, np.int64)
-    count = len(objects.centres)
+def nearest(centers: Floats, objects: Objects, rule: Rule) -> tuple[Floats, NDArray[np.int64]]:
+    """Return for (K, 2) window centres the distance to the nearest object and its number; inf and
+    -1 without one.
+    """
+    distance, which = np.full(len(centers), np.inf), np.full(len(centers), -1, np.int64)
+    count = len(objects.centers)
     if not count:
         return distance, which
     step = max(CHUNK // count, 1)
-    for start in range(0, len(centres), step):
-        offset = objects.centres[None] - centres[start : start + step, None]
+    for start in range(0, len(centers), step):
+        offset = objects.centers[None] - centers[start : start + step, None]
         all_distances = rule.measure(offset[..., 0], offset[..., 1])
         which[start : start + step] = all_distances.argmin(axis=1)
         distance[start : start + step] = all_distances.min(axis=1)
     return distance, which
 
 
-def is_negative(centres: Floats, objects: Objects, rule: Rule) -> NDArray[np.bool_]:
-    """Tell which (K, 2) window centres are beyond the ignore radius of every object and of every ignored box."""
-    clear = nearest(centres, objects, rule)[0] > rule.ignore_px
+def is_negative(centers: Floats, objects: Objects, rule: Rule) -> NDArray[np.bool_]:
+    """Tell which (K, 2) window centres are beyond the ignore radius of every object and of every
+    ignored box.
+    """
+    clear = nearest(centers, objects, rule)[0] > rule.ignore_px
     for left, top, right, bottom in objects.ignored:
-        dx = np.maximum(np.maximum(left - centres[:, 0], centres[:, 0] - right), 0)
-        dy = np.maximum(np.maximum(top - centres[:, 1], centres[:, 1] - bottom), 0)
+        dx = np.maximum(np.maximum(left - centers[:, 0], centers[:, 0] - right), 0)
+        dy = np.maximum(np.maximum(top - centers[:, 1], centers[:, 1] - bottom), 0)
         clear &= rule.measure(dx, dy) > rule.ignore_px
     if objects.allowed is not None or objects.barred is not None:
-        x, y = centres.T
+        x, y = centers.T
         windows = shapely.box(x - HALF, y - HALF, x + HALF, y + HALF)
         if objects.allowed is not None:
             shapely.prepare(objects.allowed)
@@ -55,45 +59,59 @@ def is_negative(centres: Floats, objects: Objects, rule: Rule) -> NDArray[np.boo
 def positive_windows(
     objects: Objects, rule: Rule, repeats: NDArray[np.int64], rng: np.random.Generator
 ) -> NDArray[np.int64]:
-    """Return (K, 2) left, top of windows about objects, (N,) repeats of each, shifted within the positive radius."""
+    """Return (K, 2) left, top of windows about objects, (N,) repeats of each, shifted within the
+    positive radius.
+    """
     # a little less than the radius, because corners are rounded to whole px
     shifts = rule.draw(rng, int(repeats.sum()), 0.0, max(rule.positive_px - 0.71, 0.0))
-    wanted = np.repeat(objects.centres, repeats, axis=0) + shifts
+    wanted = np.repeat(objects.centers, repeats, axis=0) + shifts
     corners = np.rint(wanted - HALF).astype(np.int64)
     return corners[nearest(corners + np.float64(HALF), objects, rule)[0] <= rule.positive_px]
 
 
-def offcentre_windows(objects: Objects, rule: Rule, count: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Return up to `count` windows about an object beyond its ignore radius, on which a detector must not fire."""
-    if not len(objects.centres):
+def offcenter_windows(
+    objects: Objects, rule: Rule, count: int, rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """Return up to `count` windows about an object beyond its ignore radius, on which a detector
+    must not fire.
+    """
+    if not len(objects.centers):
         return np.zeros((0, 2), np.int64)
     tries = count * DRAWS
-    chosen = objects.centres[rng.integers(0, len(objects.centres), tries)]
-    corners = np.rint(chosen + rule.draw(rng, tries, rule.ignore_px, max(HALF, rule.ignore_px + 1.0)) - HALF).astype(
-        np.int64
-    )
+    chosen = objects.centers[rng.integers(0, len(objects.centers), tries)]
+    corners = np.rint(
+        chosen + rule.draw(rng, tries, rule.ignore_px, max(HALF, rule.ignore_px + 1.0)) - HALF
+    ).astype(np.int64)
     return corners[is_negative(corners + np.float64(HALF), objects, rule)][:count]
 
 
 def random_windows(
     shape_hw: tuple[int, int], objects: Objects, rule: Rule, count: int, rng: np.random.Generator
 ) -> NDArray[np.int64]:
-    """Return up to `count` windows whose centres are uniform over the scene and beyond every ignore radius."""
+    """Return up to `count` windows whose centres are uniform over the scene and beyond every ignore
+    radius.
+    """
     tries = count * DRAWS
     left, top, right, bottom = (0, 0, shape_hw[1], shape_hw[0])
     if objects.allowed is not None:
         left, top, right, bottom = (round(value) for value in objects.allowed.bounds)
-    centres = np.stack([rng.integers(left, right, tries), rng.integers(top, bottom, tries)], axis=1)
-    return centres[is_negative(centres.astype(np.float64), objects, rule)][:count] - HALF
+    centers = np.stack([rng.integers(left, right, tries), rng.integers(top, bottom, tries)], axis=1)
+    return centers[is_negative(centers.astype(np.float64), objects, rule)][:count] - HALF
 
 
 def lookalike_windows(
-    structure: NDArray[np.float32], objects: Objects, rule: Rule, count: int, rng: np.random.Generator
+    structure: NDArray[np.float32],
+    objects: Objects,
+    rule: Rule,
+    count: int,
+    rng: np.random.Generator,
 ) -> NDArray[np.int64]:
-    """Return up to `count` windows drawn in proportion to their structure, beyond every ignore radius.
+    """Return up to `count` windows drawn in proportion to their structure, beyond every ignore
+    radius.
 
     Args:
-        structure: (h, w) how much there is to see about (8 j + 4, 8 i + 4), as `structure_map` gives it.
+        structure: (h, w) how much there is to see about (8 j + 4, 8 i + 4), as `structure_map`
+            gives it.
         objects: on the scene.
         rule: of the ignore radius.
         count: wanted.
@@ -104,13 +122,14 @@ def lookalike_windows(
         return np.zeros((0, 2), np.int64)
     cells = rng.choice(len(weight), size=min(count * DRAWS, 200_000), p=weight / weight.sum())
     row, col = np.divmod(cells, structure.shape[1])
-    centres = np.stack([col, row], axis=1) * STRIDE_PX + rng.integers(0, STRIDE_PX, (len(cells), 2))
-    centres = np.unique(centres, axis=0)[rng.permutation(len(np.unique(centres, axis=0)))]
-    return centres[is_negative(centres.astype(np.float64), objects, rule)][:count] - HALF
+    centers = np.stack([col, row], axis=1) * STRIDE_PX + rng.integers(0, STRIDE_PX, (len(cells), 2))
+    centers = np.unique(centers, axis=0)[rng.permutation(len(np.unique(centers, axis=0)))]
+    return centers[is_negative(centers.astype(np.float64), objects, rule)][:count] - HALF
 
 
 def structure_map(image: NDArray[np.generic]) -> NDArray[np.float32]:
-    """Return how much structure there is about each 8 px cell: the square of the mean gradient over 24 px.
+    """Return how much structure there is about each 8 px cell: the square of the mean gradient over
+    24 px.
 
     Args:
         image: (C, H, W).
@@ -123,6 +142,10 @@ def structure_map(image: NDArray[np.generic]) -> NDArray[np.float32]:
     gradient[:-1] += np.abs(np.diff(grey, axis=0))
     gradient[:, :-1] += np.abs(np.diff(grey, axis=1))
     rows, cols = (length // STRIDE_PX for length in grey.shape)
-    cells = gradient[: rows * STRIDE_PX, : cols * STRIDE_PX].reshape(rows, STRIDE_PX, cols, STRIDE_PX).mean(axis=(1, 3))
+    cells = (
+        gradient[: rows * STRIDE_PX, : cols * STRIDE_PX]
+        .reshape(rows, STRIDE_PX, cols, STRIDE_PX)
+        .mean(axis=(1, 3))
+    )
     smooth: NDArray[np.float32] = uniform_filter(cells, size=3, mode="constant") ** 2
     return smooth

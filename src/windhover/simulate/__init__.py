@@ -1,1 +1,3 @@
-"""The built-in world: invented airports, drawn, labelled and written as georeferenced tiles; it reads nothing."""
+"""The built-in world: invented airports, drawn, labelled and written as georeferenced tiles; it
+reads nothing.
+"""

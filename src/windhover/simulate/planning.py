@@ -1,4 +1,6 @@
-"""Which scenes there are and which aircraft stand in each, as rare as in real scenes. Draws nothing."""
+"""Which scenes there are and which aircraft stand in each, as rare as in real scenes. Draws
+nothing.
+"""
 
 from __future__ import annotations
 
@@ -18,10 +20,10 @@ from windhover.params.simulate import SimulateParams
 from windhover.simulate.aircraft import LIVERIES, TYPES, Aircraft
 from windhover.simulate.airport import airport_of
 from windhover.simulate.canvas import Light
-from windhover.simulate.places import Place, places_of
-from windhover.simulate.plots import Slot
+from windhover.simulate.outlines import Points, View, join, rotate
+from windhover.simulate.parcels import Slot
 from windhover.simulate.sensor import Sensor
-from windhover.simulate.shapes import Points, View, join, rotate
+from windhover.simulate.sites import Place, places_of
 
 GOLDEN = (math.sqrt(5) - 1) / 2
 FINE_SHARE = 1 / 3  # aircraft in a fine scene, beside those in a scene of train or val
@@ -70,7 +72,9 @@ def plan_scenes(params: SimulateParams) -> list[SceneSpec]:
         scenes += _learning_scenes(params, place, fine)
     totals = params.search_tiles, params.search_empty, params.search_aircraft
     shares = (_share(total, params.test_places) for total in totals)
-    for place, *counts in zip(places_of("test", params.seed, params.test_places), *shares, strict=True):
+    for place, *counts in zip(
+        places_of("test", params.seed, params.test_places), *shares, strict=True
+    ):
         scenes += _search_scenes(params, place, *counts)
     return scenes
 
@@ -79,10 +83,14 @@ def _share(total: int, parts: int) -> list[int]:
     return [total // parts + (k < total % parts) for k in range(parts)]
 
 
-def _spec(params: SimulateParams, place: Place, kind: str, number: int, centre: ArrayLike) -> SceneSpec:
-    """Return a scene without aircraft around a centre, on whole 10 m, under the place's light and the day's air.
+def _spec(
+    params: SimulateParams, place: Place, kind: str, number: int, center: ArrayLike
+) -> SceneSpec:
+    """Return a scene without aircraft around a centre, on whole 10 m, under the place's light and
+    the day's air.
 
-    `kind`: plain or fine, to learn from, or tile, to search. `number`: 0, 1, ... among the scenes of the place.
+    `kind`: plain or fine, to learn from, or tile, to search. `number`: 0, 1, ... among the scenes
+    of the place.
     """
     site, day = place.rng(6), place.rng(7, number)
     gsd_m, wide, high = {
@@ -91,7 +99,7 @@ def _spec(params: SimulateParams, place: Place, kind: str, number: int, centre: 
         "tile": (params.gsd_m, params.search_tile_px, params.search_tile_px),
     }[kind]
     half = np.array([wide, high]) * gsd_m / 2
-    middle = np.round(np.asarray(centre) / 10) * 10
+    middle = np.round(np.asarray(center) / 10) * 10
     azimuth = 180 - day.uniform(20, 65) if place.latitude >= 0 else day.uniform(15, 70)
     light = Light.of(azimuth, day.uniform(32, 66), day.uniform(0, 360), day.uniform(2, 16))
     sensor = Sensor(
@@ -100,7 +108,8 @@ def _spec(params: SimulateParams, place: Place, kind: str, number: int, centre: 
         blur_px=params.blur_px * day.uniform(0.8, 1.2),
         noise_dn=params.noise_dn * day.uniform(0.4, 1.0),
         gain=site.uniform(0.9, 1.1) * site.uniform((0.97, 0.97, 0.93), (1.04, 1.03, 1.02)),
-        offset=site.uniform(0, 12) + site.uniform(0.2, 1.0) * np.array([0.0, 1.5, 5.0]),  # the air's light is blue
+        offset=site.uniform(0, 12)
+        + site.uniform(0.2, 1.0) * np.array([0.0, 1.5, 5.0]),  # the air's light is blue
         gamma=site.uniform(0.9, 1.15),
     )
     name = f"{place.name}-fine-{number}" if kind == "fine" else place.name
@@ -109,7 +118,9 @@ def _spec(params: SimulateParams, place: Place, kind: str, number: int, centre: 
 
 
 def _learning_scenes(params: SimulateParams, place: Place, fine: int) -> list[SceneSpec]:
-    """Return the scenes of a place to learn from: one at the training GSD, further ones at the fine GSD."""
+    """Return the scenes of a place to learn from: one at the training GSD, further ones at the fine
+    GSD.
+    """
     rng, first, scenes = place.rng(11), 0, []
     for number in range(fine + 1):
         kind, reach, share = ("fine", 420, FINE_SHARE) if number else ("plain", 150, 1.0)
@@ -120,18 +131,27 @@ def _learning_scenes(params: SimulateParams, place: Place, fine: int) -> list[Sc
     return scenes
 
 
-def _search_scenes(params: SimulateParams, place: Place, tiles: int, empty: int, aircraft: int) -> list[SceneSpec]:
-    """Return a place's tiles: those with most stands hold the aircraft, some of them rows; some others hold none."""
+def _search_scenes(
+    params: SimulateParams, place: Place, tiles: int, empty: int, aircraft: int
+) -> list[SceneSpec]:
+    """Return a place's tiles: those with most stands hold the aircraft, some of them rows; some
+    others hold none.
+    """
     reach = math.ceil(math.sqrt(tiles) / 2) + 1
     steps = np.arange(-reach, reach) + 0.5
     grid = np.array(list(product(steps, steps))) + place.rng(8).uniform(-0.4, 0.4, 2)
-    cells = [_spec(params, place, "tile", n, at) for n, at in enumerate(grid * params.search_tile_px * params.gsd_m)]
+    cells = [
+        _spec(params, place, "tile", n, at)
+        for n, at in enumerate(grid * params.search_tile_px * params.gsd_m)
+    ]
     slots = airport_of(place).slots
     cells.sort(key=lambda cell: -sum(_holds(cell.view, slot, 12) for slot in slots))
     used, rest = cells[: tiles - empty], cells[tiles - empty :]
     none = [rest[int(k)] for k in np.linspace(0, min(len(rest), 3 * empty) - 1, empty)]
     counts = [0] * len(used)
-    for k in range(aircraft if used else 0):  # one each, so that no used tile stays empty; then four more in a few
+    for k in range(
+        aircraft if used else 0
+    ):  # one each, so that no used tile stays empty; then four more in a few
         counts[k if k < len(used) else (k - len(used)) // 4 % max(1, len(used) // 3)] += 1
     full = [_populate(spec, counts[k], sum(counts[:k])) for k, spec in enumerate(used)]
     scenes = sorted(none + full, key=lambda spec: spec.number)
@@ -141,20 +161,30 @@ def _search_scenes(params: SimulateParams, place: Place, tiles: int, empty: int,
 def _holds(view: View, slot: Slot, margin_m: float) -> bool:
     """Return whether the middle of a stand lies inside a view, `margin_m` from its border."""
     east, north = rotate((-0.5 * slot.span_m, 0), slot.heading, slot.nose_en)
-    return bool(min(east - view.west, view.east - east, north - view.south, view.north - north) > margin_m)
+    return bool(
+        min(east - view.west, view.east - east, north - view.south, view.north - north) > margin_m
+    )
 
 
 def _populate(spec: SceneSpec, count: int, first: int) -> SceneSpec:
-    """Return the scene with `count` aircraft, or as many as there is room for: some single, the rest in rows.
+    """Return the scene with `count` aircraft, or as many as there is room for: some single, the
+    rest in rows.
 
-    Their types follow one another in the golden ratio's even steps, so that every place shows the same mix; `first` of
-    them stand in the place's other scenes.
+    Their types follow one another in the golden ratio's even steps, so that every place shows the
+    same mix; `first` of them stand in the place's other scenes.
     """
     rng, slots = spec.place.rng(9, spec.number), airport_of(spec.place).slots
     margins = np.where(rng.random(len(slots)) < 0.1, 8.0, [0.62 * slot.span_m for slot in slots])
-    inside = [slots[k] for k in rng.permutation(len(slots)) if _holds(spec.view, slots[k], float(margins[k]))]
+    inside = [
+        slots[k]
+        for k in rng.permutation(len(slots))
+        if _holds(spec.view, slots[k], float(margins[k]))
+    ]
     single, rank = [slot for slot in inside if slot.row == 0], rng.permutation(len(slots))
-    rows = sorted((slot for slot in inside if slot.row and rng.random() < 0.6), key=lambda slot: rank[slot.row])
+    rows = sorted(
+        (slot for slot in inside if slot.row and rng.random() < 0.6),
+        key=lambda slot: rank[slot.row],
+    )
     order = [*single[: round(0.3 * count)], *rows, *inside]
     weights = np.cumsum([plan.weight for plan in TYPES.values()])
     placed: list[Aircraft] = []
@@ -170,9 +200,15 @@ def _populate(spec: SceneSpec, count: int, first: int) -> SceneSpec:
 
 
 def _park(slot: Slot, kind: str, rng: np.random.Generator) -> Aircraft:
-    """Return an aircraft on a stand, parked about as well as people do; the first liveries are the commonest."""
+    """Return an aircraft on a stand, parked about as well as people do; the first liveries are the
+    commonest.
+    """
     livery = list(LIVERIES)[int(len(LIVERIES) * rng.random() ** 1.7)]
-    shift = (-abs(rng.normal(0, 1.2)), rng.normal(0, 0.5)) if slot.row else (rng.normal(0, 6), rng.normal(0, 1.2))
+    shift = (
+        (-abs(rng.normal(0, 1.2)), rng.normal(0, 0.5))
+        if slot.row
+        else (rng.normal(0, 6), rng.normal(0, 1.2))
+    )
     east, north = rotate(shift, slot.heading, slot.nose_en).tolist()
     return Aircraft(kind, livery, (east, north), slot.heading + rng.normal(0, 0.02))
 
@@ -180,16 +216,26 @@ def _park(slot: Slot, kind: str, rng: np.random.Generator) -> Aircraft:
 def _fits(spec: SceneSpec, aircraft: Aircraft, placed: Iterable[Aircraft]) -> bool:
     """Return whether an aircraft's centre is in the scene's data, and its body clear of the others."""
     west, south, east, north = aircraft.bounds_en()
-    middle = ((west + east) / 2 - spec.view.west) / spec.gsd_m, (spec.view.north - (south + north) / 2) / spec.gsd_m
-    inset = 1.0 if spec.params.nodata_border == 0 else 0.5 * max(east - west, north - south) / spec.gsd_m
+    middle = (
+        ((west + east) / 2 - spec.view.west) / spec.gsd_m,
+        (spec.view.north - (south + north) / 2) / spec.gsd_m,
+    )
+    inset = (
+        1.0
+        if spec.params.nodata_border == 0
+        else 0.5 * max(east - west, north - south) / spec.gsd_m
+    )
     return Polygon(valid_outline(spec)).buffer(-inset).contains(shapely.Point(middle)) and all(
-        np.hypot(*(aircraft.middle_en - other.middle_en)) > (TYPES[aircraft.kind].span_m + TYPES[other.kind].span_m) / 2
+        np.hypot(*(aircraft.middle_en - other.middle_en))
+        > (TYPES[aircraft.kind].span_m + TYPES[other.kind].span_m) / 2
         for other in placed
     )
 
 
 def valid_outline(spec: SceneSpec) -> Points:
-    """Return the corners (4, 2) in px of the part of a scene that holds data: a swath that runs aslant through it."""
+    """Return the corners (4, 2) in px of the part of a scene that holds data: a swath that runs
+    aslant through it.
+    """
     rng, wide, high = spec.place.rng(5, spec.number), spec.width_px, spec.height_px
     cut = spec.params.nodata_border * wide * rng.uniform(0.3, 1.0, 4)
     return join([cut[0], wide - cut[1], wide - cut[2], cut[3]], [0, 0, high, high])

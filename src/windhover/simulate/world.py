@@ -1,4 +1,6 @@
-"""The built-in world in files: every planned scene drawn, labelled, written as a georeferenced tile. Reads no file."""
+"""The built-in world in files: every planned scene drawn, labelled, written as a georeferenced
+tile. Reads no file.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,8 @@ from windhover.simulate.planning import SceneSpec, plan_scenes, valid_outline
 from windhover.simulate.sensor import expose
 
 CLASS_NAME = "aircraft"
-WRITTEN = "2024-01-01T00:00:00.000Z"  # in the GeoPackages, in place of the clock: the same seed gives the same bytes
+# in the GeoPackages, in place of the clock: the same seed gives the same bytes
+WRITTEN = "2024-01-01T00:00:00.000Z"
 REFLECTANCE = 10_000 * 0.42 / 255  # uint16 value of one 8-bit count
 
 
@@ -35,13 +38,16 @@ def render_scene(spec: SceneSpec) -> tuple[NDArray[Any], gpd.GeoDataFrame]:
     """Return one scene and its labels.
 
     Returns:
-        The picture (bands, H, W) in the scene's dtype, 0 where there is no data when it has a nodata border.
-        The labels in the scene's CRS: column `class`, and each aircraft's box in the pixel grid as a polygon, which may
-        leave the picture where the border cuts an aircraft whose centre is inside.
+        The picture (bands, H, W) in the scene's dtype, 0 where there is no data when it has a
+        nodata border. The labels in the scene's CRS: column `class`, and each aircraft's box in the
+        pixel grid as a polygon, which may leave the picture where the border cuts an aircraft whose
+        centre is inside.
     """
     site, view, rng = airport_of(spec.place), spec.view, spec.place.rng(3, spec.number)
     country = country_of(site, view)
-    canvas = Canvas((spec.height_px, spec.width_px), spec.gsd_m, (view.west, view.north), spec.light)
+    canvas = Canvas(
+        (spec.height_px, spec.width_px), spec.gsd_m, (view.west, view.north), spec.light
+    )
     for shape in view.meets(country.ground + site.ground):
         canvas.lay(shape, rng)
     for points, strength in site.stains:
@@ -60,12 +66,16 @@ def render_scene(spec: SceneSpec) -> tuple[NDArray[Any], gpd.GeoDataFrame]:
         canvas.stamp(picture, aircraft)
     shift = np.array(spec.place.origin * 2)
     boxes = [shapely.box(*(shift + aircraft.bounds_en())) for aircraft in spec.aircraft]
-    labels = gpd.GeoDataFrame({"class": [CLASS_NAME] * len(boxes)}, geometry=boxes, crs=spec.place.epsg)
+    labels = gpd.GeoDataFrame(
+        {"class": [CLASS_NAME] * len(boxes)}, geometry=boxes, crs=spec.place.epsg
+    )
     return _deliver(spec, expose(picture, spec.sensor, spec.gsd_m, rng, spec.params.bands)), labels
 
 
 def _deliver(spec: SceneSpec, picture: NDArray[np.float32]) -> NDArray[Any]:
-    """Return a picture (bands, H, W) in the scene's dtype, with a nodata border where the scene has one."""
+    """Return a picture (bands, H, W) in the scene's dtype, with a nodata border where the scene has
+    one.
+    """
     scale, most = (REFLECTANCE, 65535) if spec.params.dtype == "uint16" else (1.0, 255)
     delivered: NDArray[Any] = np.clip(np.rint(picture * np.float32(scale)), 1, most).astype(
         spec.params.dtype
@@ -78,7 +88,8 @@ def _deliver(spec: SceneSpec, picture: NDArray[np.float32]) -> NDArray[Any]:
 
 
 def make_world(params: SimulateParams, folder: str | Path, workers: int | None = None) -> int:
-    """Write the built-in world: tiles, one GeoPackage of labels a tile, and `places.csv`. The same for any `workers`.
+    """Write the built-in world: tiles, one GeoPackage of labels a tile, and `places.csv`. The same
+    for any `workers`.
 
     Returns:
         The number of aircraft.
@@ -94,20 +105,30 @@ def make_world(params: SimulateParams, folder: str | Path, workers: int | None =
     ):
         (target / "labels").mkdir()
         for _ in track(
-            (map if workers == 1 else pool.map)(write_scene, scenes, repeat(target)), "drawing", len(scenes)
+            (map if workers == 1 else pool.map)(write_scene, scenes, repeat(target)),
+            "drawing",
+            len(scenes),
         ):
             pass
         lines = [f"{spec.name},{spec.place.name},{spec.place.split}" for spec in scenes]
-        (target / "places.csv").write_text("\n".join(["scene,place,split", *lines]) + "\n", encoding="utf-8")
+        (target / "places.csv").write_text(
+            "\n".join(["scene,place,split", *lines]) + "\n", encoding="utf-8"
+        )
     return sum(len(spec.aircraft) for spec in scenes)
 
 
 def write_scene(spec: SceneSpec, folder: Path) -> None:
-    """Write one scene as a tiled, compressed GeoTIFF, and its labels as a GeoPackage with a layer `labels`."""
+    """Write one scene as a tiled, compressed GeoTIFF, and its labels as a GeoPackage with a layer
+    `labels`.
+    """
     picture, labels = render_scene(spec)
     count, height, width = picture.shape
     profile: dict[str, Any] = {"driver": "GTiff", "count": count, "height": height, "width": width}
-    profile |= {"dtype": picture.dtype, "crs": f"EPSG:{spec.place.epsg}", "transform": spec.transform}
+    profile |= {
+        "dtype": picture.dtype,
+        "crs": f"EPSG:{spec.place.epsg}",
+        "transform": spec.transform,
+    }
     profile |= {"nodata": 0 if spec.params.nodata_border > 0 else None, "photometric": "RGB"}
     profile |= {"compress": "deflate", "predictor": 2, "zlevel": 6}
     if min(height, width) >= 256:

@@ -1,7 +1,9 @@
-"""Runs in MLflow's embedded database: the only module that imports MLflow, and only when a run begins.
+"""Runs in MLflow's embedded database: the only module that imports MLflow, and only when a run
+begins.
 
-The database lies at the project's root, also when DVC works in a throwaway copy (`DVC_ROOT`). Runs of `train` and
-`evaluate` are joined by the content of the weights, never by a run's random name. Decides nothing about learning.
+The database lies at the project's root, also when DVC works in a throwaway copy (`DVC_ROOT`). Runs
+of `train` and `evaluate` are joined by the content of the weights, never by a run's random name.
+Decides nothing about learning.
 """
 
 from __future__ import annotations
@@ -46,7 +48,9 @@ class Tracker(Protocol):
         """Keep the model of a folder, with the shapes of what goes in and comes out."""
 
     def bundle(self, folder: Path, dtype: str, window_hwc: tuple[int, int, int]) -> None:
-        """Keep a finished model's folder, as MLflow loads one, with the shapes of what goes in and comes out."""
+        """Keep a finished model's folder, as MLflow loads one, with the shapes of what goes in and
+        comes out.
+        """
 
 
 class NoTracker:
@@ -69,11 +73,17 @@ class MlflowTracker:
 
     def params(self, values: Mapping[str, Any]) -> None:
         """Write parameters, nested ones by dotted names."""
-        self._mlflow.log_params({key: str(value)[:PARAM_LENGTH] for key, value in flatten(values).items()})
+        self._mlflow.log_params(
+            {key: str(value)[:PARAM_LENGTH] for key, value in flatten(values).items()}
+        )
 
     def metrics(self, values: Mapping[str, float], step: int | None = None) -> None:
         """Write numbers of one step; those that are not finite are left out."""
-        finite = {key: float(value) for key, value in values.items() if value == value and abs(value) != float("inf")}
+        finite = {
+            key: float(value)
+            for key, value in values.items()
+            if value == value and abs(value) != float("inf")
+        }
         self._mlflow.log_metrics(finite, step=step)
 
     def tags(self, values: Mapping[str, Any]) -> None:
@@ -91,7 +101,9 @@ class MlflowTracker:
 
         with _quiet():
             found = MetaDataset(resolve_dataset_source(source), name=name, digest=digest[:8])  # type: ignore[abstract]
-            self._mlflow.log_input(found, context="training", tags={key: str(value) for key, value in profile.items()})
+            self._mlflow.log_input(
+                found, context="training", tags={key: str(value) for key, value in profile.items()}
+            )
 
     def model(self, bundle: Path, example: Any) -> None:
         """Keep the model of a folder, with the shapes of what goes in and comes out."""
@@ -107,7 +119,9 @@ class MlflowTracker:
             )
 
     def bundle(self, folder: Path, dtype: str, window_hwc: tuple[int, int, int]) -> None:
-        """Keep a finished model's folder, as MLflow loads one, with the shapes of what goes in and comes out."""
+        """Keep a finished model's folder, as MLflow loads one, with the shapes of what goes in and
+        comes out.
+        """
         from mlflow.models import Model
 
         for path in sorted(folder.rglob("*")):  # a second look lies in a folder of its own
@@ -134,9 +148,13 @@ def _signature(dtype: Any, window_hwc: tuple[int, ...]) -> Any:
 
 @contextmanager
 def start_run(name: str, root: Path | None = None) -> Iterator[Tracker]:
-    """Open a new run, a child of the run that is open where there is one; it ends as FAILED when the block does."""
+    """Open a new run, a child of the run that is open where there is one; it ends as FAILED when
+    the block does.
+    """
     mlflow = _mlflow(root or project_root())
-    with mlflow.start_run(run_name=name, log_system_metrics=True, nested=mlflow.active_run() is not None):
+    with mlflow.start_run(
+        run_name=name, log_system_metrics=True, nested=mlflow.active_run() is not None
+    ):
         tracker = MlflowTracker(mlflow)
         tracker.tags(_origin(root or project_root()))
         yield tracker
@@ -144,25 +162,36 @@ def start_run(name: str, root: Path | None = None) -> Iterator[Tracker]:
 
 @contextmanager
 def resume_run(key: str, root: Path | None = None, name: str | None = None) -> Iterator[Tracker]:
-    """Open the newest run of this key again; where there is none, a new one: called `name`, else tagged `restored`.
+    """Open the newest run of this key again; where there is none, a new one: called `name`, else
+    tagged `restored`.
 
-    The key is that of a model's weights, or of a series of runs. A model from DVC's cache, or from another machine,
-    has no run here.
+    The key is that of a model's weights, or of a series of runs. A model from DVC's cache, or from
+    another machine, has no run here.
     """
     mlflow = _mlflow(root or project_root())
     found = mlflow.search_runs(
-        experiment_names=[EXPERIMENT], filter_string=f"tags.`{KEY_TAG}` = '{key}'", max_results=1, output_format="list"
+        experiment_names=[EXPERIMENT],
+        filter_string=f"tags.`{KEY_TAG}` = '{key}'",
+        max_results=1,
+        output_format="list",
     )
     options = {"run_id": found[0].info.run_id} if found else {"run_name": name or f"restored-{key}"}
     with mlflow.start_run(**options, nested=mlflow.active_run() is not None):
         tracker = MlflowTracker(mlflow)
         if not found:
-            tracker.tags({KEY_TAG: key, **(_origin(root or project_root()) if name else {"restored": "true"})})
+            tracker.tags(
+                {
+                    KEY_TAG: key,
+                    **(_origin(root or project_root()) if name else {"restored": "true"}),
+                }
+            )
         yield tracker
 
 
 def run_name(network: str, key: str) -> dict[str, str]:
-    """Return the tag that names a run by what tells it from others: DVC's experiment, else the network and the key."""
+    """Return the tag that names a run by what tells it from others: DVC's experiment, else the
+    network and the key.
+    """
     return {"mlflow.runName": os.environ.get("DVC_EXP_NAME") or f"{network}-{key[:8]}"}
 
 
@@ -172,19 +201,29 @@ def project_root() -> Path:
 
 
 def dvc_hashes(folders: Sequence[str], root: Path | None = None) -> dict[str, str]:
-    """Return the hash that `dvc.lock` holds for each folder that a stage made; those it does not name are left out."""
+    """Return the hash that `dvc.lock` holds for each folder that a stage made; those it does not
+    name are left out.
+    """
     lock = Path("dvc.lock") if Path("dvc.lock").is_file() else (root or project_root()) / "dvc.lock"
     if not lock.is_file():
         return {}
-    outs = [out for stage in read_yaml(lock).get("stages", {}).values() for out in stage.get("outs", [])]
-    return {out["path"]: str(out.get("md5", out.get("hash", ""))) for out in outs if out.get("path") in folders}
+    outs = [
+        out for stage in read_yaml(lock).get("stages", {}).values() for out in stage.get("outs", [])
+    ]
+    return {
+        out["path"]: str(out.get("md5", out.get("hash", "")))
+        for out in outs
+        if out.get("path") in folders
+    }
 
 
 def _origin(root: Path) -> dict[str, str]:
     """Return the commit of the code, and whether files differ from it."""
 
     def git(*arguments: str) -> str:
-        done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            ["git", "-C", str(root), *arguments], capture_output=True, text=True, check=False
+        )
         return done.stdout.strip() if done.returncode == 0 else ""
 
     commit = git("rev-parse", "HEAD")
@@ -198,7 +237,9 @@ def _origin(root: Path) -> dict[str, str]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep MLflow's warnings, and those of what it imports, off the terminal; its errors still rise."""
+    """Keep MLflow's warnings, and those of what it imports, off the terminal; its errors still
+    rise.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
@@ -254,7 +295,9 @@ def promote(run: str, name: str, alias: str, root: Path | None = None) -> int:
     client, found = mlflow.MlflowClient(), _find_run(mlflow, run)
     if not client.search_registered_models(f"name = '{name}'"):
         client.create_registered_model(name)
-    version = client.create_model_version(name, f"{found.info.artifact_uri}/bundle", found.info.run_id)
+    version = client.create_model_version(
+        name, f"{found.info.artifact_uri}/bundle", found.info.run_id
+    )
     client.set_registered_model_alias(name, alias, version.version)
     return int(version.version)
 
@@ -295,4 +338,6 @@ def _find_run(mlflow: Any, run: str) -> Any:
         )
         if found:
             return found[0]
-    raise MissingFileError(f"{run}: no run has this id, name or model key. `make ui` lists the runs.")
+    raise MissingFileError(
+        f"{run}: no run has this id, name or model key. `make ui` lists the runs."
+    )

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from windhover.models.bundles import load_bundle
-from windhover.models.inference import window_scores
+from windhover.models.bundle import load_bundle
+from windhover.models.calibrated_scores import window_scores
 
 
 class WindowScorer:
@@ -23,10 +23,16 @@ class WindowScorer:
         self._bundle = load_bundle(folder)
         self._network, self._normalizer = self._bundle.network(), self._bundle.normalizer()
 
-    def predict(self, model_input: np.ndarray, params: dict[str, Any] | None = None) -> NDArray[np.float32]:
-        """Return the probability of each class in each window; `model_input` is an array (N, 64, 64, C)."""
+    def predict(
+        self, model_input: np.ndarray, params: dict[str, Any] | None = None
+    ) -> NDArray[np.float32]:
+        """Return the probability of each class in each window; `model_input` is an array (N, 64,
+        64, C).
+        """
         with torch.inference_mode():
-            pixels = torch.from_numpy(np.ascontiguousarray(model_input)).permute(0, 3, 1, 2)  # (N, C, S, S)
+            pixels = torch.from_numpy(np.ascontiguousarray(model_input)).permute(
+                0, 3, 1, 2
+            )  # (N, C, S, S)
             logits = self._network(self._normalizer(pixels)).logits[:, :, 0, 0]  # (N, K)
         return window_scores(logits.numpy(), self._bundle.calibration).astype(np.float32)
 
@@ -43,9 +49,12 @@ class WindowClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[misc,name-def
         """Read the bundle that was kept with the run."""
         self._scorer = WindowScorer(context.artifacts["bundle"])
 
-    # MLflow reads the hint on `model_input` as a schema: of arrays it takes the bare class, and warns of any other hint
+    # MLflow reads the hint on `model_input` as a schema: of arrays it takes the bare class, and
+    # warns of any other hint
     def predict(
         self, context: Any, model_input: np.ndarray, params: dict[str, Any] | None = None
     ) -> NDArray[np.float32]:
-        """Return the probability of each class in each window; `model_input` is an array (N, 64, 64, C)."""
+        """Return the probability of each class in each window; `model_input` is an array (N, 64,
+        64, C).
+        """
         return self._scorer.predict(model_input)

@@ -1,0 +1,69 @@
+"""The look of a layer of detections in QGIS: outlines coloured by score, kept inside the
+GeoPackage.
+
+QGIS reads a layer's default style from the table `layer_styles`, as if it had been saved there by
+QGIS itself. Other readers list that table after the layer.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+QML = """<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>
+<qgis version="3.28" styleCategories="Symbology">
+ <renderer-v2 type="singleSymbol" enableorderby="0" forceraster="0" symbollevels="0">
+  <symbols>
+   <symbol name="0" type="fill" alpha="1" clip_to_extent="1" force_rhr="0">
+    <layer class="SimpleFill" enabled="1" locked="0" pass="0">
+     <Option type="Map">
+      <Option name="style" value="no" type="QString"/>
+      <Option name="outline_color" value="255,190,0,255" type="QString"/>
+      <Option name="outline_style" value="solid" type="QString"/>
+      <Option name="outline_width" value="0.5" type="QString"/>
+      <Option name="outline_width_unit" value="MM" type="QString"/>
+     </Option>
+     <data_defined_properties>
+      <Option type="Map">
+       <Option name="name" value="" type="QString"/>
+       <Option name="properties" type="Map">
+        <Option name="outlineColor" type="Map">
+         <Option name="active" value="true" type="bool"/>
+         <Option name="expression" value="ramp_color('Plasma', coalesce(&quot;score&quot;, 0))" type="QString"/>
+         <Option name="type" value="3" type="int"/>
+        </Option>
+       </Option>
+       <Option name="type" value="collection" type="QString"/>
+      </Option>
+     </data_defined_properties>
+    </layer>
+   </symbol>
+  </symbols>
+ </renderer-v2>
+</qgis>
+"""
+
+
+STAMP = "2000-01-01T00:00:00.000Z"  # equal tables give equal files
+# the columns that QGIS makes (3.x, QgsOgrProvider::saveStyle)
+TABLE = """CREATE TABLE layer_styles (
+ id INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL, f_table_catalog TEXT(256), f_table_schema TEXT(256),
+ f_table_name TEXT(256), f_geometry_column TEXT(256), styleName TEXT(30), styleQML TEXT, styleSLD TEXT,
+ useAsDefault BOOLEAN, description TEXT, owner TEXT(30), ui TEXT(30), update_time DATETIME)"""
+ENTRY = """INSERT INTO gpkg_contents (table_name, data_type, identifier, description, last_change)
+ VALUES ('layer_styles', 'attributes', 'layer_styles', '', ?)"""
+STYLE = """INSERT INTO layer_styles (f_table_catalog, f_table_schema, f_table_name, f_geometry_column, styleName,
+ styleQML, styleSLD, useAsDefault, description, owner, ui, update_time)
+ SELECT '', '', table_name, column_name, 'score', ?, '', 1, 'colour by score', '', NULL, ?
+ FROM gpkg_geometry_columns WHERE table_name = ?"""
+
+
+def add_style(geopackage: str | Path, layer: str) -> None:
+    """Put the style of a layer of detections into its GeoPackage, as the layer's default; all of it
+    or nothing.
+    """
+    with closing(sqlite3.connect(geopackage)) as database, database:
+        database.execute(TABLE)
+        database.execute(ENTRY, (STAMP,))
+        database.execute(STYLE, (QML, STAMP, layer))

@@ -1,0 +1,166 @@
+"""The patch store: one large array file a split and one index table for all, made to be
+memory-mapped and versioned.
+
+Holds how patches are written and read back; where they are cut is decided elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from windhover.dataset.label_rule import Rule
+from windhover.errors import FormatError, MissingFileError
+from windhover.files import read_json
+
+KINDS = ("positive", "random", "offcentre", "lookalike")
+INDEX_COLUMNS = (
+    "patch", "split", "scene", "place", "kind", "class", "dx_px", "dy_px", "w_px", "h_px", "left_px", "top_px",
+    "gsd_m", "origin",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class PatchSet:
+    """Patches of one split.
+
+    Attributes:
+        images: (N, H, W, C) pixels in the scenes' dtype, 0 where invalid; memory-mapped when
+            loaded.
+        index: one row a patch, in the order of `images`.
+    """
+
+    images: NDArray[Any]
+    index: pd.DataFrame
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+class PatchWriter:
+    """Appends patches to a `.npy` file whose final number is not known beforehand.
+
+    numpy leaves room in the header for the first axis to grow, so that it is rewritten in place at
+    the end.
+    """
+
+    def __init__(self, path: Path, shape_hwc: tuple[int, int, int], dtype: np.dtype[Any]) -> None:
+        self.shape_hwc, self.dtype, self.count = shape_hwc, np.dtype(dtype), 0
+        self._stream = path.open("wb")
+        self._header()
+
+    def _header(self) -> None:
+        shape = (self.count, *self.shape_hwc)
+        self._stream.seek(0)
+        header = {
+            "descr": np.lib.format.dtype_to_descr(self.dtype),
+            "fortran_order": False,
+            "shape": shape,
+        }
+        np.lib.format.write_array_header_1_0(self._stream, header)
+
+    def append(self, patches: NDArray[Any]) -> None:
+        """Append (n, H, W, C) patches.
+
+        Raises:
+            FormatError: they are of another shape or dtype.
+        """
+        if patches.shape[1:] != self.shape_hwc or patches.dtype != self.dtype:
+            raise FormatError(
+                f"Patches must be {self.shape_hwc} {self.dtype}, got {patches.shape[1:]} "
+                f"{patches.dtype}. Use the same bands everywhere."
+            )
+        self._stream.write(np.ascontiguousarray(patches).tobytes())
+        self.count += len(patches)
+
+    def __enter__(self) -> PatchWriter:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if kind is None:
+            self._header()
+        self._stream.close()
+
+
+def index_table(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
+    """Return rows as an index table with the right columns and types, also when there are none."""
+    table = pd.DataFrame(list(rows), columns=list(INDEX_COLUMNS))
+    floats = dict.fromkeys(("dx_px", "dy_px", "w_px", "h_px", "gsd_m"), "float64")
+    return table.astype({"patch": "int64", "left_px": "int64", "top_px": "int64", **floats})
+
+
+def write_index(index: pd.DataFrame, folder: Path, name: str = "index.parquet") -> None:
+    """Write an index table.
+
+    Raises:
+        FormatError: it lacks a column.
+    """
+    missing = [column for column in INDEX_COLUMNS if column not in index.columns]
+    if missing:
+        raise FormatError(
+            f"{folder / name}: the index of patches lacks the column {missing[0]!r}. Add it."
+        )
+    index.to_parquet(folder / name, index=False)
+
+
+def load_patches(folder: str | Path, split: str) -> PatchSet:
+    """Read the patches of one split; the images are memory-mapped.
+
+    Raises:
+        MissingFileError: the folder lacks the arrays or the index.
+        FormatError: the arrays do not fit the index.
+    """
+    folder = Path(folder)
+    array, table = folder / f"{split}.npy", folder / "index.parquet"
+    for path in (array, table):
+        if not path.is_file():
+            raise MissingFileError(
+                f"{path}: no such file. Run the stage that writes it: dvc repro {folder.name}."
+            )
+    try:
+        images = np.load(array, mmap_mode="r", allow_pickle=False)
+        index = pd.read_parquet(table)
+    except (ValueError, OSError) as error:
+        raise FormatError(
+            f"{folder}: the patches cannot be read ({error}). Run the stage that writes them again."
+        ) from None
+    index = (
+        index[index["split"] == split].sort_values("patch", kind="stable").reset_index(drop=True)
+    )
+    if len(index) != len(images) or (index["patch"].to_numpy() != np.arange(len(images))).any():
+        raise FormatError(
+            f"{array}: holds {len(images)} patches but the index lists {len(index)}. Run the stage "
+            "that writes them again."
+        )
+    return PatchSet(images, index)
+
+
+def rule_of(summary: Mapping[str, Any]) -> Rule:
+    """Return when a window shows an object, as the summary of patches has it."""
+    return Rule(summary["positive_radius_px"], summary["ignore_radius_px"], summary["radius_shape"])
+
+
+def read_summary(folder: str | Path) -> dict[str, Any]:
+    """Return what `summary.json` says of a folder of patches.
+
+    Raises:
+        MissingFileError: no such file.
+        FormatError: it is not JSON.
+    """
+    advice = "Run the patches stage {}: dvc repro patches."
+    summary: dict[str, Any] = read_json(
+        Path(folder) / "summary.json", advice.format("first"), advice.format("again")
+    )
+    return summary

@@ -1,0 +1,590 @@
+"""From a folder of rasters and labels to a catalog, and one sentence where that cannot be."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import geopandas
+import numpy as np
+import pytest
+import shapely
+from affine import Affine
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pandas.testing import assert_frame_equal
+
+from conftest import MakeScene
+from windhover.dataset.align_labels import drop_near_repeats, to_pixels
+from windhover.dataset.build import build_catalog, summary_lines
+from windhover.dataset.catalog import Catalog, load_catalog, open_catalogd, save_catalog
+from windhover.errors import DataError, FormatError, MissingFileError, UnsupportedError
+from windhover.geometry import georef
+from windhover.imagery.rasters import SceneInfo, inspect_scene
+from windhover.params.scenes import ScenesParams
+
+DEFAULTS: dict[str, Any] = {
+    "rasters": None, "stack": None, "gsd_m": 1.25, "native_gsd_m": None, "bands": None, "labels": "auto",
+    "class_column": None, "classes": {}, "ignore_classes": [], "repeat_iou": 1.0, "empty_scenes": "unlabelled",
+    "groups": None,
+    "group_column": None, "fixed_splits": {}, "areas": None, "block_m": None, "guard_m": 80.0, "folds": None, "fold": 0,
+    "split_fractions": [0.6, 0.2, 0.2], "seed": 0,
+}  # fmt: skip
+
+
+def catalog_of(tmp_path: Path, **changes: Any) -> Catalog:
+    raw = changes.pop("raw", tmp_path / "raw")
+    out = tmp_path / "made"
+    out.mkdir(exist_ok=True)
+    return build_catalog(ScenesParams(raw=str(raw), **(DEFAULTS | changes)), out, out)
+
+
+def write_labels(
+    path: Path,
+    scene: Path,
+    boxes: list[tuple[float, float, float, float]],
+    classes: list[str] | None = None,
+) -> None:
+    info = inspect_scene(scene)
+    shapes = georef.box_polygons(np.array(boxes).reshape(-1, 4), info.transform)
+    path.parent.mkdir(exist_ok=True)
+    names = classes or ["plane"] * len(boxes)
+    geopandas.GeoDataFrame({"class": names}, geometry=list(shapes), crs=info.crs).to_file(
+        path, layer="labels"
+    )
+
+
+@pytest.fixture
+def three_places(tmp_path: Path, make_scene: MakeScene) -> Path:
+    """Three scenes far apart, each with two labelled objects."""
+    for number in range(3):
+        scene = make_scene(f"raw/s{number}.tif", origin=(4e5 + 1e4 * number, 5e6), seed=number)
+        write_labels(
+            tmp_path / f"raw/labels/s{number}.gpkg",
+            scene,
+            [(10, 20, 40, 50), (100, 60.5, 130, 80.25)],
+        )
+    return tmp_path
+
+
+def test_boxes_come_back_in_native_px(three_places: Path) -> None:
+    catalog = catalog_of(three_places)
+    labels = catalog.labels_of("s1")
+    assert np.allclose(
+        labels[["left", "top", "right", "bottom"]],
+        [(10, 20, 40, 50), (100, 60.5, 130, 80.25)],
+        atol=1e-6,
+    )
+    assert np.allclose(labels[["col", "row"]], [(25, 35), (115, 70.375)], atol=1e-6)
+    assert np.allclose(labels[["length_m", "width_m"]], [(37.5, 37.5), (37.5, 24.6875)])
+    assert set(catalog.scenes["split"]) == {"train", "val", "test"}
+    assert catalog.scenes["labelled"].all()
+    assert catalog.classes == ["plane"]
+
+
+def test_a_catalog_is_the_same_after_saving(three_places: Path) -> None:
+    catalog = catalog_of(three_places)
+    save_catalog(catalog, three_places / "out")
+    again = load_catalog(three_places / "out")
+    flat = [name for name in again.scenes.columns if name not in ("bands", "transform")]
+    assert_frame_equal(again.scenes[flat], catalog.scenes[flat], check_dtype=False)
+    assert [list(row) for row in again.scenes["transform"]] == catalog.scenes["transform"].tolist()
+    flat = [name for name in again.labels.columns if name != "geometry"]
+    assert_frame_equal(again.labels[flat], catalog.labels[flat], check_dtype=False)
+    assert again.labels.geometry.geom_equals(catalog.labels.geometry).all()
+    assert again.gsd_m == 1.25
+    row = next(iter(again.split("test")))
+    with open_catalogd(row, 2.5) as scene:
+        assert scene.shape_hw == (75, 105)
+
+
+def test_the_same_inputs_give_the_same_catalog(three_places: Path) -> None:
+    first, second = catalog_of(three_places), catalog_of(three_places)
+    assert first.scenes["split"].tolist() == second.scenes["split"].tolist()
+    assert first.labels.drop(columns="geometry").equals(second.labels.drop(columns="geometry"))
+
+
+@given(
+    st.floats(0, 360), st.floats(-20, 20), st.sampled_from([-1.0, 1.0]), st.floats(0.3, 3),
+    st.lists(
+        st.tuples(st.floats(0, 900), st.floats(0, 900), st.floats(1, 90), st.floats(1, 90)), min_size=1, max_size=5
+    ),
+)  # fmt: skip
+@settings(max_examples=50, deadline=None)
+def test_labels_come_back_through_any_affine_and_another_system(
+    angle: float,
+    shear: float,
+    sign: float,
+    stretch: float,
+    boxes: list[tuple[float, float, float, float]],
+) -> None:
+    turn = Affine.rotation(angle) @ Affine.shear(shear, 0) @ Affine.scale(0.5, sign * 0.5 * stretch)
+    info = SceneInfo(
+        "s",
+        "s.tif",
+        1000,
+        1000,
+        ("b",),
+        "uint8",
+        None,
+        "EPSG:32631",
+        Affine.translation(4e5, 5e6) @ turn,
+        (0.5, 0.5),
+    )
+    xyxy = np.array([(left, top, left + width, top + height) for left, top, width, height in boxes])
+    shapes = georef.box_polygons(xyxy, info.transform)
+    assert np.allclose(shapely.bounds(to_pixels(shapes, "EPSG:32631", info)), xyxy, atol=1e-6)
+    degrees = geopandas.GeoSeries(list(shapes), crs="EPSG:32631").to_crs("EPSG:4326")
+    assert np.allclose(
+        shapely.bounds(to_pixels(np.array(degrees), "EPSG:4326", info)), xyxy, atol=1e-4
+    )
+
+
+def test_merged_labels_in_another_system_find_their_scenes(three_places: Path) -> None:
+    files = sorted((three_places / "raw/labels").glob("*.gpkg"))
+    merged = geopandas.pd.concat([geopandas.read_file(path).to_crs("EPSG:4326") for path in files])
+    merged.to_file(three_places / "raw/labels.geojson", driver="GeoJSON", COORDINATE_PRECISION=12)
+    expected = catalog_of(three_places)
+    for path in files:
+        path.unlink()
+    found = catalog_of(three_places)
+    assert found.labels["scene"].tolist() == expected.labels["scene"].tolist()
+    columns = ["left", "top", "right", "bottom", "length_m"]
+    assert np.allclose(found.labels[columns], expected.labels[columns], atol=1e-4)
+
+
+def test_pixel_labels_of_every_image_format_agree(tmp_path: Path, make_scene: MakeScene) -> None:
+    make_scene("raw/a.png", crs=None, driver="PNG")
+    box = (10.5, 20.0, 40.25, 60.0)
+    left, top, right, bottom = box
+    yolo = f"0 {(left + right) / 2 / 210} {(top + bottom) / 2 / 150} {(right - left) / 210} {(bottom - top) / 150}"
+    sides = "".join(
+        f"<{name}>{value}</{name}>"
+        for name, value in zip(("xmin", "ymin", "xmax", "ymax"), box, strict=True)
+    )
+    texts = {
+        "a.csv": f"image,xmin,ymin,xmax,ymax\na.png,{left},{top},{right},{bottom}\n",
+        "a.txt": yolo,
+        "a.xml": f"<annotation><object><name>x</name><bndbox>{sides}</bndbox></object></annotation>",
+        "coco.json": json.dumps(
+            {
+                "images": [{"id": 1, "file_name": "a.png"}],
+                "annotations": [
+                    {
+                        "image_id": 1,
+                        "category_id": 1,
+                        "bbox": [left, top, right - left, bottom - top],
+                    }
+                ],
+            }
+        ),
+        "dota.txt": f"{left} {top} {right} {top} {right} {bottom} {left} {bottom} x 0",
+    }
+    for name, text in texts.items():
+        target = tmp_path / "raw" / name.replace("dota", "a")
+        target.write_text(text)
+        catalog = catalog_of(
+            tmp_path, native_gsd_m=0.5, labels=target.name, split_fractions=[1.0, 0.0, 0.0]
+        )
+        assert np.allclose(catalog.labels[["left", "top", "right", "bottom"]], [box], atol=1e-6), (
+            name
+        )
+        assert catalog.labels["length_m"].tolist() == pytest.approx([20.0])
+
+
+def test_points_have_no_size(tmp_path: Path, make_scene: MakeScene) -> None:
+    scene = make_scene("raw/a.tif")
+    x, y = georef.pixel_to_world(inspect_scene(scene).transform, 33.5, 44.25)
+    geopandas.GeoDataFrame(
+        {"class": ["tree"]}, geometry=[shapely.Point(x, y)], crs="EPSG:32631"
+    ).to_file(tmp_path / "raw/a.gpkg")
+    label = catalog_of(tmp_path, split_fractions=[1.0, 0.0, 0.0]).labels.iloc[0]
+    assert (label["col"], label["row"]) == pytest.approx((33.5, 44.25))
+    assert np.isnan(label["length_m"])
+
+
+def test_labels_outside_repeated_and_leaving_are_counted(
+    tmp_path: Path, make_scene: MakeScene
+) -> None:
+    scene = make_scene("raw/a.tif")
+    boxes = [(10.0, 20, 40, 50), (10, 20, 40, 50), (200, 60, 216, 80), (300, 300, 310, 310)]
+    write_labels(tmp_path / "raw/a.gpkg", scene, boxes)
+    report = catalog_of(tmp_path, split_fractions=[1.0, 0.0, 0.0]).report
+    assert report["labels"] == 2
+    assert report["dropped"]["repeated"] == 1
+    assert report["dropped"]["centre outside the raster"] == 1
+    assert report["leaving_the_raster"] == 1
+
+
+def test_labels_of_another_place_are_refused_with_a_hint(three_places: Path) -> None:
+    for path in (three_places / "raw/labels").glob("*.gpkg"):
+        path.unlink()
+    far = geopandas.GeoDataFrame(
+        {"class": ["a"]}, geometry=[shapely.box(1e5, 2e6, 1e5 + 9, 2e6 + 9)], crs="EPSG:32631"
+    )
+    far.to_file(three_places / "raw/labels.gpkg")
+    with pytest.raises(DataError, match=r"labels\.gpkg: its labels lie on no scene.*another place"):
+        catalog_of(three_places)
+
+
+def test_swapped_axes_are_named(three_places: Path) -> None:
+    path = next((three_places / "raw/labels").glob("s0.gpkg"))
+    right = geopandas.read_file(path).to_crs("EPSG:4326")
+    for other in (three_places / "raw/labels").glob("*.gpkg"):
+        other.unlink()
+    swapped = right.assign(
+        geometry=shapely.transform(np.array(right.geometry), lambda points: points[:, ::-1])
+    )
+    swapped.to_file(three_places / "raw/labels.geojson", driver="GeoJSON")
+    with pytest.raises(DataError, match="would with x and y swapped"):
+        catalog_of(three_places)
+
+
+def test_labels_of_other_pictures_are_refused(tmp_path: Path, make_scene: MakeScene) -> None:
+    make_scene("raw/a.tif")
+    (tmp_path / "raw/labels.csv").write_text("image,xmin,ymin,xmax,ymax\nother.tif,1,2,3,4\n")
+    with pytest.raises(
+        DataError, match=r"none of its images is among the rasters \(it names 'other.tif'"
+    ):
+        catalog_of(tmp_path)
+
+
+def test_a_layer_without_system_on_a_georeferenced_scene_is_refused(
+    tmp_path: Path, make_scene: MakeScene
+) -> None:
+    make_scene("raw/a.tif")
+    geopandas.GeoDataFrame({"class": ["a"]}, geometry=[shapely.Point(1, 2)]).to_file(
+        tmp_path / "raw/a.shp"
+    )
+    with pytest.raises(DataError, match="has no coordinate system"):
+        catalog_of(tmp_path)
+
+
+def test_missing_and_empty_folders_are_named(tmp_path: Path) -> None:
+    with pytest.raises(
+        MissingFileError, match=r"`scenes.raw` must be a folder, but .* does not exist"
+    ):
+        catalog_of(tmp_path, raw=tmp_path / "nowhere")
+    (tmp_path / "raw").mkdir()
+    with pytest.raises(DataError, match="holds no raster"):
+        catalog_of(tmp_path)
+
+
+def test_a_corrupt_tile_is_named_and_nothing_is_left(three_places: Path) -> None:
+    path = three_places / "raw/s2.tif"
+    path.write_bytes(path.read_bytes()[:20_000])
+    with pytest.raises(FormatError, match=r"s2\.tif"):
+        catalog_of(three_places)
+    assert not list((three_places / "made").iterdir())
+
+
+def test_rasters_that_differ_need_a_choice(three_places: Path, make_scene: MakeScene) -> None:
+    make_scene("raw/two.tif", bands=2, origin=(7e5, 5e6))
+    with pytest.raises(
+        DataError, match=r"two\.tif: has the bands band1, band2, but red, green, blue are those of"
+    ):
+        catalog_of(three_places)
+    for name in ("red", "green", "blue", "two"):
+        make_scene(
+            f"{name}/a.tif",
+            dtype="uint16" if name == "two" else "uint8",
+            bands=1,
+            origin=(7e5, 5e6),
+        )
+    with pytest.raises(
+        DataError,
+        match=r"two.a\.tif: dtype uint16, but .*blue.a\.tif has uint8: one model reads one dtype",
+    ):
+        catalog_of(three_places, raw=three_places, rasters="*/a.tif", labels="raw/labels/s0.gpkg")
+
+
+def test_classes_are_mapped_ignored_or_refused(tmp_path: Path, make_scene: MakeScene) -> None:
+    scene = make_scene("raw/a.tif")
+    write_labels(
+        tmp_path / "raw/a.gpkg",
+        scene,
+        [(1, 2, 9, 9), (20, 20, 40, 40), (60, 60, 90, 90)],
+        ["A320", "B738", "cut"],
+    )
+    one = {"split_fractions": [1.0, 0.0, 0.0]}
+    catalog = catalog_of(
+        tmp_path, classes={"A320": "plane", "B738": "plane"}, ignore_classes=["cut"], **one
+    )
+    assert catalog.labels["role"].tolist() == ["object", "object", "ignore"]
+    assert catalog.classes == ["plane"]
+    with pytest.raises(
+        DataError, match=r"hold the class 'cut', which is neither in `scenes.classes`"
+    ):
+        catalog_of(tmp_path, classes={"A320": "plane", "B738": "plane"}, **one)
+
+
+def test_scenes_that_no_file_speaks_of_are_unlabeled_unless_stated(three_places: Path) -> None:
+    (three_places / "raw/labels/s1.gpkg").unlink()
+    assert catalog_of(three_places).report["unlabelled_scenes"] == ["s1"]
+    assert catalog_of(three_places, empty_scenes="complete").report["unlabelled_scenes"] == []
+
+
+def test_groups_give_place_and_split(three_places: Path) -> None:
+    (three_places / "raw/places.csv").write_text(
+        "scene,place,split\ns0.tif,north,test\ns1,south,\ns2,east,train\n"
+    )
+    catalog = catalog_of(three_places, groups="places.csv")
+    assert catalog.scenes["place"].tolist() == ["north", "south", "east"]
+    assert catalog.scenes["split"].tolist() == ["test", "val", "train"]
+    with pytest.raises(
+        FormatError, match="has no column 'airport'; its columns are scene, place, split"
+    ):
+        catalog_of(three_places, groups="places.csv", group_column="airport")
+    with pytest.raises(MissingFileError, match=r"none\.csv does not exist"):
+        catalog_of(three_places, groups="none.csv")
+
+
+def test_fixed_splits_are_kept_and_checked(three_places: Path) -> None:
+    splits = catalog_of(three_places, fixed_splits={"s2": "val"}).scenes.set_index("scene")["split"]
+    assert splits["s2"] == "val"
+    with pytest.raises(DataError, match="names the place 'elsewhere', which no raster has"):
+        catalog_of(three_places, fixed_splits={"elsewhere": "val"})
+
+
+def test_scenes_that_overlap_share_a_split(three_places: Path, make_scene: MakeScene) -> None:
+    scene = make_scene("raw/t.tif", origin=(4e5 + 100, 5e6 + 50))
+    write_labels(three_places / "raw/labels/t.gpkg", scene, [(10, 20, 40, 50)])
+    catalog = catalog_of(three_places)
+    assert catalog.report["places_joined_because_footprints_touch"] == [["s0", "t"]]
+    assert (
+        catalog.scenes.set_index("scene")["split"]["t"]
+        == catalog.scenes.set_index("scene")["split"]["s0"]
+    )
+    with pytest.raises(DataError, match="Give them one split"):
+        catalog_of(three_places, fixed_splits={"s0": "train", "t": "test"})
+
+
+def build_mosaic(target: Path, tiles: list[Path], size_px: int) -> None:
+    """Write what gdalbuildvrt writes of square tiles in one row."""
+    import rasterio
+
+    with rasterio.open(tiles[0]) as dataset:
+        crs, transform = dataset.crs.to_wkt(), ", ".join(map(repr, dataset.transform.to_gdal()))
+    rect = f'xSize="{size_px}" ySize="{size_px}"'
+    bands = "".join(
+        f'<VRTRasterBand dataType="Byte" band="{band}">'
+        + "".join(
+            f'<SimpleSource><SourceFilename relativeToVRT="1">{tile.name}</SourceFilename>'
+            f'<SourceBand>{band}</SourceBand><SrcRect xOff="0" yOff="0" {rect}/>'
+            f'<DstRect xOff="{number * size_px}" yOff="0" {rect}/></SimpleSource>'
+            for number, tile in enumerate(tiles)
+        )
+        + "</VRTRasterBand>"
+        for band in (1, 2, 3)
+    )
+    target.write_text(
+        f'<VRTDataset rasterXSize="{size_px * len(tiles)}" rasterYSize="{size_px}"><SRS>{crs}</SRS>'
+        f"<GeoTransform>{transform}</GeoTransform>{bands}</VRTDataset>"
+    )
+
+
+def test_tiles_that_touch_are_divided_through_a_mosaic_of_them(
+    tmp_path: Path, make_scene: MakeScene
+) -> None:
+    size = 160
+    tiles = [
+        make_scene(
+            f"raw/t{number}.tif",
+            shape_hw=(size, size),
+            origin=(4e5 + 1.25 * size * number, 5e6),
+            seed=number,
+        )
+        for number in range(3)
+    ]
+    for tile in tiles:
+        write_labels(tile.with_suffix(".gpkg"), tile, [(60, 60, 90, 90)])
+    sentence = r"touch or overlap are one place, such as t0 and t1\. To divide .*gdalbuildvrt mosaic\.vrt.*`scenes\.block_m`"
+    with pytest.raises(DataError, match=sentence):
+        catalog_of(tmp_path)
+    with pytest.raises(DataError, match=sentence):
+        catalog_of(tmp_path, folds=3)
+    build_mosaic(tmp_path / "raw/mosaic.vrt", tiles, size)
+    catalog = catalog_of(tmp_path, rasters="mosaic.vrt", labels="*.gpkg", block_m=200.0)
+    assert catalog.scenes["place"].tolist() == ["mosaic~r0c0", "mosaic~r0c1", "mosaic~r0c2"]
+    assert set(catalog.scenes["split"]) == {"train", "val", "test"}
+    assert len(catalog.labels) == 3
+    import rasterio
+
+    with open_catalogd(next(row for row in catalog if row.scene == "mosaic~r0c1")) as block:
+        array, _ = block.read(0, 0, *block.shape_hw)
+    with rasterio.open(tiles[1]) as dataset:
+        assert (array == dataset.read()[:, :, 32:128]).all()  # half a guard strip off each side
+
+
+def test_scenes_far_apart_are_not_said_to_touch(three_places: Path) -> None:
+    (three_places / "raw/s2.tif").unlink()
+    (three_places / "raw/labels/s2.gpkg").unlink()
+    with pytest.raises(DataError, match="2 places cannot be divided") as caught:
+        catalog_of(three_places)
+    assert "gdalbuildvrt" not in caught.value.sentence()
+
+
+def test_stacked_bands_without_georeference_take_the_stated_gsd(
+    tmp_path: Path, make_scene: MakeScene
+) -> None:
+    for place in ("north", "south"):
+        for band in ("B02", "B08"):
+            last = make_scene(f"raw/{place}/x_{band}.tif", bands=1, crs=None)
+    (tmp_path / "raw/labels.csv").write_text(
+        "image,xmin,ymin,xmax,ymax\nnorth,1,2,30,40\nsouth,1,2,30,40\n"
+    )
+    choice = {"stack": {"B02": "*_B02.tif", "B08": "*_B08.tif"}, "split_fractions": [0.5, 0.0, 0.5]}
+    catalog = catalog_of(tmp_path, native_gsd_m=0.5, **choice)
+    assert catalog.scenes["gsd_x_m"].tolist() == [0.5, 0.5]
+    with pytest.raises(
+        DataError, match=r"raw/north: has no georeference and no GSD is stated"
+    ) as caught:
+        catalog_of(tmp_path, **choice)
+    assert "made" not in caught.value.sentence()
+    last.write_bytes(last.read_bytes()[:20_000])
+    with pytest.raises(
+        FormatError, match=r"scene south: cannot read rows 0 to 150.*x_B08\.tif"
+    ) as caught:
+        catalog_of(tmp_path, native_gsd_m=0.5, **choice)
+    assert "made" not in caught.value.sentence()
+
+
+def test_single_bands_are_stacked_and_named_by_their_folder(
+    tmp_path: Path, make_scene: MakeScene
+) -> None:
+    planes = {}
+    for number, place in enumerate(("north", "south", "east")):
+        for band in ("B02", "B08"):
+            path = make_scene(
+                f"raw/{place}/x_{band}_(Raw).tif",
+                bands=1,
+                dtype="uint16",
+                origin=(4e5 + 1e4 * number, 5e6),
+                seed=hash(band) % 9,
+            )
+            planes[place, band] = path
+        make_scene(f"raw/{place}/{place}_rgb.tif", origin=(4e5 + 1e4 * number, 5e6))
+    (tmp_path / "raw/labels.csv").write_text(
+        "image,xmin,ymin,xmax,ymax\nnorth_rgb.tif,1,2,30,40\nsouth_rgb.tif,1,2,30,40\neast_rgb.tif,1,2,30,40\n"
+    )
+    stack = {"B08": "*_B08_(Raw).tif", "B02": "*_B02_(Raw).tif"}
+    catalog = catalog_of(tmp_path, stack=stack)
+    assert catalog.scenes["scene"].tolist() == ["east", "north", "south"]
+    assert catalog.bands == ["B08", "B02"]
+    assert catalog.labels["scene"].tolist() == ["east", "north", "south"]
+    row = next(one for one in catalog if one.scene == "north")
+    with open_catalogd(row) as scene:
+        assert scene.info.shape_hw == (150, 210)
+        array, _ = scene.read(0, 0, 150, 210)
+    import rasterio
+
+    with rasterio.open(planes["north", "B08"]) as dataset:
+        assert (array[0] == dataset.read(1)).all()
+    parts = catalog_of(tmp_path, stack=stack, block_m=150.0, guard_m=80.0)
+    assert {row.scene for row in parts if row.place.startswith("north")} == {
+        "north~r0c0",
+        "north~r0c1",
+    }
+    with open_catalogd(next(one for one in parts if one.scene == "north~r0c1")) as block:
+        part, _ = block.read(0, 0, *block.shape_hw)
+    assert (part == array[:, :, -part.shape[2] :]).all()
+    planes["north", "B08"].unlink()
+    with pytest.raises(DataError, match=r"north: 0 files match .* for the band B08"):
+        catalog_of(tmp_path, stack=stack)
+
+
+def test_other_rasters_end_in_their_own_sentence(three_places: Path, make_scene: MakeScene) -> None:
+    make_scene("raw/deep.tif", data=np.ones((3, 20, 30), np.float64))
+    with pytest.raises(UnsupportedError, match=r"deep\.tif: dtype float64 is not taken"):
+        catalog_of(three_places)
+
+
+def test_a_folder_of_ready_patches_is_an_empty_catalog(tmp_path: Path) -> None:
+    (tmp_path / "raw").mkdir()
+    np.savez(tmp_path / "raw/patches.npz", x=np.zeros(3))
+    catalog = catalog_of(tmp_path, classes={"1": "plane"})
+    assert catalog.scenes.empty
+    assert "nothing is measured on scenes" in "\n".join(summary_lines(catalog))
+    save_catalog(catalog, tmp_path / "out")
+    assert load_catalog(tmp_path / "out").labels.empty
+
+
+def test_the_airbus_scenes_enter_as_they_are(real_data: Path, tmp_path: Path) -> None:
+    catalog = catalog_of(
+        tmp_path, raw=real_data / "airbus-aircraft", native_gsd_m=0.5, labels="annotations.csv",
+        classes={"Airplane": "aircraft"},
+        ignore_classes=["Truncated_airplane"], groups="airport_groups.csv", group_column="airport",
+    )  # fmt: skip
+    report = catalog.report
+    assert (report["scenes"], report["labels"], len(report["unlabelled_scenes"])) == (70, 1815, 4)
+    assert report["leaving_the_raster"] == 9
+    assert (catalog.labels["role"] == "object").sum() == 1760
+    assert catalog.scenes.groupby("place")["split"].nunique().max() == 1
+
+
+def test_the_ships_enter_as_four_bands(real_data: Path, tmp_path: Path) -> None:
+    stack = {band: f"*_{band}_(Raw).tiff" for band in ("B02", "B03", "B04", "B08")}
+    catalog = catalog_of(
+        tmp_path,
+        raw=real_data / "sen2ships",
+        stack=stack,
+        gsd_m=10.0,
+        labels="coco_annotations.json",
+        split_fractions=[0.5, 0.0, 0.5],
+    )
+    assert catalog.scenes["scene"].tolist() == ["casablanca", "honolulu"]
+    assert catalog.labels["scene"].value_counts().to_dict() == {"casablanca": 15, "honolulu": 12}
+    assert catalog.scenes["gsd_x_m"].round(1).tolist() == [8.3, 9.3]
+    assert catalog.labels["length_m"].between(10, 300).all()
+
+
+def test_the_trees_enter_from_csv_xml_and_shapefile(real_data: Path, tmp_path: Path) -> None:
+    one = {"raw": real_data / "neon-trees", "gsd_m": 0.1, "split_fractions": [1.0, 0.0, 0.0]}
+    boxes = []
+    for labels in ("OSBS_029.csv", "OSBS_029.xml"):
+        found = catalog_of(tmp_path, rasters="OSBS_029.tif", labels=labels, **one)
+        boxes.append(found.labels[["left", "top", "right", "bottom"]].to_numpy())
+    assert len(boxes[0]) == len(boxes[1]) > 50
+    assert np.array_equal(boxes[0], boxes[1])
+    swapped_columns = catalog_of(tmp_path, rasters="2018*.tif", labels="2018*_truth.csv", **one)
+    assert (swapped_columns.labels["right"] > swapped_columns.labels["left"]).all()
+    assert (swapped_columns.labels["right"] <= 400).all()
+    shape = catalog_of(
+        tmp_path, rasters="australia.tif", labels="australia.shp", **(one | {"gsd_m": 0.018})
+    )
+    assert len(shape.labels) == 1
+
+
+def test_the_dota_tile_enters(real_data: Path, tmp_path: Path) -> None:
+    catalog = catalog_of(
+        tmp_path,
+        raw=real_data / "dota-plane-tile",
+        native_gsd_m=0.5,
+        split_fractions=[1.0, 0.0, 0.0],
+    )
+    assert catalog.labels["class"].tolist() == ["plane"] * len(catalog.labels)
+    assert 1 <= len(catalog.labels) <= 4
+
+
+def test_an_object_marked_again_is_dropped_and_counted() -> None:
+    edges = np.array(
+        [[0, 0, 40, 30], [3, 2, 42, 31], [60, 0, 100, 30], [0, 0, 40, 30], [20, 0, 60, 30]], float
+    )
+    table = geopandas.GeoDataFrame(
+        {"scene": ["a", "a", "a", "b", "a"], "class": ["plane"] * 5}
+        | dict(zip(("left", "top", "right", "bottom"), edges.T, strict=True)),
+        geometry=shapely.box(*edges.T),
+    )  # fmt: skip
+    kept, dropped = drop_near_repeats(table, 0.6)
+    assert dropped == 1
+    assert kept[["scene", "left"]].to_numpy().tolist() == [
+        ["a", 0.0],
+        ["a", 60.0],
+        ["b", 0.0],
+        ["a", 20.0],
+    ]
+    assert drop_near_repeats(table, 1.0)[1] == 0  # 1 keeps all
+    assert (
+        drop_near_repeats(table, 0.3)[1] == 2
+    )  # so does the half-shifted one go, at a lower bound

@@ -1,0 +1,146 @@
+"""k-fold: every place tested once, children under one parent, mean and spread, and nothing finished
+is run again.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from architecture import ROOT
+from test_flow import PLACES, make_raw
+from windhover.errors import DataError, ParameterError
+from windhover.experiments import cross_validation
+from windhover.tracking.runs import EXPERIMENT
+from windhover.training import train
+
+SETTINGS = [
+    "patches.positives_per_object=4", "augment.variants=0", "train.epochs=1", "train.max_minutes=null",
+    "train.options={width: 4, stem: strided}", "train.batch_size=32", "train.crops.per_batch=0",
+    "train.mining.after=[]", "train.threads=1", "evaluate.draws=100", "evaluate.floor_logit=-9.0",
+]  # fmt: skip
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    make_raw(tmp_path / "data" / "raw")
+    for name in ("params.yaml", "dvc.yaml"):
+        (tmp_path / name).write_text((ROOT / name).read_text())
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    return tmp_path
+
+
+def runs() -> tuple[Any, list[Any]]:
+    import mlflow
+
+    found = mlflow.search_runs(experiment_names=[EXPERIMENT], output_format="list")
+    parents = [run for run in found if run.data.tags["mlflow.runName"] == "kfold"]
+    assert len(parents) == 1
+    return parents[0], [run for run in found if run is not parents[0]]
+
+
+@pytest.mark.slow
+def test_folds_are_children_of_one_run_and_a_killed_one_goes_on(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    trained: list[str] = []
+    original = train.train_detector
+
+    def killed(*given: Any, name: str) -> Any:
+        if name == "fold-2" and "fold-2" not in trained:
+            trained.append(name)
+            raise KeyboardInterrupt
+        trained.append(name)
+        return original(*given, name=name)
+
+    monkeypatch.setattr(train, "train_detector", killed)
+    params = cross_validation.load_flow(SETTINGS)
+    with pytest.raises(KeyboardInterrupt, match=r"^$"):
+        cross_validation.run_folds(params, 3, said.append)
+    found = cross_validation.run_folds(params, 3, said.append)
+    assert trained == ["fold-0", "fold-1", "fold-2", "fold-2"], "finished folds are not run again"
+    assert sorted(place for row in found["folds"] for place in row["places"]) == sorted(PLACES)
+    parent, children = runs()
+    assert parent.info.status == "FINISHED"
+    assert sorted(run.data.tags["mlflow.runName"].rpartition("-")[0] for run in children) == [
+        "fold-0",
+        "fold-1",
+        "fold-2",
+    ]
+    assert {run.data.tags["mlflow.parentRunId"] for run in children} == {parent.info.run_id}
+    assert all("scenes/test/ap" in run.data.metrics for run in children), (
+        "train and evaluate are one run"
+    )
+    aps = [row["ap"] for row in found["folds"] if row["ap"] is not None]
+    assert parent.data.metrics["ap/mean"] == pytest.approx(np.mean(aps))
+    assert parent.data.params["train.epochs"] == "1"
+    assert [line.split()[0] for line in said[-5:]] == ["fold", "fold", "fold", "mean", "spread"]
+    assert json.loads(next(cross_validation.WORK.glob("*/kfold.json")).read_text()) == found
+    assert not list(cross_validation.WORK.glob("*/*/train")), "what is large is not kept"
+    assert not (project / "data" / "train").exists(), "the project's own data stay as they are"
+
+
+def test_too_few_places_and_wrong_settings_are_said(project: Path) -> None:
+    with pytest.raises(DataError, match="4 places cannot make 5 folds"):
+        cross_validation.run_folds(cross_validation.load_flow(SETTINGS), 5, print)
+    with pytest.raises(
+        ParameterError, match=r"`scenes\.folds`: Input should be greater than or equal to 3"
+    ):
+        cross_validation.run_folds(cross_validation.load_flow(SETTINGS), 2, print)
+    with pytest.raises(ParameterError, match=r"Did you mean `train\.epochs`"):
+        cross_validation.load_flow(["train.epoch=3"])
+    with pytest.raises(ParameterError, match="must begin with a stage: scenes, patches"):
+        cross_validation.load_flow(["epochs=3"])
+
+
+@pytest.mark.parametrize("key", ["train.start_from", "train.teacher", "evaluate.second_look"])
+def test_a_model_that_may_know_the_tested_places_is_refused(project: Path, key: str) -> None:
+    with pytest.raises(
+        ParameterError, match=rf"`{key}` is data/model, which may have .*: {key}=null"
+    ):
+        cross_validation.run_folds(
+            cross_validation.load_flow([*SETTINGS, f"{key}=data/model"]), 3, print
+        )
+    with pytest.raises(ParameterError, match=r"`train\.devices` must be 1 for kfold"):
+        cross_validation.run_folds(
+            cross_validation.load_flow([*SETTINGS, "train.devices=2"]), 3, print
+        )
+
+
+def test_every_file_that_a_parameter_names_makes_the_key(project: Path) -> None:
+    settings = {
+        "scenes.labels": "../more/*.csv", "scenes.areas": "../areas.gpkg", "patches.npz": "given.npz",
+        "train.start_from": "old", "train.options": "{weights: start.pth}",
+    }  # fmt: skip
+    named = [
+        project / "data" / "more" / "a.csv",
+        project / "data" / "areas.gpkg",
+        project / "given.npz",
+    ]
+    named += [
+        project / "old" / "weights.pt",
+        project / "start.pth",
+        project / "data" / "raw" / "new.tif",
+    ]
+    params = cross_validation.load_flow([f"{name}={value}" for name, value in settings.items()])
+    keys = [cross_validation._key(params, 3)]
+    for path in named:
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"x")
+        keys.append(cross_validation._key(params, 3))
+    assert len(set(keys)) == len(keys)
+    assert cross_validation._key(params, 3) == keys[-1]
+
+
+def test_mean_and_spread_are_those_of_the_folds_that_are_defined() -> None:
+    rows = [dict.fromkeys(cross_validation.HEADLINE, value) for value in (0.5, 0.7, None, 0.9)]
+    assert cross_validation.summarize(rows)["ap"] == {
+        "mean": pytest.approx(0.7), "sd": pytest.approx(0.2), "min": 0.5, "max": 0.9, "folds": 3.0,
+    }  # fmt: skip
+    assert cross_validation.summarize([dict.fromkeys(cross_validation.HEADLINE)] * 3) == {}

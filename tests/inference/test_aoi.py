@@ -1,0 +1,66 @@
+"""The area to be searched: which layer of a file it is, and what is no area."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import geopandas
+import pytest
+import shapely
+
+from conftest import MakeScene
+from windhover.errors import DataError, FormatError
+from windhover.export.qgis_style import add_style
+from windhover.geometry.georef import WGS84, transformer
+from windhover.imagery.rasters import inspect_scene
+from windhover.inference.aoi import area_in, read_aoi
+
+AREA = geopandas.GeoDataFrame(
+    {"name": ["here"]}, geometry=[shapely.box(0, 0, 30, 20)], crs="EPSG:32631"
+)
+
+
+def test_a_table_of_styles_beside_the_layer_is_passed_over_without_a_warning(
+    tmp_path: Path,
+) -> None:
+    AREA.to_file(tmp_path / "found.gpkg", layer="detections")
+    add_style(tmp_path / "found.gpkg", "detections")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        shapes = read_aoi(tmp_path / "found.gpkg")
+    assert shapes.iloc[0].equals(AREA.geometry.iloc[0])
+
+
+def test_of_several_layers_one_must_be_called_aoi(tmp_path: Path) -> None:
+    for layer, size in (("one", 1), ("two", 2)):
+        AREA.assign(geometry=AREA.scale(size, size)).to_file(tmp_path / "a.gpkg", layer=layer)
+    with pytest.raises(FormatError, match="has the layers one, two and none called 'aoi'"):
+        read_aoi(tmp_path / "a.gpkg")
+    AREA.assign(geometry=AREA.scale(3, 3)).to_file(tmp_path / "a.gpkg", layer="aoi")
+    assert read_aoi(tmp_path / "a.gpkg").area.tolist() == [9 * 600]
+
+
+@pytest.mark.parametrize("left", [-180.0, 0.0, 180.0])
+def test_half_the_world_limits_a_scene_across_the_antimeridian(
+    make_scene: MakeScene, left: float
+) -> None:
+    """EPSG:32660 goes on beyond 180 degrees: half of the scene lies in either half of the world."""
+    info = inspect_scene(
+        make_scene(shape_hw=(400, 600), crs="EPSG:32660", gsd_m=10.0, origin=(830_000.0, 5_000.0))
+    )
+    east, west = (
+        transformer("EPSG:32660", WGS84).transform(x, 3_000.0)[0] for x in (830_100, 835_900)
+    )
+    assert 179 < east < 180
+    assert -180 < west < -179
+    half = geopandas.GeoSeries([shapely.box(left, -80, left + 180, 80)], crs="EPSG:4326")
+    area = area_in(half, info)
+    assert shapely.contains_xy(area, 830_100, 3_000) == (left == 0)
+    assert shapely.contains_xy(area, 835_900, 3_000) == (left != 0)
+
+
+def test_points_alone_are_no_area(tmp_path: Path) -> None:
+    AREA.assign(geometry=AREA.centroid).to_file(tmp_path / "a.gpkg")
+    with pytest.raises(DataError, match=r"a\.gpkg: holds no polygon"):
+        read_aoi(tmp_path / "a.gpkg")

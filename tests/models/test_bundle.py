@@ -1,0 +1,225 @@
+"""A model comes back as it was saved, or says in a sentence what is wrong with its folder."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from fake_models import make_card, random_weights, write_bundle
+from windhover.errors import FormatError, MissingFileError, ParameterError
+from windhover.models.bundle import Card, content_key, load_alike, load_bundle, save_bundle
+from windhover.models.calibrated_scores import Calibration
+from windhover.models.quantization import Ranges
+
+
+def test_a_bundle_comes_back(tmp_path: Path) -> None:
+    weights = random_weights(n_classes=2)
+    ranges = Ranges(((0.0, 255.0), (1.5, 80.0), (-2.0, 9.0)), (4.0, 2.5))
+    card = make_card(classes=("plane", "ship"), training={"epochs": 3}, ranges=ranges)
+    point = {
+        "rule": "f1",
+        "per_class": {"plane": {"threshold": 0.25}, "ship": {"threshold": 1.0}},
+        "search": {"stride_px": 8},
+    }
+    written = save_bundle(tmp_path / "m", card, weights, Calibration(2.0, -1.0, 1.5, 0.5), point)
+    bundle = load_bundle(tmp_path / "m")
+    assert bundle.card == written == card.model_copy(update={"name": content_key(weights)})
+    assert bundle.calibration == Calibration(2.0, -1.0, 1.5, 0.5)
+    assert bundle.thresholds() == {"plane": 0.25, "ship": 1.0}
+    assert bundle.floor_logits({"plane": 0.5, "ship": 1.0}) == [pytest.approx(-0.75), float("inf")]
+    network = bundle.network()
+    assert not network.training
+    assert all(torch.equal(value, weights[name]) for name, value in network.state_dict().items())
+    assert bundle.normalizer().mean.ravel().tolist() == [100.0] * 3
+
+
+def test_equal_models_are_equal_bytes_and_names_follow_the_weights(tmp_path: Path) -> None:
+    one, two, other = (random_weights(seed=seed) for seed in (0, 0, 1))
+    for name, weights in (("a", one), ("b", two), ("c", other)):
+        save_bundle(tmp_path / name, make_card(), weights)
+    for file in ("weights.pt", "model.json"):
+        assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
+    assert content_key(one) == content_key(two) != content_key(other)
+    assert len(content_key(one)) == 16
+
+
+def test_a_model_before_evaluation_has_no_threshold(tmp_path: Path) -> None:
+    save_bundle(tmp_path, make_card(), random_weights())
+    assert load_bundle(tmp_path).calibration == Calibration()
+    with pytest.raises(MissingFileError, match=r"operating_point\.json\. Run evaluate"):
+        load_bundle(tmp_path).thresholds()
+
+
+def test_a_second_look_travels_inside_and_is_part_of_the_name(tmp_path: Path) -> None:
+    other = write_bundle(tmp_path / "other", width=8, mean=(90.0,) * 3)
+    names = []
+    for folder, second in (("two", other), ("again", other), ("alone", None)):
+        names.append(
+            save_bundle(tmp_path / folder, make_card(), random_weights(), second_look=second).name
+        )
+    assert names[0] == names[1] != names[2] == content_key(random_weights())
+    looked = load_bundle(tmp_path / "two").second_look
+    assert looked is not None
+    assert looked.card == other.card
+    assert content_key(looked.network().state_dict()) == content_key(other.weights)
+    for file in ("model.json", "weights.pt", "second_look/model.json", "second_look/weights.pt"):
+        assert (tmp_path / "two" / file).read_bytes() == (tmp_path / "again" / file).read_bytes()
+    assert load_bundle(tmp_path / "alone").second_look is None
+    save_bundle(tmp_path / "again", make_card(), random_weights())
+    assert load_bundle(tmp_path / "again").second_look is None, "no other model's is left behind"
+
+
+def test_a_second_look_that_is_another_or_lost_is_said(tmp_path: Path) -> None:
+    other = write_bundle(tmp_path / "other", width=8)
+    for folder in ("two", "lost", "swapped", "deeper"):
+        save_bundle(tmp_path / folder, make_card(), random_weights(), second_look=other)
+    shutil.rmtree(tmp_path / "lost" / "second_look")
+    save_bundle(tmp_path / "swapped" / "second_look", make_card(), random_weights(seed=1))
+    for folder in ("lost", "swapped"):
+        with pytest.raises(
+            FormatError, match=r"second_look\) is not what model\.json names.*Copy the folder whole"
+        ):
+            load_bundle(tmp_path / folder)
+    (tmp_path / "two" / "second_look" / "weights.pt").write_bytes(b"not this")
+    with pytest.raises(FormatError, match="not a file of weights"):
+        load_bundle(tmp_path / "two")
+    with pytest.raises(
+        ParameterError, match=r"`evaluate\.second_look`: .*deeper is two networks already"
+    ):
+        load_alike(tmp_path / "deeper", make_card().model_dump(mode="json"), "evaluate.second_look")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("bands", ("blue", "green", "red")),
+        ("gsd_m", 0.5),
+        ("window_px", 32),
+        ("dtype", "uint16"),
+        ("classes", ("ship",)),
+    ],
+)
+def test_a_model_that_sees_other_windows_is_refused(tmp_path: Path, key: str, value: Any) -> None:
+    write_bundle(tmp_path, **{key: value})
+    with pytest.raises(
+        ParameterError, match=rf"`train\.teacher`: the model of .* has `{key}` .* is needed"
+    ):
+        load_alike(tmp_path, make_card().model_dump(mode="json"), "train.teacher")
+
+
+def rewrite(path: Path, **changes: Any) -> None:
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+@pytest.mark.parametrize(
+    ("file", "changes", "sentence"),
+    [
+        ("model.json", {"format": 2}, "format 2 is newer than this program reads"),
+        ("model.json", {"format": "1.0"}, "`format`"),
+        ("model.json", {"gsd_m": -1}, "`gsd_m`.*greater than 0"),
+        ("model.json", {"mean": [1.0]}, "must agree in number"),
+        ("model.json", {"classes": ["a", "b"]}, "2 classes for a network of 1"),
+        ("model.json", {"bands": "red"}, "`bands`"),
+        ("model.json", {"colour": "blue"}, "`colour`: Extra inputs"),
+        (
+            "model.json",
+            {"ranges": {"bands": [[0, 255]], "maps": [1]}},
+            "for each band, a lowest pixel and a higher one",
+        ),
+        (
+            "model.json",
+            {"ranges": {"bands": [[0, 0]] * 3, "maps": [1]}},
+            "for each band, a lowest pixel and a higher one",
+        ),
+        (
+            "model.json",
+            {"ranges": {"bands": [[0, 255]] * 3, "maps": []}},
+            "a number above 0 for each map",
+        ),
+        (
+            "model.json",
+            {"ranges": {"bands": [[0, 255]] * 3, "maps": [float("nan")]}},
+            "a number above 0 for each map",
+        ),
+        ("model.json", {"name": "0123456789abcdef"}, "is not what model.json names"),
+        ("calibration.json", {"window_temperature": 0}, "must be a finite number above 0"),
+        ("calibration.json", {"spin": 0}, "must hold exactly"),
+        ("operating_point.json", {"per_class": {}}, "must name the classes aircraft"),
+        (
+            "operating_point.json",
+            {"per_class": {"aircraft": {"threshold": 7}}},
+            "must be in 0..1, got 7",
+        ),
+        (
+            "operating_point.json",
+            {"per_class": {"aircraft": {"threshold": 0.5}}, "search": "fast"},
+            "`search` must hold settings by name",
+        ),
+    ],
+)
+def test_what_does_not_fit_is_said(tmp_path: Path, file: str, changes: dict, sentence: str) -> None:
+    write_bundle(tmp_path)
+    rewrite(tmp_path / file, **changes)
+    with pytest.raises(FormatError, match=sentence):
+        load_bundle(tmp_path)
+
+
+@pytest.mark.parametrize("file", ["weights.pt", "model.json"])
+@pytest.mark.parametrize("content", [b"", b"not this", None])
+def test_missing_and_broken_files_are_named(
+    tmp_path: Path, file: str, content: bytes | None
+) -> None:
+    write_bundle(tmp_path)
+    if content is None:
+        (tmp_path / file).unlink()
+    else:
+        (tmp_path / file).write_bytes(content)
+    with pytest.raises(MissingFileError if content is None else FormatError, match=file):
+        load_bundle(tmp_path)
+
+
+def test_a_missing_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(MissingFileError, match="no such model folder"):
+        load_bundle(tmp_path / "none")
+
+
+def test_pickled_code_is_refused(tmp_path: Path) -> None:
+    write_bundle(tmp_path)
+    torch.save({"weights": Path("x")}, tmp_path / "weights.pt")
+    with pytest.raises(FormatError, match="not a file of weights"):
+        load_bundle(tmp_path)
+
+
+def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
+    save_bundle(tmp_path, make_card(width=8), random_weights(width=4))
+    with pytest.raises(FormatError, match="do not fit network `valid64`"):
+        load_bundle(tmp_path).network()
+
+
+@pytest.mark.parametrize("change", [{"window_px": 32}, {"stride_px": 4}])
+def test_a_card_that_says_another_window_or_stride_is_refused(
+    tmp_path: Path, change: dict[str, int]
+) -> None:
+    save_bundle(tmp_path, make_card(width=4).model_copy(update=change), random_weights(width=4))
+    with pytest.raises(
+        FormatError,
+        match=r"the card says windows of \d+ px at stride \d px, but network `valid64` sees",
+    ):
+        load_bundle(tmp_path).network()
+
+
+def test_a_card_is_checked_when_made() -> None:
+    with pytest.raises(ValueError, match="every std must be above 0"):
+        Card.model_validate(make_card().model_dump() | {"std": (1.0, 0.0, 1.0)})
+
+
+def test_thresholds_are_probabilities() -> None:
+    from windhover.models.bundle import check_thresholds
+
+    with pytest.raises(ParameterError, match=r"must be in 0\.\.1"):
+        check_thresholds({"plane": -0.1})

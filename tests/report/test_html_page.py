@@ -1,0 +1,131 @@
+"""The report as a page: it stands alone, says what it holds, and a real browser shows all of it at
+any width.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from windhover.metrics.detection_metrics import Figure
+from windhover.report import html_page
+
+BROWSER = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> Path:
+    Image.fromarray(np.full((300, 700, 3), 90, np.uint8)).save(tmp_path / "a.png")
+    return tmp_path / "a.png"
+
+
+def sample(picture: Path) -> str:
+    frame = pd.DataFrame(
+        {
+            "scene": ["a <b>", "c & d"],
+            "recall": [0.5, np.nan],
+            "objects": [3, 12345],
+            **{f"more {k}": 0.1 for k in range(9)},
+        }
+    )
+    parts = (
+        html_page.cards({"ap": Figure(0.91234, 0.88, 0.95), "recall": Figure(None, None, None)}),
+        html_page.notes(["rule <x> cannot be met."]),
+        html_page.section("Curves", html_page.picture(picture, 'a "curve"')),
+        html_page.section("Scenes", html_page.table(frame, ("scene",))),
+    )
+    return html_page.page("How good?", "Model abc.", parts)
+
+
+class Balanced(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag not in ("meta", "img"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def test_it_fetches_nothing_and_runs_nothing(picture: Path) -> None:
+    text = sample(picture)
+    assert "<script" not in text
+    assert re.findall(r'(?:src|href)="(?!data:)', text) == []
+    assert "http" not in text
+    assert "url(" not in text
+
+
+def test_words_of_others_stay_words(picture: Path) -> None:
+    text = sample(picture)
+    assert "a &lt;b&gt;" in text
+    assert "rule &lt;x&gt; cannot be met." in text
+    assert 'alt="a &quot;curve&quot;"' in text
+
+
+def test_every_element_is_closed(picture: Path) -> None:
+    parser = Balanced()
+    parser.feed(sample(picture))
+    assert parser.open == []
+
+
+def test_figures_have_three_digits_and_their_intervals(picture: Path) -> None:
+    text = sample(picture)
+    assert "<b>0.912</b>" in text
+    assert "95 %: 0.880 to 0.950" in text
+    assert "no interval" in text
+    assert [html_page.number(v) for v in (None, float("nan"), 7, 0.12345, 51.26)] == [
+        "–",
+        "–",
+        "7",
+        "0.123",
+        "51.3",
+    ]
+
+
+@pytest.mark.skipif(BROWSER is None, reason="needs a browser: install chromium")
+@pytest.mark.parametrize("width", [390, 1280])
+def test_a_browser_shows_it_without_scrolling_sideways(
+    picture: Path, tmp_path: Path, width: int
+) -> None:
+    # a probe that only the test adds: the page reports its own width and its pictures' sizes
+    probe = (
+        "<script>document.title=[document.documentElement.scrollWidth,innerWidth,"
+        "...[...document.images].map(i=>i.naturalWidth)].join()</script>"
+    )
+    (tmp_path / "page.html").write_text(
+        sample(picture).replace("</body>", f"{probe}</body>"), encoding="utf-8"
+    )
+    # a narrow window cannot be asked for, a frame can
+    frame = f'<iframe src="page.html" style="width:{width}px;height:900px;border:0"></iframe>'
+    seen = 'document.querySelector("iframe").contentDocument.title'
+    script = f"<script>onload=()=>document.body.dataset.seen={seen}</script>"
+    (tmp_path / "frame.html").write_text(f"<!doctype html>{frame}{script}", encoding="utf-8")
+    command = [
+        str(BROWSER),
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--allow-file-access-from-files",
+        "--dump-dom",
+    ]
+    command += [f"--user-data-dir={tmp_path / 'profile'}", (tmp_path / "frame.html").as_uri()]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    seen = re.search(r'data-seen="([^"]*)"', done.stdout)
+    assert seen is not None
+    scroll, inner, *pictures = (int(value) for value in seen.group(1).split(","))
+    assert inner == width
+    assert scroll <= width
+    assert pictures == [700]

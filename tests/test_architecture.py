@@ -1,0 +1,170 @@
+"""The house rules that a machine can check: what stages declare, what they import, what tests and
+files may hold.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import grimp
+import pytest
+
+from architecture import ROOT, build_graph, import_closure, stage_script
+from windhover.params import StageParams, load_params, read_yaml
+
+STAGES = read_yaml(ROOT / "dvc.yaml")["stages"]
+ORDER = ["simulate", "scenes", "patches", "augment", "train", "evaluate", "detect", "export"]
+ROOMS = sorted((ROOT / "src/windhover").glob("*/__init__.py"))
+DATA_STAGES = ["simulate", "scenes", "patches", "augment", "export"]
+
+
+@pytest.fixture(scope="module")
+def graph() -> grimp.ImportGraph:
+    return build_graph()
+
+
+def model_of(stage: str) -> type[StageParams]:
+    module = importlib.import_module(f"windhover.params.{stage}")
+    return getattr(module, f"{stage.capitalize()}Params")
+
+
+def test_the_stages_stand_in_the_order_of_the_flow() -> None:
+    assert list(STAGES) == ORDER
+    assert [stage_script(STAGES[stage]) for stage in ORDER] == [
+        ROOT / "pipeline" / f"{stage}.py" for stage in ORDER
+    ]
+
+
+@pytest.mark.parametrize("stage", ORDER)
+def test_declared_parameters_are_the_fields_of_the_model(stage: str) -> None:
+    assert sorted(STAGES[stage]["params"]) == sorted(
+        f"{stage}.{field}" for field in model_of(stage).model_fields
+    )
+
+
+@pytest.mark.parametrize("stage", ORDER)
+def test_no_parameter_has_a_default_in_the_code(stage: str) -> None:
+    assert [
+        name for name, field in model_of(stage).model_fields.items() if not field.is_required()
+    ] == []
+
+
+@pytest.mark.parametrize("stage", ORDER)
+def test_the_committed_parameters_are_valid(stage: str) -> None:
+    load_params(stage, model_of(stage), ROOT)
+
+
+@pytest.mark.parametrize("stage", ORDER)
+def test_deps_hold_the_import_closure(stage: str, graph: grimp.ImportGraph) -> None:
+    declared = sorted(dep for dep in STAGES[stage]["deps"] if dep.startswith("src/"))
+    assert declared == import_closure(stage_script(STAGES[stage]), graph), "run `make deps`"
+
+
+def test_no_stage_writes_into_anothers_outs() -> None:
+    outs = [
+        Path(out if isinstance(out, str) else next(iter(out)))
+        for stage in STAGES.values()
+        for out in stage["outs"]
+    ]
+    assert len(outs) == len(set(outs))
+    assert [(a, b) for a in outs for b in outs if a != b and a.is_relative_to(b)] == []
+
+
+@pytest.mark.parametrize("stage", ORDER)
+def test_scripts_are_short_and_import_no_other_script(stage: str) -> None:
+    source = stage_script(STAGES[stage]).read_text(encoding="utf-8")
+    assert len(source.splitlines()) <= 60
+    imported = {
+        node.module for node in ast.walk(ast.parse(source)) if isinstance(node, ast.ImportFrom)
+    }
+    assert all(
+        module and module.startswith(("windhover", "pathlib", "__future__")) for module in imported
+    ), imported
+
+
+@pytest.mark.parametrize("stage", DATA_STAGES)
+def test_data_stages_load_neither_torch_nor_mlflow(stage: str) -> None:
+    # albumentations loads torch itself where it is installed, so it is kept out of the way
+    code = (
+        "import sys, runpy, types\n"
+        "sys.modules['albumentations'] = types.ModuleType('albumentations')\n"
+        f"runpy.run_path({str(stage_script(STAGES[stage]))!r}, run_name='imported')\n"
+        "print(sorted({'torch', 'mlflow', 'lightning'} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    assert done.stdout.strip() == "[]"
+
+
+def test_layers_hold() -> None:
+    done = subprocess.run(
+        [Path(sys.executable).with_name("lint-imports"), "--no-cache"],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+
+
+def test_every_raises_has_a_match() -> None:
+    faults = []
+    for path in (ROOT / "tests").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            called = isinstance(node, ast.Call) and ast.unparse(node.func) == "pytest.raises"
+            if called and not any(keyword.arg == "match" for keyword in node.keywords):
+                faults.append(f"{path.name}:{node.lineno}")
+    assert faults == []
+
+
+def test_a_room_says_what_it_holds_and_passes_nothing_on() -> None:
+    said = {room.parent.name: ast.parse(room.read_text(encoding="utf-8")) for room in ROOMS}
+    open_doors = {"labels", "params"}  # they have readers and models of their own to offer
+    assert {name for name, tree in said.items() if len(tree.body) > 1} <= open_doors
+    assert [name for name, tree in said.items() if not ast.get_docstring(tree)] == []
+
+
+def test_tests_stand_in_the_rooms_of_the_library() -> None:
+    folders = {path.parent for path in (ROOT / "tests").rglob("test_*.py")} - {ROOT / "tests"}
+    assert {path.relative_to(ROOT / "tests").as_posix() for path in folders} <= {
+        room.parent.name for room in ROOMS
+    }
+
+
+def test_every_module_begins_with_what_it_holds() -> None:
+    missing = [
+        path.name
+        for path in (ROOT / "src").rglob("*.py")
+        if not ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+    ]
+    assert missing == []
+
+
+def test_pins_carry_no_address() -> None:
+    lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    assert lines
+    assert [
+        line
+        for line in lines
+        if not re.match(r"^[A-Za-z0-9._-]+(\[[a-z0-9,-]+\])?==[A-Za-z0-9.+!-]+( ; .+)?$", line)
+    ] == []
+
+
+def test_help_comes_before_the_heavy_libraries() -> None:
+    code = (
+        "import sys; sys.argv = ['windhover', '--help']\n"
+        "from windhover.cli import main\n"
+        "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code, end.code\n"
+        "heavy = {'torch', 'mlflow', 'rasterio', 'geopandas', 'pandas', 'lightning', 'albumentations', 'matplotlib'}\n"
+        "print('HEAVY', sorted(heavy & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    assert done.stdout.rstrip().endswith("HEAVY []")

@@ -1,0 +1,65 @@
+"""Labels written for a raster, the catalog made of a folder of them, and patches cut of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import geopandas
+import numpy as np
+
+from windhover.dataset.build import build_catalog
+from windhover.dataset.catalog import Catalog
+from windhover.geometry import georef
+from windhover.imagery.rasters import inspect_scene
+from windhover.params.patches import PatchesParams
+from windhover.params.scenes import ScenesParams
+from windhover.patches.cut_patches import cut_patches
+
+SCENES: dict[str, Any] = {
+    "rasters": None, "stack": None, "gsd_m": 1.25, "native_gsd_m": None, "bands": None, "labels": "auto",
+    "class_column": None, "classes": {}, "ignore_classes": ["cut"], "repeat_iou": 1.0,
+    "empty_scenes": "unlabelled", "groups": None,
+    "group_column": None, "fixed_splits": {}, "areas": None, "block_m": None, "guard_m": 80.0, "folds": None, "fold": 0,
+    "split_fractions": [0.4, 0.3, 0.3], "seed": 0,
+}  # fmt: skip
+PATCHES: dict[str, Any] = {
+    "positive_radius_m": 10.0, "ignore_radius_m": 18.75, "radius_shape": "square", "positives_per_object": 4,
+    "negatives_per_positive": {"random": 2.0, "offcentre": 1.0, "lookalike": 1.0}, "scale_jitter": (1.0, 1.0),
+    "npz": None,
+    "max_objects_per_scene": None, "seed": 0,
+}  # fmt: skip
+CENTERS = [
+    (60.0, 50.0),
+    (200.25, 140.5),
+    (330.0, 70.0),
+    (395.0, 195.0),
+]  # x, y px; the last one at the scene's corner
+
+
+def catalog_of(tmp_path: Path, **changes: Any) -> Catalog:
+    (tmp_path / "made").mkdir(exist_ok=True)
+    params = ScenesParams(raw=str(tmp_path / "raw"), **(SCENES | changes))
+    return build_catalog(params, tmp_path / "made", tmp_path / "made")
+
+
+def cut(catalog: Catalog, folder: Path, **changes: Any) -> dict[str, Any]:
+    folder.mkdir(parents=True, exist_ok=True)
+    return cut_patches(catalog, PatchesParams.model_validate(PATCHES | changes), folder)
+
+
+def write_labels(
+    path: Path,
+    scene: Path,
+    centers: list[tuple[float, float]],
+    classes: list[str],
+    side: float = 24.0,
+) -> None:
+    info = inspect_scene(scene)
+    boxes = np.array(
+        [(x - side / 2, y - side / 2, x + side / 2, y + side / 2) for x, y in centers]
+    ).reshape(-1, 4)
+    frame = geopandas.GeoDataFrame(
+        {"class": classes}, geometry=list(georef.box_polygons(boxes, info.transform)), crs=info.crs
+    )
+    frame.to_file(path, layer="labels")

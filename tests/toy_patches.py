@@ -1,0 +1,169 @@
+"""Small learnable patch sets in the layout of the stages, and parameters to train on them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from windhover.files import write_json
+from windhover.params import check_params
+from windhover.params.augment import AugmentParams
+from windhover.params.train import TrainParams
+from windhover.patches.patch_store import index_table, write_index
+from windhover.training.datamodule import Folders
+
+AUGMENT = AugmentParams(
+    seed=1,
+    variants=1,
+    keep_original=True,
+    transforms=(
+        {"name": "D4", "p": 1.0},
+        {"name": "RandomGamma", "gamma_limit": [90, 110], "p": 0.5},
+    ),
+    sheet_rows=4,
+)
+TRAIN: dict[str, Any] = {
+    "seed": 3,
+    "network": "valid64",
+    "options": {"width": 4, "stem": "strided"},
+    "start_from": None,
+    "teacher": None,
+    "distil_weight": 0.5,
+    "freeze": 0.0,
+    "trunk_rate": 1.0,
+    "stage_rate": 1.0,
+    "epochs": 2,
+    "max_minutes": None,
+    "patience": 0,
+    "batch_size": 16,
+    "optimizer": "adamw",
+    "learning_rate": 0.003,
+    "weight_decay": 0.01,
+    "momentum": 0.9,
+    "schedule": "cosine",
+    "warmup": 0.1,
+    "ema_decay": 0.9,
+    "clip_norm": 5.0,
+    "precision": "fp32",
+    "loss": "bce",
+    "focal_alpha": 0.25,
+    "focal_gamma": 2.0,
+    "balance_beta": 0.99,
+    "adjust_tau": 1.0,
+    "label_smoothing": 0.0,
+    "offset_weight": 0.1,
+    "size_weight": 0.1,
+    "sampler": "under",
+    "negatives_per_positive": 3.0,
+    "balance_classes": True,
+    "mined_share": 0.5,
+    "jitter": {
+        "symmetries": True,
+        "brightness": 0.02,
+        "contrast": 0.1,
+        "gamma": 0.0,
+        "band_gain": 0.0,
+        "band_contrast": 0.0,
+        "highlights": 0.0,
+        "saturation": 0.0,
+        "sharpness": 0.0,
+        "blur_px": 0.0,
+        "noise": 0.0,
+    },
+    "mining": {
+        "after": [],
+        "cap_per_scene": 20,
+        "min_score": 0.05,
+        "missed_copies": 2,
+        "scales": [1.0],
+    },
+    "crops": {
+        "per_batch": 0,
+        "side_px": 96,
+        "count": 12,
+        "per_epoch": 12,
+        "around_objects": 0.5,
+        "crowded": 0.0,
+        "negatives_per_positive": 3.0,
+        "scales": [1.0],
+    },
+    "devices": 1,
+    "threads": 1,
+}
+
+
+def train_params(**changes: Any) -> TrainParams:
+    """Return small training parameters; a mapping changes only the keys it holds."""
+    merged = {
+        key: {**TRAIN[key], **value} if isinstance(value, dict) and key != "options" else value
+        for key, value in changes.items()
+    }
+    return check_params("train", TrainParams, {**TRAIN, **merged})
+
+
+def patch_folder(
+    folder: Path, positives: int = 10, negatives: int = 30, bands: int = 3, seed: int = 0
+) -> Path:
+    """Write patches of train and val: bright crosses near the centre, against noise and off-centre
+    crosses.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    rows: list[dict[str, Any]] = []
+    for number, split in enumerate(("train", "val")):
+        random = np.random.default_rng([seed, number])
+        images = random.integers(60, 120, (positives + negatives, 64, 64, bands)).astype(np.uint8)
+        for patch in range(positives + negatives):
+            kind = "positive" if patch < positives else ("random", "offcentre")[patch % 2]
+            reach = {"positive": (0, 7), "offcentre": (18, 26), "random": (0, 0)}[kind]
+            dx, dy = random.integers(reach[0], reach[1] + 1, 2) * random.choice([-1, 1], 2)
+            if kind != "random":
+                x, y = 32 + dx, 32 + dy
+                images[patch, max(y - 2, 0) : y + 2, max(x - 8, 0) : x + 8] = 240
+                images[patch, max(y - 8, 0) : y + 8, max(x - 2, 0) : x + 2] = 240
+            known = (float(dx), float(dy), 16.0, 16.0) if kind != "random" else (np.nan,) * 4
+            rows.append(
+                {
+                    "patch": patch,
+                    "split": split,
+                    "scene": "s",
+                    "place": "p",
+                    "kind": kind,
+                    "class": "cross" if kind == "positive" else "",
+                    **dict(zip(("dx_px", "dy_px", "w_px", "h_px"), known, strict=True)),
+                    "left_px": 0,
+                    "top_px": 0,
+                    "gsd_m": 1.25,
+                    "origin": "cut",
+                }
+            )
+        np.save(folder / f"{split}.npy", images)
+    write_index(index_table(rows), folder)
+    write_json(
+        folder / "summary.json",
+        {
+            "window_px": 64,
+            "stride_px": 8,
+            "gsd_m": 1.25,
+            "bands": [f"b{band}" for band in range(bands)],
+            "dtype": "uint8",
+            "classes": ["cross"],
+            "mean": [90.0] * bands,
+            "std": [30.0] * bands,
+            "positive_radius_px": 8.0,
+            "ignore_radius_px": 15.0,
+            "radius_shape": "square",
+            "prior": {"train": {"true": 0.01, "sampled": positives / (positives + negatives)}},
+        },
+    )
+    return folder
+
+
+def learning_folders(root: Path) -> Folders:
+    """Write patches and augmented patches, and return where a training reads and writes."""
+    from windhover.patches.augment_patches import augment_training_patches
+
+    patches = patch_folder(root / "patches")
+    augment_training_patches(patches, root / "augmented", AUGMENT)
+    return Folders(str(root / "scenes"), str(patches), str(root / "augmented"), str(root / "train"))

@@ -1,0 +1,90 @@
+"""Fine-tuning: every weight has one rate, stages rise towards the heads, and what is frozen stays
+as it was.
+"""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from toy_patches import train_params
+from windhover.models.networks import build_network
+from windhover.training.optim import freeze_trunk, make_optimizer, parameter_groups, stage_depths
+
+NETWORKS = [
+    "valid64",
+    "resnet18",
+    "timm/resnet10t",
+    "densenet121",
+    "convnext_tiny",
+    "vit_tiny_patch16_224",
+]
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_weight_is_in_one_group_and_its_rate_falls_away_from_the_heads(name: str) -> None:
+    network = build_network(name, 3, 1)
+    groups = parameter_groups(
+        network, train_params(trunk_rate=0.5, stage_rate=0.1, weight_decay=0.2)
+    )
+    factor = {id(weight): group["factor"] for group in groups for weight in group["params"]}
+    assert (
+        sum(len(group["params"]) for group in groups)
+        == len(factor)
+        == len(list(network.parameters()))
+    )
+    assert {factor[id(weight)] for weight in network.heads.parameters()} == {1.0}
+    depths = stage_depths(network)
+    named = dict(network.named_parameters())
+    assert set(depths) == {name for name in named if not name.startswith("heads.")}
+    assert min(depths.values()) == 0
+    assert max(depths.values()) >= 2
+    assert all(
+        factor[id(named[name])] == pytest.approx(0.5 * 0.1**depth) for name, depth in depths.items()
+    )
+    for group in groups:
+        assert {weight.dim() > 1 for weight in group["params"]} == {group["weight_decay"] > 0}
+
+
+def test_stages_are_those_of_the_authors() -> None:
+    depths = stage_depths(build_network("resnet18", 3, 1))
+    first = {name.split(".")[1]: depth for name, depth in depths.items()}
+    assert first == {"conv1": 4, "bn1": 4, "layer1": 3, "layer2": 2, "layer3": 1, "layer4": 0}
+
+
+def test_a_step_moves_each_stage_by_its_rate() -> None:
+    torch.manual_seed(0)
+    network = build_network("valid64", 3, 1, width=4, stem="strided")
+    before = {name: weight.detach().clone() for name, weight in network.named_parameters()}
+    optimizer = make_optimizer(
+        network, train_params(trunk_rate=0.5, stage_rate=0.5, weight_decay=0.0)
+    )
+    for group in optimizer.param_groups:
+        group["lr"] = 0.01 * group["factor"]
+    network(torch.randn(4, 3, 64, 64)).logits.sum().backward()
+    optimizer.step()  # Adam's first step moves every weight by its rate, whatever the gradient
+    moved = {
+        name: float((weight.detach() - before[name]).abs().median())
+        for name, weight in network.named_parameters()
+    }
+    assert moved["heads.logits.weight"] == pytest.approx(0.01, rel=0.01)
+    assert moved["trunk.17.weight"] == pytest.approx(0.005, rel=0.05)
+    assert moved["trunk.13.weight"] == pytest.approx(0.0025, rel=0.05)
+
+
+def test_a_frozen_trunk_keeps_weights_and_statistics_until_it_is_let_go() -> None:
+    network = build_network("valid64", 3, 1, width=4, stem="strided")
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    optimizer = torch.optim.AdamW(network.parameters(), lr=0.01)
+
+    def step() -> set[str]:
+        network(torch.randn(4, 3, 64, 64)).logits.sum().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        now = network.state_dict()
+        return {name.split(".")[0] for name in before if not torch.equal(now[name], before[name])}
+
+    freeze_trunk(network, True)
+    assert step() == {"heads"}
+    freeze_trunk(network, False)
+    assert step() == {"heads", "trunk"}
