@@ -58,10 +58,10 @@ def main() -> None:
         params = ScenesParams(
             raw=str(raw), rasters=None, stack=None, gsd_m=1.25, native_gsd_m=None, bands=None, labels="labels.gpkg",
             class_column=None,
-            classes={}, ignore_classes=[], repeat_iou=1.0,
+            classes={}, ignore_classes=[], duplicate_iou=1.0,
             empty_scenes="unlabelled", groups=None, group_column=None, fixed_splits={},
             areas=None,
-            block_m=None, guard_m=80.0, folds=None, fold=0, split_fractions=[0.6, 0.15, 0.25], seed=0,
+            spatial_block_m=None, guard_m=80.0, folds=None, fold=0, split_fractions=[0.6, 0.15, 0.25], seed=0,
         )  # fmt: skip
         with atomic_folder(out) as folder:
             catalog = build_catalog(params, folder, out)

@@ -177,7 +177,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     prepare(options.raw, options.seed)
-    once = {} if options.views else {"scales": [1.0], "peak_looks": 1}
+    once = {} if options.views else {"scales": [1.0], "peak_tta": 1}
     division = SPLIT.stem if options.seed is None else f"seed-{options.seed}"
     rows: dict[str, Any] = {}
     first: np.ndarray | None = None

@@ -104,7 +104,7 @@ def search(detector: Detector, catalog: Catalog, name: str, folder: Path) -> Sea
     found = []
     times = RESIZED.get(name, 1.0)
     scales = SCALES_OF_ANY_GSD if name in RESIZED else (1.0,)
-    settings = SearchSettings(scales=scales, peak_looks=1)
+    settings = SearchSettings(scales=scales, peak_tta=1)
     card = detector.bundle.card
     for row in catalog:
         changed = np.clip(np.rint(CHANGES[name](_read(row.path))), 0, 255).astype(np.uint8)

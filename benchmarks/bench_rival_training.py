@@ -167,8 +167,8 @@ def search_with_ours(
 
 def our_colors() -> dict[str, float]:
     """Return how far params.yaml lets pixels be changed."""
-    jitter = read_yaml(ROOT / "params.yaml")["train"]["jitter"]
-    return {name: value for name, value in jitter.items() if name != "symmetries"}
+    jitter = read_yaml(ROOT / "params.yaml")["train"]["batch_augment"]
+    return {name: value for name, value in jitter.items() if name != "d4"}
 
 
 def tif_of(scene: AirbusScene, folder: Path) -> Path:

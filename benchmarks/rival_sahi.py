@@ -28,7 +28,7 @@ from windhover.models.normalize import Normalizer
 class WindowModel(DetectionModel):
     """A classifier of 64 px windows with offset and size heads, as SAHI takes a model."""
 
-    floor_logit = 0.0
+    min_logit = 0.0
     normalizer: Normalizer
 
     def set_model(self, model: torch.nn.Module, **_: object) -> None:
@@ -54,7 +54,7 @@ class WindowModel(DetectionModel):
             self._original_predictions, shift_amount_list, full_shape_list, strict=True
         ):
             found = []
-            if logit >= self.floor_logit:
+            if logit >= self.min_logit:
                 x, y, w, h = 32 + dx, 32 + dy, math.exp(log_w), math.exp(log_h)
                 box = [float(x - w / 2), float(y - h / 2), float(x + w / 2), float(y + h / 2)]
                 score = 1 / (1 + math.exp(-float(logit)))
@@ -75,7 +75,7 @@ def main() -> None:
     )
     network.load_state_dict(torch.load(Path(model) / "weights.pt", weights_only=True))
     detector = WindowModel(model=network.eval(), confidence_threshold=0.0, device="cpu")
-    detector.floor_logit, detector.normalizer = float(logit), Normalizer(card["mean"], card["std"])
+    detector.min_logit, detector.normalizer = float(logit), Normalizer(card["mean"], card["std"])
     started = time.perf_counter()
     with rasterio.open(raster) as dataset:
         image = np.ascontiguousarray(dataset.read().transpose(1, 2, 0))

@@ -13,7 +13,7 @@ def main(params: DetectParams) -> None:
         "data/model",
         "data/detections",
         params.device,
-        params.precision,
+        params.inference_precision,
         params.block_px,
     )
     for scene in summary["scenes"]:

@@ -170,10 +170,10 @@ def test_a_choice_that_does_not_apply_changes_nothing(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     same = weights(
-        folders, tmp_path / "train", focal_alpha=0.7, focal_gamma=1.0, balance_beta=0.5, adjust_tau=0.3,
-        mined_share=0.1, balance_classes=False, momentum=0.1, patience=5,
-        mining={"cap_per_scene": 3, "min_score": 0.9, "missed_copies": 1, "scales": [1.0, 2.0]},
-        crops={"side_px": 72, "count": 99, "around_objects": 0.1, "crowded": 0.9, "negatives_per_positive": 9.0},
+        folders, tmp_path / "train", focal_alpha=0.7, focal_gamma=1.0, class_balanced_beta=0.5, logit_adjustment_tau=0.3,
+        mined_fraction=0.1, balance_classes=False, momentum=0.1, patience=5,
+        hard_negative_mining={"max_per_scene": 3, "min_score": 0.9, "patches_per_miss": 1, "scales": [1.0, 2.0]},
+        large_patches={"side_px": 72, "count": 99, "object_fraction": 0.1, "copy_paste_prob": 0.9, "negatives_per_positive": 9.0},
     )  # fmt: skip
     assert all(torch.equal(same[name], plain[name]) for name in plain)
 

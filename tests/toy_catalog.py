@@ -18,9 +18,9 @@ from windhover.patches.cut_patches import cut_patches
 
 SCENES: dict[str, Any] = {
     "rasters": None, "stack": None, "gsd_m": 1.25, "native_gsd_m": None, "bands": None, "labels": "auto",
-    "class_column": None, "classes": {}, "ignore_classes": ["cut"], "repeat_iou": 1.0,
+    "class_column": None, "classes": {}, "ignore_classes": ["cut"], "duplicate_iou": 1.0,
     "empty_scenes": "unlabelled", "groups": None,
-    "group_column": None, "fixed_splits": {}, "areas": None, "block_m": None, "guard_m": 80.0, "folds": None, "fold": 0,
+    "group_column": None, "fixed_splits": {}, "areas": None, "spatial_block_m": None, "guard_m": 80.0, "folds": None, "fold": 0,
     "split_fractions": [0.4, 0.3, 0.3], "seed": 0,
 }  # fmt: skip
 PATCHES: dict[str, Any] = {

@@ -18,7 +18,7 @@ from pandas.testing import assert_frame_equal
 from conftest import MakeScene
 from windhover.dataset.align_labels import drop_near_repeats, to_pixels
 from windhover.dataset.build import build_catalog, summary_lines
-from windhover.dataset.catalog import Catalog, load_catalog, open_catalogd, save_catalog
+from windhover.dataset.catalog import Catalog, load_catalog, open_catalog_scene, save_catalog
 from windhover.errors import DataError, FormatError, MissingFileError, UnsupportedError
 from windhover.geometry import georef
 from windhover.imagery.rasters import SceneInfo, inspect_scene
@@ -26,9 +26,9 @@ from windhover.params.scenes import ScenesParams
 
 DEFAULTS: dict[str, Any] = {
     "rasters": None, "stack": None, "gsd_m": 1.25, "native_gsd_m": None, "bands": None, "labels": "auto",
-    "class_column": None, "classes": {}, "ignore_classes": [], "repeat_iou": 1.0, "empty_scenes": "unlabelled",
+    "class_column": None, "classes": {}, "ignore_classes": [], "duplicate_iou": 1.0, "empty_scenes": "unlabelled",
     "groups": None,
-    "group_column": None, "fixed_splits": {}, "areas": None, "block_m": None, "guard_m": 80.0, "folds": None, "fold": 0,
+    "group_column": None, "fixed_splits": {}, "areas": None, "spatial_block_m": None, "guard_m": 80.0, "folds": None, "fold": 0,
     "split_fractions": [0.6, 0.2, 0.2], "seed": 0,
 }  # fmt: skip
 
@@ -95,7 +95,7 @@ def test_a_catalog_is_the_same_after_saving(three_places: Path) -> None:
     assert again.labels.geometry.geom_equals(catalog.labels.geometry).all()
     assert again.gsd_m == 1.25
     row = next(iter(again.split("test")))
-    with open_catalogd(row, 2.5) as scene:
+    with open_catalog_scene(row, 2.5) as scene:
         assert scene.shape_hw == (75, 105)
 
 
@@ -399,19 +399,19 @@ def test_tiles_that_touch_are_divided_through_a_mosaic_of_them(
     ]
     for tile in tiles:
         write_labels(tile.with_suffix(".gpkg"), tile, [(60, 60, 90, 90)])
-    sentence = r"touch or overlap are one place, such as t0 and t1\. To divide .*gdalbuildvrt mosaic\.vrt.*`scenes\.block_m`"
+    sentence = r"touch or overlap are one place, such as t0 and t1\. To divide .*gdalbuildvrt mosaic\.vrt.*`scenes\.spatial_block_m`"
     with pytest.raises(DataError, match=sentence):
         catalog_of(tmp_path)
     with pytest.raises(DataError, match=sentence):
         catalog_of(tmp_path, folds=3)
     build_mosaic(tmp_path / "raw/mosaic.vrt", tiles, size)
-    catalog = catalog_of(tmp_path, rasters="mosaic.vrt", labels="*.gpkg", block_m=200.0)
+    catalog = catalog_of(tmp_path, rasters="mosaic.vrt", labels="*.gpkg", spatial_block_m=200.0)
     assert catalog.scenes["place"].tolist() == ["mosaic~r0c0", "mosaic~r0c1", "mosaic~r0c2"]
     assert set(catalog.scenes["split"]) == {"train", "val", "test"}
     assert len(catalog.labels) == 3
     import rasterio
 
-    with open_catalogd(next(row for row in catalog if row.scene == "mosaic~r0c1")) as block:
+    with open_catalog_scene(next(row for row in catalog if row.scene == "mosaic~r0c1")) as block:
         array, _ = block.read(0, 0, *block.shape_hw)
     with rasterio.open(tiles[1]) as dataset:
         assert (array == dataset.read()[:, :, 32:128]).all()  # half a guard strip off each side
@@ -474,19 +474,19 @@ def test_single_bands_are_stacked_and_named_by_their_folder(
     assert catalog.bands == ["B08", "B02"]
     assert catalog.labels["scene"].tolist() == ["east", "north", "south"]
     row = next(one for one in catalog if one.scene == "north")
-    with open_catalogd(row) as scene:
+    with open_catalog_scene(row) as scene:
         assert scene.info.shape_hw == (150, 210)
         array, _ = scene.read(0, 0, 150, 210)
     import rasterio
 
     with rasterio.open(planes["north", "B08"]) as dataset:
         assert (array[0] == dataset.read(1)).all()
-    parts = catalog_of(tmp_path, stack=stack, block_m=150.0, guard_m=80.0)
+    parts = catalog_of(tmp_path, stack=stack, spatial_block_m=150.0, guard_m=80.0)
     assert {row.scene for row in parts if row.place.startswith("north")} == {
         "north~r0c0",
         "north~r0c1",
     }
-    with open_catalogd(next(one for one in parts if one.scene == "north~r0c1")) as block:
+    with open_catalog_scene(next(one for one in parts if one.scene == "north~r0c1")) as block:
         part, _ = block.read(0, 0, *block.shape_hw)
     assert (part == array[:, :, -part.shape[2] :]).all()
     planes["north", "B08"].unlink()

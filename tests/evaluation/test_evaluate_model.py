@@ -46,7 +46,7 @@ SECTION = read_yaml(Path(__file__).parents[2] / "params.yaml")["evaluate"]
 
 def params(**changes: Any) -> EvaluateParams:
     return check_params(
-        "evaluate", EvaluateParams, {**SECTION, "draws": 100, "floor_logit": -12.0, **changes}
+        "evaluate", EvaluateParams, {**SECTION, "n_bootstrap": 100, "min_logit": -12.0, **changes}
     )
 
 
@@ -270,8 +270,8 @@ def test_it_measures_chooses_and_writes_all(world: World) -> None:
     assert 0 < bundle.thresholds()["square"] < 1
     assert point["rule"] == {"name": "max_fbeta", "value": 1.0}
     assert point["search"] == {
-        "stride_px": 8, "scales": [1.0], "merge_distance": 0.5, "merge_iou": 0.3, "peak_looks": 1,
-        "peak_looks_from": -1.0,
+        "stride_px": 8, "scales": [1.0], "merge_distance": 0.5, "merge_iou": 0.3, "peak_tta": 1,
+        "rescore_min_logit": -1.0,
     }  # fmt: skip
     assert point["curve"][0].keys() >= {
         "class",
@@ -355,10 +355,10 @@ def test_evaluation_counts_as_detection_will_and_says_so(
 )
 def test_detection_finds_what_evaluation_judged(world: World, looks: int, twice: bool) -> None:
     other = str(another_model(world.root / "other", world.folders.train)) if twice else None
-    findings = evaluate(params(peak_looks=looks, second_look=other), world.folders)
+    findings = evaluate(params(peak_tta=looks, second_stage=other), world.folders)
     shutil.rmtree(world.root / "other", ignore_errors=True)  # the finished model needs it no more
     detector = Detector.from_bundle(world.folders.model)
-    assert detector.settings.peak_looks == looks
+    assert detector.settings.peak_tta == looks
     assert detector.bundle.card.name == findings.model
     assert ("its peaks by valid64 too" in detector.describe()) == twice
     assert any("the mean of two logits" in note for note in findings.notes) == twice
@@ -378,7 +378,7 @@ def test_a_second_look_is_calibrated_kept_and_recorded_with_the_run_of_the_first
 ) -> None:
     alone = evaluate(params(), world.folders)
     other = another_model(world.root / "other", world.folders.train)
-    both = evaluate(params(second_look=str(other)), world.folders)
+    both = evaluate(params(second_stage=str(other)), world.folders)
     surest = [np.sort(findings.scenes["val"].judged["logit"])[-20:] for findings in (alone, both)]
     assert np.abs(surest[0] - surest[1]).max() > 0.5
     assert alone.calibration["detection_bias"] != both.calibration["detection_bias"]
@@ -398,20 +398,20 @@ def test_a_second_look_is_calibrated_kept_and_recorded_with_the_run_of_the_first
     assert keys == [load_bundle(world.folders.train).card.name]
     assert {
         "bundle/weights.pt",
-        "bundle/second_look/weights.pt",
-        "bundle/second_look/model.json",
+        "bundle/second_stage/weights.pt",
+        "bundle/second_stage/model.json",
     } <= set(kept)
 
 
 @pytest.mark.usefixtures("no_report")
 def test_a_second_look_that_cannot_be_had_is_said(world: World) -> None:
-    with pytest.raises(ParameterError, match="second_look needs peaks that are looked at again"):
-        params(second_look="other", peak_looks=0)
+    with pytest.raises(ParameterError, match="second_stage needs peaks that are looked at again"):
+        params(second_stage="other", peak_tta=0)
     other = another_model(world.root / "other", world.folders.train, gsd_m=0.5)
     with pytest.raises(
-        ParameterError, match=r"`evaluate\.second_look`: .* has `gsd_m` 0\.5, and 1\.25 is needed"
+        ParameterError, match=r"`evaluate\.second_stage`: .* has `gsd_m` 0\.5, and 1\.25 is needed"
     ):
-        evaluate(params(second_look=str(other)), world.folders)
+        evaluate(params(second_stage=str(other)), world.folders)
     assert not world.folders.model.exists()
 
 
@@ -464,13 +464,13 @@ def test_a_floor_above_everything_finds_nothing_and_still_reports(
     assert any("none is found" in note for note in findings.notes)
 
 
-real_search = evaluate.search_scene
+real_search = evaluate_model.search_scene
 
 
 @pytest.mark.usefixtures("no_report")
 def test_a_rule_that_cannot_be_met_is_noted(world: World) -> None:
     findings = evaluate(
-        params(rule="recall_at_least", rule_value=1.0, floor_logit=4.0), world.folders
+        params(threshold_rule="recall_at_least", threshold_rule_value=1.0, min_logit=4.0), world.folders
     )
     met = findings.points["square"].met
     assert met == (findings.points["square"].recall == 1.0)

@@ -20,8 +20,8 @@ from windhover.training import train
 
 SETTINGS = [
     "patches.positives_per_object=4", "augment.variants=0", "train.epochs=1", "train.max_minutes=null",
-    "train.options={width: 4, stem: strided}", "train.batch_size=32", "train.crops.per_batch=0",
-    "train.mining.after=[]", "train.threads=1", "evaluate.draws=100", "evaluate.floor_logit=-9.0",
+    "train.options={width: 4, stem: strided}", "train.batch_size=32", "train.large_patches.per_batch=0",
+    "train.hard_negative_mining.after=[]", "train.threads=1", "evaluate.n_bootstrap=100", "evaluate.min_logit=-9.0",
 ]  # fmt: skip
 
 
@@ -99,7 +99,7 @@ def test_too_few_places_and_wrong_settings_are_said(project: Path) -> None:
         cross_validation.load_flow(["epochs=3"])
 
 
-@pytest.mark.parametrize("key", ["train.start_from", "train.teacher", "evaluate.second_look"])
+@pytest.mark.parametrize("key", ["train.start_from", "train.teacher", "evaluate.second_stage"])
 def test_a_model_that_may_know_the_tested_places_is_refused(project: Path, key: str) -> None:
     with pytest.raises(
         ParameterError, match=rf"`{key}` is data/model, which may have .*: {key}=null"

@@ -37,7 +37,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ("text", "axis"),
     [
         ("train.learning_rate=log:1e-4:1e-2", Axis("learning_rate", "log", 1e-4, 1e-2)),
-        ("train.jitter.contrast=0:0.5", Axis("jitter.contrast", "float", 0.0, 0.5)),
+        ("train.batch_augment.contrast=0:0.5", Axis("jitter.contrast", "float", 0.0, 0.5)),
         ("train.batch_size=int:16:64", Axis("batch_size", "int", 16, 64)),
         ("train.loss=bce,focal", Axis("loss", "choice", choices=("bce", "focal"))),
         (
@@ -73,7 +73,7 @@ def test_a_study_finds_the_better_value_and_goes_on_after_a_kill(
 ) -> None:
     axes = [
         parse_axis("train.learning_rate=1e-7,0.003"),
-        parse_axis("train.jitter.contrast=0.05:0.2"),
+        parse_axis("train.batch_augment.contrast=0.05:0.2"),
     ]
     said: list[str] = []
     given: list[Any] = []
@@ -127,9 +127,9 @@ def test_the_best_of_a_study_can_be_laid_over_the_parameters(tmp_path: Path) -> 
     path = tuning._write_best(tmp_path / "best.yaml", train_params(**train), best)
     (tmp_path / "params.yaml").write_text((Path(__file__).parents[2] / "params.yaml").read_text())
     changed = lay_over(tmp_path / "params.yaml", path, [])
-    assert sorted(changed) == ["train.jitter.contrast", "train.momentum", "train.options"]
+    assert sorted(changed) == ["train.batch_augment.contrast", "train.momentum", "train.options"]
     expected = train | {"momentum": 0.5, "options": train["options"] | {"depth": 2}}
-    expected["jitter"] = train["jitter"] | {"contrast": 0.2}
+    expected["batch_augment"] = train["batch_augment"] | {"contrast": 0.2}
     assert read_yaml(tmp_path / "params.yaml")["train"] == expected
 
 

@@ -318,7 +318,7 @@ def test_damage_in_a_later_piece_is_named_too(
 
 
 @pytest.mark.parametrize(
-    ("descriptions", "colours", "names"),
+    ("descriptions", "colors", "names"),
     [
         (None, "red green blue undefined", ("red", "green", "blue", "band4")),  # such as NAIP
         (None, "gray undefined undefined undefined", ("band1", "band2", "band3", "band4")),

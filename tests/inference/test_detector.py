@@ -470,7 +470,7 @@ def test_a_model_never_evaluated_says_so(tmp_path: Path) -> None:
         ({"scales": "1"}, "`scales`: Input should be a valid array"),
         ({"scales": [1.0, float("nan")]}, "`scales` must hold numbers above 0"),
         ({"merge_distance": float("nan")}, "`merge_distance` must be 0 or more"),
-        ({"peak_looks": 3}, "`peak_looks` must be 0, 1 or 8"),
+        ({"peak_tta": 3}, "`peak_tta` must be 0, 1 or 8"),
     ],
 )
 def test_settings_of_a_spoilt_file_are_named(values: dict, sentence: str) -> None:

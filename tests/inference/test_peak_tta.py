@@ -24,8 +24,8 @@ from windhover.models.normalize import Normalizer
 
 CENTERS = [(100.3, 60.7), (150, 90), (420.5, 262.5), (200, 33.3), (37, 210), (300.25, 205.5)]
 ONCE, EIGHT = (
-    SearchSettings(peak_looks=1, peak_looks_from=-4.0),
-    SearchSettings(peak_looks=8, peak_looks_from=-4.0),
+    SearchSettings(peak_tta=1, rescore_min_logit=-4.0),
+    SearchSettings(peak_tta=8, rescore_min_logit=-4.0),
 )
 
 
@@ -102,7 +102,7 @@ def test_a_window_moved_to_the_object_tells_its_center(make_scene: Any) -> None:
 def test_peaks_below_keep_their_own_word(make_scene: Any) -> None:
     path = make_scene(shape_hw=(157, 231))
     low, high = (
-        search(path, random_scorer(), dataclasses.replace(ONCE, peak_looks_from=from_logit), -4.0)
+        search(path, random_scorer(), dataclasses.replace(ONCE, rescore_min_logit=from_logit), -4.0)
         for from_logit in (-100.0, 100.0)
     )
     assert_same(high, search(path, random_scorer(), SearchSettings(), -4.0))
@@ -120,12 +120,12 @@ def test_a_second_look_moves_the_scores_of_the_peaks_that_it_sees_and_nothing_el
     )  # so that rows are the same whatever their scores
     never = search(path, random_scorer(), apart, -50.0)
     settings = dataclasses.replace(
-        apart, peak_looks=looks, peak_looks_from=float(never["logit"].median())
+        apart, peak_tta=looks, rescore_min_logit=float(never["logit"].median())
     )
     alone = search(path, random_scorer(), settings, -50.0)
     surer = random_scorer()
     surer._network.heads.logits.bias.data += 2.0  # half of it is left in the mean of both
-    both = search(path, random_scorer(), settings, -50.0, second_look=surer)
+    both = search(path, random_scorer(), settings, -50.0, second_stage=surer)
     seen = ~alone["logit"].isin(never["logit"])
     assert 10 < seen.sum() < len(seen) - 10
     assert (both["logit"] - alone["logit"]).to_numpy() == pytest.approx(
@@ -133,7 +133,7 @@ def test_a_second_look_moves_the_scores_of_the_peaks_that_it_sees_and_nothing_el
     )
     pd.testing.assert_frame_equal(both.drop(columns="logit"), alone.drop(columns="logit"))
     pd.testing.assert_frame_equal(
-        alone, search(path, random_scorer(), settings, -50.0, second_look=random_scorer())
+        alone, search(path, random_scorer(), settings, -50.0, second_stage=random_scorer())
     )
 
 
@@ -170,11 +170,11 @@ def test_blocks_change_nothing(
     make_scene: Any, options: dict[str, int], other: DenseScorer | None
 ) -> None:
     path = make_scene(shape_hw=(157, 231), tiled=True, blockxsize=64, blockysize=64)
-    settings = dataclasses.replace(EIGHT, peak_looks_from=-3.0)
-    whole = search(path, random_scorer(), settings, -3.0, second_look=other)
+    settings = dataclasses.replace(EIGHT, rescore_min_logit=-3.0)
+    whole = search(path, random_scorer(), settings, -3.0, second_stage=other)
     assert len(whole) > 20
     assert set(whole["class"]) == {"0", "1"}
-    assert_same(whole, search(path, random_scorer(), settings, -3.0, second_look=other, **options))
+    assert_same(whole, search(path, random_scorer(), settings, -3.0, second_stage=other, **options))
 
 
 @pytest.mark.parametrize("stride", [8, 4])
@@ -184,14 +184,14 @@ def test_batches_change_nothing(
     path = make_scene(shape_hw=(90, 131))
     settings = dataclasses.replace(EIGHT, stride_px=stride)
     whole = search(
-        path, random_scorer(stride_px=stride), settings, -4.0, second_look=random_scorer(seed=1)
+        path, random_scorer(stride_px=stride), settings, -4.0, second_stage=random_scorer(seed=1)
     )
     monkeypatch.setattr("windhover.inference.peak_tta.WINDOWS_CUT", 3)
     few = {"batch_px": 64 * 64 * 5}
     other = random_scorer(seed=1, **few)
     assert_same(
         whole,
-        search(path, random_scorer(stride_px=stride, **few), settings, -4.0, second_look=other),
+        search(path, random_scorer(stride_px=stride, **few), settings, -4.0, second_stage=other),
     )
 
 
@@ -217,10 +217,10 @@ def test_a_padded_network_is_turned_too(make_scene: Any) -> None:
     found = search(path, scorer, EIGHT, -4.0)
     assert len(found)
     assert_same(found, search(path, scorer, EIGHT, -4.0, block_px=64), 1e-3)
-    both = search(path, random_scorer(), EIGHT, -4.0, second_look=scorer)
+    both = search(path, random_scorer(), EIGHT, -4.0, second_stage=scorer)
     assert len(both)
     assert_same(
-        both, search(path, random_scorer(), EIGHT, -4.0, block_px=64, second_look=scorer), 1e-3
+        both, search(path, random_scorer(), EIGHT, -4.0, block_px=64, second_stage=scorer), 1e-3
     )
 
 
@@ -239,5 +239,5 @@ def test_a_detector_turns_windows_where_its_bundle_says_so(make_scene: Any, tmp_
 
 
 def test_another_number_of_symmetries_is_refused() -> None:
-    with pytest.raises(ParameterError, match="`peak_looks` must be 0, 1 or 8, got 4"):
-        SearchSettings(peak_looks=4)
+    with pytest.raises(ParameterError, match="`peak_tta` must be 0, 1 or 8, got 4"):
+        SearchSettings(peak_tta=4)

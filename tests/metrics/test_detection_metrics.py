@@ -147,8 +147,8 @@ def test_points_have_a_reach_of_their_own() -> None:
     truth = ground([("a", "jet", (10, 10, 10, 10))], ["a"])
     truth.objects["longer_m"] = np.nan
     found = found_table([("a", "jet", 0.9, (20, 10, 20, 10))])
-    assert judge(found, truth, Match("size", 0.5, point_reach_m=10))["hit"].tolist() == [True]
-    assert judge(found, truth, Match("size", 0.5, point_reach_m=9.9))["hit"].tolist() == [False]
+    assert judge(found, truth, Match("size", 0.5, point_match_radius_m=10))["hit"].tolist() == [True]
+    assert judge(found, truth, Match("size", 0.5, point_match_radius_m=9.9))["hit"].tolist() == [False]
 
 
 def test_many_values_at_once_are_each_value_by_itself() -> None:

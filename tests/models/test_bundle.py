@@ -31,7 +31,7 @@ def test_a_bundle_comes_back(tmp_path: Path) -> None:
     assert bundle.card == written == card.model_copy(update={"name": content_key(weights)})
     assert bundle.calibration == Calibration(2.0, -1.0, 1.5, 0.5)
     assert bundle.thresholds() == {"plane": 0.25, "ship": 1.0}
-    assert bundle.floor_logits({"plane": 0.5, "ship": 1.0}) == [pytest.approx(-0.75), float("inf")]
+    assert bundle.min_logits({"plane": 0.5, "ship": 1.0}) == [pytest.approx(-0.75), float("inf")]
     network = bundle.network()
     assert not network.training
     assert all(torch.equal(value, weights[name]) for name, value in network.state_dict().items())
@@ -60,38 +60,38 @@ def test_a_second_look_travels_inside_and_is_part_of_the_name(tmp_path: Path) ->
     names = []
     for folder, second in (("two", other), ("again", other), ("alone", None)):
         names.append(
-            save_bundle(tmp_path / folder, make_card(), random_weights(), second_look=second).name
+            save_bundle(tmp_path / folder, make_card(), random_weights(), second_stage=second).name
         )
     assert names[0] == names[1] != names[2] == content_key(random_weights())
-    looked = load_bundle(tmp_path / "two").second_look
+    looked = load_bundle(tmp_path / "two").second_stage
     assert looked is not None
     assert looked.card == other.card
     assert content_key(looked.network().state_dict()) == content_key(other.weights)
-    for file in ("model.json", "weights.pt", "second_look/model.json", "second_look/weights.pt"):
+    for file in ("model.json", "weights.pt", "second_stage/model.json", "second_stage/weights.pt"):
         assert (tmp_path / "two" / file).read_bytes() == (tmp_path / "again" / file).read_bytes()
-    assert load_bundle(tmp_path / "alone").second_look is None
+    assert load_bundle(tmp_path / "alone").second_stage is None
     save_bundle(tmp_path / "again", make_card(), random_weights())
-    assert load_bundle(tmp_path / "again").second_look is None, "no other model's is left behind"
+    assert load_bundle(tmp_path / "again").second_stage is None, "no other model's is left behind"
 
 
 def test_a_second_look_that_is_another_or_lost_is_said(tmp_path: Path) -> None:
     other = write_bundle(tmp_path / "other", width=8)
     for folder in ("two", "lost", "swapped", "deeper"):
-        save_bundle(tmp_path / folder, make_card(), random_weights(), second_look=other)
-    shutil.rmtree(tmp_path / "lost" / "second_look")
-    save_bundle(tmp_path / "swapped" / "second_look", make_card(), random_weights(seed=1))
+        save_bundle(tmp_path / folder, make_card(), random_weights(), second_stage=other)
+    shutil.rmtree(tmp_path / "lost" / "second_stage")
+    save_bundle(tmp_path / "swapped" / "second_stage", make_card(), random_weights(seed=1))
     for folder in ("lost", "swapped"):
         with pytest.raises(
-            FormatError, match=r"second_look\) is not what model\.json names.*Copy the folder whole"
+            FormatError, match=r"second_stage\) is not what model\.json names.*Copy the folder whole"
         ):
             load_bundle(tmp_path / folder)
-    (tmp_path / "two" / "second_look" / "weights.pt").write_bytes(b"not this")
+    (tmp_path / "two" / "second_stage" / "weights.pt").write_bytes(b"not this")
     with pytest.raises(FormatError, match="not a file of weights"):
         load_bundle(tmp_path / "two")
     with pytest.raises(
-        ParameterError, match=r"`evaluate\.second_look`: .*deeper is two networks already"
+        ParameterError, match=r"`evaluate\.second_stage`: .*deeper is two networks already"
     ):
-        load_alike(tmp_path / "deeper", make_card().model_dump(mode="json"), "evaluate.second_look")
+        load_alike(tmp_path / "deeper", make_card().model_dump(mode="json"), "evaluate.second_stage")
 
 
 @pytest.mark.parametrize(

@@ -288,7 +288,7 @@ def test_a_padded_second_look_stays_in_floats(padded: bool) -> None:
             make_card(classes=classes, network=backbone),
             build_network("shufflenet_v2_x0_5", 3, 2).state_dict(),
         )
-    bundle = Bundle(make_card(classes=classes, ranges=ranges), weights, second_look=Bundle(*other))
+    bundle = Bundle(make_card(classes=classes, ranges=ranges), weights, second_stage=Bundle(*other))
     first, second = scorers_of(bundle, "cpu", "int8")
     alone, _ = scorers_of(Bundle(*other), "cpu", "fp32" if padded else "int8")
     assert second is not None

@@ -15,7 +15,7 @@ import shapely
 
 from conftest import MakeScene
 from toy_catalog import CENTERS, SCENES, catalog_of, cut, write_labels
-from windhover.dataset.catalog import Catalog, open_catalogd
+from windhover.dataset.catalog import Catalog, open_catalog_scene
 from windhover.dataset.data_statistics import window_prior
 from windhover.dataset.label_rule import Rule
 from windhover.errors import DataError, FormatError, MissingFileError
@@ -55,7 +55,7 @@ def window_of(catalog: Catalog, row: Any) -> tuple[np.ndarray, np.ndarray]:
     """Return a patch's window (C, 64, 64) and what of it is valid, the scene mirrored at its
     borders.
     """
-    with open_catalogd(next(one for one in catalog if one.scene == row.scene), row.gsd_m) as scene:
+    with open_catalog_scene(next(one for one in catalog if one.scene == row.scene), row.gsd_m) as scene:
         array, valid = scene.read(0, 0, *scene.shape_hw)
     inside = slice(row.top_px + 64, row.top_px + 128), slice(row.left_px + 64, row.left_px + 128)
     return np.pad(array, ((0, 0), (64, 64), (64, 64)), "symmetric")[:, *inside], np.pad(
@@ -283,7 +283,7 @@ def test_blocks_of_one_scene_stand_apart_by_the_guard(
         [(float(x), float(y)) for x, y in grid],
         ["plane"] * len(grid),
     )
-    catalog = catalog_of(tmp_path, block_m=450.0, guard_m=100.0)
+    catalog = catalog_of(tmp_path, spatial_block_m=450.0, guard_m=100.0)
     assert len(catalog.scenes) == 6
     assert set(catalog.scenes["split"]) == {"train", "val", "test"}
     lost = catalog.report["dropped"]["in the guard strips between blocks"]
@@ -291,7 +291,7 @@ def test_blocks_of_one_scene_stand_apart_by_the_guard(
     assert lost > 0
     for label in catalog.labels.itertuples():
         row = next(one for one in catalog if one.scene == label.scene)
-        with open_catalogd(row) as block, open_catalogd(row) as again:
+        with open_catalog_scene(row) as block, open_catalog_scene(row) as again:
             x, y = georef.pixel_to_world(block.transform, label.col, label.row)
             assert block.read(0, 0, 9, 9)[0].tobytes() == again.read(0, 0, 9, 9)[0].tobytes()
         whole = georef.world_to_pixel(inspect_scene(scene).transform, x, y)
@@ -303,7 +303,7 @@ def test_blocks_of_one_scene_stand_apart_by_the_guard(
 
 def test_too_small_a_guard_is_refused() -> None:
     with pytest.raises(ValueError, match="guard_m must be at least one window"):
-        ScenesParams(raw="x", **(SCENES | {"block_m": 400.0, "guard_m": 10.0}))
+        ScenesParams(raw="x", **(SCENES | {"spatial_block_m": 400.0, "guard_m": 10.0}))
 
 
 def test_the_same_picture_in_two_splits_fails_the_stage(world: Path) -> None:

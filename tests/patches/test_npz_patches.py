@@ -39,9 +39,9 @@ TINY: dict[str, dict[str, Any]] = {
     "train": {
         "epochs": 5, "max_minutes": None, "options": {"width": 8, "stem": "strided"}, "batch_size": 64,
         "learning_rate": 0.006, "ema_decay": 0.95, "threads": 1,
-        "jitter": dict.fromkeys(PARAMS["train"]["jitter"], 0.0) | {"symmetries": True, "brightness": 0.05},
+        "batch_augment": dict.fromkeys(PARAMS["train"]["batch_augment"], 0.0) | {"d4": True, "brightness": 0.05},
     },
-    "evaluate": {"draws": 100},
+    "evaluate": {"n_bootstrap": 100},
 }  # fmt: skip
 STAGES = ("scenes", "patches", "augment", "train", "evaluate", "detect", "export")
 
@@ -211,14 +211,14 @@ def test_labeled_rasters_beside_the_patches_teach_sizes_and_are_measured(
         lines.append(f"{spec.name},{spec.place.name},{spec.place.split}")
     (raw / "places.csv").write_text("\n".join(["scene,place,split", *lines]))
     crops = {
-        "per_batch": 4, "side_px": 96, "count": 60, "per_epoch": 60, "around_objects": 0.6,
-        "crowded": 0.0, "negatives_per_positive": 3.0, "scales": [1.0],
+        "per_batch": 4, "side_px": 96, "count": 60, "per_epoch": 60, "object_fraction": 0.6,
+        "copy_paste_prob": 0.0, "negatives_per_positive": 3.0, "scales": [1.0],
     }  # fmt: skip
     scenes = {"groups": "places.csv", "classes": {"1": "aircraft", "aircraft": "aircraft"}}
     run_stages(
         tmp_path,
         STAGES[:-1],
-        {**TINY, "scenes": scenes, "train": {**TINY["train"], "crops": crops}},
+        {**TINY, "scenes": scenes, "train": {**TINY["train"], "large_patches": crops}},
     )
     assert load_bundle(tmp_path / "data/model").card.sized
     metrics = json.loads((tmp_path / "reports/metrics.json").read_text())

@@ -30,7 +30,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with runs.resume_run("0123456789abcdef", folder) as tracker:
         for name in ("weights.pt", "model.json"):
             tracker.file(folder / name, "bundle")
-            tracker.file(folder / name, "bundle/second_look")
+            tracker.file(folder / name, "bundle/second_stage")
         tracker.file(folder / "metrics.json", "evaluation")
     with runs.resume_run("ffffffffffffffff", folder) as tracker:
         tracker.file(folder / "metrics.json", "other")
@@ -46,8 +46,8 @@ def test_files_of_a_run_are_found_by_the_key_of_its_weights(root: Path) -> None:
 def test_a_promoted_model_is_what_its_alias_names(root: Path) -> None:
     assert runs.promote("0123456789abcdef", "jets", "champion", root) == 1
     folder = runs.fetch_model("models:/jets@champion", root)
-    assert {path.name for path in folder.iterdir()} == {"weights.pt", "model.json", "second_look"}
-    assert (folder / "second_look" / "weights.pt").is_file()
+    assert {path.name for path in folder.iterdir()} == {"weights.pt", "model.json", "second_stage"}
+    assert (folder / "second_stage" / "weights.pt").is_file()
     assert runs.promote("0123456789abcdef", "jets", "champion", root) == 2
     assert (runs.fetch_model("models:/jets/1", root) / "model.json").is_file()
 

@@ -22,8 +22,8 @@ STRONG = Radiometry(
     brightness=0.1,
     contrast=0.3,
     gamma=0.3,
-    band_gain=0.1,
-    band_contrast=0.3,
+    per_band_gain=0.1,
+    per_band_contrast=0.3,
     saturation=0.5,
     sharpness=0.05,
 )
@@ -115,7 +115,7 @@ def test_pixels_below_zero_keep_their_contrast(dtype: str) -> None:
     pixels = (noise * torch.tensor(std)[:, None, None] + torch.tensor(mean)[:, None, None]).to(
         getattr(torch, dtype)
     )
-    mild = Radiometry(brightness=0.02, contrast=0.1, gamma=0.1, band_gain=0.02, noise=0.005)
+    mild = Radiometry(brightness=0.02, contrast=0.1, gamma=0.1, per_band_gain=0.02, noise=0.005)
     changed = change_radiometry(pixels, value_range(dtype, mean, std), mild, generator(5))
     assert changed.isfinite().all()
     ratio = changed.std((2, 3)) / pixels.float().std((2, 3))
@@ -127,7 +127,7 @@ def test_missing_pixels_do_not_move_the_others() -> None:
     left = torch.randint(60, 200, (5, 3, 16, 8), dtype=torch.uint8, generator=generator(6))
     pixels = torch.cat([left, torch.zeros_like(left)], 3)
     strength, between = (
-        Radiometry(band_contrast=1.0, contrast=0.3),
+        Radiometry(per_band_contrast=1.0, contrast=0.3),
         value_range("uint8", [0.0] * 3, [1.0] * 3),
     )
     alone, beside = (
@@ -182,7 +182,7 @@ def test_highlights_darken_what_is_bright_and_leave_the_ground() -> None:
     white = torch.zeros(40, 56, dtype=torch.bool)
     white[12:28, 20:36] = True
     pictures[..., white] = 230
-    between, strength = value_range("uint8", [0.0] * 3, [1.0] * 3), Radiometry(highlights=3.0)
+    between, strength = value_range("uint8", [0.0] * 3, [1.0] * 3), Radiometry(highlight_darkening=3.0)
     changed = change_radiometry(pictures, between, strength, generator(1))
     assert torch.allclose(changed[..., ~white], pictures[..., ~white].float(), atol=1e-3)
     bright = changed[..., white]  # (200, 3, n)

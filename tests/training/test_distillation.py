@@ -86,7 +86,7 @@ def test_the_weight_moves_the_loss_from_the_labels_to_the_teacher(loss: str) -> 
     def slope(weight: float, logits: torch.Tensor, heard: torch.Tensor | None) -> torch.Tensor:
         logits = logits.detach().requires_grad_()
         nothing = torch.zeros(2, 2, 1, 1)
-        objective = Objective(loss, (50, 50), distil_weight=weight)
+        objective = Objective(loss, (50, 50), distillation_weight=weight)
         objective(Outputs(logits, nothing, nothing), targets, taught=heard).total.backward()
         assert logits.grad is not None
         return logits.grad.flatten()
@@ -136,10 +136,10 @@ def test_a_student_comes_nearer_to_its_teacher_and_weight_0_changes_nothing(
     train.train_detector(train_params(**plan), alone, track=False)
     teacher = doubtful(alone.out, tmp_path / "teacher")
     train.train_detector(
-        train_params(**plan, teacher=teacher, distil_weight=0.0), unheard, track=False
+        train_params(**plan, teacher=teacher, distillation_weight=0.0), unheard, track=False
     )
     train.train_detector(
-        train_params(**plan, teacher=teacher, distil_weight=1.0), taught, track=False
+        train_params(**plan, teacher=teacher, distillation_weight=1.0), taught, track=False
     )
     assert load_bundle(unheard.out).card.name == load_bundle(alone.out).card.name
     gaps = [gap(folders.out, teacher, folders) for folders in (alone, taught)]

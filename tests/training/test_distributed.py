@@ -27,7 +27,7 @@ from windhover.training.distributed import (
     this_process,
 )
 
-STILL = dict.fromkeys(("brightness", "contrast"), 0.0) | {"symmetries": False}
+STILL = dict.fromkeys(("brightness", "contrast"), 0.0) | {"d4": False}
 SCRIPT = """
 import os, sys
 from pathlib import Path
@@ -91,7 +91,7 @@ def test_two_processes_come_to_the_weights_of_one(
     folders = learning_folders(tmp_path / "data")
     (tmp_path / "script.py").write_text(SCRIPT)
     params = train_params(
-        epochs=3, max_minutes=5.0, sampler="none", jitter=STILL, mining={"after": [0.5]}, offset_weight=0.0,
+        epochs=3, max_minutes=5.0, sampler="none", batch_augment=STILL, hard_negative_mining={"after": [0.5]}, offset_weight=0.0,
         size_weight=0.0, options={"width": 4, "stem": "strided", "batch_norm": False},
     )  # fmt: skip
     weights = []
@@ -132,7 +132,7 @@ def test_there_are_as_many_as_are_asked_for_or_as_there_are_gpus(
     [
         (2, {"devices": 3}, r"`train\.devices` is 3, and there are 2 GPUs"),
         (0, {"devices": 17}, "17 processes cannot share 16 pictures of a step"),
-        (4, {"devices": 4, "crops": {"per_batch": 3}}, "4 processes cannot share 3 pictures"),
+        (4, {"devices": 4, "large_patches": {"per_batch": 3}}, "4 processes cannot share 3 pictures"),
     ],
 )
 def test_more_than_can_share_are_refused(

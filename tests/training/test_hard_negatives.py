@@ -19,7 +19,7 @@ from windhover.dataset.catalog import Catalog, empty_areas
 from windhover.dataset.label_rule import Rule
 from windhover.imagery.rasters import inspect_scene
 from windhover.inference.dense import DenseScorer
-from windhover.params.train import CropsParams, MiningParams
+from windhover.params.train import LargePatchesParams, HardNegativeMiningParams
 from windhover.training.hard_negatives import mine, pick
 from windhover.training.large_patches import Crops, cut_crops, objects_near
 from windhover.training.losses import IGNORED, PAD, cell_targets
@@ -81,13 +81,13 @@ def catalog(make_scene) -> Catalog:
     return Catalog(scenes, geopandas.GeoDataFrame(labels, geometry=shapes), empty_areas(), report)
 
 
-def mining(**changes) -> MiningParams:
-    return MiningParams(
+def mining(**changes) -> HardNegativeMiningParams:
+    return HardNegativeMiningParams(
         **{
             "after": (0.5,),
-            "cap_per_scene": 10,
+            "max_per_scene": 10,
             "min_score": 0.5,
-            "missed_copies": 3,
+            "patches_per_miss": 3,
             "scales": (1.0,),
             **changes,
         }
@@ -122,9 +122,9 @@ def test_an_ignored_area_and_a_high_bar_silence_a_round(catalog: Catalog) -> Non
     )
     silent = Catalog(catalog.scenes, catalog.labels, area, catalog.report)
     assert (
-        mine(silent, scorer, ["square"], mining(missed_copies=0), RULE, "m", 1).index["class"] == ""
+        mine(silent, scorer, ["square"], mining(patches_per_miss=0), RULE, "m", 1).index["class"] == ""
     ).sum() == 0
-    bar = mining(min_score=0.99999, missed_copies=0)
+    bar = mining(min_score=0.99999, patches_per_miss=0)
     assert len(mine(catalog, scorer, ["square"], bar, RULE, "m", 1).index) == 0
 
 
@@ -156,8 +156,8 @@ def test_nothing_is_mined_where_not_everything_is_known(
 def test_windows_of_crops_on_unknown_ground_say_nothing(
     catalog: Catalog, role: str, shape: Any
 ) -> None:
-    params = CropsParams(
-        per_batch=2, side_px=96, count=30, per_epoch=9, around_objects=0.5, crowded=0.0,
+    params = LargePatchesParams(
+        per_batch=2, side_px=96, count=30, per_epoch=9, object_fraction=0.5, crowded=0.0,
         negatives_per_positive=3.0, scales=(1.0,),
     )  # fmt: skip
     plain, table, *_ = cut_crops(catalog, ["square"], params, seed=2)
@@ -188,7 +188,7 @@ def test_the_cap_keeps_the_most_confident() -> None:
         (200, 400),
         RULE,
         cap=2,
-        missed_copies=0,
+        patches_per_miss=0,
         random=np.random.default_rng(0),
     )
     assert [round((row["left_px"] + 32 - 40) / 60) for row in rows] == [0, 1]
@@ -197,9 +197,9 @@ def test_the_cap_keeps_the_most_confident() -> None:
 def test_the_cap_holds_over_all_scales(catalog: Catalog) -> None:
     scorer = DenseScorer(PlantedNetwork(), Identity())
     for cap in (1, 2):
-        params = mining(cap_per_scene=cap, missed_copies=0, scales=(1.0, 0.9, 1.1))
+        params = mining(max_per_scene=cap, patches_per_miss=0, scales=(1.0, 0.9, 1.1))
         assert len(mine(catalog, scorer, ["square"], params, RULE, "m", 1).index) <= cap
-    both = mining(cap_per_scene=2, missed_copies=0, scales=(1.0, 0.9))
+    both = mining(max_per_scene=2, patches_per_miss=0, scales=(1.0, 0.9))
     assert set(mine(catalog, scorer, ["square"], both, RULE, "m", 1).index["gsd_m"]) == {
         1.25,
         1.125,
@@ -235,7 +235,7 @@ def test_an_alarm_within_the_ring_of_an_object_is_no_negative() -> None:
         (200, 400),
         RULE,
         cap=9,
-        missed_copies=0,
+        patches_per_miss=0,
         random=np.random.default_rng(0),
     )
     assert all(row["class"] == -1 and abs(row["left_px"] + 32 - 100) > 12 for row in rows)
@@ -243,12 +243,12 @@ def test_an_alarm_within_the_ring_of_an_object_is_no_negative() -> None:
 
 
 def test_crops_show_what_their_objects_say(catalog: Catalog) -> None:
-    params = CropsParams(
+    params = LargePatchesParams(
         per_batch=2,
         side_px=96,
         count=30,
         per_epoch=30,
-        around_objects=0.5,
+        object_fraction=0.5,
         crowded=0.0,
         negatives_per_positive=3.0,
         scales=(1.0, 1.25),
@@ -277,8 +277,8 @@ def test_crowding_adds_to_a_share_of_the_crops_about_objects_and_leaves_the_othe
     catalog: Catalog,
 ) -> None:
     def cut(crowded: float) -> Crops:
-        params = CropsParams(
-            per_batch=2, side_px=128, count=60, per_epoch=9, around_objects=0.5, crowded=crowded,
+        params = LargePatchesParams(
+            per_batch=2, side_px=128, count=60, per_epoch=9, object_fraction=0.5, crowded=crowded,
             negatives_per_positive=3.0, scales=(1.0, 1.25),
         )  # fmt: skip
         return cut_crops(catalog, ["square"], params, seed=2)

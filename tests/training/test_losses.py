@@ -111,16 +111,16 @@ def test_each_strategy_moves_weight_its_own_way() -> None:
     assert plain == pytest.approx((math.log(2), math.log(2)))
     assert both("weighted_bce") == pytest.approx((9 * math.log(2), math.log(2)))
     effective = (1 - 0.99**900) / (1 - 0.99**100)
-    assert both("class_balanced", balance_beta=0.99) == pytest.approx(
+    assert both("class_balanced", class_balanced_beta=0.99) == pytest.approx(
         (effective * math.log(2), math.log(2)), rel=1e-5
     )
-    assert both("class_balanced", balance_beta=0.0) == pytest.approx(plain)
+    assert both("class_balanced", class_balanced_beta=0.0) == pytest.approx(plain)
     assert both("focal", focal_gamma=2.0, focal_alpha=0.25) == pytest.approx(
         (math.log(2) / 16, 3 * math.log(2) / 16)
     )
-    adjusted = both("logit_adjusted", adjust_tau=1.0)
+    adjusted = both("logit_adjusted", logit_adjustment_tau=1.0)
     assert adjusted[0] == pytest.approx(-math.log(0.1))
-    assert both("logit_adjusted", adjust_tau=0.0) == pytest.approx(plain)
+    assert both("logit_adjusted", logit_adjustment_tau=0.0) == pytest.approx(plain)
 
 
 def test_label_smoothing_stops_certainty_from_paying() -> None:

@@ -25,7 +25,7 @@ NETWORKS = [
 def test_every_weight_is_in_one_group_and_its_rate_falls_away_from_the_heads(name: str) -> None:
     network = build_network(name, 3, 1)
     groups = parameter_groups(
-        network, train_params(trunk_rate=0.5, stage_rate=0.1, weight_decay=0.2)
+        network, train_params(trunk_lr_factor=0.5, layer_lr_decay=0.1, weight_decay=0.2)
     )
     factor = {id(weight): group["factor"] for group in groups for weight in group["params"]}
     assert (
@@ -57,7 +57,7 @@ def test_a_step_moves_each_stage_by_its_rate() -> None:
     network = build_network("valid64", 3, 1, width=4, stem="strided")
     before = {name: weight.detach().clone() for name, weight in network.named_parameters()}
     optimizer = make_optimizer(
-        network, train_params(trunk_rate=0.5, stage_rate=0.5, weight_decay=0.0)
+        network, train_params(trunk_lr_factor=0.5, layer_lr_decay=0.5, weight_decay=0.0)
     )
     for group in optimizer.param_groups:
         group["lr"] = 0.01 * group["factor"]

@@ -22,10 +22,10 @@ def sampler(
     strategy: str = "under",
     ratio: float = 3.0,
     balance: bool = False,
-    mined_share: float = 0.5,
+    mined_fraction: float = 0.5,
     seed: int = 0,
 ) -> Sampler:
-    return Sampler(strategy, ratio, balance, mined_share, seed)
+    return Sampler(strategy, ratio, balance, mined_fraction, seed)
 
 
 def test_none_shows_every_picture_once() -> None:
@@ -58,11 +58,11 @@ def test_rare_classes_are_shown_as_often_when_balanced() -> None:
 def test_mined_negatives_are_shown_up_to_their_share() -> None:
     mined = NOT_MINED.copy()
     mined[-30:] = True
-    rows = sampler(mined_share=0.5).epoch(LABELS, mined, 0)
+    rows = sampler(mined_fraction=0.5).epoch(LABELS, mined, 0)
     assert mined[rows].sum() == 18
     mined[:] = False
     mined[-5:] = True
-    assert mined[sampler(mined_share=0.5).epoch(LABELS, mined, 0)].sum() == 5
+    assert mined[sampler(mined_fraction=0.5).epoch(LABELS, mined, 0)].sum() == 5
 
 
 def test_an_epoch_is_its_seeds_and_its_own() -> None:

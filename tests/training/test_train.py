@@ -175,7 +175,7 @@ def test_a_mining_round_adds_patches_once_and_writes_them(
     out: datamodule.Folders, rounds: list[Any]
 ) -> None:
     trained = train.train_detector(
-        train_params(epochs=4, mining={"after": [0.5]}), out, track=False
+        train_params(epochs=4, hard_negative_mining={"after": [0.5]}), out, track=False
     )
     assert len(rounds) == 1
     mined = pd.read_parquet(Path(out.out) / "mined.parquet")
@@ -197,7 +197,7 @@ def test_a_round_held_before_a_kill_is_taken_up_and_not_held_again(
     shares: list[float],
     epoch: int,
 ) -> None:
-    params = train_params(epochs=5, mining={"after": shares})
+    params = train_params(epochs=5, hard_negative_mining={"after": shares})
     train.train_detector(params, out, track=False)
     unbroken, step = weights_of(out), Learner.training_step
     assert len(rounds) == 2, "a round due before the first epoch is held after it"
@@ -359,14 +359,14 @@ def test_the_standard_error_of_an_average_precision(
     [
         {"optimizer": "sgd"},
         {"ema_decay": 0.0},
-        {"clip_norm": 0.01},
+        {"gradient_clip_norm": 0.01},
         {"weight_decay": 0.5},
-        {"freeze": 1.0},
-        {"trunk_rate": 0.5},
-        {"stage_rate": 0.5},
+        {"freeze_fraction": 1.0},
+        {"trunk_lr_factor": 0.5},
+        {"layer_lr_decay": 0.5},
         {"options": {"width": 4, "stem": "strided", "init": "glorot"}},
         {"loss": "focal"},
-        {"precision": "bf16"},
+        {"training_precision": "bf16"},
     ],
 )
 def test_each_choice_changes_the_weights(
@@ -472,7 +472,7 @@ def test_weights_that_are_no_numbers_are_never_kept(
     step = Learner.training_step
     monkeypatch.setattr(Learner, "training_step", lambda *given: step(*given) * torch.nan)
     with pytest.raises(DataError, match=r"training diverged.*Lower train\.learning_rate"):
-        train.train_detector(train_params(clip_norm=0.0), out, track=False)
+        train.train_detector(train_params(gradient_clip_norm=0.0), out, track=False)
     assert not Path(out.out).exists()
 
 
@@ -483,9 +483,9 @@ def without_rows(folder: str, split: str, empty: str) -> Any:
 
 def test_half_precision_of_sixteen_bits_needs_a_gpu(out: datamodule.Folders) -> None:
     with pytest.raises(
-        ParameterError, match=r"`train\.precision: fp16` needs a GPU, and there is none"
+        ParameterError, match=r"`train\.training_precision: fp16` needs a GPU, and there is none"
     ):
-        train.train_detector(train_params(precision="fp16"), out, track=False)
+        train.train_detector(train_params(training_precision="fp16"), out, track=False)
 
 
 def test_a_kill_while_a_checkpoint_is_written_leaves_the_one_before(

@@ -109,7 +109,7 @@ def fixed_splits(areas: geopandas.GeoDataFrame, infos: list[SceneInfo]) -> dict[
             raise DataError(
                 f"The centre of scene {info.name} lies in areas of {' and '.join(found)}. A scene has "
                 "one split: cut it into blocks with "
-                "`scenes.block_m`, or draw the areas apart."
+                "`scenes.spatial_block_m`, or draw the areas apart."
             )
         if found:
             fixed[info.name] = found[0]

@@ -78,14 +78,14 @@ def build_catalog(params: ScenesParams, folder: Path, final: Path) -> Catalog:
         whole.areas,
         whole.report,
     )
-    if params.block_m is not None:
+    if params.spatial_block_m is not None:
         whole_ones = [
             info
             for info in infos
             if groups.get(info.name, (info.name, ""))[0] in params.fixed_splits
         ]
         others = [info for info in infos if info not in whole_ones]
-        blocks, origin = cut_scenes(others, params.block_m, params.guard_m, folder, final)
+        blocks, origin = cut_scenes(others, params.spatial_block_m, params.guard_m, folder, final)
         infos = sorted([*whole_ones, *blocks], key=lambda info: info.name)
         labels, lost = move_to_blocks(labels, origin)
         areas, _ = move_to_blocks(areas, origin)
@@ -147,7 +147,7 @@ def _look(raw: Path, params: ScenesParams, folder: Path, final: Path) -> _Raw:
     sources = [(read_labels(path, params.class_column), scene) for path, scene in files.items()]
     labels, spoken_of, report = locate_labels(found.infos, sources, found.aliases)
     labels, report["dropped"]["marking an object again"] = drop_near_repeats(
-        labels, params.repeat_iou
+        labels, params.duplicate_iou
     )
     complete = params.empty_scenes == "complete" and files
     labeled = {info.name for info in found.infos} if complete else set(spoken_of)
@@ -249,7 +249,7 @@ def _of_touching(table: pd.DataFrame) -> list[str]:
     return [
         f"Scenes that touch or overlap are one place, such as {one} and {other}. To divide a grid of tiles, make one "
         "virtual raster of them (gdalbuildvrt mosaic.vrt TILES), name it alone in `scenes.rasters`, and set "
-        "`scenes.block_m` to the side of the blocks that it is cut into."
+        "`scenes.spatial_block_m` to the side of the blocks that it is cut into."
         for one, other in joined[:1]
     ]
 

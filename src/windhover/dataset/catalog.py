@@ -113,7 +113,7 @@ def scene_info(row: Any) -> SceneInfo:
     )
 
 
-def open_catalogd(
+def open_catalog_scene(
     row: Any, target_gsd_m: float | None = None, bands: list[str] | None = None
 ) -> Scene:
     """Open the scene of a catalog's row at a GSD; a stated GSD of an image without georeference is

@@ -190,8 +190,8 @@ def _params(labels: Path, scenes: Path, target_gsd_m: float, options: Options) -
     return ScenesParams(
         raw=str(scenes), rasters=options.rasters, stack=options.stack, gsd_m=target_gsd_m, native_gsd_m=options.gsd_m,
         bands=None, labels=str(labels.absolute()), class_column=options.class_column, classes={}, ignore_classes=[],
-        repeat_iou=1.0, empty_scenes="unlabelled", groups=groups, group_column=options.group_column, fixed_splits={},
-        areas=None, block_m=None, guard_m=0.0, folds=None, fold=0, split_fractions=[0.6, 0.15, 0.25], seed=0,
+        duplicate_iou=1.0, empty_scenes="unlabelled", groups=groups, group_column=options.group_column, fixed_splits={},
+        areas=None, spatial_block_m=None, guard_m=0.0, folds=None, fold=0, split_fractions=[0.6, 0.15, 0.25], seed=0,
     )  # fmt: skip
 
 

@@ -24,18 +24,18 @@ from windhover.imagery.rasters import SceneInfo
 from windhover.imagery.virtual_rasters import write_window
 
 
-def block_windows(info: SceneInfo, block_m: float, guard_m: float) -> dict[tuple[int, int], Window]:
+def block_windows(info: SceneInfo, spatial_block_m: float, guard_m: float) -> dict[tuple[int, int], Window]:
     """Return (row, column) -> window of each block; {(0, 0): whole} where the scene is too small
     for two.
 
     Args:
         info: the scene.
-        block_m: wanted side of a block; the scene is divided evenly into blocks of about this size.
+        spatial_block_m: wanted side of a block; the scene is divided evenly into blocks of about this size.
         guard_m: between two blocks.
     """
     spans = []
     for length, gsd in ((info.height_px, info.gsd_m[1]), (info.width_px, info.gsd_m[0])):
-        count = max(round(length * gsd / block_m), 1)
+        count = max(round(length * gsd / spatial_block_m), 1)
         edges = [round(length * part / count) for part in range(count + 1)]
         half = math.ceil(guard_m / gsd / 2)
         spans.append(
@@ -53,14 +53,14 @@ def block_windows(info: SceneInfo, block_m: float, guard_m: float) -> dict[tuple
 
 
 def cut_scenes(
-    infos: list[SceneInfo], block_m: float, guard_m: float, folder: Path, final: Path
+    infos: list[SceneInfo], spatial_block_m: float, guard_m: float, folder: Path, final: Path
 ) -> tuple[list[SceneInfo], dict[str, tuple[str, Window]]]:
     """Write each scene's blocks as virtual rasters; return them as scenes, and block -> (scene,
     window in native px).
 
     Args:
         infos: the scenes.
-        block_m: wanted side of a block.
+        spatial_block_m: wanted side of a block.
         guard_m: between two blocks.
         folder: where the virtual rasters are written.
         final: where that folder will be moved to.
@@ -68,7 +68,7 @@ def cut_scenes(
     cut: list[SceneInfo] = []
     origin: dict[str, tuple[str, Window]] = {}
     for info in infos:
-        windows = block_windows(info, block_m, guard_m)
+        windows = block_windows(info, spatial_block_m, guard_m)
         if len(windows) < 2:
             cut.append(info)
             continue

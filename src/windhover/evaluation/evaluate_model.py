@@ -19,7 +19,7 @@ import shapely
 import torch
 from numpy.typing import NDArray
 
-from windhover.dataset.catalog import Catalog, load_catalog, open_catalogd
+from windhover.dataset.catalog import Catalog, load_catalog, open_catalog_scene
 from windhover.errors import DataError
 from windhover.evaluation.explain import explained, read_window
 from windhover.inference.detector import SearchSettings, scorers_of, search_scene
@@ -105,17 +105,17 @@ def evaluate(params: EvaluateParams, folders: Folders) -> Findings:
         DataError: val and test hold no labelled scene at all.
     """
     bundle, catalog = load_bundle(folders.train), load_catalog(folders.scenes)
-    if params.second_look is not None:
+    if params.second_stage is not None:
         second = load_alike(
-            params.second_look, bundle.card.model_dump(mode="json"), "evaluate.second_look"
+            params.second_stage, bundle.card.model_dump(mode="json"), "evaluate.second_stage"
         )
-        bundle = replace(bundle, second_look=second)
+        bundle = replace(bundle, second_stage=second)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     windows = {split: score_windows(bundle, folders.patches, split, device) for split in SPLITS}
     searched = search_splits(bundle, catalog, params, device)
     calibration, notes = calibrate(bundle, windows["val"], searched["val"])
     drawn = {
-        split: draw(searched[split].ground.scenes, params.draws, params.seed) for split in SPLITS
+        split: draw(searched[split].ground.scenes, params.n_bootstrap, params.seed) for split in SPLITS
     }
     scored = {split: _calibrated(searched[split].judged, calibration) for split in SPLITS}
     points, said = choose_points(
@@ -138,7 +138,7 @@ def evaluate(params: EvaluateParams, folders: Folders) -> Findings:
     ]
     point_file = operating_point(params, points, assessments["val"], searched["val"].precision)
     finished = save_bundle(
-        folders.model, bundle.card, bundle.weights, calibration, point_file, bundle.second_look
+        folders.model, bundle.card, bundle.weights, calibration, point_file, bundle.second_stage
     )
     findings = Findings(
         model=finished.name,
@@ -199,7 +199,7 @@ def choose_points(
         drawn: its scenes, drawn.
         windows: its windows, raw logits.
     """
-    rule, classes = Rule(params.rule, params.rule_value), bundle.card.classes
+    rule, classes = Rule(params.threshold_rule, params.threshold_rule_value), bundle.card.classes
     if len(val.ground.scenes) or bundle.card.true_prior is not None or not len(windows.logits):
         return {
             name: choose_point(tally_class(scored, val.ground, drawn, name), drawn, rule)
@@ -229,7 +229,7 @@ def search_splits(
         DataError: neither split holds a labelled scene, though the patches were cut from scenes.
     """
     settings = settings_of(params)
-    scorer, second_look = scorers_of(
+    scorer, second_stage = scorers_of(
         bundle, device, "auto", settings.stride_px
     )  # as `detect` searches
     match = match_of(params)
@@ -245,10 +245,10 @@ def search_splits(
         for split, part in rows.items():
             found = [_no_candidates()]
             for row in part:
-                with open_catalogd(row, bundle.card.gsd_m, list(bundle.card.bands)) as scene:
+                with open_catalog_scene(row, bundle.card.gsd_m, list(bundle.card.bands)) as scene:
                     candidates = search_scene(
-                        scorer, scene, settings, params.floor_logit,
-                        progress=advance, classes=bundle.card.classes, second_look=second_look,
+                        scorer, scene, settings, params.min_logit,
+                        progress=advance, classes=bundle.card.classes, second_stage=second_stage,
                     )  # fmt: skip
                     found.append(on_the_ground(candidates, row.scene, scene.gsd_m))
             judged = judge(pd.concat(found, ignore_index=True), grounds[split], match)
@@ -258,11 +258,11 @@ def search_splits(
 
 def looks_noted(params: EvaluateParams, bundle: Bundle) -> list[str]:
     """Return a sentence about the second look, where there is one."""
-    if bundle.second_look is None:
+    if bundle.second_stage is None:
         return []
-    other = bundle.second_look.card
+    other = bundle.second_stage.card
     said = (
-        f"peaks from a logit of {params.peak_looks_from:g} carry the mean of two logits, this network's and that of "
+        f"peaks from a logit of {params.rescore_min_logit:g} carry the mean of two logits, this network's and that of "
         f"{other.network.name} ({other.name}); figures on windows, and explanations, are of this network alone."
     )
     return [said]
@@ -275,8 +275,8 @@ def settings_of(params: EvaluateParams) -> SearchSettings:
         scales=tuple(params.scales),
         merge_distance=params.merge_distance,
         merge_iou=params.merge_iou,
-        peak_looks=params.peak_looks,
-        peak_looks_from=params.peak_looks_from,
+        peak_tta=params.peak_tta,
+        rescore_min_logit=params.rescore_min_logit,
     )
 
 
@@ -364,7 +364,7 @@ def explain_errors(
     for kind, errors in worst:
         for error in errors.to_dict("records"):
             row = next(row for row in catalog if row.scene == error["scene"])
-            with open_catalogd(row, bundle.card.gsd_m, list(bundle.card.bands)) as scene:
+            with open_catalog_scene(row, bundle.card.gsd_m, list(bundle.card.bands)) as scene:
                 height, width = (
                     scene.shape_hw
                 )  # the centre of a cut object may lie a little outside
@@ -408,7 +408,7 @@ def operating_point(
         for row in thinned(counts, 200).to_dict("records")
     ]
     return {
-        "rule": {"name": params.rule, "value": params.rule_value},
+        "rule": {"name": params.threshold_rule, "value": params.threshold_rule_value},
         "per_class": {
             name: {
                 "threshold": point.threshold,

@@ -136,7 +136,7 @@ def _refuse_other_models(params: FlowParams) -> None:
     named = {
         "train.start_from": params.train.start_from,
         "train.teacher": params.train.teacher,
-        "evaluate.second_look": params.evaluate.second_look,
+        "evaluate.second_stage": params.evaluate.second_stage,
     }
     for key, model in named.items():
         if model is not None:

@@ -124,7 +124,7 @@ def rate_range(
     shown = _endless(params, trial)
     counts = tuple(int((trial.table[:, 0] == k).sum()) for k in range(-1, trial.n_classes))
     objective = Objective(
-        params.loss, counts, params.focal_alpha, params.focal_gamma, params.balance_beta, params.adjust_tau,
+        params.loss, counts, params.focal_alpha, params.focal_gamma, params.class_balanced_beta, params.logit_adjustment_tau,
         params.label_smoothing, params.offset_weight, params.size_weight,
     )  # fmt: skip
     optimizer = make_optimizer(trial.network, params)

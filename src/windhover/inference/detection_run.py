@@ -274,7 +274,7 @@ class SceneRun:
             progress,
             keep,
             frozenset(done),
-            self.detector.second_look,
+            self.detector.second_stage,
         ):
             if self.journal is not None:
                 self.journal.add(self._key(search, block), self._packed(result))
@@ -380,7 +380,7 @@ def _fingerprint(
         "device": str(detector.scorer.device),
         "precision": [
             scorer.precision
-            for scorer in (detector.scorer, detector.second_look)
+            for scorer in (detector.scorer, detector.second_stage)
             if scorer is not None
         ],
         "match_radiometry": request.match_radiometry,

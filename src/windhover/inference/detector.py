@@ -64,13 +64,13 @@ def search_scene(
     scorer: DenseScorer,
     scene: Scene,
     settings: SearchSettings,
-    floor_logit: float | Sequence[float],
+    min_logit: float | Sequence[float],
     aoi: BaseGeometry | None = None,
     progress: Progress | None = None,
     classes: Sequence[str] | None = None,
     block_px: int | None = None,
     report: SearchReport | None = None,
-    second_look: DenseScorer | None = None,
+    second_stage: DenseScorer | None = None,
 ) -> pd.DataFrame:
     """Find candidate objects in a scene.
 
@@ -78,14 +78,14 @@ def search_scene(
         scorer: network at the settings' stride.
         scene: opened at the training GSD, with the training bands.
         settings: stride, scales and the rules by which candidates are the same object.
-        floor_logit: lowest raw logit of interest, one for all classes or one each.
+        min_logit: lowest raw logit of interest, one for all classes or one each.
         aoi: polygon in the scene's coordinate system (its local grid where it has none);
             nothing else is read.
         progress: called with the Mpx just done.
         classes: names; numbers as text without them.
         block_px: side of the blocks; changes memory and speed alone.
         report: filled with what was searched. Without one, a block that cannot be read is an error.
-        second_look: another network, which scores the peaks that are looked at again too.
+        second_stage: another network, which scores the peaks that are looked at again too.
 
     Returns:
         Merged candidates, columns class, logit, col, row, w, h (scene px, centre and size), edge;
@@ -99,7 +99,7 @@ def search_scene(
     parts = []
     for search in plan_passes(scorer, scene, settings, aoi, block_px):
         blocks = search_blocks(
-            scorer, search, floor_logit, report or own_report, progress, second_look=second_look
+            scorer, search, min_logit, report or own_report, progress, second_stage=second_stage
         )
         for block, result in blocks:
             parts.append(result.candidates)
@@ -182,7 +182,7 @@ class Detector:
         if precision == "auto" and match_radiometry and device == "cpu":
             # matched pixels are no bytes: int8 would round them, and cut off what lies beyond
             precision = "fp32"
-        self.scorer, self.second_look = scorers_of(
+        self.scorer, self.second_stage = scorers_of(
             bundle, device, precision, self.settings.stride_px, batch_px
         )
 
@@ -200,7 +200,7 @@ class Detector:
         """Return one line: model, way of scoring, stride, device, precision."""
         way = "densely" if self.scorer.dense else "window by window (its network is padded)"
         where = f"at stride {self.settings.stride_px} px on {self.scorer.device} in {self.scorer.precision}"
-        second = self.bundle.second_look
+        second = self.bundle.second_stage
         then = "" if second is None else f", its peaks by {second.card.network.name} too"
         chosen = (
             (self.bundle.operating_point or {})
@@ -247,7 +247,7 @@ class Detector:
         """Return the lowest raw logit of interest for each class; a hair low, because scores decide
         in the end.
         """
-        return [logit - 1e-4 for logit in self.bundle.floor_logits(thresholds)]
+        return [logit - 1e-4 for logit in self.bundle.min_logits(thresholds)]
 
     def table(
         self, candidates: pd.DataFrame, thresholds: Mapping[str, float], scene: Scene
@@ -302,7 +302,7 @@ class Detector:
                 self.bundle.card.classes,
                 block_px,
                 report,
-                self.second_look,
+                self.second_stage,
             )
             return for_map(self.table(candidates, thresholds, scene), [scene.crs])
 
@@ -330,7 +330,7 @@ def scorers_of(
             network, normalizer, device, precision, stride_px, batch_px, part.card.ranges
         )
 
-    first, other = ready(bundle, precision, stride_px), bundle.second_look
+    first, other = ready(bundle, precision, stride_px), bundle.second_stage
     if other is None:
         return first, None
     return first, ready(

@@ -58,10 +58,10 @@ class SearchSettings:
     )  # GSD of each pass in units of the training GSD; 2.0 for objects larger than a window
     merge_distance: float = 0.5  # in units of the smaller object's size
     merge_iou: float = 0.3
-    peak_looks: int = (
+    peak_tta: int = (
         0  # 1: a peak is looked at again with its object in the middle; 8: in all eight symmetries
     )
-    peak_looks_from: float = -1.0  # lowest raw logit of a peak that is looked at again
+    rescore_min_logit: float = -1.0  # lowest raw logit of a peak that is looked at again
 
     def __post_init__(self) -> None:
         if not self.scales or not all(0 < scale < math.inf for scale in self.scales):
@@ -73,9 +73,9 @@ class SearchSettings:
                 f"`merge_distance` must be 0 or more and `merge_iou` in (0, 1], "
                 f"got {self.merge_distance} and {self.merge_iou}. Set them in the section evaluate."
             )
-        if self.peak_looks not in (0, 1, 8):
+        if self.peak_tta not in (0, 1, 8):
             raise ParameterError(
-                f"`peak_looks` must be 0, 1 or 8, got {self.peak_looks}. Set evaluate.peak_looks."
+                f"`peak_tta` must be 0, 1 or 8, got {self.peak_tta}. Set evaluate.peak_tta."
             )
 
     def to_json(self) -> dict[str, Any]:
@@ -254,17 +254,17 @@ def _wanted(lattice: Lattice, blocks: Sequence[Block], area: BaseGeometry) -> fl
 def search_blocks(
     scorer: DenseScorer,
     search: Pass,
-    floor_logit: float | Sequence[float],
+    min_logit: float | Sequence[float],
     report: SearchReport,
     progress: Progress | None = None,
     keep_scores: bool = False,
     skip: frozenset[int] = frozenset(),
-    second_look: DenseScorer | None = None,
+    second_stage: DenseScorer | None = None,
 ) -> Iterator[tuple[Block, BlockResult]]:
     """Yield each block's result in reading order, the next block being read meanwhile.
 
     A block that cannot be read is noted in the report and left out; `skip` holds numbers of blocks
-    already done. Where peaks are looked at again, a `second_look` scores them too, and the mean of
+    already done. Where peaks are looked at again, a `second_stage` scores them too, and the mean of
     both logits is theirs.
     """
     wanted = [block for block in search.blocks if block.number not in skip]
@@ -285,7 +285,7 @@ def search_blocks(
         yield (
             block,
             _search_block(
-                scorer, second_look, search, block, pixels, valid, floor_logit, keep_scores
+                scorer, second_stage, search, block, pixels, valid, min_logit, keep_scores
             ),
         )
         if pixels[0].size >= LARGE_BLOCK_PX:
@@ -343,12 +343,12 @@ def _ahead(
 
 def _search_block(
     scorer: DenseScorer,
-    second_look: DenseScorer | None,
+    second_stage: DenseScorer | None,
     search: Pass,
     block: Block,
     pixels: NDArray[Any],
     valid: NDArray[np.bool_],
-    floor_logit: float | Sequence[float],
+    min_logit: float | Sequence[float],
     keep_scores: bool,
 ) -> BlockResult:
     lattice = search.lattice
@@ -364,17 +364,17 @@ def _search_block(
         return BlockResult(np.zeros(0, CANDIDATE), 0, skipped)
     maps = scorer.score(pixels)
     logits = np.where(seen, maps.logits, -np.inf)
-    floors = np.broadcast_to(np.asarray(floor_logit, np.float64), (len(logits),))
+    floors = np.broadcast_to(np.asarray(min_logit, np.float64), (len(logits),))
     raw = RawScores(logits, maps.offsets_px, maps.log_sizes)
-    if not search.settings.peak_looks:
+    if not search.settings.peak_tta:
         candidates = find_peaks(lattice, wide, block, raw, floors)
     else:
         # which windows are looked at again must not depend on the threshold: an object stays what
         # it was in evaluation
-        first = search.settings.peak_looks_from
-        symmetries = SYMMETRIES[: search.settings.peak_looks]
+        first = search.settings.rescore_min_logit
+        symmetries = SYMMETRIES[: search.settings.peak_tta]
         look = partial(
-            mean_over_symmetries, scorer, pixels, symmetries=symmetries, second_look=second_look
+            mean_over_symmetries, scorer, pixels, symmetries=symmetries, second_stage=second_stage
         )
         again = Again(look, first)
         candidates = find_peaks(lattice, wide, block, raw, np.minimum(floors, first), again)

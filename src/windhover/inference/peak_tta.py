@@ -28,7 +28,7 @@ def mean_over_symmetries(
     rows: NDArray[np.intp],
     cols: NDArray[np.intp],
     symmetries: Sequence[tuple[bool, ...]] = SYMMETRIES,
-    second_look: DenseScorer | None = None,
+    second_stage: DenseScorer | None = None,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """Return what the network says of windows, in the mean over symmetries of the square.
 
@@ -38,7 +38,7 @@ def mean_over_symmetries(
         rows: (N,) px of the windows' first rows.
         cols: (N,) px of their first columns.
         symmetries: which; the first is the window as it is.
-        second_look: of another network: logits are then the mean of both, and the first alone
+        second_stage: of another network: logits are then the mean of both, and the first alone
             tells place and size.
 
     Returns:
@@ -54,8 +54,8 @@ def mean_over_symmetries(
         chosen = slice(first, first + WINDOWS_CUT)
         crops = views[:, rows[chosen], cols[chosen]].swapaxes(0, 1)  # (N, C, size, size)
         logits, offsets, log_sizes = _mean(scorer, crops, symmetries)
-        if second_look is not None:
-            logits = (logits + _mean(second_look, crops, symmetries)[0]) / 2
+        if second_stage is not None:
+            logits = (logits + _mean(second_stage, crops, symmetries)[0]) / 2
         parts.append((logits, offsets, log_sizes))
     logits, offsets, log_sizes = (np.concatenate(planes).T for planes in zip(*parts, strict=True))
     return logits, offsets, log_sizes

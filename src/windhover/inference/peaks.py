@@ -116,7 +116,7 @@ def find_peaks(
     wide: Block,
     owned: Block,
     maps: tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]],
-    floor_logits: NDArray[np.float64],
+    min_logits: NDArray[np.float64],
     again: Again | None = None,
 ) -> NDArray[np.void]:
     """Return the peaks of a block as candidates in scene px.
@@ -137,7 +137,7 @@ def find_peaks(
         owned: the cells whose peaks are wanted.
         maps: logits (K, h, w), where not a number counts as never; offsets dx, dy (2, h, w) px;
             log sizes (2, h, w).
-        floor_logits: (K,) lowest logit of interest.
+        min_logits: (K,) lowest logit of interest.
         again: looks at peaks once more, if given; its word replaces the peak's logit and the votes.
 
     Returns:
@@ -153,7 +153,7 @@ def find_peaks(
     words = _Words(logits, maps[1], maps[2], reach, lattice)
     top, left = owned.row0 - wide.row0 + reach, owned.col0 - wide.col0 + reach
     own = logits[:, top : top + owned.row1 - owned.row0, left : left + owned.col1 - owned.col0]
-    kind, row, col = np.nonzero((own >= floor_logits[:, None, None]) & np.isfinite(own))
+    kind, row, col = np.nonzero((own >= min_logits[:, None, None]) & np.isfinite(own))
     row, col = row + top, col + left
     peak = _on_summits(logits, (kind, row, col))
     shoulder, high = np.zeros(len(kind), bool), ~peak & (logits[kind, row, col] >= SHOULDER_LOGIT)

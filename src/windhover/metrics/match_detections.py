@@ -38,12 +38,12 @@ class Match:
             `value` metres; `iou`: boxes overlap by at least `value`; `oriented_iou`: so do the
             polygons as delivered.
         value: see `by`.
-        point_reach_m: distance for objects whose size nobody knows, in metres; used by `size`.
+        point_match_radius_m: distance for objects whose size nobody knows, in metres; used by `size`.
     """
 
     by: MatchBy
     value: float
-    point_reach_m: float = 20.0
+    point_match_radius_m: float = 20.0
 
     def __post_init__(self) -> None:
         top = 1.0 if self.by in ("iou", "oriented_iou") else np.inf
@@ -142,7 +142,7 @@ def _pairs(judged: pd.DataFrame, ground: Ground, match: Match) -> Pairs:
 def _reach(objects: pd.DataFrame, match: Match) -> NDArray[np.float64]:
     """Return how near a centre must be to each object, in metres."""
     if match.by == "size":
-        return (objects["longer_m"] * match.value).fillna(match.point_reach_m).to_numpy(np.float64)
+        return (objects["longer_m"] * match.value).fillna(match.point_match_radius_m).to_numpy(np.float64)
     return np.full(len(objects), match.value)
 
 

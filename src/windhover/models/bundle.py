@@ -36,7 +36,7 @@ WEIGHTS, CARD, CALIBRATION, OPERATING_POINT = (
     "calibration.json",
     "operating_point.json",
 )
-SECOND_LOOK = "second_look"  # folder, inside a model's, of the network that looks at its peaks too
+SECOND_STAGE = "second_stage"  # folder, inside a model's, of the network that looks at its peaks too
 ALIKE = (
     "window_px",
     "gsd_m",
@@ -144,7 +144,7 @@ class Bundle:
     weights: Weights
     calibration: Calibration = field(default_factory=Calibration)
     operating_point: dict[str, Any] | None = None
-    second_look: Bundle | None = (
+    second_stage: Bundle | None = (
         None  # another network that scores the peaks too; of its own only card and weights
     )
 
@@ -192,7 +192,7 @@ class Bundle:
             for name, point in self.operating_point["per_class"].items()
         }
 
-    def floor_logits(self, thresholds: Mapping[str, float]) -> list[float]:
+    def min_logits(self, thresholds: Mapping[str, float]) -> list[float]:
         """Return the raw logit at which each class, in the card's order, reaches its threshold."""
         return [
             float(detection_logits(thresholds[name], self.calibration))
@@ -214,14 +214,14 @@ def content_key(weights: Weights) -> str:
     return digest.hexdigest()[:16]
 
 
-def _name(weights: Weights, second_look: Bundle | None) -> str:
+def _name(weights: Weights, second_stage: Bundle | None) -> str:
     """Return the content key of a model: its weights', and what a second look has learnt is part of
     it.
     """
     key = content_key(weights)
-    if second_look is None:
+    if second_stage is None:
         return key
-    return hashlib.sha256(f"{key}+{content_key(second_look.weights)}".encode()).hexdigest()[:16]
+    return hashlib.sha256(f"{key}+{content_key(second_stage.weights)}".encode()).hexdigest()[:16]
 
 
 def save_bundle(
@@ -230,7 +230,7 @@ def save_bundle(
     weights: Weights,
     calibration: Calibration | None = None,
     operating_point: dict[str, Any] | None = None,
-    second_look: Bundle | None = None,
+    second_stage: Bundle | None = None,
 ) -> Card:
     """Write a bundle's files into `folder`, each atomically; equal content gives equal bytes.
 
@@ -239,11 +239,11 @@ def save_bundle(
     """
     folder = Path(folder)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
-    card = card.model_copy(update={"name": _name(tensors, second_look)})
-    if second_look is None:
-        shutil.rmtree(folder / SECOND_LOOK, ignore_errors=True)
+    card = card.model_copy(update={"name": _name(tensors, second_stage)})
+    if second_stage is None:
+        shutil.rmtree(folder / SECOND_STAGE, ignore_errors=True)
     else:
-        save_bundle(folder / SECOND_LOOK, second_look.card, second_look.weights)
+        save_bundle(folder / SECOND_STAGE, second_stage.card, second_stage.weights)
     stream = io.BytesIO()  # torch.save into a path would write the temporary name into the file
     torch.save(tensors, stream)
     with atomic_file(folder / WEIGHTS) as temporary:
@@ -270,14 +270,14 @@ def load_bundle(folder: str | Path) -> Bundle:
         )
     card = _read_card(folder / CARD)
     weights = _read_weights(folder / WEIGHTS)
-    second_look = None
-    if (folder / SECOND_LOOK).is_dir():
-        second_look = load_alike(
-            folder / SECOND_LOOK, card.model_dump(mode="json"), str(folder / SECOND_LOOK)
+    second_stage = None
+    if (folder / SECOND_STAGE).is_dir():
+        second_stage = load_alike(
+            folder / SECOND_STAGE, card.model_dump(mode="json"), str(folder / SECOND_STAGE)
         )
-    if card.name != _name(weights, second_look):
+    if card.name != _name(weights, second_stage):
         raise FormatError(
-            f"{folder}: {WEIGHTS} (or {SECOND_LOOK}) is not what {CARD} names ({card.name}). Copy the folder whole."
+            f"{folder}: {WEIGHTS} (or {SECOND_STAGE}) is not what {CARD} names ({card.name}). Copy the folder whole."
         )
     calibration = folder / CALIBRATION
     point = folder / OPERATING_POINT
@@ -290,7 +290,7 @@ def load_bundle(folder: str | Path) -> Bundle:
         operating_point=_check_point(read_json(point, *ADVICE), point, card)
         if point.is_file()
         else None,
-        second_look=second_look,
+        second_stage=second_stage,
     )
 
 
@@ -308,7 +308,7 @@ def load_alike(folder: str | Path, wanted: Mapping[str, Any], key: str) -> Bundl
             its own.
     """
     bundle = load_bundle(folder)
-    if bundle.second_look is not None:
+    if bundle.second_stage is not None:
         raise ParameterError(
             f"`{key}`: {folder} is two networks already. Name the folder of one of them."
         )

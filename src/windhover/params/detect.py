@@ -17,7 +17,7 @@ class DetectParams(StageParams):
     device: Literal["auto", "cpu", "cuda"] = Field(
         ..., description="auto takes the GPU where there is one"
     )
-    precision: Literal["auto", "fp32", "fp16", "bf16", "int8"] = Field(
+    inference_precision: Literal["auto", "fp32", "fp16", "bf16", "int8"] = Field(
         ...,
         description="of the arithmetic; auto: fp16 on a GPU, int8 on bytes on a CPU made for it, else fp32",
     )

@@ -41,7 +41,7 @@ class ScenesParams(StageParams):
     ignore_classes: list[str] = Field(
         description="label classes that cost nothing in training and evaluation"
     )
-    repeat_iou: float = Field(
+    duplicate_iou: float = Field(
         gt=0,
         le=1,
         description="boxes of one class that overlap more than this mark one object twice; 1 keeps all",
@@ -63,7 +63,7 @@ class ScenesParams(StageParams):
     areas: str | None = Field(
         description="vector file relative to `raw` with a column role: complete, positive_only, ignore"
     )
-    block_m: float | None = Field(
+    spatial_block_m: float | None = Field(
         gt=0,
         description=(
             "larger scenes are cut into blocks of about this side, m, that may be in different splits; "
@@ -88,7 +88,7 @@ class ScenesParams(StageParams):
             raise ValueError(
                 f"split_fractions must be 0 or more and sum to 1, got {self.split_fractions}"
             )
-        if self.block_m is not None and self.guard_m < 64 * self.gsd_m:
+        if self.spatial_block_m is not None and self.guard_m < 64 * self.gsd_m:
             raise ValueError(
                 f"guard_m must be at least one window ({64 * self.gsd_m:g} m), got {self.guard_m:g} m"
             )

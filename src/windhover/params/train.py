@@ -11,24 +11,24 @@ from windhover.params import StageParams
 Share = Field(ge=0, le=1)
 
 
-class JitterParams(StageParams):
+class BatchAugmentParams(StageParams):
     """Changes of each picture on its device, new in every epoch; standard deviations, 0 switches
     one off.
     """
 
-    symmetries: bool = Field(description="turn and mirror: the eight symmetries of the square")
+    d4: bool = Field(description="turn and mirror: the eight symmetries of the square")
     brightness: float = Field(ge=0, le=1, description="shift, share of the full range")
     contrast: float = Field(
         ge=0, le=2, description="of the log of a factor about the picture's mean"
     )
     gamma: float = Field(ge=0, le=2, description="of the log of an exponent")
-    band_gain: float = Field(
+    per_band_gain: float = Field(
         ge=0, le=2, description="of the log of a factor of each band by itself"
     )
-    band_contrast: float = Field(
+    per_band_contrast: float = Field(
         ge=0, le=2, description="of a factor about each band's mean, up to this; may invert"
     )
-    highlights: float = Field(
+    highlight_darkening: float = Field(
         ge=0, le=4, description="how far what is brighter than its band is darkened, in spots"
     )
     saturation: float = Field(ge=0, le=2, description="of a factor about the mean over the bands")
@@ -41,19 +41,19 @@ class JitterParams(StageParams):
     noise: float = Field(ge=0, le=1, description="white noise, up to this share of the full range")
 
 
-class MiningParams(StageParams):
+class HardNegativeMiningParams(StageParams):
     """Rounds in which the model searches the training scenes for what it gets wrong."""
 
     after: tuple[float, ...] = Field(
         description="shares of the training after which a round is held; empty for none"
     )
-    cap_per_scene: int = Field(
+    max_per_scene: int = Field(
         ge=1, description="at most this many false alarms of one scene in one round"
     )
     min_score: float = Field(
         gt=0, lt=1, description="a false alarm counts from this score, of the model as it then is"
     )
-    missed_copies: int = Field(
+    patches_per_miss: int = Field(
         ge=0, le=100, description="patches cut for each object that the model misses"
     )
     scales: tuple[float, ...] = Field(
@@ -61,7 +61,7 @@ class MiningParams(StageParams):
     )
 
     @model_validator(mode="after")
-    def _within(self) -> MiningParams:
+    def _within(self) -> HardNegativeMiningParams:
         if any(not 0 < share < 1 for share in self.after) or any(
             not 0.25 <= scale <= 4 for scale in self.scales
         ):
@@ -71,7 +71,7 @@ class MiningParams(StageParams):
         return self
 
 
-class CropsParams(StageParams):
+class LargePatchesParams(StageParams):
     """Larger training pictures of many windows each, cut from the scenes when training begins."""
 
     per_batch: int = Field(
@@ -84,10 +84,10 @@ class CropsParams(StageParams):
     per_epoch: int = Field(
         ge=1, le=1_000_000, description="crops shown in an epoch; epochs go through all in turn"
     )
-    around_objects: float = Field(
+    object_fraction: float = Field(
         ge=0, le=1, description="share of them that hold an object; the others lie anywhere"
     )
-    crowded: float = Field(
+    copy_paste_prob: float = Field(
         ge=0,
         le=1,
         description="share of those cut about an object in which others of its scene are copied beside it",
@@ -100,7 +100,7 @@ class CropsParams(StageParams):
     )
 
     @model_validator(mode="after")
-    def _on_the_lattice(self) -> CropsParams:
+    def _on_the_lattice(self) -> LargePatchesParams:
         if (self.side_px - 64) % 8:
             raise ValueError(f"side_px must be 64 plus a multiple of 8, got {self.side_px}")
         return self
@@ -120,16 +120,16 @@ class TrainParams(StageParams):
     teacher: str | None = Field(
         description="folder of a finished model whose scores are learnt; null for none"
     )
-    distil_weight: float = Field(
+    distillation_weight: float = Field(
         ge=0, le=1, description="of the teacher's word against the labels'"
     )
-    freeze: float = Field(
+    freeze_fraction: float = Field(
         ge=0, le=1, description="share of the training over which only the heads learn"
     )
-    trunk_rate: float = Field(
+    trunk_lr_factor: float = Field(
         ge=0, le=1, description="factor on the learning rate of all but the heads"
     )
-    stage_rate: float = Field(
+    layer_lr_decay: float = Field(
         gt=0,
         le=1,
         description="factor on the learning rate from each stage of the trunk to the one before it",
@@ -150,14 +150,14 @@ class TrainParams(StageParams):
     schedule: Literal["cosine", "onecycle", "step", "exponential", "constant", "plateau"] = Field(
         description="of the rate"
     )
-    warmup: float = Field(ge=0, lt=1, description="share of the training over which the rate rises")
+    warmup_fraction: float = Field(ge=0, lt=1, description="share of the training over which the rate rises")
     ema_decay: float = Field(
         ge=0,
         lt=1,
         description="of the moving average of the weights, which is what is kept; 0 for none",
     )
-    clip_norm: float = Field(ge=0, description="largest norm of the gradient; 0 for no limit")
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
+    gradient_clip_norm: float = Field(ge=0, description="largest norm of the gradient; 0 for no limit")
+    training_precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         description="of the network's arithmetic while training"
     )
     loss: Literal["bce", "weighted_bce", "focal", "class_balanced", "logit_adjusted"] = Field(
@@ -165,8 +165,8 @@ class TrainParams(StageParams):
     )
     focal_alpha: float = Share
     focal_gamma: float = Field(ge=0, le=10)
-    balance_beta: float = Field(ge=0, lt=1, description="of the effective number of samples")
-    adjust_tau: float = Field(ge=0, le=10, description="of the logit adjustment")
+    class_balanced_beta: float = Field(ge=0, lt=1, description="of the effective number of samples")
+    logit_adjustment_tau: float = Field(ge=0, le=10, description="of the logit adjustment")
     label_smoothing: float = Field(
         ge=0, lt=0.5, description="share of a label given to its contrary"
     )
@@ -177,12 +177,12 @@ class TrainParams(StageParams):
     balance_classes: bool = Field(
         description="whether rare classes are shown as often as common ones"
     )
-    mined_share: float = Field(
+    mined_fraction: float = Field(
         ge=0, le=1, description="at most this share of an `under` epoch's negatives are mined ones"
     )
-    jitter: JitterParams
-    mining: MiningParams
-    crops: CropsParams
+    batch_augment: BatchAugmentParams
+    hard_negative_mining: HardNegativeMiningParams
+    large_patches: LargePatchesParams
     devices: int = Field(
         ge=0,
         le=64,

@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from windhover.dataset.catalog import Catalog, open_catalogd
+from windhover.dataset.catalog import Catalog, open_catalog_scene
 from windhover.dataset.label_rule import (
     CENTRAL,
     HALF,
@@ -260,7 +260,7 @@ class _Job:
         """Yield patches and their index rows, scale by scale."""
         factors = self._factors()
         per_scale = _divide(self.wanted, len(factors))
-        with open_catalogd(self.row, self.gsd_m, self.bands) as scene:
+        with open_catalog_scene(self.row, self.gsd_m, self.bands) as scene:
             scene.preload()
             whole = self._objects(scene)
             hits, windows = count_positive_windows(scene.shape_hw, whole, self.rule)

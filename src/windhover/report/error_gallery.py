@@ -15,7 +15,7 @@ import pandas as pd
 import shapely
 from numpy.typing import NDArray
 
-from windhover.dataset.catalog import Catalog, open_catalogd
+from windhover.dataset.catalog import Catalog, open_catalog_scene
 from windhover.metrics.detection_metrics import Assessment
 from windhover.report.plots import Chip
 
@@ -99,7 +99,7 @@ def _chip(
     bands: Sequence[str],
 ) -> Chip:
     row = next(catalog.scenes[catalog.scenes["scene"] == error.scene].itertuples(index=False))
-    with open_catalogd(row, gsd_m, list(bands)) as scene:
+    with open_catalog_scene(row, gsd_m, list(bands)) as scene:
         # about the error, but inside the scene where it is large enough: what lies around tells
         # more than nodata
         left, top = (

@@ -66,7 +66,7 @@ class Findings:
 
 def match_of(params: EvaluateParams) -> Match:
     """Return the rule of nearness among the stage's parameters."""
-    return Match(params.match_by, params.match_value, params.point_reach_m)
+    return Match(params.match_by, params.match_value, params.point_match_radius_m)
 
 
 def thresholds_of(findings: Findings) -> dict[str, float]:

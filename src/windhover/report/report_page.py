@@ -46,7 +46,7 @@ WINDOWS = "Patches of one window; the threshold is that of the best F1 on val at
 def html(findings: Findings, folder: Path, near: pd.DataFrame) -> str:
     """Return the report as one page; the pictures are those in `folder`."""
     test = findings.scenes["test"]
-    rule = f"{findings.params.rule} {findings.params.rule_value:g}"
+    rule = f"{findings.params.threshold_rule} {findings.params.threshold_rule_value:g}"
     found = "what counts as found: " + str(match_of(findings.params))
     curves = "".join(
         html_page.picture(folder / f"{name}.png", text, name in WIDE)

@@ -292,7 +292,7 @@ def draw_curves(findings: Findings, folder: Path) -> None:
     counted = f"test, {name}: {made.positives} windows with, {made.negatives} without"
     plots.windows(folder / "windows.png", made.pr, made.roc, values, counted)
     plots.reliability(folder / "reliability.png", *_reliabilities(findings))
-    rule = f"{findings.params.rule} {findings.params.rule_value:g}"
+    rule = f"{findings.params.threshold_rule} {findings.params.threshold_rule_value:g}"
     plots.sizes(folder / "size_bands.png", _bands(findings, "test"), said)
     plots.thresholds(
         folder / "operating_point.png", val.curves[name], findings.points[name], name, rule

@@ -32,8 +32,8 @@ class Radiometry:
         brightness: of a shift of all bands, share of the full range.
         contrast: of the log of a factor about the picture's mean.
         gamma: of the log of an exponent.
-        band_gain: of the log of a factor of each band by itself.
-        band_contrast: of a factor about each band's own mean, itself drawn up to this for each
+        per_band_gain: of the log of a factor of each band by itself.
+        per_band_contrast: of a factor about each band's own mean, itself drawn up to this for each
             picture. It may be 0 or turn a band over, so that what was white on grey becomes
             coloured or dark.
         highlights: how far what is brighter in a band than its mean is darkened, at most, in
@@ -50,9 +50,9 @@ class Radiometry:
     brightness: float = 0.0
     contrast: float = 0.0
     gamma: float = 0.0
-    band_gain: float = 0.0
-    band_contrast: float = 0.0
-    highlights: float = 0.0
+    per_band_gain: float = 0.0
+    per_band_contrast: float = 0.0
+    highlight_darkening: float = 0.0
     saturation: float = 0.0
     sharpness: float = 0.0
     blur_px: float = 0.0
@@ -229,13 +229,13 @@ def change_radiometry(
         x.clamp_min_(1e-4).pow_(normal(strength.gamma).exp())
     if strength.saturation and bands > 1:
         x.lerp_(x.mean(1, keepdim=True), -normal(strength.saturation).clamp_min_(-1.0))
-    if strength.band_gain:
-        x.mul_(normal(strength.band_gain, bands).exp())
-    if strength.highlights:
-        darken_highlights_(x, means() + HIGHLIGHT_ABOVE_MEAN, strength.highlights, generator)
-    if strength.band_contrast:
+    if strength.per_band_gain:
+        x.mul_(normal(strength.per_band_gain, bands).exp())
+    if strength.highlight_darkening:
+        darken_highlights_(x, means() + HIGHLIGHT_ABOVE_MEAN, strength.highlight_darkening, generator)
+    if strength.per_band_contrast:
         level = (
-            torch.rand(batch, 1, 1, 1, generator=generator).to(x.device) * strength.band_contrast
+            torch.rand(batch, 1, 1, 1, generator=generator).to(x.device) * strength.per_band_contrast
         )
         change, mean = normal(1.0, bands) * level, means()
         x.mul_(1 + change).sub_(mean * change)

@@ -75,7 +75,7 @@ def gather(params: TrainParams, folders: Folders, device: str) -> Material:
     """
     summary = read_summary(folders.patches)
     classes, catalog = list(summary["classes"]), None
-    if params.mining.after or params.crops.per_batch:
+    if params.hard_negative_mining.after or params.large_patches.per_batch:
         params, catalog = _scenes_to_learn_from(params, folders)
     train, val = load_patches(folders.augmented, "train"), load_patches(folders.patches, "val")
     table = object_table(train.index, classes)
@@ -85,7 +85,7 @@ def gather(params: TrainParams, folders: Folders, device: str) -> Material:
             "The training patches hold no object. Bring more labelled scenes, or change `scenes.seed`."
         )
     cut, crops, sheet, size = None, None, None, train.images.nbytes + val.images.nbytes
-    if catalog is not None and params.crops.per_batch:
+    if catalog is not None and params.large_patches.per_batch:
         cut = _cut_crops(params, catalog, classes, summary["ignore_radius_px"])
         size += cut.images.nbytes
     place = _place(size, device)
@@ -131,8 +131,8 @@ def _cut_crops(
     params: TrainParams, catalog: Catalog, classes: list[str], ignore_px: float
 ) -> Crops:
     assert_dense(params)
-    with progress_bar("cutting crops", params.crops.count, "crops") as advance:
-        cut = cut_crops(catalog, classes, params.crops, params.seed, advance, ignore_px)
+    with progress_bar("cutting crops", params.large_patches.count, "crops") as advance:
+        cut = cut_crops(catalog, classes, params.large_patches, params.seed, advance, ignore_px)
     if cut.crowded < cut.chosen:
         print(
             f"  {cut.chosen - cut.crowded} of {cut.chosen} crops were not crowded: no room, or sizes not known"
@@ -153,10 +153,10 @@ def _scenes_to_learn_from(
         "  no training scene is labelled: nothing is mined and no crops are cut, the patches are all there is"
     )
     mining, crops = (
-        params.mining.model_copy(update={"after": ()}),
-        params.crops.model_copy(update={"per_batch": 0}),
+        params.hard_negative_mining.model_copy(update={"after": ()}),
+        params.large_patches.model_copy(update={"per_batch": 0}),
     )
-    return params.model_copy(update={"mining": mining, "crops": crops}), None
+    return params.model_copy(update={"hard_negative_mining": mining, "large_patches": crops}), None
 
 
 def assert_dense(params: TrainParams) -> None:
@@ -167,5 +167,5 @@ def assert_dense(params: TrainParams) -> None:
     """
     if not build_network(params.network, 1, 1, **lasting_options(params.options)).dense:
         raise ParameterError(
-            f"`train.crops` needs an unpadded network, {params.network} is padded. Set crops.per_batch to 0."
+            f"`train.large_patches` needs an unpadded network, {params.network} is padded. Set crops.per_batch to 0."
         )

@@ -33,11 +33,11 @@ def count_processes(params: TrainParams) -> int:
         raise ParameterError(
             f"`train.devices` is {count}, and there are {gpus} GPUs. Lower it, or take 0 for all."
         )
-    shared = [params.batch_size] + [params.crops.per_batch] * (params.crops.per_batch > 0)
+    shared = [params.batch_size] + [params.large_patches.per_batch] * (params.large_patches.per_batch > 0)
     if count > min(shared):
         raise ParameterError(
             f"`train.devices`: {count} processes cannot share {min(shared)} pictures of a step. Lower it, "
-            "or raise `train.batch_size` and `train.crops.per_batch`."
+            "or raise `train.batch_size` and `train.large_patches.per_batch`."
         )
     return count
 

@@ -16,13 +16,13 @@ import shapely
 from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
-from windhover.dataset.catalog import Catalog, open_catalogd
+from windhover.dataset.catalog import Catalog, open_catalog_scene
 from windhover.dataset.ignore_regions import silent_ground
 from windhover.dataset.label_rule import Rule
 from windhover.geometry.windows import WINDOW_PX
 from windhover.inference.dense import DenseScorer
 from windhover.inference.detector import SearchSettings, search_scene
-from windhover.params.train import MiningParams
+from windhover.params.train import HardNegativeMiningParams
 from windhover.patches.patch_store import index_table
 from windhover.training.large_patches import cut_window, scene_objects
 from windhover.training.losses import IGNORED
@@ -45,7 +45,7 @@ def mine(
     catalog: Catalog,
     scorer: DenseScorer,
     classes: list[str],
-    params: MiningParams,
+    params: HardNegativeMiningParams,
     rule: Rule,
     origin: str,
     seed: int,
@@ -74,7 +74,7 @@ def mine(
         if not row.labeled:
             continue
         random = np.random.default_rng([seed, *row.scene.encode()])
-        with open_catalogd(row, catalog.gsd_m, catalog.bands) as scene:
+        with open_catalog_scene(row, catalog.gsd_m, catalog.bands) as scene:
             scene.preload()
             for number, scale in enumerate(params.scales):
                 with scene.seen_at(catalog.gsd_m * scale) as seen:
@@ -84,8 +84,8 @@ def mine(
                     objects = scene_objects(catalog.labels_of(row.scene), classes, seen)
                     here = catalog.areas[catalog.areas["scene"] == row.scene]
                     silent = silent_ground(here, seen.ratio_xy, seen.shape_hw, rule.ignore_px)
-                    cap = params.cap_per_scene // n_scales + (
-                        number < params.cap_per_scene % n_scales
+                    cap = params.max_per_scene // n_scales + (
+                        number < params.max_per_scene % n_scales
                     )
                     picked = pick(
                         found,
@@ -94,7 +94,7 @@ def mine(
                         seen.shape_hw,
                         rule,
                         cap,
-                        params.missed_copies,
+                        params.patches_per_miss,
                         random,
                     )
                     for record in picked:
@@ -127,7 +127,7 @@ def pick(
     shape_hw: tuple[int, int],
     rule: Rule,
     cap: int,
-    missed_copies: int,
+    patches_per_miss: int,
     random: np.random.Generator,
 ) -> list[dict[str, Any]]:
     """Choose windows from one search.
@@ -139,7 +139,7 @@ def pick(
         shape_hw: px of the scene; what lies beyond its border is not cut.
         rule: when a window shows an object, and when background.
         cap: at most this many false alarms.
-        missed_copies: windows for each object that no candidate meets.
+        patches_per_miss: windows for each object that no candidate meets.
         random: shifts the windows.
 
     Returns:
@@ -174,7 +174,7 @@ def pick(
     for kind, x, y, width, height in missed.tolist():
         if not (0 <= x < shape_hw[1] and 0 <= y < shape_hw[0]):
             continue
-        for shift in random.integers(-reach + 1, reach, (missed_copies, 2)):
+        for shift in random.integers(-reach + 1, reach, (patches_per_miss, 2)):
             window = _window(np.array([x, y]), shape_hw, shift)
             dx, dy = x - window["left_px"] - HALF_PX, y - window["top_px"] - HALF_PX
             if rule.measure(dx, dy) <= rule.positive_px:

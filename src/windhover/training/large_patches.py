@@ -15,12 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
-from windhover.dataset.catalog import Catalog, open_catalogd
+from windhover.dataset.catalog import Catalog, open_catalog_scene
 from windhover.dataset.ignore_regions import silent_boxes, silent_ground
 from windhover.geometry.lattice import read_mirrored
 from windhover.geometry.windows import STRIDE_PX
 from windhover.imagery.scenes import Scene
-from windhover.params.train import CropsParams
+from windhover.params.train import LargePatchesParams
 from windhover.training.copy_paste import Piece, crowd, pieces_of
 from windhover.training.losses import IGNORED, PAD
 
@@ -43,7 +43,7 @@ class Crops(NamedTuple):
 def cut_crops(
     catalog: Catalog,
     classes: list[str],
-    params: CropsParams,
+    params: LargePatchesParams,
     seed: int,
     on_done: Callable[[float], None] = lambda _: None,
     margin_px: float = 0.0,
@@ -86,7 +86,7 @@ def _crops_of(
     row: Any,
     catalog: Catalog,
     classes: list[str],
-    params: CropsParams,
+    params: LargePatchesParams,
     seed: int,
     counts: list[tuple[int, int]],
     margin_px: float,
@@ -97,7 +97,7 @@ def _crops_of(
         [seed, 1, *row.scene.encode()]
     )  # its own: crops lie where they lay without
     labels, areas = catalog.labels_of(row.scene), catalog.areas[catalog.areas["scene"] == row.scene]
-    with open_catalogd(row, catalog.gsd_m, catalog.bands) as scene:
+    with open_catalog_scene(row, catalog.gsd_m, catalog.bands) as scene:
         scene.preload()
         for scale, (n_around, n_anywhere) in zip(params.scales, counts, strict=True):
             with scene.seen_at(catalog.gsd_m * scale) as seen:
@@ -105,14 +105,14 @@ def _crops_of(
                 silent = silent_ground(areas, seen.ratio_xy, seen.shape_hw, margin_px)
                 pieces = (
                     pieces_of(seen.read, seen.shape_hw, objects)
-                    if params.crowded and n_around
+                    if params.copy_paste_prob and n_around
                     else []
                 )
                 corners = _corners(
                     seen.shape_hw, objects, n_around, n_anywhere, params.side_px, random
                 )
                 for number, (left, top) in enumerate(corners):
-                    chosen = number < n_around and crowding.uniform() < params.crowded
+                    chosen = number < n_around and crowding.uniform() < params.copy_paste_prob
                     crowd_with = (pieces, crowding) if chosen else None
                     yield _crop(seen, left, top, params.side_px, objects, silent, crowd_with)
 
@@ -139,7 +139,7 @@ def _crop(
 
 
 def _divide(
-    rows: list[Any], catalog: Catalog, params: CropsParams
+    rows: list[Any], catalog: Catalog, params: LargePatchesParams
 ) -> dict[str, list[tuple[int, int]]]:
     """Deal the crops out: those around objects by objects, the others by area; evenly over the
     scales.
@@ -149,7 +149,7 @@ def _divide(
     area = np.array(
         [row.width_px * row.gsd_x_m * row.height_px * row.gsd_y_m for row in rows], float
     )
-    around = _share(round(params.count * params.around_objects) if objects.any() else 0, objects)
+    around = _share(round(params.count * params.object_fraction) if objects.any() else 0, objects)
     anywhere = _share(params.count - int(around.sum()), area)
     n = len(params.scales)
 

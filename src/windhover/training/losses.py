@@ -138,14 +138,14 @@ class Objective:
         loss: one of `LOSSES`.
         counts: samples of background, then of each class, in the training set.
         focal_alpha, focal_gamma: of the focal loss (Lin 2017).
-        balance_beta: of the effective number (1 - beta^n) / (1 - beta) of samples (Cui 2019).
-        adjust_tau: of the logit adjustment (Menon 2021).
+        class_balanced_beta: of the effective number (1 - beta^n) / (1 - beta) of samples (Cui 2019).
+        logit_adjustment_tau: of the logit adjustment (Menon 2021).
         label_smoothing: share of the label given to its contrary.
         offset_weight, size_weight: of the two Huber losses in the sum.
         huber_px: offset error at which Huber turns from square to linear.
         negatives_per_positive: in pictures of many cells, how many background cells count per
             positive one: half of them the hardest, half at random; 0 counts every cell.
-        distil_weight: of a teacher's word in the loss of the scores, where there is one; the
+        distillation_weight: of a teacher's word in the loss of the scores, where there is one; the
             labels have the rest.
     """
 
@@ -153,14 +153,14 @@ class Objective:
     counts: tuple[int, ...]
     focal_alpha: float = 0.25
     focal_gamma: float = 2.0
-    balance_beta: float = 0.999
-    adjust_tau: float = 1.0
+    class_balanced_beta: float = 0.999
+    logit_adjustment_tau: float = 1.0
     label_smoothing: float = 0.0
     offset_weight: float = 0.1
     size_weight: float = 0.1
     huber_px: float = 2.0
     negatives_per_positive: float = 0.0
-    distil_weight: float = 0.0
+    distillation_weight: float = 0.0
 
     def __post_init__(self) -> None:
         if self.loss not in LOSSES:
@@ -187,7 +187,7 @@ class Objective:
         logits = outputs.logits.float()
         each = self.score_losses(logits, targets.classes)  # (B, K, h, w)
         if taught is not None:
-            each = torch.lerp(each, self._to_teacher(logits, taught), self.distil_weight)
+            each = torch.lerp(each, self._to_teacher(logits, taught), self.distillation_weight)
         weights = targets.weights.expand_as(each)
         if self.negatives_per_positive > 0 and logits.shape[-1] * logits.shape[-2] > 1:
             weights = weights * self._chosen_cells(logits, targets, generator)
@@ -237,12 +237,12 @@ class Objective:
         return like.new_tensor(weights)[:, None, None]
 
     def _effective(self, count: int) -> float:
-        return (1 - self.balance_beta**count) / (1 - self.balance_beta)
+        return (1 - self.class_balanced_beta**count) / (1 - self.class_balanced_beta)
 
     def _log_prior(self, like: Tensor) -> Tensor:
         total = max(sum(self.counts), 2)
         odds = [max(count, 1) / max(total - count, 1) for count in self.counts[1:]]
-        return like.new_tensor([self.adjust_tau * math.log(value) for value in odds])[:, None, None]
+        return like.new_tensor([self.logit_adjustment_tau * math.log(value) for value in odds])[:, None, None]
 
     def _chosen_cells(
         self, logits: Tensor, targets: Targets, generator: torch.Generator | None

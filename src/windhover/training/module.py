@@ -126,12 +126,12 @@ class Learner(L.LightningModule):
             n_classes,
         )
         self.teacher = teacher
-        self.radiometry = Radiometry(**params.jitter.model_dump(exclude={"symmetries"}))
+        self.radiometry = Radiometry(**params.batch_augment.model_dump(exclude={"d4"}))
         self.sampler = Sampler(
             params.sampler,
             params.negatives_per_positive,
             params.balance_classes,
-            params.mined_share,
+            params.mined_fraction,
             params.seed,
         )
         self.progress = Progress(params.epochs)
@@ -194,7 +194,7 @@ class Learner(L.LightningModule):
         """Return the losses of pictures, changed by the generator where one is given."""
         pixels, objects = batch.pixels, batch.objects
         if generator is not None:
-            if self.params.jitter.symmetries:
+            if self.params.batch_augment.d4:
                 pixels, objects = turn(pixels, objects, generator)
             if self.radiometry != Radiometry():
                 pixels = change_radiometry(pixels, self.between, self.radiometry, generator)
@@ -236,12 +236,12 @@ class Learner(L.LightningModule):
         rate = (
             params.learning_rate
             * progress.factor
-            * rate_factor(params.schedule, progress.share, params.warmup)
+            * rate_factor(params.schedule, progress.share, params.warmup_fraction)
         )
         for group in self.trainer.optimizers[0].param_groups:
             group["lr"] = rate * group["factor"]
-        if params.freeze:
-            freeze_trunk(self.network, progress.share < params.freeze)
+        if params.freeze_fraction:
+            freeze_trunk(self.network, progress.share < params.freeze_fraction)
         progress.share += (1 - progress.share) / left
         self._step_began = time.monotonic()
 
@@ -378,8 +378,8 @@ class EpochBatches:
         rows = learner.sampler.epoch(data.patches.labels(), data.mined, epoch)
         self._crops: list[Tensor] = []
         if data.crops is not None:
-            order = rows_in_turn(len(data.crops), params.crops.per_epoch, params.seed, epoch)
-            self._crops = batches(order, params.crops.per_batch, *share)
+            order = rows_in_turn(len(data.crops), params.large_patches.per_epoch, params.seed, epoch)
+            self._crops = batches(order, params.large_patches.per_batch, *share)
             rows = np.take(rows, range(len(self._crops) * params.batch_size), mode="wrap")
         self._patches = batches(rows, params.batch_size, *share)
 

@@ -28,8 +28,8 @@ def parameter_groups(network: nn.Module, params: TrainParams) -> list[dict[str, 
     """Divide the weights by their factor on the learning rate and by whether they decay (not
     biases, not norms).
 
-    Heads have a factor of 1; the trunk's last stage `trunk_rate`, and each stage before it
-    `stage_rate` times the factor of the next (Howard 2018).
+    Heads have a factor of 1; the trunk's last stage `trunk_lr_factor`, and each stage before it
+    `layer_lr_decay` times the factor of the next (Howard 2018).
     """
     depths = stage_depths(network)
     groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
@@ -37,7 +37,7 @@ def parameter_groups(network: nn.Module, params: TrainParams) -> list[dict[str, 
         factor = (
             1.0
             if name.startswith("heads.")
-            else params.trunk_rate * params.stage_rate ** depths[name]
+            else params.trunk_lr_factor * params.layer_lr_decay ** depths[name]
         )
         groups.setdefault((factor, parameter.dim() > 1), []).append(parameter)
     return [

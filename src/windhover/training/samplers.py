@@ -113,7 +113,7 @@ class Sampler:
             is met.
         negatives_per_positive: the ratio, for `under` and `over`.
         balance_classes: whether rare classes are shown as often as common ones.
-        mined_share: at most this share of an `under` epoch's backgrounds are mined ones, or all
+        mined_fraction: at most this share of an `under` epoch's backgrounds are mined ones, or all
             there are.
         seed: of every epoch's order.
     """
@@ -121,7 +121,7 @@ class Sampler:
     strategy: str
     negatives_per_positive: float
     balance_classes: bool
-    mined_share: float
+    mined_fraction: float
     seed: int
 
     def __post_init__(self) -> None:
@@ -159,7 +159,7 @@ class Sampler:
         random: np.random.Generator,
     ) -> NDArray[np.int64]:
         hard, plain = backgrounds[mined[backgrounds]], backgrounds[~mined[backgrounds]]
-        n_hard = max(min(len(hard), round(wanted * self.mined_share)), wanted - len(plain))
+        n_hard = max(min(len(hard), round(wanted * self.mined_fraction)), wanted - len(plain))
         return np.concatenate(
             [random.choice(hard, n_hard, False), random.choice(plain, wanted - n_hard, False)]
         )

@@ -47,9 +47,9 @@ class Clock:
         )
         if data.crops is not None:
             pictures.append(
-                data.crops.take(torch.arange(min(params.crops.per_batch, len(data.crops))))
+                data.crops.take(torch.arange(min(params.large_patches.per_batch, len(data.crops))))
             )
-            n_steps = -(-params.crops.per_epoch // params.crops.per_batch)
+            n_steps = -(-params.large_patches.per_epoch // params.large_patches.per_batch)
         epoch = _rehearsed(learner, pictures, steps, self._precision, self._device) * n_steps * 1.1
         fitting = max(int(self._limit * 0.95 / max(epoch, 1e-9)), 1)
         if fitting < learner.progress.planned_epochs:

@@ -100,7 +100,7 @@ class _Session:
         self.folders, self.name, self.processes, self.rank = folders, name, processes, rank
         self.on_gpu = torch.cuda.is_available()
         self.device = f"cuda:{rank}" if self.on_gpu else "cpu"
-        self.precision = chosen_precision(params.precision, self.on_gpu)
+        self.precision = chosen_precision(params.training_precision, self.on_gpu)
         self.key = fingerprint(params, folders)
         self.checkpoints = CHECKPOINTS / self.key
         self.material = gather(params, folders, self.device)
@@ -125,9 +125,9 @@ class _Session:
         places, sizes = material.data.tells()
         network.heads.silence(offsets=not places, sizes=not sizes)  # type: ignore[union-attr, operator]
         objective = Objective(
-            params.loss, material.counts, params.focal_alpha, params.focal_gamma, params.balance_beta,
-            params.adjust_tau, params.label_smoothing, params.offset_weight, params.size_weight,
-            negatives_per_positive=params.crops.negatives_per_positive, distil_weight=params.distil_weight,
+            params.loss, material.counts, params.focal_alpha, params.focal_gamma, params.class_balanced_beta,
+            params.logit_adjustment_tau, params.label_smoothing, params.offset_weight, params.size_weight,
+            negatives_per_positive=params.large_patches.negatives_per_positive, distillation_weight=params.distillation_weight,
         )  # fmt: skip
         between = value_range(summary["dtype"], summary["mean"], summary["std"])
         return Learner(
@@ -139,7 +139,7 @@ class _Session:
             between,
             len(material.classes),
             load_teacher(params.teacher, summary)
-            if params.teacher is not None and params.distil_weight
+            if params.teacher is not None and params.distillation_weight
             else None,
         )
 
@@ -175,7 +175,7 @@ class _Session:
             declared_augmentation(Path(self.folders.augmented)),
         )
         clock = Clock(
-            learner, params.max_minutes, len(params.mining.after), self.precision, self.device
+            learner, params.max_minutes, len(params.hard_negative_mining.after), self.precision, self.device
         )
         if not resumed and self.rank == 0:
             clock.rehearse()
@@ -231,7 +231,7 @@ class _Session:
             else "auto",
             precision=LIGHTNING_PRECISION[self.precision],
             max_epochs=self.learner.progress.planned_epochs,
-            gradient_clip_val=params.clip_norm or None,
+            gradient_clip_val=params.gradient_clip_norm or None,
             reload_dataloaders_every_n_epochs=1,
             num_sanity_val_steps=0,
             limit_val_batches=None if len(self.material.data.validation) else 0,
@@ -269,7 +269,7 @@ def chosen_precision(wanted: str, on_gpu: bool) -> str:
     """
     if wanted == "fp16" and not on_gpu:
         raise ParameterError(
-            "`train.precision: fp16` needs a GPU, and there is none. Take auto, bf16 or fp32."
+            "`train.training_precision: fp16` needs a GPU, and there is none. Take auto, bf16 or fp32."
         )
     if wanted != "auto":
         return wanted
