@@ -151,7 +151,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(2)
     whole = load_catalog("data/scenes").split("test")
-    labeled = whole.scenes[whole.scenes["labelled"]]
+    labeled = whole.scenes[whole.scenes["labeled"]]
     catalog = replace(whole, scenes=labeled[:: options.every]).split("test")
     table: dict[str, Any] = {}
     warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)

@@ -19,7 +19,7 @@ import psutil
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
-sys.path.insert(0, str(ROOT / "tests"))  # planted.py: bundles of random weights
+sys.path.insert(0, str(ROOT / "tests"))  # fake_models.py: bundles of random weights
 
 
 def machine() -> dict[str, Any]:

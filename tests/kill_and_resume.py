@@ -1,7 +1,7 @@
 """Run the search in children, kill them at random moments, go on with `resume` until they end;
 print how many runs.
 
-`python tests/killing.py MODEL SCENE FOLDER SECONDS KILLS`: a process of its own, for it forks
+`python tests/kill_and_resume.py MODEL SCENE FOLDER SECONDS KILLS`: a process of its own, for it forks
 before torch has threads.
 """
 

@@ -372,7 +372,7 @@ PLACES: dict[str, tuple[Any, Affine, str]] = {
     "nan": ("EPSG:32631", Affine(1.25, 0, np.nan, 0, -1.25, 5e6), "is not finite"),
     "inf": ("EPSG:32631", Affine(1.25, 0, np.inf, 0, -1.25, 5e6), "is not finite"),
     "flat": ("EPSG:32631", Affine(0, 0, 4e5, 0, 0, 5e6), "has no size in metres"),
-    "metres": ("EPSG:4326", SOUND, "beyond the pole"),
+    "distance": ("EPSG:4326", SOUND, "beyond the pole"),
     "swapped": (
         "EPSG:4326",
         Affine(1e-5, 0, 48, 0, -1e-5, 120),

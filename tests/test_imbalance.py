@@ -52,11 +52,11 @@ def nearest(index: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     return np.abs(offset).max(2).min(1), np.hypot(*offset.transpose(2, 0, 1)).min(1)
 
 
-@pytest.mark.parametrize("kind", ["random", "offcentre", "lookalike"])
+@pytest.mark.parametrize("kind", ["random", "offcenter", "lookalike"])
 def test_each_kind_of_negative_has_a_ratio_of_its_own(
     catalog: Catalog, tmp_path: Path, kind: str
 ) -> None:
-    ratios = {"random": 2.0, "offcentre": 1.0, "lookalike": 1.0}
+    ratios = {"random": 2.0, "offcenter": 1.0, "lookalike": 1.0}
     all_kinds = index_of(catalog, tmp_path / "all", negatives_per_positive=ratios)
     without = index_of(catalog, tmp_path / "without", negatives_per_positive={**ratios, kind: 0.0})
     expected = all_kinds["kind"].value_counts().drop(kind)

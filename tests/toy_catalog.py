@@ -25,7 +25,7 @@ SCENES: dict[str, Any] = {
 }  # fmt: skip
 PATCHES: dict[str, Any] = {
     "positive_radius_m": 10.0, "ignore_radius_m": 18.75, "radius_shape": "square", "positives_per_object": 4,
-    "negatives_per_positive": {"random": 2.0, "offcentre": 1.0, "lookalike": 1.0}, "scale_jitter": (1.0, 1.0),
+    "negatives_per_positive": {"random": 2.0, "offcenter": 1.0, "lookalike": 1.0}, "scale_jitter": (1.0, 1.0),
     "npz": None,
     "max_objects_per_scene": None, "seed": 0,
 }  # fmt: skip

@@ -115,8 +115,8 @@ def patch_folder(
         random = np.random.default_rng([seed, number])
         images = random.integers(60, 120, (positives + negatives, 64, 64, bands)).astype(np.uint8)
         for patch in range(positives + negatives):
-            kind = "positive" if patch < positives else ("random", "offcentre")[patch % 2]
-            reach = {"positive": (0, 7), "offcentre": (18, 26), "random": (0, 0)}[kind]
+            kind = "positive" if patch < positives else ("random", "offcenter")[patch % 2]
+            reach = {"positive": (0, 7), "offcenter": (18, 26), "random": (0, 0)}[kind]
             dx, dy = random.integers(reach[0], reach[1] + 1, 2) * random.choice([-1, 1], 2)
             if kind != "random":
                 x, y = 32 + dx, 32 + dy

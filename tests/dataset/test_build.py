@@ -79,7 +79,7 @@ def test_boxes_come_back_in_native_px(three_places: Path) -> None:
     assert np.allclose(labels[["col", "row"]], [(25, 35), (115, 70.375)], atol=1e-6)
     assert np.allclose(labels[["length_m", "width_m"]], [(37.5, 37.5), (37.5, 24.6875)])
     assert set(catalog.scenes["split"]) == {"train", "val", "test"}
-    assert catalog.scenes["labelled"].all()
+    assert catalog.scenes["labeled"].all()
     assert catalog.classes == ["plane"]
 
 

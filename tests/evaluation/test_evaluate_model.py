@@ -139,7 +139,7 @@ class World:
                     "gsd_y_m": GSD,
                     "place": f"place-{index}",
                     "split": split,
-                    "labelled": True,
+                    "labeled": True,
                     "footprint_wkt_4326": None,
                 }
             )
@@ -480,6 +480,6 @@ def test_a_rule_that_cannot_be_met_is_noted(world: World) -> None:
 def test_no_labeled_scene_is_an_error(world: World) -> None:
     scenes = pd.read_parquet(world.folders.scenes / "scenes.parquet")
     scenes.assign(labeled=False).to_parquet(world.folders.scenes / "scenes.parquet")
-    with pytest.raises(evaluate.DataError, match="no scene of val or test is labelled"):
+    with pytest.raises(evaluate_model.DataError, match="no scene of val or test is labelled"):
         evaluate(params(), world.folders)
     assert not world.folders.model.exists()

@@ -91,7 +91,7 @@ def test_points_of_another_tool_without_score_and_class(
     points[["geometry"]].to_file(tmp_path / "points.gpkg")
     lines = assess_files(
         Request(
-            tmp_path / "points.gpkg", truth, match="metres", value=8.0, output=tmp_path / "out.json"
+            tmp_path / "points.gpkg", truth, match="distance", value=8.0, output=tmp_path / "out.json"
         )
     )
     got = figures(tmp_path / "out.json")

@@ -37,7 +37,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ("text", "axis"),
     [
         ("train.learning_rate=log:1e-4:1e-2", Axis("learning_rate", "log", 1e-4, 1e-2)),
-        ("train.batch_augment.contrast=0:0.5", Axis("jitter.contrast", "float", 0.0, 0.5)),
+        ("train.batch_augment.contrast=0:0.5", Axis("batch_augment.contrast", "float", 0.0, 0.5)),
         ("train.batch_size=int:16:64", Axis("batch_size", "int", 16, 64)),
         ("train.loss=bce,focal", Axis("loss", "choice", choices=("bce", "focal"))),
         (
@@ -93,7 +93,7 @@ def test_a_study_finds_the_better_value_and_goes_on_after_a_kill(
     assert given[0] == params, "the parameters as they are come first"
     assert given[2] == given[1], "the trial that was killed comes next"
     assert len(given) == 4
-    assert given[3].jitter.contrast not in (given[0].jitter.contrast, given[1].jitter.contrast)
+    assert given[3].batch_augment.contrast not in (given[0].batch_augment.contrast, given[1].batch_augment.contrast)
     parent, *children = runs()
     assert parent.info.status == "FINISHED"
     assert [run.data.tags["mlflow.runName"].rpartition("-")[0] for run in children] == [
@@ -106,7 +106,7 @@ def test_a_study_finds_the_better_value_and_goes_on_after_a_kill(
     assert parent.data.metrics["best_val_ap"] == pytest.approx(max(aps))
     written = read_yaml(best)["train"]
     assert written["learning_rate"] == 0.003
-    assert set(written) == {"learning_rate", "jitter.contrast"}
+    assert set(written) == {"learning_rate", "batch_augment.contrast"}
     assert pd.read_csv(tuning.WORK / "s.csv")["state"].tolist() == [
         "COMPLETE",
         "FAIL",
@@ -123,7 +123,7 @@ def test_a_study_finds_the_better_value_and_goes_on_after_a_kill(
 
 def test_the_best_of_a_study_can_be_laid_over_the_parameters(tmp_path: Path) -> None:
     train = read_yaml(Path(__file__).parents[2] / "params.yaml")["train"]
-    best = {"jitter.contrast": 0.2, "options.depth": 2, "momentum": 0.5}
+    best = {"batch_augment.contrast": 0.2, "options.depth": 2, "momentum": 0.5}
     path = tuning._write_best(tmp_path / "best.yaml", train_params(**train), best)
     (tmp_path / "params.yaml").write_text((Path(__file__).parents[2] / "params.yaml").read_text())
     changed = lay_over(tmp_path / "params.yaml", path, [])

@@ -305,7 +305,7 @@ def killed_and_resumed(make_scene: Any, model: Path, tmp_path: Path, kills: int)
         started = time.monotonic()
         run([path], model, tmp_path / "whole.gpkg", scores=tmp_path / "whole.tif", block_px=64)
         seconds = time.monotonic() - started
-    command = [sys.executable, HERE / "killing.py", model, path, tmp_path, seconds, kills]
+    command = [sys.executable, HERE / "kill_and_resume.py", model, path, tmp_path, seconds, kills]
     done = subprocess.run(
         [str(word) for word in command], capture_output=True, text=True, check=True
     )

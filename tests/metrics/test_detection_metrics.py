@@ -119,8 +119,8 @@ def test_ignored_areas_cost_nothing_but_objects_in_them_count() -> None:
     [
         ("size", 0.5, True),
         ("size", 0.2, False),
-        ("metres", 6.0, True),
-        ("metres", 4.9, False),
+        ("distance", 6.0, True),
+        ("distance", 4.9, False),
         ("iou", 0.6, True),
         ("iou", 0.61, False),
     ],
@@ -155,7 +155,7 @@ def test_many_values_at_once_are_each_value_by_itself() -> None:
     found, truth = random_world(5)
     for by, values in (
         ("size", (0.1, 0.5, 0.3)),
-        ("metres", (3.0, 12.0)),
+        ("distance", (3.0, 12.0)),
         ("iou", (0.9, 0.5)),
         ("oriented_iou", (0.6,)),
     ):
@@ -388,7 +388,7 @@ def test_wrong_values_are_refused() -> None:
     with pytest.raises(
         ParameterError, match=r"matching by metres needs a value in \(0, inf\], got 0"
     ):
-        Match("metres", 0)
+        Match("distance", 0)
 
 
 def test_nothing_found_and_nothing_there() -> None:

@@ -31,7 +31,7 @@ def catalog(
 ) -> Catalog:
     scenes = pd.DataFrame({
         "scene": ["a"], "width_px": [200], "height_px": [100], "gsd_x_m": [0.5], "gsd_y_m": [2.0], "place": ["p"],
-        "labelled": [labeled],
+        "labeled": [labeled],
     })  # fmt: skip
     table = geopandas.GeoDataFrame(
         pd.DataFrame(labels, columns=list(LABEL_COLUMNS)), geometry="geometry"

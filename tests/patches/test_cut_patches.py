@@ -102,7 +102,7 @@ def test_positives_and_negatives_keep_the_rule(world: Path) -> None:
             )
             assert beside.max() > 15.0  # the ignored box is no background
             assert index.loc[row.Index, "class"] == ""
-            assert np.isnan(row.dx_px) == (row.kind != "offcentre")
+            assert np.isnan(row.dx_px) == (row.kind != "offcenter")
 
 
 def test_counts_follow_the_wanted_composition(world: Path) -> None:
@@ -113,7 +113,7 @@ def test_counts_follow_the_wanted_composition(world: Path) -> None:
         scenes = positives // 9
         assert positives >= 9 * scenes
         assert counts["random"] == pytest.approx(2 * positives, rel=0.3)
-        assert counts["offcentre"] == pytest.approx(positives, rel=0.3)
+        assert counts["offcenter"] == pytest.approx(positives, rel=0.3)
     assert (
         pd.read_parquet(world / "out/index.parquet")["scene"] == "s3"
     ).any()  # background from the empty scene
@@ -324,13 +324,13 @@ def test_the_same_picture_in_two_splits_fails_the_stage(world: Path) -> None:
             dataset.write(pixels)
         write_labels(world / f"raw/{name}.gpkg", world / f"raw/{name}.tif", CENTERS[:1], ["plane"])
     catalog = catalog_of(world, fixed_splits={"copy0": "train", "copy1": "test"})
-    many = {"random": 300.0, "offcentre": 300.0, "lookalike": 0.0}
+    many = {"random": 300.0, "offcenter": 300.0, "lookalike": 0.0}
     with pytest.raises(DataError, match="have the same pixels as a patch of another split"):
         cut(
             catalog,
             world / "out",
             positives_per_object=200,
-            negatives_per_positive=many | {"random": 0.0, "offcentre": 0.0},
+            negatives_per_positive=many | {"random": 0.0, "offcenter": 0.0},
         )
 
 

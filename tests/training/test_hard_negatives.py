@@ -51,7 +51,7 @@ def catalog(make_scene) -> Catalog:
                 "gsd_y_m": 1.25,
                 "place": "here",
                 "split": "train",
-                "labelled": True,
+                "labeled": True,
                 "footprint_wkt_4326": None,
             }
         ]

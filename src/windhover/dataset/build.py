@@ -234,7 +234,7 @@ def _scene_table(infos: list[SceneInfo], labeled: set[str]) -> pd.DataFrame:
                 "scene": info.name, "path": info.path, "width_px": info.width_px, "height_px": info.height_px,
                 "bands": list(info.bands), "dtype": info.dtype, "nodata": info.nodata, "crs": info.crs,
                 "transform": list(info.transform)[:6], "gsd_x_m": info.gsd_m[0], "gsd_y_m": info.gsd_m[1],
-                "labelled": info.name in labeled, "footprint_wkt_4326": None if footprint is None else footprint.wkt,
+                "labeled": info.name in labeled, "footprint_wkt_4326": None if footprint is None else footprint.wkt,
             }
         )  # fmt: skip
     return pd.DataFrame(rows)
@@ -262,7 +262,7 @@ def _counts(scenes: pd.DataFrame, labels: pd.DataFrame) -> dict[str, Any]:
     )
     return {
         "scenes": len(scenes),
-        "unlabelled_scenes": scenes.loc[~scenes["labelled"].astype(bool), "scene"].tolist(),
+        "unlabelled_scenes": scenes.loc[~scenes["labeled"].astype(bool), "scene"].tolist(),
         "labels": len(labels),
         "by_split": by_split.size().rename(columns={"size": "labels"}).to_dict("records"),
         "scenes_by_split": {name: int((scenes["split"] == name).sum()) for name in SPLITS},

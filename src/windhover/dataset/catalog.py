@@ -23,7 +23,7 @@ from windhover.imagery.scenes import Scene
 
 SCENE_COLUMNS = (
     "scene", "path", "width_px", "height_px", "bands", "dtype", "nodata", "crs", "transform", "gsd_x_m", "gsd_y_m",
-    "place", "split", "labelled", "footprint_wkt_4326",
+    "place", "split", "labeled", "footprint_wkt_4326",
 )  # fmt: skip
 LABEL_COLUMNS = (
     "scene",

@@ -87,7 +87,7 @@ def class_rows(catalog: Catalog) -> list[dict[str, Any]]:
     rows = []
     for (name, role), part in table.groupby(["class", "role"], sort=True):
         sized = part[np.isfinite(part["px"])]
-        meters, px = (_spread(sized[column]) for column in ("metres", "px"))
+        meters, px = (_spread(sized[column]) for column in ("meters", "px"))
         rows.append(
             {
                 "class": name,

@@ -23,7 +23,7 @@ from windhover.metrics.match_detections import Match, MatchBy, judge
 DRAWS = 1000
 KINDS: dict[str, tuple[MatchBy, float]] = {
     "centre": ("size", 0.5),
-    "metres": ("metres", 10.0),
+    "metres": ("distance", 10.0),
     "iou": ("iou", 0.5),
     "oriented-iou": ("oriented_iou", 0.5),
 }

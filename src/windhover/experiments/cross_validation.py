@@ -178,7 +178,7 @@ def _run_fold(params: FlowParams, scenes: ScenesParams, folder: Path) -> dict[st
         with atomic_folder(where["scenes"]) as aside:
             write_catalog(build_catalog(scenes, aside, where["scenes"]), aside)
     catalog = load_catalog(where["scenes"])
-    if not catalog.split("test").scenes["labelled"].any():
+    if not catalog.split("test").scenes["labeled"].any():
         raise DataError(
             f"Fold {scenes.fold} has no labelled scene to be tested on: k-fold divides places, which "
             "ready-made patches do not name. Bring labelled scenes (`scenes.raw`)."

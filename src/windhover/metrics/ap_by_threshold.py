@@ -19,7 +19,7 @@ from windhover.metrics.score_curve import average_precision
 
 SWEEP: dict[MatchBy, tuple[float, ...]] = {
     "size": (0.1, 0.2, 0.3, 0.4, 0.5),
-    "metres": (2.0, 4.0, 8.0, 16.0),
+    "distance": (2.0, 4.0, 8.0, 16.0),
     "iou": tuple(round(0.5 + 0.05 * step, 2) for step in range(10)),  # COCO's (Lin 2014)
     "oriented_iou": tuple(round(0.5 + 0.05 * step, 2) for step in range(10)),
 }

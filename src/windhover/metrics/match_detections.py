@@ -26,7 +26,7 @@ from windhover.geometry.matching import (
 )
 from windhover.metrics.ground_truth import Ground
 
-MatchBy = Literal["size", "metres", "iou", "oriented_iou"]
+MatchBy = Literal["size", "distance", "iou", "oriented_iou"]
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Match:
     def __str__(self) -> str:
         return {
             "size": f"centre within {self.value:g} of the longer side",
-            "metres": f"centre within {self.value:g} m",
+            "distance": f"centre within {self.value:g} m",
             "iou": f"box IoU at least {self.value:g}",
             "oriented_iou": f"polygon IoU at least {self.value:g}",
         }[self.by]
@@ -90,7 +90,7 @@ def judge_many(found: pd.DataFrame, ground: Ground, matches: Sequence[Match]) ->
         ["score", "scene", "x_m", "y_m"], ascending=[False, True, True, True], kind="stable"
     )
     judged = judged.reset_index(drop=True)
-    centerd = matches[0].by in ("size", "metres")
+    centerd = matches[0].by in ("size", "distance")
     loosest = (
         max(matches, key=lambda match: match.value)
         if centerd

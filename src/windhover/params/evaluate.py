@@ -51,7 +51,7 @@ class EvaluateParams(StageParams):
     second_stage: str | None = Field(
         description="folder of another trained model that scores those peaks too; null for none"
     )
-    match_by: Literal["size", "metres", "iou", "oriented_iou"] = Field(
+    match_by: Literal["size", "distance", "iou", "oriented_iou"] = Field(
         description="a detection is an object when its centre is near (in object sizes, or metres) or boxes overlap"
     )
     match_value: float = Field(gt=0, description="how near: 0.5 of the longer side, metres, or IoU")

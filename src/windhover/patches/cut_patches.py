@@ -206,7 +206,7 @@ def _negative_shares(catalog: Catalog, params: PatchesParams) -> dict[str, dict[
     area.
     """
     counts = catalog.labels[catalog.labels["role"] == "object"]["scene"].value_counts()
-    scenes = catalog.scenes[catalog.scenes["labelled"]].copy()
+    scenes = catalog.scenes[catalog.scenes["labeled"]].copy()
     objects = scenes["scene"].map(counts).fillna(0)
     if params.max_objects_per_scene is not None:
         objects = objects.clip(upper=params.max_objects_per_scene)
@@ -221,7 +221,7 @@ def _negative_shares(catalog: Catalog, params: PatchesParams) -> dict[str, dict[
         {
             "random": np.ceil(by_area * wanted.random),
             "lookalike": np.ceil(by_area * wanted.lookalike),
-            "offcentre": np.ceil(scenes["positives"] * wanted.offcenter),
+            "offcenter": np.ceil(scenes["positives"] * wanted.offcenter),
         }
     ).astype(int)
     return {
@@ -322,8 +322,8 @@ class _Job:
         cuts = [_Cut("positive", sampling.positive_windows(objects, self.rule, repeats, self.rng))]
         cuts.append(
             _Cut(
-                "offcentre",
-                sampling.offcenter_windows(objects, self.rule, wanted["offcentre"], self.rng),
+                "offcenter",
+                sampling.offcenter_windows(objects, self.rule, wanted["offcenter"], self.rng),
             )
         )
         cuts.append(
@@ -358,7 +358,7 @@ class _Job:
     ) -> pd.DataFrame:
         centers = corners + np.float64(HALF)
         _, which = sampling.nearest(centers, objects, self.rule)
-        told = kind in ("positive", "offcentre")
+        told = kind in ("positive", "offcenter")
         unknown = np.full(centers.shape, np.nan)
         offset = objects.centers[which] - centers if told else unknown
         size = objects.sizes[which] if told else unknown

@@ -20,7 +20,7 @@ from windhover.dataset.label_rule import Rule
 from windhover.errors import FormatError, MissingFileError
 from windhover.files import read_json
 
-KINDS = ("positive", "random", "offcentre", "lookalike")
+KINDS = ("positive", "random", "offcenter", "lookalike")
 INDEX_COLUMNS = (
     "patch", "split", "scene", "place", "kind", "class", "dx_px", "dy_px", "w_px", "h_px", "left_px", "top_px",
     "gsd_m", "origin",

@@ -60,7 +60,7 @@ def nearness(made: Assessment, classes: Sequence[str]) -> pd.DataFrame:
     """Return AP by kind and strictness of nearness, a row a kind."""
     labels: dict[MatchBy, str] = {
         "size": "centre, in longer sides",
-        "metres": "centre, m",
+        "distance": "centre, m",
         "iou": "box IoU",
     }
     rows = []

@@ -54,7 +54,7 @@ class MinedRounds:
         began = time.monotonic()
         progress, together = learner.progress, learner.trainer.strategy
         begins = [
-            max(round(share * progress.planned_epochs), 1) for share in self._params.mining.after
+            max(round(share * progress.planned_epochs), 1) for share in self._params.hard_negative_mining.after
         ]
         due = max(sum(learner.current_epoch >= epoch for epoch in begins), progress.rounds_done)
         while len(self._rounds) < due:
@@ -77,7 +77,7 @@ class MinedRounds:
             raise RuntimeError("a round is due and there is no catalog")
         scorer = DenseScorer(learner.kept_network, learner.normalizer, device=str(learner.device))
         mpx = sum(_mpx(row, self._catalog.gsd_m) for row in self._catalog if row.labeled)
-        mpx *= sum(scale**-2 for scale in self._params.mining.scales)
+        mpx *= sum(scale**-2 for scale in self._params.hard_negative_mining.scales)
         rule = rule_of(self._summary)
         with progress_bar(f"mining, round {number}", mpx, "Mpx") as advance:
             classes, seed = list(self._summary["classes"]), self._params.seed + number
@@ -85,7 +85,7 @@ class MinedRounds:
                 self._catalog,
                 scorer,
                 classes,
-                self._params.mining,
+                self._params.hard_negative_mining,
                 rule,
                 f"mined-{number}",
                 seed,
