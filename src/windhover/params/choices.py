@@ -1,0 +1,44 @@
+"""Names of every closed set of choices, said once: parameter models and implementing modules use
+these aliases.
+
+Imports nothing but `typing`, so that any module can use it.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+# simulate
+WorldDtype: TypeAlias = Literal["uint8", "uint16"]
+
+# scenes
+SplitName: TypeAlias = Literal["train", "val", "test"]
+EmptyScenes: TypeAlias = Literal["unlabelled", "complete"]
+
+# patches
+RadiusShape: TypeAlias = Literal["square", "circle"]
+
+# train
+Optimizer: TypeAlias = Literal["adamw", "sgd"]
+Schedule: TypeAlias = Literal["cosine", "onecycle", "step", "exponential", "constant", "plateau"]
+TrainingPrecision: TypeAlias = Literal["auto", "fp32", "bf16", "fp16"]
+Loss: TypeAlias = Literal["bce", "weighted_bce", "focal", "class_balanced", "logit_adjusted"]
+SamplerStrategy: TypeAlias = Literal["none", "under", "over"]
+
+# evaluate
+PeakTta: TypeAlias = Literal["none", "recenter", "d4"]
+MatchBy: TypeAlias = Literal["size", "distance", "iou", "oriented_iou"]
+ThresholdRuleName: TypeAlias = Literal[
+    "max_fbeta",
+    "recall_at_least",
+    "precision_at_least",
+    "false_alarms_per_km2_at_most",
+    "least_cost",
+]
+
+# detect
+Device: TypeAlias = Literal["auto", "cpu", "cuda"]
+InferencePrecision: TypeAlias = Literal["auto", "fp32", "fp16", "bf16", "int8"]
+
+# export
+MapFormat: TypeAlias = Literal["gpkg", "parquet", "geojson", "csv"]
