@@ -4,23 +4,25 @@ bundle alone.
 
 from __future__ import annotations
 
-from typing import Literal
-
 from pydantic import Field
 
 from windhover.params import StageParams
+from windhover.params.choices import Device, InferencePrecision
 
 
 class DetectParams(StageParams):
-    """Where the search runs, and in what pieces."""
+    """Where the search runs; what it finds is decided by the model bundle."""
 
-    device: Literal["auto", "cpu", "cuda"] = Field(
-        ..., description="auto takes the GPU where there is one"
-    )
-    inference_precision: Literal["auto", "fp32", "fp16", "bf16", "int8"] = Field(
-        ...,
-        description="of the arithmetic; auto: fp16 on a GPU, int8 on bytes on a CPU made for it, else fp32",
+    device: Device = Field("auto", description="auto, cpu or cuda; auto uses a GPU if there is one")
+    inference_precision: InferencePrecision = Field(
+        "auto",
+        description="number format of inference: fp32, fp16, bf16 or int8; auto: fp16 on a GPU, "
+        "int8 for 8-bit pixels on a CPU with the instructions for it, else fp32",
     )
     block_px: int = Field(
-        ..., ge=256, le=16384, description="side of the blocks read at once, px at the training GSD"
+        2048,
+        ge=256,
+        le=16384,
+        description="side of the blocks read at once, px at the training GSD; affects memory and "
+        "speed only",
     )

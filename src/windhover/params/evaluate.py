@@ -7,86 +7,97 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from windhover.params import StageParams
-
-RuleName = Literal[
-    "max_fbeta",
-    "recall_at_least",
-    "precision_at_least",
-    "false_alarms_per_km2_at_most",
-    "least_cost",
-]
+from windhover.params.choices import MatchBy, ThresholdRuleName
 
 
 class EvaluateParams(StageParams):
-    """How scenes are searched, what counts as found, and by which rule the threshold is chosen.
+    """How scenes are searched, what counts as found, and how the threshold is chosen.
 
     The search settings travel with the model in `operating_point.json`: `detect` searches as was
     evaluated.
     """
 
     stride_px: int = Field(
-        ge=1, description="px between windows; the network's own stride, or half of it"
+        8, ge=1, description="distance of windows, px: the network's stride, or half of it"
     )
     scales: list[float] = Field(
+        [1.0],
         min_length=1,
-        description="GSD of each pass over a scene, in units of the training GSD",
+        description="GSD of each pass over a scene, in units of the training GSD; [1.0, 2.0] "
+        "where objects exceed a window",
     )
     merge_distance: float = Field(
+        0.5,
         ge=0,
-        description="two peaks nearer than this are one object, in units of the smaller one's size",
+        description="peaks nearer than this are one object, in units of the smaller one's size",
     )
     merge_iou: float = Field(
-        gt=0, le=1, description="two boxes that overlap more than this are one object"
+        0.3, gt=0, le=1, description="IoU above which two boxes are one object"
     )
     min_logit: float = Field(
-        ge=-20, le=5, description="lowest raw logit that is kept: the curves end there"
+        -4.0, ge=-20, le=5, description="lowest raw logit kept; the curves end there"
     )
     peak_tta: Literal[0, 1, 8] = Field(
-        description="how often a peak is looked at again in a window moved to have the object in its middle: "
-        "not at all, once, or turned and mirrored in all eight ways"
+        1,
+        description="test-time augmentation at peaks: 0 none, 1 rescored once in a window with the "
+        "object at its center, 8 also flipped and rotated (d4)",
     )
     rescore_min_logit: float = Field(
-        ge=-20, le=20, description="raw logit from which a peak is looked at again"
+        -1.0, ge=-20, le=20, description="raw logit from which a peak is rescored by `peak_tta`"
     )
     second_stage: str | None = Field(
-        description="folder of another trained model that scores those peaks too; null for none"
+        None,
+        description="folder of another trained model that scores those peaks too; null for none",
     )
-    match_by: Literal["size", "distance", "iou", "oriented_iou"] = Field(
-        description="a detection is an object when its centre is near (in object sizes, or metres) or boxes overlap"
+    match_by: MatchBy = Field(
+        "size",
+        description="how a detection is matched to an object: size (distance of the centers in "
+        "units of the object's longer side), distance (m), iou, oriented_iou",
     )
-    match_value: float = Field(gt=0, description="how near: 0.5 of the longer side, metres, or IoU")
-    point_match_radius_m: float = Field(gt=0, description="how near for objects labelled by a point, m")
-    threshold_rule: Literal[
-        "max_fbeta",
-        "recall_at_least",
-        "precision_at_least",
-        "false_alarms_per_km2_at_most",
-        "least_cost",
-    ] = Field(description="how the threshold is chosen on val")
-    threshold_rule_value: float = Field(
+    match_value: float = Field(
+        0.5,
         gt=0,
-        description="beta, recall, precision, false alarms per km2, or the cost of a miss in false alarms",
+        description="largest distance of the centers (object sizes or m), or smallest IoU",
+    )
+    point_match_radius_m: float = Field(
+        20.0, gt=0, description="largest distance for objects labelled by a point, m"
+    )
+    threshold_rule: ThresholdRuleName = Field(
+        "max_fbeta",
+        description="how the threshold is chosen on val: max_fbeta, recall_at_least, "
+        "precision_at_least, false_alarms_per_km2_at_most, least_cost",
+    )
+    threshold_rule_value: float = Field(
+        1.0,
+        gt=0,
+        description="beta, recall, precision, false alarms per km2, or the cost of a miss in "
+        "false alarms",
     )
     size_bands_m: list[float] = Field(
-        min_length=1, description="borders between size bands of objects, by their longer side, m"
+        [20.0, 35.0, 50.0],
+        min_length=1,
+        description="limits between size bands of objects, by their longer side, m",
     )
-    n_bootstrap: int = Field(ge=100, le=100_000, description="bootstrap draws behind each interval")
-    seed: int = Field(ge=0, description="of the draws")
+    n_bootstrap: int = Field(
+        1000, ge=100, le=100_000, description="bootstrap resamples behind each interval"
+    )
+    seed: int = Field(0, ge=0, description="random seed of the bootstrap")
 
     @model_validator(mode="after")
-    def _ranges(self) -> EvaluateParams:
+    def _check_ranges(self) -> EvaluateParams:
         if min(self.scales) <= 0:
             raise ValueError(f"scales must be above 0, got {self.scales}")
         if self.second_stage is not None and not self.peak_tta:
-            raise ValueError(
-                "second_stage needs peaks that are looked at again: set peak_tta to 1 or 8"
-            )
+            raise ValueError("second_stage needs rescored peaks: set peak_tta to 1 or 8")
         if self.size_bands_m != sorted(set(self.size_bands_m)) or self.size_bands_m[0] <= 0:
             raise ValueError(f"size_bands_m must rise and be above 0, got {self.size_bands_m}")
         if self.match_by.endswith("iou") and self.match_value > 1:
             raise ValueError(f"match_value is an IoU and must be in (0, 1], got {self.match_value}")
-        if self.threshold_rule in ("recall_at_least", "precision_at_least") and self.threshold_rule_value > 1:
+        is_fraction = self.threshold_rule in ("recall_at_least", "precision_at_least")
+        if is_fraction and self.threshold_rule_value > 1:
+            measure = self.threshold_rule.split("_")[0]
             raise ValueError(
-                f"threshold_rule_value is a {self.threshold_rule.split('_')[0]} and must be in (0, 1], got {self.threshold_rule_value}"
+                f"threshold_rule_value is a {measure} and must be in (0, 1], "
+                f"got {self.threshold_rule_value}"
             )
         return self

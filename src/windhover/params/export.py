@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from pydantic import Field
 
 from windhover.params import StageParams
+from windhover.params.choices import MapFormat
 
 
 class ExportParams(StageParams):
-    """What files the map is made of."""
+    """Files for a map."""
 
-    formats: tuple[Literal["gpkg", "parquet", "geojson", "csv"], ...] = Field(
-        ..., min_length=1, description="files written to data/map/"
+    formats: tuple[MapFormat, ...] = Field(
+        ("gpkg", "parquet", "geojson"),
+        min_length=1,
+        description="files written to data/map/: gpkg, parquet, geojson, csv",
     )

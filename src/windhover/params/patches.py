@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from pydantic import Field, model_validator
 
 from windhover.params import StageParams
+from windhover.params.choices import RadiusShape
 
 
 class NegativesPerPositive(StageParams):
-    """How many negatives of each kind are cut for one positive."""
+    """Negatives of each kind per positive."""
 
-    random: float = Field(ge=0, le=1000, description="anywhere on labelled ground")
+    random: float = Field(4.0, ge=0, le=1000, description="anywhere on labelled ground")
     offcenter: float = Field(
-        ge=0, le=1000, description="an object in the window but not at its centre"
+        1.0, ge=0, le=1000, description="with an object in the window but not at its center"
     )
     lookalike: float = Field(
-        ge=0, le=1000, description="windows full of structure, away from objects"
+        1.0, ge=0, le=1000, description="windows full of structure, away from objects"
     )
 
 
@@ -25,37 +24,46 @@ class PatchesParams(StageParams):
     """Which windows are cut, and when a window counts as showing an object."""
 
     positive_radius_m: float = Field(
-        gt=0, description="a window is positive when an object's centre is this near to its own, m"
+        10.0,
+        gt=0,
+        description="a window is positive if an object's center is this near to its own, m",
     )
     ignore_radius_m: float = Field(
+        18.75,
         gt=0,
-        description="a window is negative when no object's centre is this near, m; between the two it is not used",
+        description="a window is negative if no object's center is this near, m; windows between "
+        "the two radii are not used",
     )
-    radius_shape: Literal["square", "circle"] = Field(
-        description="`square`: the larger of |dx| and |dy| counts; `circle`: the distance"
+    radius_shape: RadiusShape = Field(
+        "square",
+        description="distance used: `square` = the larger of |dx| and |dy|, `circle` = Euclidean",
     )
     positives_per_object: int = Field(
+        24,
         ge=1,
         le=1000,
-        description="windows cut for one object, each shifted within the positive radius",
+        description="windows cut for each object, shifted at random within the positive radius",
     )
-    negatives_per_positive: NegativesPerPositive = Field(description="by kind")
+    negatives_per_positive: NegativesPerPositive = Field(
+        NegativesPerPositive(),
+        description="negatives of each kind per positive; more are mined in training",
+    )
     scale_jitter: tuple[float, float] = Field(
-        description="training patches are seen at the training GSD times a factor from this range; 1, 1 for none"
-    )
-    max_objects_per_scene: int | None = Field(
-        ge=1,
-        description="at most this many objects of one scene are used, drawn by the seed; null for all",
+        (1.0, 1.0),
+        description="training patches are resampled to `gsd_m` times a random factor from this "
+        "range; 1, 1 for none",
     )
     npz: str | None = Field(
-        description=(
-            "ready-made patches (.npz) from the project's root, taken as they are; null cuts them from the scenes"
-        )
+        None,
+        description="file of ready-made patches (.npz), used unchanged; null cuts them from scenes",
     )
-    seed: int = Field(ge=0, description="of every draw")
+    max_objects_per_scene: int | None = Field(
+        None, ge=1, description="largest number of objects used from one scene; null for all"
+    )
+    seed: int = Field(0, ge=0, description="random seed of all sampling")
 
     @model_validator(mode="after")
-    def _ranges(self) -> PatchesParams:
+    def _check_ranges(self) -> PatchesParams:
         low, high = self.scale_jitter
         if not 0.25 <= low <= high <= 4:
             raise ValueError(

@@ -9,45 +9,69 @@ from typing import Literal
 from pydantic import Field
 
 from windhover.params import StageParams
+from windhover.params.choices import WorldDtype
 
 
 class SimulateParams(StageParams):
-    """The built-in world."""
+    """The built-in world, made when you bring no scenes of your own."""
 
-    seed: int = Field(ge=0, description="the same seed gives the same bytes")
-    bands: Literal[3, 4] = Field(description="3 = red, green, blue; 4 = with near infrared")
-    dtype: Literal["uint8", "uint16"] = Field(
-        description="uint16 = reflectance times 10,000, 0 is nodata"
+    seed: int = Field(7, ge=0, description="random seed; the same seed gives the same bytes")
+    bands: Literal[3, 4] = Field(
+        3, description="number of bands: 3 = red, green, blue; 4 = with near infrared"
+    )
+    dtype: WorldDtype = Field(
+        "uint8", description="uint8, or uint16: reflectance times 10,000, 0 is nodata"
     )
     nodata_border: float = Field(
-        ge=0, le=0.3, description="largest slanted nodata border, share of the width"
+        0.0,
+        ge=0,
+        le=0.3,
+        description="largest slanted nodata border, fraction of a scene's width; 0 for none",
     )
-    gsd_m: float = Field(ge=0.3, le=3, description="m per pixel")
-    fine_gsd_m: float = Field(ge=0.3, le=3, description="m per pixel of the fine scenes")
-    train_places: int = Field(ge=1, le=6, description="airports to learn from, one scene each")
+    gsd_m: float = Field(1.25, ge=0.3, le=3, description="GSD of all but the fine scenes, m")
+    fine_gsd_m: float = Field(0.5, ge=0.3, le=3, description="GSD of the fine scenes, m")
+    train_places: int = Field(5, ge=1, le=6, description="airports for training, one scene each")
     val_places: int = Field(
-        ge=1, le=3, description="airports to choose thresholds on, one scene each"
+        2, ge=1, le=3, description="airports for choosing thresholds, one scene each"
     )
-    test_places: int = Field(ge=1, le=5, description="airports that share the search set")
-    scene_width_px: int = Field(ge=200, le=4096, description="px of the scenes of train and val")
-    scene_height_px: int = Field(ge=200, le=4096, description="px of the scenes of train and val")
+    test_places: int = Field(4, ge=1, le=5, description="airports that share the search set")
+    scene_width_px: int = Field(
+        1536, ge=200, le=4096, description="width of the scenes of train and val, px"
+    )
+    scene_height_px: int = Field(
+        1408, ge=200, le=4096, description="height of the scenes of train and val, px"
+    )
     aircraft_per_scene: int = Field(
-        ge=0, le=200, description="in a scene of train or val, give or take a third"
+        9,
+        ge=0,
+        le=200,
+        description="mean number of aircraft in a scene of train or val; varies by a third",
     )
-    fine_scenes: int = Field(ge=0, le=9, description="further scenes at the fine GSD")
-    fine_width_px: int = Field(ge=200, le=4096, description="px of the fine scenes")
-    fine_height_px: int = Field(ge=200, le=4096, description="px of the fine scenes")
+    fine_scenes: int = Field(
+        3,
+        ge=0,
+        le=9,
+        description="further scenes of train and val at the fine GSD, with a third of the aircraft",
+    )
+    fine_width_px: int = Field(1500, ge=200, le=4096, description="width of the fine scenes, px")
+    fine_height_px: int = Field(1400, ge=200, le=4096, description="height of the fine scenes, px")
     search_tiles: int = Field(
-        ge=1, le=180, description="square tiles of the search set, over all test places"
+        36, ge=1, le=180, description="square tiles of the search set, over all test places"
     )
-    search_tile_px: int = Field(ge=128, le=2048, description="px a side of a search tile")
+    search_tile_px: int = Field(512, ge=128, le=2048, description="side of a search tile, px")
     search_empty: int = Field(
-        ge=0, le=180, description="search tiles that hold no aircraft, at most `search_tiles`"
+        12, ge=0, le=180, description="search tiles without aircraft, at most `search_tiles`"
     )
-    search_aircraft: int = Field(ge=0, le=2000, description="aircraft in the whole search set")
-    haze: float = Field(ge=0, le=0.5, description="strongest haze, share of light")
-    cloud: float = Field(ge=0, le=1, description="strongest thin cloud, share of light")
+    search_aircraft: int = Field(
+        40, ge=0, le=2000, description="number of aircraft in the whole search set"
+    )
+    haze: float = Field(0.12, ge=0, le=0.5, description="strongest haze, fraction of the light")
+    cloud: float = Field(
+        0.35, ge=0, le=1, description="strongest thin cloud, fraction of the light"
+    )
     blur_px: float = Field(
-        ge=0.3, le=2, description="sensor blur, sigma in px, give or take a fifth"
+        0.6, ge=0.3, le=2, description="sensor blur, sigma in px; varies by a fifth"
     )
-    noise_dn: float = Field(ge=0, le=20, description="strongest sensor noise, 8-bit counts")
+    noise_dn: float = Field(
+        2.0, ge=0, le=20, description="strongest sensor noise, standard deviation in 8-bit counts"
+    )

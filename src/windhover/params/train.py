@@ -2,190 +2,272 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from pydantic import Field, model_validator
 
+from windhover.geometry.windows import STRIDE_PX, WINDOW_PX
 from windhover.params import StageParams
-
-Share = Field(ge=0, le=1)
+from windhover.params.choices import Loss, Optimizer, SamplerStrategy, Schedule, TrainingPrecision
 
 
 class BatchAugmentParams(StageParams):
-    """Changes of each picture on its device, new in every epoch; standard deviations, 0 switches
-    one off.
-    """
+    """Random changes of each picture on its device, new in every epoch; 0 switches one off."""
 
-    d4: bool = Field(description="turn and mirror: the eight symmetries of the square")
-    brightness: float = Field(ge=0, le=1, description="shift, share of the full range")
-    contrast: float = Field(
-        ge=0, le=2, description="of the log of a factor about the picture's mean"
+    d4: bool = Field(True, description="flips and rotations: the eight symmetries of the square")
+    brightness: float = Field(
+        0.1, ge=0, le=1, description="standard deviation of a shift, fraction of the full range"
     )
-    gamma: float = Field(ge=0, le=2, description="of the log of an exponent")
+    contrast: float = Field(
+        0.3,
+        ge=0,
+        le=2,
+        description="standard deviation of the log of a factor about the picture's mean",
+    )
+    gamma: float = Field(
+        0.15, ge=0, le=2, description="standard deviation of the log of an exponent"
+    )
     per_band_gain: float = Field(
-        ge=0, le=2, description="of the log of a factor of each band by itself"
+        0.06, ge=0, le=2, description="standard deviation of the log of a factor of each band"
     )
     per_band_contrast: float = Field(
-        ge=0, le=2, description="of a factor about each band's mean, up to this; may invert"
+        0.8,
+        ge=0,
+        le=2,
+        description="largest standard deviation of a factor about each band's mean; it can invert "
+        "a band, so that white becomes colored",
     )
     highlight_darkening: float = Field(
-        ge=0, le=4, description="how far what is brighter than its band is darkened, in spots"
+        3.0,
+        ge=0,
+        le=4,
+        description="strongest darkening of pixels brighter than their band's mean, in patches: "
+        "white parts become colored or dark",
     )
-    saturation: float = Field(ge=0, le=2, description="of a factor about the mean over the bands")
+    saturation: float = Field(
+        0.2, ge=0, le=2, description="standard deviation of a factor about the mean of the bands"
+    )
     sharpness: float = Field(
-        ge=0, le=2, description="of the weight of unsharp masking; its negative side blurs"
+        0.3,
+        ge=0,
+        le=2,
+        description="standard deviation of the weight of unsharp masking; negative weights blur",
     )
     blur_px: float = Field(
-        ge=0, le=8, description="largest sigma of a Gaussian blur, px; most are far smaller"
+        2.0, ge=0, le=8, description="largest sigma of a Gaussian blur, px; most are far smaller"
     )
-    noise: float = Field(ge=0, le=1, description="white noise, up to this share of the full range")
+    noise: float = Field(
+        0.02, ge=0, le=1, description="strongest white noise, fraction of the full range"
+    )
 
 
 class HardNegativeMiningParams(StageParams):
-    """Rounds in which the model searches the training scenes for what it gets wrong."""
+    """Rounds in which the model searches the training scenes for its own errors."""
 
     after: tuple[float, ...] = Field(
-        description="shares of the training after which a round is held; empty for none"
+        (),
+        description="fractions of the training after which a round is held, such as [0.4, 0.7]; "
+        "[] for none",
     )
     max_per_scene: int = Field(
-        ge=1, description="at most this many false alarms of one scene in one round"
+        60, ge=1, description="largest number of false alarms taken from one scene in one round"
     )
     min_score: float = Field(
-        gt=0, lt=1, description="a false alarm counts from this score, of the model as it then is"
+        0.1, gt=0, lt=1, description="lowest score of a false alarm, of the model at that time"
     )
     patches_per_miss: int = Field(
-        ge=0, le=100, description="patches cut for each object that the model misses"
+        4, ge=0, le=100, description="patches cut for each object that the model misses"
     )
     scales: tuple[float, ...] = Field(
-        min_length=1, description="GSDs searched, in units of the training GSD"
+        (1.0,), min_length=1, description="GSDs searched, in units of the training GSD"
     )
 
     @model_validator(mode="after")
-    def _within(self) -> HardNegativeMiningParams:
-        if any(not 0 < share < 1 for share in self.after) or any(
-            not 0.25 <= scale <= 4 for scale in self.scales
-        ):
-            raise ValueError(
-                "`after` must hold shares between 0 and 1, `scales` factors in 0.25..4"
-            )
+    def _check_ranges(self) -> HardNegativeMiningParams:
+        if any(not 0 < fraction < 1 for fraction in self.after):
+            raise ValueError("`after` must hold fractions between 0 and 1")
+        if any(not 0.25 <= scale <= 4 for scale in self.scales):
+            raise ValueError("`scales` must hold factors in 0.25..4")
         return self
 
 
 class LargePatchesParams(StageParams):
-    """Larger training pictures of many windows each, cut from the scenes when training begins."""
+    """Larger training pictures of many windows, cut from the scenes, used next to the patches."""
 
     per_batch: int = Field(
-        ge=0, le=4096, description="crops in a step beside the patches; 0 for none"
+        12, ge=0, le=4096, description="large patches in a training step; 0 for none"
     )
     side_px: int = Field(
-        ge=72, le=1024, description="side of a crop as the network sees it; 64 plus a multiple of 8"
+        128,
+        ge=WINDOW_PX + STRIDE_PX,
+        le=1024,
+        description=f"side of a large patch, px: {WINDOW_PX} plus a multiple of {STRIDE_PX}",
     )
-    count: int = Field(ge=1, le=1_000_000, description="crops that are cut")
+    count: int = Field(2400, ge=1, le=1_000_000, description="large patches that are cut")
     per_epoch: int = Field(
-        ge=1, le=1_000_000, description="crops shown in an epoch; epochs go through all in turn"
+        1200,
+        ge=1,
+        le=1_000_000,
+        description="large patches shown in an epoch; successive epochs go through all of them",
     )
     object_fraction: float = Field(
-        ge=0, le=1, description="share of them that hold an object; the others lie anywhere"
+        0.6, ge=0, le=1, description="fraction of them that hold an object; the others are anywhere"
     )
     copy_paste_prob: float = Field(
+        0.5,
         ge=0,
         le=1,
-        description="share of those cut about an object in which others of its scene are copied beside it",
+        description="probability that other objects of the scene are copied close to the object "
+        "of a large patch; 0 for none",
     )
     negatives_per_positive: float = Field(
-        ge=0, description="background windows that count per positive; 0 counts all"
+        3.0,
+        ge=0,
+        description="background windows that count per positive one, half of them the hardest; "
+        "0 counts all",
     )
     scales: tuple[float, ...] = Field(
-        min_length=1, description="GSDs of the crops, in units of the training GSD"
+        (0.8, 0.9, 1.0, 1.12, 1.25),
+        min_length=1,
+        description="GSDs of the large patches, in units of the training GSD",
     )
 
     @model_validator(mode="after")
-    def _on_the_lattice(self) -> LargePatchesParams:
-        if (self.side_px - 64) % 8:
-            raise ValueError(f"side_px must be 64 plus a multiple of 8, got {self.side_px}")
+    def _check_side(self) -> LargePatchesParams:
+        if (self.side_px - WINDOW_PX) % STRIDE_PX:
+            raise ValueError(
+                f"side_px must be {WINDOW_PX} plus a multiple of {STRIDE_PX}, got {self.side_px}"
+            )
         return self
 
 
 class TrainParams(StageParams):
     """How a detector is trained."""
 
-    seed: int = Field(ge=0, description="of weights, order and every draw")
+    seed: int = Field(3, ge=0, description="random seed of weights, order and all sampling")
     network: str = Field(
-        min_length=1, description="`valid64`, `course`, or a classifier of torchvision or timm"
+        "valid64",
+        min_length=1,
+        description="valid64, course, or a classifier of torchvision or timm such as resnet18",
     )
-    options: dict[str, str | int | float | bool | None] = Field(description="of the network")
+    options: dict[str, str | int | float | bool | None] = Field(
+        {"width": "small", "stem": "pooled"},
+        description="options of the network; width base takes three times as long",
+    )
     start_from: str | None = Field(
-        description="folder of a trained model to start from; null for random weights"
+        None,
+        description="folder of a trained model of the same network to start from; null for random "
+        "weights",
     )
     teacher: str | None = Field(
-        description="folder of a finished model whose scores are learnt; null for none"
+        None,
+        description="folder of a trained model whose scores are learned too (distillation); null "
+        "for none",
     )
     distillation_weight: float = Field(
-        ge=0, le=1, description="of the teacher's word against the labels'"
+        0.5, ge=0, le=1, description="weight of the teacher's scores against the labels, 0 to 1"
     )
     freeze_fraction: float = Field(
-        ge=0, le=1, description="share of the training over which only the heads learn"
+        0.0, ge=0, le=1, description="fraction of the training in which only the heads learn"
     )
     trunk_lr_factor: float = Field(
-        ge=0, le=1, description="factor on the learning rate of all but the heads"
+        1.0, ge=0, le=1, description="factor on the learning rate of all layers but the heads"
     )
     layer_lr_decay: float = Field(
+        1.0,
         gt=0,
         le=1,
-        description="factor on the learning rate from each stage of the trunk to the one before it",
+        description="further factor from each stage of the trunk to the one before it",
     )
-    epochs: int = Field(ge=1, le=10000, description="planned epochs")
+    epochs: int = Field(40, ge=1, le=10000, description="planned epochs")
     max_minutes: float | None = Field(
-        gt=0, description="fewer epochs are planned where they would not fit; null for no limit"
+        4.5,
+        gt=0,
+        description="time budget, min: fewer epochs are planned if they would not fit; null for no "
+        "limit",
     )
     patience: int = Field(
+        0,
         ge=0,
-        description="epochs without a better AP on validation before training ends; 0 for never",
+        description="epochs without a better AP on val before training ends; 0 for never",
     )
-    batch_size: int = Field(ge=2, le=65536, description="patches in a step")
-    optimizer: Literal["adamw", "sgd"] = Field(description="which one")
-    learning_rate: float = Field(gt=0, le=10, description="at its highest")
-    weight_decay: float = Field(ge=0, le=1, description="of weights, not of biases and norms")
-    momentum: float = Field(ge=0, lt=1, description="of sgd")
-    schedule: Literal["cosine", "onecycle", "step", "exponential", "constant", "plateau"] = Field(
-        description="of the rate"
+    batch_size: int = Field(16, ge=2, le=65536, description="patches in a training step")
+    optimizer: Optimizer = Field("adamw", description="adamw or sgd")
+    learning_rate: float = Field(0.003, gt=0, le=10, description="highest learning rate")
+    weight_decay: float = Field(
+        0.05, ge=0, le=1, description="weight decay of weights, not of biases and norms"
     )
-    warmup_fraction: float = Field(ge=0, lt=1, description="share of the training over which the rate rises")
+    momentum: float = Field(0.9, ge=0, lt=1, description="momentum of sgd")
+    schedule: Schedule = Field(
+        "cosine",
+        description="learning-rate schedule: cosine, onecycle, step, exponential, constant, "
+        "plateau",
+    )
+    warmup_fraction: float = Field(
+        0.08, ge=0, lt=1, description="fraction of the training in which the learning rate rises"
+    )
     ema_decay: float = Field(
+        0.995,
         ge=0,
         lt=1,
-        description="of the moving average of the weights, which is what is kept; 0 for none",
+        description="decay of the moving average of the weights, which is what is saved; 0 for "
+        "none",
     )
-    gradient_clip_norm: float = Field(ge=0, description="largest norm of the gradient; 0 for no limit")
-    training_precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
-        description="of the network's arithmetic while training"
+    gradient_clip_norm: float = Field(
+        5.0, ge=0, description="largest norm of the gradient; 0 for no limit"
     )
-    loss: Literal["bce", "weighted_bce", "focal", "class_balanced", "logit_adjusted"] = Field(
-        description="of the scores"
+    training_precision: TrainingPrecision = Field(
+        "auto",
+        description="number format of training: fp32, bf16, fp16; auto takes bf16 if the device "
+        "has it",
     )
-    focal_alpha: float = Share
-    focal_gamma: float = Field(ge=0, le=10)
-    class_balanced_beta: float = Field(ge=0, lt=1, description="of the effective number of samples")
-    logit_adjustment_tau: float = Field(ge=0, le=10, description="of the logit adjustment")
+    loss: Loss = Field(
+        "bce",
+        description="loss of the scores: bce, weighted_bce, focal, class_balanced, logit_adjusted",
+    )
+    focal_alpha: float = Field(0.25, ge=0, le=1, description="alpha of the focal loss")
+    focal_gamma: float = Field(2.0, ge=0, le=10, description="gamma of the focal loss")
+    class_balanced_beta: float = Field(
+        0.999, ge=0, lt=1, description="beta of the class_balanced loss (effective number)"
+    )
+    logit_adjustment_tau: float = Field(
+        1.0, ge=0, le=10, description="tau of the logit_adjusted loss"
+    )
     label_smoothing: float = Field(
-        ge=0, lt=0.5, description="share of a label given to its contrary"
+        0.0, ge=0, lt=0.5, description="fraction of a label given to the other label"
     )
-    offset_weight: float = Field(ge=0, description="of the Huber loss of centres")
-    size_weight: float = Field(ge=0, description="of the Huber loss of log sizes")
-    sampler: Literal["none", "under", "over"] = Field(description="how an epoch is drawn")
-    negatives_per_positive: float = Field(ge=0, description="for `under` and `over`")
+    offset_weight: float = Field(
+        0.1, ge=0, description="weight of the Huber loss of object centers"
+    )
+    size_weight: float = Field(0.1, ge=0, description="weight of the Huber loss of log sizes")
+    sampler: SamplerStrategy = Field(
+        "under",
+        description="how an epoch is sampled: none (all patches), under (fewer negatives), over "
+        "(repeated positives)",
+    )
+    negatives_per_positive: float = Field(
+        1.0, ge=0, description="negatives per positive of the samplers under and over"
+    )
     balance_classes: bool = Field(
-        description="whether rare classes are shown as often as common ones"
+        True, description="whether rare classes are shown as often as common ones"
     )
     mined_fraction: float = Field(
-        ge=0, le=1, description="at most this share of an `under` epoch's negatives are mined ones"
+        0.5, ge=0, le=1, description="largest fraction of mined ones in an epoch's negatives"
     )
-    batch_augment: BatchAugmentParams
-    hard_negative_mining: HardNegativeMiningParams
-    large_patches: LargePatchesParams
+    batch_augment: BatchAugmentParams = Field(
+        BatchAugmentParams(),
+        description="random changes of each picture on its device, new in every epoch",
+    )
+    hard_negative_mining: HardNegativeMiningParams = Field(
+        HardNegativeMiningParams(),
+        description="rounds in which the model searches the training scenes for its own errors",
+    )
+    large_patches: LargePatchesParams = Field(
+        LargePatchesParams(),
+        description="larger training pictures of many windows, used next to the patches",
+    )
     devices: int = Field(
+        1,
         ge=0,
         le=64,
-        description="GPUs, or processes on a CPU, that share every step; 0 for as many as there are GPUs",
+        description="GPUs that share every step, 0 for all there are; on a CPU, processes",
     )
-    threads: int = Field(ge=0, le=1024, description="CPU threads; 0 for as many as there are cores")
+    threads: int = Field(0, ge=0, le=1024, description="CPU threads; 0 for one per core")
