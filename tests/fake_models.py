@@ -4,6 +4,7 @@ hand-set weights.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from windhover.models.bundle import Bundle, Card, NetworkCard, load_bundle, save_bundle
 from windhover.models.calibrated_scores import Calibration
 from windhover.models.networks import Outputs, build_network
+from windhover.models.operating_point import ClassOperatingPoint, OperatingPoint
 
 WINDOW, STRIDE = 64, 8
 
@@ -139,6 +141,12 @@ def make_card(
     return Card(**values)
 
 
+def one_threshold(classes: Iterable[str], threshold: float) -> OperatingPoint:
+    """Return an operating point with the same threshold for every class, searched at stride 8."""
+    per_class = {name: ClassOperatingPoint(threshold=threshold) for name in classes}
+    return OperatingPoint(per_class=per_class, search={"stride_px": STRIDE})
+
+
 def write_bundle(
     folder: Path, threshold: float = 0.5, weights: dict[str, Tensor] | None = None, **card: Any
 ) -> Bundle:
@@ -147,10 +155,6 @@ def write_bundle(
     weights = weights or random_weights(
         len(made.bands), len(made.classes), made.network.options["width"]
     )
-    point = {
-        "rule": "test",
-        "per_class": {name: {"threshold": threshold} for name in made.classes},
-        "search": {"stride_px": 8},
-    }
+    point = one_threshold(made.classes, threshold)
     save_bundle(folder, made, weights, Calibration(), point)
     return load_bundle(folder)

@@ -14,6 +14,7 @@ from fake_models import make_card, random_weights, write_bundle
 from windhover.errors import FormatError, MissingFileError, ParameterError
 from windhover.models.bundle import Card, content_key, load_alike, load_bundle, save_bundle
 from windhover.models.calibrated_scores import Calibration
+from windhover.models.operating_point import ClassOperatingPoint, OperatingPoint
 from windhover.models.quantization import Ranges
 
 
@@ -21,15 +22,16 @@ def test_a_bundle_comes_back(tmp_path: Path) -> None:
     weights = random_weights(n_classes=2)
     ranges = Ranges(((0.0, 255.0), (1.5, 80.0), (-2.0, 9.0)), (4.0, 2.5))
     card = make_card(classes=("plane", "ship"), training={"epochs": 3}, ranges=ranges)
-    point = {
-        "rule": "f1",
-        "per_class": {"plane": {"threshold": 0.25}, "ship": {"threshold": 1.0}},
-        "search": {"stride_px": 8},
+    per_class = {
+        "plane": ClassOperatingPoint(threshold=0.25),
+        "ship": ClassOperatingPoint(threshold=1.0),
     }
+    point = OperatingPoint(per_class=per_class, search={"stride_px": 8})
     written = save_bundle(tmp_path / "m", card, weights, Calibration(2.0, -1.0, 1.5, 0.5), point)
     bundle = load_bundle(tmp_path / "m")
     assert bundle.card == written == card.model_copy(update={"name": content_key(weights)})
     assert bundle.calibration == Calibration(2.0, -1.0, 1.5, 0.5)
+    assert bundle.operating_point == point
     assert bundle.thresholds() == {"plane": 0.25, "ship": 1.0}
     assert bundle.min_logits({"plane": 0.5, "ship": 1.0}) == [pytest.approx(-0.75), float("inf")]
     network = bundle.network()
@@ -158,7 +160,7 @@ def rewrite(path: Path, **changes: Any) -> None:
         (
             "operating_point.json",
             {"per_class": {"aircraft": {"threshold": 0.5}}, "search": "fast"},
-            "`search` must hold settings by name",
+            "`search`: Input should be a.* got .fast.* Run evaluate again",
         ),
     ],
 )

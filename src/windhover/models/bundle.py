@@ -27,6 +27,8 @@ from windhover.files import atomic_file, read_json, write_json
 from windhover.models.calibrated_scores import Calibration, detection_logits
 from windhover.models.networks import build_network
 from windhover.models.normalize import Normalizer
+from windhover.models.operating_point import OperatingPoint
+from windhover.models.operating_point import OperatingPoint
 from windhover.models.quantization import Ranges
 
 FORMAT = 1
@@ -143,7 +145,7 @@ class Bundle:
     card: Card
     weights: Weights
     calibration: Calibration = field(default_factory=Calibration)
-    operating_point: dict[str, Any] | None = None
+    operating_point: OperatingPoint | None = None
     second_stage: Bundle | None = (
         None  # another network that scores the peaks too; of its own only card and weights
     )
@@ -187,10 +189,7 @@ class Bundle:
             raise MissingFileError(
                 f"model {self.card.name} has no {OPERATING_POINT}. Run evaluate, or give a threshold."
             )
-        return {
-            name: float(point["threshold"])
-            for name, point in self.operating_point["per_class"].items()
-        }
+        return self.operating_point.thresholds()
 
     def min_logits(self, thresholds: Mapping[str, float]) -> list[float]:
         """Return the raw logit at which each class, in the card's order, reaches its threshold."""
@@ -229,7 +228,7 @@ def save_bundle(
     card: Card,
     weights: Weights,
     calibration: Calibration | None = None,
-    operating_point: dict[str, Any] | None = None,
+    operating_point: OperatingPoint | None = None,
     second_stage: Bundle | None = None,
 ) -> Card:
     """Write a bundle's files into `folder`, each atomically; equal content gives equal bytes.
@@ -252,7 +251,7 @@ def save_bundle(
     if calibration is not None:
         write_json(folder / CALIBRATION, calibration.to_json())
     if operating_point is not None:
-        write_json(folder / OPERATING_POINT, operating_point)
+        operating_point.save(folder / OPERATING_POINT)
     return card
 
 
@@ -287,9 +286,7 @@ def load_bundle(folder: str | Path) -> Bundle:
         calibration=Calibration.from_json(read_json(calibration, *ADVICE))
         if calibration.is_file()
         else Calibration(),
-        operating_point=_check_point(read_json(point, *ADVICE), point, card)
-        if point.is_file()
-        else None,
+        operating_point=OperatingPoint.load(point, card.classes) if point.is_file() else None,
         second_stage=second_stage,
     )
 
@@ -353,23 +350,6 @@ def _read_weights(path: Path) -> Weights:
     ):
         raise FormatError(f"{path}: must hold tensors by name. Restore it, or train again.")
     return weights
-
-
-def _check_point(values: Any, path: Path, card: Card) -> dict[str, Any]:
-    per_class = values.get("per_class") if isinstance(values, dict) else None
-    if not isinstance(per_class, dict) or set(per_class) != set(card.classes):
-        raise FormatError(
-            f"{path}: `per_class` must name the classes {', '.join(card.classes)}. Run evaluate again."
-        )
-    for name, point in per_class.items():
-        threshold = point.get("threshold") if isinstance(point, dict) else None
-        if not isinstance(threshold, (int, float)) or not 0 <= threshold <= 1:
-            raise FormatError(
-                f"{path}: the threshold of `{name}` must be in 0..1, got {threshold!r}. Run evaluate again."
-            )
-    if not isinstance(values.get("search", {}), dict):
-        raise FormatError(f"{path}: `search` must hold settings by name. Run evaluate again.")
-    return dict(values)
 
 
 def check_thresholds(thresholds: Mapping[str, float]) -> None:
