@@ -7,7 +7,7 @@ import time
 import numpy as np
 from measuring import PeakMemory, save
 
-from windhover.geometry.boxes import merge, to_xyxy
+from windhover.geometry.boxes import merge_duplicates, to_xyxy
 
 
 def main() -> None:
@@ -27,7 +27,9 @@ def main() -> None:
         )
         with PeakMemory() as memory:
             started = time.perf_counter()
-            kept = merge(boxes, scores, labels, 0.5, 0.3)
+            kept = merge_duplicates(
+                boxes, scores, labels, center_distance=0.5, iou_threshold=0.3
+            )
             seconds = time.perf_counter() - started
         figures[name] = {
             "kept": len(kept),

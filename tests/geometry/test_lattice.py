@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from windhover.geometry.lattice import Lattice, mirrored, read_mirrored, seen_windows
+from windhover.geometry.lattice import Lattice, mirrored_indices, read_mirrored, windows_with_data
 
 sides = st.integers(1, 700)
 
@@ -41,7 +41,7 @@ def test_each_cell_belongs_to_one_block(
 ) -> None:
     lattice = Lattice((height, width), 64, 8)
     owners = np.zeros(lattice.shape_cells, int)
-    for number, block in enumerate(lattice.blocks(block_hw, file_block_hw, margin)):
+    for number, block in enumerate(lattice.blocks(block_hw, file_block_hw, margin=margin)):
         assert block.row0 < block.row1
         assert block.col0 < block.col1
         assert block.number == number
@@ -63,7 +63,7 @@ def test_a_seam_costs_one_row_of_the_files_blocks(
     length: int, block_px: int, file_block: float, margin: int, stride: int
 ) -> None:
     lattice = Lattice((length, 64), 64, stride)
-    blocks = list(lattice.blocks((block_px, 64), (file_block, 64), margin))
+    blocks = list(lattice.blocks((block_px, 64), (file_block, 64), margin=margin))
     reads = [
         lattice.extent_px(block._replace(row0=block.row0 - margin, row1=block.row1 + margin))
         for block in blocks
@@ -83,7 +83,7 @@ def test_a_seam_costs_one_row_of_the_files_blocks(
 def test_mirrored_is_what_numpy_pads(length: int, start: int, count: int) -> None:
     padded = np.pad(np.arange(length), 200, mode="symmetric")
     assert np.array_equal(
-        mirrored(length, start, start + count), padded[200 + start : 200 + start + count]
+        mirrored_indices(length, start, start + count), padded[200 + start : 200 + start + count]
     )
 
 
@@ -114,7 +114,7 @@ def test_a_mirrored_block_is_that_of_the_padded_scene(
 @given(seed=st.integers(0, 1000), share=st.sampled_from([0.0, 0.0005, 0.01, 1.0]))
 def test_seen_windows_hold_a_valid_pixel(seed: int, share: float) -> None:
     valid = np.random.default_rng(seed).random((97, 131)) < share
-    seen = seen_windows(valid, 64, 8)
+    seen = windows_with_data(valid, 64, 8)
     expected = [
         [valid[i * 8 : i * 8 + 64, j * 8 : j * 8 + 64].any() for j in range(9)] for i in range(5)
     ]
@@ -129,7 +129,7 @@ def test_a_narrowed_block_holds_the_cells_whose_centers_are_inside(
 ) -> None:
     lattice = Lattice((200, 300), 64, 8)
     block = next(lattice.blocks((10_000, 10_000)))
-    part = lattice.narrowed(block, bounds)
+    part = lattice.clip_block(block, bounds)
     rows = [i for i in range(*lattice.rows) if bounds[1] <= i * 8 + 32 <= bounds[3]]
     cols = [j for j in range(*lattice.cols) if bounds[0] <= j * 8 + 32 <= bounds[2]]
     assert (part is None) == (not rows or not cols)

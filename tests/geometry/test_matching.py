@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 
 from windhover.geometry.matching import (
     Pairs,
-    assign,
-    boxes_as_polygons,
+    assign_one_to_one,
     inside_any,
     pairs_by_center,
     pairs_by_iou,
@@ -22,33 +21,36 @@ from windhover.geometry.matching import (
 
 
 def plain_greedy(detections: np.ndarray, truth: np.ndarray, reach: np.ndarray) -> list[int]:
-    """The rule as one would say it: detections in order, each takes the nearest free object within
-    its reach.
-    """
-    free, taken = np.ones(len(truth), bool), []
+    """The rule in a loop: each detection takes the nearest unassigned object in its reach."""
+    unassigned = np.ones(len(truth), bool)
+    assigned = []
     for x, y in detections:
         distance = np.hypot(truth[:, 0] - x, truth[:, 1] - y)
-        near = np.flatnonzero(free & (distance <= reach))
-        taken.append(int(near[distance[near].argmin()]) if len(near) else -1)
-        if len(near):
-            free[taken[-1]] = False
-    return taken
+        near = np.flatnonzero(unassigned & (distance <= reach))
+        index = int(near[distance[near].argmin()]) if len(near) else -1
+        if index >= 0:
+            unassigned[index] = False
+        assigned.append(index)
+    return assigned
+
+
+def box_polygons(boxes_xyxy: list[list[float]] | np.ndarray) -> np.ndarray:
+    """Return (N,) polygons of (N, 4) boxes."""
+    return shapely.box(*np.asarray(boxes_xyxy, float).T)
 
 
 @settings(max_examples=200, deadline=None)
 @given(
-    seed=st.integers(0, 10**6), n=st.integers(0, 60), m=st.integers(0, 25), crowd=st.floats(3, 200)
+    seed=st.integers(0, 10**6), n=st.integers(0, 60), m=st.integers(0, 25), side=st.integers(3, 200)
 )
-def test_center_matching_is_the_plain_greedy_one(seed: int, n: int, m: int, crowd: float) -> None:
+def test_center_matching_is_the_plain_greedy_one(seed: int, n: int, m: int, side: int) -> None:
     rng = np.random.default_rng(seed)
     # whole numbers on purpose: equal distances and coinciding points occur
-    found, truth = (
-        rng.integers(0, int(crowd), (n, 2)).astype(float),
-        rng.integers(0, int(crowd), (m, 2)).astype(float),
-    )
+    found = rng.integers(0, side, (n, 2)).astype(float)
+    truth = rng.integers(0, side, (m, 2)).astype(float)
     reach = rng.uniform(0.5, 12, m)
-    taken = assign(pairs_by_center(found, truth, reach), n, m)
-    assert taken.tolist() == plain_greedy(found, truth, reach)
+    assigned = assign_one_to_one(pairs_by_center(found, truth, reach), n, m)
+    assert assigned.tolist() == plain_greedy(found, truth, reach)
 
 
 @settings(max_examples=200, deadline=None)
@@ -59,13 +61,14 @@ def test_assignment_of_any_costs_is_the_greedy_one(seed: int, n: int, m: int) ->
     detection, truth = np.nonzero(rng.random((n, m)) < 0.6)
     shuffle = rng.permutation(len(truth))
     pairs = Pairs(detection[shuffle], truth[shuffle], cost[detection, truth][shuffle])
-    free, expected = np.ones(m, bool), []
+    unassigned = np.ones(m, bool)
+    expected = []
     for index in range(n):
-        options = [(cost[index, j], j) for j in truth[detection == index] if free[j]]
+        options = [(cost[index, j], j) for j in truth[detection == index] if unassigned[j]]
         expected.append(int(min(options)[1]) if options else -1)
         if options:
-            free[expected[-1]] = False
-    assert assign(pairs, n, m).tolist() == expected
+            unassigned[expected[-1]] = False
+    assert assign_one_to_one(pairs, n, m).tolist() == expected
 
 
 def test_the_reach_is_inclusive_and_each_objects_own() -> None:
@@ -77,9 +80,20 @@ def test_the_reach_is_inclusive_and_each_objects_own() -> None:
     ]
 
 
+def random_rectangles(rng: np.random.Generator, count: int) -> list[shapely.Polygon]:
+    """Return turned rectangles at map coordinates."""
+    centers = np.array([4e5, 5e6]) + rng.uniform(0, 25, (count, 2))
+    halves = rng.uniform(1, 6, (count, 2))
+    angles = rng.choice([0, 90, 17, 45], count)
+    rectangles = []
+    for (x, y), (w, h), angle in zip(centers, halves, angles, strict=True):
+        rectangles.append(shapely.affinity.rotate(shapely.box(x - w, y - h, x + w, y + h), angle))
+    return rectangles
+
+
 def test_iou_of_boxes_and_of_turned_polygons() -> None:
-    truth = boxes_as_polygons([[0, 0, 10, 4], [100, 100, 104, 110]])
-    found = boxes_as_polygons([[0, 0, 10, 2], [5, 0, 15, 4], [100, 100, 104, 110]])
+    truth = box_polygons([[0, 0, 10, 4], [100, 100, 104, 110]])
+    found = box_polygons([[0, 0, 10, 2], [5, 0, 15, 4], [100, 100, 104, 110]])
     pairs = pairs_by_iou(found, truth, 1 / 3)
     costs = {(int(d), int(t)): c for d, t, c in zip(*pairs, strict=True)}
     assert costs == {
@@ -89,9 +103,8 @@ def test_iou_of_boxes_and_of_turned_polygons() -> None:
     }
     turned = shapely.Polygon([(0, 0), (3, 4), (-1, 7), (-4, 3)])  # a square of side 5
     assert pairs_by_iou([turned], [turned], 1.0).cost.tolist() == pytest.approx([0.0], abs=1e-12)
-    assert (
-        len(pairs_by_iou([turned], [shapely.box(-4, 6.9, -3, 7)], 1e-9).cost) == 0
-    )  # in its bounds, not in it
+    in_its_bounds_only = shapely.box(-4, 6.9, -3, 7)
+    assert len(pairs_by_iou([turned], [in_its_bounds_only], 1e-9).cost) == 0
 
 
 @settings(max_examples=60, deadline=None)
@@ -99,80 +112,62 @@ def test_iou_of_boxes_and_of_turned_polygons() -> None:
     seed=st.integers(0, 10**6),
     n=st.integers(0, 40),
     m=st.integers(0, 15),
-    at_least=st.floats(0.01, 1),
+    min_iou=st.floats(0.01, 1),
 )
 def test_pairs_by_iou_are_those_of_every_pair_intersected(
-    seed: int, n: int, m: int, at_least: float
+    seed: int, n: int, m: int, min_iou: float
 ) -> None:
     rng = np.random.default_rng(seed)
-    found, truth = (
-        [
-            shapely.affinity.rotate(shapely.box(x - w, y - h, x + w, y + h), angle)
-            for (x, y), (w, h), angle in zip(
-                np.array([4e5, 5e6]) + rng.uniform(0, 25, (k, 2)),
-                rng.uniform(1, 6, (k, 2)),
-                rng.choice([0, 90, 17, 45], k),
-                strict=True,
-            )
-        ]
-        for k in (n, m)
-    )
-    for upright in (False, True):
-        pairs = pairs_by_iou(found, truth, at_least, upright)
+    found, truth = (random_rectangles(rng, count) for count in (n, m))
+    for axis_aligned in (False, True):
+        pairs = pairs_by_iou(found, truth, min_iou, axis_aligned=axis_aligned)
         got = {(int(d), int(t)): 1 - c for d, t, c in zip(*pairs, strict=True)}
         for i, one in enumerate(found):
             for j, two in enumerate(truth):
-                a, b = (one.envelope, two.envelope) if upright else (one, two)
+                a, b = (one.envelope, two.envelope) if axis_aligned else (one, two)
                 iou = a.intersection(b).area / a.union(b).area
                 if (i, j) in got:
                     assert got[i, j] == pytest.approx(iou, abs=1e-6)
                 else:
-                    assert iou < at_least + 1e-6
+                    assert iou < min_iou + 1e-6
 
 
 def test_equal_boxes_anywhere_on_the_map_overlap_wholly() -> None:
-    far = 0.1 + np.array([[4e5, 5e6, 4e5 + 30.3, 5e6 + 20.7]])
-    same = np.array([[4e5 + 0.1, 5e6 + 0.1, 4e5 + 30.4, 5e6 + 20.8]])
-    for upright in (False, True):
-        assert (
-            len(pairs_by_iou(boxes_as_polygons(far), boxes_as_polygons(same), 1.0, upright).cost)
-            == 1
-        )
+    one = box_polygons(0.1 + np.array([[4e5, 5e6, 4e5 + 30.3, 5e6 + 20.7]]))
+    same = box_polygons(np.array([[4e5 + 0.1, 5e6 + 0.1, 4e5 + 30.4, 5e6 + 20.8]]))
+    for axis_aligned in (False, True):
+        assert len(pairs_by_iou(one, same, 1.0, axis_aligned=axis_aligned).cost) == 1
 
 
 def test_a_box_without_area_matches_nothing() -> None:
-    assert (
-        len(
-            pairs_by_iou(
-                boxes_as_polygons([[1, 1, 1, 1]]), boxes_as_polygons([[0, 0, 4, 4]]), 0.1
-            ).cost
-        )
-        == 0
-    )
+    point = box_polygons([[1, 1, 1, 1]])
+    assert len(pairs_by_iou(point, box_polygons([[0, 0, 4, 4]]), 0.1).cost) == 0
 
 
 def test_points_on_the_border_of_an_area_are_inside() -> None:
-    inside = inside_any(
-        [[0, 0], [5, 5], [10, 3], [10.001, 3]], boxes_as_polygons([[0, 0, 10, 6], [90, 90, 91, 99]])
-    )
+    areas = box_polygons([[0, 0, 10, 6], [90, 90, 91, 99]])
+    inside = inside_any([[0, 0], [5, 5], [10, 3], [10.001, 3]], areas)
     assert inside.tolist() == [True, True, True, False]
-    assert inside_any(np.zeros((0, 2)), boxes_as_polygons([[0, 0, 1, 2]])).tolist() == []
+    assert inside_any(np.zeros((0, 2)), box_polygons([[0, 0, 1, 2]])).tolist() == []
     assert inside_any([[1, 1]], []).tolist() == [False]
 
 
 def test_nothing_matches_nothing() -> None:
-    empty, one = np.zeros((0, 2)), np.zeros((1, 2))
-    assert assign(pairs_by_center(empty, one, 5.0), 0, 1).tolist() == []
-    assert assign(pairs_by_center(one, empty, 5.0), 1, 0).tolist() == [-1]
-    assert assign(pairs_by_iou([], boxes_as_polygons([[0, 0, 1, 1]]), 0.5), 0, 1).tolist() == []
+    empty = np.zeros((0, 2))
+    one = np.zeros((1, 2))
+    assert assign_one_to_one(pairs_by_center(empty, one, 5.0), 0, 1).tolist() == []
+    assert assign_one_to_one(pairs_by_center(one, empty, 5.0), 1, 0).tolist() == [-1]
+    assert (
+        assign_one_to_one(pairs_by_iou([], box_polygons([[0, 0, 1, 1]]), 0.5), 0, 1).tolist() == []
+    )
 
 
 def test_a_long_chain_of_displacements_ends_right() -> None:
     n = 3_000  # detection i reaches objects i-1 (nearer) and i; the last detection is the best one
     truth = np.c_[np.arange(n) * 10.0, np.zeros(n)]
     found = (truth - [5.5, 0])[::-1]
-    taken = assign(pairs_by_center(found, truth, 6.0), n, n)
-    assert taken.tolist() == plain_greedy(found, truth, np.full(n, 6.0))
+    assigned = assign_one_to_one(pairs_by_center(found, truth, 6.0), n, n)
+    assert assigned.tolist() == plain_greedy(found, truth, np.full(n, 6.0))
 
 
 def test_200_000_detections_take_seconds_not_minutes() -> None:
@@ -182,7 +177,7 @@ def test_200_000_detections_take_seconds_not_minutes() -> None:
         [truth + rng.normal(0, 5, truth.shape), rng.uniform(0, 20_000, (180_000, 2))]
     )
     started = time.process_time()
-    taken = assign(pairs_by_center(found, truth, 30.0), len(found), len(truth))
+    assigned = assign_one_to_one(pairs_by_center(found, truth, 30.0), len(found), len(truth))
     assert time.process_time() - started < 10
-    held = taken[taken >= 0]
+    held = assigned[assigned >= 0]
     assert len(held) == len(set(held.tolist())) > 19_000

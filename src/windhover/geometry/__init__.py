@@ -1,5 +1,4 @@
-"""Numbers of the pixel grid and of the ground: windows, boxes, who is near whom, px to metres and
-back.
+"""Geometry of the pixel grid and of the ground: windows, boxes, matching, georeference.
 
-Holds arithmetic on arrays and shapes alone; refuses files and networks.
+Holds arithmetic on arrays and shapes alone; it opens no file and knows no network.
 """

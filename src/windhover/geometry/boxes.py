@@ -1,20 +1,26 @@
-"""Boxes in the pixel plane: how much they overlap, and which of many candidates are the same
-object.
+"""Boxes in the pixel plane: how much they overlap, and which candidates show one object.
 
-`merge` is greedy in order of score, as non-maximum suppression is, with two rules at once: near
-centres, and overlap. It reads no file, knows no class names, and needs memory for the candidates
-only, never for all their pairs.
+`merge_duplicates` is greedy in order of score, as non-maximum suppression is, with two rules at
+once: near centres, and overlap. It reads no file, knows no class names, and needs memory for the
+candidates only, never for all their pairs.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-Floats = NDArray[np.float64]
-BATCH = 20_000
-PAIRS_AT_ONCE = 100_000  # candidates asked at once for what is near them
+from windhover.geometry.arrays import Bools, Floats
+
+Indices = NDArray[np.intp]
+BATCH = 20_000  # candidates compared with those kept before them at once
+QUERY_BATCH = 100_000  # candidates whose neighbours are searched at once
+LEVELS_PER_OCTAVE = 2  # of the longer side, by which candidates are grouped for the search
+MIN_SIDE = 1e-3  # px; smaller sides count as this in the grouping
+ROUNDING = 1e-9  # relative
 
 
 def to_xyxy(col: Floats, row: Floats, w: Floats, h: Floats) -> Floats:
@@ -29,160 +35,201 @@ def iou(boxes: Floats, others: Floats) -> Floats:
         boxes: (N, 4) xyxy.
         others: (N, 4) xyxy.
     """
-    both = shared(boxes, others)
-    union = _area(boxes) + _area(others) - both
-    shares: Floats = np.divide(both, union, out=np.zeros_like(both), where=union > 0)
-    return shares
+    return iou_from_areas(intersection_area(boxes, others), _area(boxes), _area(others))
 
 
-def shared(boxes: Floats, others: Floats) -> Floats:
-    """Return the area that boxes (N, 4) xyxy and others (N, 4) have in common, one to one."""
-    (left, top, right, bottom), (left2, top2, right2, bottom2) = boxes.T, others.T
-    both: Floats = np.maximum(np.minimum(right, right2) - np.maximum(left, left2), 0.0)
-    both *= np.maximum(np.minimum(bottom, bottom2) - np.maximum(top, top2), 0.0)
-    return both
-
-
-def _area(boxes: Floats) -> Floats:
-    return np.asarray(
-        np.maximum(boxes[:, 2] - boxes[:, 0], 0.0) * np.maximum(boxes[:, 3] - boxes[:, 1], 0.0)
+def iou_from_areas(intersection: Floats, area: Floats, other_area: Floats) -> Floats:
+    """Return IoU (N,) from the areas of intersections and shapes; 0 where neither has an area."""
+    union = area + other_area - intersection
+    result: Floats = np.divide(
+        intersection, union, out=np.zeros_like(intersection), where=union > 0
     )
+    return result
 
 
-def merge(
+def intersection_area(boxes: Floats, others: Floats) -> Floats:
+    """Return the area (N,) that boxes (N, 4) xyxy and others (N, 4) have in common, one to one."""
+    left, top, right, bottom = boxes.T
+    other_left, other_top, other_right, other_bottom = others.T
+    width = np.maximum(np.minimum(right, other_right) - np.maximum(left, other_left), 0.0)
+    height = np.maximum(np.minimum(bottom, other_bottom) - np.maximum(top, other_top), 0.0)
+    area: Floats = width * height
+    return area
+
+
+def merge_duplicates(
     boxes: Floats,
     scores: NDArray[np.floating],
     labels: NDArray[np.integer],
-    distance: float | Floats,
-    overlap: float,
-) -> NDArray[np.intp]:
+    *,
+    center_distance: float | Floats,
+    iou_threshold: float,
+) -> Indices:
     """Return which candidates are kept when duplicates are removed, best first.
 
     In order of score (ties: by row, column, label, then size), a candidate is kept unless a kept
-    one of its label is
-    the same object: their centres are nearer than `distance` times the smaller of their sizes (root
-    of the area), or their intersection over union is above `overlap`. The result does not depend on
-    the order of the input, and the result at a higher score floor is the part of this one above
-    that floor.
+    one of its label is the same object: their centres are nearer than `center_distance` times the
+    smaller of their sizes (root of the area), or their intersection over union is above
+    `iou_threshold`. The result does not depend on the order of the input, and the result at a
+    higher minimum score is the part of this one above that score.
 
     Args:
         boxes: (N, 4) xyxy, finite.
         scores: (N,) any monotone score.
         labels: (N,) only candidates of one label can be duplicates.
-        distance: in units of the objects' size, 0 or more; of each candidate (N,), where it is
-            not one for all: the larger of two counts.
-        overlap: in (0, 1]; 1 turns that rule off.
+        center_distance: in units of the objects' size, 0 or more; one number, or one a candidate
+            (N,), of which the larger of two counts.
+        iou_threshold: in (0, 1]; 1 turns that rule off.
 
     Returns:
         (M,) indices into the input.
     """
-    centers = (boxes[:, :2] + boxes[:, 2:]) / 2
-    sides = np.maximum(boxes[:, 2:] - boxes[:, :2], 0.0)
-    order = np.lexsort(
-        (sides[:, 1], sides[:, 0], labels, centers[:, 0], centers[:, 1], -scores.astype(np.float64))
-    )
-    rules = _Rules(
-        boxes[order], labels[order], np.broadcast_to(distance, scores.shape)[order], overlap
+    order = _best_first(boxes, scores, labels)
+    rule = _DuplicateRule(
+        boxes[order],
+        labels[order],
+        center_distances=np.broadcast_to(center_distance, scores.shape)[order],
+        iou_threshold=iou_threshold,
     )
     kept = np.zeros(0, np.intp)
     start = 0
-    while start < len(
-        order
-    ):  # batches as large as what is kept already, so that trees are built few times
-        batch = np.arange(start, min(start + max(BATCH, len(kept)), len(order)))
-        start += len(batch)
-        batch = batch[~rules.duplicates(batch, kept)]
-        kept = np.concatenate([kept, rules.greedy(batch)])
+    while start < len(order):
+        # batches as large as what is kept already, so that trees are built few times
+        stop = min(start + max(BATCH, len(kept)), len(order))
+        batch = np.arange(start, stop)
+        start = stop
+        batch = batch[~rule.is_duplicate(batch, kept)]
+        kept = np.concatenate([kept, rule.keep_greedily(batch)])
     return np.asarray(order[kept])
 
 
-class _Rules:
-    """When two of the candidates, sorted best first, are the same object."""
+def _best_first(
+    boxes: Floats, scores: NDArray[np.floating], labels: NDArray[np.integer]
+) -> Indices:
+    """Return the order of falling score; ties by row, column, label, then width and height."""
+    col, row = _centers(boxes).T
+    width, height = _sides(boxes).T
+    return np.lexsort((height, width, labels, col, row, -scores.astype(np.float64)))
+
+
+class _DuplicateRule:
+    """When two of the candidates, sorted best first, are the same object.
+
+    Candidates are grouped into levels, half octaves of their longer side, so that near pairs are
+    searched level by level, each with its own radius.
+    """
 
     def __init__(
-        self, boxes: Floats, labels: NDArray[np.integer], distances: Floats, overlap: float
+        self,
+        boxes: Floats,
+        labels: NDArray[np.integer],
+        *,
+        center_distances: Floats,
+        iou_threshold: float,
     ) -> None:
-        self.boxes, self.labels, self.distances, self.overlap = boxes, labels, distances, overlap
-        self.farthest = float(distances.max(initial=0.0))
-        self.centers = (boxes[:, :2] + boxes[:, 2:]) / 2
+        self.boxes = boxes
+        self.labels = labels
+        self.center_distances = center_distances
+        self.iou_threshold = iou_threshold
+        self.max_center_distance = float(center_distances.max(initial=0.0))
+        self.centers = _centers(boxes)
         self.x, self.y = np.ascontiguousarray(self.centers.T)
-        self.labeled = len(labels) > 0 and bool((labels != labels[0]).any())
-        sides = np.maximum(boxes[:, 2:] - boxes[:, :2], 0.0)
+        self.has_several_labels = len(labels) > 0 and bool((labels != labels[0]).any())
+        sides = _sides(boxes)
         self.sizes = np.sqrt(np.prod(sides, axis=1))
-        # half octaves of the longer side: near pairs are looked for level by level, each with its
-        # own radius
-        self.levels = np.floor(
-            2 * np.log2(np.maximum(sides.max(axis=1, initial=0.0), 1e-3))
-        ).astype(int)
+        longer_side = np.maximum(sides.max(axis=1, initial=0.0), MIN_SIDE)
+        self.levels = np.floor(LEVELS_PER_OCTAVE * np.log2(longer_side)).astype(int)
 
-    def reach(self, level: int, other: int) -> float:
-        """Return how far apart along either axis the centres of a same object can be, for two
-        levels of size.
+    def search_radius(self, level: int, other_level: int) -> float:
+        """Return the largest distance along an axis between centres of duplicates of two levels.
 
         Overlap above t leaves along each axis less than (a + b) / 2 * (1 - t) / (1 + t) between the
         centres of sides a and b, and no side ratio below t.
         """
-        long, short = 2.0 ** ((max(level, other) + 1) / 2), 2.0 ** ((min(level, other) + 1) / 2)
-        near = self.farthest * short
-        if short / long * 2**0.5 > self.overlap:
-            near = max(near, (long + short) / 2 * (1 - self.overlap) / (1 + self.overlap))
-        return float(near * (1 + 1e-9))
+        longer = 2.0 ** ((max(level, other_level) + 1) / LEVELS_PER_OCTAVE)
+        shorter = 2.0 ** ((min(level, other_level) + 1) / LEVELS_PER_OCTAVE)
+        threshold = self.iou_threshold
+        radius = self.max_center_distance * shorter
+        if shorter / longer * 2**0.5 > threshold:
+            radius = max(radius, (longer + shorter) / 2 * (1 - threshold) / (1 + threshold))
+        return float(radius * (1 + ROUNDING))
 
-    def same(self, first: NDArray[np.intp], second: NDArray[np.intp]) -> NDArray[np.bool_]:
-        """Tell pair by pair whether two candidates are the same object."""
-        apart = np.hypot(self.x[first] - self.x[second], self.y[first] - self.y[second])
-        distance = np.maximum(self.distances[first], self.distances[second])
-        near = apart < distance * np.minimum(self.sizes[first], self.sizes[second])
-        far = np.nonzero(~near)[0]
-        near[far] = iou(self.boxes[first[far]], self.boxes[second[far]]) > self.overlap
-        if self.labeled:
-            near &= self.labels[first] == self.labels[second]
-        return np.asarray(near)
+    def is_same_object(self, first: Indices, second: Indices) -> Bools:
+        """Return pair by pair whether two candidates are the same object."""
+        distance = np.hypot(self.x[first] - self.x[second], self.y[first] - self.y[second])
+        factor = np.maximum(self.center_distances[first], self.center_distances[second])
+        same = distance < factor * np.minimum(self.sizes[first], self.sizes[second])
+        apart = np.nonzero(~same)[0]
+        overlap = iou(self.boxes[first[apart]], self.boxes[second[apart]])
+        same[apart] = overlap > self.iou_threshold
+        if self.has_several_labels:
+            same &= self.labels[first] == self.labels[second]
+        return np.asarray(same)
 
-    def pairs(
-        self, first: NDArray[np.intp], second: NDArray[np.intp]
-    ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-        """Return every pair of the same object, one from each list; some at a time, never all near
-        pairs at once.
-        """
-        found = [(np.zeros(0, np.intp), np.zeros(0, np.intp))]
-        trees = [
-            (level, group, cKDTree(self.centers[group])) for level, group in self._by_level(second)
+    def duplicate_pairs(self, first: Indices, second: Indices) -> tuple[Indices, Indices]:
+        """Return all pairs of one object, one of each list, never holding all near pairs."""
+        firsts = [np.zeros(0, np.intp)]
+        seconds = [np.zeros(0, np.intp)]
+        others = [
+            (level, members, cKDTree(self.centers[members]))
+            for level, members in self._by_level(second)
         ]
-        for level, group in self._by_level(first):
-            for start in range(0, len(group), PAIRS_AT_ONCE):
-                some = group[start : start + PAIRS_AT_ONCE]
-                tree = cKDTree(self.centers[some])
-                for other_level, others, other_tree in trees:
-                    radius = self.reach(level, other_level)
-                    near = tree.sparse_distance_matrix(
-                        other_tree, radius, p=np.inf, output_type="ndarray"
-                    )
-                    one, two = some[near["i"]], others[near["j"]]
-                    same = self.same(one, two)
-                    found.append((one[same], two[same]))
-        ones, twos = zip(*found, strict=True)
-        return np.concatenate(ones), np.concatenate(twos)
+        for level, batch in self._query_batches(first):
+            tree = cKDTree(self.centers[batch])
+            for other_level, other_members, other_tree in others:
+                radius = self.search_radius(level, other_level)
+                near = tree.sparse_distance_matrix(
+                    other_tree, radius, p=np.inf, output_type="ndarray"
+                )
+                one = batch[near["i"]]
+                two = other_members[near["j"]]
+                same = self.is_same_object(one, two)
+                firsts.append(one[same])
+                seconds.append(two[same])
+        return np.concatenate(firsts), np.concatenate(seconds)
 
-    def _by_level(self, members: NDArray[np.intp]) -> list[tuple[int, NDArray[np.intp]]]:
+    def _query_batches(self, members: Indices) -> Iterator[tuple[int, Indices]]:
+        """Yield each level with up to `QUERY_BATCH` of its members at a time."""
+        for level, group in self._by_level(members):
+            for start in range(0, len(group), QUERY_BATCH):
+                yield level, group[start : start + QUERY_BATCH]
+
+    def _by_level(self, members: Indices) -> list[tuple[int, Indices]]:
         levels = self.levels[members]
         return [(int(level), members[levels == level]) for level in np.unique(levels)]
 
-    def duplicates(self, batch: NDArray[np.intp], kept: NDArray[np.intp]) -> NDArray[np.bool_]:
-        """Tell which of the batch are the same object as one that is kept."""
-        ones, _ = self.pairs(batch, kept)
-        return np.isin(batch, ones)
+    def is_duplicate(self, batch: Indices, kept: Indices) -> Bools:
+        """Return which of the batch are the same object as one that is kept."""
+        duplicates, _ = self.duplicate_pairs(batch, kept)
+        return np.isin(batch, duplicates)
 
-    def greedy(self, batch: NDArray[np.intp]) -> NDArray[np.intp]:
+    def keep_greedily(self, batch: Indices) -> Indices:
         """Return what remains of a batch, best first, when each removes its duplicates below it."""
-        ones, twos = self.pairs(batch, batch)
-        ones, twos = ones[ones < twos], twos[ones < twos]  # the better one first
-        order = np.lexsort((twos, ones))
-        ones, twos = ones[order], twos[order]
-        leaders, starts = np.unique(ones, return_index=True)
-        ends = np.append(starts, len(ones))[1:]
+        better, worse = self.duplicate_pairs(batch, batch)
+        in_order = better < worse
+        better = better[in_order]
+        worse = worse[in_order]
+        order = np.lexsort((worse, better))
+        better = better[order]
+        worse = worse[order]
+        leaders, starts = np.unique(better, return_index=True)
+        stops = np.append(starts, len(better))[1:]
         removed = np.zeros(len(self.labels), bool)
-        for leader, start, end in zip(leaders, starts, ends, strict=True):
+        for leader, start, stop in zip(leaders, starts, stops, strict=True):
             if not removed[leader]:
-                removed[twos[start:end]] = True
+                removed[worse[start:stop]] = True
         return batch[~removed[batch]]
+
+
+def _centers(boxes: Floats) -> Floats:
+    return (boxes[:, :2] + boxes[:, 2:]) / 2
+
+
+def _sides(boxes: Floats) -> Floats:
+    return np.maximum(boxes[:, 2:] - boxes[:, :2], 0.0)
+
+
+def _area(boxes: Floats) -> Floats:
+    width = np.maximum(boxes[:, 2] - boxes[:, 0], 0.0)
+    height = np.maximum(boxes[:, 3] - boxes[:, 1], 0.0)
+    return np.asarray(width * height)

@@ -11,24 +11,24 @@ import math
 from functools import lru_cache
 
 import numpy as np
+import shapely
 from affine import Affine
 from numpy.typing import ArrayLike, NDArray
 from pyproj import CRS, Geod, Transformer
 from pyproj.exceptions import CRSError, ProjError
-from shapely import MultiPoint, MultiPolygon, Polygon, affinity, box
+from shapely import MultiPoint, box
 from shapely.geometry.base import BaseGeometry
-from shapely.ops import unary_union
 
 from windhover.errors import DataError, FormatError
+from windhover.geometry.antimeridian import polygon_from_ring, unwrap_ring
+from windhover.geometry.arrays import Floats
 
-Floats = NDArray[np.float64]
 WGS84 = "EPSG:4326"
-PLANAR_TOLERANCE = (
-    0.01  # UTM is off by up to 0.0004 (its k0), equal-area and Mercator grids by much more
-)
-POINTS_PER_SIDE = (
-    21  # of a footprint: the side of a projected scene is a curve in longitude and latitude
-)
+# UTM is off by up to 0.0004 (its k0), equal-area and Mercator grids by much more
+PLANAR_TOLERANCE = 0.01
+# of a footprint: the side of a projected scene is a curve in longitude and latitude
+POINTS_PER_SIDE = 21
+POINTS_PER_EXTENT_SIDE = 9
 
 
 def pixel_to_world(transform: Affine, col: ArrayLike, row: ArrayLike) -> tuple[Floats, Floats]:
@@ -39,11 +39,11 @@ def pixel_to_world(transform: Affine, col: ArrayLike, row: ArrayLike) -> tuple[F
         col: columns, px, any shape.
         row: rows, px, same shape.
     """
-    col, row = np.asarray(col, np.float64), np.asarray(row, np.float64)
-    return (
-        transform.a * col + transform.b * row + transform.c,
-        transform.d * col + transform.e * row + transform.f,
-    )
+    col = np.asarray(col, np.float64)
+    row = np.asarray(row, np.float64)
+    x = transform.a * col + transform.b * row + transform.c
+    y = transform.d * col + transform.e * row + transform.f
+    return x, y
 
 
 def world_to_pixel(transform: Affine, x: ArrayLike, y: ArrayLike) -> tuple[Floats, Floats]:
@@ -58,18 +58,18 @@ def world_to_pixel(transform: Affine, x: ArrayLike, y: ArrayLike) -> tuple[Float
     determinant = transform.a * transform.e - transform.b * transform.d
     if determinant == 0.0 or not math.isfinite(determinant):
         raise DataError(
-            f"The transform {tuple(transform)[:6]} has no inverse: a pixel covers no ground. Mend the "
-            "raster's georeference."
+            f"The transform {tuple(transform)[:6]} has no inverse: a pixel covers no ground. "
+            "Correct the raster's georeference."
         )
     x = np.asarray(x, np.float64) - transform.c
     y = np.asarray(y, np.float64) - transform.f
-    return (transform.e * x - transform.b * y) / determinant, (
-        transform.a * y - transform.d * x
-    ) / determinant
+    col = (transform.e * x - transform.b * y) / determinant
+    row = (transform.a * y - transform.d * x) / determinant
+    return col, row
 
 
 def local_transform(gsd_x_m: float, gsd_y_m: float | None = None) -> Affine:
-    """Return the local grid of a scene without georeference: x = col * gsd, y = -row * gsd, metres."""
+    """Return the grid of a scene without georeference: x = col * gsd, y = -row * gsd, metres."""
     return Affine(gsd_x_m, 0.0, 0.0, 0.0, -(gsd_y_m or gsd_x_m), 0.0)
 
 
@@ -84,7 +84,8 @@ def parse_crs(crs: str) -> CRS:
         return CRS.from_user_input(crs)
     except CRSError as error:
         raise FormatError(
-            f"{crs[:80]!r} is not a coordinate system that PROJ knows ({error}). Give an EPSG code or WKT."
+            f"{crs[:80]!r} is not a coordinate system that PROJ knows ({error}). "
+            "Give an EPSG code or WKT."
         ) from None
 
 
@@ -100,22 +101,20 @@ def transformer(source_crs: str, target_crs: str) -> Transformer:
         return Transformer.from_crs(parse_crs(source_crs), parse_crs(target_crs), always_xy=True)
     except ProjError as error:
         raise DataError(
-            f"There is no way from {source_crs[:60]!r} to {target_crs[:60]!r} ({error}). Reproject the file first."
+            f"There is no way from {source_crs[:60]!r} to {target_crs[:60]!r} ({error}). "
+            "Reproject the file first."
         ) from None
 
 
 def same_crs(first: str | None, second: str | None) -> bool:
-    """Tell whether two coordinate systems are the same, whatever their axis order; None equals only
-    None.
-    """
+    """Return whether two coordinate systems agree but for axis order; None equals only None."""
     if first is None or second is None:
         return first is second
     return first == second or parse_crs(first).equals(parse_crs(second), ignore_axis_order=True)
 
 
 def gsd_m(transform: Affine, crs: str | None, shape_hw: tuple[int, int]) -> tuple[float, float]:
-    """Return metres on the ground of one step along a row and of one step down a column, at the
-    scene's centre.
+    """Return the ground sample distance along a row and down a column, metres, at the centre.
 
     Args:
         transform: pixel -> world.
@@ -125,18 +124,20 @@ def gsd_m(transform: Affine, crs: str | None, shape_hw: tuple[int, int]) -> tupl
     Raises:
         DataError: the result is not positive and finite.
     """
-    col, row = shape_hw[1] / 2, shape_hw[0] / 2
+    col = shape_hw[1] / 2
+    row = shape_hw[0] / 2
     _check_on_earth(transform, crs, float(pixel_to_world(transform, col, row)[1]))
     sides = box_sides_m(np.array([[col - 0.5, row - 0.5, col + 0.5, row + 0.5]]), transform, crs)[0]
     if not (np.isfinite(sides).all() and (sides > 0).all()):
         raise DataError(
-            f"A pixel of the transform {tuple(transform)[:6]} has no size in metres. Mend the raster's georeference."
+            f"A pixel of the transform {tuple(transform)[:6]} has no size in metres. "
+            "Correct the raster's georeference."
         )
     return float(sides[0]), float(sides[1])
 
 
 def _check_on_earth(transform: Affine, crs: str | None, y: float) -> None:
-    """Refuse a transform or a system in which a raster has no place on Earth.
+    """Check that a raster with this transform and coordinate system is on Earth.
 
     Raises:
         DataError: the transform holds infinity or NaN, y is a latitude beyond a pole, or the
@@ -144,26 +145,26 @@ def _check_on_earth(transform: Affine, crs: str | None, y: float) -> None:
     """
     if not np.isfinite(tuple(transform)[:6]).all():
         raise DataError(
-            f"Its transform {tuple(transform)[:6]} is not finite. Mend the raster's georeference."
+            f"Its transform {tuple(transform)[:6]} is not finite. "
+            "Correct the raster's georeference."
         )
     if crs is not None and parse_crs(crs).is_geocentric:
         raise DataError(
-            f"Its coordinate system {crs[:40]} is geocentric, and no map. Reproject it: gdalwarp -t_srs."
+            f"Its coordinate system {crs[:40]} is geocentric, and no map. "
+            "Reproject it: gdalwarp -t_srs."
         )
     if crs is not None and parse_crs(crs).is_geographic and abs(y) > 90 * (1 + 1e-9):
         raise DataError(
-            f"Its centre is at latitude {y:g}, beyond the pole. Its coordinate system is not longitude and latitude, "
-            "or x and y are swapped: mend the georeference."
+            f"Its centre is at latitude {y:g}, beyond the pole. Its coordinate system is not "
+            "longitude and latitude, or x and y are swapped: correct the georeference."
         )
 
 
 def box_sides_m(boxes_xyxy: ArrayLike, transform: Affine, crs: str | None) -> Floats:
-    """Return the two sides of boxes on the ground: through the box's centre, along a row and down a
-    column.
+    """Return the lengths on the ground of boxes' two middle lines, metres.
 
-    Planar where the coordinate system is metric at the place to 1 %; geodesic on its ellipsoid
-    elsewhere (geographic systems, Mercator, which stretches by 1 / cos(latitude); Karney 2013, as
-    in pyproj).
+    Planar where the coordinate system is metric there to 1 %; geodesic on its ellipsoid elsewhere
+    (geographic systems, Mercator, which stretches by 1 / cos(latitude); Karney 2013, as in pyproj).
 
     Args:
         boxes_xyxy: (N, 4) boxes, px of the grid of `transform`.
@@ -174,16 +175,13 @@ def box_sides_m(boxes_xyxy: ArrayLike, transform: Affine, crs: str | None) -> Fl
         (N, 2) metres [along the row, down the column].
     """
     boxes = np.asarray(boxes_xyxy, np.float64).reshape(-1, 4)
-    width, height = boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]
-    unit = 1.0 if crs is None else unit_m(crs)
-    planar = np.stack(
-        [
-            width * math.hypot(transform.a, transform.d),
-            height * math.hypot(transform.b, transform.e),
-        ],
-        axis=1,
-    )
-    if crs is None or (unit is not None and not parse_crs(crs).is_projected):
+    along_row = (boxes[:, 2] - boxes[:, 0]) * math.hypot(transform.a, transform.d)
+    down_column = (boxes[:, 3] - boxes[:, 1]) * math.hypot(transform.b, transform.e)
+    planar = np.stack([along_row, down_column], axis=1)
+    if crs is None:
+        return planar
+    unit = meters_per_unit(crs)
+    if unit is not None and not parse_crs(crs).is_projected:
         return planar * (unit or 1.0)
     geodesic = _geodesic_sides(boxes, transform, crs)
     if unit is None or _is_mercator(crs):
@@ -195,19 +193,20 @@ def box_sides_m(boxes_xyxy: ArrayLike, transform: Affine, crs: str | None) -> Fl
 
 
 def _geodesic_sides(boxes: Floats, transform: Affine, crs: str) -> Floats:
-    """Return (N, 2) geodesic lengths of the lines through the boxes' centres; inf where PROJ has no
-    answer.
-    """
-    col, row = (boxes[:, 0] + boxes[:, 2]) / 2, (boxes[:, 1] + boxes[:, 3]) / 2
+    """Return (N, 2) geodesic lengths of the boxes' middle lines, metres; inf outside the system."""
+    left, top, right, bottom = boxes.T
+    col = (left + right) / 2
+    row = (top + bottom) / 2
     geographic = parse_crs(crs).geodetic_crs
     if geographic is None:
         return np.full((len(boxes), 2), np.inf)
     to_lonlat = transformer(crs, geographic.to_wkt())
     geod = parse_crs(crs).get_geod() or Geod(ellps="WGS84")
     lengths = []
-    for ends in ((boxes[:, 0], row, boxes[:, 2], row), (col, boxes[:, 1], col, boxes[:, 3])):
-        start = to_lonlat.transform(*pixel_to_world(transform, ends[0], ends[1]))
-        end = to_lonlat.transform(*pixel_to_world(transform, ends[2], ends[3]))
+    middle_lines = (((left, row), (right, row)), ((col, top), (col, bottom)))
+    for start_px, end_px in middle_lines:
+        start = to_lonlat.transform(*pixel_to_world(transform, *start_px))
+        end = to_lonlat.transform(*pixel_to_world(transform, *end_px))
         known = np.isfinite(np.array([*start, *end])).all(axis=0)
         length = np.full(len(boxes), np.inf)
         if known.any():
@@ -219,10 +218,11 @@ def _geodesic_sides(boxes: Floats, transform: Affine, crs: str) -> Floats:
 
 
 @lru_cache(maxsize=256)
-def unit_m(crs: str) -> float | None:
+def meters_per_unit(crs: str) -> float | None:
     """Return metres per unit of the axes, or None where the axes are angles."""
     system = parse_crs(crs)
-    axes = (system.sub_crs_list[0] if system.is_compound else system).axis_info
+    horizontal = system.sub_crs_list[0] if system.is_compound else system
+    axes = horizontal.axis_info
     if system.is_geographic or not axes:
         return None
     return float(axes[0].unit_conversion_factor)
@@ -230,20 +230,16 @@ def unit_m(crs: str) -> float | None:
 
 @lru_cache(maxsize=256)
 def _is_mercator(crs: str) -> bool:
-    """Tell whether a system is (pseudo-)Mercator, cylindrical upright: its scale is far from true
-    off the equator.
-    """
+    """Return whether a system is normal (pseudo-)Mercator, not to scale off the equator."""
     operation = parse_crs(crs).coordinate_operation
-    name = operation.method_name.lower() if operation is not None else ""
+    if operation is None:
+        return False
+    name = operation.method_name.lower()
     return "mercator" in name and "transverse" not in name and "oblique" not in name
 
 
 def box_polygons(boxes_xyxy: ArrayLike, transform: Affine) -> NDArray[np.object_]:
-    """Return boxes as map polygons through the full affine: (N,) quadrilaterals, corners in pixel
-    order.
-    """
-    import shapely
-
+    """Return boxes (N, 4) xyxy px as map quadrilaterals (N,), corners in pixel order."""
     boxes = np.asarray(boxes_xyxy, np.float64).reshape(-1, 4)
     cols = boxes[:, [0, 2, 2, 0, 0]]
     rows = boxes[:, [1, 1, 3, 3, 1]]
@@ -252,108 +248,90 @@ def box_polygons(boxes_xyxy: ArrayLike, transform: Affine) -> NDArray[np.object_
 
 
 def is_geographic(crs: str | None) -> bool:
-    """Tell whether a system's axes are longitude and latitude."""
+    """Return whether a system's axes are longitude and latitude."""
     return crs is not None and bool(parse_crs(crs).is_geographic)
 
 
-def with_turns(shape: BaseGeometry) -> BaseGeometry:
-    """Return a shape of longitudes and latitudes with its copies one turn west and east: 181 is
-    -179.
-    """
-    return unary_union([affinity.translate(shape, turn) for turn in (-360.0, 0.0, 360.0)])
-
-
-def outline_in(
-    transform: Affine, shape_hw: tuple[int, int], scene_crs: str | None, crs: str | None
+def extent_in_crs(
+    transform: Affine, shape_hw: tuple[int, int], *, scene_crs: str | None, crs: str | None
 ) -> BaseGeometry | None:
-    """Return the rectangle about a scene in another system, a little larger; None where it cannot
-    be bounded there.
+    """Return a rectangle in another system around a scene, 2 % larger; None where it is unbounded.
 
-    Longitudes go on beyond 180 where a scene crosses the antimeridian: the area to be cut needs its
-    turns.
+    Longitudes go on beyond 180 where a scene crosses the antimeridian: compare with
+    `antimeridian.with_wrapped_copies` of other shapes.
+
+    Args:
+        transform: pixel -> world of the scene.
+        shape_hw: its rows and columns, px.
+        scene_crs: its coordinate system.
+        crs: the other system; None takes the scene's.
     """
-    height, width = shape_hw
-    margin_x, margin_y = 0.02 * width + 2, 0.02 * height + 2
-    side = np.linspace(0, 1, 9)
-    cols = np.concatenate([side, np.ones(9), side, np.zeros(9)]) * (width + 2 * margin_x) - margin_x
-    rows = (
-        np.concatenate([np.zeros(9), side, np.ones(9), side]) * (height + 2 * margin_y) - margin_y
-    )
+    cols, rows = _border_px(shape_hw)
     x, y = pixel_to_world(transform, cols, rows)
     if crs is not None and not same_crs(crs, scene_crs):
         x, y = transformer(str(scene_crs), crs).transform(x, y)
     if not (np.isfinite(x).all() and np.isfinite(y).all()):
         return None
     if is_geographic(crs):
-        steps = (
-            np.diff(np.append(x, x[0])) + 180.0
-        ) % 360.0 - 180.0  # each step the short way round
-        if abs(steps.sum()) > 180.0:
-            return None  # around a pole
-        x = x[0] + np.concatenate([[0.0], np.cumsum(steps)[:-1]])
-    around: BaseGeometry = box(x.min(), y.min(), x.max(), y.max())
-    return around
+        x, is_around_pole = unwrap_ring(x)
+        if is_around_pole:
+            return None
+    extent: BaseGeometry = box(x.min(), y.min(), x.max(), y.max())
+    return extent
+
+
+def _border_px(shape_hw: tuple[int, int]) -> tuple[Floats, Floats]:
+    """Return columns and rows of points around a scene, 2 % and 2 px outside its border."""
+    height, width = shape_hw
+    margin_x = 0.02 * width + 2
+    margin_y = 0.02 * height + 2
+    side = np.linspace(0, 1, POINTS_PER_EXTENT_SIDE)
+    low = np.zeros(POINTS_PER_EXTENT_SIDE)
+    high = np.ones(POINTS_PER_EXTENT_SIDE)
+    cols = np.concatenate([side, high, side, low]) * (width + 2 * margin_x) - margin_x
+    rows = np.concatenate([low, side, high, side]) * (height + 2 * margin_y) - margin_y
+    return cols, rows
 
 
 def footprint_4326(
     transform: Affine, crs: str | None, shape_hw: tuple[int, int]
 ) -> BaseGeometry | None:
-    """Return the scene's outline in longitude and latitude, cut in two at the antimeridian; None
-    for a local grid.
+    """Return a scene's outline in longitude and latitude; None for a local grid.
+
+    It is in two parts where the scene crosses the antimeridian. Where the corners of a scene are
+    not on Earth (a whole disc seen from space), it is the hull of what is.
 
     Raises:
-        DataError: the corners have no longitude and latitude.
+        DataError: no part of the scene has longitude and latitude.
     """
     if crs is None:
         return None
     side = np.linspace(0.0, 1.0, POINTS_PER_SIDE)[:-1]
-    zero, one = np.zeros_like(side), np.ones_like(side)
+    zero = np.zeros_like(side)
+    one = np.ones_like(side)
     cols = np.concatenate([side, one, side[::-1] + side[1], zero]) * shape_hw[1]
     rows = np.concatenate([zero, side, one, side[::-1] + side[1]]) * shape_hw[0]
     lon, lat = transformer(crs, WGS84).transform(*pixel_to_world(transform, cols, rows))
-    known = np.isfinite(lon) & np.isfinite(lat)
-    if (
-        known.sum() < 3
-    ):  # a whole disc seen from space has its corners in the sky: the hull of what lies on Earth
-        steps = np.linspace(0.0, 1.0, POINTS_PER_SIDE)
-        cols, rows = (
-            part.ravel() for part in np.meshgrid(steps * shape_hw[1], steps * shape_hw[0])
-        )
-        points = np.stack(
-            transformer(crs, WGS84).transform(*pixel_to_world(transform, cols, rows)), axis=1
-        )
-        hull = MultiPoint(points[np.isfinite(points).all(axis=1)]).convex_hull
-        if hull.area > 0:
-            return hull
-        raise DataError(
-            f"The scene's corners have no longitude and latitude in {crs[:60]}. Mend the raster's georeference."
-        )
-    return _polygon_on_globe(lon[known], lat[known])
+    is_on_earth = np.isfinite(lon) & np.isfinite(lat)
+    if is_on_earth.sum() < 3:
+        return _hull_on_earth(transform, crs, shape_hw)
+    return polygon_from_ring(lon[is_on_earth], lat[is_on_earth])
 
 
-def _polygon_on_globe(lon: Floats, lat: Floats) -> BaseGeometry:
-    """Return the polygon of a ring whose longitudes may cross the antimeridian or go round a pole."""
-    steps = np.diff(np.append(lon, lon[0]))
-    steps = (steps + 180.0) % 360.0 - 180.0  # each step the short way round
-    unrolled = lon[0] + np.concatenate([[0.0], np.cumsum(steps)[:-1]])
-    if (
-        abs(steps.sum()) > 180.0
-    ):  # the ring goes round a pole: everything poleward of its lowest latitude
-        pole = 90.0 if lat.mean() > 0 else -90.0
-        edge = float(lat.min() if pole > 0 else lat.max())
-        return box(-180.0, min(edge, pole), 180.0, max(edge, pole))
-    polygon = Polygon(np.stack([unrolled, lat], axis=1))
-    if not polygon.is_valid:
-        polygon = polygon.buffer(0)
-    parts = []
-    for turn in (-720.0, -360.0, 0.0, 360.0, 720.0):
-        part = affinity.translate(polygon, turn).intersection(box(-180.0, -90.0, 180.0, 90.0))
-        if part.area > 0:
-            parts.append(part)
-    if not parts:
-        return polygon
-    return (
-        parts[0]
-        if len(parts) == 1
-        else MultiPolygon([single for part in parts for single in getattr(part, "geoms", [part])])
+def _hull_on_earth(transform: Affine, crs: str, shape_hw: tuple[int, int]) -> BaseGeometry:
+    """Return the hull in longitude and latitude of those points of a scene that are on Earth.
+
+    Raises:
+        DataError: there are none.
+    """
+    steps = np.linspace(0.0, 1.0, POINTS_PER_SIDE)
+    cols, rows = np.meshgrid(steps * shape_hw[1], steps * shape_hw[0])
+    world_xy = pixel_to_world(transform, cols.ravel(), rows.ravel())
+    lonlat = np.stack(transformer(crs, WGS84).transform(*world_xy), axis=1)
+    hull: BaseGeometry = MultiPoint(lonlat[np.isfinite(lonlat).all(axis=1)]).convex_hull
+    if hull.area > 0:
+        return hull
+    raise DataError(
+        f"The scene's corners have no longitude and latitude in {crs[:60]}. "
+        "Correct the raster's georeference."
     )

@@ -1,10 +1,10 @@
-"""The lattice of windows over a scene, its blocks, and the mirror at its borders; integers only, no
-file, no network.
+"""The lattice of windows over a scene, its blocks, and the mirror at its borders.
 
 One lattice per scene and stride, anchored at scene px 0: cell (i, j) is the window whose top-left
 px is (stride*i, stride*j). It reaches half a window beyond each border, so that every point of the
-scene, to its last pixel, is near some window's centre; what lies outside is the scene mirrored.
-Blocks are rectangles of cells: each cell belongs to one block, whatever their size.
+scene, to its last pixel, is near some window's centre; outside the scene it is mirrored. Blocks are
+rectangles of cells: each cell belongs to one block, for any size of blocks. Integers only: it opens
+no file and knows no network.
 """
 
 from __future__ import annotations
@@ -19,12 +19,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-Read = Callable[[int, int, int, int], tuple[NDArray[Any], NDArray[np.bool_]]]
+ReadBlock = Callable[[int, int, int, int], tuple[NDArray[Any], NDArray[np.bool_]]]
 
 
 class Block(NamedTuple):
-    """A rectangle of cells: rows [row0, row1), columns [col0, col1) of the lattice; numbered in
-    reading order.
+    """A rectangle of cells of the lattice, rows [row0, row1) and columns [col0, col1).
+
+    `number` counts the blocks of a scene in reading order.
     """
 
     number: int
@@ -36,17 +37,24 @@ class Block(NamedTuple):
 
 @dataclass(frozen=True)
 class Lattice:
-    """All windows of a scene of `shape_hw` px."""
+    """All windows of a scene.
+
+    Attributes:
+        shape_hw: rows and columns of the scene, px.
+        window_px: side of a window.
+        stride_px: px between neighbouring windows.
+    """
 
     shape_hw: tuple[int, int]
     window_px: int
     stride_px: int
 
     def span(self, length_px: int) -> tuple[int, int]:
-        """Return the first cell along an axis and one past the last: centres from border to border."""
+        """Return the first cell along an axis of a length, and one past the last."""
         half = self.window_px / 2
         first = -round(half / self.stride_px)
-        return first, max(round((length_px - half) / self.stride_px), first) + 1
+        last = max(round((length_px - half) / self.stride_px), first)
+        return first, last + 1
 
     @property
     def rows(self) -> tuple[int, int]:
@@ -67,38 +75,43 @@ class Lattice:
         self,
         block_hw: tuple[int, int],
         file_block_hw: tuple[float, float] = (1.0, 1.0),
+        *,
         margin: int = 0,
-        slack: int = 0,
+        filter_px: int = 0,
     ) -> Iterator[Block]:
-        """Yield blocks of at most about `block_hw` px, row by row, laid along the file's own
-        blocks.
+        """Yield blocks of at most about `block_hw` px, row by row, along the file's own blocks.
 
-        Two neighbours read a strip of px in common. The seams lie so that this strip ends where a
-        block of the file
-        ends: one row of the file's blocks is then decoded twice, where a seam anywhere else would
-        cost two.
+        Two neighbours read a strip of px in common. The seams are placed so that this strip ends
+        where a block of the file ends: one row of the file's blocks is then decoded twice, and two
+        at any other seam.
 
         Args:
             block_hw: wanted height and width.
             file_block_hw: the file's block in px of the scene.
             margin: cells read beyond a block's own.
-            slack: further px that reading looks at, such as a filter's.
+            filter_px: further px that reading needs, such as those of a filter.
         """
-        number = 0
-        reach = (margin - 1) * self.stride_px + self.window_px + slack
-        rows, cols = (
-            seams(span, wanted, side, reach, self.stride_px)
-            for span, wanted, side in zip(
+        reach_px = (margin - 1) * self.stride_px + self.window_px + filter_px
+        row_seams, col_seams = (
+            seams(
+                span,
+                block_px=block_px,
+                file_block_px=file_block_px,
+                reach_px=reach_px,
+                stride_px=self.stride_px,
+            )
+            for span, block_px, file_block_px in zip(
                 (self.rows, self.cols), block_hw, file_block_hw, strict=True
             )
         )
-        for row, below in pairwise(rows):
-            for col, right in pairwise(cols):
-                yield Block(number, row, below, col, right)
+        number = 0
+        for row0, row1 in pairwise(row_seams):
+            for col0, col1 in pairwise(col_seams):
+                yield Block(number, row0=row0, row1=row1, col0=col0, col1=col1)
                 number += 1
 
-    def widened(self, block: Block, margin: int) -> Block:
-        """Return the block with `margin` more cells on each side, as far as the lattice goes."""
+    def expand_block(self, block: Block, margin: int) -> Block:
+        """Return the block with `margin` more cells on each side, inside the lattice."""
         return block._replace(
             row0=max(block.row0 - margin, self.rows[0]),
             row1=min(block.row1 + margin, self.rows[1]),
@@ -106,11 +119,12 @@ class Lattice:
             col1=min(block.col1 + margin, self.cols[1]),
         )
 
-    def narrowed(
+    def clip_block(
         self, block: Block, bounds_xyxy: tuple[float, float, float, float]
     ) -> Block | None:
         """Return the part of the block whose windows' centres lie within bounds (px), or None."""
-        stride, half = self.stride_px, self.window_px / 2
+        stride = self.stride_px
+        half = self.window_px / 2
         left, top, right, bottom = bounds_xyxy
         part = block._replace(
             row0=max(block.row0, int(np.ceil((top - half) / stride))),
@@ -121,20 +135,24 @@ class Lattice:
         return part if part.row0 < part.row1 and part.col0 < part.col1 else None
 
     def extent_px(self, block: Block) -> tuple[int, int, int, int]:
-        """Return rows and columns of px, [row0, row1) and [col0, col1), that the block's windows
-        cover.
-        """
-        stride, more = self.stride_px, self.window_px - self.stride_px
+        """Return the px [row0, row1) and [col0, col1) that the block's windows cover."""
+        stride = self.stride_px
+        overhang = self.window_px - stride
         return (
             block.row0 * stride,
-            block.row1 * stride + more,
+            block.row1 * stride + overhang,
             block.col0 * stride,
-            block.col1 * stride + more,
+            block.col1 * stride + overhang,
         )
 
 
 def seams(
-    span: tuple[int, int], block_px: int, file_block_px: float, reach_px: int, stride_px: int
+    span: tuple[int, int],
+    *,
+    block_px: int,
+    file_block_px: float,
+    reach_px: int,
+    stride_px: int,
 ) -> list[int]:
     """Return the first cell of each block along an axis, and one past the last.
 
@@ -146,52 +164,67 @@ def seams(
         reach_px: how far a block's px reach beyond the first px of the cell that follows it.
         stride_px: px between cells.
     """
-    pieces = block_px / file_block_px
-    step = file_block_px * int(pieces) if pieces >= 1 else file_block_px / math.ceil(1 / pieces)
-    step = max(step, stride_px)
-    least = max(
-        min(reach_px, block_px) // stride_px, 1
-    )  # no sliver at the far end, which would be read for itself
-    ends = (math.floor((number * step - reach_px) / stride_px) for number in itertools.count(1))
-    inner = itertools.takewhile(lambda cell: cell + least < span[1], ends)
-    return [span[0], *(cell for cell in inner if cell > span[0]), span[1]]
+    first, stop = span
+    file_blocks = block_px / file_block_px
+    if file_blocks >= 1:
+        step_px = file_block_px * int(file_blocks)
+    else:
+        step_px = file_block_px / math.ceil(1 / file_blocks)
+    step_px = max(step_px, stride_px)
+    # no sliver at the far end, which would be read for itself
+    min_cells = max(min(reach_px, block_px) // stride_px, 1)
+    result = [first]
+    for number in itertools.count(1):
+        cell = math.floor((number * step_px - reach_px) / stride_px)
+        if cell + min_cells >= stop:
+            break
+        if cell > first:
+            result.append(cell)
+    result.append(stop)
+    return result
 
 
-def mirrored(length_px: int, start: int, stop: int) -> NDArray[np.int64]:
-    """Return which px of a line stand at [start, stop): themselves inside, mirrored at the borders
-    outside.
-    """
+def mirrored_indices(length_px: int, start: int, stop: int) -> NDArray[np.int64]:
+    """Return which px of a line stand at [start, stop) when it is mirrored at both its ends."""
     index = np.arange(start, stop, dtype=np.int64) % (2 * length_px)
     return np.where(index < length_px, index, 2 * length_px - 1 - index)
 
 
 def read_mirrored(
-    read: Read, shape_hw: tuple[int, int], extent: tuple[int, int, int, int]
+    read: ReadBlock, shape_hw: tuple[int, int], extent: tuple[int, int, int, int]
 ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
     """Read px rows and columns of a scene, its borders mirrored.
 
     Args:
         read: (row, col, height, width) -> pixels (C, h, w) and valid (h, w).
-        shape_hw: px of the scene.
+        shape_hw: rows and columns of the scene, px.
         extent: row0, row1, col0, col1; may reach outside.
 
     Returns:
         Pixels (C, row1 - row0, col1 - col0) and where they are valid.
     """
-    rows, cols = mirrored(shape_hw[0], *extent[:2]), mirrored(shape_hw[1], *extent[2:])
-    top, left = int(rows.min()), int(cols.min())
+    row0, row1, col0, col1 = extent
+    height, width = shape_hw
+    rows = mirrored_indices(height, row0, row1)
+    cols = mirrored_indices(width, col0, col1)
+    top = int(rows.min())
+    left = int(cols.min())
     pixels, valid = read(top, left, int(rows.max()) + 1 - top, int(cols.max()) + 1 - left)
-    if extent[0] >= 0 and extent[2] >= 0 and extent[1] <= shape_hw[0] and extent[3] <= shape_hw[1]:
+    if row0 >= 0 and col0 >= 0 and row1 <= height and col1 <= width:
         return pixels, valid
-    first = min(max(-extent[2], 0), len(cols))
-    inside = slice(first, max(min(shape_hw[1], extent[3]) - extent[2], first))
-    rows, cols = rows - top, cols - left
-    return _columns(pixels.take(rows, 1), cols, inside), _columns(valid.take(rows, 0), cols, inside)
+    first = min(max(-col0, 0), len(cols))
+    inside = slice(first, max(min(width, col1) - col0, first))
+    rows = rows - top
+    cols = cols - left
+    mirrored_pixels = _take_columns(pixels.take(rows, 1), cols, inside)
+    mirrored_valid = _take_columns(valid.take(rows, 0), cols, inside)
+    return mirrored_pixels, mirrored_valid
 
 
-def _columns(array: NDArray[Any], cols: NDArray[np.int64], inside: slice) -> NDArray[Any]:
-    """Return `array[..., cols]`; `cols[inside]` rise by one and are copied at once, a fifth of the
-    time of taking.
+def _take_columns(array: NDArray[Any], cols: NDArray[np.int64], inside: slice) -> NDArray[Any]:
+    """Return `array[..., cols]`.
+
+    `cols[inside]` rise by one and are copied as one piece, in a fifth of the time of taking them.
     """
     result = np.empty((*array.shape[:-1], len(cols)), array.dtype)
     for part in (slice(0, inside.start), slice(inside.stop, len(cols))):
@@ -201,7 +234,9 @@ def _columns(array: NDArray[Any], cols: NDArray[np.int64], inside: slice) -> NDA
     return result
 
 
-def seen_windows(valid: NDArray[np.bool_], window_px: int, stride_px: int) -> NDArray[np.bool_]:
+def windows_with_data(
+    valid: NDArray[np.bool_], window_px: int, stride_px: int
+) -> NDArray[np.bool_]:
     """Return which windows hold at least one valid px.
 
     Args:
@@ -215,10 +250,13 @@ def seen_windows(valid: NDArray[np.bool_], window_px: int, stride_px: int) -> ND
     rows, cols = ((side - window_px) // stride_px + 1 for side in valid.shape)
     if valid.all():
         return np.ones((rows, cols), bool)
+    # counts of valid px above and to the left of each px: a window's count is four of them
     total = np.zeros((valid.shape[0] + 1, valid.shape[1] + 1), np.int32)
     np.cumsum(np.cumsum(valid, axis=0, dtype=np.int32), axis=1, out=total[1:, 1:])
-    top, left = np.arange(rows) * stride_px, np.arange(cols) * stride_px
-    bottom, right = top + window_px, left + window_px
+    top = np.arange(rows) * stride_px
+    left = np.arange(cols) * stride_px
+    bottom = top + window_px
+    right = left + window_px
     lower = total[np.ix_(bottom, right)] - total[np.ix_(bottom, left)]
     upper = total[np.ix_(top, right)] - total[np.ix_(top, left)]
     return np.asarray(lower > upper)

@@ -1,7 +1,6 @@
-"""Sliding windows and blocks of a pixel grid, as integers.
+"""Sliding windows of a pixel grid: their size, their stride, and grids cut into blocks.
 
-Holds the arithmetic of where windows and blocks begin; reads nothing and knows nothing of the
-ground.
+Holds integer arithmetic only; it reads nothing and knows nothing of the ground.
 """
 
 from __future__ import annotations
@@ -9,13 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
 from windhover.errors import ParameterError
 
 WINDOW_PX = 64  # side of a window and of a patch; the networks are built for it
-STRIDE_PX = 8  # of the dense search, at which the prior of windows is counted
+STRIDE_PX = 8  # of the dense search; the class prior is counted at it too
+HALF_WINDOW_PX = WINDOW_PX // 2  # from a window's corner to its center
 
 
 class Window(NamedTuple):
@@ -27,35 +24,14 @@ class Window(NamedTuple):
     width: int
 
 
-def starts_px(length_px: int, window_px: int, stride_px: int) -> NDArray[np.int64]:
-    """Return where windows begin along one axis so that they cover every pixel; the last one is
-    drawn back to fit.
+def block_windows(shape_hw: tuple[int, int], block_hw: tuple[int, int]) -> Iterator[Window]:
+    """Yield the blocks that tile a grid without overlap, row by row.
 
-    A length shorter than the window gives one window at 0, which reaches outside.
+    Blocks at the lower and the right border are smaller where the sides do not divide.
 
-    Raises:
-        ParameterError: the stride is not in 1..window.
-    """
-    if not 1 <= stride_px <= window_px:
-        raise ParameterError(
-            f"`stride` must be in 1..{window_px} px (the window), got {stride_px} px. Set a smaller stride."
-        )
-    last = max(length_px - window_px, 0)
-    starts = np.arange(0, last + 1, stride_px, dtype=np.int64)
-    return starts if starts[-1] == last else np.append(starts, last)
-
-
-def count_windows(shape_hw: tuple[int, int], window_px: int, stride_px: int) -> int:
-    """Return how many windows lie wholly inside a grid at a stride, as a dense pass scores them
-    (none drawn back).
-    """
-    rows, cols = ((length - window_px) // stride_px + 1 for length in shape_hw)
-    return max(rows, 0) * max(cols, 0)
-
-
-def blocks(shape_hw: tuple[int, int], block_hw: tuple[int, int]) -> Iterator[Window]:
-    """Yield blocks that tile a grid without overlap, row by row; those at the far edges are
-    smaller.
+    Args:
+        shape_hw: height and width of the grid, px.
+        block_hw: height and width of a block, px.
 
     Raises:
         ParameterError: a side of the block is under 1 px.
@@ -64,8 +40,8 @@ def blocks(shape_hw: tuple[int, int], block_hw: tuple[int, int]) -> Iterator[Win
         raise ParameterError(
             f"A block must be at least 1 px a side, got {block_hw}. Set a larger block."
         )
-    for row in range(0, shape_hw[0], block_hw[0]):
-        for col in range(0, shape_hw[1], block_hw[1]):
-            yield Window(
-                row, col, min(block_hw[0], shape_hw[0] - row), min(block_hw[1], shape_hw[1] - col)
-            )
+    height, width = shape_hw
+    block_height, block_width = block_hw
+    for row in range(0, height, block_height):
+        for col in range(0, width, block_width):
+            yield Window(row, col, min(block_height, height - row), min(block_width, width - col))
