@@ -15,12 +15,12 @@ from windhover.errors import FormatError, MissingFileError, ParameterError
 from windhover.models.bundle import Card, content_key, load_alike, load_bundle, save_bundle
 from windhover.models.calibrated_scores import Calibration
 from windhover.models.operating_point import ClassOperatingPoint, OperatingPoint
-from windhover.models.quantization import Ranges
+from windhover.models.quantization import QuantizationRanges
 
 
 def test_a_bundle_comes_back(tmp_path: Path) -> None:
     weights = random_weights(n_classes=2)
-    ranges = Ranges(((0.0, 255.0), (1.5, 80.0), (-2.0, 9.0)), (4.0, 2.5))
+    ranges = QuantizationRanges(((0.0, 255.0), (1.5, 80.0), (-2.0, 9.0)), (4.0, 2.5))
     card = make_card(classes=("plane", "ship"), training={"epochs": 3}, ranges=ranges)
     per_class = {
         "plane": ClassOperatingPoint(threshold=0.25),

@@ -11,11 +11,11 @@ from torch import nn
 from fake_models import random_weights
 from windhover.errors import ParameterError
 from windhover.models.fusion import (
-    PoolOfSlices,
+    SlicedMaxPool2d,
     fold_batch_norms,
     halve_stride,
-    hasten_pools,
-    trunk_stretches,
+    optimize_pools,
+    trunk_segments,
 )
 from windhover.models.networks import build_network
 
@@ -48,7 +48,7 @@ def test_a_pool_of_slices_is_the_pool_it_stands_for(
     height: int, width: int, kernel: int, stride: int, dtype: torch.dtype
 ) -> None:
     pixels = torch.randn(2, 3, height, width).to(dtype)
-    assert torch.equal(PoolOfSlices(kernel, stride)(pixels), nn.MaxPool2d(kernel, stride)(pixels))
+    assert torch.equal(SlicedMaxPool2d(kernel, stride)(pixels), nn.MaxPool2d(kernel, stride)(pixels))
 
 
 @pytest.mark.parametrize("slices", [True, False])
@@ -57,10 +57,10 @@ def test_hastened_pools_change_no_number(slices: bool) -> None:
     pixels = torch.randn(1, 3, 71, 90)
     with torch.inference_mode():
         before = plain(pixels).logits
-        hastened = hasten_pools(plain, slices)
+        hastened = optimize_pools(plain, slices)
         assert torch.equal(before, hastened(pixels).logits)
     kinds = [type(layer) for layer in hastened.trunk if isinstance(layer, (nn.MaxPool2d, nn.ReLU))]
-    pool = PoolOfSlices if slices else nn.MaxPool2d
+    pool = SlicedMaxPool2d if slices else nn.MaxPool2d
     assert kinds[:4] == [nn.ReLU, pool, nn.ReLU, nn.ReLU]
     assert kinds.count(pool) == 3
 
@@ -70,15 +70,15 @@ def test_hastened_pools_change_no_number(slices: bool) -> None:
 )
 def test_only_plain_pools_are_taken_from_slices(change: dict) -> None:
     layers = nn.Sequential(nn.MaxPool2d(2, **change), nn.Sigmoid(), nn.MaxPool2d(2))
-    hasten_pools(layers, slices=True)
-    assert [type(layer) for layer in layers] == [nn.MaxPool2d, nn.Sigmoid, PoolOfSlices]
+    optimize_pools(layers, slices=True)
+    assert [type(layer) for layer in layers] == [nn.MaxPool2d, nn.Sigmoid, SlicedMaxPool2d]
 
 
 def test_a_trunk_that_is_no_plain_chain_is_run_whole() -> None:
     odd = network()
     odd.trunk.append(nn.Softmax(dim=1))
-    assert trunk_stretches(odd) == []
-    assert [stretch.stride_px for stretch in trunk_stretches(network())] == [2, 2, 2, 1]
+    assert trunk_segments(odd) == []
+    assert [segment.stride_px for segment in trunk_segments(network())] == [2, 2, 2, 1]
 
 
 def test_half_a_stride_needs_a_pool_to_loosen() -> None:

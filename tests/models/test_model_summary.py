@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from architecture import ROOT
+from project import ROOT
 from windhover.errors import MissingFileError, ParameterError
 from windhover.models.model_summary import SCENE_PX, describe_network, layer_shapes
 from windhover.models.networks import build_network

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from fake_models import make_card, random_weights
-from processor import integers
+from cpu_marks import needs_int8
 from windhover.errors import FormatError, ParameterError
 from windhover.inference import dense
 from windhover.inference.dense import DenseScorer, RawScores
@@ -18,7 +18,7 @@ from windhover.inference.detector import scorers_of
 from windhover.models.bundle import Bundle, NetworkCard
 from windhover.models.networks import build_network
 from windhover.models.normalize import Normalizer
-from windhover.models.quantization import Ranges, ToBytes, measure_ranges
+from windhover.models.quantization import QuantizationRanges, PixelQuantizer, measure_ranges
 
 NORMALIZER = Normalizer([90.0, 100.0, 120.0], [40.0, 60.0, 50.0])
 
@@ -57,7 +57,7 @@ def picture(height: int, width: int, seed: int = 0) -> np.ndarray:
     return np.clip(coarse + random.normal(110, 10, (3, height, width)), 0, 255).astype(np.uint8)
 
 
-def ranges_of(network: nn.Module) -> Ranges:
+def ranges_of(network: nn.Module) -> QuantizationRanges:
     ranges = measure_ranges(
         network, NORMALIZER, [torch.from_numpy(picture(96, 128, seed))[None] for seed in (7, 8)]
     )
@@ -72,7 +72,7 @@ def error(one: RawScores, two: RawScores) -> float:
     )
 
 
-@integers
+@needs_int8
 @pytest.mark.parametrize("stride", [8, 4])
 @pytest.mark.parametrize(
     "options", [{}, {"stem": "strided", "depth": 3}, {"batch_norm": False}, {"mix": 1}]
@@ -92,7 +92,7 @@ def test_integers_say_nearly_what_floats_say(options: dict, stride: int) -> None
     )
 
 
-@integers
+@needs_int8
 @pytest.mark.parametrize(
     ("mean", "std", "contrast"), [(200.0, 12.0, 0.2), (40.0, 5.0, 0.1), (110.0, 60.0, 1.0)]
 )
@@ -115,7 +115,7 @@ def test_a_band_far_from_black_brings_no_drift(mean: float, std: float, contrast
     assert abs(float((scores.logits - exact.logits).mean())) < 0.03 * exact.logits.std()
 
 
-@integers
+@needs_int8
 @pytest.mark.parametrize("name", ["valid64", "course"])
 def test_a_window_is_worth_the_same_wherever_it_lies(
     name: str, monkeypatch: pytest.MonkeyPatch
@@ -138,7 +138,7 @@ def test_a_window_is_worth_the_same_wherever_it_lies(
     assert all(np.abs(one - two).max() < 1e-4 for one, two in zip(banded, whole, strict=True))
 
 
-@integers
+@needs_int8
 def test_integers_are_sums_of_rounded_numbers() -> None:
     """Against the same arithmetic in double precision, written plainly."""
     network, block = make_network(batch_norm=False), picture(72, 80)
@@ -168,7 +168,7 @@ def test_integers_are_sums_of_rounded_numbers() -> None:
     assert np.abs(scores.logits - expected).max() < 0.02 * expected.std()
 
 
-@integers
+@needs_int8
 @pytest.mark.parametrize(
     ("dtype", "times"), [(np.uint16, 200), (np.int16, 100), (np.float32, 0.01)]
 )
@@ -189,7 +189,7 @@ def test_wider_pixels_are_brought_to_bytes(dtype: type, times: float) -> None:
 
 def test_bytes_are_the_nearest_of_255_steps_and_what_lies_beyond_is_cut() -> None:
     pixels = torch.tensor([-5.0, 10.0, 10.4, 11.6, 265.0, 900.0]).view(1, 1, 2, 3)
-    assert ToBytes(Ranges(((10.0, 265.0),), ()))(pixels).flatten().tolist() == [
+    assert PixelQuantizer(QuantizationRanges(((10.0, 265.0),), ()))(pixels).flatten().tolist() == [
         0,
         0,
         0,
@@ -198,8 +198,8 @@ def test_bytes_are_the_nearest_of_255_steps_and_what_lies_beyond_is_cut() -> Non
         255,
     ]
     as_they_are = torch.arange(6, dtype=torch.uint8).view(1, 1, 2, 3)
-    assert ToBytes(Ranges(((0.0, 255.0),), ()))(as_they_are) is as_they_are
-    assert torch.equal(ToBytes(Ranges(((0.0, 255.0),), ()))(as_they_are.float()), as_they_are)
+    assert PixelQuantizer(QuantizationRanges(((0.0, 255.0),), ()))(as_they_are) is as_they_are
+    assert torch.equal(PixelQuantizer(QuantizationRanges(((0.0, 255.0),), ()))(as_they_are.float()), as_they_are)
 
 
 def test_ranges_are_the_largest_numbers_of_the_pictures() -> None:
@@ -275,7 +275,7 @@ def test_a_backbone_has_no_ranges() -> None:
     )
 
 
-@integers
+@needs_int8
 @pytest.mark.parametrize("padded", [True, False])
 def test_a_padded_second_look_stays_in_floats(padded: bool) -> None:
     network = make_network(width=4)
@@ -306,7 +306,7 @@ def test_a_padded_second_look_stays_in_floats(padded: bool) -> None:
 @pytest.mark.parametrize(
     ("bands", "able", "taken"),
     [
-        pytest.param((0.0, 255.0), True, "int8", marks=integers),
+        pytest.param((0.0, 255.0), True, "int8", marks=needs_int8),
         ((0.0, 255.0), False, "fp32"),
         ((12.0, 3900.0), True, "fp32"),
         (None, True, "fp32"),
@@ -316,9 +316,9 @@ def test_a_padded_second_look_stays_in_floats(padded: bool) -> None:
 def test_auto_takes_integers_where_nothing_is_lost(
     monkeypatch: pytest.MonkeyPatch, bands: tuple[float, float] | None, able: bool, taken: str
 ) -> None:
-    monkeypatch.setattr(dense, "can_multiply_integers", lambda: able)
+    monkeypatch.setattr(dense, "has_int8_instructions", lambda: able)
     network = make_network(width=4)
-    ranges = None if bands is None else Ranges((bands,) * 3, ranges_of(network).maps)
+    ranges = None if bands is None else QuantizationRanges((bands,) * 3, ranges_of(network).maps)
     assert DenseScorer(network, NORMALIZER, precision="auto", ranges=ranges).precision == taken
 
 
@@ -329,18 +329,18 @@ def int8(**options: object) -> DenseScorer:
 
 
 def test_what_cannot_be_in_integers_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    few = Ranges(((0.0, 255.0),) * 3, (1.0,) * 3)
+    few = QuantizationRanges(((0.0, 255.0),) * 3, (1.0,) * 3)
     with pytest.raises(
         ParameterError, match=r"int8 is for a CPU, and the search is on meta\. Take fp16"
     ):
         int8(device="meta", ranges=few)
-    monkeypatch.setattr(dense, "can_multiply_integers", lambda: False)
+    monkeypatch.setattr(dense, "has_int8_instructions", lambda: False)
     with pytest.raises(ParameterError, match=r"one of them does not\. Take fp32 or bf16"):
         int8(ranges=few)
-    monkeypatch.setattr(dense, "can_multiply_integers", lambda: True)
+    monkeypatch.setattr(dense, "has_int8_instructions", lambda: True)
     with pytest.raises(ParameterError, match="needs a model whose card holds `ranges`"):
         int8()
     with pytest.raises(
-        FormatError, match="tell of 3 maps and 3 bands, and the network has 7 and 3"
+        FormatError, match="are for 3 feature maps and 3 bands, and the network has 7 and 3"
     ):
         int8(ranges=few)

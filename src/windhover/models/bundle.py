@@ -29,7 +29,7 @@ from windhover.models.networks import build_network
 from windhover.models.normalize import Normalizer
 from windhover.models.operating_point import OperatingPoint
 from windhover.models.operating_point import OperatingPoint
-from windhover.models.quantization import Ranges
+from windhover.models.quantization import QuantizationRanges
 
 FORMAT = 1
 WEIGHTS, CARD, CALIBRATION, OPERATING_POINT = (
@@ -89,7 +89,7 @@ class Card(BaseModel):
     )
     # whether any label told a size; if not, boxes are of the window's size and mean nothing
     sized: bool = True
-    ranges: Ranges | None = (
+    ranges: QuantizationRanges | None = (
         None  # of pixels and maps, for a search in 8-bit integers; None where it cannot be had
     )
     training: dict[str, Any] = Field(default_factory=dict)

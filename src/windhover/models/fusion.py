@@ -1,7 +1,7 @@
-"""A network rewritten to say the same in less time, or for more windows: norms folded, pools
-hastened, stride halved.
+"""Equivalent networks that run faster or more densely: batch norms folded, pools optimized, stride
+halved, the trunk cut into segments.
 
-Knows layers and chains of them; refuses pictures, precision and devices.
+Works on layers and chains of layers alone; pictures, precision and devices are the callers' affair.
 """
 
 from __future__ import annotations
@@ -26,38 +26,47 @@ POINTWISE = (
     nn.SiLU,
     nn.LeakyReLU,
 )
+SPATIAL = (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d)
+POOLS = (nn.MaxPool2d, nn.AvgPool2d)
 
 
 @dataclass(frozen=True)
-class Stretch:
-    """Layers of a trunk up to a pool: a row of its output needs `field_px` rows of its input,
-    `stride_px` apart.
+class TrunkSegment:
+    """Layers of a trunk up to and including a pool, with their geometry.
+
+    Attributes:
+        layers: the layers.
+        receptive_field_px: rows of the input that one row of the output depends on.
+        stride_px: input rows between neighboring output rows.
+        values_per_input_px: numbers per input px in the largest feature map of the segment.
     """
 
     layers: nn.Sequential
-    field_px: int
+    receptive_field_px: int
     stride_px: int
-    numbers_per_px: float  # of its input, in the largest of its maps
+    values_per_input_px: float
 
 
 def fold_batch_norms(network: nn.Module) -> nn.Module:
     """Merge every batch norm that directly follows a convolution in a Sequential into it, in place.
 
-    In evaluation a batch norm is a fixed affine map per channel, so nothing but speed changes.
+    In evaluation a batch norm is a fixed affine map per channel, so outputs stay the same up to
+    rounding.
 
     Returns:
         The same network.
     """
-    for layers, name, following in _neighbors(network):
-        conv, norm = layers[name], layers[following]
+    for layers, name, next_name in _adjacent_layers(network):
+        conv = layers[name]
+        norm = layers[next_name]
         if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
-            layers[name], layers[following] = fuse_conv_bn_eval(conv, norm), nn.Identity()
+            layers[name] = fuse_conv_bn_eval(conv, norm)
+            layers[next_name] = nn.Identity()
     return network
 
 
 def halve_stride(network: nn.Module) -> nn.Module:
-    """Make a dense network emit twice as many cells along each side, each exactly what a crop there
-    would score.
+    """Make a dense network emit twice as many cells along each side, exact for each window.
 
     The last striding pool is un-strided and every later kernel dilated by two ("filter
     rarefaction", Long 2015, section 3.2).
@@ -66,36 +75,36 @@ def halve_stride(network: nn.Module) -> nn.Module:
         The same network.
 
     Raises:
-        ParameterError: the network has no pool of stride 2.
+        ParameterError: the network's last stride is not a pool's, or it averages after it.
     """
-    layers = [
-        module
-        for module in network.modules()
-        if isinstance(module, (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d))
-    ]
-    strided = [index for index, layer in enumerate(layers) if _pair(layer.stride) == (2, 2)]
+    layers = [module for module in network.modules() if isinstance(module, SPATIAL)]
+    strided = [index for index, layer in enumerate(layers) if _to_pair(layer.stride) == (2, 2)]
     if not strided or isinstance(layers[strided[-1]], nn.Conv2d):
         raise ParameterError(
-            "this network's last stride is not a pool's, so half its stride cannot be had. Use its own stride."
+            "this network's last stride is not a pool's, so half its stride cannot be had. "
+            "Use its own stride."
         )
     layers[strided[-1]].stride = 1
     for layer in layers[strided[-1] + 1 :]:
         if isinstance(layer, nn.AvgPool2d):
             raise ParameterError(
-                "this network averages after its last stride, so half its stride cannot be had. Use its own stride."
+                "this network averages after its last stride, so half its stride cannot be had. "
+                "Use its own stride."
             )
-        if _pair(layer.kernel_size) != (1, 1):
+        if _to_pair(layer.kernel_size) != (1, 1):
             layer.dilation = (2, 2)
     return network
 
 
-class PoolOfSlices(nn.MaxPool2d):
-    """A square max pool as the largest of shifted slices, rows before columns: less work for a CPU,
-    and any numbers.
+class SlicedMaxPool2d(nn.MaxPool2d):
+    """A square max pool computed as the maximum of shifted slices, rows before columns.
+
+    Faster than torch's own on a CPU, and works for any number type, such as uint8.
     """
 
     def forward(self, inputs: Tensor) -> Tensor:
-        side, step = _pair(self.kernel_size)[0], _pair(self.stride)[0]
+        side = _to_pair(self.kernel_size)[0]
+        step = _to_pair(self.stride)[0]
         height, width = ((length - side) // step * step + 1 for length in inputs.shape[2:])
         rows = inputs[:, :, 0:height:step]
         for shift in range(1, side):
@@ -106,79 +115,93 @@ class PoolOfSlices(nn.MaxPool2d):
         return largest
 
 
-def hasten_pools(network: nn.Module, slices: bool) -> nn.Module:
-    """Pool before a ReLU instead of after it, and take plain pools from `slices`; no score changes,
-    in place.
+def optimize_pools(network: nn.Module, slices: bool) -> nn.Module:
+    """Pool before a ReLU instead of after it, in place; every output stays the same.
 
-    The largest of some numbers, cut at 0, is the largest of the numbers cut at 0; but there are
-    four times as many.
+    Max pooling and ReLU commute, and the ReLU then works on a quarter of the numbers.
+
+    Args:
+        network: any network; pools and ReLUs that are neighbors in a Sequential change.
+        slices: whether plain max pools become `SlicedMaxPool2d`.
 
     Returns:
         The same network.
     """
-    for layers, name, following in _neighbors(network):
-        relu, pool = layers[name], layers[following]
+    for layers, name, next_name in _adjacent_layers(network):
+        relu = layers[name]
+        pool = layers[next_name]
         if not isinstance(pool, nn.MaxPool2d):
             continue
-        faster = (
-            PoolOfSlices(_pair(pool.kernel_size)[0], _pair(pool.stride)[0])
-            if slices and _plain(pool)
-            else pool
-        )
-        layers[following] = faster
+        if slices and _is_plain_max_pool(pool):
+            pool = SlicedMaxPool2d(_to_pair(pool.kernel_size)[0], _to_pair(pool.stride)[0])
+        layers[next_name] = pool
         if isinstance(relu, nn.ReLU):
-            layers[name], layers[following] = faster, relu
+            layers[name] = pool
+            layers[next_name] = relu
     return network
 
 
-def _neighbors(network: nn.Module) -> Iterator[tuple[dict[str, nn.Module], str, str]]:
-    """Yield every two layers that follow each other in a Sequential, as its layers by name and the
-    two names.
-    """
+def _adjacent_layers(network: nn.Module) -> Iterator[tuple[dict[str, nn.Module], str, str]]:
+    """Yield every two neighboring layers of a Sequential: its layers by name, and both names."""
     for module in list(network.modules()):
-        if isinstance(module, nn.Sequential):
-            yield from (
-                (module._modules, name, following)
-                for name, following in pairwise(list(module._modules))
-            )
+        if not isinstance(module, nn.Sequential):
+            continue
+        for name, next_name in pairwise(list(module._modules)):
+            yield module._modules, name, next_name  # type: ignore[misc]
 
 
-def _plain(pool: nn.MaxPool2d) -> bool:
-    (high, wide), (down, along) = _pair(pool.kernel_size), _pair(pool.stride)
-    square = high == wide and down == along
-    plain = (_pair(pool.padding), _pair(pool.dilation)) == ((0, 0), (1, 1))
+def _is_plain_max_pool(pool: nn.MaxPool2d) -> bool:
+    """Return whether a max pool is square, unpadded and undilated, with no further options."""
+    sizes = (_to_pair(pool.kernel_size), _to_pair(pool.stride))
+    square = all(rows == cols for rows, cols in sizes)
+    plain = _to_pair(pool.padding) == (0, 0) and _to_pair(pool.dilation) == (1, 1)
     return square and plain and not pool.ceil_mode and not pool.return_indices
 
 
-def trunk_stretches(network: nn.Module) -> list[Stretch]:
-    """Return a network's `trunk` cut after each pool, or nothing where it is not a plain chain of
-    unpadded layers.
+def trunk_segments(network: nn.Module) -> list[TrunkSegment]:
+    """Return a network's `trunk` cut after each pool, in order.
 
-    Field and stride of a chain: r' = r + (k - 1) d j, j' = j s, layer by layer (Araujo 2019).
+    Returns:
+        The segments; none where the trunk is not a plain chain of unpadded layers.
     """
     trunk = getattr(network, "trunk", None)
     if not isinstance(trunk, nn.Sequential) or not hasattr(network, "heads"):
         return []
-    stretches, layers, field, stride, numbers = [], list[nn.Module](), 1, 1, 1.0
+    if not all(isinstance(layer, (*SPATIAL, *POINTWISE)) for layer in trunk):
+        return []
+    segments = []
+    layers: list[nn.Module] = []
     for layer in trunk:
         layers.append(layer)
-        if isinstance(layer, (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d)):
-            field += (
-                (_pair(layer.kernel_size)[0] - 1) * _pair(getattr(layer, "dilation", 1))[0] * stride
-            )
-            stride *= _pair(layer.stride)[0]
-            numbers = max(numbers, getattr(layer, "out_channels", 1) / stride**2)
-        elif not isinstance(layer, POINTWISE):
-            return []
-        if isinstance(layer, (nn.MaxPool2d, nn.AvgPool2d)):
-            stretches.append(Stretch(nn.Sequential(*layers), field, stride, numbers))
-            layers, field, stride, numbers = [], 1, 1, 1.0
-    return (
-        [*stretches, Stretch(nn.Sequential(*layers), field, stride, numbers)]
-        if layers
-        else stretches
-    )
+        if isinstance(layer, POOLS):
+            segments.append(_make_segment(layers))
+            layers = []
+    if layers:
+        segments.append(_make_segment(layers))
+    return segments
 
 
-def _pair(value: int | tuple[int, ...]) -> tuple[int, ...]:
-    return (value, value) if isinstance(value, int) else tuple(value)
+def _make_segment(layers: list[nn.Module]) -> TrunkSegment:
+    """Return a chain of layers with its receptive field and stride.
+
+    Layer by layer, r' = r + (k - 1) d j and j' = j s (Araujo 2019).
+    """
+    field = 1
+    stride = 1
+    values_per_px = 1.0
+    for layer in layers:
+        if isinstance(layer, SPATIAL):
+            kernel = _to_pair(layer.kernel_size)[0]
+            dilation = _to_pair(getattr(layer, "dilation", 1))[0]
+            field += (kernel - 1) * dilation * stride
+            stride *= _to_pair(layer.stride)[0]
+            channels = getattr(layer, "out_channels", 1)
+            values_per_px = max(values_per_px, channels / stride**2)
+    return TrunkSegment(nn.Sequential(*layers), field, stride, values_per_px)
+
+
+def _to_pair(value: int | tuple[int, ...]) -> tuple[int, ...]:
+    """Return a setting of a layer as (rows, columns)."""
+    if isinstance(value, int):
+        return (value, value)
+    return tuple(value)

@@ -55,7 +55,7 @@ class Heads(nn.Module):
         nn.init.zeros_(self.offsets.bias)  # type: ignore[arg-type]
         nn.init.constant_(self.log_sizes.bias, float(torch.log(torch.tensor(size_px))))  # type: ignore[arg-type]
 
-    def silence(self, offsets: bool, sizes: bool, size_px: float = WINDOW_PX) -> None:
+    def set_constant(self, offsets: bool, sizes: bool, size_px: float = WINDOW_PX) -> None:
         """Make heads that nothing will teach say the window's own centre, and its own size,
         whatever they see.
         """
@@ -197,7 +197,7 @@ def build_valid64(
     return UnpaddedNetwork(nn.Sequential(*layers), 8 * w, n_classes, 8, init, dropout)
 
 
-def build_course(
+def build_baseline_cnn(
     n_bands: int, n_classes: int, *, dropout: float = 0.1, init: str = "he"
 ) -> nn.Module:
     """Build the courses' small CNN, its fully connected layer turned into a 12x12 convolution:
@@ -295,7 +295,7 @@ OPTIONS: dict[str, tuple[str, Callable[[Any], bool]]] = {
 }
 
 
-BUILDERS: dict[str, Callable[..., nn.Module]] = {"valid64": build_valid64, "course": build_course}
+BUILDERS: dict[str, Callable[..., nn.Module]] = {"valid64": build_valid64, "course": build_baseline_cnn}
 
 
 def build_network(name: str, n_bands: int, n_classes: int, **options: Any) -> nn.Module:
