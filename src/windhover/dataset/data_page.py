@@ -1,5 +1,4 @@
-"""One page about the data: tables, scenes with their boxes, and a sheet of objects. Opens anywhere,
-fetches nothing.
+"""One HTML page about the data: tables, a sheet of labelled objects, and scenes with their boxes.
 
 Pictures are for people: they may come from overviews and are stretched to be seen. Nothing here is
 learned from.
@@ -7,33 +6,35 @@ learned from.
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Iterable, Mapping, Sequence
-from html import escape
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
+import pandas as pd
 from PIL import Image, ImageDraw
 
 from windhover.dataset.catalog import Catalog, scene_info
-from windhover.imagery.rasters import SceneInfo, opened
 from windhover.imagery.scenes import Scene
+from windhover.rendering.contact_sheet import tile_pictures
+from windhover.rendering.html_page import Picture, Table, embed_image, render_page, table_of
+from windhover.rendering.images import (
+    Color,
+    draw_box,
+    evenly_chosen,
+    scene_overview,
+    thumbnail_around,
+)
+from windhover.rendering.text import count_lines
 
-THUMB_PX = 460
-THUMBS = 12
-CROP_PX = 96
-CROPS = 60
-OBJECT, IGNORED = (255, 60, 30), (255, 210, 0)
-STYLE = (
-    "body{font:15px/1.5 system-ui,sans-serif;max-width:1100px;margin:0 auto;padding:20px;color:#1c2733}"
-    "h1{font-size:25px}h2{font-size:19px;margin-top:34px;border-top:1px solid #e3e8ee;padding-top:12px}"
-    "table{border-collapse:collapse;font-size:13px}td,th{border-bottom:1px solid #e3e8ee;padding:4px 9px;"
-    "text-align:left}"
-    "th{background:#f6f8fa}.wide{overflow:auto;max-height:420px}.note{border-left:4px solid #b35309;background:#fff7ed;"
-    "padding:6px 12px;margin:6px 0}figure{display:inline-block;margin:6px;vertical-align:top}figcaption{font-size:12px;"
-    "color:#5f6b7a;max-width:460px}"
+OVERVIEW_PX = 520
+N_OVERVIEWS = 12
+THUMBNAIL_PX = 96
+N_THUMBNAILS = 60
+SHEET_COLUMNS = 10
+OBJECT_COLOR: Color = (255, 60, 30)
+IGNORED_COLOR: Color = (255, 210, 0)
+LABEL_TABLES = (
+    ("Longer than the window", "larger_than_the_window"),
+    ("Smaller than 3 px", "smaller_than_3_px"),
 )
 
 
@@ -45,167 +46,89 @@ def data_page(catalog: Catalog, facts: Mapping[str, Any], lines: Iterable[str]) 
         facts: of `windhover.dataset.data_statistics`.
         lines: the summary, as on the terminal.
     """
-    report = catalog.report
-    notes = [
-        f"{reason}: {count} labels" for reason, count in report.get("dropped", {}).items() if count
-    ]
-    notes += [str(note) for note in report.get("notes", [])]
-    named = [
-        (title, facts[key]["first"])
-        for title, key in (
-            ("Longer than the window", "larger_than_the_window"),
-            ("Smaller than 3 px", "smaller_than_3_px"),
-        )
-    ]
-    parts = [
-        f"<h1>The data</h1><pre>{escape(chr(10).join(lines))}</pre>",
-        "".join(f'<div class="note">{escape(note)}</div>' for note in notes),
-        section("Classes", table(facts["class_table"])),
-        *[section(title, table(rows)) for title, rows in named if rows],
-        section("Objects", *crops(catalog)),
-        section("Scenes", *thumbnails(catalog)),
-        section("All scenes", table(facts["scene_table"])),
-    ]
-    head = f'<meta charset="utf-8"><title>The data</title><style>{STYLE}</style>'
-    return (
-        f'<!doctype html><html lang="en"><head>{head}</head><body>{"".join(parts)}</body></html>\n'
+    dropped = count_lines(catalog.report.get("dropped", {}), "labels")
+    notes = map(str, catalog.report.get("notes", []))
+    label_tables = [("Classes", facts["class_table"])]
+    label_tables += [(title, facts[key]["first"]) for title, key in LABEL_TABLES]
+    return render_page(
+        "data_page.html.j2",
+        title="The data",
+        summary="\n".join(lines),
+        notes=[*dropped, *notes],
+        label_tables=[(title, table_of_rows(rows)) for title, rows in label_tables if rows],
+        objects=object_sheet(catalog),
+        scenes=scene_pictures(catalog),
+        scene_table=table_of_rows(facts["scene_table"]) if facts["scene_table"] else None,
     )
 
 
-def section(title: str, *parts: str) -> str:
-    """Return a heading with its content; nothing where there is none."""
-    return f"<section><h2>{escape(title)}</h2>{''.join(parts)}</section>" if any(parts) else ""
+def table_of_rows(rows: Sequence[Mapping[str, Any]]) -> Table:
+    """Return rows of plain values as a table, their keys as titles and every column as text."""
+    frame = pd.DataFrame([[_cell_text(value) for value in row.values()] for row in rows])
+    frame.columns = pd.Index([str(key).replace("_", " ") for key in rows[0]])
+    return table_of(frame, text_columns=set(frame.columns))
 
 
-def table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Return rows as a table."""
-    if not rows:
-        return ""
-    heads = "".join(f"<th>{escape(str(name).replace('_', ' '))}</th>" for name in rows[0])
-    body = "".join(
-        "<tr>"
-        + "".join(
-            f"<td>{escape('' if value is None else str(value))}</td>" for value in row.values()
-        )
-        + "</tr>"
-        for row in rows
-    )
-    return f'<div class="wide"><table><tr>{heads}</tr>{body}</table></div>'
+def _cell_text(value: Any) -> str:
+    return "" if value is None else str(value)
 
 
-def figure(image: Image.Image, caption: str) -> str:
-    """Return a picture inside the page."""
-    stream = io.BytesIO()
-    image.save(stream, "JPEG", quality=85)
-    data = base64.b64encode(stream.getvalue()).decode("ascii")
-    text = escape(caption)
-    return f'<figure><img alt="{text}" src="data:image/jpeg;base64,{data}"><figcaption>{text}</figcaption></figure>'
-
-
-def thumbnails(catalog: Catalog) -> list[str]:
+def scene_pictures(catalog: Catalog) -> list[Picture]:
     """Return the scenes with most labels, whole, with their boxes."""
     counts = catalog.labels["scene"].value_counts()
-    rows = sorted(catalog, key=lambda row: (-int(counts.get(row.scene, 0)), row.scene))[:THUMBS]
-    made = []
-    for row in rows:
-        info = scene_info(row)
-        image, scale = thumbnail(info)
+    rows = sorted(catalog, key=lambda row: (-int(counts.get(row.scene, 0)), row.scene))
+    pictures = []
+    for row in rows[:N_OVERVIEWS]:
+        image, scale = scene_overview(scene_info(row), OVERVIEW_PX)
         pen = ImageDraw.Draw(image)
         for label in catalog.labels_of(row.scene).itertuples():
-            _draw_box(
-                pen,
-                (label.left, label.top, label.right, label.bottom),
-                scale,
-                (0.0, 0.0),
-                label.role,
-            )
-        made.append(
-            figure(
-                image,
-                f"{row.scene} ({row.split or 'no split'}, {int(counts.get(row.scene, 0))} labels)",
-            )
-        )
-    return made
+            corners = (label.left, label.top, label.right, label.bottom)
+            draw_box(pen, [value * scale for value in corners], _label_color(label.role))
+        split = row.split or "no split"
+        caption = f"{row.scene} ({split}, {int(counts.get(row.scene, 0))} labels)"
+        pictures.append(embed_image(image, caption, "natural"))
+    return pictures
 
 
-def thumbnail(info: SceneInfo) -> tuple[Image.Image, float]:
-    """Return the whole scene as a small picture, and its px per native px."""
-    scale = min(THUMB_PX / max(info.width_px, info.height_px), 1.0)
-    shape = max(round(info.height_px * scale), 1), max(round(info.width_px * scale), 1)
-    with opened(info.path) as dataset:
-        bands = _three(list(info.bands))
-        array = dataset.read([band + 1 for band in bands], out_shape=(len(bands), *shape))
-    return Image.fromarray(_stretched(array)), scale
-
-
-def crops(catalog: Catalog) -> list[str]:
-    """Return one sheet of objects at the training GSD, drawn evenly from all scenes."""
-    labels = catalog.labels
-    if labels.empty:
-        return []
-    chosen = np.unique(np.linspace(0, len(labels) - 1, CROPS).round().astype(int))
-    columns = min(10, len(chosen))
-    step = CROP_PX + 4
-    sheet = Image.new("RGB", (columns * step, -(-len(chosen) // columns) * step), (255, 255, 255))
+def object_sheet(catalog: Catalog) -> Picture | None:
+    """Return one sheet of objects at the training GSD, evenly chosen from all scenes; None without
+    labels.
+    """
+    if catalog.labels.empty:
+        return None
+    chosen = evenly_chosen(len(catalog.labels), N_THUMBNAILS)
     rows = {row.scene: row for row in catalog}
-    position = 0
-    for scene, part in labels.iloc[chosen].groupby("scene", sort=False):
-        with Scene(scene_info(rows[scene]), catalog.gsd_m, catalog.bands) as seen:
-            for label in part.itertuples():
-                image = _crop(seen, label)
-                sheet.paste(image, (position % columns * step, position // columns * step))
-                position += 1
-    return [
-        figure(
-            sheet,
-            f"{len(chosen)} of {len(labels)} labels at {catalog.gsd_m:g} m; yellow ones are ignored",
-        )
-    ]
+    thumbnails = []
+    for name, labels in catalog.labels.iloc[chosen].groupby("scene", sort=False):
+        with Scene(scene_info(rows[name]), catalog.gsd_m, catalog.bands) as scene:
+            thumbnails += [object_thumbnail(scene, label) for label in labels.itertuples()]
+    caption = (
+        f"{len(chosen)} of {len(catalog.labels)} labels at {catalog.gsd_m:g} m; "
+        "in yellow those of ignore regions"
+    )
+    return embed_image(tile_pictures(thumbnails, SHEET_COLUMNS), caption, "wide")
 
 
-def _crop(seen: Scene, label: Any) -> Image.Image:
-    ratio_x, ratio_y = seen.ratio_xy
-    left, top = round(label.col / ratio_x - CROP_PX / 2), round(label.row / ratio_y - CROP_PX / 2)
-    array, _ = seen.read(top, left, CROP_PX, CROP_PX)
-    image = Image.fromarray(_stretched(array[_three(list(seen.bands))]))
-    box = (label.left / ratio_x, label.top / ratio_y, label.right / ratio_x, label.bottom / ratio_y)
-    _draw_box(ImageDraw.Draw(image), box, 1.0, (float(left), float(top)), label.role)
+def object_thumbnail(scene: Scene, label: Any) -> Image.Image:
+    """Return a labelled object and its surroundings, with its box.
+
+    Args:
+        scene: at the training GSD.
+        label: a row of the labels, native px.
+    """
+    ratio_x, ratio_y = scene.ratio_xy
+    center = (label.col / ratio_x, label.row / ratio_y)
+    thumbnail = thumbnail_around(scene, center, THUMBNAIL_PX)
+    image = Image.fromarray(thumbnail.image)
+    box = (
+        label.left / ratio_x - thumbnail.left,
+        label.top / ratio_y - thumbnail.top,
+        label.right / ratio_x - thumbnail.left,
+        label.bottom / ratio_y - thumbnail.top,
+    )
+    draw_box(ImageDraw.Draw(image), box, _label_color(label.role))
     return image
 
 
-def _draw_box(
-    pen: ImageDraw.ImageDraw,
-    box: tuple[float, ...],
-    scale: float,
-    origin: tuple[float, float],
-    role: str,
-) -> None:
-    left, top, right, bottom = (
-        (value - origin[axis]) * scale for value, axis in zip(box, (0, 1, 0, 1), strict=True)
-    )
-    small = max(3.0 - (right - left), 3.0 - (bottom - top), 0.0) / 2
-    pen.rectangle(
-        [left - small, top - small, right + small, bottom + small],
-        outline=OBJECT if role == "object" else IGNORED,
-    )
-
-
-def _three(bands: list[str]) -> list[int]:
-    """Return the numbers of three bands to show as red, green and blue."""
-    for names in (("red", "green", "blue"), ("B04", "B03", "B02")):
-        if set(names) <= set(bands):
-            return [bands.index(name) for name in names]
-    return [0, 1, 2] if len(bands) >= 3 else [0, 0, 0]
-
-
-def _stretched(array: NDArray[Any]) -> NDArray[np.uint8]:
-    """Return (H, W, 3) bytes; other than 8-bit pictures are stretched between their 2nd and 98th
-    percentile.
-    """
-    if array.dtype != np.uint8:
-        values = array.astype(np.float32)
-        shown = values[np.isfinite(values) & (values != 0)]
-        low, high = np.percentile(shown, [2, 98]) if shown.size else (0.0, 1.0)
-        shown = (np.nan_to_num(values) - low) / max(float(high - low), 1e-9) * 255
-        array = np.clip(shown, 0, 255).astype(np.uint8)
-    return np.ascontiguousarray(array.transpose(1, 2, 0))
+def _label_color(role: str) -> Color:
+    return OBJECT_COLOR if role == "object" else IGNORED_COLOR

@@ -1,6 +1,4 @@
-"""The report as a page: it stands alone, says what it holds, and a real browser shows all of it at
-any width.
-"""
+"""Pages: they stand alone, escape what they show, and a browser shows all of it at any width."""
 
 from __future__ import annotations
 
@@ -13,10 +11,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from jinja2 import UndefinedError
 from PIL import Image
 
-from windhover.metrics.detection_metrics import Figure
-from windhover.report import html_page
+from windhover.rendering.html_page import (
+    card_of,
+    embed_file,
+    embed_image,
+    render_page,
+    table_of,
+)
 
 BROWSER = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
@@ -38,13 +42,16 @@ def sample(picture: Path) -> str:
             **{f"more {k}": 0.1 for k in range(9)},
         }
     )
-    parts = (
-        html_page.cards({"ap": Figure(0.91234, 0.88, 0.95), "recall": Figure(None, None, None)}),
-        html_page.notes(["rule <x> cannot be met."]),
-        html_page.section("Curves", html_page.picture(picture, 'a "curve"')),
-        html_page.section("Scenes", html_page.table(frame, ("scene",))),
+    return render_page(
+        "data_page.html.j2",
+        title="How good?",
+        summary="1 < 2",
+        notes=["rule <x> cannot be met."],
+        label_tables=[("Scenes", table_of(frame, ("scene",)))],
+        objects=embed_image(Image.new("RGB", (960, 400)), "a sheet", "wide"),
+        scenes=[embed_file(picture, 'a "curve"')],
+        scene_table=None,
     )
-    return html_page.page("How good?", "Model abc.", parts)
 
 
 class Balanced(HTMLParser):
@@ -68,11 +75,12 @@ def test_it_fetches_nothing_and_runs_nothing(picture: Path) -> None:
     assert "url(" not in text
 
 
-def test_words_of_others_stay_words(picture: Path) -> None:
+def test_values_are_escaped(picture: Path) -> None:
     text = sample(picture)
+    assert "1 &lt; 2" in text
     assert "a &lt;b&gt;" in text
     assert "rule &lt;x&gt; cannot be met." in text
-    assert 'alt="a &quot;curve&quot;"' in text
+    assert 'alt="a &#34;curve&#34;"' in text
 
 
 def test_every_element_is_closed(picture: Path) -> None:
@@ -81,18 +89,25 @@ def test_every_element_is_closed(picture: Path) -> None:
     assert parser.open == []
 
 
-def test_figures_have_three_digits_and_their_intervals(picture: Path) -> None:
-    text = sample(picture)
-    assert "<b>0.912</b>" in text
-    assert "95 %: 0.880 to 0.950" in text
-    assert "no interval" in text
-    assert [html_page.number(v) for v in (None, float("nan"), 7, 0.12345, 51.26)] == [
-        "–",
-        "–",
-        "7",
-        "0.123",
-        "51.3",
-    ]
+def test_the_same_values_give_the_same_page(picture: Path) -> None:
+    assert sample(picture) == sample(picture)
+
+
+def test_a_missing_value_is_an_error() -> None:
+    with pytest.raises(UndefinedError, match="summary"):
+        render_page("data_page.html.j2", title="How good?")
+
+
+def test_a_card_has_three_digits_and_its_interval() -> None:
+    card = card_of("recall", (0.91234, 0.88, 0.95))
+    assert (card.value, card.interval) == ("0.912", "95 %: 0.880 to 0.950")
+    assert card_of("recall", (None, None, None)).interval == "no interval"
+
+
+def test_a_table_has_formatted_cells() -> None:
+    table = table_of(pd.DataFrame({"scene": ["a"], "recall": [np.nan], "objects": [7]}), ("scene",))
+    assert table.rows == (("a", "–", "7"),)
+    assert [column.is_text for column in table.columns] == [True, False, False]
 
 
 @pytest.mark.skipif(BROWSER is None, reason="needs a browser: install chromium")
@@ -128,4 +143,4 @@ def test_a_browser_shows_it_without_scrolling_sideways(
     scroll, inner, *pictures = (int(value) for value in seen.group(1).split(","))
     assert inner == width
     assert scroll <= width
-    assert pictures == [700]
+    assert pictures == [960, 700]

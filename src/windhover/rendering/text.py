@@ -1,0 +1,86 @@
+"""Numbers as text, for terminals, pictures and pages, and rounded for JSON.
+
+Works on plain values. Holds no metric.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeAlias
+
+import numpy as np
+import pandas as pd
+
+# value, low and high of the 95 % interval; None where one is undefined
+ValueAndInterval: TypeAlias = tuple[float | None, float | None, float | None]
+
+SIGNIFICANT_DIGITS = 6
+LABEL_WIDTH = 22
+
+
+def format_value(value: float | None, digits: int = 3) -> str:
+    """Return a number with so many decimals, or `undefined`."""
+    if value is None or not np.isfinite(value):
+        return "undefined"
+    return f"{value:.{digits}f}"
+
+
+def format_estimate(estimate: ValueAndInterval, digits: int = 3) -> str:
+    """Return `value [low, high]`; the value alone where there is no interval."""
+    value, low, high = estimate
+    text = format_value(value, digits)
+    if low is None or high is None:
+        return text
+    return f"{text} [{low:.{digits}f}, {high:.{digits}f}]"
+
+
+def format_interval(estimate: ValueAndInterval) -> str:
+    """Return `low to high`, or a dash where there is no interval."""
+    _, low, high = estimate
+    if low is None or high is None:
+        return "–"
+    return f"{format_cell(low)} to {format_cell(high)}"
+
+
+def format_cell(value: Any) -> str:
+    """Return a table's value as text: three decimals, one from 10 on, a dash where undefined."""
+    if value is None or value is pd.NA:
+        return "–"
+    if isinstance(value, str):
+        return value
+    if isinstance(value, (int, np.integer)):
+        return str(value)
+    if not np.isfinite(value):
+        return "–"
+    return f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"
+
+
+def format_setting(value: Any) -> str:
+    """Return the value of a parameter as text, lists separated by commas."""
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(str, value))
+    return str(value)
+
+
+def count_lines(counts: Mapping[str, int], noun: str) -> Iterable[str]:
+    """Yield `reason: N things` for each count that is not 0."""
+    for reason, count in counts.items():
+        if count:
+            yield f"{reason}: {count} {noun}"
+
+
+def label_line(label: str, text: str, width: int = LABEL_WIDTH) -> str:
+    """Return a line of a terminal table: an indented label and its text."""
+    return f"  {label:{width}s}{text}"
+
+
+def round_significant(value: Any) -> Any:
+    """Return a float rounded to 6 significant digits; anything else as it is."""
+    if isinstance(value, float):
+        return float(f"{value:.{SIGNIFICANT_DIGITS}g}")
+    return value
+
+
+def json_number(value: float) -> float | None:
+    """Return a float rounded to 6 significant digits, or None for what JSON does not have."""
+    return round_significant(float(value)) if np.isfinite(value) else None

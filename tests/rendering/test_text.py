@@ -1,0 +1,87 @@
+"""Numbers as text: one form for each of value, interval, cell and JSON."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from windhover.rendering.text import (
+    count_lines,
+    format_cell,
+    format_estimate,
+    format_interval,
+    format_setting,
+    format_value,
+    json_number,
+    label_line,
+    round_significant,
+)
+
+
+@pytest.mark.parametrize(
+    ("estimate", "text"),
+    [
+        ((0.83449, 0.7, 0.93), "0.834 [0.700, 0.930]"),
+        ((0.83449, None, None), "0.834"),
+        ((None, None, None), "undefined"),
+    ],
+)
+def test_an_estimate_carries_its_interval(
+    estimate: tuple[float | None, float | None, float | None], text: str
+) -> None:
+    assert format_estimate(estimate) == text
+
+
+def test_an_interval_stands_in_words() -> None:
+    assert format_interval((0.8, 0.7, 12.345)) == "0.700 to 12.3"
+    assert format_interval((0.8, None, None)) == "–"
+
+
+@pytest.mark.parametrize("value", [None, math.nan, math.inf])
+def test_a_value_may_be_undefined(value: float | None) -> None:
+    assert format_value(value) == "undefined"
+    assert format_cell(value) == "–"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (pd.NA, "–"), (7, "7"), (np.int64(12345), "12345"), (0.12345, "0.123"), (51.26, "51.3"),
+        ("a <b>", "a <b>"), (True, "True"),
+    ],
+)  # fmt: skip
+def test_a_cell_has_the_digits_that_matter(value: Any, text: str) -> None:
+    assert format_cell(value) == text
+
+
+def test_lists_of_settings_are_separated_by_commas() -> None:
+    assert format_setting((1, 2.5, "a")) == "1, 2.5, a"
+    assert format_setting(None) == "None"
+
+
+def test_counts_of_0_are_left_out() -> None:
+    assert list(count_lines({"outside": 2, "empty": 0}, "labels")) == ["outside: 2 labels"]
+
+
+def test_lines_of_a_table_are_aligned() -> None:
+    assert label_line("recall", "0.5").index("0.5") == label_line("AP", "0.5").index("0.5") == 24
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False))
+def test_rounding_keeps_six_digits_and_is_stable(value: float) -> None:
+    rounded = round_significant(value)
+    assert rounded == pytest.approx(value, rel=1e-5)
+    assert round_significant(rounded) == rounded
+
+
+def test_only_floats_are_rounded() -> None:
+    assert round_significant(1_234_567) == 1_234_567
+    assert round_significant(None) is None
+    assert json_number(math.inf) is None
+    assert json_number(1 / 3) == 0.333333
