@@ -11,7 +11,7 @@ export DVC_NO_ANALYTICS := true
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv repro airbus test test-slow check bench ui deps lock clean
+.PHONY: help venv repro airbus test test-slow check bench ui params deps lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -36,7 +36,7 @@ repro: venv ## everything: raw tiles -> model -> evaluation -> map (dvc repro), 
 
 airbus: venv ## the same on the Airbus aircraft scenes: make airbus RAW=<folder> [MINUTES=60]
 	@[ -n "$(RAW)" ] || { echo "Name the folder of the data set, which holds annotations.csv and images/: make airbus RAW=<folder>" >&2; exit 1; }
-	@$(BIN)/python -m windhover.params.parameter_sets params/airbus.yaml "scenes.raw=$(RAW)" $(if $(MINUTES),"train.max_minutes=$(MINUTES)")
+	@$(BIN)/windhover set "scenes.raw=$(RAW)" $(if $(MINUTES),"train.max_minutes=$(MINUTES)") --like params/airbus.yaml
 	@$(BIN)/dvc repro export
 	@$(BIN)/windhover summary
 
@@ -60,8 +60,11 @@ BENCH_ON_SCENES := $(addprefix benchmarks/bench_,learning.py other_sensor.py riv
 bench: venv ## the measurements that need no real scenes, written to benchmarks/results/
 	@for script in $(filter-out $(BENCH_ON_SCENES),$(wildcard benchmarks/bench_*.py)); do echo "== $$script"; $(BIN)/python "$$script" || exit 1; done
 
-deps: venv ## rewrite the library modules that each stage of dvc.yaml depends on
-	@$(BIN)/python tests/architecture.py --write
+params: venv ## write params.yaml anew: the defaults and descriptions of src/windhover/params/
+	@$(BIN)/python tools/write_params.py
+
+deps: venv ## rewrite the rooms of the library that each stage of dvc.yaml depends on
+	@$(BIN)/python tools/update_dvc_deps.py
 
 lock: venv ## rewrite requirements.txt from the ranges of pyproject.toml
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate --no-emit-index-url --no-emit-find-links --extra dev pyproject.toml -o requirements.txt

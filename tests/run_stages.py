@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from architecture import ROOT
+from project import ROOT
 from windhover.params import check_params, read_yaml
 
 

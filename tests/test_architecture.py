@@ -1,11 +1,10 @@
-"""The house rules that a machine can check: what stages declare, what they import, what tests and
-files may hold.
+"""Rules of the project that a machine can check: what stages declare, what they import, what tests
+and files may hold.
 """
 
 from __future__ import annotations
 
 import ast
-import importlib
 import re
 import subprocess
 import sys
@@ -14,11 +13,13 @@ from pathlib import Path
 import grimp
 import pytest
 
-from architecture import ROOT, build_graph, import_closure, stage_script
+from project import ROOT
+from update_dvc_deps import build_graph, library_deps, stage_script
 from windhover.params import StageParams, load_params, read_yaml
+from write_params import STAGES as ORDER
+from write_params import params_model, params_text
 
 STAGES = read_yaml(ROOT / "dvc.yaml")["stages"]
-ORDER = ["simulate", "scenes", "patches", "augment", "train", "evaluate", "detect", "export"]
 ROOMS = sorted((ROOT / "src/windhover").glob("*/__init__.py"))
 DATA_STAGES = ["simulate", "scenes", "patches", "augment", "export"]
 
@@ -28,41 +29,59 @@ def graph() -> grimp.ImportGraph:
     return build_graph()
 
 
-def model_of(stage: str) -> type[StageParams]:
-    module = importlib.import_module(f"windhover.params.{stage}")
-    return getattr(module, f"{stage.capitalize()}Params")
-
-
 def test_the_stages_stand_in_the_order_of_the_flow() -> None:
-    assert list(STAGES) == ORDER
+    assert tuple(STAGES) == ORDER
     assert [stage_script(STAGES[stage]) for stage in ORDER] == [
         ROOT / "pipeline" / f"{stage}.py" for stage in ORDER
     ]
 
 
 @pytest.mark.parametrize("stage", ORDER)
-def test_declared_parameters_are_the_fields_of_the_model(stage: str) -> None:
-    assert sorted(STAGES[stage]["params"]) == sorted(
-        f"{stage}.{field}" for field in model_of(stage).model_fields
-    )
+def test_a_stage_declares_its_section_of_the_parameters(stage: str) -> None:
+    assert STAGES[stage]["params"] == [stage]
+
+
+def all_models(model: type[StageParams]) -> list[type[StageParams]]:
+    """Return a model and the models of its fields."""
+    inner = [field.annotation for field in model.model_fields.values()]
+    nested = [one for one in inner if isinstance(one, type) and issubclass(one, StageParams)]
+    return [model, *nested]
 
 
 @pytest.mark.parametrize("stage", ORDER)
-def test_no_parameter_has_a_default_in_the_code(stage: str) -> None:
-    assert [
-        name for name, field in model_of(stage).model_fields.items() if not field.is_required()
-    ] == []
+def test_every_parameter_has_a_default_and_a_description(stage: str) -> None:
+    for model in all_models(params_model(stage)):
+        required = [name for name, field in model.model_fields.items() if field.is_required()]
+        bare = [name for name, field in model.model_fields.items() if not field.description]
+        assert (model.__name__, required, bare) == (model.__name__, [], [])
+
+
+def test_params_yaml_is_written_from_the_models() -> None:
+    text = (ROOT / "params.yaml").read_text(encoding="utf-8")
+    assert text == params_text(), "run `make params`"
+    assert max(len(line) for line in text.splitlines()) <= 140
 
 
 @pytest.mark.parametrize("stage", ORDER)
-def test_the_committed_parameters_are_valid(stage: str) -> None:
-    load_params(stage, model_of(stage), ROOT)
+def test_the_committed_parameters_are_the_defaults(stage: str) -> None:
+    model = params_model(stage)
+    assert load_params(stage, model, ROOT) == model()
 
 
 @pytest.mark.parametrize("stage", ORDER)
-def test_deps_hold_the_import_closure(stage: str, graph: grimp.ImportGraph) -> None:
+def test_deps_hold_the_rooms_of_the_import_closure(stage: str, graph: grimp.ImportGraph) -> None:
     declared = sorted(dep for dep in STAGES[stage]["deps"] if dep.startswith("src/"))
-    assert declared == import_closure(stage_script(STAGES[stage]), graph), "run `make deps`"
+    assert declared == library_deps(stage_script(STAGES[stage]), graph), "run `make deps`"
+
+
+def test_dvc_yaml_is_a_table_of_contents() -> None:
+    lines = (ROOT / "dvc.yaml").read_text(encoding="utf-8").splitlines()
+    assert len(lines) <= 350
+
+
+@pytest.mark.parametrize("room", ["export", "report", "rendering", "evaluation"])
+def test_an_edit_of_the_map_or_of_a_page_trains_nothing_again(room: str) -> None:
+    assert f"src/windhover/{room}" not in STAGES["train"]["deps"]
 
 
 def test_no_stage_writes_into_anothers_outs() -> None:
@@ -123,11 +142,11 @@ def test_every_raises_has_a_match() -> None:
     assert faults == []
 
 
-def test_a_room_says_what_it_holds_and_passes_nothing_on() -> None:
-    said = {room.parent.name: ast.parse(room.read_text(encoding="utf-8")) for room in ROOMS}
-    open_doors = {"labels", "params"}  # they have readers and models of their own to offer
-    assert {name for name, tree in said.items() if len(tree.body) > 1} <= open_doors
-    assert [name for name, tree in said.items() if not ast.get_docstring(tree)] == []
+def test_a_room_has_a_docstring_and_reexports_nothing() -> None:
+    trees = {room.parent.name: ast.parse(room.read_text(encoding="utf-8")) for room in ROOMS}
+    with_code = {"labels", "params"}  # they have readers and models of their own to offer
+    assert {name for name, tree in trees.items() if len(tree.body) > 1} <= with_code
+    assert [name for name, tree in trees.items() if not ast.get_docstring(tree)] == []
 
 
 def test_tests_stand_in_the_rooms_of_the_library() -> None:
@@ -161,7 +180,8 @@ def test_help_comes_before_the_heavy_libraries() -> None:
         "import sys; sys.argv = ['windhover', '--help']\n"
         "from windhover.cli import main\n"
         "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code, end.code\n"
-        "heavy = {'torch', 'mlflow', 'rasterio', 'geopandas', 'pandas', 'lightning', 'albumentations', 'matplotlib'}\n"
+        "heavy = {'torch', 'mlflow', 'rasterio', 'geopandas', 'pandas', 'lightning', "
+        "'albumentations', 'matplotlib'}\n"
         "print('HEAVY', sorted(heavy & set(sys.modules)))"
     )
     done = subprocess.run(

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from architecture import ROOT
 from fake_models import write_bundle
+from project import ROOT
 from windhover import __version__, cli
 from windhover.errors import FormatError
 from windhover.imagery.scenes import Scene

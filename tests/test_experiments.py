@@ -16,7 +16,7 @@ import geopandas
 import pytest
 from ruamel.yaml import YAML
 
-from architecture import ROOT
+from project import ROOT
 from test_flow import PLACES, TINY, make_raw
 
 TOOLS = Path(sys.executable).parent

@@ -1,4 +1,4 @@
-"""Parameters: what is declared comes in, everything else is refused in one sentence."""
+"""Parameters: what is declared is read, everything else is an error of one sentence."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pydantic import Field
 
 from windhover.errors import MissingFileError, ParameterError
 from windhover.params import StageParams, load_params, read_yaml
-from windhover.params.parameter_sets import lay_over
+from windhover.params.parameter_sets import set_parameters
 
 
 class CutParams(StageParams):
@@ -20,7 +20,7 @@ class CutParams(StageParams):
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     (tmp_path / "dvc.yaml").write_text(
-        "stages:\n  cut:\n    cmd: python cut.py\n    params:\n      - cut.rate\n      - cut.sizes\n"
+        "stages:\n  cut:\n    cmd: python cut.py\n    params: [cut.rate, cut.sizes]\n"
     )
     (tmp_path / "params.yaml").write_text(
         "scenes:\n  raw: .\ncut:\n  rate: 1e-3 # learning rate\n  sizes: [3, 4]\n"
@@ -37,6 +37,24 @@ def test_an_undeclared_parameter_does_not_enter(project: Path) -> None:
     (project / "dvc.yaml").write_text(
         "stages:\n  cut:\n    cmd: python cut.py\n    params:\n      - cut.rate\n"
     )
+    with pytest.raises(ParameterError, match=r"`cut\.sizes` is in params\.yaml but not declared"):
+        load_params("cut", CutParams, project)
+
+
+def test_a_stage_may_declare_its_whole_section(project: Path) -> None:
+    (project / "dvc.yaml").write_text(
+        "stages:\n  cut:\n    cmd: python cut.py\n    params:\n      - cut\n"
+    )
+    assert load_params("cut", CutParams, project).sizes == (3, 4)
+
+
+def test_a_missing_key_takes_the_default_of_the_model(project: Path) -> None:
+    class WithDefault(StageParams):
+        rate: float
+        sizes: tuple[int, ...] = (5,)
+
+    (project / "params.yaml").write_text("cut:\n  rate: 0.5\n")
+    assert load_params("cut", WithDefault, project).sizes == (5,)
     with pytest.raises(ParameterError, match=r"`cut\.sizes`: Field required"):
         load_params("cut", CutParams, project)
 
@@ -68,24 +86,24 @@ def test_without_the_file_says_where_to_run(project: Path) -> None:
         load_params("cut", CutParams, project)
 
 
-def test_an_overlay_changes_its_keys_and_keeps_comments(project: Path) -> None:
+def test_a_parameter_set_changes_its_keys_and_keeps_comments(project: Path) -> None:
     (project / "set.yaml").write_text("cut:\n  rate: 0.5\n")
-    assert lay_over(project / "params.yaml", project / "set.yaml", ["cut.sizes=[7]"]) == [
+    assert set_parameters(project / "params.yaml", ["cut.sizes=[7]"], project / "set.yaml") == [
         "cut.rate",
         "cut.sizes",
     ]
     assert "# learning rate" in (project / "params.yaml").read_text()
     assert load_params("cut", CutParams, project) == CutParams(rate=0.5, sizes=(7,))
-    assert lay_over(project / "params.yaml", project / "set.yaml", ["cut.sizes=[7]"]) == []
+    assert set_parameters(project / "params.yaml", ["cut.sizes=[7]"], project / "set.yaml") == []
 
 
-def test_an_overlay_changes_one_key_inside_another(project: Path) -> None:
+def test_a_parameter_set_changes_one_key_inside_another(project: Path) -> None:
     (project / "params.yaml").write_text(
         "scenes:\n  raw: .\ncut:\n  jitter: # of each picture\n    noise: 1\n    blur: 2\n"
     )
     (project / "set.yaml").write_text("cut:\n  jitter.noise: 5\n")
-    changed = lay_over(
-        project / "params.yaml", project / "set.yaml", ["cut.jitter.blur=7", "scenes.raw=."]
+    changed = set_parameters(
+        project / "params.yaml", ["cut.jitter.blur=7", "scenes.raw=."], project / "set.yaml"
     )
     assert changed == ["cut.jitter.noise", "cut.jitter.blur"]
     assert read_yaml(project / "params.yaml")["cut"] == {"jitter": {"noise": 5, "blur": 7}}
@@ -94,7 +112,9 @@ def test_an_overlay_changes_one_key_inside_another(project: Path) -> None:
 def test_a_key_inside_a_mapping_that_another_change_replaces_is_no_error(project: Path) -> None:
     (project / "set.yaml").write_text("cut:\n  jitter.noise: 5\n")
     (project / "params.yaml").write_text("scenes:\n  raw: .\ncut:\n  jitter: {noise: 1}\n")
-    changed = lay_over(project / "params.yaml", project / "set.yaml", ["cut.jitter={blur: 2}"])
+    changed = set_parameters(
+        project / "params.yaml", ["cut.jitter={blur: 2}"], project / "set.yaml"
+    )
     assert changed == ["cut.jitter.noise", "cut.jitter"]
     assert read_yaml(project / "params.yaml")["cut"] == {"jitter": {"blur": 2}}
 
@@ -102,7 +122,7 @@ def test_a_key_inside_a_mapping_that_another_change_replaces_is_no_error(project
 def test_a_set_with_a_number_for_a_key_is_refused(project: Path) -> None:
     (project / "set.yaml").write_text("cut:\n  1: 5\n")
     with pytest.raises(ParameterError, match=r"`cut\.1` is not in"):
-        lay_over(project / "params.yaml", project / "set.yaml", [])
+        set_parameters(project / "params.yaml", [], project / "set.yaml")
 
 
 @pytest.mark.parametrize(
@@ -120,5 +140,10 @@ def test_a_bad_change_leaves_the_file_alone(project: Path, change: str, sentence
     (project / "set.yaml").write_text("cut:\n  rate: 0.5\n")
     before = (project / "params.yaml").read_text()
     with pytest.raises((ParameterError, MissingFileError), match=sentence):
-        lay_over(project / "params.yaml", project / "set.yaml", [change])
+        set_parameters(project / "params.yaml", [change], project / "set.yaml")
     assert (project / "params.yaml").read_text() == before
+
+
+def test_settings_without_a_parameter_set(project: Path) -> None:
+    assert set_parameters(project / "params.yaml", ["cut.rate=0.25"]) == ["cut.rate"]
+    assert read_yaml(project / "params.yaml")["cut"]["rate"] == 0.25

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from architecture import ROOT
+from project import ROOT
 from test_flow import PLACES, make_raw
 from windhover.errors import DataError, ParameterError
 from windhover.experiments import cross_validation

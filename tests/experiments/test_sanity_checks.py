@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from architecture import ROOT
+from project import ROOT
 from toy_patches import patch_folder, train_params
 from windhover.errors import DataError, ParameterError
 from windhover.experiments.sanity_checks import OVERFIT_LOSS, overfit, rate_range, try_training

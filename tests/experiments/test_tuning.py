@@ -17,7 +17,7 @@ from windhover.errors import DataError, ParameterError
 from windhover.experiments import tuning
 from windhover.experiments.tuning import Axis, parse_axis
 from windhover.params import read_yaml
-from windhover.params.parameter_sets import lay_over
+from windhover.params.parameter_sets import set_parameters
 from windhover.tracking.runs import EXPERIMENT
 from windhover.training import train
 
@@ -126,7 +126,7 @@ def test_the_best_of_a_study_can_be_laid_over_the_parameters(tmp_path: Path) -> 
     best = {"batch_augment.contrast": 0.2, "options.depth": 2, "momentum": 0.5}
     path = tuning._write_best(tmp_path / "best.yaml", train_params(**train), best)
     (tmp_path / "params.yaml").write_text((Path(__file__).parents[2] / "params.yaml").read_text())
-    changed = lay_over(tmp_path / "params.yaml", path, [])
+    changed = set_parameters(tmp_path / "params.yaml", [], path)
     assert sorted(changed) == ["train.batch_augment.contrast", "train.momentum", "train.options"]
     expected = train | {"momentum": 0.5, "options": train["options"] | {"depth": 2}}
     expected["batch_augment"] = train["batch_augment"] | {"contrast": 0.2}

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import rasterio
 
-from architecture import ROOT
+from project import ROOT
 from run_stages import run_stages
 from windhover.inference.detection_run import Request, detect_rasters
 from windhover.models.bundle import load_bundle

@@ -1,7 +1,7 @@
 """Parameters of the stages: read once, checked whole, frozen.
 
 One module per stage holds one model, so that a parameter of `export` never re-runs `train`.
-`load_params` lets in only what `dvc.yaml` declares for the stage: what is not declared cannot
+`load_params` accepts only what `dvc.yaml` declares for the stage: what is not declared cannot
 change a result.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,12 +18,11 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from windhover.errors import MissingFileError, ParameterError
+from windhover.params.renamed_keys import current_setting, report_renames, with_current_names
 
 
 class StageParams(BaseModel):
-    """Base of every stage's parameters: no unknown key, no coercion, no change after reading, no
-    default.
-    """
+    """Base of every stage's parameters: no unknown key, no coercion, no change after reading."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
@@ -33,6 +33,8 @@ Params = TypeVar("Params", bound=StageParams)
 def load_params(stage: str, model: type[Params], root: str | Path = ".") -> Params:
     """Read the parameters that `dvc.yaml` declares for `stage` from `params.yaml` and check them.
 
+    A key that `params.yaml` does not have takes the model's default. Old names are read too.
+
     Args:
         stage: name of the stage and of its section in `params.yaml`.
         model: the stage's parameter model.
@@ -40,29 +42,37 @@ def load_params(stage: str, model: type[Params], root: str | Path = ".") -> Para
 
     Raises:
         MissingFileError: one of the two files is not there.
-        ParameterError: a key is misspelt, missing, undeclared, of another type or out of its range.
+        ParameterError: a key is misspelt, undeclared, of another type or out of its range.
     """
     root = Path(root)
     section = read_yaml(root / "params.yaml").get(stage)
     if not isinstance(section, dict):
         raise ParameterError(
-            f"params.yaml has no section `{stage}`. Add it, or take it from the repository's params.yaml."
+            f"params.yaml has no section `{stage}`. Add it, or copy it from the repository's "
+            "params.yaml."
         )
-    declared = declared_keys(stage, root)
-    unknown = sorted(set(section) - set(model.model_fields))
-    if unknown:
-        raise ParameterError(_unknown_sentence(stage, unknown[0], sorted(model.model_fields)))
-    return check_params(
-        stage, model, {key: value for key, value in section.items() if key in declared}
-    )
+    section, renames = with_current_names(stage, section)
+    report_renames("params.yaml", renames)
+    known = sorted(model.model_fields)
+    declared = declared_keys(stage, model, root)
+    for key in sorted(section):
+        if key not in known:
+            raise ParameterError(_unknown_key_message(stage, key, known))
+        if key not in declared:
+            raise ParameterError(
+                f"`{stage}.{key}` is in params.yaml but not declared by the stage in dvc.yaml, so "
+                f"`dvc repro` would not notice its change. Add `{stage}.{key}` to its `params`."
+            )
+    return check_params(stage, model, section)
 
 
 def check_params(stage: str, model: type[Params], section: dict[str, Any]) -> Params:
-    """Validate one section against its model.
+    """Return one section validated by its model.
 
     Raises:
         ParameterError: with the first fault as one sentence that names the key.
     """
+    section, _ = with_current_names(stage, section)
     try:
         # through JSON, because strict mode refuses YAML's lists for tuples
         return model.model_validate_json(json.dumps(section, default=str))
@@ -70,8 +80,8 @@ def check_params(stage: str, model: type[Params], section: dict[str, Any]) -> Pa
         first = error.errors()[0]
         key = ".".join(str(part) for part in (stage, *first["loc"]))
         value = "" if first["type"] == "missing" else f", got {first['input']!r}"
-        count = len(error.errors()) - 1
-        more = f" ({count} more like it.)" if count else ""
+        n_more = len(error.errors()) - 1
+        more = f" ({n_more} more like it.)" if n_more else ""
         raise ParameterError(
             f"`{key}`: {first['msg']}{value}. Set `{key}` in params.yaml.{more}"
         ) from None
@@ -82,25 +92,29 @@ def change_params(stage: str, params: Params, changes: Mapping[str, Any]) -> Par
 
     Args:
         stage: name of the section, for the sentence of an error.
-        params: as they are.
-        changes: key -> value; `jitter.contrast` is a key inside one.
+        params: the parameters to start from; they stay as they are.
+        changes: key -> value; `batch_augment.contrast` is a key inside one. Old names are read.
 
     Raises:
-        ParameterError: a key that is none, or a value out of its range.
+        ParameterError: an unknown key, or a value out of its range.
     """
     section = params.model_dump(mode="json")
-    for name, value in changes.items():
+    for given_name, given_value in changes.items():
+        full_name, value, renames = current_setting(f"{stage}.{given_name}", given_value)
+        report_renames("settings", renames)
+        name = full_name.removeprefix(f"{stage}.")
         outer, _, leaf = name.rpartition(".")
-        inner: Any = value_at(section, outer) if outer else section
-        if not isinstance(inner, dict) or (not outer and leaf not in section):
-            raise ParameterError(_unknown_sentence(stage, name, sorted(section)))
-        inner[leaf] = value
+        mapping: Any = value_at(section, outer) if outer else section
+        if not isinstance(mapping, dict) or (not outer and leaf not in section):
+            raise ParameterError(_unknown_key_message(stage, name, sorted(section)))
+        mapping[leaf] = value
     return check_params(stage, type(params), section)
 
 
-def declared_keys(stage: str, root: str | Path = ".") -> set[str]:
-    """Return the keys of section `stage` that `dvc.yaml` declares for that stage, without the
-    section's name.
+def declared_keys(stage: str, model: type[StageParams], root: str | Path = ".") -> set[str]:
+    """Return the keys of section `stage` that `dvc.yaml` declares for that stage.
+
+    The stage's name alone declares the whole section, which `dvc repro` compares as one value.
 
     Raises:
         MissingFileError: there is no `dvc.yaml`.
@@ -109,11 +123,11 @@ def declared_keys(stage: str, root: str | Path = ".") -> set[str]:
     stages = read_yaml(Path(root) / "dvc.yaml").get("stages", {})
     if stage not in stages:
         raise ParameterError(f"dvc.yaml has no stage `{stage}`.")
-    return {
-        key.removeprefix(f"{stage}.")
-        for key in stages[stage].get("params", [])
-        if key.startswith(f"{stage}.")
-    }
+    declared = stages[stage].get("params", [])
+    if stage in declared:
+        return set(model.model_fields)
+    prefix = f"{stage}."
+    return {key.removeprefix(prefix) for key in declared if key.startswith(prefix)}
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -126,30 +140,31 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """
     if not path.is_file():
         raise MissingFileError(
-            f"{path}: no such file. Run from the project's root, where dvc.yaml and params.yaml are."
+            f"{path}: no such file. Run from the project's root, which holds dvc.yaml and "
+            "params.yaml."
         )
     try:
         value = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
     except YAMLError as error:
-        raise ParameterError(
-            f"{path}: not valid YAML: {' '.join(str(error).split())}. Mend that line."
-        ) from None
+        reason = " ".join(str(error).split())
+        raise ParameterError(f"{path}: not valid YAML: {reason}. Correct that line.") from None
     if not isinstance(value, dict):
         raise ParameterError(f"{path}: must hold `key: value` lines, got {type(value).__name__}.")
     return value
 
 
-def _unknown_sentence(stage: str, key: str, known: list[str]) -> str:
-    from difflib import get_close_matches
-
+def _unknown_key_message(stage: str, key: str, known: list[str]) -> str:
     close = get_close_matches(key, known, n=1)
-    hint = f" Did you mean `{stage}.{close[0]}`?" if close else f" Known keys: {', '.join(known)}."
-    return f"`{stage}.{key}` in params.yaml is not a parameter of this stage.{hint} Rename or remove it."
+    hint = f"Did you mean `{stage}.{close[0]}`?" if close else f"Known keys: {', '.join(known)}."
+    return (
+        f"`{stage}.{key}` in params.yaml is not a parameter of this stage. {hint} "
+        "Rename or remove it."
+    )
 
 
 def value_at(values: Any, path: str) -> Any:
-    """Return the value at a path of nested mappings, such as `jitter.contrast`, None where there is
-    none.
+    """Return the value at a path of nested mappings, such as `batch_augment.contrast`; None if
+    there is none.
     """
     for name in path.split("."):
         values = values.get(name) if isinstance(values, dict) else None
@@ -157,7 +172,7 @@ def value_at(values: Any, path: str) -> Any:
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return nested mappings as one, keys joined by dots."""
+    """Return nested mappings as one mapping, with keys joined by dots."""
     flat: dict[str, Any] = {}
     for key, value in values.items():
         if isinstance(value, Mapping) and value:

@@ -1,122 +1,160 @@
-"""Laying a named set of parameters over `params.yaml`: only the changed keys, comments kept.
+"""Named sets of parameters and single settings, written into `params.yaml`.
 
-    python -m windhover.params.parameter_sets params/airbus.yaml scenes.raw=../scenes
-    train.max_minutes=60
-
-Checks that every key exists; the values are checked by the stage that reads them.
+Only the changed keys are written and comments are kept. Checks that every key exists; the values
+are checked by the stage that reads them.
 """
 
 from __future__ import annotations
 
-import sys
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.error import YAMLError
 
-from windhover.errors import MissingFileError, ParameterError, WindhoverError
+from windhover.errors import MissingFileError, ParameterError
 from windhover.files import atomic_file
 from windhover.params import read_yaml, value_at
+from windhover.params.renamed_keys import (
+    current_key,
+    current_setting,
+    report_renames,
+    with_current_names,
+)
 
 
-def lay_over(params_file: Path, overlay_file: Path, changes: list[str]) -> list[str]:
-    """Write the keys of an overlay file, then single changes, into a parameter file.
+def set_parameters(
+    params_file: Path, settings: Sequence[str], like: Path | None = None
+) -> list[str]:
+    """Write a parameter set, then single settings, into a parameter file.
+
+    Old names are read, and those in `params_file` are replaced by the current ones.
 
     Args:
         params_file: the file to change, such as `params.yaml`.
-        overlay_file: YAML with sections and only the keys that differ; `jitter.contrast` is a
-            key inside one.
-        changes: `section.key=value`, the value in YAML.
+        settings: `section.key=value`, the value in YAML.
+        like: parameter set: YAML with sections and only the keys that differ;
+            `batch_augment.contrast` is a key inside one. None for no set.
 
     Returns:
-        The keys that now have another value, as `section.key`.
+        The keys that now have another value, as `section.key`, each once.
 
     Raises:
         MissingFileError: a file, or the folder that `scenes.raw` names, is not there.
-        ParameterError: a key that `params_file` does not have, or a change without `=`.
+        ParameterError: a key that `params_file` does not have, or a setting without `=`.
     """
+    pairs: list[tuple[str, Any]] = []
+    if like is not None:
+        pairs += _read_parameter_set(like)
+    pairs += [_parse_section_setting(setting) for setting in settings]
+    read_yaml(params_file)  # a clear sentence when it is missing or broken
     yaml = YAML()
     yaml.width = 160
-    wanted = read_yaml(overlay_file)
-    read_yaml(params_file)  # a clear sentence when it is missing or broken
-    current: Any = yaml.load(params_file.read_text(encoding="utf-8"))
-    pairs = [
-        (section, key, value)
-        for section, keys in wanted.items()
-        for key, value in (keys or {}).items()
-    ]
-    pairs += [_parse_change(change) for change in changes]
-    before = deepcopy(current)
-    for section, key, value in pairs:
-        holder, leaf = _holder(current, section, str(key), params_file)
-        holder[leaf] = value
-    names = dict.fromkeys(f"{section}.{key}" for section, key, _ in pairs)
-    changed = [name for name in names if value_at(current, name) != value_at(before, name)]
-    raw = Path(str(current["scenes"]["raw"]))
-    if any((section, key) == ("scenes", "raw") for section, key, _ in pairs) and not raw.is_dir():
+    document: Any = yaml.load(params_file.read_text(encoding="utf-8"))
+    _rename_keys_in_place(document)
+    before = deepcopy(document)
+    for name, value in pairs:
+        mapping, leaf = _find_mapping(document, name, params_file)
+        mapping[leaf] = value
+    names = dict.fromkeys(name for name, _ in pairs)
+    if "scenes.raw" in names:
+        _check_raw_folder(document)
+    text = StringIO()
+    yaml.dump(document, text)
+    with atomic_file(params_file) as temporary:
+        temporary.write_text(text.getvalue(), encoding="utf-8")
+    return [name for name in names if value_at(document, name) != value_at(before, name)]
+
+
+def _read_parameter_set(path: Path) -> list[tuple[str, Any]]:
+    """Return the settings of a parameter set as (current name, value), in the file's order."""
+    pairs = []
+    all_renames: dict[str, str] = {}
+    for section, keys in read_yaml(path).items():
+        for key, given_value in (keys or {}).items():
+            name, value, renames = current_setting(f"{section}.{key}", given_value)
+            pairs.append((name, value))
+            all_renames |= renames
+    report_renames(str(path), all_renames)
+    return pairs
+
+
+def _rename_keys_in_place(document: Any) -> None:
+    """Give the keys and values of a parameter file their current names; comments stay."""
+    all_renames: dict[str, str] = {}
+    for section in list(document):
+        _, renames = with_current_names(section, document[section])
+        all_renames |= renames
+        _rename_mapping(document, section, section)
+    report_renames("params.yaml", all_renames)
+
+
+def _rename_mapping(parent: Any, key: str, path: str) -> None:
+    """Rename the keys below `parent[key]`, or its value where that has a new name."""
+    mapping = parent[key]
+    if not isinstance(mapping, CommentedMap):
+        value, renames = with_current_names(path, mapping)
+        if renames:
+            parent[key] = value
+        return
+    for position, old_key in enumerate(list(mapping)):
+        new_key = current_key(path, old_key)
+        if new_key != old_key:
+            comment = mapping.ca.items.pop(old_key, None)
+            mapping.insert(position, new_key, mapping.pop(old_key))
+            if comment is not None:
+                mapping.ca.items[new_key] = comment
+        _rename_mapping(mapping, new_key, f"{path}.{new_key}")
+
+
+def _find_mapping(document: Any, name: str, params_file: Path) -> tuple[Any, str]:
+    """Return the mapping that holds a parameter, and the last part of the parameter's name."""
+    outer, _, leaf = name.rpartition(".")
+    mapping = value_at(document, outer)
+    if not isinstance(mapping, Mapping) or leaf not in mapping:
+        raise ParameterError(
+            f"`{name}` is not in {params_file}. Correct the name; the sections are "
+            f"{', '.join(document)}."
+        )
+    return mapping, leaf
+
+
+def _check_raw_folder(document: Any) -> None:
+    raw = Path(str(document["scenes"]["raw"]))
+    if not raw.is_dir():
         raise MissingFileError(
             f"`scenes.raw` must be a folder that exists, got {raw}. Name the folder of your scenes."
         )
-    text = StringIO()
-    yaml.dump(current, text)
-    with atomic_file(params_file) as temporary:
-        temporary.write_text(text.getvalue(), encoding="utf-8")
-    return changed
-
-
-def _holder(current: Any, section: str, key: str, params_file: Path) -> tuple[Any, str]:
-    """Return the mapping in which a key stands, and its last part."""
-    outer, _, leaf = f"{section}.{key}".rpartition(".")
-    holder = value_at(current, outer)
-    if not isinstance(holder, dict) or leaf not in holder:
-        raise ParameterError(
-            f"`{section}.{key}` is not in {params_file}. Mend the name; the sections are {', '.join(current)}."
-        )
-    return holder, leaf
 
 
 def parse_setting(setting: str) -> tuple[str, Any]:
-    """Return the name and the value of `name=value`, the value as YAML.
+    """Return the name and the value of `name=value`, the value read as YAML.
 
     Raises:
-        ParameterError: it does not read so.
+        ParameterError: it has another form.
     """
     name, equals, text = setting.partition("=")
+    is_valid = bool(equals and name.strip())
+    value = None
     try:
         value = YAML(typ="safe", pure=True).load(text)
     except YAMLError:
-        equals = ""
-    if not (equals and name.strip()):
+        is_valid = False
+    if not is_valid:
         raise ParameterError(f"A setting must read name=value, got {setting!r}.")
     return name.strip(), value
 
 
-def _parse_change(change: str) -> tuple[str, str, Any]:
-    name, equals, _ = change.partition("=")
-    section, dot, key = name.strip().partition(".")
+def _parse_section_setting(setting: str) -> tuple[str, Any]:
+    """Return the current name and the value of `section.key=value`."""
+    given_name, equals, _ = setting.partition("=")
+    _, dot, key = given_name.strip().partition(".")
     if not (equals and dot and key):
-        raise ParameterError(f"A change must read section.key=value, got {change!r}.")
-    return section, key, parse_setting(change)[1]
-
-
-def main(arguments: list[str]) -> None:
-    """Lay an overlay over ./params.yaml and say what changed."""
-    try:
-        if not arguments:
-            raise ParameterError("Name a set of parameters, such as params/airbus.yaml.")
-        changed = lay_over(Path("params.yaml"), Path(arguments[0]), arguments[1:])
-    except WindhoverError as error:
-        print(error.sentence(), file=sys.stderr)
-        raise SystemExit(1) from None
-    if changed:
-        print(
-            f"params.yaml now holds {arguments[0]}: {len(changed)} keys changed. "
-            "`git checkout params.yaml` takes it back."
-        )
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])
+        raise ParameterError(f"A setting must read section.key=value, got {setting!r}.")
+    name, value, renames = current_setting(*parse_setting(setting))
+    report_renames("settings", renames)
+    return name, value
