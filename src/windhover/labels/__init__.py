@@ -1,7 +1,8 @@
-"""Reading label files into one table, whatever their format; one module per family of formats.
+"""Reading label files into one table, for every format; one module per format.
 
-A reader returns what the file says and where: in pixels of a named image, or on the map. It does
-not look at rasters, decides no class and drops nothing but what has no geometry, which it counts.
+A reader returns the labels of a file in its own coordinates: px of a named image, or the map. It
+reads no raster, assigns no class, and drops only labels without geometry, which it counts.
+`formats.READERS` maps suffixes to readers: a new format is a module and an entry there.
 """
 
 from __future__ import annotations

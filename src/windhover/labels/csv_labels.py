@@ -1,4 +1,4 @@
-"""Labels from CSV: one row a box (four columns) or a polygon (text), in pixels of the named image."""
+"""Labels from CSV: one row a box (four columns) or a polygon (text), in px of the named image."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import csv
 import io
 import re
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -16,8 +17,9 @@ from windhover.errors import FormatError
 from windhover.labels.table import (
     RawLabels,
     boxes_geometry,
-    class_column,
-    class_names,
+    class_names_of,
+    find_class_column,
+    find_column,
     objects_array,
     without_empty,
 )
@@ -31,123 +33,154 @@ CORNER_COLUMNS = (
     ("x1", "y1", "x2", "y2"),
 )
 SIZE_COLUMNS = (("x", "y", "w", "h"), ("x", "y", "width", "height"))
-MAX_TEXT = 100_000  # characters of one polygon; longer ones are no outline of an object
-SEPARATORS = (
-    ",",
-    ";",
-    "\t",
-)  # of columns; the one that stands most often in the line of their names
+MAX_POLYGON_CHARS = 100_000  # longer texts are no outline of an object
+SEPARATORS = (",", ";", "\t")  # of columns; the most frequent one of the header line
 NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 PAIR = rf"[(\[]\s*{NUMBER}\s*,\s*{NUMBER}\s*[)\]]"
 PAIRS = re.compile(rf"\s*[(\[]\s*{PAIR}(?:\s*,\s*{PAIR})*\s*,?\s*[)\]]\s*")
 NUMBERS = re.compile(NUMBER)
 
 
-def read_csv(path: Path, class_from: str | None = None) -> RawLabels:
+class CsvTable(NamedTuple):
+    """A CSV file as text.
+
+    Attributes:
+        frame: all values as text, `007` and `NA` unchanged; indexed by line of the file.
+        separator: between its columns.
+    """
+
+    frame: pd.DataFrame
+    separator: str
+
+
+def read_csv(path: Path, class_column: str | None = None) -> RawLabels:
     """Read boxes or polygons in pixels.
 
     Polygons are text: a list of (x, y) pairs, or WKT. Boxes are xmin, ymin, xmax, ymax (any order
-    of columns) or x, y, w, h.
+    of columns) or x, y, w, h. Without a column for the image, the image has the file's name.
 
     Args:
         path: the file.
-        class_from: column of the class, None to look for one.
+        class_column: column of the class, None to search for one.
 
     Raises:
-        FormatError: no column for the image, for the geometry or for the class, or a polygon
-            that is none.
+        FormatError: no column for the geometry or for the class, or a polygon that cannot be read.
     """
-    frame, mark = _read(path)
+    frame, separator = _read_table(path)
     columns = [str(name) for name in frame.columns]
-    image = _column(columns, IMAGE_COLUMNS)
-    column = class_column(columns, class_from, str(path))
-    images = (
-        np.full(len(frame), path.stem, object)
-        if image is None
-        else frame[image].str.strip().to_numpy(object)
+    image_column = find_column(columns, IMAGE_COLUMNS)
+    column = find_class_column(columns, class_column, str(path))
+    if image_column is None:
+        images = np.full(len(frame), path.stem, object)
+    else:
+        images = frame[image_column].str.strip().to_numpy(object)
+    labels = RawLabels(
+        source=path.name,
+        image=images,
+        class_name=class_names_of(frame, column),
+        geometry=_read_geometry(frame, path, decimal="," if separator == ";" else "."),
+        space="px",
+        images=tuple(dict.fromkeys(images)),
     )
-    return without_empty(
-        RawLabels(
-            source=path.name,
-            image=images,
-            klass=class_names(frame[column] if column else None, len(frame)),
-            geometry=_geometry(frame, path, decimal="," if mark == ";" else "."),
-            space="px",
-            images=tuple(dict.fromkeys(images)),
-        )
-    )
+    return without_empty(labels)
 
 
-def _column(columns: list[str], names: tuple[str, ...]) -> str | None:
-    """Return the first column that has one of the names, whatever its capitals."""
-    return next((column for name in names for column in columns if column.lower() == name), None)
-
-
-def _read(path: Path) -> tuple[pd.DataFrame, str]:
-    """Return the table as text, `007` and `NA` as they stand, indexed by line; and the mark between
-    its columns.
+def _read_table(path: Path) -> CsvTable:
+    """Return the table of a CSV file as text.
 
     Raises:
         FormatError: not UTF-8 text, or a line with more columns than have a name.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
-        if "\0" in text or not text.strip():
-            raise ValueError("it holds bytes that no text has" if "\0" in text else "it is empty")
-        mark = max(SEPARATORS, key=text.lstrip().splitlines()[0].count)
-        reader = csv.reader(io.StringIO(text, newline=""), delimiter=mark, skipinitialspace=True)
-        rows = [(reader.line_num, row) for row in reader if any(map(str.strip, row))]
-        if not rows:
-            raise ValueError("all its columns are empty")
+        separator, rows = _read_rows(path)
     except (ValueError, OSError, csv.Error) as error:
         reason = " ".join(str(error).split())[:200].rstrip(". ")
         raise FormatError(
-            f"{path}: cannot be read as CSV ({reason}). Save it as comma-separated UTF-8 text with a "
-            "line of column names."
+            f"{path}: cannot be read as CSV ({reason}). Save it as comma-separated UTF-8 text with "
+            "a line of column names."
         ) from None
-    names = [name.strip() for name in rows[0][1]]
+    _, header = rows[0]
+    names = [name.strip() for name in header]
+    lines = []
+    table = []
     for line, row in rows[1:]:
         if any(map(str.strip, row[len(names) :])):
             raise FormatError(
-                f"{path}, line {line}: has {len(row)} columns, but only {len(names)} are named. Mend the line: text "
-                f"that holds {mark!r} must stand in quotes."
+                f"{path}, line {line}: has {len(row)} columns, but only {len(names)} are named. "
+                f"Correct the line: text that holds {separator!r} must stand in quotes."
             )
-    table = [[*row[: len(names)], *[""] * (len(names) - len(row))] for _, row in rows[1:]]
-    frame = pd.DataFrame(table, index=[line for line, _ in rows[1:]], columns=names, dtype=object)
-    return frame.loc[:, ~frame.columns.duplicated()], mark
+        missing = [""] * (len(names) - len(row))
+        lines.append(line)
+        table.append([*row[: len(names)], *missing])
+    frame = pd.DataFrame(table, index=lines, columns=names, dtype=object)
+    return CsvTable(frame.loc[:, ~frame.columns.duplicated()], separator)
 
 
-def _geometry(frame: pd.DataFrame, path: Path, decimal: str) -> NDArray[np.object_]:
+def _read_rows(path: Path) -> tuple[str, list[tuple[int, list[str]]]]:
+    """Return the separator, and the line number and values of each row that has any.
+
+    Raises:
+        ValueError: there are none, or the file is not text.
+    """
+    text = path.read_text(encoding="utf-8-sig")
+    if "\0" in text:
+        raise ValueError("it holds bytes that no text has")
+    if not text.strip():
+        raise ValueError("it is empty")
+    separator = max(SEPARATORS, key=text.lstrip().splitlines()[0].count)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True)
+    rows = [(reader.line_num, row) for row in reader if any(map(str.strip, row))]
+    if not rows:
+        raise ValueError("all its columns are empty")
+    return separator, rows
+
+
+def _read_geometry(frame: pd.DataFrame, path: Path, decimal: str) -> NDArray[np.object_]:
+    """Return the shapes (N,) of a table; None where a box has no number or a polygon no text.
+
+    Raises:
+        FormatError: the table has no columns for shapes, or a polygon cannot be read.
+    """
     frame = frame.rename(columns=str.lower)
     frame = frame.loc[:, ~frame.columns.duplicated()]
-    columns = set(frame.columns)
-    polygon = next((name for name in POLYGON_COLUMNS if name in columns), None)
-    if polygon is not None:
-        return objects_array(
-            [parse_polygon(text, f"{path}, line {line}") for line, text in frame[polygon].items()]
-        )
-    corners = next((names for names in CORNER_COLUMNS if columns.issuperset(names)), None)
-    sizes = next((names for names in SIZE_COLUMNS if columns.issuperset(names)), None)
-    if corners is None and sizes is None:
-        wanted = " or ".join(
-            ", ".join(names)
-            for names in ((POLYGON_COLUMNS[0],), CORNER_COLUMNS[0], SIZE_COLUMNS[0])
-        )
-        raise FormatError(
-            f"{path}: has no columns for boxes or polygons; its columns are "
-            f"{', '.join(frame.columns)}. Name them {wanted}."
-        )
-    texts = frame[list(corners or sizes or ())].apply(
-        lambda column: column.str.replace(decimal, ".", regex=False)
+    polygon_column = find_column(list(frame.columns), POLYGON_COLUMNS)
+    if polygon_column is not None:
+        texts = frame[polygon_column].items()
+        return objects_array([parse_polygon(text, f"{path}, line {line}") for line, text in texts])
+    corner_columns = _first_complete(frame, CORNER_COLUMNS)
+    if corner_columns is not None:
+        return boxes_geometry(_numbers(frame, corner_columns, decimal))
+    size_columns = _first_complete(frame, SIZE_COLUMNS)
+    if size_columns is not None:
+        boxes = _numbers(frame, size_columns, decimal)
+        boxes[:, 2:] += boxes[:, :2]
+        return boxes_geometry(boxes)
+    possible = ((POLYGON_COLUMNS[0],), CORNER_COLUMNS[0], SIZE_COLUMNS[0])
+    raise FormatError(
+        f"{path}: has no columns for boxes or polygons; its columns are "
+        f"{', '.join(frame.columns)}. Name them {' or '.join(map(', '.join, possible))}."
     )
-    numbers = texts.apply(pd.to_numeric, errors="coerce").to_numpy(np.float64, copy=True)
-    if corners is None:
-        numbers[:, 2:] += numbers[:, :2]
-    return boxes_geometry(numbers)
+
+
+def _first_complete(
+    frame: pd.DataFrame, choices: tuple[tuple[str, ...], ...]
+) -> tuple[str, ...] | None:
+    """Return the first set of column names that a table has all of, None for none."""
+    columns = set(frame.columns)
+    for names in choices:
+        if columns.issuperset(names):
+            return names
+    return None
+
+
+def _numbers(frame: pd.DataFrame, columns: tuple[str, ...], decimal: str) -> NDArray[np.float64]:
+    """Return the numbers (N, C) of text columns; NaN where a text is none."""
+    texts = frame[list(columns)].apply(lambda column: column.str.replace(decimal, ".", regex=False))
+    return texts.apply(pd.to_numeric, errors="coerce").to_numpy(np.float64, copy=True)
 
 
 def parse_polygon(text: str, where: str) -> shapely.geometry.base.BaseGeometry | None:
-    """Return the polygon that a text writes as (x, y) pairs or as WKT; None for an empty text.
+    """Return the polygon of a text of (x, y) pairs or WKT; None for an empty text.
 
     Nothing is evaluated: pairs are matched by a pattern, and the length is limited.
 
@@ -156,9 +189,10 @@ def parse_polygon(text: str, where: str) -> shapely.geometry.base.BaseGeometry |
     """
     if not text.strip():
         return None
-    if len(text) > MAX_TEXT:
+    if len(text) > MAX_POLYGON_CHARS:
         raise FormatError(
-            f"{where}: a polygon of {len(text)} characters, at most {MAX_TEXT} are taken. Simplify it."
+            f"{where}: a polygon of {len(text)} characters, at most {MAX_POLYGON_CHARS} are read. "
+            "Simplify it."
         )
     if text.lstrip()[:1].isalpha():
         shape: shapely.geometry.base.BaseGeometry | None = shapely.from_wkt(
@@ -168,16 +202,15 @@ def parse_polygon(text: str, where: str) -> shapely.geometry.base.BaseGeometry |
             return shape
     elif PAIRS.fullmatch(text):
         points = np.array(NUMBERS.findall(text), np.float64).reshape(-1, 2)
-        return _ring(points)
+        return _shape_of_corners(points)
     raise FormatError(
-        f"{where}: {text[:60]!r} is neither a list of (x, y) pairs nor WKT. Write it as [(x, y), ...]."
+        f"{where}: {text[:60]!r} is neither a list of (x, y) pairs nor WKT. "
+        "Write it as [(x, y), ...]."
     )
 
 
-def _ring(points: NDArray[np.float64]) -> shapely.geometry.base.BaseGeometry:
-    """Return the polygon of corner points; two points are the opposite corners of a box, one is a
-    point.
-    """
+def _shape_of_corners(points: NDArray[np.float64]) -> shapely.geometry.base.BaseGeometry:
+    """Return the polygon of corners (N, 2); two are opposite corners of a box, one is a point."""
     if len(points) == 1:
         return shapely.Point(points[0])
     if len(points) == 2:

@@ -1,4 +1,8 @@
-"""Which label files belong to a folder of rasters, and which reader takes them."""
+"""Which label files belong to a folder of rasters, and which reader reads them.
+
+To add a format: write a module with `read_x(path, class_column) -> RawLabels`, and enter its suffix
+in `READERS`. Two formats of one suffix are told apart by a function such as `read_json_labels`.
+"""
 
 from __future__ import annotations
 
@@ -7,119 +11,155 @@ from pathlib import Path
 
 from windhover.errors import DataError, FormatError, MissingFileError
 from windhover.imagery.vector_files import SUFFIXES as VECTOR_SUFFIXES
-from windhover.labels import csv_labels, image_datasets, vector_layers
+from windhover.labels.coco import read_coco
+from windhover.labels.csv_labels import SUFFIXES as CSV_SUFFIXES
+from windhover.labels.csv_labels import read_csv
+from windhover.labels.dota import is_dota, read_dota
 from windhover.labels.table import RawLabels
+from windhover.labels.vector_layers import is_geojson, read_vector
+from windhover.labels.voc import read_voc
+from windhover.labels.yolo import CLASS_LIST, read_yolo
 
 AUTO = "auto"
-MERGED_WORDS = ("label", "annotation", "coco", "truth")
+LABEL_FILE_WORDS = ("label", "annotation", "coco", "truth")
 
 
-def _read_json(path: Path, class_from: str | None = None) -> RawLabels:
-    return (
-        vector_layers.read_vector(path, class_from)
-        if image_datasets.is_geojson(path)
-        else image_datasets.read_coco(path, class_from)
-    )
+def read_json_labels(path: Path, class_column: str | None = None) -> RawLabels:
+    """Read GeoJSON or COCO, which share a suffix."""
+    if is_geojson(path):
+        return read_vector(path, class_column)
+    return read_coco(path, class_column)
 
 
+def read_text_labels(path: Path, class_column: str | None = None) -> RawLabels:
+    """Read DOTA or YOLO, which share a suffix."""
+    if is_dota(path):
+        return read_dota(path, class_column)
+    return read_yolo(path, class_column)
+
+
+# suffix -> reader of a path and the column of the class (None to search for one)
 READERS: dict[str, Callable[[Path, str | None], RawLabels]] = {
-    **dict.fromkeys(VECTOR_SUFFIXES, vector_layers.read_vector),
-    **dict.fromkeys(csv_labels.SUFFIXES, csv_labels.read_csv),
-    ".json": _read_json,
-    ".xml": image_datasets.read_voc,
-    ".txt": image_datasets.read_text,
+    **dict.fromkeys(VECTOR_SUFFIXES, read_vector),
+    **dict.fromkeys(CSV_SUFFIXES, read_csv),
+    ".json": read_json_labels,
+    ".xml": read_voc,
+    ".txt": read_text_labels,
 }
-ONE_IMAGE = (".xml", ".txt")  # such a file speaks of one image
+ONE_IMAGE_SUFFIXES = (".xml", ".txt")  # such a file holds the labels of one image
 
 
-def read_labels(path: str | Path, class_from: str | None = None) -> RawLabels:
+def read_labels(path: str | Path, class_column: str | None = None) -> RawLabels:
     """Read one label file by its suffix.
+
+    Args:
+        path: the file.
+        class_column: column of the class in tables, None to search for one.
 
     Raises:
         MissingFileError: no such file.
-        FormatError: no reader takes this suffix, or the file is broken.
+        FormatError: no reader for this suffix, or the file is broken.
     """
     path = Path(path)
     if not path.is_file():
-        raise MissingFileError(f"{path}: no such label file. Mend `scenes.labels`.")
+        raise MissingFileError(f"{path}: no such label file. Correct `scenes.labels`.")
     reader = READERS.get(path.suffix.lower())
     if reader is None:
         raise FormatError(
             f"{path}: labels of the kind {path.suffix or 'without suffix'} are not read, only "
             f"{', '.join(sorted(READERS))}. Convert it to one of them."
         )
-    return reader(path, class_from)
+    return reader(path, class_column)
 
 
 def find_labels(
-    folder: Path, labels: str, stems: Collection[str], besides: Collection[Path] = ()
+    folder: Path, labels: str, scenes: Collection[str], *, exclude: Collection[Path] = ()
 ) -> dict[Path, str]:
-    """Return the label files of a folder of rasters, each with the scene it speaks of ("" where it
-    says so itself).
+    """Return the label files of a folder of rasters, each with its scene.
 
     Args:
         folder: the raw folder.
         labels: `auto`, or a file or glob pattern relative to the folder, or an absolute path,
             or a folder.
-        stems: names of the scenes.
-        besides: files that are known to be something else.
+        scenes: names of the scenes.
+        exclude: files that are known to be something else.
+
+    Returns:
+        file -> scene of the same name, or "" where the file itself names its scenes.
 
     Raises:
         MissingFileError: the named file is not there, or the pattern matches none.
         DataError: `auto` finds two kinds of labels.
     """
     if labels == AUTO:
-        return _find_by_name(folder, set(stems), {path.absolute() for path in besides})
+        excluded = {path.absolute() for path in exclude}
+        return _find_by_name(folder, set(scenes), excluded)
     path = Path(labels)
-    if path.is_absolute() and path.is_file() and path.suffix.lower() not in READERS:
-        return {path: ""}  # `read_labels` says why not
-    found = [path] if path.is_absolute() else sorted(folder.glob(labels))
-    found = [
-        one for part in found for one in (sorted(part.rglob("*")) if part.is_dir() else [part])
-    ]
-    found = [
-        one
-        for one in found
-        if one.is_file() and one.suffix.lower() in READERS and one.name != "classes.txt"
-    ]
+    if path.is_absolute() and path.is_file() and not _has_reader(path):
+        return {path: ""}  # `read_labels` raises the error
+    found = _matching_files(folder, labels)
     if not found:
         raise MissingFileError(
-            f"`scenes.labels`: {labels} matches no label file in {folder}. Name a file or a pattern "
-            "such as labels/*.gpkg."
+            f"`scenes.labels`: {labels} matches no label file in {folder}. "
+            "Name a file or a pattern such as labels/*.gpkg."
         )
-    return {one: one.stem if one.stem in stems else "" for one in found}
+    return {file: file.stem if file.stem in scenes else "" for file in found}
 
 
-def _find_by_name(folder: Path, stems: set[str], besides: set[Path]) -> dict[Path, str]:
-    files = [
-        path
-        for path in sorted(folder.rglob("*"))
-        if path.suffix.lower() in READERS and path.is_file()
-    ]
-    files = [
-        path for path in files if path.absolute() not in besides and not path.name.startswith(".")
-    ]
-    one_a_scene = {path: path.stem for path in files if path.stem in stems}
-    if one_a_scene:
-        _refuse_two_for_one(one_a_scene)
-        return one_a_scene
-    merged = [path for path in files if any(word in path.stem.lower() for word in MERGED_WORDS)]
+def _has_reader(path: Path) -> bool:
+    return path.suffix.lower() in READERS
+
+
+def _matching_files(folder: Path, labels: str) -> list[Path]:
+    """Return the label files that a path or a pattern names, with those in folders it names."""
+    path = Path(labels)
+    matches = [path] if path.is_absolute() else sorted(folder.glob(labels))
+    files = []
+    for match in matches:
+        if match.is_dir():
+            files.extend(sorted(match.rglob("*")))
+        else:
+            files.append(match)
+    label_files = []
+    for file in files:
+        if file.is_file() and _has_reader(file) and file.name != CLASS_LIST:
+            label_files.append(file)
+    return label_files
+
+
+def _find_by_name(folder: Path, scenes: set[str], excluded: set[Path]) -> dict[Path, str]:
+    """Return the files named as the scenes; without any, the one file for all of them."""
+    files = []
+    for path in sorted(folder.rglob("*")):
+        is_label_file = _has_reader(path) and path.is_file() and not path.name.startswith(".")
+        if is_label_file and path.absolute() not in excluded:
+            files.append(path)
+    scene_files = {path: path.stem for path in files if path.stem in scenes}
+    if scene_files:
+        _check_one_file_per_scene(scene_files)
+        return scene_files
+    merged = [path for path in files if _is_named_as_labels(path)]
     if not merged:
-        merged = [path for path in files if path.suffix.lower() not in ONE_IMAGE]
+        merged = [path for path in files if path.suffix.lower() not in ONE_IMAGE_SUFFIXES]
     if len(merged) > 1:
         names = ", ".join(path.relative_to(folder).as_posix() for path in merged)
         raise DataError(
-            f"{folder}: several files could hold the labels ({names}). Name the right one in `scenes.labels`."
+            f"{folder}: several files could hold the labels ({names}). "
+            "Name the right one in `scenes.labels`."
         )
     return dict.fromkeys(merged, "")
 
 
-def _refuse_two_for_one(files: dict[Path, str]) -> None:
+def _is_named_as_labels(path: Path) -> bool:
+    return any(word in path.stem.lower() for word in LABEL_FILE_WORDS)
+
+
+def _check_one_file_per_scene(files: dict[Path, str]) -> None:
     seen: dict[str, Path] = {}
-    for path, stem in files.items():
-        if stem in seen:
+    for path, scene in files.items():
+        if scene in seen:
             raise DataError(
-                f"{path} and {seen[stem]} both hold labels of {stem}. Name the right ones in `scenes.labels`, "
-                "as labels/*.gpkg."
+                f"{path} and {seen[scene]} both hold labels of {scene}. "
+                "Name the right ones in `scenes.labels`, as labels/*.gpkg."
             )
-        seen[stem] = path
+        seen[scene] = path

@@ -1,10 +1,11 @@
-"""The one table that every label reader returns."""
+"""The one table that every label reader returns, and what readers share to fill it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -21,111 +22,164 @@ Space = Literal["map", "px", "fraction"]
 
 @dataclass(frozen=True)
 class RawLabels:
-    """Labels as one file states them.
+    """Labels of one file, in the coordinates of the file.
 
     Attributes:
         source: name of the file.
-        image: (N,) name of the image a label is on, as the file has it; "" where only the map
-            position tells.
-        klass: (N,) class names as the file has them.
+        image: (N,) name of the image that holds a label, as in the file; "" where only the map
+            position is known.
+        class_name: (N,) class names as in the file.
         geometry: (N,) points and polygons, in `space`.
         space: `map` = in `crs`; `px` = native px of the image, corners; `fraction` = of the
             image's width and height.
-        crs: coordinate system of map coordinates, None where the file states none (a local grid).
-        images: images the file speaks of, also those without a label: they are known to hold none.
+        crs: coordinate system of map coordinates, None where the file has none (a local grid).
+        images: images that the file covers, also those without a label: they are known to hold
+            none.
         ignored: (N,) labels that the file itself marks as not to be counted, None for none.
-        dropped: reason -> number of labels that could not be taken.
-        sizes: image -> width and height in px, where the file says them.
+        dropped: reason -> number of labels that could not be read.
+        image_sizes_wh: image -> width and height in px, where the file has them.
     """
 
     source: str
     image: NDArray[np.object_]
-    klass: NDArray[np.object_]
+    class_name: NDArray[np.object_]
     geometry: NDArray[np.object_]
     space: Space
     crs: str | None = None
     images: tuple[str, ...] = ()
     ignored: NDArray[np.bool_] | None = None
     dropped: dict[str, int] = field(default_factory=dict)
-    sizes: dict[str, tuple[int, int]] = field(default_factory=dict)
+    image_sizes_wh: dict[str, tuple[int, int]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.geometry)
 
-    def taken(self, rows: NDArray[np.bool_]) -> RawLabels:
-        """Return the labels of some rows."""
+    def select(self, rows: NDArray[np.bool_]) -> RawLabels:
+        """Return the labels of a mask (N,)."""
         ignored = None if self.ignored is None else self.ignored[rows]
         return replace(
             self,
             image=self.image[rows],
-            klass=self.klass[rows],
+            class_name=self.class_name[rows],
             geometry=self.geometry[rows],
             ignored=ignored,
         )
 
 
+class LabelRow(NamedTuple):
+    """One label as the readers of image formats collect them."""
+
+    image: str
+    class_name: str
+    geometry: Any  # a shapely shape, or None for a box that ends before it begins
+    ignored: bool = False
+
+
+def labels_from_rows(
+    path: Path,
+    rows: list[LabelRow],
+    space: Space,
+    *,
+    images: tuple[str, ...],
+    image_sizes_wh: dict[str, tuple[int, int]] | None = None,
+) -> RawLabels:
+    """Return the table of a list of labels.
+
+    Args:
+        path: the file that they are from.
+        rows: the labels.
+        space: of their coordinates.
+        images: images that the file covers.
+        image_sizes_wh: their widths and heights in px, where the file has them.
+    """
+    labels = RawLabels(
+        source=path.name,
+        image=objects_array([row.image for row in rows]),
+        class_name=objects_array([row.class_name for row in rows]),
+        geometry=objects_array([row.geometry for row in rows]),
+        space=space,
+        images=images,
+        ignored=np.array([row.ignored for row in rows], bool),
+        image_sizes_wh=image_sizes_wh or {},
+    )
+    return without_empty(labels)
+
+
 def without_empty(labels: RawLabels) -> RawLabels:
     """Return the labels that have a geometry with finite coordinates; the others are counted.
 
-    A label whose class is left empty is of the class `NO_CLASS`: an empty name would be taken for
+    A label whose class is left empty is of the class `NO_CLASS`: an empty name would be read as
     background.
     """
     if not len(labels):
         return labels
-    named = [str(name).strip() or NO_CLASS for name in labels.klass]
-    labels = replace(labels, klass=objects_array(named))
-    sound = np.isfinite(shapely.bounds(labels.geometry)).all(axis=1) & ~shapely.is_missing(
-        labels.geometry
-    )
-    if sound.all():
+    class_names = [str(name).strip() or NO_CLASS for name in labels.class_name]
+    labels = replace(labels, class_name=objects_array(class_names))
+    is_finite = np.isfinite(shapely.bounds(labels.geometry)).all(axis=1)
+    is_sound = is_finite & ~shapely.is_missing(labels.geometry)
+    if is_sound.all():
         return labels
-    dropped = {
-        **labels.dropped,
-        NO_GEOMETRY: labels.dropped.get(NO_GEOMETRY, 0) + int((~sound).sum()),
-    }
-    return replace(labels.taken(sound), dropped=dropped)
+    dropped = dict(labels.dropped)
+    dropped[NO_GEOMETRY] = labels.dropped.get(NO_GEOMETRY, 0) + int((~is_sound).sum())
+    return replace(labels.select(is_sound), dropped=dropped)
 
 
 def objects_array(values: Sequence[Any]) -> NDArray[np.object_]:
-    """Return a one-dimensional array of objects, also of those that look like sequences."""
+    """Return a one-dimensional array of objects, also of those that are like sequences."""
     result = np.empty(len(values), dtype=object)
     result[:] = values
     return result
 
 
-def class_column(columns: list[str], wanted: str | None, source: str) -> str | None:
-    """Return the column that holds the class: the wanted one, else the first of the usual names,
-    else None.
+def find_column(columns: Sequence[str], names: Sequence[str]) -> str | None:
+    """Return the column that has the first possible of some names, in any case; None for none."""
+    for name in names:
+        for column in columns:
+            if column.lower() == name:
+                return column
+    return None
+
+
+def find_class_column(columns: list[str], wanted: str | None, source: str) -> str | None:
+    """Return the column that holds the class: the wanted one, else one of the usual names.
+
+    Args:
+        columns: columns of the table.
+        wanted: None to search for `CLASS_COLUMNS`.
+        source: name of the file, for the message.
+
+    Returns:
+        None where no column is wanted and none has a usual name.
 
     Raises:
         FormatError: the wanted column is not there.
     """
     if wanted is None:
-        return next(
-            (column for name in CLASS_COLUMNS for column in columns if column.lower() == name), None
-        )
+        return find_column(columns, CLASS_COLUMNS)
     if wanted in columns:
         return wanted
     raise FormatError(
-        f"{source}: has no column {wanted!r} for the class; its columns are {', '.join(map(str, columns))}. "
-        "Set `scenes.class_column`."
+        f"{source}: has no column {wanted!r} for the class; its columns are "
+        f"{', '.join(map(str, columns))}. Set `scenes.class_column`."
     )
 
 
-def class_names(values: pd.Series | None, count: int) -> NDArray[np.object_]:
-    """Return class names as text; a file without classes has one class."""
-    if values is None:
-        return np.full(count, NO_CLASS, dtype=object)
-    return values.astype("string").fillna("").to_numpy(dtype=object)
+def class_names_of(frame: pd.DataFrame, column: str | None) -> NDArray[np.object_]:
+    """Return the class names (N,) of a column as text; `NO_CLASS` for all without a column."""
+    if column is None:
+        return np.full(len(frame), NO_CLASS, dtype=object)
+    return frame[column].astype("string").fillna("").to_numpy(dtype=object)
 
 
 def boxes_geometry(boxes_xyxy: NDArray[np.float64]) -> NDArray[np.object_]:
-    """Return (N,) box polygons of (N, 4) boxes; None for one that ends before it begins, which is
-    no box.
-    """
+    """Return polygons (N,) of boxes (N, 4); None for a box that ends before it begins."""
     boxes = np.asarray(boxes_xyxy, np.float64).reshape(-1, 4)
-    shapes = np.asarray(
-        shapely.box(boxes[:, 0], boxes[:, 1], boxes[:, 2], boxes[:, 3]), dtype=object
-    )
-    shapes[(boxes[:, 2] < boxes[:, 0]) | (boxes[:, 3] < boxes[:, 1])] = None
+    left, top, right, bottom = boxes.T
+    shapes = np.asarray(shapely.box(left, top, right, bottom), dtype=object)
+    shapes[(right < left) | (bottom < top)] = None
     return shapes
+
+
+def box_geometry(left: float, top: float, right: float, bottom: float) -> Any:
+    """Return the polygon of one box; None for a box that ends before it begins."""
+    return boxes_geometry(np.array([[left, top, right, bottom]]))[0]

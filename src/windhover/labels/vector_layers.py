@@ -1,5 +1,6 @@
-"""Labels from vector files in map coordinates: GeoPackage, GeoJSON, Shapefile, FlatGeobuf,
-GeoParquet.
+"""Labels from vector files in map coordinates.
+
+GeoPackage, GeoJSON, Shapefile, FlatGeobuf and GeoParquet.
 """
 
 from __future__ import annotations
@@ -9,38 +10,66 @@ from pathlib import Path
 import numpy as np
 
 from windhover.imagery.vector_files import crs_text, read_layer
-from windhover.labels.table import NO_GEOMETRY, RawLabels, class_column, class_names, without_empty
+from windhover.labels.table import (
+    NO_GEOMETRY,
+    RawLabels,
+    class_names_of,
+    find_class_column,
+    without_empty,
+)
+from windhover.labels.text_files import read_json
 
 LAYER = "labels"
+GEOJSON_TYPES = (
+    "FeatureCollection",
+    "Feature",
+    "Point",
+    "MultiPoint",
+    "Polygon",
+    "MultiPolygon",
+    "GeometryCollection",
+)
 
 
-def read_vector(path: Path, class_from: str | None = None) -> RawLabels:
-    """Read one layer of points or polygons; multi-part geometries are taken apart.
+def is_geojson(path: Path) -> bool:
+    """Return whether a .json file is GeoJSON: a collection, a single feature, or a shape alone.
+
+    Raises:
+        FormatError: it is not JSON.
+    """
+    document = read_json(path)
+    return isinstance(document, dict) and document.get("type") in GEOJSON_TYPES
+
+
+def read_vector(path: Path, class_column: str | None = None) -> RawLabels:
+    """Read one layer of points or polygons; multi-part geometries are split into their parts.
+
+    A column `role` with the value `ignore` marks ignored labels.
 
     Args:
         path: the file; of several layers the one called `labels` is read.
-        class_from: column of the class, None to look for one.
+        class_column: column of the class, None to search for one.
 
     Raises:
         FormatError: the file is broken, has several layers and none called `labels`, or lacks
             the class column.
     """
     frame = read_layer(path, LAYER)
-    empty = frame.geometry.is_empty | frame.geometry.isna()
-    frame = frame[~empty].explode(index_parts=False, ignore_index=True) if len(frame) else frame
-    role = frame["role"].astype("string").fillna("") if "role" in frame.columns else None
-    column = class_column(
-        [str(name) for name in frame.columns if name != frame.geometry.name], class_from, str(path)
+    is_empty = frame.geometry.is_empty | frame.geometry.isna()
+    if len(frame):
+        frame = frame[~is_empty].explode(index_parts=False, ignore_index=True)
+    ignored = None
+    if "role" in frame.columns:
+        ignored = (frame["role"].astype("string").fillna("") == "ignore").to_numpy(bool)
+    columns = [str(name) for name in frame.columns if name != frame.geometry.name]
+    labels = RawLabels(
+        source=path.name,
+        image=np.full(len(frame), "", dtype=object),
+        class_name=class_names_of(frame, find_class_column(columns, class_column, str(path))),
+        geometry=np.asarray(frame.geometry.array, dtype=object),
+        space="map",
+        crs=crs_text(frame),
+        ignored=ignored,
+        dropped={NO_GEOMETRY: int(is_empty.sum())} if is_empty.any() else {},
     )
-    return without_empty(
-        RawLabels(
-            source=path.name,
-            image=np.full(len(frame), "", dtype=object),
-            klass=class_names(frame[column] if column else None, len(frame)),
-            geometry=np.asarray(frame.geometry.array, dtype=object),
-            space="map",
-            crs=crs_text(frame),
-            ignored=None if role is None else (role == "ignore").to_numpy(bool),
-            dropped={NO_GEOMETRY: int(empty.sum())} if empty.any() else {},
-        )
-    )
+    return without_empty(labels)

@@ -1,0 +1,67 @@
+"""COCO boxes, crowds and outlines; what is broken is named."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import shapely
+
+from windhover.errors import FormatError
+from windhover.labels import read_labels
+
+BOX = (10.5, 20.0, 40.25, 60.0)
+
+
+def test_coco_boxes_are_corner_and_size(tmp_path: Path) -> None:
+    document = {
+        "images": [{"id": 7, "file_name": "a.tif"}, {"id": 8, "file_name": "empty.tif"}],
+        "categories": [{"id": 1, "name": "ship"}],
+        "annotations": [
+            {"image_id": 7, "category_id": 1, "bbox": [10.5, 20.0, 29.75, 40.0], "iscrowd": 0},
+            {"image_id": 7, "category_id": 1, "bbox": [1, 2, 3, 4], "iscrowd": 1},
+        ],
+    }
+    (tmp_path / "coco.json").write_text(json.dumps(document))
+    labels = read_labels(tmp_path / "coco.json")
+    assert shapely.bounds(labels.geometry).tolist() == [list(BOX), [1, 2, 4, 6]]
+    assert labels.images == ("a.tif", "empty.tif")
+    assert labels.ignored is not None
+    assert labels.ignored.tolist() == [False, True]
+
+
+def test_coco_where_every_annotation_is_a_crowd_has_none(tmp_path: Path) -> None:
+    document = {
+        "images": [{"id": 7, "file_name": "a.tif"}],
+        "annotations": [{"image_id": 7, "category_id": 1, "bbox": [1, 2, 3, 4], "iscrowd": 1}],
+    }
+    (tmp_path / "coco.json").write_text(json.dumps(document))
+    labels = read_labels(tmp_path / "coco.json")
+    assert labels.ignored is not None
+    assert not labels.ignored.any()
+    assert labels.class_name.tolist() == ["1"]
+
+
+def test_coco_polygons_stand_in_for_a_missing_box(tmp_path: Path) -> None:
+    annotation = {"image_id": 7, "category_id": 1, "segmentation": [[0, 0, 4, 0, 4, 8, 0, 8]]}
+    document = {"images": [{"id": 7, "file_name": "a.tif"}], "annotations": [annotation]}
+    (tmp_path / "coco.json").write_text(json.dumps(document))
+    assert shapely.bounds(read_labels(tmp_path / "coco.json").geometry).tolist() == [[0, 0, 4, 8]]
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("{", "not valid JSON"),
+        ("[1, 2]", "is JSON but not COCO"),
+        (
+            '{"images": [], "annotations": [{"image_id": 1}]}',
+            r"annotation 1 \(id None\) has the image_id 1, which the",
+        ),
+    ],
+)
+def test_broken_json_is_named(tmp_path: Path, text: str, sentence: str) -> None:
+    (tmp_path / "coco.json").write_text(text)
+    with pytest.raises(FormatError, match=f"coco.json.*{sentence}"):
+        read_labels(tmp_path / "coco.json")

@@ -1,0 +1,75 @@
+"""Vector files keep their shapes, classes and coordinate system."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import geopandas
+import numpy as np
+import pytest
+import shapely
+
+from windhover.errors import FormatError
+from windhover.labels import read_labels
+
+BOX = (10.5, 20.0, 40.25, 60.0)
+
+
+@pytest.mark.parametrize("driver", ["GPKG", "GeoJSON", "ESRI Shapefile", "FlatGeobuf", "Parquet"])
+def test_vector_files_keep_shape_class_and_system(tmp_path: Path, driver: str) -> None:
+    suffix = {
+        "GPKG": "gpkg",
+        "GeoJSON": "geojson",
+        "ESRI Shapefile": "shp",
+        "FlatGeobuf": "fgb",
+        "Parquet": "parquet",
+    }
+    path = tmp_path / f"labels.{suffix[driver]}"
+    crs = "EPSG:4326" if driver == "GeoJSON" else "EPSG:32631"
+    frame = geopandas.GeoDataFrame(
+        {"class": ["ship", "tug"]}, geometry=[shapely.box(*BOX), shapely.box(0, 0, 1, 2)], crs=crs
+    )
+    frame.to_parquet(path) if driver == "Parquet" else frame.to_file(path, driver=driver)
+    labels = read_labels(path)
+    order = np.argsort(labels.class_name)
+    assert labels.class_name[order].tolist() == ["ship", "tug"]
+    assert np.allclose(shapely.bounds(labels.geometry[order]), [BOX, (0, 0, 1, 2)])
+    assert labels.crs == crs
+    assert labels.space == "map"
+
+
+def test_points_and_parts_are_taken_and_empty_shapes_counted(tmp_path: Path) -> None:
+    shapes = [shapely.Point(1, 2), shapely.MultiPoint([(3, 4), (5, 6)]), shapely.Polygon(), None]
+    geopandas.GeoDataFrame({"class": list("abcd")}, geometry=shapes, crs="EPSG:32631").to_file(
+        tmp_path / "labels.gpkg"
+    )
+    labels = read_labels(tmp_path / "labels.gpkg")
+    assert labels.class_name.tolist() == ["a", "b", "b"]
+    assert labels.dropped == {"empty or reversed geometry": 2}
+
+
+def test_an_empty_layer_is_a_layer(tmp_path: Path) -> None:
+    geopandas.GeoDataFrame({"class": []}, geometry=[], crs="EPSG:32631").to_file(
+        tmp_path / "labels.gpkg"
+    )
+    assert len(read_labels(tmp_path / "labels.gpkg")) == 0
+
+
+def test_of_several_layers_one_must_be_called_labels(tmp_path: Path) -> None:
+    frame = geopandas.GeoDataFrame(
+        {"class": ["a"]}, geometry=[shapely.Point(1, 2)], crs="EPSG:32631"
+    )
+    frame.to_file(tmp_path / "two.gpkg", layer="one")
+    frame.to_file(tmp_path / "two.gpkg", layer="other")
+    with pytest.raises(FormatError, match="has the layers one, other and none called 'labels'"):
+        read_labels(tmp_path / "two.gpkg")
+    frame.assign(**{"class": ["b"]}).to_file(tmp_path / "two.gpkg", layer="labels")
+    assert read_labels(tmp_path / "two.gpkg").class_name.tolist() == ["b"]
+
+
+def test_json_that_is_geojson_is_read_as_such(tmp_path: Path) -> None:
+    frame = geopandas.GeoDataFrame(
+        {"class": ["a"]}, geometry=[shapely.box(1, 2, 3, 4)], crs="EPSG:4326"
+    )
+    (tmp_path / "labels.json").write_text(frame.to_json())
+    assert read_labels(tmp_path / "labels.json").space == "map"
