@@ -178,7 +178,7 @@ def test_pins_carry_no_address() -> None:
 def test_help_comes_before_the_heavy_libraries() -> None:
     code = (
         "import sys; sys.argv = ['windhover', '--help']\n"
-        "from windhover.cli import main\n"
+        "from windhover.cli.app import main\n"
         "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code, end.code\n"
         "heavy = {'torch', 'mlflow', 'rasterio', 'geopandas', 'pandas', 'lightning', "
         "'albumentations', 'matplotlib'}\n"

@@ -19,7 +19,7 @@ from affine import Affine
 from PIL import Image
 
 from conftest import MakeScene
-from windhover import cli
+from windhover.cli import app as cli
 from windhover.imagery.rasters import inspect_scene
 from windhover.inference.aoi import area_in
 

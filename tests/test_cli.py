@@ -12,7 +12,8 @@ from typer.testing import CliRunner
 
 from fake_models import write_bundle
 from project import ROOT
-from windhover import __version__, cli
+from windhover import __version__
+from windhover.cli import app as cli
 from windhover.errors import FormatError
 from windhover.imagery.scenes import Scene
 
@@ -31,7 +32,7 @@ def main(monkeypatch: pytest.MonkeyPatch, *words: object) -> int:
 def test_help_loads_no_library() -> None:
     code = (
         "import sys; sys.argv = ['windhover', '--help']\n"
-        "from windhover.cli import main\n"
+        "from windhover.cli.app import main\n"
         "try: main()\n"
         "except SystemExit: pass\n"
         "heavy = {'torch', 'rasterio', 'geopandas', 'numpy', 'mlflow', 'pandas', 'rich'}\n"

@@ -21,8 +21,8 @@ from windhover.files import atomic_file
 ROOT = Path(__file__).parents[1]
 LIBRARY = "windhover"
 FILE_BY_FILE = f"{LIBRARY}.params"
-# these print to the terminal and cannot change an output
-WITHOUT_EFFECT = {f"{LIBRARY}.console"}
+# these print to the terminal or explain errors, and cannot change an output
+WITHOUT_EFFECT = {f"{LIBRARY}.console", f"{LIBRARY}.extras"}
 
 
 def build_graph() -> grimp.ImportGraph:

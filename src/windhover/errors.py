@@ -1,14 +1,14 @@
-"""The errors a user can cause, each with one clear sentence; programming errors stay builtins.
+"""Errors that a user can cause, each with one clear sentence; programming errors stay builtins.
 
 A message names the file or key, the rule, the value with its unit, and what to change.
-Every child also inherits the builtin that a caller who knows nothing of Windhover would catch.
+Every class also inherits the builtin that a caller without knowledge of Windhover would catch.
 """
 
 from __future__ import annotations
 
 
 class WindhoverError(Exception):
-    """Root of everything a user can cause and mend."""
+    """Root of all errors that a user can cause and correct."""
 
     def sentence(self) -> str:
         """Return the message with its notes as one line, for the terminal."""
@@ -25,7 +25,7 @@ class MissingFileError(WindhoverError, FileNotFoundError):
 
 
 class FormatError(WindhoverError, ValueError):
-    """A file is there but is broken, or holds something this program does not take."""
+    """A file is there but is broken, or holds something this program does not read."""
 
 
 class ParameterError(WindhoverError, ValueError):
@@ -33,10 +33,12 @@ class ParameterError(WindhoverError, ValueError):
 
 
 class DataError(WindhoverError, ValueError):
-    """The files are sound but what they say together cannot be used: no labels, another place, no
-    overlap.
-    """
+    """The files are valid but cannot be used together: no labels, another place, no overlap."""
 
 
 class UnsupportedError(WindhoverError, TypeError):
     """Something valid that this program does not do, such as a complex raster."""
+
+
+class MissingExtraError(WindhoverError, ImportError):
+    """An optional package is not installed."""

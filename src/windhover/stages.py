@@ -1,4 +1,4 @@
-"""Running one DVC stage: its parameters in, its seconds logged, its errors as one sentence.
+"""Runs one DVC stage: parameters loaded, seconds logged, errors printed as one sentence.
 
 Knows nothing of what a stage does. The log of seconds is git-ignored and never a DVC output: times
 differ between runs.
@@ -12,24 +12,30 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from windhover.console import show_messages
 from windhover.errors import WindhoverError
+from windhover.extras import explain_missing_extras
 from windhover.params import Params, load_params
 
 SECONDS_LOG = Path(".windhover/stage_seconds.jsonl")
 
 
 def run_stage(stage: str, model: type[Params], main: Callable[[Params], None]) -> None:
-    """Load the stage's parameters, run it, log its seconds; end the process with 1 and one sentence
-    when it cannot.
+    """Run a stage with its parameters and log its seconds.
+
+    Messages of the library are printed. A user's error ends the process with code 1 and one
+    sentence.
 
     Args:
         stage: name in `dvc.yaml`.
         model: the stage's parameter model.
-        main: the stage.
+        main: the function of the stage.
     """
+    show_messages()
     started = time.monotonic()
     try:
-        main(load_params(stage, model))
+        with explain_missing_extras():
+            main(load_params(stage, model))
     except WindhoverError as error:
         print(f"{stage}: {error.sentence()}", file=sys.stderr)
         raise SystemExit(1) from None

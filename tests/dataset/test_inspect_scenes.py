@@ -17,7 +17,7 @@ from affine import Affine
 from typer.testing import CliRunner
 
 from conftest import MakeScene
-from windhover.cli import app
+from windhover.cli.app import app
 from windhover.dataset import discover
 from windhover.dataset.catalog import Catalog, load_catalog
 from windhover.dataset.data_statistics import survey

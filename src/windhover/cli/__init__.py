@@ -1,0 +1,4 @@
+"""The command line: each command reads options, calls one flow and prints its result.
+
+Libraries are imported when a command runs, so that `--help` is quick.
+"""

@@ -1,0 +1,61 @@
+"""The program `windhover`: its commands in the order of the flow, and how errors end it."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from windhover import __version__
+from windhover.cli import data, detection, evaluation, project, training
+from windhover.console import show_messages
+from windhover.errors import WindhoverError
+from windhover.extras import explain_missing_extras
+
+INCOMPLETE = detection.INCOMPLETE
+
+app = typer.Typer(
+    help="From a few annotated satellite scenes to a detector, and from the detector to a map.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # rich takes longer to load than everything else that the help needs
+    context_settings={"max_content_width": 120},
+)
+app.command()(detection.detect)
+app.command()(evaluation.assess)
+app.command()(evaluation.compare)
+app.command()(evaluation.promote)
+app.command()(data.inspect)
+app.command(name="import")(data.import_)
+app.command()(detection.explain)
+app.command()(training.train)
+app.command()(training.kfold)
+app.command()(training.tune)
+app.command()(training.shapes)
+app.command(name="set")(project.set_)
+app.command()(project.summary)
+
+
+@app.callback(invoke_without_command=True)
+def _print_version(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
+) -> None:
+    show_messages()
+    if version:
+        typer.echo(f"windhover {__version__}")
+        raise typer.Exit
+
+
+def main() -> None:
+    """Run the command line; an error that the user can correct is one sentence and exit code 1."""
+    try:
+        with explain_missing_extras():
+            app()
+    except WindhoverError as error:
+        print(f"windhover: {error.sentence()}", file=sys.stderr)
+        raise SystemExit(1) from None
+    except OSError as error:  # a full disk, a path that may not be written to
+        print(f"windhover: cannot read or write: {' '.join(str(error).split())}", file=sys.stderr)
+        raise SystemExit(1) from None

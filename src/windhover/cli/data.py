@@ -1,0 +1,78 @@
+"""Commands about rasters and labels: `inspect`, `import`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from windhover.cli.options import ClassColumn, Gsd, Labels
+
+
+def inspect(
+    rasters: Annotated[list[str], typer.Argument(help="Rasters, or folders of rasters.")],
+    *,
+    labels: Annotated[
+        Path | None, typer.Option(help="Label file, or folder of label files, of any format.")
+    ] = None,
+    gsd: Gsd = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Folder for a page with pictures.")
+    ] = None,
+) -> None:
+    """Print what rasters are, whether they can be used, and what their labels hold."""
+    from windhover.dataset.inspect_scenes import Options, import_labels, inspect_rasters, one_place
+
+    scenes = None
+    if labels is not None:
+        scenes = one_place(rasters)
+    failed = inspect_rasters(rasters, gsd, typer.echo)
+    if failed:
+        raise typer.Exit(1)
+    if labels is not None and scenes is not None:
+        import_labels(labels, scenes, output or Path("inspection"), Options(gsd), typer.echo)
+
+
+def import_(
+    labels: Labels,
+    *,
+    scenes: Annotated[Path, typer.Option(help="Folder of the rasters, or one raster.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the catalog to write.")],
+    gsd: Gsd = None,
+    target_gsd: Annotated[
+        float | None, typer.Option(help="Meters per px in which object sizes are reported.")
+    ] = None,
+    groups: Annotated[
+        Path | None, typer.Option(help="CSV that gives the place of each raster.")
+    ] = None,
+    group_column: Annotated[str | None, typer.Option(help="Its column of the place.")] = None,
+    class_column: ClassColumn = None,
+    rasters: Annotated[
+        str | None, typer.Option(help="Pattern of the rasters to use, such as *_rgb.tif.")
+    ] = None,
+    stack: Annotated[
+        list[str] | None,
+        typer.Option(help="BAND=PATTERN: one scene of each folder's single-band files."),
+    ] = None,
+    write: Annotated[
+        list[Path] | None, typer.Option(help="Also write the labels as .json (COCO) or .geojson.")
+    ] = None,
+) -> None:
+    """Make a catalog of rasters and their labels, checked, with a page that shows them."""
+    from windhover.dataset.inspect_scenes import Options, export_labels, import_labels, parse_stack
+
+    label_files = tuple(write or ())
+    options = Options(
+        gsd_m=gsd,
+        target_gsd_m=target_gsd,
+        groups=groups,
+        group_column=group_column,
+        class_column=class_column,
+        rasters=rasters,
+        stack=parse_stack(stack),
+        written=label_files,
+    )
+    catalog = import_labels(labels, scenes, output, options, typer.echo)
+    for path in label_files:
+        export_labels(catalog, path, typer.echo)

@@ -1,0 +1,81 @@
+"""Commands about finished results: `assess`, `compare`, `promote`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def assess(
+    detections: Annotated[
+        Path, typer.Argument(help="Vector file of detections, of any tool, in any CRS.")
+    ],
+    truth: Annotated[
+        Path, typer.Argument(help="Vector file of the ground truth: boxes, polygons or points.")
+    ],
+    *,
+    aoi: Annotated[
+        Path | None, typer.Option(help="Polygons of the ground searched and completely labelled.")
+    ] = None,
+    match: Annotated[str, typer.Option(help="centre, metres, iou or oriented-iou")] = "centre",
+    value: Annotated[
+        float | None,
+        typer.Option(help="Match value; default: 0.5 of the longer side, 10 m, or IoU 0.5."),
+    ] = None,
+    score: Annotated[str, typer.Option(help="Column of the detections' scores.")] = "score",
+    threshold: Annotated[
+        float | None, typer.Option(help="Lowest score; all detections count by default.")
+    ] = None,
+    ignore: Annotated[
+        list[str] | None, typer.Option(help="Class of the ground truth that is ignored.")
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="JSON to write; curve and scenes as CSV next to it."),
+    ] = None,
+    sweep: Annotated[
+        bool, typer.Option("--sweep", help="Also AP from loose to strict matching.")
+    ] = False,
+) -> None:
+    """Measure detections: AP, precision, recall and false alarms per km2, with intervals."""
+    from windhover.evaluation.evaluate_vectors import Request, assess_files
+
+    request = Request(
+        detections=detections,
+        truth=truth,
+        aoi=aoi,
+        match=match,
+        value=value,
+        score=score,
+        threshold=threshold,
+        ignore=tuple(ignore or ()),
+        output=output,
+        ap_by_threshold=sweep,
+    )
+    typer.echo("\n".join(assess_files(request)))
+
+
+def compare(
+    first: Annotated[
+        str, typer.Argument(help="MLflow run (id, name or model key), or a folder of reports.")
+    ],
+    second: Annotated[str, typer.Argument(help="The other one, tested on the same scenes.")],
+) -> None:
+    """Compare two evaluated models: which is better, and is the difference more than chance."""
+    from windhover.evaluation.compare import compare_runs
+
+    typer.echo("\n".join(compare_runs(first, second)))
+
+
+def promote(
+    run: Annotated[str, typer.Argument(help="MLflow run: id, name or model key.")],
+    name: Annotated[str, typer.Option(help="Name in the model registry.")] = "windhover",
+    alias: Annotated[str, typer.Option(help="Alias that will point at it.")] = "champion",
+) -> None:
+    """Register an evaluated model, for `windhover detect --model models:/NAME@ALIAS`."""
+    from windhover.tracking import runs
+
+    version = runs.promote(run, name, alias)
+    typer.echo(f"models:/{name}@{alias} is now version {version}, of run {run}")

@@ -1,0 +1,97 @@
+"""Commands about training: `train`, `kfold`, `tune`, `shapes`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from windhover.cli.options import Settings
+
+
+def train(
+    *,
+    overfit: Annotated[
+        int | None, typer.Option(help="Fit this many patches exactly, such as 16.")
+    ] = None,
+    rate_range: Annotated[
+        bool, typer.Option("--rate-range", help="Try learning rates from low to high.")
+    ] = False,
+    patches: Annotated[Path, typer.Option(help="Folder of the patches.")] = Path("data/patches"),
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="PNG of the range test to write.")
+    ] = Path("rate_range.png"),
+) -> None:
+    """Check a training before it begins: can it overfit a few patches, and which learning rate
+    suits it.
+    """
+    from windhover.experiments.sanity_checks import try_training
+
+    lines, passed = try_training(overfit, rate_range, patches, output)
+    typer.echo("\n".join(lines))
+    if not passed:
+        raise typer.Exit(1)
+
+
+def kfold(
+    *,
+    folds: Annotated[int, typer.Option(help="Number of folds of the places.")] = 5,
+    settings: Settings = None,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="JSON of every fold's figures to write.")
+    ] = Path("reports/kfold.json"),
+) -> None:
+    """Train and test once for each fold of places; print mean and spread. A stopped run goes on."""
+    from windhover.experiments.cross_validation import load_flow, run_folds
+    from windhover.files import write_json
+
+    found = run_folds(load_flow(settings or []), folds, typer.echo)
+    write_json(output, found)
+    typer.echo(f"figures -> {output}")
+
+
+def tune(
+    axes: Annotated[
+        list[str],
+        typer.Argument(
+            help="train.KEY=LOW:HIGH, =log:LOW:HIGH, =int:LOW:HIGH or =A,B,C", metavar="AXES..."
+        ),
+    ],
+    *,
+    trials: Annotated[
+        int, typer.Option(min=1, help="Number of trials, those of earlier calls included.")
+    ] = 20,
+    study: Annotated[str, typer.Option(help="Name; the same name continues a study.")] = "tune",
+    settings: Settings = None,
+) -> None:
+    """Search better training parameters on validation; a stopped search goes on."""
+    from windhover.experiments.cross_validation import load_flow
+    from windhover.experiments.tuning import parse_axis, tune
+    from windhover.training.datamodule import Folders
+
+    folders = Folders("data/scenes", "data/patches", "data/augmented", "data/train")
+    parsed_axes = [parse_axis(axis) for axis in axes]
+    params = load_flow(settings or []).train
+    best = tune(params, folders, parsed_axes, trials, study, typer.echo)
+    typer.echo(f"to use it: windhover set --like {best}")
+
+
+def shapes(
+    network: Annotated[
+        str | None,
+        typer.Argument(help="valid64, baseline_cnn, or a classifier of torchvision or timm."),
+    ] = None,
+    *,
+    option: Annotated[
+        list[str] | None,
+        typer.Option("--option", "-O", help="NAME=VALUE of the network, such as width=small."),
+    ] = None,
+    bands: Annotated[int, typer.Option(help="Bands of the input.")] = 3,
+) -> None:
+    """Print a network's layers, receptive field, stride, multiply-adds and parameters; that of
+    params.yaml by default.
+    """
+    from windhover.models.model_summary import describe_network
+
+    typer.echo("\n".join(describe_network(network, option or [], bands)))
