@@ -156,5 +156,5 @@ def write_bundle(
         len(made.bands), len(made.classes), made.network.options["width"]
     )
     point = one_threshold(made.classes, threshold)
-    save_bundle(folder, made, weights, Calibration(), point)
+    save_bundle(folder, made, weights, calibration=Calibration(), operating_point=point)
     return load_bundle(folder)

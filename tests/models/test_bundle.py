@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,17 @@ import torch
 
 from fake_models import make_card, random_weights, write_bundle
 from windhover.errors import FormatError, MissingFileError, ParameterError
-from windhover.models.bundle import Card, content_key, load_alike, load_bundle, save_bundle
+from windhover.models.bundle import (
+    Bundle,
+    Card,
+    NetworkCard,
+    content_key,
+    load_bundle,
+    load_compatible_bundle,
+    save_bundle,
+)
 from windhover.models.calibrated_scores import Calibration
+from windhover.models.networks import build_network
 from windhover.models.operating_point import ClassOperatingPoint, OperatingPoint
 from windhover.models.quantization import QuantizationRanges
 
@@ -27,7 +37,13 @@ def test_a_bundle_comes_back(tmp_path: Path) -> None:
         "ship": ClassOperatingPoint(threshold=1.0),
     }
     point = OperatingPoint(per_class=per_class, search={"stride_px": 8})
-    written = save_bundle(tmp_path / "m", card, weights, Calibration(2.0, -1.0, 1.5, 0.5), point)
+    written = save_bundle(
+        tmp_path / "m",
+        card,
+        weights,
+        calibration=Calibration(2.0, -1.0, 1.5, 0.5),
+        operating_point=point,
+    )
     bundle = load_bundle(tmp_path / "m")
     assert bundle.card == written == card.model_copy(update={"name": content_key(weights)})
     assert bundle.calibration == Calibration(2.0, -1.0, 1.5, 0.5)
@@ -57,7 +73,7 @@ def test_a_model_before_evaluation_has_no_threshold(tmp_path: Path) -> None:
         load_bundle(tmp_path).thresholds()
 
 
-def test_a_second_look_travels_inside_and_is_part_of_the_name(tmp_path: Path) -> None:
+def test_a_second_stage_travels_inside_and_is_part_of_the_name(tmp_path: Path) -> None:
     other = write_bundle(tmp_path / "other", width=8, mean=(90.0,) * 3)
     names = []
     for folder, second in (("two", other), ("again", other), ("alone", None)):
@@ -76,7 +92,7 @@ def test_a_second_look_travels_inside_and_is_part_of_the_name(tmp_path: Path) ->
     assert load_bundle(tmp_path / "again").second_stage is None, "no other model's is left behind"
 
 
-def test_a_second_look_that_is_another_or_lost_is_said(tmp_path: Path) -> None:
+def test_a_second_stage_that_is_another_or_lost_is_said(tmp_path: Path) -> None:
     other = write_bundle(tmp_path / "other", width=8)
     for folder in ("two", "lost", "swapped", "deeper"):
         save_bundle(tmp_path / folder, make_card(), random_weights(), second_stage=other)
@@ -84,7 +100,8 @@ def test_a_second_look_that_is_another_or_lost_is_said(tmp_path: Path) -> None:
     save_bundle(tmp_path / "swapped" / "second_stage", make_card(), random_weights(seed=1))
     for folder in ("lost", "swapped"):
         with pytest.raises(
-            FormatError, match=r"second_stage\) is not what model\.json names.*Copy the folder whole"
+            FormatError,
+            match=r"second_stage\) does not belong to model\.json.*Copy the folder whole",
         ):
             load_bundle(tmp_path / folder)
     (tmp_path / "two" / "second_stage" / "weights.pt").write_bytes(b"not this")
@@ -93,7 +110,9 @@ def test_a_second_look_that_is_another_or_lost_is_said(tmp_path: Path) -> None:
     with pytest.raises(
         ParameterError, match=r"`evaluate\.second_stage`: .*deeper is two networks already"
     ):
-        load_alike(tmp_path / "deeper", make_card().model_dump(mode="json"), "evaluate.second_stage")
+        load_compatible_bundle(
+            tmp_path / "deeper", make_card().model_dump(mode="json"), "evaluate.second_stage"
+        )
 
 
 @pytest.mark.parametrize(
@@ -111,7 +130,7 @@ def test_a_model_that_sees_other_windows_is_refused(tmp_path: Path, key: str, va
     with pytest.raises(
         ParameterError, match=rf"`train\.teacher`: the model of .* has `{key}` .* is needed"
     ):
-        load_alike(tmp_path, make_card().model_dump(mode="json"), "train.teacher")
+        load_compatible_bundle(tmp_path, make_card().model_dump(mode="json"), "train.teacher")
 
 
 def rewrite(path: Path, **changes: Any) -> None:
@@ -141,14 +160,14 @@ def rewrite(path: Path, **changes: Any) -> None:
         (
             "model.json",
             {"ranges": {"bands": [[0, 255]] * 3, "maps": []}},
-            "a number above 0 for each map",
+            "a number above 0 for each feature map",
         ),
         (
             "model.json",
             {"ranges": {"bands": [[0, 255]] * 3, "maps": [float("nan")]}},
-            "a number above 0 for each map",
+            "a number above 0 for each feature map",
         ),
-        ("model.json", {"name": "0123456789abcdef"}, "is not what model.json names"),
+        ("model.json", {"name": "0123456789abcdef"}, "does not belong to model.json"),
         ("calibration.json", {"window_temperature": 0}, "must be a finite number above 0"),
         ("calibration.json", {"spin": 0}, "must hold exactly"),
         ("operating_point.json", {"per_class": {}}, "must name the classes aircraft"),
@@ -204,13 +223,13 @@ def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("change", [{"window_px": 32}, {"stride_px": 4}])
-def test_a_card_that_says_another_window_or_stride_is_refused(
+def test_a_card_with_another_window_or_stride_is_refused(
     tmp_path: Path, change: dict[str, int]
 ) -> None:
     save_bundle(tmp_path, make_card(width=4).model_copy(update=change), random_weights(width=4))
     with pytest.raises(
         FormatError,
-        match=r"the card says windows of \d+ px at stride \d px, but network `valid64` sees",
+        match=r"the card has windows of \d+ px at stride \d px, but network `valid64` has",
     ):
         load_bundle(tmp_path).network()
 
@@ -225,3 +244,38 @@ def test_thresholds_are_probabilities() -> None:
 
     with pytest.raises(ParameterError, match=r"must be in 0\.\.1"):
         check_thresholds({"plane": -0.1})
+
+
+def test_an_old_folder_is_read_with_a_line_for_each_old_name(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    baseline = NetworkCard(name="baseline_cnn", n_bands=3, n_classes=1)
+    network = build_network("baseline_cnn", 3, 1)
+    card = make_card(network=baseline, stride_px=4)
+    second = Bundle(make_card(), random_weights())
+    save_bundle(tmp_path, card, network.state_dict(), second_stage=second)
+    expected = load_bundle(tmp_path)
+    (tmp_path / "second_stage").rename(tmp_path / "second_look")
+    rewrite(tmp_path / "model.json", network=baseline.model_dump() | {"name": "course"})
+    search = {"stride_px": 4, "peak_looks": 8, "peak_looks_from": -2.0}
+    point = {"per_class": {"aircraft": {"threshold": 0.5}}, "search": search}
+    (tmp_path / "operating_point.json").write_text(json.dumps(point))
+    with caplog.at_level(logging.WARNING):
+        bundle = load_bundle(tmp_path)
+    assert [line for line in caplog.messages if "earlier version" in line] == caplog.messages
+    assert len(caplog.messages) == 3
+    assert "`second_look` of an earlier version is read as `second_stage`" in caplog.text
+    assert "network `course` of an earlier version is read as `baseline_cnn`" in caplog.text
+    assert bundle.card == expected.card
+    assert bundle.second_stage is not None
+    assert bundle.second_stage.card == second.card.model_copy(
+        update={"name": content_key(second.weights)}
+    )
+    assert bundle.operating_point is not None
+    assert bundle.operating_point.search["peak_tta"] == "d4"
+    assert torch.equal(
+        bundle.network()(torch.ones(1, 3, 64, 64)).logits,
+        expected.network()(torch.ones(1, 3, 64, 64)).logits,
+    )
+    save_bundle(tmp_path, bundle.card, bundle.weights)
+    assert not (tmp_path / "second_look").exists(), "no other model's is left behind"

@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from windhover.errors import FormatError
@@ -20,6 +20,7 @@ from windhover.models.calibrated_scores import (
 numbers = st.floats(-30, 30)
 
 
+@settings(deadline=None)  # the first call imports SciPy
 @given(logit=numbers, temperature=st.floats(0.1, 10), bias=st.floats(-8, 8))
 def test_scores_follow_the_formula_and_come_back(
     logit: float, temperature: float, bias: float

@@ -48,7 +48,9 @@ def test_a_pool_of_slices_is_the_pool_it_stands_for(
     height: int, width: int, kernel: int, stride: int, dtype: torch.dtype
 ) -> None:
     pixels = torch.randn(2, 3, height, width).to(dtype)
-    assert torch.equal(SlicedMaxPool2d(kernel, stride)(pixels), nn.MaxPool2d(kernel, stride)(pixels))
+    assert torch.equal(
+        SlicedMaxPool2d(kernel, stride)(pixels), nn.MaxPool2d(kernel, stride)(pixels)
+    )
 
 
 @pytest.mark.parametrize("slices", [True, False])

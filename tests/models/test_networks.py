@@ -11,12 +11,12 @@ import torch
 
 from windhover.errors import FormatError, MissingFileError, ParameterError
 from windhover.models.model_summary import layer_shapes
-from windhover.models.networks import build_network, lasting_options
+from windhover.models.networks import build_network, architecture_options
 
 UNPADDED = [
     ("valid64", {"width": "small", "depth": depth, "mix": mix})
     for depth, mix in ((2, 0), (3, 1), (4, 0))
-] + [("course", {})]
+] + [("baseline_cnn", {})]
 
 
 @pytest.mark.parametrize(("name", "options"), UNPADDED)
@@ -210,7 +210,7 @@ def test_what_was_downloaded_once_is_taken(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_where_a_network_began_is_not_part_of_it() -> None:
-    assert lasting_options({"weights": "w.pt", "dropout": 0.1}) == {"dropout": 0.1}
+    assert architecture_options({"weights": "w.pt", "dropout": 0.1}) == {"dropout": 0.1}
 
 
 @pytest.mark.parametrize(
@@ -232,9 +232,9 @@ def test_where_a_network_began_is_not_part_of_it() -> None:
         ("valid64", {"mix": 1.5}, "mix must be a whole number from 0 to 8"),
         ("valid64", {"mix": -1}, "mix must be a whole number from 0 to 8"),
         ("valid64", {"batch_norm": "no"}, "batch_norm must be true or false, got 'no'"),
-        ("valid64", {"dropout": 1.5}, "dropout must be a share of 0 or more and below 1"),
-        ("valid64", {"dropout": float("nan")}, "dropout must be a share"),
-        ("course", {"dropout": "a"}, "dropout must be a share"),
+        ("valid64", {"dropout": 1.5}, "dropout must be a fraction of 0 or more and below 1"),
+        ("valid64", {"dropout": float("nan")}, "dropout must be a fraction"),
+        ("baseline_cnn", {"dropout": "a"}, "dropout must be a fraction"),
         (
             "squeezenet1_1",
             {"input_px": 10},

@@ -1,15 +1,15 @@
-"""The saved model: a folder of weights, card, calibration and operating point, written and read
-whole.
+"""The saved model: a folder of weights, card, calibration and operating point, read and written.
 
-The card says all that a search needs besides the weights (bands, radiometry, GSD, window, classes),
-so detection anywhere reads this folder and nothing else. Refuses weights that are not the card's,
-pickled code, and formats it does not know.
+The card holds everything that a search needs besides the weights (bands, radiometry, GSD, window,
+classes), so that a model is complete in its folder. Weights that do not belong to the card, pickled
+code and unknown formats raise an error.
 """
 
 from __future__ import annotations
 
 import hashlib
 import io
+import logging
 import math
 import pickle
 import shutil
@@ -19,40 +19,44 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from torch import Tensor, nn
 
 from windhover.errors import FormatError, MissingFileError, ParameterError
 from windhover.files import atomic_file, read_json, write_json
 from windhover.models.calibrated_scores import Calibration, detection_logits
-from windhover.models.networks import build_network
+from windhover.models.networks import build_network, current_name
 from windhover.models.normalize import Normalizer
-from windhover.models.operating_point import OperatingPoint
 from windhover.models.operating_point import OperatingPoint
 from windhover.models.quantization import QuantizationRanges
 
+logger = logging.getLogger(__name__)
+
 FORMAT = 1
-WEIGHTS, CARD, CALIBRATION, OPERATING_POINT = (
-    "weights.pt",
-    "model.json",
-    "calibration.json",
-    "operating_point.json",
-)
-SECOND_STAGE = "second_stage"  # folder, inside a model's, of the network that looks at its peaks too
-ALIKE = (
-    "window_px",
-    "gsd_m",
-    "bands",
-    "dtype",
-    "classes",
-)  # what two models must share to judge the same windows
-ADVICE = f"A model folder holds {WEIGHTS} and {CARD}.", "Restore it, or train again."
+WEIGHTS = "weights.pt"
+CARD = "model.json"
+CALIBRATION = "calibration.json"
+OPERATING_POINT = "operating_point.json"
+# folder, inside a model's, of another network that scores the peaks too
+SECOND_STAGE = "second_stage"
+OLD_SECOND_STAGE = "second_look"  # its name in models of earlier versions
+# what two models must share to score the same windows
+WINDOW_FIELDS = ("window_px", "gsd_m", "bands", "dtype", "classes")
+MISSING_ADVICE = f"A model folder holds {WEIGHTS} and {CARD}."
+BROKEN_ADVICE = "Restore it, or train again."
 
 Weights = Mapping[str, Tensor]
 
 
 class NetworkCard(BaseModel):
-    """Which network the weights belong to, as `build_network` takes it."""
+    """The network that the weights belong to, as arguments of `build_network`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -61,16 +65,39 @@ class NetworkCard(BaseModel):
     n_classes: int = Field(ge=1)
     options: dict[str, Any] = Field(default_factory=dict)
 
+    @field_validator("name")
+    @classmethod
+    def _use_current_name(cls, name: str) -> str:
+        return current_name(name)
+
 
 class Card(BaseModel):
-    """What the model is and what it must be fed."""
+    """Description of a model and of its input.
+
+    Attributes:
+        format: of the folder.
+        name: content key of the weights, those of a second stage included; set by `save_bundle`.
+        network: whose weights they are.
+        classes: names, in the order of the logits.
+        window_px: side of a window.
+        stride_px: between neighboring windows.
+        gsd_m: meters per px on the ground.
+        bands: names, in the order of the input.
+        dtype: number type of the pixels as read.
+        mean: of each band, in units of the pixels as read.
+        std: standard deviation of each band.
+        sampled_prior: fraction of the training windows that show an object.
+        true_prior: the same in scenes; None for ready-made patches, where it is unknown.
+        class_priors: of each class by itself; None where unknown.
+        sized: whether labels have sizes; if not, boxes have the window's size and mean nothing.
+        ranges: of pixels and feature maps, for a search in int8; None where not possible.
+        training: what else is known of the training.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     format: Literal[1] = 1
-    name: str = (
-        ""  # content key of the weights, those of a second look included; filled by `save_bundle`
-    )
+    name: str = ""
     network: NetworkCard
     classes: tuple[str, ...] = Field(min_length=1)
     window_px: int = Field(ge=1)
@@ -81,21 +108,22 @@ class Card(BaseModel):
     mean: tuple[float, ...]
     std: tuple[float, ...]
     sampled_prior: float = Field(ge=0, le=1)
-    true_prior: float | None = Field(
-        ge=0, le=1
-    )  # None where no scene told it: the patches were ready-made
-    class_priors: tuple[float, ...] | None = (
-        None  # of each class by itself; None where that is not known
-    )
-    # whether any label told a size; if not, boxes are of the window's size and mean nothing
+    true_prior: float | None = Field(ge=0, le=1)
+    class_priors: tuple[float, ...] | None = None
     sized: bool = True
-    ranges: QuantizationRanges | None = (
-        None  # of pixels and maps, for a search in 8-bit integers; None where it cannot be had
-    )
+    ranges: QuantizationRanges | None = None
     training: dict[str, Any] = Field(default_factory=dict)
 
     @model_validator(mode="after")
-    def _agrees(self) -> Card:
+    def _check_consistency(self) -> Card:
+        self._check_counts()
+        if min(self.std) <= 0:
+            raise ValueError("every std must be above 0")
+        if self.ranges is not None:
+            self._check_ranges(self.ranges)
+        return self
+
+    def _check_counts(self) -> None:
         counts = {
             "bands": len(self.bands),
             "mean": len(self.mean),
@@ -114,41 +142,43 @@ class Card(BaseModel):
             raise ValueError(
                 f"{len(self.class_priors)} class_priors for {len(self.classes)} classes"
             )
-        if min(self.std) <= 0:
-            raise ValueError("every std must be above 0")
-        if self.ranges is not None:
-            if len(self.ranges.bands) != len(self.bands) or not all(
-                -math.inf < low < high < math.inf for low, high in self.ranges.bands
-            ):
-                raise ValueError("ranges must hold, for each band, a lowest pixel and a higher one")
-            if not self.ranges.maps or not all(
-                0 < highest < math.inf for highest in self.ranges.maps
-            ):
-                raise ValueError("ranges must hold a number above 0 for each map")
-        return self
+
+    def _check_ranges(self, ranges: QuantizationRanges) -> None:
+        increasing = all(-math.inf < low < high < math.inf for low, high in ranges.bands)
+        if len(ranges.bands) != len(self.bands) or not increasing:
+            raise ValueError("ranges must hold, for each band, a lowest pixel and a higher one")
+        if not ranges.maps or not all(0 < highest < math.inf for highest in ranges.maps):
+            raise ValueError("ranges must hold a number above 0 for each feature map")
 
     def prior_of(self, index: int) -> float | None:
-        """Return the true share of windows that show a class: an equal part where it is known of
-        all together alone.
+        """Return the fraction of a scene's windows that show a class, None where unknown.
+
+        Where only the fraction of all classes together is known, each class gets an equal part.
         """
         if self.class_priors is not None:
             return self.class_priors[index]
-        return None if self.true_prior is None else self.true_prior / len(self.classes)
+        if self.true_prior is None:
+            return None
+        return self.true_prior / len(self.classes)
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """A model read from its folder; calibration and operating point are there once `evaluate` has
-    run.
+    """A model read from its folder.
+
+    Attributes:
+        card: its description.
+        weights: tensors by name.
+        calibration: identity before `evaluate` has run.
+        operating_point: None before `evaluate` has run.
+        second_stage: another network that scores the peaks too; only its card and weights count.
     """
 
     card: Card
     weights: Weights
     calibration: Calibration = field(default_factory=Calibration)
     operating_point: OperatingPoint | None = None
-    second_stage: Bundle | None = (
-        None  # another network that scores the peaks too; of its own only card and weights
-    )
+    second_stage: Bundle | None = None
 
     def network(self) -> nn.Module:
         """Build the network with its weights, in evaluation mode, on the CPU.
@@ -162,21 +192,23 @@ class Bundle:
         try:
             network.load_state_dict(dict(self.weights))
         except RuntimeError as error:
-            first = " ".join(str(error).split())[:200]
+            reason = " ".join(str(error).split())[:200]
             raise FormatError(
-                f"the weights do not fit network `{card.name}` of the card: {first}. Take both from one training."
+                f"the weights do not fit network `{card.name}` of the card: {reason}. "
+                "Take both from one training."
             ) from None
-        said = self.card.window_px, self.card.stride_px
-        true = int(network.window_px), int(network.stride_px)  # type: ignore[arg-type]
-        if said != true:
+        in_card = (self.card.window_px, self.card.stride_px)
+        in_network = (int(network.window_px), int(network.stride_px))  # type: ignore[arg-type]
+        if in_card != in_network:
             raise FormatError(
-                f"the card says windows of {said[0]} px at stride {said[1]} px, but network `{card.name}` sees windows "
-                f"of {true[0]} px at stride {true[1]} px. Take card and weights from one training."
+                f"the card has windows of {in_card[0]} px at stride {in_card[1]} px, but network "
+                f"`{card.name}` has windows of {in_network[0]} px at stride {in_network[1]} px. "
+                "Take card and weights from one training."
             )
         return network.eval()
 
     def normalizer(self) -> Normalizer:
-        """Build the map from pixels as read to what the network was trained on."""
+        """Build the map from pixels as read to the input of the network."""
         return Normalizer(self.card.mean, self.card.std)
 
     def thresholds(self) -> dict[str, float]:
@@ -187,7 +219,8 @@ class Bundle:
         """
         if self.operating_point is None:
             raise MissingFileError(
-                f"model {self.card.name} has no {OPERATING_POINT}. Run evaluate, or give a threshold."
+                f"model {self.card.name} has no {OPERATING_POINT}. "
+                "Run evaluate, or give a threshold."
             )
         return self.operating_point.thresholds()
 
@@ -200,48 +233,53 @@ class Bundle:
 
 
 def content_key(weights: Weights) -> str:
-    """Return 16 hexadecimal digits that name these weights: a SHA-256 over names, shapes, types and
-    values.
-    """
+    """Return 16 hexadecimal digits of a SHA-256 over names, shapes, types and values."""
     digest = hashlib.sha256()
     for name in sorted(weights):
         tensor = weights[name].detach().cpu().contiguous()
         digest.update(f"{name}|{tensor.dtype}|{tuple(tensor.shape)}|".encode())
-        digest.update(
-            tensor.reshape(-1).view(torch.uint8).numpy().tobytes() if tensor.numel() else b""
-        )
+        if tensor.numel():
+            digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()[:16]
 
 
-def _name(weights: Weights, second_stage: Bundle | None) -> str:
-    """Return the content key of a model: its weights', and what a second look has learnt is part of
-    it.
-    """
+def _model_key(weights: Weights, second_stage: Bundle | None) -> str:
+    """Return the content key of a model: of its weights and those of its second stage."""
     key = content_key(weights)
     if second_stage is None:
         return key
-    return hashlib.sha256(f"{key}+{content_key(second_stage.weights)}".encode()).hexdigest()[:16]
+    both = f"{key}+{content_key(second_stage.weights)}"
+    return hashlib.sha256(both.encode()).hexdigest()[:16]
 
 
 def save_bundle(
     folder: str | Path,
     card: Card,
     weights: Weights,
+    *,
     calibration: Calibration | None = None,
     operating_point: OperatingPoint | None = None,
     second_stage: Bundle | None = None,
 ) -> Card:
     """Write a bundle's files into `folder`, each atomically; equal content gives equal bytes.
 
+    Args:
+        folder: of the model, created where missing.
+        card: its description.
+        weights: tensors by name.
+        calibration: written where given.
+        operating_point: written where given.
+        second_stage: another network that scores the peaks too; an old one is removed.
+
     Returns:
         The card as written, named by the content of the weights.
     """
     folder = Path(folder)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
-    card = card.model_copy(update={"name": _name(tensors, second_stage)})
-    if second_stage is None:
-        shutil.rmtree(folder / SECOND_STAGE, ignore_errors=True)
-    else:
+    card = card.model_copy(update={"name": _model_key(tensors, second_stage)})
+    for old in (SECOND_STAGE, OLD_SECOND_STAGE):
+        shutil.rmtree(folder / old, ignore_errors=True)
+    if second_stage is not None:
         save_bundle(folder / SECOND_STAGE, second_stage.card, second_stage.weights)
     stream = io.BytesIO()  # torch.save into a path would write the temporary name into the file
     torch.save(tensors, stream)
@@ -265,66 +303,80 @@ def load_bundle(folder: str | Path) -> Bundle:
     folder = Path(folder)
     if not folder.is_dir():
         raise MissingFileError(
-            f"{folder}: no such model folder. Run `dvc repro evaluate`, or give the folder that holds {CARD}."
+            f"{folder}: no such model folder. "
+            f"Run `dvc repro evaluate`, or give the folder that holds {CARD}."
         )
     card = _read_card(folder / CARD)
     weights = _read_weights(folder / WEIGHTS)
-    second_stage = None
-    if (folder / SECOND_STAGE).is_dir():
-        second_stage = load_alike(
-            folder / SECOND_STAGE, card.model_dump(mode="json"), str(folder / SECOND_STAGE)
-        )
-    if card.name != _name(weights, second_stage):
+    second_stage = _read_second_stage(folder, card)
+    if card.name != _model_key(weights, second_stage):
         raise FormatError(
-            f"{folder}: {WEIGHTS} (or {SECOND_STAGE}) is not what {CARD} names ({card.name}). Copy the folder whole."
+            f"{folder}: {WEIGHTS} (or {SECOND_STAGE}) does not belong to {CARD} ({card.name}). "
+            "Copy the folder whole."
         )
-    calibration = folder / CALIBRATION
-    point = folder / OPERATING_POINT
-    return Bundle(
-        card=card,
-        weights=weights,
-        calibration=Calibration.from_json(read_json(calibration, *ADVICE))
-        if calibration.is_file()
-        else Calibration(),
-        operating_point=OperatingPoint.load(point, card.classes) if point.is_file() else None,
-        second_stage=second_stage,
-    )
+    calibration = Calibration()
+    if (folder / CALIBRATION).is_file():
+        calibration = Calibration.from_json(_read_model_json(folder / CALIBRATION))
+    operating_point = None
+    if (folder / OPERATING_POINT).is_file():
+        operating_point = OperatingPoint.load(folder / OPERATING_POINT, card.classes)
+    return Bundle(card, weights, calibration, operating_point, second_stage)
 
 
-def load_alike(folder: str | Path, wanted: Mapping[str, Any], key: str) -> Bundle:
-    """Read the bundle of a network that is to judge the same windows as another one.
+def _read_second_stage(folder: Path, card: Card) -> Bundle | None:
+    """Read the second stage of a model, None where it has none."""
+    second = folder / SECOND_STAGE
+    if not second.is_dir() and (folder / OLD_SECOND_STAGE).is_dir():
+        second = folder / OLD_SECOND_STAGE
+        logger.warning(
+            "%s: folder `%s` of an earlier version is read as `%s`.",
+            folder,
+            OLD_SECOND_STAGE,
+            SECOND_STAGE,
+        )
+    if not second.is_dir():
+        return None
+    return load_compatible_bundle(second, card.model_dump(mode="json"), str(second))
+
+
+def load_compatible_bundle(folder: str | Path, wanted: Mapping[str, Any], key: str) -> Bundle:
+    """Read the bundle of a network that is to score the same windows as another one.
 
     Args:
         folder: of the bundle.
-        wanted: what the two must share, as JSON has it, by the names in `ALIKE`; of a card, or
-            the patches' summary.
-        key: what named the folder, for the sentence of an error.
+        wanted: values of `WINDOW_FIELDS`, as in JSON; of a card, or the patches' summary.
+        key: parameter that names the folder, for the message of an error.
 
     Raises:
-        ParameterError: it sees other windows, or finds other classes, or has a second look of
-            its own.
+        ParameterError: it has other windows or other classes, or a second stage itself.
     """
     bundle = load_bundle(folder)
     if bundle.second_stage is not None:
         raise ParameterError(
             f"`{key}`: {folder} is two networks already. Name the folder of one of them."
         )
-    has = bundle.card.model_dump(mode="json")
-    for name in ALIKE:
-        if has[name] != wanted[name]:
+    values = bundle.card.model_dump(mode="json")
+    for name in WINDOW_FIELDS:
+        if values[name] != wanted[name]:
             raise ParameterError(
-                f"`{key}`: the model of {folder} has `{name}` {has[name]}, and {wanted[name]} is needed. "
+                f"`{key}`: the model of {folder} has `{name}` {values[name]}, "
+                f"and {wanted[name]} is needed. "
                 "Name a model with the same window, GSD, bands, number type and classes."
             )
     return bundle
 
 
+def _read_model_json(path: Path) -> Any:
+    return read_json(path, MISSING_ADVICE, BROKEN_ADVICE)
+
+
 def _read_card(path: Path) -> Card:
-    values = read_json(path, *ADVICE)
+    values = _read_model_json(path)
     number = values.get("format") if isinstance(values, dict) else None
     if isinstance(number, int) and number > FORMAT:
         raise FormatError(
-            f"{path}: format {number} is newer than this program reads ({FORMAT}). Update windhover."
+            f"{path}: format {number} is newer than this program reads ({FORMAT}). "
+            "Update windhover."
         )
     try:
         return Card.model_validate(values)
@@ -338,26 +390,21 @@ def _read_card(path: Path) -> Card:
 
 def _read_weights(path: Path) -> Weights:
     if not path.is_file():
-        raise MissingFileError(f"{path}: no such file. A model folder holds {WEIGHTS} and {CARD}.")
+        raise MissingFileError(f"{path}: no such file. {MISSING_ADVICE}")
     try:
         weights = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, pickle.UnpicklingError, EOFError, OSError, ValueError, KeyError):
-        raise FormatError(
-            f"{path}: not a file of weights, or cut short. Restore it, or train again."
-        ) from None
-    if not isinstance(weights, dict) or not all(
+        raise FormatError(f"{path}: not a file of weights, or cut short. {BROKEN_ADVICE}") from None
+    is_state_dict = isinstance(weights, dict) and all(
         isinstance(value, Tensor) for value in weights.values()
-    ):
-        raise FormatError(f"{path}: must hold tensors by name. Restore it, or train again.")
-    return weights
+    )
+    if not is_state_dict:
+        raise FormatError(f"{path}: must hold tensors by name. {BROKEN_ADVICE}")
+    return weights  # type: ignore[no-any-return]
 
 
 def check_thresholds(thresholds: Mapping[str, float]) -> None:
-    """Refuse thresholds that are no probabilities.
-
-    Raises:
-        ParameterError: one is outside 0..1.
-    """
+    """Raise a ParameterError for a threshold that is not a probability, in 0..1."""
     for name, value in thresholds.items():
         if not 0 <= value <= 1:
             raise ParameterError(

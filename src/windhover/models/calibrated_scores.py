@@ -1,26 +1,23 @@
-"""From logits to probabilities: the only place where a score is made.
+"""Calibrated scores: raw logits to probabilities, for windows and for merged detections.
 
-Holds the calibration that `evaluate` fits and the two maps that use it: one for windows, one for
-merged detections.
-Refuses to fit anything: fitting belongs to `evaluate`.
+The only place where a score is made. The calibration itself is fitted by `evaluate`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import expit
 
 from windhover.errors import FormatError
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """Temperature and bias of `sigmoid(logit / temperature + bias)`, for windows and for merged
-    detections.
+    """Temperature and bias of `sigmoid(logit / temperature + bias)`, for windows and detections.
 
     The window's bias carries the shift from the sampled prior to the true one (Saerens 2002; Elkan
     2001), of each class where there are several; the temperature is that of Guo 2017.
@@ -33,21 +30,24 @@ class Calibration:
 
     def __post_init__(self) -> None:
         for name in ("window_temperature", "detection_temperature"):
-            value = getattr(self, name)
-            if not (np.isfinite(value) and value > 0):
+            temperature = getattr(self, name)
+            if not (np.isfinite(temperature) and temperature > 0):
                 raise FormatError(
-                    f"calibration: `{name}` must be a finite number above 0, got {value}. Run evaluate again."
+                    f"calibration: `{name}` must be a finite number above 0, "
+                    f"got {temperature}. Run evaluate again."
                 )
         for name in ("window_bias", "detection_bias"):
-            if not np.isfinite(getattr(self, name)).all():
+            bias = getattr(self, name)
+            if not np.isfinite(bias).all():
                 raise FormatError(
-                    f"calibration: `{name}` must be finite, got {getattr(self, name)}. Run evaluate again."
+                    f"calibration: `{name}` must be finite, got {bias}. Run evaluate again."
                 )
 
     def of_class(self, index: int) -> Calibration:
-        """Return that of one class alone."""
-        bias = self.window_bias
-        return replace(self, window_bias=bias[index]) if isinstance(bias, tuple) else self
+        """Return the calibration of one class alone."""
+        if not isinstance(self.window_bias, tuple):
+            return self
+        return replace(self, window_bias=self.window_bias[index])
 
     def to_json(self) -> dict[str, float | tuple[float, ...]]:
         """Return the numbers by name."""
@@ -65,44 +65,48 @@ class Calibration:
             raise FormatError(
                 f"calibration: must hold exactly {', '.join(sorted(names))}. Run evaluate again."
             )
+        numbers: dict[str, Any] = {}
         try:
-            numbers = {
-                name: float(value)
-                for name, value in values.items()
-                if not isinstance(value, (list, tuple))
-            }
-            several = {name: tuple(map(float, values[name])) for name in set(values) - set(numbers)}
-            if not set(several) <= {"window_bias"} or () in several.values():
-                raise ValueError(
-                    "`window_bias` alone may be a list, of a number for each class. Run evaluate again."
-                )
-            return cls(**numbers, **several)  # type: ignore[arg-type]
+            for name, value in values.items():
+                if isinstance(value, (list, tuple)):
+                    numbers[name] = _read_class_biases(name, value)
+                else:
+                    numbers[name] = float(value)
         except (TypeError, ValueError) as error:
             raise FormatError(f"calibration: {error}") from None
+        return cls(**numbers)
+
+
+def _read_class_biases(name: str, values: Sequence[Any]) -> tuple[float, ...]:
+    """Return the biases of several classes."""
+    if name != "window_bias" or not values:
+        raise ValueError(
+            "`window_bias` alone may be a list, of a number for each class. Run evaluate again."
+        )
+    return tuple(float(value) for value in values)
 
 
 def window_scores(
     logits: ArrayLike, calibration: Calibration, class_axis: int = -1
 ) -> NDArray[np.float64]:
-    """Return the probability that a window holds an object's centre, of the logits' shape, in [0,
-    1].
+    """Return the probability that a window holds an object's center, in [0, 1].
 
     Args:
-        logits: raw.
+        logits: raw, of any shape; the result has the same.
         calibration: of all classes, or of one (`of_class`).
-        class_axis: along which the logits of the classes lie, where they have biases of their own.
+        class_axis: axis of the classes, where they have biases of their own.
     """
     bias = np.asarray(calibration.window_bias, np.float64)
     if bias.ndim:
         shape = [1] * np.ndim(logits)
         shape[class_axis] = len(bias)
         bias = bias.reshape(shape)
-    return _scores(logits, calibration.window_temperature, bias)
+    return _scaled_sigmoid(logits, calibration.window_temperature, bias)
 
 
 def detection_scores(logits: ArrayLike, calibration: Calibration) -> NDArray[np.float64]:
-    """Return the probability that a merged detection is an object, of the logits' shape, in [0, 1]."""
-    return _scores(logits, calibration.detection_temperature, calibration.detection_bias)
+    """Return the probability that a merged detection is an object, in [0, 1]; shape of `logits`."""
+    return _scaled_sigmoid(logits, calibration.detection_temperature, calibration.detection_bias)
 
 
 def detection_logits(scores: ArrayLike, calibration: Calibration) -> NDArray[np.float64]:
@@ -118,7 +122,10 @@ def detection_logits(scores: ArrayLike, calibration: Calibration) -> NDArray[np.
     )
 
 
-def _scores(
+def _scaled_sigmoid(
     logits: ArrayLike, temperature: float, bias: float | NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    return np.asarray(expit(np.asarray(logits, np.float64) / temperature + bias), np.float64)
+    from scipy.special import expit  # imported late: the module itself needs NumPy alone
+
+    scaled = np.asarray(logits, np.float64) / temperature + bias
+    return np.asarray(expit(scaled), np.float64)

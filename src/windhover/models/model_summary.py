@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from windhover.models.networks import build_network, lasting_options
+from windhover.models.networks import architecture_options, build_network
 from windhover.params import load_params
 from windhover.params.parameter_sets import parse_setting
 from windhover.params.train import TrainParams
@@ -123,7 +123,7 @@ def shape_lines(name: str, n_bands: int, n_classes: int, options: Mapping[str, A
     Raises:
         ParameterError: an unknown network or option.
     """
-    network = build_network(name, n_bands, n_classes, **lasting_options(options))
+    network = build_network(name, n_bands, n_classes, **architecture_options(options))
     rows = layer_shapes(network, n_bands)
     words = [
         (row.name, row.kind, "x".join(map(str, row.out)), f"{row.receptive_field_px}", f"{row.stride_px}",

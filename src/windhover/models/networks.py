@@ -1,16 +1,17 @@
-"""The networks, by name: each maps normalised pictures to raw outputs and nothing else.
+"""The networks by name: each maps normalized pictures to raw outputs.
 
-`valid64` and `course` are unpadded, so one pass over a picture gives exactly what cropping every
-window would (Long 2015; Giusti 2013). Backbones of torchvision and timm stand behind the same
-interface and are scored window by window. Refuses losses, scores and shapes; files are the
-backbones' affair.
+`valid64` and `baseline_cnn` are unpadded, so one pass over a picture gives exactly the outputs of
+its windows one by one (Long 2015; Giusti 2013). Backbones of torchvision and timm have the same
+interface and are scored window by window. Losses, scores and files are defined elsewhere.
 """
 
 from __future__ import annotations
 
 import inspect
+import logging
 import math
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -20,16 +21,19 @@ from windhover.errors import ParameterError
 from windhover.geometry.windows import WINDOW_PX
 from windhover.models.backbones import make_backbone
 
-WIDTHS = {"small": 16, "base": 32, "large": 48}
+logger = logging.getLogger(__name__)
+
+WIDTHS = {"small": 16, "base": 32, "large": 48}  # channels of the first layer
 INITS = ("he", "glorot")
 STEMS = ("pooled", "strided")
+BACKBONE_STRIDE_PX = 8  # between the windows that a padded backbone is scored at
 
 
 class Outputs(NamedTuple):
-    """What a network says of every window; (h, w) is (1, 1) for one window."""
+    """The outputs of a network for every window; (h, w) is (1, 1) for one window."""
 
     logits: Tensor  # (B, K, h, w): one per class
-    offsets_px: Tensor  # (B, 2, h, w): dx, dy from the window's centre to the object's, px
+    offsets_px: Tensor  # (B, 2, h, w): dx, dy from the window's center to the object's
     log_sizes: Tensor  # (B, 2, h, w): log of width and of height in px
 
 
@@ -46,9 +50,7 @@ class Heads(nn.Module):
         self.log_sizes = nn.Conv2d(n_features, 2, 1)
 
     def reset(self, prior: float = 0.05, size_px: float = 32.0) -> None:
-        """Start from a rare class and a middling size, not to spend the first steps on constants
-        (Lin 2017).
-        """
+        """Initialize for a rare class and a medium size, which shortens the start (Lin 2017)."""
         for layer in (self.logits, self.offsets, self.log_sizes):
             nn.init.normal_(layer.weight, std=0.01)
         nn.init.constant_(self.logits.bias, float(torch.logit(torch.tensor(prior))))  # type: ignore[arg-type]
@@ -56,11 +58,19 @@ class Heads(nn.Module):
         nn.init.constant_(self.log_sizes.bias, float(torch.log(torch.tensor(size_px))))  # type: ignore[arg-type]
 
     def set_constant(self, offsets: bool, sizes: bool, size_px: float = WINDOW_PX) -> None:
-        """Make heads that nothing will teach say the window's own centre, and its own size,
-        whatever they see.
+        """Make heads without training targets constant: the window's own center, and its own size.
+
+        Args:
+            offsets: whether to make the offsets 0.
+            sizes: whether to make the sizes `size_px`.
+            size_px: width and height.
         """
-        silent = [(self.offsets, 0.0)] * offsets + [(self.log_sizes, math.log(size_px))] * sizes
-        for layer, value in silent:
+        constants = []
+        if offsets:
+            constants.append((self.offsets, 0.0))
+        if sizes:
+            constants.append((self.log_sizes, math.log(size_px)))
+        for layer, value in constants:
             nn.init.zeros_(layer.weight)
             nn.init.constant_(layer.bias, value)  # type: ignore[arg-type]
 
@@ -82,12 +92,14 @@ class UnpaddedNetwork(nn.Module):
         trunk: nn.Sequential,
         n_features: int,
         n_classes: int,
+        *,
         stride_px: int,
         init: str,
         dropout: float,
     ) -> None:
         super().__init__()
-        self.window_px, self.stride_px = WINDOW_PX, stride_px
+        self.window_px = WINDOW_PX
+        self.stride_px = stride_px
         self.trunk = trunk
         self.dropout = nn.Dropout2d(dropout)
         self.heads = Heads(n_features, n_classes)
@@ -101,16 +113,22 @@ class UnpaddedNetwork(nn.Module):
 
 
 class WindowNetwork(nn.Module):
-    """A padded backbone: a window in, features out; no dense form."""
+    """A padded backbone with the same heads; it takes single windows and has no dense form."""
 
     dense = False
 
     def __init__(
-        self, backbone: nn.Module, n_features: int, n_classes: int, dropout: float, input_px: int
+        self,
+        backbone: nn.Module,
+        n_features: int,
+        n_classes: int,
+        *,
+        dropout: float,
+        input_px: int,
     ) -> None:
         super().__init__()
-        self.window_px = self.stride_px = WINDOW_PX
-        self.stride_px = 8
+        self.window_px = WINDOW_PX
+        self.stride_px = BACKBONE_STRIDE_PX
         self.input_px = input_px
         self.backbone = backbone
         self.dropout = nn.Dropout(dropout)
@@ -128,17 +146,16 @@ class WindowNetwork(nn.Module):
 
 
 def conv_block(
-    n_in: int, n_out: int, kernel: int, batch_norm: bool, stride: int = 1
+    n_in: int, n_out: int, kernel: int, *, batch_norm: bool, stride: int = 1
 ) -> list[nn.Module]:
-    """Return convolution, batch norm and ReLU, unpadded; flat, so that the norm can be folded into
-    the convolution.
+    """Return an unpadded convolution, batch norm and ReLU, as a flat list.
+
+    Flat, so that the norm can be folded into the convolution.
     """
     conv = nn.Conv2d(n_in, n_out, kernel, stride, bias=not batch_norm)
-    return (
-        [conv, nn.BatchNorm2d(n_out), nn.ReLU(inplace=True)]
-        if batch_norm
-        else [conv, nn.ReLU(inplace=True)]
-    )
+    if batch_norm:
+        return [conv, nn.BatchNorm2d(n_out), nn.ReLU(inplace=True)]
+    return [conv, nn.ReLU(inplace=True)]
 
 
 def build_valid64(
@@ -153,8 +170,7 @@ def build_valid64(
     dropout: float = 0.0,
     init: str = "he",
 ) -> nn.Module:
-    """Build "valid-64/8": window 64, stride 8, receptive field exactly 64, whatever its width and
-    depth.
+    """Build "valid-64/8": window 64, stride 8, receptive field exactly 64 at any width and depth.
 
     Sizes for depth 2: 64-62-60-30-28-26-13-11-9-4-1. Each further 3x3 layer at stride 4 takes one
     from the last kernel.
@@ -170,54 +186,60 @@ def build_valid64(
             one 6x6 layer of stride 2 in their place: less than half the time, for a little of the
             finest detail.
         batch_norm: whether each convolution is followed by one.
-        dropout: share of the last features dropped in training.
+        dropout: fraction of the last features dropped in training.
         init: `he` or `glorot`.
-
     """
-    w = WIDTHS[width] if isinstance(width, str) else width
+    channels = WIDTHS[width] if isinstance(width, str) else width
+    block = partial(conv_block, batch_norm=batch_norm)
+    layers: list[nn.Module] = []
     if stem == "strided":
-        layers = conv_block(n_bands, w, 6, batch_norm, stride=2)  # 30
+        layers += block(n_bands, channels, 6, stride=2)  # 30
     else:
-        layers = [
-            *conv_block(n_bands, w, 3, batch_norm),
-            *conv_block(w, w, 3, batch_norm),
-            nn.MaxPool2d(2),
-        ]  # 62, 60, 30
-    layers += [
-        *conv_block(w, 2 * w, 3, batch_norm),
-        *conv_block(2 * w, 2 * w, 3, batch_norm),
-        nn.MaxPool2d(2),
-    ]  # 28, 26, 13
-    for index in range(depth):
-        layers += conv_block((2 if index == 0 else 4) * w, 4 * w, 3, batch_norm)  # 11, 9 (7, 5)
+        layers += block(n_bands, channels, 3)  # 62
+        layers += block(channels, channels, 3)  # 60
+        layers.append(nn.MaxPool2d(2))  # 30
+    layers += block(channels, 2 * channels, 3)  # 28
+    layers += block(2 * channels, 2 * channels, 3)  # 26
+    layers.append(nn.MaxPool2d(2))  # 13
+    n_in = 2 * channels
+    for _ in range(depth):
+        layers += block(n_in, 4 * channels, 3)  # 11, 9 (7, 5)
+        n_in = 4 * channels
     layers.append(nn.MaxPool2d(3, 2))  # 4 (3, 2)
-    layers += conv_block(4 * w, 8 * w, 6 - depth, batch_norm)  # 1
+    layers += block(4 * channels, 8 * channels, 6 - depth)  # 1
     for _ in range(mix):
-        layers += conv_block(8 * w, 8 * w, 1, batch_norm)  # 1
-    return UnpaddedNetwork(nn.Sequential(*layers), 8 * w, n_classes, 8, init, dropout)
+        layers += block(8 * channels, 8 * channels, 1)  # 1
+    return UnpaddedNetwork(
+        nn.Sequential(*layers),
+        8 * channels,
+        n_classes,
+        stride_px=8,
+        init=init,
+        dropout=dropout,
+    )
 
 
 def build_baseline_cnn(
     n_bands: int, n_classes: int, *, dropout: float = 0.1, init: str = "he"
 ) -> nn.Module:
-    """Build the courses' small CNN, its fully connected layer turned into a 12x12 convolution:
-    window 64, stride 4.
+    """Build a small textbook CNN as a baseline: window 64, stride 4, 0.32 M parameters.
 
-    conv16-conv16-pool-conv32x3-pool-FC64, no padding, no batch norm; 0.32 M parameters.
+    conv16-conv16-pool-conv32x3-pool-FC64, no padding, no batch norm; the fully connected layer is
+    a 12x12 convolution.
     """
-    layers = [
-        *conv_block(n_bands, 16, 3, False),
-        *conv_block(16, 16, 3, False),
-        nn.MaxPool2d(2),
-    ]  # 62, 60, 30
-    layers += [
-        *conv_block(16, 32, 3, False),
-        *conv_block(32, 32, 3, False),
-        *conv_block(32, 32, 3, False),
-        nn.MaxPool2d(2),
-    ]  # 28, 26, 24, 12
-    layers += conv_block(32, 64, 12, False)  # 1
-    return UnpaddedNetwork(nn.Sequential(*layers), 64, n_classes, 4, init, dropout)
+    block = partial(conv_block, batch_norm=False)
+    layers: list[nn.Module] = []
+    layers += block(n_bands, 16, 3)  # 62
+    layers += block(16, 16, 3)  # 60
+    layers.append(nn.MaxPool2d(2))  # 30
+    layers += block(16, 32, 3)  # 28
+    layers += block(32, 32, 3)  # 26
+    layers += block(32, 32, 3)  # 24
+    layers.append(nn.MaxPool2d(2))  # 12
+    layers += block(32, 64, 12)  # 1
+    return UnpaddedNetwork(
+        nn.Sequential(*layers), 64, n_classes, stride_px=4, init=init, dropout=dropout
+    )
 
 
 def build_backbone(
@@ -237,9 +259,9 @@ def build_backbone(
         n_bands: bands of the input; the first convolution is changed to take them.
         n_classes: classes.
         weights: `default` for the library's own, a local file, or null for random ones.
-        dropout: share of the features dropped in training.
-        input_px: side to which windows are resized first; by default the window itself where
-            the network takes it.
+        dropout: fraction of the features dropped in training.
+        input_px: side to which windows are resized first; by default the window's own where the
+            network takes it.
 
     Raises:
         ParameterError: no such network.
@@ -248,12 +270,16 @@ def build_backbone(
     """
     backbone, n_features, fixed_px = make_backbone(name, n_bands, weights)
     return WindowNetwork(
-        backbone, n_features, n_classes, dropout, input_px or fixed_px or WINDOW_PX
+        backbone,
+        n_features,
+        n_classes,
+        dropout=dropout,
+        input_px=input_px or fixed_px or WINDOW_PX,
     )
 
 
 def initialize(module: nn.Module, init: str) -> None:
-    """Fill convolutions by He (2015, for ReLU) or Glorot (2010), in place."""
+    """Initialize convolutions by He (2015, for ReLU) or Glorot (2010), in place."""
     for layer in module.modules():
         if isinstance(layer, nn.Conv2d):
             if init == "he":
@@ -264,51 +290,72 @@ def initialize(module: nn.Module, init: str) -> None:
                 nn.init.zeros_(layer.bias)
 
 
-def _is_whole(value: Any, least: int, most: float = math.inf) -> bool:
+def _is_integer(value: Any, least: int, most: float = math.inf) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
 
 
-def _is_share(value: Any) -> bool:
+def _is_fraction(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < 1
 
 
-# what each option may be, in words and as a test
-OPTIONS: dict[str, tuple[str, Callable[[Any], bool]]] = {
-    "width": (
-        f"one of {', '.join(WIDTHS)} or a whole number of 4 or more",
-        lambda value: value in WIDTHS if isinstance(value, str) else _is_whole(value, 4),
-    ),
-    "depth": ("2, 3 or 4 layers at stride 4", lambda value: _is_whole(value, 2, 4)),
-    "mix": ("a whole number from 0 to 8", lambda value: _is_whole(value, 0, 8)),
-    "stem": (f"one of {', '.join(STEMS)}", lambda value: value in STEMS),
-    "batch_norm": ("true or false", lambda value: isinstance(value, bool)),
-    "dropout": ("a share of 0 or more and below 1", _is_share),
-    "init": (f"one of {', '.join(INITS)}", lambda value: value in INITS),
-    "weights": (
+def _is_width(value: Any) -> bool:
+    if isinstance(value, str):
+        return value in WIDTHS
+    return _is_integer(value, 4)
+
+
+class OptionRule(NamedTuple):
+    """The values that an option of a network may have, in words and as a test."""
+
+    description: str
+    is_valid: Callable[[Any], bool]
+
+
+OPTION_RULES = {
+    "width": OptionRule(f"one of {', '.join(WIDTHS)} or a whole number of 4 or more", _is_width),
+    "depth": OptionRule("2, 3 or 4 layers at stride 4", lambda value: _is_integer(value, 2, 4)),
+    "mix": OptionRule("a whole number from 0 to 8", lambda value: _is_integer(value, 0, 8)),
+    "stem": OptionRule(f"one of {', '.join(STEMS)}", lambda value: value in STEMS),
+    "batch_norm": OptionRule("true or false", lambda value: isinstance(value, bool)),
+    "dropout": OptionRule("a fraction of 0 or more and below 1", _is_fraction),
+    "init": OptionRule(f"one of {', '.join(INITS)}", lambda value: value in INITS),
+    "weights": OptionRule(
         "`default`, the name of a file, or null",
         lambda value: value is None or isinstance(value, str),
     ),
-    "input_px": (
+    "input_px": OptionRule(
         "a whole number of 32 or more, or null",
-        lambda value: value is None or _is_whole(value, 32),
+        lambda value: value is None or _is_integer(value, 32),
     ),
 }
 
+BUILDERS: dict[str, Callable[..., nn.Module]] = {
+    "valid64": build_valid64,
+    "baseline_cnn": build_baseline_cnn,
+}
+RENAMED_NETWORKS = {"course": "baseline_cnn"}  # names in models and parameters of earlier versions
 
-BUILDERS: dict[str, Callable[..., nn.Module]] = {"valid64": build_valid64, "course": build_baseline_cnn}
+
+def current_name(name: str) -> str:
+    """Return the name of a network today, and log it where an earlier version had another one."""
+    if name not in RENAMED_NETWORKS:
+        return name
+    renamed = RENAMED_NETWORKS[name]
+    logger.warning("network `%s` of an earlier version is read as `%s`.", name, renamed)
+    return renamed
 
 
 def build_network(name: str, n_bands: int, n_classes: int, **options: Any) -> nn.Module:
     """Build a network by name.
 
     Args:
-        name: `valid64`, `course`, or a classifier of torchvision or timm.
+        name: `valid64`, `baseline_cnn`, or a classifier of torchvision or timm.
         n_bands: bands of the input, 1 or more.
         n_classes: classes, 1 or more.
         options: keyword options of the builder.
 
     Returns:
-        A module with `window_px`, `stride_px` and `dense`; `forward` takes normalised (B, C, H, W),
+        A module with `window_px`, `stride_px` and `dense`; `forward` takes normalized (B, C, H, W),
         returns `Outputs`.
 
     Raises:
@@ -318,11 +365,20 @@ def build_network(name: str, n_bands: int, n_classes: int, **options: Any) -> nn
         raise ParameterError(
             f"a network needs at least one band and one class, got {n_bands} and {n_classes}."
         )
-    builder = BUILDERS.get(name, build_backbone)
+    name = current_name(name)
+    _check_options(name, options)
+    if name in BUILDERS:
+        return BUILDERS[name](n_bands, n_classes, **options)
+    return build_backbone(name, n_bands, n_classes, **options)
+
+
+def _check_options(name: str, options: Mapping[str, Any]) -> None:
+    """Raise for an option that the network does not have, or a value out of its range."""
+    parameters = inspect.signature(BUILDERS.get(name, build_backbone)).parameters
     known = [
         key
-        for key, value in inspect.signature(builder).parameters.items()
-        if value.kind is inspect.Parameter.KEYWORD_ONLY
+        for key, parameter in parameters.items()
+        if parameter.kind is inspect.Parameter.KEYWORD_ONLY
     ]
     unknown = sorted(set(options) - set(known))
     if unknown:
@@ -330,16 +386,14 @@ def build_network(name: str, n_bands: int, n_classes: int, **options: Any) -> nn
             f"network {name!r} has no option {unknown[0]!r}. Its options: {', '.join(known)}."
         )
     for key, value in options.items():
-        what, fits = OPTIONS[key]
-        if not fits(value):
+        rule = OPTION_RULES[key]
+        if not rule.is_valid(value):
             raise ParameterError(
-                f"network {name!r}: {key} must be {what}, got {value!r}. Change it in `options`."
+                f"network {name!r}: {key} must be {rule.description}, got {value!r}. "
+                "Change it in `options`."
             )
-    if name in BUILDERS:
-        return builder(n_bands, n_classes, **options)
-    return builder(name, n_bands, n_classes, **options)
 
 
-def lasting_options(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options that a trained network still needs: where it began is not among them."""
+def architecture_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options that define a trained network; its initial weights are left out."""
     return {name: value for name, value in options.items() if name != "weights"}

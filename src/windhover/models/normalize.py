@@ -1,9 +1,7 @@
-"""From pixels as read to the floats a network is trained on: the one place where radiometry is
-scaled.
+"""Pixels as read to the floats that a network is trained on: the one place that scales radiometry.
 
-Lives inside the model bundle as mean and standard deviation per band. Refuses statistics of the
-picture itself (a stretch of each crop would make a window's score depend on where the crop was
-cut).
+Part of the model bundle, as mean and standard deviation per band. Statistics of the picture itself
+are not used: with a stretch of each picture, a window's score would depend on the picture's extent.
 """
 
 from __future__ import annotations
@@ -31,24 +29,22 @@ class Normalizer(nn.Module):
         super().__init__()
         if len(mean) != len(std) or not mean:
             raise ParameterError(
-                f"mean and std must have one number per band, got {len(mean)} and {len(std)}. Give both."
+                f"mean and std must have one number per band, got {len(mean)} and {len(std)}. "
+                "Give both."
             )
         if min(std) <= 0:
             raise ParameterError(
                 f"every std must be above 0, got {min(std)}. Leave out the band that never changes."
             )
         # not in the state dict: the card holds them once
-        self.register_buffer(
-            "mean",
-            torch.tensor(list(mean), dtype=torch.float32).view(1, -1, 1, 1),
-            persistent=False,
-        )
-        self.register_buffer(
-            "std", torch.tensor(list(std), dtype=torch.float32).view(1, -1, 1, 1), persistent=False
-        )
+        for name, values in (("mean", mean), ("std", std)):
+            per_band = torch.tensor(list(values), dtype=torch.float32).view(1, -1, 1, 1)
+            self.register_buffer(name, per_band, persistent=False)
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Return float32 (B, C, H, W), mean about 0 and spread about 1 per band, from uint8, uint16
-        or float.
+        """Return float32 (B, C, H, W), mean about 0 and standard deviation about 1 per band.
+
+        Args:
+            pixels: (B, C, H, W) as read, uint8, uint16, int16 or float.
         """
         return (pixels.to(torch.float32) - self.mean) / self.std  # (B, C, H, W)

@@ -1,7 +1,7 @@
 """The operating point of a model: its thresholds, the rule that chose them, and their context.
 
 The typed record of `operating_point.json`, which `evaluate` writes and `detect` reads. Does not
-choose a threshold (`windhover.metrics.operating_point` does) and does not interpret the search
+choose a threshold (`windhover.metrics.threshold_rule` does) and does not interpret the search
 settings (`windhover.inference` does).
 """
 
@@ -178,7 +178,7 @@ def _holds_key(section: Any, key: str) -> bool:
 
 
 def _rename_key(values: Any, old: str, new: str) -> Any:
-    """Return a mapping with one key renamed in its place; the old counts of peaks get their names."""
+    """Return a mapping with one key renamed in place; old numbers of `peak_looks` are named."""
     if not _holds_key(values, old):
         return values
     renamed = {new if key == old else key: value for key, value in values.items()}

@@ -174,7 +174,7 @@ class PixelSteps:
 
 
 class Int8Conv2d(nn.Module):
-    """A convolution and its ReLU from uint8 to uint8, by oneDNN; the last of a trunk gives float32."""
+    """A convolution and its ReLU from uint8 to uint8 or, for a trunk's last, float32; by oneDNN."""
 
     def __init__(
         self,
