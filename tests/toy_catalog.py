@@ -16,25 +16,19 @@ from windhover.params.patches import PatchesParams
 from windhover.params.scenes import ScenesParams
 from windhover.patches.cut_patches import cut_patches
 
+# what differs from the defaults of the models
 SCENES: dict[str, Any] = {
-    "rasters": None, "stack": None, "gsd_m": 1.25, "native_gsd_m": None, "bands": None, "labels": "auto",
-    "class_column": None, "classes": {}, "ignore_classes": ["cut"], "duplicate_iou": 1.0,
-    "empty_scenes": "unlabelled", "groups": None,
-    "group_column": None, "fixed_splits": {}, "areas": None, "spatial_block_m": None, "guard_m": 80.0, "folds": None, "fold": 0,
-    "split_fractions": [0.4, 0.3, 0.3], "seed": 0,
-}  # fmt: skip
+    "ignore_classes": ["cut"],
+    "groups": None,
+    "group_column": None,
+    "split_fractions": [0.4, 0.3, 0.3],
+}
 PATCHES: dict[str, Any] = {
-    "positive_radius_m": 10.0, "ignore_radius_m": 18.75, "radius_shape": "square", "positives_per_object": 4,
-    "negatives_per_positive": {"random": 2.0, "offcenter": 1.0, "lookalike": 1.0}, "scale_jitter": (1.0, 1.0),
-    "npz": None,
-    "max_objects_per_scene": None, "seed": 0,
-}  # fmt: skip
-CENTERS = [
-    (60.0, 50.0),
-    (200.25, 140.5),
-    (330.0, 70.0),
-    (395.0, 195.0),
-]  # x, y px; the last one at the scene's corner
+    "positives_per_object": 4,
+    "negatives_per_positive": {"random": 2.0},
+}
+# x, y px; the last one at the scene's corner
+CENTERS = [(60.0, 50.0), (200.25, 140.5), (330.0, 70.0), (395.0, 195.0)]
 
 
 def catalog_of(tmp_path: Path, **changes: Any) -> Catalog:
