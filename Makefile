@@ -27,6 +27,7 @@ $(STAMP): requirements.txt pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check "$$(grep -E '^uv==' requirements.txt | cut -d';' -f1)"
 	@echo "installing the pinned packages (about 6 GB, a minute or a few)"
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements.txt
+	@$(BIN)/uv pip uninstall --quiet --python $(BIN)/python windhover 2>/dev/null || true # its name until 0.1
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps -e .
 	@touch $@
 
