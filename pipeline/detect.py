@@ -1,6 +1,6 @@
 """detect: every window of every scene of the catalog, at the operating point -> data/detections/."""
 
-from windhover.inference.detection_run import detect_catalog
+from windhover.detection.detect_catalog import detect_catalog
 from windhover.params.detect import DetectParams
 from windhover.progress import counted
 from windhover.stages import run_stage
@@ -12,16 +12,17 @@ def main(params: DetectParams) -> None:
         "data/scenes",
         "data/model",
         "data/detections",
-        params.device,
-        params.inference_precision,
-        params.block_px,
+        device=params.device,
+        inference_precision=params.inference_precision,
+        block_px=params.block_px,
     )
-    for scene in summary["scenes"]:
-        print(f"{scene['scene']}: {counted(scene['objects'], 'object')}, {scene['km2']:.2f} km2")
-    total = summary["total"]
+    for scene in summary.scenes:
+        print(f"{scene.scene}: {counted(scene.objects, 'object')}, {scene.km2:.2f} km2")
+    total = summary.total
     print(
-        f"{counted(total['objects'], 'object')} in {counted(total['scenes'], 'scene')}, {total['km2']:.1f} km2; "
-        f"{total['windows_searched']} windows searched, {total['windows_skipped']} without a valid pixel skipped"
+        f"{counted(total.objects, 'object')} in {counted(total.scenes, 'scene')}, "
+        f"{total.km2:.1f} km2; {total.windows_searched} windows searched, "
+        f"{total.windows_skipped} without a valid pixel skipped"
     )
 
 

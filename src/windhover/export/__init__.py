@@ -1,5 +1,4 @@
-"""What a search found, as files for a map: the table of detections, its formats and style, the map
-of scores.
+"""Files made of detections: tables and maps of them, their style, score maps, the stage's summary.
 
-Holds how they are written; refuses to search.
+Holds how they are written; searches nothing.
 """

@@ -1,20 +1,21 @@
 """From the table of detections to files for a map: the flow behind the `export` stage.
 
-Reads what `detect` wrote and nothing else; computes no detection.
+Reads what the detect stage wrote and nothing else; computes no detection.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 import geopandas
 
-from windhover.errors import MissingFileError
-from windhover.export.detections import for_map, is_local, load_table, write_map
+from windhover.export.detection_summary import SUMMARY, DetectionSummary
+from windhover.export.detections import load_table, write_map
 from windhover.files import atomic_folder
+from windhover.inference.result_table import is_local, to_map_table
 
+TABLE = "detections.parquet"
 STEM = "detections"
 LOCAL_STEM = "detections-local"
 
@@ -36,37 +37,39 @@ def export_map(
     Returns:
         Sentences to print: what was written, and what could not be.
     """
-    detections_folder, out_folder = Path(detections_folder), Path(out_folder)
-    table = load_table(detections_folder / "detections.parquet")
-    systems = _scene_systems(detections_folder / "summary.json")
-    placed = [crs for crs in systems if crs is not None]
+    detections_folder = Path(detections_folder)
+    out_folder = Path(out_folder)
+    table = load_table(detections_folder / TABLE)
+    summary = DetectionSummary.load(detections_folder / SUMMARY)
+    systems = [scene.crs for scene in summary.scenes]
+    known_systems = [crs for crs in systems if crs is not None]
     local = is_local(table)
-    said = []
+    tables = {}
+    if known_systems:
+        tables[STEM] = to_map_table(table[~local], known_systems)
+    if None in systems or not known_systems:
+        stem = LOCAL_STEM if known_systems else STEM
+        tables[stem] = to_map_table(table[local])
+    messages = []
     with atomic_folder(out_folder) as folder:
-        if placed:
-            said += _write(for_map(table[~local], placed), folder, STEM, formats, out_folder)
-        if None in systems or not placed:
-            stem = LOCAL_STEM if placed else STEM
-            said += _write(for_map(table[local]), folder, stem, formats, out_folder)
-    return said
+        for stem, map_table in tables.items():
+            messages += _write_formats(map_table, folder, stem, formats=formats, shown=out_folder)
+    return messages
 
 
-def _scene_systems(path: Path) -> list[str | None]:
-    if not path.is_file():
-        raise MissingFileError(f"{path}: no such file. Run the detect stage first.")
-    return [scene["crs"] for scene in json.loads(path.read_text(encoding="utf-8"))["scenes"]]
-
-
-def _write(
-    table: geopandas.GeoDataFrame, folder: Path, stem: str, formats: Sequence[str], shown: Path
+def _write_formats(
+    table: geopandas.GeoDataFrame, folder: Path, stem: str, *, formats: Sequence[str], shown: Path
 ) -> list[str]:
-    said = []
-    for name in formats:
-        if name == "geojson" and table.crs is None:
-            said.append(
-                f"no {stem}.geojson: the scenes have no georeference, so their boxes have no longitude and latitude"
+    """Write a map table in each format; return a sentence for each, with the folder `shown`."""
+    messages = []
+    for suffix in formats:
+        name = f"{stem}.{suffix}"
+        if suffix == "geojson" and table.crs is None:
+            messages.append(
+                f"no {name}: the scenes have no georeference, so their boxes have no longitude and "
+                "latitude"
             )
             continue
-        write_map(table, folder / f"{stem}.{name}")
-        said.append(f"{shown / f'{stem}.{name}'}: {len(table)} objects")
-    return said
+        write_map(table, folder / name)
+        messages.append(f"{shown / name}: {len(table)} objects")
+    return messages

@@ -1,5 +1,4 @@
-"""The look of a layer of detections in QGIS: outlines coloured by score, kept inside the
-GeoPackage.
+"""The QGIS style of a layer of detections: outlines coloured by score, inside the GeoPackage.
 
 QGIS reads a layer's default style from the table `layer_styles`, as if it had been saved there by
 QGIS itself. Other readers list that table after the layer.
@@ -60,9 +59,7 @@ STYLE = """INSERT INTO layer_styles (f_table_catalog, f_table_schema, f_table_na
 
 
 def add_style(geopackage: str | Path, layer: str) -> None:
-    """Put the style of a layer of detections into its GeoPackage, as the layer's default; all of it
-    or nothing.
-    """
+    """Write the style of a layer into its GeoPackage, as its default; all of it or nothing."""
     with closing(sqlite3.connect(geopackage)) as database, database:
         database.execute(TABLE)
         database.execute(ENTRY, (STAMP,))

@@ -1,15 +1,14 @@
-"""The map of window scores: one pixel a window, one band a class, as a Cloud Optimized GeoTIFF with
-overviews.
+"""The map of window scores: one pixel a window, one band a class, as a Cloud Optimized GeoTIFF.
 
 Values are 0..254 for scores 0..1 (scale 1/254 is in the file), 255 where nothing was searched. For
-classes without boxes, such as cloud, this map is the product. Knows probabilities only; makes none.
+classes without boxes, such as cloud, this map is the product. Takes probabilities; computes none.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import rasterio
@@ -21,41 +20,55 @@ from rasterio.windows import Window as RasterWindow
 from windhover.files import atomic_file
 from windhover.geometry.lattice import Lattice
 
-LEVELS, NODATA = 254, 255
+MAX_VALUE = 254  # stands for a score of 1
+NODATA = 255
+TILE_PX = 256
 
 
-def quantized(scores: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
+class ScoreBlock(NamedTuple):
+    """Quantized scores of a rectangle of cells."""
+
+    row0: int  # first row of the lattice
+    col0: int
+    values: NDArray[np.uint8]  # (K, rows, cols)
+
+
+def quantize_scores(scores: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
     """Return scores in 0..1 as 0..254, and not-a-number as 255; of the same shape."""
     known = np.isfinite(scores)
-    return np.where(known, np.rint(np.where(known, scores, 0.0) * LEVELS), NODATA).astype(np.uint8)
+    values = np.rint(np.where(known, scores, 0.0) * MAX_VALUE)
+    return np.where(known, values, NODATA).astype(np.uint8)
 
 
-def cell_transform(lattice: Lattice, scene_transform: Affine) -> Affine:
-    """Return cell -> world: cell (0, 0) of the map is a stride-wide square around the first
-    window's centre.
+def score_map_transform(lattice: Lattice, scene_transform: Affine) -> Affine:
+    """Return px of the score map -> world.
+
+    Px (0, 0) of the map is a square of one stride around the first window's centre.
     """
-    stride, shift = lattice.stride_px, (lattice.window_px - lattice.stride_px) / 2
+    stride = lattice.stride_px
+    shift = (lattice.window_px - stride) / 2
     corner = Affine.translation(lattice.cols[0] * stride + shift, lattice.rows[0] * stride + shift)
     return scene_transform @ corner @ Affine.scale(stride)
 
 
 def write_score_map(
     path: str | Path,
+    blocks: Iterable[ScoreBlock],
+    *,
     lattice: Lattice,
     scene_transform: Affine,
     crs: str | None,
     classes: Sequence[str],
-    blocks: Iterable[tuple[int, int, NDArray[np.uint8]]],
 ) -> None:
     """Write the map, atomically; memory does not grow with it.
 
     Args:
         path: the GeoTIFF.
+        blocks: of the lattice; what they leave out is nodata.
         lattice: of the scene.
         scene_transform: scene px -> world.
         crs: coordinate system, None for a local grid.
         classes: names of the bands.
-        blocks: first row and column of the lattice, and (K, rows, cols) quantised scores.
     """
     rows, cols = lattice.shape_cells
     profile = {
@@ -66,29 +79,47 @@ def write_score_map(
         "dtype": "uint8",
         "nodata": NODATA,
         "crs": crs,
-        "transform": cell_transform(lattice, scene_transform),
+        "transform": score_map_transform(lattice, scene_transform),
         "tiled": True,
         "sparse_ok": True,
-        "blockxsize": 256,
-        "blockysize": 256,
+        "blockxsize": TILE_PX,
+        "blockysize": TILE_PX,
         "bigtiff": "if_safer",
     }
     with atomic_file(path) as temporary:
         plain = temporary.with_suffix(".plain.tif")
         try:
-            with rasterio.open(plain, "w", **profile) as dataset:
-                dataset.scales = (1 / LEVELS,) * len(classes)
-                for number, name in enumerate(classes, 1):
-                    dataset.set_band_description(number, name)
-                for row, col, values in blocks:
-                    window = RasterWindow(
-                        col - lattice.cols[0],
-                        row - lattice.rows[0],
-                        values.shape[2],
-                        values.shape[1],
-                    )
-                    dataset.write(values, window=window)
-            rasterio.shutil.copy(plain, temporary, driver="COG", compress="DEFLATE", predictor=2, resampling="average",
-                                 bigtiff="if_safer", num_threads=1)  # fmt: skip
+            _write_geotiff(plain, profile, lattice, blocks=blocks, classes=classes)
+            rasterio.shutil.copy(
+                plain,
+                temporary,
+                driver="COG",
+                compress="DEFLATE",
+                predictor=2,
+                resampling="average",
+                bigtiff="if_safer",
+                num_threads=1,
+            )
         finally:
             plain.unlink(missing_ok=True)
+
+
+def _write_geotiff(
+    path: Path,
+    profile: dict[str, Any],
+    lattice: Lattice,
+    *,
+    blocks: Iterable[ScoreBlock],
+    classes: Sequence[str],
+) -> None:
+    """Write the blocks into a plain GeoTIFF, which cannot have overviews yet."""
+    with rasterio.open(path, "w", **profile) as dataset:
+        dataset.scales = (1 / MAX_VALUE,) * len(classes)
+        for number, name in enumerate(classes, 1):
+            dataset.set_band_description(number, name)
+        for block in blocks:
+            height, width = block.values.shape[1:]
+            window = RasterWindow(
+                block.col0 - lattice.cols[0], block.row0 - lattice.rows[0], width, height
+            )
+            dataset.write(block.values, window=window)

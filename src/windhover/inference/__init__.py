@@ -1,4 +1,5 @@
-"""Every window of a scene of any size, scored once and read off, and the commands that ask for it.
+"""Searching scenes of any size: every window scored once, candidates merged into detections.
 
-Holds blocks, passes and peaks; refuses to judge what is found, and to change the model.
+`Detector` is the entry; `scene_search` is the one loop; `Scorer` is what a runtime must offer.
+Writes no file, measures no accuracy and never changes a model.
 """

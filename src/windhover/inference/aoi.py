@@ -13,7 +13,8 @@ import shapely
 from shapely.geometry.base import BaseGeometry
 
 from windhover.errors import DataError, MissingFileError
-from windhover.geometry.georef import is_geographic, outline_in, same_crs, transformer, with_turns
+from windhover.geometry.antimeridian import with_wrapped_copies
+from windhover.geometry.georef import extent_in_crs, is_geographic, same_crs, transformer
 from windhover.imagery.rasters import SceneInfo
 from windhover.imagery.vector_files import read_layer
 
@@ -65,9 +66,11 @@ def area_in(shapes: geopandas.GeoSeries, info: SceneInfo) -> BaseGeometry:
     if info.crs is None:
         return area
     crs = shapes.crs.to_wkt()
-    outline = outline_in(info.transform, info.shape_hw, info.crs, crs)
+    outline = extent_in_crs(info.transform, info.shape_hw, scene_crs=info.crs, crs=crs)
     if outline is not None:  # a country's corners may have no place in the scene's system
-        area = shapely.intersection(with_turns(area) if is_geographic(crs) else area, outline)
+        if is_geographic(crs):
+            area = with_wrapped_copies(area)
+        area = shapely.intersection(area, outline)
     if same_crs(info.crs, crs):
         return area
     if area.is_empty:
@@ -78,4 +81,4 @@ def area_in(shapes: geopandas.GeoSeries, info: SceneInfo) -> BaseGeometry:
     moved = shapely.make_valid(
         shapely.transform(area, lambda xy: np.stack(way.transform(xy[:, 0], xy[:, 1]), axis=1))
     )
-    return with_turns(moved) if is_geographic(info.crs) else moved
+    return with_wrapped_copies(moved) if is_geographic(info.crs) else moved

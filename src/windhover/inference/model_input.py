@@ -1,7 +1,6 @@
-"""Opening a raster as a model must see it: at its GSD, with its bands in its order, and in its
-light where asked for.
+"""Opening a raster as a model needs it: its GSD, its bands in its order, and its radiometry.
 
-Refuses a raster that does not fit the model, with what a person can do about it. Searches nothing.
+A raster that does not fit the model is an error with what to change. Searches nothing.
 """
 
 from __future__ import annotations
@@ -10,31 +9,32 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from windhover.errors import ParameterError, UnsupportedError
-from windhover.imagery.rasters import SceneInfo, inspect_scene, names_of_bands, says_nothing
+from windhover.imagery.rasters import SceneInfo, inspect_scene, band_aliases, is_numbered_band_name
 from windhover.imagery.scenes import Scene
-from windhover.inference.radiometric_normalization import matched
+from windhover.inference.radiometric_normalization import match_band_moments
 from windhover.models.bundle import Card
 
 GDAL_TYPES = {"uint8": "Byte", "uint16": "UInt16", "int16": "Int16", "float32": "Float32"}
 
 
-def open_for(
+def open_for_model(
     card: Card,
     raster: str | Path | SceneInfo,
+    *,
     gsd_m: float | None = None,
     match_radiometry: bool = False,
     bands: Sequence[str] | None = None,
 ) -> Scene:
-    """Open a raster as a model must see it: its GSD and its bands, by name, or by position where
-    names say nothing.
+    """Open a raster at a model's GSD, with its bands in its order.
 
     Args:
         card: of the model.
         raster: anything GDAL opens.
         gsd_m: metres per px, for images without georeference.
-        match_radiometry: whether mean and spread of each band are brought to the training's, of
-            any number type.
-        bands: names or numbers from 1 of those to be taken for the model's.
+        match_radiometry: whether mean and spread of each band are brought to the training's, of any
+            number type.
+        bands: names or numbers from 1 of those to be taken for the model's. Without them, bands are
+            found by name, or by position where no band has a telling name.
 
     Raises:
         UnsupportedError: another number type than the model was trained on, or bands that are
@@ -48,41 +48,52 @@ def open_for(
             "Search it with --match-radiometry, or convert it as the training scenes were: "
             f"gdal_translate -ot {GDAL_TYPES[card.dtype]} -scale ..."
         )
-    scene = Scene(
-        info, card.gsd_m, _found(info, card) if bands is None else _named(info, bands, card)
-    )
-    return matched(scene, card.mean, card.std) if match_radiometry else scene
+    if bands is None:
+        band_names = _find_bands(info, card)
+    else:
+        band_names = _select_bands(info, bands, card)
+    scene = Scene(info, card.gsd_m, band_names)
+    if match_radiometry:
+        return match_band_moments(scene, card.mean, card.std)
+    return scene
 
 
-def _found(info: SceneInfo, card: Card) -> Sequence[str]:
+def _find_bands(info: SceneInfo, card: Card) -> Sequence[str]:
     """Return the names that a raster gives to the model's bands, in the model's order."""
-    names = names_of_bands(info)
+    names = band_aliases(info)
     if {name.lower() for name in card.bands} <= set(names):
         return [names[name.lower()] for name in card.bands]
-    unnamed = any(all(map(says_nothing, bands)) for bands in (info.bands, card.bands))
-    if unnamed and len(info.bands) == len(card.bands):
+    has_telling_names = not (_are_unnamed(info.bands) or _are_unnamed(card.bands))
+    if not has_telling_names and len(info.bands) == len(card.bands):
         return info.bands
     numbered = ", ".join(f"{number}={name}" for number, name in enumerate(info.bands, start=1))
-    example = ",".join("1" for _ in card.bands) if len(info.bands) == 1 else "3,2,1"
+    example = "3,2,1"
+    if len(info.bands) == 1:
+        example = ",".join("1" for _ in card.bands)
     raise UnsupportedError(
-        f"{info.path}: the model needs the bands {', '.join(card.bands)}, and this raster has {numbered}. "
-        f"Say which to take for them, in that order, such as --bands {example}."
+        f"{info.path}: the model needs the bands {', '.join(card.bands)}, and this raster has "
+        f"{numbered}. Name the ones to take for them, in that order, such as --bands {example}."
     )
 
 
-def _named(info: SceneInfo, bands: Sequence[str], card: Card) -> list[str]:
+def _are_unnamed(bands: Sequence[str]) -> bool:
+    """Return whether no band has a telling name, such as `red`."""
+    return all(is_numbered_band_name(band) for band in bands)
+
+
+def _select_bands(info: SceneInfo, bands: Sequence[str], card: Card) -> list[str]:
     """Return the names of bands that are given by name or by number."""
     if len(bands) != len(card.bands):
         raise ParameterError(
-            f"--bands {','.join(bands)}: the model has {len(card.bands)} bands ({', '.join(card.bands)}). "
-            "Name one for each."
+            f"--bands {','.join(bands)}: the model has {len(card.bands)} bands "
+            f"({', '.join(card.bands)}). Name one for each."
         )
-    names = {str(number): name for number, name in enumerate(info.bands, start=1)} | names_of_bands(
-        info
-    )
-    if unknown := [band for band in bands if band.lower() not in names]:
-        raise ParameterError(
-            f"{info.path}: has no band {unknown[0]!r}, its bands are {', '.join(info.bands)}. "
-            f"Give --bands such names, or numbers from 1 to {len(info.bands)}."
-        )
+    names = {str(number): name for number, name in enumerate(info.bands, start=1)}
+    names |= band_aliases(info)
+    for band in bands:
+        if band.lower() not in names:
+            raise ParameterError(
+                f"{info.path}: has no band {band!r}, its bands are {', '.join(info.bands)}. "
+                f"Give --bands such names, or numbers from 1 to {len(info.bands)}."
+            )
     return [names[band.lower()] for band in bands]

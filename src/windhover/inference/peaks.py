@@ -1,9 +1,8 @@
-"""From maps of cells to candidate objects: local maxima and their shoulders, refined by the votes
-of the cells around.
+"""From maps of cells to candidate objects: local maxima of each class, and secondary peaks.
 
-Works on one block and its margin of cells; what it finds for a cell depends on the cells around it
-alone, so blocks change nothing. Refuses to remove duplicates (that is `boxes`) and to make
-probabilities (`inference`).
+Works on one block and its margin of cells; the result for a cell depends on the cells around it
+alone, so blocks change nothing. Removes no duplicates (`candidates` does) and computes no
+probabilities (`windhover.models.calibrated_scores` does).
 """
 
 from __future__ import annotations
@@ -11,99 +10,107 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
 from windhover.geometry.lattice import Block, Lattice
+from windhover.inference.candidates import CANDIDATE
+from windhover.inference.scorer import RawScores
 
-CANDIDATE = np.dtype(
-    [
-        ("class_index", "i2"),
-        ("logit", "f4"),
-        ("col", "f8"),
-        ("row", "f8"),
-        ("w", "f8"),
-        ("h", "f8"),
-        ("edge", "?"),
-        ("shoulder", "?"),  # a neighbouring cell is higher, but for another object
-    ]
-)
-# windows this far from the peak may vote with it: the tight label rule makes a plateau of about 2x2
-# cells
+Bools: TypeAlias = NDArray[np.bool_]
+Floats: TypeAlias = NDArray[np.float64]
+Indices: TypeAlias = NDArray[np.intp]
+
+# Windows this far from the peak may vote with it: the tight label rule makes a plateau of about
+# 2x2 cells.
 VOTE_RADIUS_PX = 8
-AGREEMENT = (
-    0.25  # of the object's size: votes nearer than this to the peak's own are for the same object
-)
-# below it an object is unlikely among windows as they were sampled, and offsets mean nothing
-SHOULDER_LOGIT = 0.0
-# of the stride: an object this near to a cell's own centre, along each axis, is that cell's
-OWN_CELL = 0.5
+# Votes nearer than this to the peak's own, in units of the object's size, are for the same object.
+VOTE_AGREEMENT = 0.25
+# Below this logit an object is unlikely among windows as they were sampled, and offsets mean
+# nothing.
+SECONDARY_PEAK_MIN_LOGIT = 0.0
+# An object this near to a cell's own centre, along each axis and in strides, is that cell's.
+OWN_CELL_STRIDES = 0.5
 MAX_LOG_SIZE = float(np.log(4096.0))
+# scores below this are too small for a double: the peak's own vote is taken
+MIN_VOTE_WEIGHT = 1e-300
 NEIGHBORS = [(dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1) if (dy, dx) != (0, 0)]
 
-Look = Callable[
-    [NDArray[np.intp], NDArray[np.intp]],
-    tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]],
-]
+# top and left (N,) px of windows in a block's px ->
+# logits (K, N), offsets (2, N) px, log sizes (2, N)
+ScoreWindowsAt = Callable[[Indices, Indices], tuple[Floats, Floats, Floats]]
 
 
-class Again(NamedTuple):
-    """How a peak is looked at once more: in the window that, by the votes, has the object in its
-    middle.
+class Rescorer(NamedTuple):
+    """How a peak is scored again: in the window that has the voted object in its middle.
 
-    The windows of the lattice miss an object by up to half a stride; a window moved there tells its
-    centre exactly.
+    The windows of the lattice miss an object by up to half a stride; a window moved to it gives its
+    centre and its score more exactly.
     """
 
-    # top and left (N,) px of windows in a block's px -> logits (K, N), offsets (2, N) px, log sizes
-    # (2, N)
-    look: Look
-    from_logit: float  # peaks below keep their own word
+    score_windows_at: ScoreWindowsAt
+    min_logit: float  # peaks below keep their logit and their votes
+
+
+class Cells(NamedTuple):
+    """Cells of interest (N,), each for one class; row and column in the padded logits."""
+
+    class_index: Indices
+    row: Indices
+    col: Indices
+
+    def select(self, rows: NDArray[np.generic]) -> Cells:
+        """Return the cells of `rows`, a mask (N,) or indices."""
+        return Cells(self.class_index[rows], self.row[rows], self.col[rows])
 
 
 @dataclass(frozen=True)
-class _Words:
-    """What cells say of their objects; rows and columns are those of the padded logits."""
+class CellMaps:
+    """Network outputs of a block's cells, logits padded by `margin` cells of -inf on each side."""
 
-    logits: NDArray[np.float32]  # (K, h + 2 reach, w + 2 reach)
+    logits: NDArray[np.float32]  # (K, h + 2 margin, w + 2 margin)
     offsets_px: NDArray[np.float32]  # (2, h, w)
     log_sizes: NDArray[np.float32]  # (2, h, w)
-    reach: int
+    margin: int
     lattice: Lattice
 
-    def vote(
-        self, row: NDArray[np.intp], col: NDArray[np.intp], dy: int = 0, dx: int = 0
-    ) -> NDArray[np.float64]:
-        """Return where the neighbours (dy, dx) of cells (N,) see an object, (2, N) px from the
-        cells' centres.
-        """
+    @classmethod
+    def pad(cls, scores: RawScores, lattice: Lattice) -> CellMaps:
+        """Return the maps of a block; logits that are not a number become -inf."""
+        margin = margin_cells(lattice.stride_px)
+        finite = np.nan_to_num(scores.logits, nan=-np.inf, posinf=np.inf, neginf=-np.inf)
+        padding = ((0, 0), (margin, margin), (margin, margin))
+        logits = np.pad(finite, padding, constant_values=-np.inf)
+        return cls(logits, scores.offsets_px, scores.log_sizes, margin, lattice)
+
+    def vote(self, cells: Cells, dy: int = 0, dx: int = 0) -> Floats:
+        """Return where the neighbours (dy, dx) of cells see an object, (2, N) px from the cells."""
         limit = self.lattice.window_px / 2
-        offset = self._at(self.offsets_px, row + dy, col + dx, -limit, limit)
+        offset = self._clipped(self.offsets_px, cells.row + dy, cells.col + dx, (-limit, limit))
         return np.asarray(offset + self.lattice.stride_px * np.array([[dx], [dy]]))
 
-    def log_size(
-        self, row: NDArray[np.intp], col: NDArray[np.intp], dy: int = 0, dx: int = 0
-    ) -> NDArray[np.float64]:
-        """Return log width and height, (2, N), that the neighbours (dy, dx) of cells (N,) see."""
-        return self._at(self.log_sizes, row + dy, col + dx, 0.0, MAX_LOG_SIZE)
+    def log_size(self, cells: Cells, dy: int = 0, dx: int = 0) -> Floats:
+        """Return log width and height, (2, N), that the neighbours (dy, dx) of cells see."""
+        return self._clipped(self.log_sizes, cells.row + dy, cells.col + dx, (0.0, MAX_LOG_SIZE))
 
-    def _at(
-        self,
-        maps: NDArray[np.float32],
-        row: NDArray[np.intp],
-        col: NDArray[np.intp],
-        low: float,
-        high: float,
-    ) -> NDArray[np.float64]:
-        """Return what maps (2, h, w) hold, between low and high; beyond the border, what the border
-        says.
-        """
-        row = np.clip(row - self.reach, 0, maps.shape[1] - 1)
-        col = np.clip(col - self.reach, 0, maps.shape[2] - 1)
-        return np.clip(np.nan_to_num(maps[:, row, col].astype(np.float64)), low, high)
+    def _clipped(
+        self, maps: NDArray[np.float32], row: Indices, col: Indices, limits: tuple[float, float]
+    ) -> Floats:
+        """Return values of maps (2, h, w) between limits; outside the maps those of the border."""
+        row = np.clip(row - self.margin, 0, maps.shape[1] - 1)
+        col = np.clip(col - self.margin, 0, maps.shape[2] - 1)
+        return np.clip(np.nan_to_num(maps[:, row, col].astype(np.float64)), *limits)
+
+
+class PeakEstimates(NamedTuple):
+    """What is known of the objects of N cells."""
+
+    logit: NDArray[np.float32]  # (N,)
+    offset_px: Floats  # (2, N) dx, dy from the cell's centre
+    log_size: Floats  # (2, N) of width and height in px
 
 
 def margin_cells(stride_px: int) -> int:
@@ -112,174 +119,187 @@ def margin_cells(stride_px: int) -> int:
 
 
 def find_peaks(
+    scores: RawScores,
+    *,
     lattice: Lattice,
-    wide: Block,
+    scored: Block,
     owned: Block,
-    maps: tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]],
-    min_logits: NDArray[np.float64],
-    again: Again | None = None,
+    min_logits: Floats,
+    rescorer: Rescorer | None = None,
 ) -> NDArray[np.void]:
-    """Return the peaks of a block as candidates in scene px.
+    """Return the peaks of a block as candidates in px of the scene.
 
     A cell is a peak of its class where none of its 8 neighbours is higher; of equal neighbours the
-    first in reading order is. Where objects are parked side by side, one may stand on the shoulder
-    of another: a cell that puts an object in its own middle, while every higher neighbour votes for
-    another place, is a candidate too, and marked.
+    first in reading order is. Where objects are parked side by side, the maximum of one may hide
+    that of another: a cell with an object in its own middle, while every higher neighbour votes
+    for another place, is a candidate too, and marked as a secondary peak.
 
-    Its object's centre is the mean of the votes (centre + offset) of the cells around it that vote
-    for the same spot, weighted by their scores; its size likewise, in logarithms. Votes a stride or
-    more outside the scene are a mirror's, and dropped.
+    The object's centre is the mean of the votes (centre + offset) of the cells around the peak
+    that vote for the same place, weighted by their scores; its size likewise, in logarithms.
+    Candidates a stride or more outside the scene come from mirrored pixels and are dropped.
 
     Args:
+        scores: of the cells of `scored`; offsets dx, dy.
         lattice: of the scene.
-        wide: the cells that the maps hold: `owned` and `margin_cells` around it, as far as the
-            lattice goes.
+        scored: `owned` and `margin_cells` around it, as far as the lattice goes.
         owned: the cells whose peaks are wanted.
-        maps: logits (K, h, w), where not a number counts as never; offsets dx, dy (2, h, w) px;
-            log sizes (2, h, w).
         min_logits: (K,) lowest logit of interest.
-        again: looks at peaks once more, if given; its word replaces the peak's logit and the votes.
+        rescorer: if given, its logit and votes replace those of the peaks.
 
     Returns:
         (N,) of dtype `CANDIDATE`, in reading order within each class.
     """
-    reach = margin_cells(lattice.stride_px)
-    pad = ((0, 0), (reach, reach), (reach, reach))
-    logits = np.pad(
-        np.nan_to_num(maps[0], nan=-np.inf, posinf=np.inf, neginf=-np.inf),
-        pad,
-        constant_values=-np.inf,
+    maps = CellMaps.pad(scores, lattice)
+    cells = _cells_of_interest(maps, scored, owned, min_logits)
+    is_peak = _is_local_maximum(maps.logits, cells)
+    is_secondary = _is_secondary_peak(maps, cells, is_peak)
+    is_candidate = is_peak | is_secondary
+    cells = cells.select(is_candidate)
+    estimates = _estimate_by_votes(maps, cells)
+    if rescorer is not None:
+        _rescore(estimates, cells, maps, rescorer)
+    candidates = _to_candidates(estimates, cells, maps, scored)
+    candidates["is_secondary"] = is_secondary[is_candidate]
+    return _within_scene(candidates, lattice)
+
+
+def _cells_of_interest(maps: CellMaps, scored: Block, owned: Block, min_logits: Floats) -> Cells:
+    """Return the owned cells whose finite logit reaches its class's minimum."""
+    top = owned.row0 - scored.row0 + maps.margin
+    left = owned.col0 - scored.col0 + maps.margin
+    bottom = top + owned.row1 - owned.row0
+    right = left + owned.col1 - owned.col0
+    logits = maps.logits[:, top:bottom, left:right]
+    is_high = (logits >= min_logits[:, None, None]) & np.isfinite(logits)
+    class_index, row, col = np.nonzero(is_high)
+    return Cells(class_index, row + top, col + left)
+
+
+def _is_local_maximum(logits: NDArray[np.float32], cells: Cells) -> Bools:
+    """Return which cells (N,) no neighbour exceeds; of equal ones the first in reading order."""
+    value = logits[cells]
+    is_peak = np.ones(len(value), bool)
+    for dy, dx in NEIGHBORS:
+        neighbor = logits[cells.class_index, cells.row + dy, cells.col + dx]
+        if (dy, dx) < (0, 0):
+            is_peak &= neighbor < value
+        else:
+            is_peak &= neighbor <= value
+    return is_peak
+
+
+def _is_secondary_peak(maps: CellMaps, cells: Cells, is_peak: Bools) -> Bools:
+    """Return which cells (N,), none of them a peak, see an object of their own in their middle."""
+    is_high = ~is_peak & (maps.logits[cells] >= SECONDARY_PEAK_MIN_LOGIT)
+    high_cells = cells.select(is_high)
+    own_vote = maps.vote(high_cells)
+    own_size = maps.log_size(high_cells)
+    value = maps.logits[high_cells]
+    sees_own_object = np.abs(own_vote).max(axis=0) <= OWN_CELL_STRIDES * maps.lattice.stride_px
+    for dy, dx in NEIGHBORS:
+        row = high_cells.row + dy
+        col = high_cells.col + dx
+        is_lower = maps.logits[high_cells.class_index, row, col] < value
+        sees_same_object = _agree(maps.vote(high_cells, dy, dx), own_vote, own_size)
+        sees_own_object &= is_lower | ~sees_same_object
+    is_secondary = np.zeros(len(is_peak), bool)
+    is_secondary[is_high] = sees_own_object
+    return is_secondary
+
+
+def _estimate_by_votes(maps: CellMaps, cells: Cells) -> PeakEstimates:
+    """Return logit, offset and size of peaks, the last two from the votes of the cells around."""
+    own_vote = maps.vote(cells)
+    own_size = maps.log_size(cells)
+    count = len(cells.row)
+    total_weight = np.zeros(count)
+    offset = np.zeros((2, count))
+    size = np.zeros((2, count))
+    radius = range(-maps.margin, maps.margin + 1)
+    for dy, dx in itertools.product(radius, radius):
+        vote = maps.vote(cells, dy, dx)
+        logit = maps.logits[cells.class_index, cells.row + dy, cells.col + dx]
+        weight = expit(logit.astype(np.float64))  # 0 beyond the maps
+        weight = np.where(_agree(vote, own_vote, own_size), weight, 0.0)
+        total_weight += weight
+        offset += weight * vote
+        size += weight * maps.log_size(cells, dy, dx)
+    has_votes = total_weight > MIN_VOTE_WEIGHT
+    total_weight = np.where(has_votes, total_weight, 1.0)
+    return PeakEstimates(
+        maps.logits[cells],
+        np.where(has_votes, offset / total_weight, own_vote),
+        np.where(has_votes, size / total_weight, own_size),
     )
-    words = _Words(logits, maps[1], maps[2], reach, lattice)
-    top, left = owned.row0 - wide.row0 + reach, owned.col0 - wide.col0 + reach
-    own = logits[:, top : top + owned.row1 - owned.row0, left : left + owned.col1 - owned.col0]
-    kind, row, col = np.nonzero((own >= min_logits[:, None, None]) & np.isfinite(own))
-    row, col = row + top, col + left
-    peak = _on_summits(logits, (kind, row, col))
-    shoulder, high = np.zeros(len(kind), bool), ~peak & (logits[kind, row, col] >= SHOULDER_LOGIT)
-    shoulder[high] = _on_shoulders(words, (kind[high], row[high], col[high]))
-    taken = peak | shoulder
-    cells = (kind[taken], row[taken], col[taken])
-    logit, (spot, size) = logits[cells], _votes(words, cells)
-    chosen = np.flatnonzero(logit >= again.from_logit) if again is not None else ()
-    if again is not None and len(chosen):
-        some = (cells[0][chosen], cells[1][chosen] - reach, cells[2][chosen] - reach)
-        logit[chosen], spot[:, chosen], size[:, chosen] = _once_more(
-            again.look, some, spot[:, chosen], reach, maps[0].shape[1:], lattice
-        )
-    row, col = cells[1] - reach + wide.row0, cells[2] - reach + wide.col0  # of the lattice
-    candidates = np.zeros(len(row), CANDIDATE)
-    candidates["class_index"] = cells[0]
-    candidates["logit"] = logit
-    candidates["col"] = col * lattice.stride_px + lattice.window_px / 2 + spot[0]
-    candidates["row"] = row * lattice.stride_px + lattice.window_px / 2 + spot[1]
-    candidates["w"], candidates["h"] = np.exp(size)
-    candidates["shoulder"] = shoulder[taken]
-    height, width = lattice.shape_hw
-    top_px, left_px = row * lattice.stride_px, col * lattice.stride_px
-    candidates["edge"] = (
-        (np.minimum(top_px, left_px) < 0)
-        | (top_px + lattice.window_px > height)
-        | (left_px + lattice.window_px > width)
-    )
-    # the mirror pulls the votes for an object at the border outwards, by less than a stride
-    inside = np.ones(len(row), bool)
-    for name, length in (("col", width), ("row", height)):
-        inside &= (candidates[name] > -lattice.stride_px) & (
-            candidates[name] < length + lattice.stride_px
-        )
-        candidates[name] = np.clip(candidates[name], 0, length)
-    return candidates[inside]
 
 
-def _once_more(
-    look: Look,
-    cells: tuple[NDArray[np.intp], ...],
-    spot: NDArray[np.float64],
-    reach: int,
-    shape_hw: tuple[int, ...],
-    lattice: Lattice,
-) -> tuple[NDArray[np.float32], NDArray[np.float64], NDArray[np.float64]]:
-    """Return logits (N,), offsets from the cells' centres and log sizes (2, N), told by windows
-    moved to `spot`.
+def _agree(votes: Floats, own_vote: Floats, own_size: Floats) -> Bools:
+    """Return which votes (2, N) are for the objects that the cells themselves (2, N) vote for."""
+    distance = np.hypot(*(votes - own_vote))
+    return np.asarray(distance <= VOTE_AGREEMENT * np.exp(own_size.mean(axis=0)))
 
-    A window moves by `reach` cells at most and stays within the maps, which hold that much around
+
+def _rescore(estimates: PeakEstimates, cells: Cells, maps: CellMaps, rescorer: Rescorer) -> None:
+    """Replace the estimates of peaks, in place, by those of windows moved to their objects.
+
+    A window moves by `margin` cells at most and stays within the maps, which hold that much around
     every peak.
     """
-    kind, stride = cells[0], lattice.stride_px
-    start = np.stack([cells[2], cells[1]]) * stride  # (2, N): left, top in px of the block
-    last = (np.array([[shape_hw[1]], [shape_hw[0]]]) - 1) * stride
-    corner = np.clip(
-        start + np.clip(np.rint(spot).astype(np.intp), -reach * stride, reach * stride), 0, last
-    )
-    logits, offsets_px, log_sizes = look(corner[1], corner[0])
+    chosen = np.flatnonzero(estimates.logit >= rescorer.min_logit)
+    if len(chosen) == 0:
+        return
+    lattice = maps.lattice
+    height, width = maps.offsets_px.shape[1:]
+    peaks = cells.select(chosen)
+    corner = np.stack([peaks.col - maps.margin, peaks.row - maps.margin]) * lattice.stride_px
+    last_corner = (np.array([[width], [height]]) - 1) * lattice.stride_px
+    max_shift = maps.margin * lattice.stride_px
+    shift = np.rint(estimates.offset_px[:, chosen]).astype(np.intp)
+    moved = np.clip(corner + np.clip(shift, -max_shift, max_shift), 0, last_corner)  # (2, N): x, y
+    logits, offsets_px, log_sizes = rescorer.score_windows_at(moved[1], moved[0])
+    logit = logits[peaks.class_index, np.arange(len(chosen))]
     limit = lattice.window_px / 2
-    offsets = (corner - start).astype(np.float64) + np.clip(
-        np.nan_to_num(offsets_px), -limit, limit
+    offset = np.clip(np.nan_to_num(offsets_px), -limit, limit)
+    estimates.logit[chosen] = np.nan_to_num(logit, nan=-np.inf, neginf=-np.inf)
+    estimates.offset_px[:, chosen] = (moved - corner).astype(np.float64) + offset
+    estimates.log_size[:, chosen] = np.clip(np.nan_to_num(log_sizes), 0.0, MAX_LOG_SIZE)
+
+
+def _to_candidates(
+    estimates: PeakEstimates, cells: Cells, maps: CellMaps, scored: Block
+) -> NDArray[np.void]:
+    """Return peaks as candidates, cells brought to px of the scene."""
+    lattice = maps.lattice
+    row = cells.row - maps.margin + scored.row0  # of the lattice
+    col = cells.col - maps.margin + scored.col0
+    top_px = row * lattice.stride_px
+    left_px = col * lattice.stride_px
+    candidates = np.zeros(len(row), CANDIDATE)
+    candidates["class_index"] = cells.class_index
+    candidates["logit"] = estimates.logit
+    candidates["col"] = left_px + lattice.window_px / 2 + estimates.offset_px[0]
+    candidates["row"] = top_px + lattice.window_px / 2 + estimates.offset_px[1]
+    width, height = np.exp(estimates.log_size)
+    candidates["w"] = width
+    candidates["h"] = height
+    scene_height, scene_width = lattice.shape_hw
+    candidates["edge"] = (
+        (np.minimum(top_px, left_px) < 0)
+        | (top_px + lattice.window_px > scene_height)
+        | (left_px + lattice.window_px > scene_width)
     )
-    return (
-        np.nan_to_num(logits[kind, np.arange(len(kind))], nan=-np.inf, neginf=-np.inf).astype(
-            np.float32
-        ),
-        offsets,
-        np.clip(np.nan_to_num(log_sizes), 0.0, MAX_LOG_SIZE),
-    )
+    return candidates
 
 
-def _on_summits(
-    logits: NDArray[np.float32], cells: tuple[NDArray[np.intp], ...]
-) -> NDArray[np.bool_]:
-    """Tell which cells (N,) no neighbour is above; of equal ones the first in reading order."""
-    kind, row, col = cells
-    value, peak = logits[cells], np.ones(len(kind), bool)
-    for dy, dx in NEIGHBORS:
-        other = logits[kind, row + dy, col + dx]
-        peak &= other < value if (dy, dx) < (0, 0) else other <= value
-    return peak
+def _within_scene(candidates: NDArray[np.void], lattice: Lattice) -> NDArray[np.void]:
+    """Return the candidates less than a stride outside the scene, centres clipped to its border.
 
-
-def _on_shoulders(words: _Words, cells: tuple[NDArray[np.intp], ...]) -> NDArray[np.bool_]:
-    """Tell which cells (N,), none of them a peak, put an object in their own middle while higher
-    neighbours do not.
+    The mirror pulls the votes for an object at the border outwards, by less than a stride.
     """
-    kind, row, col = cells
-    own_vote, own_size = words.vote(row, col), words.log_size(row, col)
-    told = np.abs(own_vote).max(axis=0) <= OWN_CELL * words.lattice.stride_px
-    for dy, dx in NEIGHBORS:
-        lower = words.logits[kind, row + dy, col + dx] < words.logits[cells]
-        told &= lower | ~_agree(words.vote(row, col, dy, dx), own_vote, own_size)
-    return np.asarray(told)
-
-
-def _votes(
-    words: _Words, cells: tuple[NDArray[np.intp], ...]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return where the objects of peak cells are from the cells' centres, px, and their log sizes;
-    (2, N) each.
-    """
-    kind, row, col = cells
-    own_vote, own_size = words.vote(row, col), words.log_size(row, col)
-    weight = np.zeros(len(kind))
-    spot, size = np.zeros((2, len(kind))), np.zeros((2, len(kind)))
-    reach = range(-words.reach, words.reach + 1)
-    for dy, dx in itertools.product(reach, reach):
-        vote = words.vote(row, col, dy, dx)
-        share = expit(
-            words.logits[kind, row + dy, col + dx].astype(np.float64)
-        )  # 0 beyond the maps
-        share = np.where(_agree(vote, own_vote, own_size), share, 0.0)
-        weight += share
-        spot += share * vote
-        size += share * words.log_size(row, col, dy, dx)
-    known = weight > 1e-300  # scores too small for a double leave the peak's own word
-    weight = np.where(known, weight, 1.0)
-    return np.where(known, spot / weight, own_vote), np.where(known, size / weight, own_size)
-
-
-def _agree(
-    votes: NDArray[np.float64], own_vote: NDArray[np.float64], own_size: NDArray[np.float64]
-) -> NDArray[np.bool_]:
-    """Tell which votes (2, N) are for the objects of cells that say their own (2, N) place and log
-    sizes.
-    """
-    return np.asarray(np.hypot(*(votes - own_vote)) <= AGREEMENT * np.exp(own_size.mean(axis=0)))
+    height, width = lattice.shape_hw
+    inside = np.ones(len(candidates), bool)
+    for name, length in (("col", width), ("row", height)):
+        position = candidates[name]
+        inside &= (position > -lattice.stride_px) & (position < length + lattice.stride_px)
+        candidates[name] = np.clip(position, 0, length)
+    return candidates[inside]

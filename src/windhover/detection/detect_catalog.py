@@ -1,0 +1,82 @@
+"""Detection in every scene of a catalog: the flow behind the detect stage."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from pathlib import Path
+
+from windhover.dataset.catalog import load_catalog, scene_info
+from windhover.detection.scene_run import DetectionOutcome, SceneRun, log_overview_use
+from windhover.errors import DataError
+from windhover.export.detection_summary import SUMMARY, DetectionSummary
+from windhover.export.detections import save_table
+from windhover.export.export_map import TABLE
+from windhover.files import atomic_folder
+from windhover.imagery.rasters import SceneInfo, open_raster
+from windhover.inference.detector import Detector
+from windhover.inference.result_table import concatenate_tables
+from windhover.progress import progress_bar
+
+logger = logging.getLogger(__name__)
+
+
+def detect_catalog(
+    catalog_folder: str | Path,
+    model_folder: str | Path,
+    out_folder: str | Path,
+    *,
+    device: str = "auto",
+    inference_precision: str = "auto",
+    block_px: int | None = None,
+) -> DetectionSummary:
+    """Search every scene of a catalog; write `detections.parquet` and `summary.json`.
+
+    Args:
+        catalog_folder: written by the scenes stage.
+        model_folder: written by the evaluate stage; its operating point gives the thresholds.
+        out_folder: replaced whole when all is done.
+        device: `auto`, `cpu` or `cuda`.
+        inference_precision: as for `Detector`.
+        block_px: side of the blocks.
+
+    Returns:
+        The summary: per scene and in all, objects by class, windows searched and skipped, km2.
+
+    Raises:
+        DataError: a part of a scene cannot be read.
+    """
+    catalog = load_catalog(catalog_folder)
+    detector = Detector.from_bundle(
+        model_folder, device=device, inference_precision=inference_precision
+    )
+    logger.info(detector.describe())
+    thresholds = detector.thresholds()
+    scenes = [detector.open(_with_file_blocks(scene_info(row))) for row in catalog]
+    runs = [SceneRun(detector, scene, thresholds, block_px=block_px) for scene in scenes]
+    log_overview_use(runs)
+    outcome = DetectionOutcome()
+    with progress_bar("detecting", sum(run.mpx for run in runs), "Mpx") as advance:
+        tables = [run.run(outcome, progress=advance) for run in runs]
+    if outcome.failed:
+        raise DataError(f"{outcome.failed[0].reason} ({len(outcome.failed)} such parts.)")
+    scene_summaries = [
+        scene.model_copy(update={"split": row.split})
+        for scene, row in zip(outcome.scenes, catalog, strict=True)
+    ]
+    summary = DetectionSummary.of_scenes(
+        scene_summaries,
+        model=detector.bundle.card.name,
+        thresholds=thresholds,
+        search=detector.settings.to_json(),
+    )
+    with atomic_folder(out_folder) as folder:
+        save_table(concatenate_tables(tables), folder / TABLE)
+        summary.save(folder / SUMMARY)
+    return summary
+
+
+def _with_file_blocks(info: SceneInfo) -> SceneInfo:
+    """Return a catalog's scene with the blocks of its file, along which it is read fastest."""
+    with open_raster(info.path) as dataset:
+        return replace(info, file_block_hw=tuple(dataset.block_shapes[0]))

@@ -1,0 +1,245 @@
+"""Detection in raster files: the flow behind `windhover detect`.
+
+Writes one file of detections, whole or not at all, and score maps where asked. Each finished block
+is kept in a journal, from which a killed run goes on to byte-identical files.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from shapely.geometry.base import BaseGeometry
+
+from windhover import __version__
+from windhover.detection.detect_request import (
+    DetectRequest,
+    check_request,
+    inspect_scenes,
+    score_map_path,
+)
+from windhover.detection.journal import SceneJournal, SearchJournal
+from windhover.detection.scene_run import DetectionOutcome, SceneRun, log_overview_use
+from windhover.errors import DataError
+from windhover.export.detections import write_map
+from windhover.imagery.rasters import SceneInfo
+from windhover.imagery.scenes import Scene
+from windhover.inference.aoi import area_in, read_aoi
+from windhover.inference.detector import Detector
+from windhover.inference.result_table import concatenate_tables, to_map_table
+from windhover.progress import counted, progress_bar
+
+logger = logging.getLogger(__name__)
+
+# From here on a user is warned: the details that the model knows are not in the raster.
+ENLARGED_RATIO = 2.0
+
+
+def detect_rasters(request: DetectRequest) -> DetectionOutcome:
+    """Search raster files and write one file of detections, and score maps where asked.
+
+    Args:
+        request: what to do.
+
+    Returns:
+        Counts per scene, and the parts that could not be read.
+
+    Raises:
+        WindhoverError: a child that names the fault of the files, the model or an option.
+    """
+    detector = _make_detector(request)
+    thresholds = detector.thresholds(request.threshold)
+    infos = inspect_scenes(request, detector.bundle.card.gsd_m)
+    check_request(request, infos)
+    areas = _areas_of_interest(request, infos)
+    for info in infos:
+        for note in info.notes:
+            logger.info("%s: %s", info.name, note)
+    runs = _plan_runs(request, detector, thresholds, infos=infos, areas=areas)
+    _check_areas(runs)
+    logger.info(detector.describe())
+    _log_unsearched_scenes(runs)
+    runs = {number: run for number, run in runs.items() if run.mpx}
+    for run in runs.values():
+        _log_enlargement(run.scene)
+    log_overview_use(list(runs.values()))
+    fingerprint = run_fingerprint(
+        request, detector, thresholds, infos=infos, areas=areas, runs=list(runs.values())
+    )
+    return _run_with_journal(request, runs, fingerprint, detector=detector, infos=infos)
+
+
+def _make_detector(request: DetectRequest) -> Detector:
+    """Return the detector that a request asks for."""
+    return Detector.from_bundle(
+        request.model,
+        device=request.device,
+        inference_precision=request.inference_precision,
+        stride_px=request.stride_px,
+        batch_px=request.batch_px,
+        scales=request.searched_scales,
+        bands=request.bands,
+        match_radiometry=request.match_radiometry,
+    )
+
+
+def _areas_of_interest(
+    request: DetectRequest, infos: Sequence[SceneInfo]
+) -> list[BaseGeometry | None]:
+    """Return the area to search of each scene; None for all of it."""
+    if request.aoi is None:
+        return [None] * len(infos)
+    shapes = read_aoi(request.aoi)
+    return [area_in(shapes, info) for info in infos]
+
+
+def _plan_runs(
+    request: DetectRequest,
+    detector: Detector,
+    thresholds: dict[str, float],
+    *,
+    infos: Sequence[SceneInfo],
+    areas: Sequence[BaseGeometry | None],
+) -> dict[int, SceneRun]:
+    """Open every raster and plan its search; runs by the number of their scene."""
+    runs = {}
+    # takes long where radiometry is measured
+    with progress_bar("opening", len(infos), "rasters") as advance:
+        for number, (info, area) in enumerate(zip(infos, areas, strict=True)):
+            runs[number] = SceneRun(
+                detector,
+                detector.open(info),
+                thresholds,
+                aoi=area,
+                block_px=request.block_px,
+                score_map=score_map_path(request, info),
+            )
+            advance()
+    return runs
+
+
+def _check_areas(runs: dict[int, SceneRun]) -> None:
+    """Check that the area of interest has a part of some scene.
+
+    Raises:
+        DataError: it has none.
+    """
+    if any(run.mpx for run in runs.values()):
+        return
+    path = runs[0].scene.info.path
+    raise DataError(f"{path}: no part of it lies in the area to be searched. Correct the area.")
+
+
+def _log_unsearched_scenes(runs: dict[int, SceneRun]) -> None:
+    """Log which scenes are outside the area of interest."""
+    for run in runs.values():
+        if not run.mpx:
+            logger.info("%s: no part of it lies in the area, not searched", run.scene.info.name)
+
+
+def _log_enlargement(scene: Scene) -> None:
+    """Warn where a raster is much coarser than the model."""
+    enlargement = 1 / min(scene.ratio_xy)
+    if enlargement >= ENLARGED_RATIO:
+        logger.info(
+            "%s: its px is %.3g m, the model's %.3g m: enlarged %.0f times, what is found there is "
+            "doubtful",
+            scene.info.name,
+            max(scene.info.gsd_m),
+            min(scene.gsd_m),
+            enlargement,
+        )
+
+
+def run_fingerprint(
+    request: DetectRequest,
+    detector: Detector,
+    thresholds: dict[str, float],
+    *,
+    infos: Sequence[SceneInfo],
+    areas: Sequence[BaseGeometry | None],
+    runs: Sequence[SceneRun],
+) -> dict[str, Any]:
+    """Return all that determines the blocks' results: equal fingerprints, equal bytes.
+
+    Args:
+        request: what to do.
+        detector: of the model.
+        thresholds: score to reach, by class.
+        infos: the rasters.
+        areas: of interest in each.
+        runs: searches of those that have a part in their area.
+    """
+    precisions = [detector.scorer.inference_precision]
+    if detector.second_stage is not None:
+        precisions.append(detector.second_stage.inference_precision)
+    overviews = []
+    for run in runs:
+        overviews += [scale_pass.grid.overview for scale_pass in run.search.passes]
+    return {
+        "program": __version__,
+        "model": detector.bundle.card.name,
+        "calibration": detector.bundle.calibration.to_json(),
+        "search": detector.settings.to_json(),
+        "thresholds": thresholds,
+        "device": detector.scorer.device,
+        "inference_precision": precisions,
+        "match_radiometry": request.match_radiometry,
+        "bands": [run.scene.bands for run in runs],
+        "batch_px": request.batch_px,
+        "block_px": request.block_px,
+        "scores": request.scores is not None,
+        "scenes": [[info.path, *info.gsd_m, *_file_state(info.path)] for info in infos],
+        "areas": [None if area is None else area.wkb_hex for area in areas],
+        "overviews": overviews,
+    }
+
+
+def _file_state(path: str) -> list[int]:
+    """Return size and time of change of a file; nothing for what is no file, such as a URL."""
+    if not Path(path).exists():
+        return []
+    stat = Path(path).stat()
+    return [stat.st_size, stat.st_mtime_ns]
+
+
+def _run_with_journal(
+    request: DetectRequest,
+    runs: dict[int, SceneRun],
+    fingerprint: dict[str, Any],
+    *,
+    detector: Detector,
+    infos: Sequence[SceneInfo],
+) -> DetectionOutcome:
+    """Run the searches, resuming where asked, and write the file of detections."""
+    journal_path = request.output.with_name(f".{request.output.name}.journal")
+    tables = []
+    outcome = DetectionOutcome()
+    with SearchJournal(journal_path, fingerprint, resume=request.resume) as journal:
+        if request.resume:
+            logger.info(_describe_resuming(journal))
+        total_mpx = sum(run.mpx for run in runs.values())
+        with progress_bar("detecting", total_mpx, "Mpx") as advance:
+            for number, run in runs.items():
+                scene_journal = SceneJournal(journal, number, detector.bundle.calibration)
+                tables.append(run.run(outcome, progress=advance, journal=scene_journal))
+                logger.info(outcome.scenes[-1].describe())
+        systems = [info.crs for info in infos]
+        write_map(to_map_table(concatenate_tables(tables), systems), request.output)
+        if not outcome.failed:
+            journal.remove()
+    return outcome
+
+
+def _describe_resuming(journal: SearchJournal) -> str:
+    """Return a sentence about what of an earlier run is used."""
+    if journal.state == "damaged":
+        return f"the journal {journal.path} is damaged: begun anew"
+    if journal.state != "resumed":
+        return "no journal of this run: begun anew"
+    line = f"going on after {len(journal)} blocks"
+    if journal.n_damaged:
+        line += f"; {counted(journal.n_damaged, 'damaged block')} searched again"
+    return line

@@ -1,0 +1,213 @@
+"""What `windhover detect` is asked for: options read and checked before the work. Searches nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from windhover.errors import DataError, ParameterError
+from windhover.export.detections import check_suffix
+from windhover.files import check_writable
+from windhover.geometry.georef import local_transform
+from windhover.imagery.rasters import SceneInfo, inspect_scene
+
+MIN_BLOCK_PX = 64
+MIN_SCALE = 0.1
+SCORE_MAP_SUFFIXES = (".tif", ".tiff")
+# GSDs tried where it is unknown, as if a px were so many times finer than the model's: half as fine
+# to eight times. Steps of a factor 1.4, because a network trained with scale jitter takes about
+# that without loss (docs/results.md).
+SCALES_OF_UNKNOWN_GSD = (0.5, 0.71, 1.0, 1.41, 2.0, 2.83, 4.0, 5.66, 8.0)
+
+StatedGsd: TypeAlias = float | Literal["unknown"] | None
+
+
+@dataclass(frozen=True)
+class DetectRequest:
+    """What `windhover detect` was asked for.
+
+    Attributes:
+        scenes: rasters to search.
+        model: folder of the model.
+        output: file of detections to write.
+        scores: map of scores to write; a folder for several scenes.
+        aoi: vector file of polygons to search inside.
+        threshold: score to reach; the model's own by default.
+        gsd_m: metres per px of images without georeference; `unknown` tries many.
+        stride_px: px between windows; the model's own by default.
+        device: `auto`, `cpu` or `cuda`.
+        inference_precision: as for `Detector`.
+        batch_px: px scored at once.
+        block_px: side of the blocks read at once.
+        resume: whether to go on where a killed run stopped.
+        scales: GSDs of the passes in units of the model's.
+        bands: to take for the model's, names or numbers.
+        match_radiometry: whether other sensors' bands are brought to the training's moments.
+    """
+
+    scenes: Sequence[str]
+    model: Path
+    output: Path
+    scores: Path | None = None
+    aoi: Path | None = None
+    threshold: float | None = None
+    gsd_m: StatedGsd = None
+    stride_px: int | None = None
+    device: str = "auto"
+    inference_precision: str = "auto"
+    batch_px: int | None = None
+    block_px: int | None = None
+    resume: bool = False
+    scales: tuple[float, ...] | None = None
+    bands: tuple[str, ...] | None = None
+    match_radiometry: bool = False
+
+    @property
+    def searched_scales(self) -> tuple[float, ...] | None:
+        """GSDs of the passes in units of the model's; None for the model's own choice."""
+        if self.scales is None and self.gsd_m == "unknown":
+            return SCALES_OF_UNKNOWN_GSD
+        return self.scales
+
+
+def parse_gsd(text: str | None) -> StatedGsd:
+    """Read metres per px, or the word `unknown`; None stays None.
+
+    Raises:
+        ParameterError: anything else.
+    """
+    if text is None or text == "unknown":
+        return text  # type: ignore[return-value]
+    try:
+        return float(text)
+    except ValueError:
+        raise ParameterError(
+            f"--gsd must be metres per px or `unknown`, got {text!r}. Try 0.5."
+        ) from None
+
+
+def parse_scales(text: str | None) -> tuple[float, ...] | None:
+    """Read numbers with commas between, such as `0.7,1,1.4`; None stays None.
+
+    Raises:
+        ParameterError: anything else, or a number that is no factor on a GSD.
+    """
+    if text is None:
+        return None
+    try:
+        scales = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        scales = ()
+    if not scales or not all(MIN_SCALE <= scale <= 1 / MIN_SCALE for scale in scales):
+        raise ParameterError(
+            f"--scales must be numbers in 0.1..10 with commas between, got {text!r}. Try 0.7,1,1.4."
+        )
+    return scales
+
+
+def parse_bands(text: str | None) -> tuple[str, ...] | None:
+    """Read names or numbers of bands with commas between, such as `3,2,1`; None stays None.
+
+    Raises:
+        ParameterError: nothing stands between two commas.
+    """
+    if text is None:
+        return None
+    bands = tuple(part.strip() for part in text.split(","))
+    if not all(bands):
+        raise ParameterError(
+            f"--bands must be bands with commas between, got {text!r}. Try 3,2,1 or red,green,blue."
+        )
+    return bands
+
+
+def inspect_scenes(request: DetectRequest, model_gsd_m: float) -> list[SceneInfo]:
+    """Return what each raster is.
+
+    A raster of unknown GSD is described as if its px were the model's, in a local grid of px.
+
+    Raises:
+        DataError: no georeference and no GSD stated, or a georeference although the GSD is stated
+            to be unknown.
+    """
+    if request.gsd_m != "unknown":
+        return [inspect_scene(path, request.gsd_m) for path in request.scenes]
+    infos = [inspect_scene(path, model_gsd_m) for path in request.scenes]
+    for info in infos:
+        if info.crs is not None:
+            raise DataError(
+                f"{info.path}: its georeference gives its GSD, {max(info.gsd_m):.3g} m. "
+                "Search it without --gsd."
+            )
+    return [replace(info, transform=local_transform(1.0), is_gsd_known=False) for info in infos]
+
+
+def check_request(request: DetectRequest, infos: Sequence[SceneInfo]) -> None:
+    """Check that a request can be done and its files written.
+
+    Raises:
+        ParameterError: a name, suffix, path or number that is not possible.
+        DataError: scenes that cannot share one file.
+    """
+    _check_names(infos)
+    if request.block_px is not None and request.block_px < MIN_BLOCK_PX:
+        raise ParameterError(
+            f"--block-px must be {MIN_BLOCK_PX} or more, got {request.block_px}. Raise it."
+        )
+    check_suffix(request.output, all(info.crs is not None for info in infos))
+    if len({info.crs is None for info in infos}) > 1:
+        raise DataError(
+            "scenes with and without georeference cannot share one file. Search them apart."
+        )
+    if request.scores is not None and request.scores.suffix:
+        _check_score_map(request.scores, len(infos))
+    _check_outputs(request, infos)
+
+
+def _check_names(infos: Sequence[SceneInfo]) -> None:
+    """Check that no two scenes have the same name."""
+    names = [info.name for info in infos]
+    for name in sorted(names):
+        if names.count(name) > 1:
+            raise ParameterError(
+                f"two scenes are called `{name}`. Rename one, or search them apart: rows are told "
+                "apart by the name."
+            )
+
+
+def _check_score_map(path: Path, n_scenes: int) -> None:
+    """Check the path of a score map that has a suffix."""
+    if n_scenes > 1:
+        raise ParameterError(
+            f"--scores {path}: several scenes need a folder, not one file. Name a folder."
+        )
+    if path.suffix.lower() not in SCORE_MAP_SUFFIXES:
+        raise ParameterError(f"--scores {path}: must end in .tif, or be a folder. Rename it.")
+
+
+def _check_outputs(request: DetectRequest, infos: Sequence[SceneInfo]) -> None:
+    """Check that outputs can be written, and that none of them is read."""
+    inputs = [Path(path) for path in request.scenes]
+    if request.aoi is not None:
+        inputs.append(request.aoi)
+    read = {path.resolve() for path in inputs}
+    outputs = [request.output]
+    for info in infos:
+        path = score_map_path(request, info)
+        if path is not None:
+            outputs.append(path)
+    for path in outputs:
+        if path.resolve() in read:
+            raise ParameterError(
+                f"{path}: is read by this search and would be overwritten. Name another file."
+            )
+        check_writable(path)
+
+
+def score_map_path(request: DetectRequest, info: SceneInfo) -> Path | None:
+    """Return where a scene's map of scores is written, None where none is wanted."""
+    if request.scores is None or request.scores.suffix:
+        return request.scores
+    return request.scores / f"{info.name}.tif"

@@ -1,0 +1,168 @@
+"""The search of one scene with a model, from the open scene to its detections and score map.
+
+Used by both flows, `detect_catalog` and `detect_rasters`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import geopandas
+from shapely.geometry.base import BaseGeometry
+
+from windhover.detection.journal import SceneJournal
+from windhover.export.detection_summary import SceneSummary
+from windhover.export.score_map import ScoreBlock, write_score_map
+from windhover.imagery.overviews import MIN_OVERVIEW_SCALE
+from windhover.imagery.scenes import Scene
+from windhover.inference.detector import Detector
+from windhover.inference.results import FailedBlock, SearchReport
+from windhover.inference.scene_search import Progress
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class DetectionOutcome:
+    """What the search of several scenes gave, besides its detections.
+
+    Attributes:
+        scenes: what was searched and found in each.
+        failed: parts of scenes that could not be read.
+    """
+
+    scenes: list[SceneSummary] = field(default_factory=list)
+    failed: list[FailedBlock] = field(default_factory=list)
+
+    @property
+    def n_objects(self) -> int:
+        """Objects in all scenes."""
+        return sum(scene.objects for scene in self.scenes)
+
+
+class SceneRun:
+    """The search of one scene: planned when it is made, run once.
+
+    Attributes:
+        scene: as the model sees it.
+        search: its planned search.
+        mpx: px of all passes, in millions.
+    """
+
+    def __init__(
+        self,
+        detector: Detector,
+        scene: Scene,
+        thresholds: Mapping[str, float],
+        *,
+        aoi: BaseGeometry | None = None,
+        block_px: int | None = None,
+        score_map: Path | None = None,
+    ) -> None:
+        """Plan the search.
+
+        Args:
+            detector: that opened the scene.
+            scene: to be searched.
+            thresholds: score to reach, by class.
+            aoi: polygon in the scene's coordinate system.
+            block_px: side of the blocks.
+            score_map: GeoTIFF to write; needs a journal.
+        """
+        self.scene = scene
+        self.search = detector.plan(
+            scene,
+            thresholds,
+            aoi=aoi,
+            block_px=block_px,
+            keep_logits=score_map is not None,
+        )
+        self.mpx = self.search.mpx
+        self._detector = detector
+        self._thresholds = thresholds
+        self._score_map = score_map
+
+    def run(
+        self,
+        outcome: DetectionOutcome,
+        *,
+        progress: Progress | None = None,
+        journal: SceneJournal | None = None,
+    ) -> geopandas.GeoDataFrame:
+        """Search the scene, close it, and return its detections in its own coordinate system.
+
+        Args:
+            outcome: the scene's summary and its failed parts are added to it.
+            progress: called with the Mpx just done.
+            journal: keeps finished blocks.
+        """
+        report = SearchReport()
+        with self.scene:
+            result = self.search.run(progress=progress, report=report, journal=journal)
+            table = self._detector.to_table(result.candidates, self._thresholds, self.scene)
+            if self._score_map is not None and journal is not None:
+                self._write_score_map(self._score_map, journal)
+        outcome.scenes.append(summarize_scene(self.scene, table, report))
+        outcome.failed += report.failed
+        return table
+
+    def _write_score_map(self, path: Path, journal: SceneJournal) -> None:
+        """Write the scores of the pass nearest to the training GSD."""
+        shown = self.search.nearest_pass
+        write_score_map(
+            path,
+            self._score_blocks(journal),
+            lattice=shown.lattice,
+            scene_transform=shown.grid.transform,
+            crs=self.scene.crs,
+            classes=self._detector.bundle.card.classes,
+        )
+
+    def _score_blocks(self, journal: SceneJournal) -> Iterator[ScoreBlock]:
+        """Yield the blocks of the score map that were searched."""
+        shown = self.search.nearest_pass
+        for block in shown.blocks:
+            scores = journal.load_scores(shown.number, block.number)
+            if scores is not None:
+                yield ScoreBlock(block.row0, block.col0, scores)
+
+
+def summarize_scene(
+    scene: Scene, table: geopandas.GeoDataFrame, report: SearchReport
+) -> SceneSummary:
+    """Return what was searched and found in one scene."""
+    counts = table["class"].value_counts().sort_index()
+    return SceneSummary(
+        scene=scene.info.name,
+        crs=scene.crs,
+        objects=len(table),
+        by_class={name: int(count) for name, count in counts.items()},
+        expected_objects=round(float(table["score"].sum()), 3),
+        windows_searched=report.windows_searched,
+        windows_skipped=report.windows_skipped,
+        km2=round(report.km2, 6) if scene.info.is_gsd_known else None,
+    )
+
+
+def log_overview_use(runs: Sequence[SceneRun]) -> None:
+    """Log how many coarse passes are read from overviews, if there are coarse passes."""
+    from_overview = []
+    for run in runs:
+        scales = run.search.settings.scales
+        for scale_pass in run.search.passes:
+            if scales[scale_pass.number] >= MIN_OVERVIEW_SCALE:
+                from_overview.append(scale_pass.grid.overview is not None)
+    if not from_overview:
+        return
+    rest = ""
+    if not all(from_overview):
+        rest = ", the others from every px again (gdaladdo -r average spares that)"
+    logger.info(
+        "coarser passes: %d of %d are read from overviews%s",
+        sum(from_overview),
+        len(from_overview),
+        rest,
+    )

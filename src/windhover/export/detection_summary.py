@@ -1,0 +1,116 @@
+"""The summary of the detect stage: what was searched and found, by scene and in all.
+
+The typed record of `summary.json`; nothing in it differs between two equal runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict
+
+from windhover.progress import counted
+from windhover.records import JsonRecord
+
+SUMMARY = "summary.json"
+
+
+class SceneSummary(BaseModel):
+    """What was searched and found in one scene.
+
+    Attributes:
+        scene: its name.
+        crs: its coordinate system, None for a local grid.
+        objects: detections.
+        by_class: detections of each class.
+        expected_objects: sum of the detections' scores.
+        windows_searched: windows over all passes.
+        windows_skipped: windows without a valid pixel.
+        km2: area searched; None where the GSD is unknown.
+        split: of a scene of the catalog.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    scene: str
+    crs: str | None
+    objects: int
+    by_class: dict[str, int]
+    expected_objects: float
+    windows_searched: int
+    windows_skipped: int
+    km2: float | None
+    split: str | None = None
+
+    def describe(self) -> str:
+        """Return one line for a person: objects by class, area, windows skipped."""
+        line = f"{self.scene}: {counted(self.objects, 'object')}"
+        if self.by_class:
+            classes = ", ".join(f"{count} {name}" for name, count in self.by_class.items())
+            line += f" ({classes})"
+        if self.km2 is None:
+            line += " at an unknown GSD"
+        else:
+            line += f" in {self.km2:.2f} km2"
+        if self.windows_skipped:
+            line += f", {self.windows_skipped} windows without a valid pixel skipped"
+        return line
+
+
+class TotalSummary(BaseModel):
+    """Sums over all scenes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    scenes: int
+    objects: int
+    windows_searched: int
+    windows_skipped: int
+    km2: float
+
+
+class DetectionSummary(JsonRecord):
+    """What `summary.json` holds.
+
+    Attributes:
+        model: its name.
+        thresholds: score that detections of each class reached.
+        search: settings of the search, by name.
+        total: over all scenes.
+        scenes: in the order of the catalog.
+    """
+
+    stage: ClassVar[str] = "detect"
+
+    model: str
+    thresholds: dict[str, float]
+    search: dict[str, Any]
+    total: TotalSummary
+    scenes: tuple[SceneSummary, ...]
+
+    @classmethod
+    def of_scenes(
+        cls,
+        scenes: Sequence[SceneSummary],
+        *,
+        model: str,
+        thresholds: Mapping[str, float],
+        search: Mapping[str, Any],
+    ) -> DetectionSummary:
+        """Return the summary of scenes of known GSD, with its totals."""
+        km2 = sum(scene.km2 for scene in scenes if scene.km2 is not None)
+        total = TotalSummary(
+            scenes=len(scenes),
+            objects=sum(scene.objects for scene in scenes),
+            windows_searched=sum(scene.windows_searched for scene in scenes),
+            windows_skipped=sum(scene.windows_skipped for scene in scenes),
+            km2=round(km2, 6),
+        )
+        return cls(
+            model=model,
+            thresholds=dict(thresholds),
+            search=dict(search),
+            total=total,
+            scenes=tuple(scenes),
+        )

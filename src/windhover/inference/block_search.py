@@ -1,0 +1,240 @@
+"""Searching the blocks of a pass: read ahead, scored, and reduced to their candidates.
+
+A block is read on a thread of its own while the one before is scored, reduced to its peaks and
+forgotten, so memory does not grow with the raster. Knows neither duplicates nor thresholds.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import itertools
+import sys
+from collections import deque
+from collections.abc import Callable, Collection, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from windhover.errors import FormatError
+from windhover.geometry.lattice import Block, read_mirrored, windows_with_data
+from windhover.inference.candidates import empty_candidates
+from windhover.inference.multi_scale import ScalePass
+from windhover.inference.peak_tta import SYMMETRIES, d4_test_time_augmentation
+from windhover.inference.peaks import Rescorer, find_peaks, margin_cells
+from windhover.inference.results import BlockResult, FailedBlock
+from windhover.inference.scorer import RawScores, Scorer
+
+LARGE_BLOCK_PX = 2**21  # from here on the memory that a block leaves behind is worth returning
+GPU_READERS = 8  # blocks read ahead for a GPU, which is faster than one reader
+CPU_READERS = 1
+
+
+class BlockPixels(NamedTuple):
+    """Pixels of a block with its margin, as read."""
+
+    pixels: NDArray[Any]  # (C, H, W)
+    valid: NDArray[np.bool_]  # (H, W)
+
+
+@dataclass(frozen=True)
+class BlockSearch:
+    """How the blocks of a scene are searched.
+
+    Attributes:
+        scorer: of the network.
+        min_logits: (K,) lowest raw logit of interest for each class, or one for all.
+        second_stage: of another network, for the peaks that are scored again; the mean of both
+            logits counts.
+    """
+
+    scorer: Scorer
+    min_logits: float | Sequence[float]
+    second_stage: Scorer | None = None
+
+    def run(
+        self,
+        scale_pass: ScalePass,
+        *,
+        failed: list[FailedBlock],
+        finished: Collection[int] = (),
+        keep_logits: bool = False,
+        progress: Callable[[float], None] | None = None,
+    ) -> Iterator[tuple[Block, BlockResult]]:
+        """Yield each block's result in reading order, the next block being read meanwhile.
+
+        Args:
+            scale_pass: whose blocks.
+            failed: blocks that cannot be read are added to it and left out.
+            finished: numbers of blocks that are left out.
+            keep_logits: whether the results keep the logits of all windows.
+            progress: called with the Mpx just done.
+        """
+        remaining = [block for block in scale_pass.blocks if block.number not in finished]
+        n_readers = CPU_READERS
+        if self.scorer.device != "cpu":
+            n_readers = GPU_READERS
+        read = partial(_read_block, scale_pass)
+        for block, reading in _read_ahead(read, remaining, n_readers):
+            try:
+                block_pixels = reading.result()
+            except FormatError as error:
+                failed.append(_to_failed_block(scale_pass, block, error))
+                continue
+            yield block, self._search(scale_pass, block, block_pixels, keep_logits=keep_logits)
+            if block_pixels.valid.size >= LARGE_BLOCK_PX:
+                _return_freed_memory()
+            if progress is not None:
+                progress(scale_pass.block_area_px(block) / 1e6)
+
+    def _search(
+        self,
+        scale_pass: ScalePass,
+        block: Block,
+        block_pixels: BlockPixels,
+        *,
+        keep_logits: bool,
+    ) -> BlockResult:
+        """Return what one block holds."""
+        lattice = scale_pass.lattice
+        scored = lattice.expand_block(block, margin_cells(lattice.stride_px))
+        owned_rows = slice(block.row0 - scored.row0, block.row1 - scored.row0)
+        owned_cols = slice(block.col0 - scored.col0, block.col1 - scored.col0)
+        has_valid_px = windows_with_data(block_pixels.valid, lattice.window_px, lattice.stride_px)
+        owned_cells = has_valid_px[owned_rows, owned_cols]
+        searched = int(owned_cells.sum())
+        skipped = owned_cells.size - searched
+        if searched == 0:
+            return BlockResult(empty_candidates(), 0, skipped)
+        maps = self.scorer.score(block_pixels.pixels)
+        logits = np.where(has_valid_px, maps.logits, -np.inf)
+        scores = RawScores(logits, maps.offsets_px, maps.log_sizes)
+        candidates = self._find_candidates(scale_pass, block, scores, block_pixels.pixels)
+        _scale_to_scene(candidates, scale_pass.scale_xy)
+        kept_logits = None
+        if keep_logits:
+            kept_logits = logits[:, owned_rows, owned_cols]
+        return BlockResult(candidates, searched, skipped, kept_logits)
+
+    def _find_candidates(
+        self, scale_pass: ScalePass, block: Block, scores: RawScores, pixels: NDArray[Any]
+    ) -> NDArray[np.void]:
+        """Return the candidates of a block, px of the pass's grid."""
+        lattice = scale_pass.lattice
+        settings = scale_pass.settings
+        min_logits = np.broadcast_to(np.asarray(self.min_logits, np.float64), (len(scores.logits),))
+        find = partial(
+            find_peaks,
+            scores,
+            lattice=lattice,
+            scored=lattice.expand_block(block, margin_cells(lattice.stride_px)),
+            owned=block,
+        )
+        if settings.peak_tta == "none":
+            return find(min_logits=min_logits)
+        score_windows_at = partial(
+            d4_test_time_augmentation,
+            self.scorer,
+            pixels,
+            symmetries=SYMMETRIES[settings.peak_tta],
+            second_stage=self.second_stage,
+        )
+        # Which windows are scored again must not depend on the threshold: an object stays what it
+        # was in evaluation.
+        rescorer = Rescorer(score_windows_at, settings.rescore_min_logit)
+        lowest = np.minimum(min_logits, settings.rescore_min_logit)
+        candidates = find(min_logits=lowest, rescorer=rescorer)
+        logit = candidates["logit"]
+        is_high = np.isfinite(logit) & (logit >= min_logits[candidates["class_index"]])
+        return candidates[is_high]
+
+
+def _read_block(scale_pass: ScalePass, block: Block) -> BlockPixels:
+    """Return the pixels of a block and its margin, borders of the scene mirrored."""
+    lattice = scale_pass.lattice
+    scored = lattice.expand_block(block, margin_cells(lattice.stride_px))
+    extent = lattice.extent_px(scored)
+    return BlockPixels(*read_mirrored(scale_pass.grid.read, lattice.shape_hw, extent))
+
+
+def _scale_to_scene(candidates: NDArray[np.void], scale_xy: tuple[float, float]) -> None:
+    """Bring candidates, in place, from px of a pass's grid to px of the scene."""
+    scale_x, scale_y = scale_xy
+    candidates["col"] *= scale_x
+    candidates["row"] *= scale_y
+    candidates["w"] *= scale_x
+    candidates["h"] *= scale_y
+
+
+def _return_freed_memory() -> None:
+    """Return freed memory to the system, where the C library can.
+
+    In long runs it would pile up in fragments. Allocating it anew takes a tenth of the time of a
+    small raster, whose fragments are small.
+    """
+    if sys.platform != "linux":
+        return
+    malloc_trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if malloc_trim is not None:
+        malloc_trim(0)
+
+
+def _read_ahead(
+    read: Callable[[Block], BlockPixels], blocks: Sequence[Block], n_readers: int
+) -> Iterator[tuple[Block, Future[BlockPixels]]]:
+    """Yield blocks with their readings, `n_readers` of them under way: this bounds memory.
+
+    A single block is read at once: a thread would open the file again, a tenth of the time of a
+    small raster, and nothing could be computed meanwhile.
+    """
+    if len(blocks) == 1:
+        yield blocks[0], _read_now(read, blocks[0])
+        return
+    with ThreadPoolExecutor(n_readers, thread_name_prefix="windhover-read") as pool:
+        upcoming = iter(blocks)
+        under_way = deque(
+            (block, pool.submit(read, block)) for block in itertools.islice(upcoming, n_readers)
+        )
+        try:
+            while under_way:
+                block, reading = under_way.popleft()
+                # wait, so that at most `n_readers` blocks are in memory besides the current one
+                reading.exception()
+                for following in itertools.islice(upcoming, 1):
+                    under_way.append((following, pool.submit(read, following)))
+                yield block, reading
+        finally:
+            for _, reading in under_way:
+                reading.cancel()
+
+
+def _read_now(read: Callable[[Block], BlockPixels], block: Block) -> Future[BlockPixels]:
+    """Return a finished reading of a block."""
+    reading: Future[BlockPixels] = Future()
+    try:
+        reading.set_result(read(block))
+    except FormatError as error:
+        reading.set_exception(error)
+    return reading
+
+
+def _to_failed_block(scale_pass: ScalePass, block: Block, error: FormatError) -> FailedBlock:
+    """Return which px of the raster could not be read, and why."""
+    row0, row1, col0, col1 = scale_pass.lattice.extent_px(block)
+    ratio_x, ratio_y = scale_pass.grid.ratio_xy
+    info = scale_pass.grid.info
+    top = int(max(row0, 0) * ratio_y)
+    left = int(max(col0, 0) * ratio_x)
+    bottom = min(int(row1 * ratio_y), info.height_px)
+    right = min(int(col1 * ratio_x), info.width_px)
+    return FailedBlock(
+        info.name,
+        row_px=top,
+        col_px=left,
+        height_px=bottom - top,
+        width_px=right - left,
+        reason=error.sentence(),
+    )

@@ -1,0 +1,193 @@
+"""The table of detections: one schema for all scenes, and one coordinate system for a map.
+
+Columns: scene, class, score, centre in px of the raster as delivered, sides in metres, edge flag,
+model and the box as a polygon through the full affine. A scene without georeference stays in its
+local grid in metres: it is given no place on Earth. Writes no file (`windhover.export` does).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import geopandas
+import numpy as np
+import pandas as pd
+import shapely
+from numpy.typing import NDArray
+from pyproj import Transformer
+from shapely.geometry.base import BaseGeometry
+
+from windhover.errors import DataError
+from windhover.geometry.antimeridian import split_small_polygon
+from windhover.geometry.boxes import to_xyxy
+from windhover.geometry.georef import WGS84, box_polygons, box_sides_m, same_crs, transformer
+from windhover.imagery.scenes import Scene
+
+COLUMNS = (
+    "scene",
+    "class",
+    "score",
+    "col",
+    "row",
+    "length_m",
+    "width_m",
+    "edge",
+    "model",
+    "geometry",
+)
+SCENE_CRS = "scene_crs"
+
+
+def empty_result_table() -> geopandas.GeoDataFrame:
+    """Return a table without rows, each column of its type, `scene_crs` last."""
+    columns: dict[str, Any] = {
+        "scene": pd.Series([], dtype="str"),
+        "class": pd.Series([], dtype="str"),
+    }
+    for name in ("score", "col", "row", "length_m", "width_m"):
+        columns[name] = pd.Series([], dtype="float64")
+    columns["edge"] = pd.Series([], dtype="bool")
+    columns["model"] = pd.Series([], dtype="str")
+    columns["geometry"] = geopandas.GeoSeries([])
+    columns[SCENE_CRS] = pd.Series([], dtype="str")
+    return geopandas.GeoDataFrame(columns, geometry="geometry")
+
+
+def to_result_table(
+    candidates: pd.DataFrame,
+    scores: NDArray[np.float64],
+    scene: Scene,
+    *,
+    model: str,
+    has_sizes: bool = True,
+) -> geopandas.GeoDataFrame:
+    """Return a scene's detections in its own coordinate system, or its local grid in metres.
+
+    Args:
+        candidates: columns class, col, row, w, h (px of `scene`'s grid), edge.
+        scores: (N,) calibrated probabilities.
+        scene: the grid that the candidates are in.
+        model: the model's name.
+        has_sizes: whether the model knows sizes; if not, boxes are windows and the lengths of their
+            sides are unknown.
+
+    Returns:
+        Columns `COLUMNS` and `scene_crs`; in the order of the candidates.
+    """
+    info = scene.info
+    ratio_x, ratio_y = scene.ratio_xy
+    col = candidates["col"].to_numpy(np.float64) * ratio_x
+    row = candidates["row"].to_numpy(np.float64) * ratio_y
+    width = candidates["w"].to_numpy(np.float64) * ratio_x
+    height = candidates["h"].to_numpy(np.float64) * ratio_y
+    boxes = to_xyxy(col, row, width, height)
+    sides = box_sides_m(boxes, info.transform, info.crs)
+    sides[~np.isfinite(sides) | (not has_sizes) | (not info.is_gsd_known)] = np.nan
+    count = len(candidates)
+    if count:
+        lengths = sides.max(axis=1, initial=-np.inf)
+        widths = sides.min(axis=1, initial=np.inf)
+        polygons = box_polygons(boxes, info.transform)
+    else:
+        lengths = np.zeros(0)
+        widths = np.zeros(0)
+        polygons = geopandas.GeoSeries([])
+    columns: dict[str, Any] = {
+        "scene": pd.Series([info.name] * count, dtype="str"),
+        "class": pd.Series(candidates["class"].to_numpy(), dtype="str"),
+        "score": np.asarray(scores, np.float64),
+        "col": col,
+        "row": row,
+        "length_m": lengths,
+        "width_m": widths,
+        "edge": candidates["edge"].to_numpy(bool),
+        "model": pd.Series([model] * count, dtype="str"),
+        "geometry": polygons,
+        SCENE_CRS: pd.Series([info.crs] * count, dtype="str"),
+    }
+    return geopandas.GeoDataFrame(columns, geometry="geometry").reset_index(drop=True)
+
+
+def concatenate_tables(tables: Sequence[geopandas.GeoDataFrame]) -> geopandas.GeoDataFrame:
+    """Return several scenes' tables as one, each scene's boxes in its own coordinate system."""
+    filled = [table for table in tables if len(table)]
+    if not filled:
+        return empty_result_table()
+    return geopandas.GeoDataFrame(pd.concat(filled, ignore_index=True), geometry="geometry")
+
+
+def is_local(table: geopandas.GeoDataFrame) -> NDArray[np.bool_]:
+    """Return which detections (N,) are in a local grid, without a place on Earth."""
+    return np.asarray(table[SCENE_CRS].isna(), bool)
+
+
+def to_map_table(
+    table: geopandas.GeoDataFrame, all_crs: Sequence[str | None] = ()
+) -> geopandas.GeoDataFrame:
+    """Return the detections in one coordinate system.
+
+    Args:
+        table: from `to_result_table`; either all georeferenced or all local.
+        all_crs: of every scene searched, so that scenes without detections count too.
+
+    Returns:
+        `COLUMNS` in the scenes' own system where they share one; else in EPSG:4326 with `scene_crs`
+        as last column.
+
+    Raises:
+        DataError: local and georeferenced detections in one table.
+    """
+    systems = _distinct_systems(table, all_crs)
+    if None in systems and len(systems) > 1:
+        raise DataError(
+            "scenes with and without georeference cannot share one map. Export them apart."
+        )
+    if not systems or systems == [None]:
+        return geopandas.GeoDataFrame(table[list(COLUMNS)], geometry="geometry")
+    if all(same_crs(systems[0], crs) for crs in systems):
+        return geopandas.GeoDataFrame(table[list(COLUMNS)], geometry="geometry", crs=systems[0])
+    lonlat = geopandas.GeoDataFrame(table[[*COLUMNS, SCENE_CRS]], geometry="geometry")
+    polygons = geopandas.GeoSeries(to_lonlat(table), index=table.index, crs=WGS84)
+    return lonlat.set_geometry(polygons)
+
+
+def _distinct_systems(
+    table: geopandas.GeoDataFrame, all_crs: Sequence[str | None]
+) -> list[str | None]:
+    """Return the coordinate systems of scenes and detections, each once; None for a local grid."""
+    systems = dict.fromkeys(all_crs)
+    for crs in table[SCENE_CRS]:
+        systems[None if pd.isna(crs) else crs] = None
+    return list(systems)
+
+
+def to_lonlat(table: geopandas.GeoDataFrame) -> NDArray[np.object_]:
+    """Return every box in longitude and latitude, as RFC 7946 has it.
+
+    Boxes are cut at the antimeridian, and their rings are counter-clockwise.
+
+    Args:
+        table: with the boxes' coordinate systems in `scene_crs`.
+    """
+    geometries = table.geometry.to_numpy()
+    lonlat = np.empty(len(table), object)
+    for crs, rows in table.groupby(SCENE_CRS, sort=False).indices.items():
+        moved = _reproject(geometries[rows], transformer(str(crs), WGS84))
+        lonlat[rows] = [_orient(split_small_polygon(polygon)) for polygon in moved]
+    return lonlat
+
+
+def _reproject(geometries: NDArray[np.object_], projection: Transformer) -> Any:
+    """Return geometries (N,) in another coordinate system."""
+
+    def project(xy: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.stack(projection.transform(xy[:, 0], xy[:, 1]), axis=1)
+
+    return shapely.transform(geometries, project)
+
+
+def _orient(polygon: BaseGeometry) -> BaseGeometry:
+    """Return a polygon with its outer rings counter-clockwise."""
+    oriented: BaseGeometry = shapely.orient_polygons(polygon)
+    return oriented
