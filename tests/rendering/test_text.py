@@ -1,4 +1,4 @@
-"""Numbers as text: one form for each of value, interval, cell and JSON."""
+"""Numbers as text: one form for each of value, interval, cell and line."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from windhover.rendering.text import (
     count_lines,
@@ -18,9 +16,7 @@ from windhover.rendering.text import (
     format_interval,
     format_setting,
     format_value,
-    json_number,
     label_line,
-    round_significant,
 )
 
 
@@ -71,17 +67,3 @@ def test_counts_of_0_are_left_out() -> None:
 
 def test_lines_of_a_table_are_aligned() -> None:
     assert label_line("recall", "0.5").index("0.5") == label_line("AP", "0.5").index("0.5") == 24
-
-
-@given(st.floats(allow_nan=False, allow_infinity=False))
-def test_rounding_keeps_six_digits_and_is_stable(value: float) -> None:
-    rounded = round_significant(value)
-    assert rounded == pytest.approx(value, rel=1e-5)
-    assert round_significant(rounded) == rounded
-
-
-def test_only_floats_are_rounded() -> None:
-    assert round_significant(1_234_567) == 1_234_567
-    assert round_significant(None) is None
-    assert json_number(math.inf) is None
-    assert json_number(1 / 3) == 0.333333

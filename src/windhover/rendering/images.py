@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from windhover.imagery.rasters import SceneInfo, opened
+from windhover.imagery.rasters import SceneInfo, open_raster
 from windhover.imagery.scenes import Scene
 
 Color: TypeAlias = tuple[int, int, int]
@@ -171,7 +171,7 @@ def scene_overview(info: SceneInfo, longest_px: int) -> tuple[Image.Image, float
     height = max(round(info.height_px * scale), 1)
     width = max(round(info.width_px * scale), 1)
     bands = rgb_bands(len(info.bands), info.bands)
-    with opened(info.path) as dataset:
+    with open_raster(info.path) as dataset:
         indexes = [band + 1 for band in bands]  # GDAL counts from 1
         pixels = dataset.read(indexes, out_shape=(len(indexes), height, width))
     return Image.fromarray(to_rgb(pixels)), scale

@@ -1,4 +1,4 @@
-"""Numbers as text, for terminals, pictures and pages, and rounded for JSON.
+"""Numbers as text, for terminals, pictures and pages.
 
 Works on plain values. Holds no metric.
 """
@@ -14,7 +14,6 @@ import pandas as pd
 # value, low and high of the 95 % interval; None where one is undefined
 ValueAndInterval: TypeAlias = tuple[float | None, float | None, float | None]
 
-SIGNIFICANT_DIGITS = 6
 LABEL_WIDTH = 22
 
 
@@ -72,15 +71,3 @@ def count_lines(counts: Mapping[str, int], noun: str) -> Iterable[str]:
 def label_line(label: str, text: str, width: int = LABEL_WIDTH) -> str:
     """Return a line of a terminal table: an indented label and its text."""
     return f"  {label:{width}s}{text}"
-
-
-def round_significant(value: Any) -> Any:
-    """Return a float rounded to 6 significant digits; anything else as it is."""
-    if isinstance(value, float):
-        return float(f"{value:.{SIGNIFICANT_DIGITS}g}")
-    return value
-
-
-def json_number(value: float) -> float | None:
-    """Return a float rounded to 6 significant digits, or None for what JSON does not have."""
-    return round_significant(float(value)) if np.isfinite(value) else None

@@ -1,5 +1,4 @@
-"""What an evaluation found, written for people and tools: tables, curves, pictures of errors, one
-page.
+"""The evaluation report: metrics as JSON, curves as tables and plots, pictures of errors, one page.
 
-Holds the report and how it is drawn; refuses to judge, and to choose anything.
+Writes the result of `windhover.evaluation`. Matches nothing and chooses no threshold.
 """

@@ -1,141 +1,138 @@
-"""The worst errors of an evaluation, cut out of their scenes: the surest false alarms and the most
-overlooked objects.
+"""The worst errors of an evaluation, cut out of their scenes: false positives and misses.
 
-A sure false alarm is often a missing label, so people look at these first. Draws nothing:
-`windhover.report.plots` does.
+A false positive of a high score is often a missing label, so people check these first. Plots
+nothing: `windhover.report.error_plots` does.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
 import shapely
-from numpy.typing import NDArray
 
 from windhover.dataset.catalog import Catalog, open_catalog_scene
-from windhover.metrics.detection_metrics import Assessment
-from windhover.report.plots import Chip
+from windhover.metrics.detection_metrics import DetectionMetrics
+from windhover.metrics.evaluation_result import ErrorThumbnail
+from windhover.rendering.images import thumbnail_around
 
-CHIP_PX = 128  # at the training GSD
-SHOWN = 18
+THUMBNAIL_PX = 128  # at the training GSD
+N_PER_GROUP = 18
+SCENE_LETTERS = 24
+PLACE_LETTERS = 16
+
+GalleryGroup: TypeAlias = tuple[str, tuple[ErrorThumbnail, ...]]
 
 
-def worst_false_alarms(
-    made: Assessment, thresholds: Mapping[str, float], number: int = SHOWN
+def _is_reported(matches: pd.DataFrame, thresholds: Mapping[str, float]) -> pd.Series[bool]:
+    return matches["score"] >= matches["class"].map(dict(thresholds))
+
+
+def worst_false_positives(
+    metrics: DetectionMetrics, thresholds: Mapping[str, float], n: int = N_PER_GROUP
 ) -> pd.DataFrame:
-    """Return the false alarms of the highest scores: `scene, class, score, x_m, y_m, geometry`."""
-    judged = made.judged
-    wrong = (
-        ~judged["hit"]
-        & ~judged["free"]
-        & (judged["score"] >= judged["class"].map(dict(thresholds)))
-    )
-    return judged[wrong].head(number)  # judged is in falling score
+    """Return the false positives of the highest scores, highest first, as rows of the matches."""
+    matches = metrics.matches  # by falling score
+    is_counted = _is_reported(matches, thresholds) & ~matches["ignored"]
+    return matches[is_counted & ~matches["is_tp"]].head(n)
 
 
 def worst_misses(
-    made: Assessment, thresholds: Mapping[str, float], number: int = SHOWN
+    metrics: DetectionMetrics, thresholds: Mapping[str, float], n: int = N_PER_GROUP
 ) -> pd.DataFrame:
-    """Return the objects that were not reported, the most overlooked first, with the score of the
-    detection there.
+    """Return the objects that are not reported, with the score of their detection, lowest first.
 
-    A score of NaN: nothing was found there at all.
+    A score of NaN: nothing was detected there, whatever the threshold.
     """
-    hits = made.judged[made.judged["hit"]]
-    score = pd.Series(hits["score"].to_numpy(), index=hits["truth"].to_numpy(np.int64))
-    objects = made.ground.objects.assign(
-        score=score.reindex(range(len(made.ground.objects))).to_numpy()
+    true_positives = metrics.matches[metrics.matches["is_tp"]]
+    score_of = pd.Series(
+        true_positives["score"].to_numpy(),
+        index=true_positives["object_index"].to_numpy(np.int64),
     )
-    missed = ~(objects["score"] >= objects["class"].map(dict(thresholds)))
-    return (
-        objects[missed]
-        .sort_values(["score", "scene", "x_m", "y_m"], na_position="first", kind="stable")
-        .head(number)
-    )
+    objects = metrics.ground_truth.objects
+    objects = objects.assign(score=score_of.reindex(range(len(objects))).to_numpy())
+    missed = objects[~_is_reported(objects, thresholds)]
+    order = ["score", "scene", "x_m", "y_m"]
+    return missed.sort_values(order, na_position="first", kind="stable").head(n)
 
 
-def some_hits(
-    made: Assessment, thresholds: Mapping[str, float], number: int = SHOWN
+def random_true_positives(
+    metrics: DetectionMetrics, thresholds: Mapping[str, float], n: int = N_PER_GROUP
 ) -> pd.DataFrame:
-    """Return reported detections that are right, drawn at random (always the same), best first."""
-    judged = made.judged
-    right = judged[judged["hit"] & (judged["score"] >= judged["class"].map(dict(thresholds)))]
-    return right.sample(min(number, len(right)), random_state=0).sort_index()
+    """Return true positives chosen at random with a fixed seed, highest scores first."""
+    matches = metrics.matches
+    true_positives = matches[matches["is_tp"] & _is_reported(matches, thresholds)]
+    return true_positives.sample(min(n, len(true_positives)), random_state=0).sort_index()
 
 
-def picture_errors(
-    made: Assessment,
+def gallery_groups(
+    metrics: DetectionMetrics,
     thresholds: Mapping[str, float],
     catalog: Catalog,
+    *,
     gsd_m: float,
     bands: Sequence[str],
-) -> tuple[tuple[str, tuple[Chip, ...]], ...]:
-    """Cut the worst errors out of their scenes, at the training GSD, with boxes of what was found
-    and what is there.
+) -> tuple[GalleryGroup, ...]:
+    """Return thumbnails of errors and true positives in titled groups, with boxes.
+
+    Args:
+        metrics: of the split.
+        thresholds: by class.
+        catalog: of its scenes.
+        gsd_m: the training GSD.
+        bands: of the model.
     """
-    groups = []
-    for title, errors in (
-        ("The surest false alarms", worst_false_alarms(made, thresholds)),
-        ("The most overlooked objects", worst_misses(made, thresholds)),
-        ("Found, drawn at random", some_hits(made, thresholds)),
-    ):
-        chips = [
-            _chip(error, made, thresholds, catalog, gsd_m, bands)
+    groups = (
+        ("False positives of the highest scores", worst_false_positives(metrics, thresholds)),
+        ("Missed objects, those of the lowest scores first", worst_misses(metrics, thresholds)),
+        ("True positives, a random choice", random_true_positives(metrics, thresholds)),
+    )
+    reported = metrics.matches[_is_reported(metrics.matches, thresholds)]
+    boxes = (("object", metrics.ground_truth.objects), ("detection", reported))
+    titled = []
+    for title, errors in groups:
+        thumbnails = [
+            _thumbnail(error, boxes, catalog, gsd_m=gsd_m, bands=bands)
             for error in errors.itertuples(index=False)
         ]
-        groups.append((title, tuple(chips)))
-    return tuple(groups)
+        titled.append((title, tuple(thumbnails)))
+    return tuple(titled)
 
 
-def _chip(
+def _thumbnail(
     error: Any,
-    made: Assessment,
-    thresholds: Mapping[str, float],
+    boxes: Sequence[tuple[str, pd.DataFrame]],
     catalog: Catalog,
+    *,
     gsd_m: float,
     bands: Sequence[str],
-) -> Chip:
+) -> ErrorThumbnail:
+    """Return the surroundings of an error, with what is there and what is reported.
+
+    Args:
+        error: a row of the matches or of the objects.
+        boxes: kind of box, and the table of those of all scenes.
+        catalog: of the scenes.
+        gsd_m: the training GSD.
+        bands: of the model.
+    """
     row = next(catalog.scenes[catalog.scenes["scene"] == error.scene].itertuples(index=False))
     with open_catalog_scene(row, gsd_m, list(bands)) as scene:
-        # about the error, but inside the scene where it is large enough: what lies around tells
-        # more than nodata
-        left, top = (
-            int(np.clip(center / gsd - CHIP_PX / 2, 0, max(side - CHIP_PX, 0)))
-            for center, gsd, side in zip(
-                (error.x_m, error.y_m), scene.gsd_m, scene.shape_hw[::-1], strict=True
-            )
-        )
-        pixels, valid = scene.read(top, left, CHIP_PX, CHIP_PX)
-        scale = scene.gsd_m
-    near = shapely.box(
-        left * scale[0], top * scale[1], (left + CHIP_PX) * scale[0], (top + CHIP_PX) * scale[1]
-    )
-    reported = made.judged[made.judged["score"] >= made.judged["class"].map(dict(thresholds))]
-    boxes = [
-        (
-            "error" if kind == "found" and shape == error.geometry else kind,
-            tuple((np.array(shape.bounds).reshape(2, 2) / scale - (left, top)).ravel().tolist()),
-        )
-        for kind, table in (("truth", made.ground.objects), ("found", reported))
-        for shape in table.loc[table["scene"] == error.scene, "geometry"]
-        if shape.intersects(near)
-    ]
-    score = "never seen" if np.isnan(error.score) else f"score {error.score:.3f}"
-    caption = f"{error.scene[:24]}\n{row.place[:16]}, {score}"
-    return Chip(to_rgb(pixels, valid), caption, tuple(boxes))  # type: ignore[arg-type]
-
-
-def to_rgb(pixels: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """Return (H, W, 3) bytes of (C, H, W) pixels of any type: uint8 as it is, others stretched
-    between percentiles.
-    """
-    shown = pixels[:3] if len(pixels) >= 3 else np.repeat(pixels[:1], 3, axis=0)
-    if shown.dtype != np.uint8:
-        values = shown[:, valid] if valid.any() else np.zeros((3, 1))
-        low, high = np.percentile(values, [1, 99])
-        shown = np.clip((shown.astype(np.float64) - low) / max(high - low, 1e-12), 0, 1) * 255
-    rgb = np.where(valid[None], shown, 40).astype(np.uint8)
-    return np.ascontiguousarray(rgb.transpose(1, 2, 0))
+        scale = np.array(scene.gsd_m)
+        center = (error.x_m / scale[0], error.y_m / scale[1])
+        thumbnail = thumbnail_around(scene, center, THUMBNAIL_PX)
+    corner = np.array((thumbnail.left, thumbnail.top))
+    extent = shapely.box(*(corner * scale), *((corner + THUMBNAIL_PX) * scale))
+    boxes_xyxy = []
+    for kind, table in boxes:
+        for geometry in table.loc[table["scene"] == error.scene, "geometry"]:
+            if not geometry.intersects(extent):
+                continue
+            box = np.array(geometry.bounds).reshape(2, 2) / scale - corner
+            is_the_error = kind == "detection" and geometry == error.geometry
+            boxes_xyxy.append(("error" if is_the_error else kind, tuple(box.ravel().tolist())))
+    score = "not detected" if np.isnan(error.score) else f"score {error.score:.3f}"
+    caption = f"{error.scene[:SCENE_LETTERS]}\n{row.place[:PLACE_LETTERS]}, {score}"
+    return ErrorThumbnail(thumbnail.image, caption, tuple(boxes_xyxy))

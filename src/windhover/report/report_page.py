@@ -1,7 +1,6 @@
-"""The report's page: what an evaluation found, in the order in which a person decides from it
-whether to deploy.
+"""The evaluation report as one page, in the order in which a person decides whether to deploy.
 
-Lays out sections of `windhover.report.html_page`. Computes no figure, and draws none: pictures are
+Fills the template of `windhover.rendering`. Computes no metric and plots nothing: the pictures are
 files already.
 """
 
@@ -12,203 +11,139 @@ from typing import Any
 
 import pandas as pd
 
-from windhover.metrics.detection_metrics import place_table, size_name, size_table
-from windhover.params import flatten
-from windhover.report import html_page
-from windhover.report.evaluation_result import Findings, describe, match_of, thresholds_of
+from windhover.metrics.bootstrap import Estimate
+from windhover.metrics.evaluation_result import EvaluationResult, describe_scenes, match_rule_of
+from windhover.rendering.html_page import Picture, card_of, embed_file, render_page, table_of
+from windhover.rendering.text import format_cell
+from windhover.report import page_tables
 
-CAPTIONS = {
-    "pr_scenes": "Whole scenes after merging. The point is where the map is cut; its arms are 95 % intervals.",
-    "froc_scenes": "How much is found for so many false alarms in a square kilometre.",
-    "operating_point": "What the threshold trades on validation, where it was chosen.",
-    "size_bands": "Objects of test by their longer side, found and missed at the threshold.",
-    "reliability": "A score of 0.8 should be true in 80 % of the cases.",
-    "windows": "The classifier on windows, as sampled and when objects are as rare as they are.",
+CARDS = {
+    "ap": "average precision",
+    "recall": "recall",
+    "precision": "precision",
+    "f1": "F1",
+    "false_alarms_per_km2": "false alarms per km²",
+    "recall_at_1_per_km2": "recall at 1 false alarm per km²",
+    "recall_at_5_per_km2": "recall at 5 false alarms per km²",
+    "count_error": "count error per scene",
 }
-WIDE = ("reliability", "windows")
-PATCHES = "Contact sheet: patches of each split as cut; in green those with an object, in red the background."
-WHY = "Why: what the network looked at in the worst of them. Windows of its own size."
+SCENE_CURVES = {
+    "pr_scenes": (
+        "Whole scenes, duplicates merged. The point is the operating point; its bars are 95 % "
+        "intervals."
+    ),
+    "froc_scenes": "Recall against false positives per square kilometre.",
+    "operating_point": "Metrics on validation against the threshold, which was chosen there.",
+    "size_bands": "Objects of test by their longer side, detected and missed at the threshold.",
+}
+WIDE_CURVES = {
+    "reliability": (
+        "Reliability diagrams. Of detections that score 0.8, 80 % should be true. ECE: expected "
+        "calibration error."
+    ),
+    "windows": "The classifier on windows, at the sampled prior and at the true prior of objects.",
+}
+PATCHES = "Patches of each split as cut; in green those with an object, in red the background."
+EXPLANATIONS = "What the network responds to in the worst of these errors, one window a row."
 GALLERY = (
-    "A sure false alarm is often a missing label: look at these first. "
-    "Orange: reported, the one in question unbroken. Green: what is there."
-)
-SCENES = "Most errors first. Expected: how many objects the scores promise, whatever the threshold, with its 95 % interval."
-NEARNESS = (
-    "AP when a detection must be nearer, or its box must overlap more, to count. No intervals."
+    "A false positive of a high score is often a missing label: check these first. Orange: "
+    "detections, the one in question unbroken. Green: labelled objects."
 )
 NO_SCENES = (
-    "No labelled scene was searched, so nothing is said of whole scenes: no recall, precision or false alarms per km2 "
-    "of objects on a map. The figures below are of patches."
+    "No labelled scene was searched, so there are no metrics of whole scenes: no recall, precision "
+    "or false alarms per km2 of objects on a map. The metrics below are of patches."
 )
-WINDOWS = "Patches of one window; the threshold is that of the best F1 on val at the true prior."
 
 
-def html(findings: Findings, folder: Path, near: pd.DataFrame) -> str:
-    """Return the report as one page; the pictures are those in `folder`."""
-    test = findings.scenes["test"]
-    rule = f"{findings.params.threshold_rule} {findings.params.threshold_rule_value:g}"
-    found = "what counts as found: " + str(match_of(findings.params))
-    curves = "".join(
-        html_page.picture(folder / f"{name}.png", text, name in WIDE)
-        for name, text in CAPTIONS.items()
-    )
-    errors = html_page.picture(folder / "errors.png", GALLERY, wide=True)
-    why = html_page.picture(folder / "explained.png", WHY, wide=True)
-    sheet = html_page.picture(folder / "patches.png", PATCHES, wide=True)
-    learnt = [(path, text) for path, text in findings.training if path.is_file()]
-    kinds = near.groupby("nearness", sort=False)
-    names = ", ".join(findings.classes)
-    title, subtitle = (
-        "Windhover: how good is this model?",
-        f"Model {findings.model}; finds {names}.",
-    )
-    point = html_page.section(
-        "The operating point",
-        html_page.table(
-            html_page.point_table(findings.points, test, rule), ("class", "rule", "on")
-        ),
-    )
-    on_windows = html_page.section(
-        "On windows",
-        html_page.words(WINDOWS),
-        html_page.table(html_page.window_rows(findings.windows), ("split", "class")),
-    )
-    data = html_page.section(
-        "The data", html_page.table(data_rows(findings), ("split",)), html_page.figures(sheet)
-    )
-    training = html_page.section(
-        "The training", html_page.figures(*(html_page.picture(*one, wide=True) for one in learnt))
-    )
-    about = html_page.section(
-        "The model and the parameters", html_page.table(settings(findings), ("of", "name", "value"))
-    )
-    if not findings.has_scenes:
-        curve = html_page.figures(
-            html_page.picture(folder / "windows.png", CAPTIONS["windows"], wide=True)
-        )
-        notes = html_page.notes((NO_SCENES, *findings.notes))
-        sheets = html_page.section("The patches", html_page.figures(sheet))
-        return html_page.page(
-            title, subtitle, (notes, on_windows, curve, point, sheets, training, about)
-        )
-    parts = (
-        html_page.cards(test.figures),
-        *map(html_page.words, verdict(findings)),
-        html_page.words(f"{describe(test)}; {found}."),
-        html_page.notes(findings.notes),
-        point,
-        html_page.section("Curves", html_page.figures(curves)),
-        html_page.section(
-            "The worst errors, and some that are right",
-            html_page.figures(errors, *([why] if findings.explained else [])),
-        ),
-        html_page.section(
-            "By size",
-            html_page.words("Longer side of the object."),
-            html_page.table(size_rows(findings), ("longer side",)),
-        ),
-        html_page.section(
-            "By place (test)",
-            html_page.table(place_table(test).rename(columns=html_page.HEADS), ("place",)),
-        ),
-        html_page.section(
-            "By scene (test)",
-            html_page.words(SCENES),
-            html_page.table(html_page.scene_rows(test), ("scene", "place", "expected")),
-        ),
-        html_page.section(
-            "By how near is near enough (test)",
-            html_page.words(NEARNESS),
-            html_page.columns(
-                *(
-                    html_page.table(part[["at", "AP"]].rename(columns={"at": kind}))
-                    for kind, part in kinds
-                )
-            ),
-        ),
-        on_windows,
-        data,
-        training,
-        about,
-    )
-    return html_page.page(title, subtitle, parts)
+def report_page(result: EvaluationResult, folder: Path, aps: pd.DataFrame) -> str:
+    """Return the report as HTML.
+
+    Args:
+        result: of the evaluation.
+        folder: of the plots, which are put into the page.
+        aps: of test by match threshold, from `windhover.metrics.ap_by_threshold.reported_aps`.
+    """
+    values = _common_values(result, folder)
+    if not result.has_scenes:
+        notes = (NO_SCENES, *result.notes)
+        return render_page("patch_report.html.j2", **values, notes=notes)
+    values |= _scene_values(result, folder)
+    tables = [table_of(table) for table in page_tables.ap_tables(aps)]
+    return render_page("scene_report.html.j2", **values, notes=result.notes, ap_tables=tables)
 
 
-def data_rows(findings: Findings) -> pd.DataFrame:
-    """Return what each split's labelled scenes are."""
-    grounds = {
-        "train": findings.learnt,
-        **{split: made.ground for split, made in findings.scenes.items()},
+def _common_values(result: EvaluationResult, folder: Path) -> dict[str, Any]:
+    """Return what both kinds of report show."""
+    thresholds = page_tables.threshold_table(result)
+    settings = page_tables.settings_table(result)
+    windows = page_tables.window_table(result.windows)
+    training = [
+        embed_file(path, caption, "wide")
+        for path, caption in result.training_pictures
+        if path.is_file()
+    ]
+    return {
+        "title": "Windhover: how good is this model?",
+        "subtitle": f"Model {result.model}; detects {', '.join(result.classes)}.",
+        "threshold_table": table_of(thresholds, ("class", "rule", "split")),
+        "window_table": table_of(windows, ("split", "class")),
+        "window_curves": embed_file(folder / "windows.png", WIDE_CURVES["windows"], "wide"),
+        "patches": embed_file(folder / "patches.png", PATCHES, "wide"),
+        "training": training,
+        "settings_table": table_of(settings, ("group", "name", "value")),
     }
-    rows = []
-    for split, ground in grounds.items():
-        if ground is None:
-            continue
-        km2, number = float(ground.scenes["km2"].sum()), len(ground.objects)
-        row = {
-            "split": split,
-            "scenes": len(ground.scenes),
-            "places": int(ground.scenes["place"].nunique()),
-        }
-        row["without objects"] = len(ground.scenes) - int(ground.objects["scene"].nunique())
-        rows.append(
-            row | {"km²": km2, "objects": number, "objects per km²": number / km2 if km2 else None}
-        )
-    return pd.DataFrame(rows)
 
 
-def size_rows(findings: Findings) -> pd.DataFrame:
-    """Return how many objects of each size there are and are found, test beside val."""
-    parts: dict[str, pd.Series[Any]] = {}
-    for split in ("test", "val"):
-        table = size_table(
-            findings.scenes[split], thresholds_of(findings), findings.params.size_bands_m
-        )
-        table.index = pd.Index(
-            [size_name(*borders) for borders in table[["from_m", "to_m"]].itertuples(index=False)]
-        )
-        parts |= {f"{name}, {split}": table[name] for name in ("objects", "found", "recall")}
-    rows = pd.DataFrame(parts)  # a band that only one split has
-    rows = rows.astype({name: "Int64" for name in rows if not str(name).startswith("recall")})
-    return rows.rename_axis("longer side").reset_index()
+def _scene_values(result: EvaluationResult, folder: Path) -> dict[str, Any]:
+    """Return what a report of whole scenes shows besides."""
+    test = result.scenes["test"]
+    undefined = Estimate(None, None, None)
+    searched = f"{describe_scenes(test)}; match rule: {match_rule_of(result.params)}."
+    sizes = page_tables.recall_by_size_table(result)
+    return {
+        "cards": [card_of(name, test.estimates.get(key, undefined)) for key, name in CARDS.items()],
+        "paragraphs": [*deployment_sentences(result), searched],
+        "curves": _curve_pictures(folder),
+        "errors": _error_pictures(result, folder),
+        "size_table": table_of(sizes, ("longer side",)),
+        "place_table": table_of(page_tables.place_table(test), ("place",)),
+        "scene_table": table_of(
+            page_tables.scene_table(test), ("scene", "place", "expected objects")
+        ),
+        "split_table": table_of(page_tables.split_table(result), ("split",)),
+    }
 
 
-def verdict(findings: Findings) -> list[str]:
-    """Say for each class what a map cut at its threshold would hold, as test tells it."""
-    said = []
-    for name, point in findings.points.items():
-        figures = findings.scenes["test"].per_class[name]
-        recall, precision = figures["recall"].value, figures["precision"].value
+def _curve_pictures(folder: Path) -> list[Picture]:
+    pictures = [embed_file(folder / f"{name}.png", text) for name, text in SCENE_CURVES.items()]
+    for name, text in WIDE_CURVES.items():
+        pictures.append(embed_file(folder / f"{name}.png", text, "wide"))
+    return pictures
+
+
+def _error_pictures(result: EvaluationResult, folder: Path) -> list[Picture]:
+    pictures = [embed_file(folder / "errors.png", GALLERY, "wide")]
+    if result.explanations:
+        pictures.append(embed_file(folder / "explained.png", EXPLANATIONS, "wide"))
+    return pictures
+
+
+def deployment_sentences(result: EvaluationResult) -> list[str]:
+    """Return for each class what to expect of a map at its threshold, according to test."""
+    sentences = []
+    for name, chosen in result.chosen_thresholds.items():
+        estimates = result.scenes["test"].per_class[name]
+        recall = estimates["recall"].value
+        precision = estimates["precision"].value
         if recall is None or precision is None:
             continue
-        alarms = figures["false_alarms_per_km2"].value
-        rate = (
-            ""
-            if alarms is None
-            else f", and every square kilometre holds {html_page.number(alarms)} false ones"
+        sentence = (
+            f"At the threshold {chosen.threshold:.3f}, chosen on val: of 100 objects of the class "
+            f"{name} about {100 * recall:.0f} are detected; of 100 detections about "
+            f"{100 * precision:.0f} are true"
         )
-        said.append(
-            f"At the threshold {point.threshold:.3f}, chosen on val: of 100 objects of the class {name} about "
-            f"{100 * recall:.0f} are found; of 100 on the map about {100 * precision:.0f} are real{rate}."
-        )
-    return said
-
-
-def settings(findings: Findings) -> pd.DataFrame:
-    """Return the model's card, its calibration and the stage's parameters as words."""
-    card = flatten(
-        {key: value for key, value in findings.card.items() if key not in ("training", "format")}
-    )
-    training = flatten(findings.card.get("training", {}))
-    return html_page.setting_rows(
-        ("model", card),
-        ("training", training),
-        ("calibration", {key: _short(value) for key, value in findings.calibration.items()}),
-        ("evaluate", flatten(findings.params.model_dump(mode="json"))),
-    )
-
-
-def _short(value: float | tuple[float, ...]) -> str:
-    return ", ".join(
-        f"{number:.5g}" for number in (value if isinstance(value, tuple) else (value,))
-    )
+        rate = estimates["false_alarms_per_km2"].value
+        if rate is not None:
+            sentence += f", and a square kilometre has {format_cell(rate)} false positives"
+        sentences.append(f"{sentence}.")
+    return sentences
