@@ -13,10 +13,7 @@ MODULES = ("networks", "backbones", "fusion", "quantization", "normalize", "cali
 
 def import_without(blocked: tuple[str, ...], module: str) -> str:
     """Import a module in a process where other packages are missing; return its errors."""
-    code = (
-        f"import sys\nfor name in {blocked!r}:\n    sys.modules[name] = None\n"
-        f"import {module}\n"
-    )
+    code = f"import sys\nfor name in {blocked!r}:\n    sys.modules[name] = None\nimport {module}\n"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     return done.stderr
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from windhover.errors import FormatError, MissingFileError, ParameterError
-from windhover.models.model_summary import layer_shapes
+from windhover.models.model_summary import summarize_layers
 from windhover.models.networks import build_network, architecture_options
 
 UNPADDED = [
@@ -26,7 +26,7 @@ def test_one_window_gives_one_cell_and_the_receptive_field_is_the_window(
     network = build_network(name, 4, 2, **options)
     outputs = network(torch.zeros(3, 4, 64, 64))
     assert [tuple(plane.shape) for plane in outputs] == [(3, 2, 1, 1), (3, 2, 1, 1), (3, 2, 1, 1)]
-    last = [row for row in layer_shapes(network, 4) if not row.name.startswith("heads")][-1]
+    last = [row for row in summarize_layers(network, 4) if not row.name.startswith("heads")][-1]
     assert (last.receptive_field_px, last.stride_px) == (64, network.stride_px)
 
 

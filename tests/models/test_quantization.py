@@ -12,9 +12,10 @@ from torch import nn
 from cpu_marks import needs_int8
 from fake_models import make_card, random_weights
 from windhover.errors import FormatError, ParameterError
-from windhover.inference import dense
-from windhover.inference.dense import DenseScorer, RawScores
-from windhover.inference.detector import scorers_of
+from windhover.inference import torch_scorer
+from windhover.inference.scorer import RawScores
+from windhover.inference.torch_scorer import TorchScorer
+from windhover.inference.torch_scorer import make_scorers
 from windhover.models.bundle import Bundle, NetworkCard
 from windhover.models.networks import build_network
 from windhover.models.normalize import Normalizer
@@ -79,9 +80,9 @@ def error(one: RawScores, two: RawScores) -> float:
 )
 def test_integers_say_nearly_what_floats_say(options: dict, stride: int) -> None:
     network = make_network(**options)
-    exact = DenseScorer(network, NORMALIZER, stride_px=stride).score(picture(120, 203))
-    scorer = DenseScorer(
-        network, NORMALIZER, precision="int8", stride_px=stride, ranges=ranges_of(network)
+    exact = TorchScorer(network, NORMALIZER, stride_px=stride).score(picture(120, 203))
+    scorer = TorchScorer(
+        network, NORMALIZER, inference_precision="int8", stride_px=stride, ranges=ranges_of(network)
     )
     scores = scorer.score(picture(120, 203))
     assert [plane.dtype for plane in scores] == [np.float32] * 3
@@ -109,8 +110,8 @@ def test_a_band_far_from_black_brings_no_drift(mean: float, std: float, contrast
     ranges = measure_ranges(
         network, normalizer, [torch.from_numpy(seen(seed))[None] for seed in (7, 8)]
     )
-    exact = DenseScorer(network, normalizer).score(seen(0))
-    scores = DenseScorer(network, normalizer, precision="int8", ranges=ranges).score(seen(0))
+    exact = TorchScorer(network, normalizer).score(seen(0))
+    scores = TorchScorer(network, normalizer, inference_precision="int8", ranges=ranges).score(seen(0))
     assert error(scores, exact) < 0.15
     assert abs(float((scores.logits - exact.logits).mean())) < 0.03 * exact.logits.std()
 
@@ -122,7 +123,7 @@ def test_a_window_is_worth_the_same_wherever_it_lies(
 ) -> None:
     network, block = make_network(name), picture(131, 203)
     ranges = ranges_of(network)
-    scorer = DenseScorer(network, NORMALIZER, precision="int8", ranges=ranges)
+    scorer = TorchScorer(network, NORMALIZER, inference_precision="int8", ranges=ranges)
     whole, step = scorer.score(block), scorer.stride_px
     rows, cols = np.indices(whole.logits.shape[1:]).reshape(2, -1)
     crops = np.stack(
@@ -131,10 +132,10 @@ def test_a_window_is_worth_the_same_wherever_it_lies(
             for i, j in zip(rows, cols, strict=True)
         ]
     )
-    for planes, parts in zip(whole, scorer.score_crops(crops), strict=True):
+    for planes, parts in zip(whole, scorer.score_windows(crops), strict=True):
         assert np.abs(planes.reshape(len(planes), -1).T - parts).max() < 1e-4
-    monkeypatch.setattr(dense, "CPU_BAND_BYTES", 20_000)
-    banded = DenseScorer(network, NORMALIZER, precision="int8", ranges=ranges).score(block)
+    monkeypatch.setattr(torch_scorer, "CPU_BAND_BYTES", 20_000)
+    banded = TorchScorer(network, NORMALIZER, inference_precision="int8", ranges=ranges).score(block)
     assert all(np.abs(one - two).max() < 1e-4 for one, two in zip(banded, whole, strict=True))
 
 
@@ -164,7 +165,7 @@ def test_integers_are_sums_of_rounded_numbers() -> None:
             sums = (sums / step).round().clamp_max(255)
         maps = sums
     expected = network.heads.logits(maps.float())[0].detach().numpy()
-    scores = DenseScorer(network, NORMALIZER, precision="int8", ranges=ranges).score(block)
+    scores = TorchScorer(network, NORMALIZER, inference_precision="int8", ranges=ranges).score(block)
     assert np.abs(scores.logits - expected).max() < 0.02 * expected.std()
 
 
@@ -181,8 +182,8 @@ def test_wider_pixels_are_brought_to_bytes(dtype: type, times: float) -> None:
     ranges = measure_ranges(network, normalizer, [torch.from_numpy(wide)[None]])
     assert ranges is not None
     assert all(0 <= low < high <= 255 * times for low, high in ranges.bands)
-    scorer = DenseScorer(network, normalizer, precision="int8", ranges=ranges)
-    assert error(scorer.score(wide), DenseScorer(network, normalizer).score(wide)) < 0.15
+    scorer = TorchScorer(network, normalizer, inference_precision="int8", ranges=ranges)
+    assert error(scorer.score(wide), TorchScorer(network, normalizer).score(wide)) < 0.15
     beyond = scorer.score((wide * 2.0).astype(dtype))
     assert all(np.isfinite(plane).all() for plane in beyond)
 
@@ -291,15 +292,17 @@ def test_a_padded_second_stage_stays_in_floats(padded: bool) -> None:
             build_network("shufflenet_v2_x0_5", 3, 2).state_dict(),
         )
     bundle = Bundle(make_card(classes=classes, ranges=ranges), weights, second_stage=Bundle(*other))
-    first, second = scorers_of(bundle, "cpu", "int8")
-    alone, _ = scorers_of(Bundle(*other), "cpu", "fp32" if padded else "int8")
+    first, second = make_scorers(bundle, device="cpu", inference_precision="int8")
+    alone, _ = make_scorers(
+        Bundle(*other), device="cpu", inference_precision="fp32" if padded else "int8"
+    )
     assert second is not None
     crops = np.stack([picture(64, 64, seed) for seed in range(3)])
-    assert np.allclose(second.score_crops(crops)[0], alone.score_crops(crops)[0], atol=1e-4)
+    assert np.allclose(second.score_windows(crops)[0], alone.score_windows(crops)[0], atol=1e-4)
     assert (
         error(
             first.score(picture(96, 120)),
-            scorers_of(bundle, "cpu", "fp32")[0].score(picture(96, 120)),
+            make_scorers(bundle, device="cpu", inference_precision="fp32")[0].score(picture(96, 120)),
         )
         > 0
     )
@@ -318,16 +321,16 @@ def test_a_padded_second_stage_stays_in_floats(padded: bool) -> None:
 def test_auto_takes_integers_where_nothing_is_lost(
     monkeypatch: pytest.MonkeyPatch, bands: tuple[float, float] | None, able: bool, taken: str
 ) -> None:
-    monkeypatch.setattr(dense, "has_int8_instructions", lambda: able)
+    monkeypatch.setattr(torch_scorer, "has_int8_instructions", lambda: able)
     network = make_network(width=4)
     ranges = None if bands is None else QuantizationRanges((bands,) * 3, ranges_of(network).maps)
-    assert DenseScorer(network, NORMALIZER, precision="auto", ranges=ranges).precision == taken
+    assert TorchScorer(network, NORMALIZER, inference_precision="auto", ranges=ranges).inference_precision == taken
 
 
-def int8(**options: object) -> DenseScorer:
+def int8(**options: object) -> TorchScorer:
     network = build_network("valid64", 3, 1, width=4)
     network.load_state_dict(random_weights(3, 1, 4, 0))
-    return DenseScorer(network, NORMALIZER, precision="int8", **options)
+    return TorchScorer(network, NORMALIZER, inference_precision="int8", **options)
 
 
 def test_what_cannot_be_in_integers_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -336,10 +339,10 @@ def test_what_cannot_be_in_integers_is_said(monkeypatch: pytest.MonkeyPatch) -> 
         ParameterError, match=r"int8 is for a CPU, and the search is on meta\. Take fp16"
     ):
         int8(device="meta", ranges=few)
-    monkeypatch.setattr(dense, "has_int8_instructions", lambda: False)
+    monkeypatch.setattr(torch_scorer, "has_int8_instructions", lambda: False)
     with pytest.raises(ParameterError, match=r"one of them does not\. Take fp32 or bf16"):
         int8(ranges=few)
-    monkeypatch.setattr(dense, "has_int8_instructions", lambda: True)
+    monkeypatch.setattr(torch_scorer, "has_int8_instructions", lambda: True)
     with pytest.raises(ParameterError, match="needs a model whose card holds `ranges`"):
         int8()
     with pytest.raises(
