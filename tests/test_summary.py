@@ -1,4 +1,4 @@
-"""The last table of `make repro`: what it says, and what it says when something is missing."""
+"""The table that ends `make repro`, and what it shows when something is missing."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 
 from windhover.errors import FormatError, MissingFileError
+from windhover.export.detection_summary import DetectionSummary, TotalSummary
 from windhover.stages import log_seconds
 from windhover.summary import summary_lines
 
 
-def figure(
+def estimate(
     value: float | None, low: float | None = None, high: float | None = None
 ) -> dict[str, float | None]:
     return {"value": value, "low": low, "high": high}
@@ -22,27 +23,30 @@ def figure(
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     test: dict[str, Any] = {
-        name: figure(0.9, 0.85, 0.95) for name in ("ap", "recall", "f1", "false_alarms_per_km2")
+        name: estimate(0.9, 0.85, 0.95) for name in ("ap", "recall", "f1", "false_alarms_per_km2")
     }
     test |= {
-        "precision": figure(None),
+        "precision": estimate(None),
         "scenes": 36,
         "places": 4,
         "objects": 40,
         "reported": 38,
         "found": 36,
     }
-    test |= {"false_alarms": 2, "intervals_drawn_over": "scenes"}
+    test |= {"false_alarms": 2, "bootstrap_unit": "scenes", "km2": 14.7}
     metrics = {
+        "model": "0123456789abcdef",
         "scenes": {"test": test},
-        "operating_point": {"aircraft": {"threshold": figure(0.41, 0.3, 0.6), "met": True}},
+        "operating_point": {"aircraft": {"threshold": estimate(0.41, 0.3, 0.6), "met": True}},
         "notes": ["aircraft: rule `recall_at_least 1` cannot be met."],
     }
     (tmp_path / "reports").mkdir()
     (tmp_path / "reports/metrics.json").write_text(json.dumps(metrics))
-    (tmp_path / "data/detections").mkdir(parents=True)
-    total = {"scenes": 46, "objects": 123, "km2": 51.234}
-    (tmp_path / "data/detections/summary.json").write_text(json.dumps({"total": total}))
+    total = TotalSummary(scenes=46, objects=123, windows_searched=9, windows_skipped=0, km2=51.234)
+    detections = DetectionSummary(
+        model="0123456789abcdef", thresholds={"aircraft": 0.41}, search={}, total=total, scenes=()
+    )
+    detections.save(tmp_path / "data/detections/summary.json")
     log = tmp_path / ".windhover/stage_seconds.jsonl"
     for stage, seconds in (("train", 200.0), ("scenes", 2.5), ("train", 240.25)):
         log_seconds(stage, seconds, log)
@@ -50,20 +54,20 @@ def project(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_it_says_what_was_found_how_well_how_fast_and_where(project: Path) -> None:
+def test_it_shows_detections_metrics_seconds_and_files(project: Path) -> None:
     text = "\n".join(summary_lines(project))
     assert "123 in 46 scenes, 51.2 km2" in text
-    assert "38 reported of 40 there: 36 found, 2 false alarms" in text
+    assert "38 detections of 40 objects: 36 true, 2 false positives" in text
     assert "36 scenes of 4 places; 95 % intervals over scenes" in text
-    assert "  AP                    0.900   [0.850, 0.950]" in text
+    assert "  AP                    0.900 [0.850, 0.950]" in text
     assert "  precision             undefined\n" in text
-    assert "0.410   [0.300, 0.600]   chosen on val" in text
+    assert "0.410 [0.300, 0.600] chosen on val" in text
     assert "note: aircraft: rule `recall_at_least 1` cannot be met." in text
     assert "  experiments           mlflow.db" in text
     assert "detections.gpkg" not in text  # it was not written
 
 
-def test_stages_stand_in_their_order_with_their_last_seconds(project: Path) -> None:
+def test_stages_are_in_their_order_with_their_last_seconds(project: Path) -> None:
     lines = summary_lines(project)
     start = lines.index("seconds, last run of each stage")
     assert [line.split() for line in lines[start + 1 : start + 4]] == [
@@ -73,7 +77,7 @@ def test_stages_stand_in_their_order_with_their_last_seconds(project: Path) -> N
     ]
 
 
-def test_before_anything_ran_it_says_what_to_do(tmp_path: Path) -> None:
+def test_before_any_stage_ran_it_names_the_command_to_run(tmp_path: Path) -> None:
     with pytest.raises(
         MissingFileError, match=r"metrics\.json: no such file\. Run `make repro` first"
     ):
@@ -86,6 +90,6 @@ def test_a_broken_file_is_named(project: Path) -> None:
         summary_lines(project)
 
 
-def test_without_a_search_the_test_figures_still_stand(project: Path) -> None:
+def test_without_a_search_the_metrics_on_test_are_shown(project: Path) -> None:
     (project / "data/detections/summary.json").unlink()
-    assert "38 reported of 40" in "\n".join(summary_lines(project))
+    assert "38 detections of 40" in "\n".join(summary_lines(project))

@@ -1,31 +1,35 @@
-"""The short table that ends `make repro`: what was found, how good it is on test, how long it took,
-where it lies.
+"""The table that ends `make repro`: detections, metrics on test, seconds by stage, files.
 
-    python -m windhover.summary
-
-Reads what the stages wrote and computes nothing. A stage that has not run is named, not guessed.
+Reads what the stages wrote and computes nothing. Files of stages that have not run are left out.
 """
 
 from __future__ import annotations
 
-import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from windhover.errors import WindhoverError
-from windhover.files import read_json
+from windhover.errors import MissingFileError
+from windhover.export.detection_summary import DetectionSummary
+from windhover.metrics.metrics_record import EstimateRecord, MetricsRecord
+from windhover.rendering.text import (
+    ValueAndInterval,
+    format_estimate,
+    format_value,
+    label_line,
+)
 from windhover.stages import SECONDS_LOG, last_seconds
 
-METRICS, SEARCHED = Path("reports/metrics.json"), Path("data/detections/summary.json")
-HEADLINE = {
+METRICS_FILE = Path("reports/metrics.json")
+DETECTIONS_FILE = Path("data/detections/summary.json")
+METRIC_LABELS = {
     "precision": "precision",
     "recall": "recall",
     "f1": "F1",
     "ap": "AP",
     "false_alarms_per_km2": "false alarms per km2",
 }
-ORDER = ("simulate", "scenes", "patches", "augment", "train", "evaluate", "detect", "export")
-PLACES = {
+STAGES = ("simulate", "scenes", "patches", "augment", "train", "evaluate", "detect", "export")
+FILES = {
     "map": (
         "data/map/detections.gpkg",
         "data/map/detections.parquet",
@@ -49,86 +53,94 @@ def summary_lines(root: Path = Path()) -> list[str]:
         MissingFileError: nothing has been evaluated.
         FormatError: what the stages wrote cannot be read.
     """
-    metrics = _read(root / METRICS)
-    lines = ["", *_found(root / SEARCHED, metrics), "", *_quality(metrics)]
-    lines += ["", *_seconds(root / SECONDS_LOG), "", *_places(root), ""]
+    path = root / METRICS_FILE
+    if not path.is_file():
+        raise MissingFileError(f"{path}: no such file. Run `make repro` first.")
+    metrics = MetricsRecord.load(path)
+    parts = (
+        detection_lines(root / DETECTIONS_FILE, metrics),
+        metric_lines(metrics),
+        seconds_lines(root / SECONDS_LOG),
+        file_lines(root),
+    )
+    lines = []
+    for part in parts:
+        lines += ["", *part]
+    return [*lines, ""]
+
+
+def detection_lines(path: Path, metrics: MetricsRecord) -> list[str]:
+    """Return how many objects were detected in all scenes, and how true that is on test.
+
+    Args:
+        path: summary of the detect stage; left out where there is none.
+        metrics: of the evaluation.
+    """
+    test = metrics.scenes.get("test")
+    on_test = "no labelled scene"
+    if test is not None:
+        on_test = (
+            f"{test.reported} detections of {test.objects} objects: {test.found} true, "
+            f"{test.false_alarms} false positives"
+        )
+    test_line = label_line("on test", on_test)
+    if not path.is_file():
+        return ["objects", test_line]
+    total = DetectionSummary.load(path).total
+    in_all = f"{total.objects} in {total.scenes} scenes, {total.km2:.3g} km2"
+    return ["objects detected", label_line("in all", in_all), test_line]
+
+
+def metric_lines(metrics: MetricsRecord) -> list[str]:
+    """Return the metrics on test with their intervals, the thresholds and the notes."""
+    lines = scene_metric_lines(metrics) if "test" in metrics.scenes else window_lines(metrics)
+    for name, chosen in metrics.operating_point.items():
+        threshold = format_estimate(_estimate(chosen.threshold))
+        lines.append(label_line(f"threshold, {name}", f"{threshold} chosen on val"))
+    return [*lines, *(f"  note: {note}" for note in metrics.notes)]
+
+
+def scene_metric_lines(metrics: MetricsRecord) -> list[str]:
+    """Return the metrics on the scenes of test."""
+    test = metrics.scenes["test"]
+    intervals = f"95 % intervals over {test.bootstrap_unit}"
+    lines = [f"on test ({test.scenes} scenes of {test.places} places; {intervals})"]
+    for key, label in METRIC_LABELS.items():
+        lines.append(label_line(label, format_estimate(_estimate(getattr(test, key)))))
     return lines
 
 
-def _found(path: Path, metrics: dict[str, Any]) -> list[str]:
-    test = metrics["scenes"].get("test")
-    said = "no labelled scene"
-    if test is not None:
-        said = f"{test['reported']} reported of {test['objects']} there: {test['found']} found, "
-        said += f"{test['false_alarms']} false alarms"
-    there = _row("on test", said)
-    if not path.is_file():
-        return ["objects", there]
-    total = _read(path)["total"]
-    everywhere = f"{total['objects']} in {total['scenes']} scenes, {total['km2']:.3g} km2"
-    return ["objects found", _row("in all", everywhere), there]
+def window_lines(metrics: MetricsRecord) -> list[str]:
+    """Return the AP of each class on the patches of test."""
+    lines = ["on the patches of test (no scene of it is labelled)"]
+    for name, window_metrics in metrics.windows["test"].items():
+        lines.append(label_line(f"AP, {name}", format_value(window_metrics.ap_sampled)))
+    return lines
 
 
-def _quality(metrics: dict[str, Any]) -> list[str]:
-    test = metrics["scenes"].get("test")
-    if test is None:
-        lines = ["on the patches of test (no scene of it is labelled)"]
-        for name, figures in metrics["windows"]["test"].items():
-            value = "undefined" if figures["ap_sampled"] is None else f"{figures['ap_sampled']:.3f}"
-            lines.append(_row(f"AP, {name}", value))
-    else:
-        drawn = f"95 % intervals over {test['intervals_drawn_over']}"
-        lines = [f"on test ({test['scenes']} scenes of {test['places']} places; {drawn})"]
-    for key, label in HEADLINE.items() if test is not None else ():
-        figure = test[key]
-        value = "undefined" if figure["value"] is None else f"{figure['value']:.3f}"
-        span = "" if figure["low"] is None else f"   [{figure['low']:.3f}, {figure['high']:.3f}]"
-        lines.append(_row(label, f"{value}{span}"))
-    for name, point in metrics["operating_point"].items():
-        figure = point["threshold"]
-        span = "" if figure["low"] is None else f"   [{figure['low']:.3f}, {figure['high']:.3f}]"
-        lines.append(_row(f"threshold, {name}", f"{figure['value']:.3f}{span}   chosen on val"))
-    return lines + [f"  note: {note}" for note in metrics["notes"]]
+def _estimate(record: EstimateRecord) -> ValueAndInterval:
+    return (record.value, record.low, record.high)
 
 
-def _seconds(log: Path) -> list[str]:
+def seconds_lines(log: Path) -> list[str]:
+    """Return how long the last run of each stage took."""
     seconds = last_seconds(log)
-    known = [stage for stage in ORDER if stage in seconds]
-    lines = [_row(stage, f"{seconds[stage]:8.1f}") for stage in known]
-    return [
-        "seconds, last run of each stage",
-        *lines,
-        _row("together", f"{sum(seconds[s] for s in known):8.1f}"),
-    ]
+    known = [stage for stage in STAGES if stage in seconds]
+    lines = ["seconds, last run of each stage"]
+    lines += [label_line(stage, f"{seconds[stage]:8.1f}") for stage in known]
+    total = sum(seconds[stage] for stage in known)
+    return [*lines, label_line("together", f"{total:8.1f}")]
 
 
-def _places(root: Path) -> list[str]:
-    lines = []
-    for label, paths in PLACES.items():
-        there = [path for path in paths if (root / path).exists()]
-        lines += [_row(label if not index else "", path) for index, path in enumerate(there)]
-    return ["files", *lines]
+def file_lines(root: Path) -> list[str]:
+    """Return the files that were written, by what they are."""
+    lines = ["files"]
+    for label, paths in FILES.items():
+        lines += _labelled_once(label, [path for path in paths if (root / path).exists()])
+    return lines
 
 
-def _row(label: str, value: str) -> str:
-    return f"  {label:22s}{value}"
-
-
-def _read(path: Path) -> dict[str, Any]:
-    values: dict[str, Any] = read_json(
-        path, "Run `make repro` first.", "Run the stage that writes it again."
-    )
-    return values
-
-
-def main() -> None:
-    """Print the table."""
-    try:
-        print("\n".join(summary_lines()))
-    except WindhoverError as error:
-        print(f"summary: {error.sentence()}", file=sys.stderr)
-        raise SystemExit(1) from None
-
-
-if __name__ == "__main__":
-    main()
+def _labelled_once(label: str, texts: Sequence[str]) -> list[str]:
+    """Return a line for each text, the first one with the label."""
+    labels = [label, *[""] * len(texts)]
+    return [label_line(*pair) for pair in zip(labels, texts, strict=False)]

@@ -27,7 +27,7 @@ HEADING_HEIGHT = 0.38
 EXPLANATION_TITLES = (
     "window",
     "saliency: pixels that change the logit most",
-    "occlusion: red supports the class, blue opposes it",
+    "occlusion: red supports, blue opposes",
     "activation: where the class is recognized",
 )
 
