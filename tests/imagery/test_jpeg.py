@@ -1,4 +1,4 @@
-"""JPEG files decoded whole: the pixels GDAL gives, once a file, and never those of a damaged one."""
+"""JPEG files decoded whole: GDAL's pixels, once a file, and never those of a damaged one."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_grids_of_one_scene_share_one_decoding(tmp_path: Path, decodings: list[i
         for ratio in (1.0, 1.6, 2.5):
             with scene.on_grid((ratio, ratio)) as grid:
                 grid.read(0, 0, 20, 30)
-        with scene.seen_at(2.0) as seen:
+        with scene.at_gsd(2.0) as seen:
             seen.read(0, 0, 20, 30)
     assert len(decodings) == 1
 
@@ -93,15 +93,15 @@ def test_grids_of_one_scene_share_one_decoding(tmp_path: Path, decodings: list[i
 def test_memory_comes_back_when_the_scene_is_closed(tmp_path: Path) -> None:
     scene = Scene(inspect_scene(write_jpeg(tmp_path), 0.5))
     scene.read(0, 0, 20, 30)
-    assert scene._whole._pixels is not None
+    assert not scene._reader.jpeg.is_empty
     scene.close()
-    assert scene._whole._pixels is None
+    assert scene._reader.jpeg.is_empty
 
 
 def test_a_preloaded_scene_holds_its_pixels_once(tmp_path: Path, decodings: list[int]) -> None:
     with Scene(inspect_scene(write_jpeg(tmp_path), 0.5)) as scene:
         scene.preload()
-        assert scene._whole._pixels is None
+        assert scene._reader.jpeg.is_empty
         scene.read(0, 0, 20, 30)
     assert len(decodings) == 1
 
@@ -109,7 +109,7 @@ def test_a_preloaded_scene_holds_its_pixels_once(tmp_path: Path, decodings: list
 def test_what_is_large_is_read_by_gdal_in_parts(
     tmp_path: Path, decodings: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(jpeg, "WHOLE_PX", 150 * 210 - 1)
+    monkeypatch.setattr(jpeg, "MAX_DECODED_PX", 150 * 210 - 1)
     with Scene(inspect_scene(write_jpeg(tmp_path), 0.5)) as scene:
         assert scene.read(0, 0, 20, 30)[0].any()
     assert not decodings

@@ -1,13 +1,13 @@
-"""Overviews: read where they hold the means of the raster's own pixels and the pass is coarse, else
-left alone.
-"""
+"""Overviews are read by coarse passes where they hold the means of the raster's own pixels."""
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import rasterio
 import shapely
@@ -15,14 +15,18 @@ from rasterio.enums import Resampling
 from rasterio.shutil import copy
 
 from fake_models import Identity, PlantedNetwork, squares, write_bundle
+from messages import recorded_messages
+from windhover.detection.detect_rasters import detect_rasters
+from windhover.detection.detect_request import DetectRequest
 from windhover.geometry.georef import pixel_to_world
-from windhover.imagery.overviews import coarser
+from windhover.geometry.windows import Bounds
+from windhover.imagery.native_reader import NativeReader
+from windhover.imagery.overviews import downsampled_scene
 from windhover.imagery.scenes import Scene, open_scene
-from windhover.inference.dense import DenseScorer
-from windhover.inference.detection_run import detect_rasters
-from windhover.inference.detect_request import Request
-from windhover.inference.detector import SearchSettings, search_scene
 from windhover.inference.multi_scale import plan_passes
+from windhover.inference.scene_search import search_scene
+from windhover.inference.settings import SearchSettings
+from windhover.inference.torch_scorer import TorchScorer
 
 
 def textured(shape_hw: tuple[int, int], seed: int = 0) -> np.ndarray:
@@ -59,7 +63,7 @@ def test_a_coarse_pass_reads_the_coarsest_overview_that_shows_its_pixels(
     make_scene: Any, shape: tuple[int, int], scale: float, number: int | None
 ) -> None:
     with open_scene(with_overviews(tiled(make_scene, textured(shape)))) as scene:
-        chosen = coarser(scene, scale)
+        chosen = downsampled_scene(scene, scale)
         assert chosen.overview == number
         assert chosen.ratio_xy == pytest.approx((scale, scale), rel=0.01)
         pixels, valid = chosen.read(0, 0, *chosen.shape_hw)
@@ -71,8 +75,8 @@ def test_a_coarse_pass_reads_the_coarsest_overview_that_shows_its_pixels(
 
 def test_what_the_overview_leaves_to_do_is_averaged(make_scene: Any) -> None:
     with open_scene(with_overviews(tiled(make_scene, textured((304, 480))))) as scene:
-        chosen = coarser(scene, 3.0)
-        assert (chosen.overview, chosen.source_ratio_xy, chosen.shape_hw) == (
+        chosen = downsampled_scene(scene, 3.0)
+        assert (chosen.overview, chosen.grid.source_ratio_xy, chosen.shape_hw) == (
             0,
             (1.5, 1.5),
             (101, 160),
@@ -103,7 +107,7 @@ def test_the_first_pass_reads_the_raster_itself_however_fine_it_is(make_scene: A
 )
 def test_only_overviews_that_average_are_used(make_scene: Any, make: Any, used: bool) -> None:
     with open_scene(make(tiled(make_scene, textured((601, 901))))) as scene:
-        assert (coarser(scene, 2.0).overview is not None) == used
+        assert (downsampled_scene(scene, 2.0).overview is not None) == used
 
 
 def test_overviews_of_other_data_are_not_used(make_scene: Any) -> None:
@@ -111,14 +115,14 @@ def test_overviews_of_other_data_are_not_used(make_scene: Any) -> None:
     with rasterio.open(path, "r+", IGNORE_COG_LAYOUT_BREAK="YES") as dataset:
         dataset.write(textured((304, 480), seed=1))
     with open_scene(path) as scene:
-        assert coarser(scene, 2.0).overview is None
+        assert downsampled_scene(scene, 2.0).overview is None
 
 
 def test_a_flat_picture_tells_nothing_of_its_overviews(make_scene: Any) -> None:
     with open_scene(
         with_overviews(tiled(make_scene, np.full((3, 304, 480), 90, np.uint8)))
     ) as scene:
-        assert coarser(scene, 2.0).overview is None
+        assert downsampled_scene(scene, 2.0).overview is None
 
 
 def test_overviews_are_judged_where_the_area_is(
@@ -138,7 +142,7 @@ def test_overviews_are_judged_where_the_area_is(
     with open_scene(with_overviews(tiled(make_scene, data))) as scene:
         x, y = pixel_to_world(scene.transform, np.array([720, 912]), np.array([464, 576]))
         area = shapely.box(x[0], y[1], x[1], y[0])
-        search = plan_passes(PLANTED, scene, SearchSettings(scales=(2.0,)), area)[0]
+        search = plan_passes(PLANTED, scene, SearchSettings(scales=(2.0,)), aoi=area)[0]
     assert search.grid.overview == 0
     assert (np.array(seen).min(axis=0) >= (216, 344)).all()
 
@@ -147,7 +151,7 @@ def test_missing_pixels_are_missing_in_the_overview_too(make_scene: Any) -> None
     data = textured((304, 480))
     data[:, :, 256:] = 0
     with open_scene(with_overviews(tiled(make_scene, data, nodata=0))) as scene:
-        chosen = coarser(scene, 2.0)
+        chosen = downsampled_scene(scene, 2.0)
         _, valid = chosen.read(0, 0, *chosen.shape_hw)
     assert chosen.overview == 0
     assert valid[:, :128].all()
@@ -155,7 +159,13 @@ def test_missing_pixels_are_missing_in_the_overview_too(make_scene: Any) -> None
 
 
 CENTERS = [(120.3, 220.7), (330, 90), (420.5, 262.5), (233, 158.4)]
-PLANTED = DenseScorer(PlantedNetwork(), Identity())
+PLANTED = TorchScorer(PlantedNetwork(), Identity())
+
+
+def search_for_squares(scene: Scene, settings: SearchSettings) -> pd.DataFrame:
+    """Return the candidates of a scene from left to right."""
+    candidates = search_scene(PLANTED, scene, settings, min_logit=3.0).candidates
+    return candidates.sort_values("col")
 
 
 @pytest.mark.parametrize("shape", [(304, 480), (301, 477)])
@@ -168,7 +178,7 @@ def test_objects_are_those_of_full_resolution(make_scene: Any, shape: tuple[int,
         with open_scene(path) as scene:
             settings = SearchSettings(scales=(2.0,))
             assert plan_passes(PLANTED, scene, settings)[0].grid.overview == (0 if found else None)
-            found.append(search_scene(PLANTED, scene, settings, 3.0).sort_values("col"))
+            found.append(search_for_squares(scene, settings))
     one, other = (table[["col", "row", "w", "h"]].to_numpy() for table in found)
     assert np.abs(one[:, :2] - sorted(CENTERS)).max() < 0.3
     assert np.abs(one - other).max() < 0.3
@@ -179,22 +189,24 @@ def test_a_pass_from_an_overview_reads_a_quarter_of_the_pixels_and_it_is_said(
     make_scene: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: dict[int | None, int] = {}
-    read_file = Scene._read_file
+    read_file = NativeReader.read_file
 
-    def spy(self: Scene, top: int, bottom: int, left: int, right: int) -> Any:
-        read[self.overview] = read.get(self.overview, 0) + (bottom - top) * (right - left)
-        return read_file(self, top, bottom, left, right)
+    def spy(self: NativeReader, bounds: Bounds) -> Any:
+        read[self.overview] = read.get(self.overview, 0) + math.prod(bounds.shape_hw)
+        return read_file(self, bounds)
 
     path = tiled(make_scene, textured((1000, 1204)))
     write_bundle(tmp_path / "m", threshold=0.6)
-    request = Request([str(path)], tmp_path / "m", tmp_path / "f.gpkg", scales=(2.0,))
-    said: list[str] = []
-    detect_rasters(request, said.append)
+    request = DetectRequest([str(path)], tmp_path / "m", tmp_path / "f.gpkg", scales=(2.0,))
+    with recorded_messages() as messages:
+        detect_rasters(request)
     with_overviews(path)
-    monkeypatch.setattr(Scene, "_read_file", spy)
-    detect_rasters(request, said.append)
+    monkeypatch.setattr(NativeReader, "read_file", spy)
+    with recorded_messages() as messages_of_second:
+        detect_rasters(request)
+    messages += messages_of_second
     twice = ", the others from every px again (gdaladdo -r average spares that)"
-    assert [line for line in said if line.startswith("coarser")] == [
+    assert [line for line in messages if line.startswith("coarser")] == [
         "coarser passes: 0 of 1 are read from overviews" + twice,
         "coarser passes: 1 of 1 are read from overviews",
     ]
@@ -211,7 +223,7 @@ def test_a_damaged_overview_is_left_alone(make_scene: Any) -> None:
     content[size + 2000 : size + 40_000] = b"\xff" * 38_000
     path.write_bytes(content)
     with open_scene(path) as scene:
-        assert coarser(scene, 2.0).overview is None
+        assert downsampled_scene(scene, 2.0).overview is None
 
 
 @pytest.mark.parametrize(("gsd", "scale"), [(0.9, 0.715), (1.2405, 2.0)])
@@ -226,7 +238,5 @@ def test_a_pass_near_the_rasters_own_gsd_puts_objects_where_they_are(
     centers = np.array([(120.3, 220.7), (830, 90)])
     path = make_scene(data=squares((301, 957), centers, side), gsd_m=gsd)
     with open_scene(path, 1.25) as scene:
-        found = search_scene(PLANTED, scene, SearchSettings(scales=(scale,)), 3.0).sort_values(
-            "col"
-        )
+        found = search_for_squares(scene, SearchSettings(scales=(scale,)))
         assert np.abs(found[["col", "row"]].to_numpy() * scene.ratio_xy[0] - centers).max() < 0.6

@@ -56,8 +56,9 @@ def test_area_weights_are_the_overlaps(ratio: float, target: int) -> None:
 
 def test_whole_ratios_are_plain_means() -> None:
     array = np.arange(24, dtype=np.float32).reshape(1, 4, 6)
-    two = axis_weights(0, 2, 2.0, 4), axis_weights(0, 3, 2.0, 6)
-    result, valid = resample_block(array, np.ones((4, 6), bool), *two)
+    rows = axis_weights(0, 2, 2.0, 4)
+    cols = axis_weights(0, 3, 2.0, 6)
+    result, valid = resample_block(array, np.ones((4, 6), bool), rows, cols=cols)
     assert np.allclose(result[0], array[0].reshape(2, 2, 3, 2).mean(axis=(1, 3)))
     assert valid.all()
 
@@ -74,7 +75,7 @@ def test_any_cut_gives_the_same_bits(
     source[:, hole] = 0
     shape = target_length(height, ratio_y), target_length(width, ratio_x)
 
-    def look(top: int, bottom: int, left: int, right: int) -> tuple[np.ndarray, np.ndarray]:
+    def resampled(top: int, bottom: int, left: int, right: int) -> tuple[np.ndarray, np.ndarray]:
         rows, cols = source_span(top, bottom, ratio_y), source_span(left, right, ratio_x)
         inside = np.ix_(
             np.clip(np.arange(*rows), 0, height - 1), np.clip(np.arange(*cols), 0, width - 1)
@@ -89,15 +90,15 @@ def test_any_cut_gives_the_same_bits(
             block,
             valid,
             axis_weights(top, bottom, ratio_y, height),
-            axis_weights(left, right, ratio_x, width),
+            cols=axis_weights(left, right, ratio_x, width),
         )
 
-    whole, seen = look(0, shape[0], 0, shape[1])
+    whole, seen = resampled(0, shape[0], 0, shape[1])
     top = data.draw(st.integers(0, shape[0] - 1))
     bottom = data.draw(st.integers(top + 1, shape[0]))
     left = data.draw(st.integers(0, shape[1] - 1))
     right = data.draw(st.integers(left + 1, shape[1]))
-    part, part_seen = look(top, bottom, left, right)
+    part, part_seen = resampled(top, bottom, left, right)
     assert part.tobytes() == np.ascontiguousarray(whole[:, top:bottom, left:right]).tobytes()
     assert (part_seen == seen[top:bottom, left:right]).all()
 
@@ -106,14 +107,14 @@ def test_invalid_pixels_carry_no_weight() -> None:
     array = np.array([[[10.0, 0.0, 20.0, 0.0]]], np.float32)
     valid = np.array([[True, False, False, False]])
     array[:, ~valid] = 0
-    result, seen = resample_block(array, valid, None, axis_weights(0, 2, 2.0, 4))
+    result, seen = resample_block(array, valid, None, cols=axis_weights(0, 2, 2.0, 4))
     assert result.tolist() == [[[10.0, 0.0]]]
     assert seen.tolist() == [[True, False]]
 
 
 def test_integers_are_rounded_not_cut() -> None:
     array = np.array([[[1, 2, 2]]], np.uint8)
-    result, _ = resample_block(array, np.ones((1, 3), bool), None, axis_weights(0, 1, 3.0, 3))
+    result, _ = resample_block(array, np.ones((1, 3), bool), None, cols=axis_weights(0, 1, 3.0, 3))
     assert result.tolist() == [[[2]]]
 
 
@@ -127,7 +128,10 @@ def test_a_constant_stays_constant() -> None:
         block[:, -rows[0] : 50 - rows[0], -cols[0] : 70 - cols[0]] = array
         valid[-rows[0] : 50 - rows[0], -cols[0] : 70 - cols[0]] = True
         result, seen = resample_block(
-            block, valid, axis_weights(0, shape[0], ratio, 50), axis_weights(0, shape[1], ratio, 70)
+            block,
+            valid,
+            axis_weights(0, shape[0], ratio, 50),
+            cols=axis_weights(0, shape[1], ratio, 70),
         )
         assert set(np.unique(result[:, seen])) == {65535}
 
@@ -139,6 +143,6 @@ def test_a_large_block_takes_a_moment() -> None:
     seconds = []
     for _ in range(3):
         started = time.perf_counter()
-        resample_block(array, valid, weights, weights)
+        resample_block(array, valid, weights, cols=weights)
         seconds.append(time.perf_counter() - started)
     assert min(seconds) < 0.3

@@ -1,6 +1,4 @@
-"""Rasters as they are: what they hold, what is missing in them, and the same pixels however they
-are cut.
-"""
+"""Rasters: what they hold, what is missing in them, and the same pixels for any block."""
 
 from __future__ import annotations
 
@@ -24,24 +22,22 @@ from windhover.errors import (
     UnsupportedError,
     WindhoverError,
 )
+from windhover.geometry.windows import Bounds
 from windhover.imagery import scenes
-from windhover.imagery.rasters import inspect_scene, opened
+from windhover.imagery.rasters import inspect_scene, open_raster
 from windhover.imagery.scenes import open_scene
 
 
-def test_inspect_says_what_a_raster_is(make_scene: MakeScene) -> None:
+def test_inspect_returns_what_a_raster_is(make_scene: MakeScene) -> None:
     info = inspect_scene(make_scene(nodata=0, tiled=True, blockxsize=64, blockysize=128))
-    assert (info.name, info.shape_hw, info.dtype, info.nodata) == (
-        "scene",
-        (150, 210),
-        "uint8",
-        0.0,
-    )
+    assert info.name == "scene"
+    assert info.shape_hw == (150, 210)
+    assert (info.dtype, info.nodata) == ("uint8", 0.0)
     assert info.crs == "EPSG:32631"
     assert info.gsd_m == (1.25, 1.25)
     assert info.bands == ("red", "green", "blue")
-    assert info.block_hw == (128, 64)
-    assert not info.striped
+    assert info.file_block_hw == (128, 64)
+    assert not info.is_striped
 
 
 def test_native_read_is_the_file(make_scene: MakeScene) -> None:
@@ -84,10 +80,9 @@ def test_any_block_of_any_scale_is_a_cut_of_the_whole(
     if not path.exists():
         data = np.random.default_rng(1).integers(0, 4000, (2, 97, 133)).astype(np.uint16)
         data[:, 30:50, 60:90] = 7
-        with rasterio.open(
-            path, "w", driver="GTiff", height=97, width=133, count=2, dtype="uint16", crs="EPSG:32719", nodata=7,
-            transform=Affine(1.25, 0, 3e5, 0, -1.25, 8e6),
-        ) as dataset:  # fmt: skip
+        size = {"height": 97, "width": 133, "count": 2, "dtype": "uint16", "nodata": 7}
+        place = {"crs": "EPSG:32719", "transform": Affine(1.25, 0, 3e5, 0, -1.25, 8e6)}
+        with rasterio.open(path, "w", driver="GTiff", **size, **place) as dataset:
             dataset.write(data)
     with open_scene(path, target_gsd_m=gsd) as scene:
         rows, cols = scene.shape_hw
@@ -96,7 +91,7 @@ def test_any_block_of_any_scale_is_a_cut_of_the_whole(
         inside = slice(row + 5, row + 5 + height), slice(col + 5, col + 5 + width)
         assert (part == whole[:, *inside]).all()
         assert (part_seen == seen[inside]).all()
-        with scene.seen_at(gsd) as other:
+        with scene.at_gsd(gsd) as other:
             other.preload()
             assert (other.read(row, col, height, width)[0] == part).all()
 
@@ -111,7 +106,7 @@ def test_the_grid_of_another_gsd_starts_at_the_same_corner(make_scene: MakeScene
 
 
 def test_the_block_cache_holds_blocks(make_scene: MakeScene) -> None:
-    with opened(make_scene()):
+    with open_raster(make_scene()):
         assert rasterio.env.get_gdal_config("GDAL_CACHEMAX") == 256 * 2**20  # bytes, not megabytes
 
 
@@ -169,8 +164,9 @@ def test_nodata_in_one_band_of_a_picture_is_a_brightness(
 
 def test_a_nodata_that_the_dtype_cannot_hold_means_nothing(make_scene: MakeScene) -> None:
     path = make_scene(data=np.full((1, 20, 30), 241, np.uint8))
-    source = f'<SimpleSource><SourceFilename relativeToVRT="1">{path.name}</SourceFilename></SimpleSource>'
-    band = f'<VRTRasterBand dataType="Byte" band="1"><NoDataValue>-9999</NoDataValue>{source}</VRTRasterBand>'
+    name = f'<SourceFilename relativeToVRT="1">{path.name}</SourceFilename>'
+    content = f"<NoDataValue>-9999</NoDataValue><SimpleSource>{name}</SimpleSource>"
+    band = f'<VRTRasterBand dataType="Byte" band="1">{content}</VRTRasterBand>'
     place = "<SRS>EPSG:32631</SRS><GeoTransform>4e5,1,0,5e6,0,-1</GeoTransform>"
     text = f'<VRTDataset rasterXSize="30" rasterYSize="20">{place}{band}</VRTDataset>'
     vrt = path.with_suffix(".vrt")
@@ -238,13 +234,13 @@ def test_a_picture_without_georeference_needs_a_stated_gsd(make_scene: MakeScene
     path = make_scene("picture.png", crs=None, driver="PNG")
     with pytest.raises(DataError, match="has no georeference and no GSD is stated"):
         inspect_scene(path)
-    info = inspect_scene(path, gsd_m=0.5)
+    info = inspect_scene(path, native_gsd_m=0.5)
     assert info.crs is None
     assert info.transform == Affine(0.5, 0, 0, 0, -0.5, 0)
 
 
 def test_a_stated_gsd_does_not_touch_a_georeference(make_scene: MakeScene) -> None:
-    info = inspect_scene(make_scene(), gsd_m=0.5)
+    info = inspect_scene(make_scene(), native_gsd_m=0.5)
     assert info.gsd_m == (1.25, 1.25)
     assert "not used" in info.notes[0]
 
@@ -271,39 +267,39 @@ def test_a_damaged_file_is_named_with_the_place(make_scene: MakeScene) -> None:
 
 
 @pytest.mark.parametrize("gsd", [1.25, 3.125, 0.7])
-def test_pieces_that_are_read_ahead_change_nothing(
+def test_strips_that_are_read_ahead_change_nothing(
     make_scene: MakeScene, monkeypatch: pytest.MonkeyPatch, gsd: float
 ) -> None:
     path = make_scene(shape_hw=(150, 210), nodata=0)
     with open_scene(path, gsd) as scene:
         height, width = scene.shape_hw
         whole = scene.read(0, 0, height, width), scene.read(-7, 3, height + 9, width)
-        monkeypatch.setattr(scenes, "SOURCE_PX_A_PIECE", 900)
-        pieces = scene.read(0, 0, height, width), scene.read(-7, 3, height + 9, width)
-        for (pixels, valid), (again, seen) in zip(whole, pieces, strict=True):
+        monkeypatch.setattr(scenes, "STRIP_SOURCE_PX", 900)
+        strips = scene.read(0, 0, height, width), scene.read(-7, 3, height + 9, width)
+        for (pixels, valid), (again, seen) in zip(whole, strips, strict=True):
             assert np.array_equal(pixels, again)
             assert np.array_equal(valid, seen)
             assert pixels.any()
 
 
-def test_a_piece_holds_a_row_of_the_files_blocks(
+def test_a_strip_holds_a_row_of_the_files_blocks(
     make_scene: MakeScene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(scenes, "SOURCE_PX_A_PIECE", 1)
+    monkeypatch.setattr(scenes, "STRIP_SOURCE_PX", 1)
     path = make_scene(shape_hw=(300, 500), tiled=True, blockxsize=128, blockysize=128)
     with open_scene(path, 2.5) as scene:
-        pieces = list(scene._pieces(0, 150, 0, 250, scene._rows_of_a_piece(250)))
-        assert [stop - start for start, stop, _ in pieces] == [64, 64, 22]
-        monkeypatch.setattr(scenes, "MOST_SOURCE_PX_A_PIECE", 10_000)
-        assert scene._rows_of_a_piece(250) == 10, (
-            "unless such a row is more than memory should hold"
-        )
+        whole = Bounds(0, 150, left=0, right=250)
+        strips = [bounds for bounds, _ in scene._read_strips(whole, scene._strip_rows(250))]
+        assert [strip.bottom - strip.top for strip in strips] == [64, 64, 22]
+        monkeypatch.setattr(scenes, "MAX_STRIP_SOURCE_PX", 10_000)
+        # unless such a row is more than memory should hold
+        assert scene._strip_rows(250) == 10
 
 
-def test_damage_in_a_later_piece_is_named_too(
+def test_damage_in_a_later_strip_is_named_too(
     make_scene: MakeScene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(scenes, "SOURCE_PX_A_PIECE", 20_000)
+    monkeypatch.setattr(scenes, "STRIP_SOURCE_PX", 20_000)
     path = make_scene(
         shape_hw=(300, 500), compress="deflate", tiled=True, blockxsize=128, blockysize=128
     )
@@ -332,7 +328,7 @@ def test_damage_in_a_later_piece_is_named_too(
         ("nir", "red green blue undefined", ("red", "green", "blue", "band4")),
     ],
 )
-def test_bands_are_called_by_what_says_something(
+def test_bands_have_the_most_telling_names(
     make_scene: MakeScene, descriptions: str | None, colors: str, names: tuple[str, ...]
 ) -> None:
     path = make_scene(bands=4, photometric="MINISBLACK")
@@ -384,7 +380,7 @@ def test_threads_read_the_same_through_their_own_handles(make_scene: MakeScene) 
         for thread in threads:
             thread.join()
         assert not wrong
-        assert len(scene._handles) == 5
+        assert len(scene._reader.handles) == 5
     with pytest.raises(ValueError, match="closed"):
         scene.read(0, 0, 1, 1)
 
@@ -399,15 +395,14 @@ def test_every_odd_raster_enters_or_ends_in_one_sentence(real_data: Path) -> Non
     refused = {}
     for path in files:
         try:
-            with open_scene(path, gsd_m=0.5) as scene:
+            with open_scene(path, native_gsd_m=0.5) as scene:
                 array, valid = scene.read(0, 0, *scene.shape_hw)
                 assert np.isfinite(array.astype(float)).all()
                 assert not array[:, ~valid].any()
                 with rasterio.open(path) as file:
                     delivered = file.read(list(range(1, scene.n_bands + 1)))
-                    apart = (
-                        0.25 if file.driver == "JPEG" else 0.0
-                    )  # whose decoders enlarge colours differently
+                    # decoders of JPEG enlarge colours differently
+                    apart = 0.25 if file.driver == "JPEG" else 0.0
                 difference = np.abs(
                     array[:, valid].astype(float) - delivered[:, valid].astype(float)
                 )
@@ -432,9 +427,7 @@ def test_every_odd_raster_enters_or_ends_in_one_sentence(real_data: Path) -> Non
 def test_a_whole_raster_has_no_hole_at_its_borders(
     make_scene: MakeScene, height: int, width: int, gsd: float
 ) -> None:
-    """A half covered last row would be a dark line, and its mirror a cross in the corner that looks
-    like an object.
-    """
+    """A half covered last row would be a dark line, and its mirror a cross in the corner."""
     path = make_scene(
         data=np.full((1, height, width), 137, np.uint8), gsd_m=1.0, name=f"s{height}x{width}.tif"
     )

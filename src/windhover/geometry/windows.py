@@ -24,6 +24,39 @@ class Window(NamedTuple):
     width: int
 
 
+class Bounds(NamedTuple):
+    """A pixel rectangle by its borders: rows [top, bottom), columns [left, right)."""
+
+    top: int
+    bottom: int
+    left: int
+    right: int
+
+    @property
+    def shape_hw(self) -> tuple[int, int]:
+        """Rows and columns, px."""
+        return self.bottom - self.top, self.right - self.left
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it holds no pixel."""
+        return self.top >= self.bottom or self.left >= self.right
+
+    def clipped(self, shape_hw: tuple[int, int]) -> Bounds:
+        """Return the part inside a grid of rows and columns."""
+        height, width = shape_hw
+        return Bounds(
+            top=max(self.top, 0),
+            bottom=min(self.bottom, height),
+            left=max(self.left, 0),
+            right=min(self.right, width),
+        )
+
+    def slices(self, row: int = 0, col: int = 0) -> tuple[slice, slice]:
+        """Return the index of these pixels in an array whose first pixel is (row, col)."""
+        return slice(self.top - row, self.bottom - row), slice(self.left - col, self.right - col)
+
+
 def block_windows(shape_hw: tuple[int, int], block_hw: tuple[int, int]) -> Iterator[Window]:
     """Yield the blocks that tile a grid without overlap, row by row.
 

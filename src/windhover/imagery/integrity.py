@@ -1,8 +1,8 @@
-"""Damage in a raster's pixels that GDAL passes over: what it only warns of, and deflated blocks
-with a wrong checksum.
+"""Damage in a raster's pixels that GDAL reads over.
 
-Formats without a checksum (LZW, ZSTD, PackBits, JPEG, uncompressed) can hold wrong pixels that
-nothing can tell from right ones; docs/scenes.md says how often damage is noticed.
+GDAL only warns of some damage, and does not compare the checksums of deflated blocks. Formats
+without a checksum (LZW, ZSTD, PackBits, JPEG, uncompressed) can hold wrong pixels that cannot be
+told from right ones; docs/scenes.md has how often damage is noticed.
 """
 
 from __future__ import annotations
@@ -18,82 +18,100 @@ from typing import Any
 from rasterio.enums import Interleaving
 
 from windhover.errors import FormatError
-from windhover.imagery.rasters import opened
+from windhover.imagery.rasters import open_raster
 
-SIGNS = ("corrupt", "premature", "truncated")
-TIFF = (".tif", ".tiff")
+DAMAGE_WORDS = ("corrupt", "premature", "truncated")
+TIFF_SUFFIXES = (".tif", ".tiff")
 
 
 @contextmanager
-def heeding_gdal(path: str) -> Iterator[None]:
-    """Take GDAL's warnings of damaged pixels for errors: it goes on with grey where a JPEG inside a
-    TIFF is broken.
+def gdal_warnings_as_errors(path: str) -> Iterator[None]:
+    """Raise GDAL's warnings of damaged pixels as errors when the `with` block ends.
+
+    GDAL goes on with grey where a JPEG inside a TIFF is broken.
+
+    Args:
+        path: the raster, for the message.
 
     Raises:
         FormatError: there was such a warning.
     """
-    heard: list[str] = []
-    listener = logging.Handler(logging.WARNING)
-    listener.emit = lambda record: heard.append(record.getMessage())  # type: ignore[method-assign]
+    messages: list[str] = []
+    handler = logging.Handler(logging.WARNING)
+    handler.emit = lambda record: messages.append(  # type: ignore[method-assign]
+        record.getMessage()
+    )
     logger = logging.getLogger("rasterio._err")
-    logger.addHandler(listener)
+    logger.addHandler(handler)
     try:
         yield
     finally:
-        logger.removeHandler(listener)
-    damage = [words for words in heard if any(sign in words.lower() for sign in SIGNS)]
-    if damage:
-        raise FormatError(
-            f"{path}: its pixels are damaged ({damage[0][:160]}). Fetch it again, or take it out."
-        )
+        logger.removeHandler(handler)
+    for message in messages:
+        if any(word in message.lower() for word in DAMAGE_WORDS):
+            raise FormatError(
+                f"{path}: its pixels are damaged ({message[:160]}). Fetch it again, or take it out."
+            )
 
 
-def check_deflate(path: str) -> None:
-    """Inflate every block of a local, deflated TIFF (or of those in a virtual raster) and compare
-    its checksum.
+def check_deflate_checksums(path: str) -> None:
+    """Inflate every block of a local, deflated TIFF and compare its checksum.
 
-    GDAL leaves out the comparison (RFC 1950, Adler-32), and a block that is overwritten often still
-    inflates.
+    Of a virtual raster, the TIFFs that it is made of are checked. GDAL leaves out the comparison
+    (RFC 1950, Adler-32), and a block that is overwritten often still inflates.
 
     Raises:
         FormatError: a block is not what was written.
     """
-    with opened(path) as dataset:
+    sources: list[str] = []
+    with open_raster(path) as dataset:
         if dataset.driver == "VRT":
-            sources = [name for name in dataset.files if Path(name).suffix.lower() in TIFF]
-        else:
-            sources = []
-            if (
-                dataset.driver == "GTiff"
-                and Path(path).is_file()
-                and "deflate" in str(dataset.compression).lower()
-            ):
-                _check_blocks(path, dataset)
+            sources = [name for name in dataset.files if _is_tiff(name)]
+        elif _is_deflated_file(path, dataset):
+            _check_blocks(path, dataset)
     for source in sources:
-        check_deflate(source)
+        check_deflate_checksums(source)
+
+
+def _is_tiff(name: str) -> bool:
+    return Path(name).suffix.lower() in TIFF_SUFFIXES
+
+
+def _is_deflated_file(path: str, dataset: Any) -> bool:
+    return (
+        dataset.driver == "GTiff"
+        and Path(path).is_file()
+        and "deflate" in str(dataset.compression).lower()
+    )
 
 
 def _check_blocks(path: str, dataset: Any) -> None:
     height, width = dataset.block_shapes[0]
-    rows, cols = -(-dataset.height // height), -(-dataset.width // width)
-    planes = dataset.indexes if dataset.interleaving == Interleaving.band else [1]
+    rows = -(-dataset.height // height)
+    cols = -(-dataset.width // width)
+    planes = [1]
+    if dataset.interleaving == Interleaving.band:
+        planes = dataset.indexes
     with Path(path).open("rb") as stream:
         for band, row, col in product(planes, range(rows), range(cols)):
-            offset, size = (
-                dataset.get_tag_item(f"BLOCK_{what}_{col}_{row}", "TIFF", bidx=band)
-                for what in ("OFFSET", "SIZE")
-            )
+            offset = dataset.get_tag_item(f"BLOCK_OFFSET_{col}_{row}", "TIFF", bidx=band)
+            size = dataset.get_tag_item(f"BLOCK_SIZE_{col}_{row}", "TIFF", bidx=band)
             if offset is None:  # a block of a sparse file
                 continue
             stream.seek(int(offset))
-            inflating = zlib.decompressobj()
-            try:
-                inflating.decompress(stream.read(int(size)))
-                sound = inflating.eof
-            except zlib.error:
-                sound = False
-            if not sound:
+            if not _inflates(stream.read(int(size))):
                 raise FormatError(
-                    f"{path}: its pixels are damaged in rows {row * height} to {row * height + height} and columns "
-                    f"{col * width} to {col * width + width} (checksum). Fetch it again, or take it out."
+                    f"{path}: its pixels are damaged in rows {row * height} to "
+                    f"{row * height + height} and columns {col * width} to "
+                    f"{col * width + width} (checksum). Fetch it again, or take it out."
                 )
+
+
+def _inflates(content: bytes) -> bool:
+    """Return whether a deflated block is whole and has the right checksum."""
+    inflater = zlib.decompressobj()
+    try:
+        inflater.decompress(content)
+    except zlib.error:
+        return False
+    return inflater.eof

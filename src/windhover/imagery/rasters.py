@@ -1,7 +1,7 @@
 """What a raster is, before any of its pixels is read: its grid, place, bands and number type.
 
-Refuses what could only be read wrongly (palettes, ground control points, 64-bit and complex
-numbers) with one sentence that says what to do. Knows no GSD but the raster's own.
+Rasters that could only be read wrongly (palettes, ground control points, 64-bit and complex
+numbers) raise an error of one sentence that ends with what to do.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import rasterio
 from affine import Affine
@@ -31,10 +31,9 @@ from windhover.geometry import georef
 
 DTYPES = ("uint8", "uint16", "int16", "float32")
 MAX_BANDS = 16
-NUMBERED = [(word, gap) for word in ("band", "layer") for gap in ("", " ", "_", "-")]
-NAME_ITS_SYSTEM = (
-    "name the system of its transform: gdal_translate -of VRT -a_srs EPSG:... IN OUT.vrt"
-)
+# how numbers of bands are written: band3, Layer 3, ...
+NUMBER_PREFIXES = [word + gap for word in ("band", "layer") for gap in ("", " ", "_", "-")]
+ASSIGN_CRS = "name the system of its transform: gdal_translate -of VRT -a_srs EPSG:... IN OUT.vrt"
 CACHE_BYTES = 256 * 2**20  # rasterio hands the number to GDALSetCacheMax64
 GDAL_OPTIONS = {
     "GDAL_CACHEMAX": CACHE_BYTES,
@@ -47,7 +46,25 @@ GDAL_OPTIONS = {
 
 @dataclass(frozen=True)
 class SceneInfo:
-    """What is known of a raster without reading its pixels; sizes and positions in native px."""
+    """What is known of a raster without reading its pixels.
+
+    Attributes:
+        name: of the scene, the file's without its suffix.
+        path: anything GDAL opens.
+        width_px: columns, native px.
+        height_px: rows, native px.
+        bands: names of the bands that hold data.
+        dtype: number type of the pixels.
+        nodata: value of missing pixels, None for none.
+        crs: coordinate system, None for a local grid in metres.
+        transform: native px -> map.
+        gsd_m: metres per native px, along a row and down a column.
+        file_block_hw: rows and columns of the file's blocks, native px.
+        scales: of the bands, recorded and never applied.
+        offsets: of the bands, recorded and never applied.
+        notes: sentences for the user.
+        is_gsd_known: where not, `gsd_m` is only what the search assumes, and metres mean nothing.
+    """
 
     name: str
     path: str
@@ -59,12 +76,11 @@ class SceneInfo:
     crs: str | None
     transform: Affine
     gsd_m: tuple[float, float]
-    block_hw: tuple[int, int] = (1, 1)
+    file_block_hw: tuple[int, int] = (1, 1)
     scales: tuple[float, ...] = ()
     offsets: tuple[float, ...] = ()
     notes: tuple[str, ...] = field(default=(), compare=False)
-    # where it is not, `gsd_m` is only what the search takes it for, and metres mean nothing
-    gsd_known: bool = True
+    is_gsd_known: bool = True
 
     @property
     def shape_hw(self) -> tuple[int, int]:
@@ -72,28 +88,27 @@ class SceneInfo:
         return self.height_px, self.width_px
 
     @property
-    def striped(self) -> bool:
-        """Whether the file is in strips (or lines) as wide as the raster, which makes windows slow
-        to read.
-        """
-        return self.block_hw[1] >= self.width_px > 1024 and self.block_hw[0] < self.height_px
+    def is_striped(self) -> bool:
+        """Whether the file is in strips as wide as the raster: windows are slow to read."""
+        block_height, block_width = self.file_block_hw
+        return block_width >= self.width_px > 1024 and block_height < self.height_px
 
 
-def inspect_scene(path: str | Path, gsd_m: float | None = None) -> SceneInfo:
-    """Return what a raster is.
+def inspect_scene(path: str | Path, native_gsd_m: float | None = None) -> SceneInfo:
+    """Return the description of a raster.
 
     Args:
         path: anything GDAL opens: a file, a VRT, `/vsicurl/...`, `https://...`, `s3://...`.
-        gsd_m: stated metres per pixel, used only where the raster has no georeference.
+        native_gsd_m: metres per pixel, used only where the raster has no georeference.
 
     Raises:
         MissingFileError: no such file.
         FormatError: GDAL cannot open it.
-        UnsupportedError: dtype, band count, palette or kind of georeference that is not taken.
-        DataError: no georeference and no stated GSD, or a georeference without size.
+        UnsupportedError: dtype, band count, palette or kind of georeference that is not read.
+        DataError: no georeference and no `native_gsd_m`, or a georeference without size.
     """
-    with opened(path) as dataset:
-        return _describe(dataset, str(path), gsd_m)
+    with open_raster(path) as dataset:
+        return _scene_info(dataset, str(path), native_gsd_m)
 
 
 def overview_info(info: SceneInfo, overview: int) -> SceneInfo:
@@ -102,40 +117,40 @@ def overview_info(info: SceneInfo, overview: int) -> SceneInfo:
     Px k of an overview of w px covers [k W/w, (k + 1) W/w) of the raster's W px, W/w not always
     whole.
     """
-    with opened(info.path, overview) as dataset:
+    with open_raster(info.path, overview) as dataset:
         return replace(
             info,
             width_px=dataset.width,
             height_px=dataset.height,
-            block_hw=tuple(dataset.block_shapes[0]),
+            file_block_hw=tuple(dataset.block_shapes[0]),
         )
 
 
 def open_dataset(path: str, overview: int | None = None) -> Any:
     """Open a raster, or one of its overviews, as rasterio does; GDAL's errors are the caller's."""
-    if path.startswith(
-        "s3://"
-    ):  # GDAL's own reader, configured by AWS_* and needing no other library
+    if path.startswith("s3://"):
+        # GDAL's own reader, configured by AWS_* and needing no other library
         path = f"/vsis3/{path.removeprefix('s3://')}"
+    options: dict[str, Any] = {}
+    if overview is not None:
+        options["overview_level"] = overview
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        return rasterio.open(path, **({} if overview is None else {"overview_level": overview}))
+        return rasterio.open(path, **options)
 
 
 @contextmanager
-def opened(path: str | Path, overview: int | None = None) -> Iterator[Any]:
-    """Open a raster, or one of its overviews, as rasterio does, with this program's sentences for
-    what goes wrong.
+def open_raster(path: str | Path, overview: int | None = None) -> Iterator[Any]:
+    """Open a raster, or one of its overviews, in rasterio; errors are this program's.
 
     Raises:
         MissingFileError: no such file.
         FormatError: GDAL cannot open it.
     """
     text = str(path)
-    if (
-        not re.match(r"[A-Za-z0-9_]+:|/vsi", text) and not Path(text).exists()
-    ):  # NETCDF:file:variable, https://...
-        raise MissingFileError(f"{text}: no such file. Mend the path.")
+    is_file_path = not re.match(r"[A-Za-z0-9_]+:|/vsi", text)  # no NETCDF:file:variable, https://
+    if is_file_path and not Path(text).exists():
+        raise MissingFileError(f"{text}: no such file. Correct the path.")
     try:
         with rasterio.Env(**GDAL_OPTIONS), open_dataset(text, overview) as dataset:
             yield dataset
@@ -147,22 +162,24 @@ def opened(path: str | Path, overview: int | None = None) -> Iterator[Any]:
                 f"{text}: is a folder. Name the rasters in it, such as {text}/*.tif."
             ) from None
         raise FormatError(
-            f"{text}: GDAL cannot open it ({gdal_reason(error)}). The file is damaged or no raster: fetch "
-            "it again, or take it out."
+            f"{text}: GDAL cannot open it ({gdal_reason(error)}). "
+            "The file is damaged or no raster: fetch it again, or take it out."
         ) from None
 
 
 def gdal_reason(error: BaseException) -> str:
-    """Return GDAL's own words, which rasterio keeps one level down."""
+    """Return GDAL's own message, which rasterio keeps one level down, in at most 200 characters."""
     cause = error.__cause__ or error
     return " ".join(str(cause).split())[:200].rstrip(". ")
 
 
-def _describe(dataset: Any, path: str, stated_gsd_m: float | None) -> SceneInfo:
+def _scene_info(dataset: Any, path: str, native_gsd_m: float | None) -> SceneInfo:
     indexes = _data_bands(dataset)
-    _refuse(dataset, path, indexes)
-    crs, transform, notes = _placement(dataset, path, stated_gsd_m)
-    gsd = _ground_size(path, transform, crs, (dataset.height, dataset.width))
+    _check_bands(dataset, path, indexes)
+    _check_orientation(dataset, path)
+    _check_palette(dataset, path, indexes)
+    georeference = _read_georeference(dataset, path, native_gsd_m)
+    gsd_m = _check_gsd(path, georeference, (dataset.height, dataset.width))
     return SceneInfo(
         name=Path(path).stem,
         path=path,
@@ -171,116 +188,157 @@ def _describe(dataset: Any, path: str, stated_gsd_m: float | None) -> SceneInfo:
         bands=_band_names(dataset, indexes),
         dtype=dataset.dtypes[indexes[0] - 1],
         nodata=dataset.nodatavals[indexes[0] - 1],
-        crs=crs,
-        transform=transform,
-        gsd_m=gsd,
-        block_hw=tuple(dataset.block_shapes[0]),
+        crs=georeference.crs,
+        transform=georeference.transform,
+        gsd_m=gsd_m,
+        file_block_hw=tuple(dataset.block_shapes[0]),
         scales=tuple(dataset.scales[index - 1] for index in indexes),
         offsets=tuple(dataset.offsets[index - 1] for index in indexes),
-        notes=notes,
+        notes=georeference.notes,
     )
 
 
 def _data_bands(dataset: Any) -> list[int]:
-    """Return the bands that hold data: those before an alpha band, which is a mask."""
-    alphas = [
-        index for index, kind in enumerate(dataset.colorinterp, 1) if kind == ColorInterp.alpha
-    ]
-    return [index for index in dataset.indexes if index not in alphas] or list(dataset.indexes)
+    """Return the bands that hold data, from 1: all but alpha bands, which are masks."""
+    indexes = []
+    for index, color in enumerate(dataset.colorinterp, 1):
+        if color != ColorInterp.alpha:
+            indexes.append(index)
+    return indexes or list(dataset.indexes)
 
 
-def _refuse(dataset: Any, path: str, indexes: list[int]) -> None:
+def _check_bands(dataset: Any, path: str, indexes: list[int]) -> None:
     if not indexes:
         raise UnsupportedError(
-            f"{path}: holds no band of its own (a container of several rasters). Name one of the rasters inside it."
+            f"{path}: holds no band of its own (a container of several rasters). "
+            "Name one of the rasters inside it."
         )
     if indexes[-1] > len(indexes):
         raise UnsupportedError(
-            f"{path}: its alpha band stands before others, and must be the last. Put it there with gdal_translate -b."
+            f"{path}: its alpha band stands before others, and must be the last. "
+            "Put it there with gdal_translate -b."
         )
     if len(indexes) > MAX_BANDS:
         raise UnsupportedError(
-            f"{path}: has {len(indexes)} bands, at most {MAX_BANDS} are taken. Extract those you need "
-            "with gdal_translate -b."
+            f"{path}: has {len(indexes)} bands, at most {MAX_BANDS} are taken. "
+            "Extract those you need with gdal_translate -b."
         )
     dtypes = sorted({dataset.dtypes[index - 1] for index in indexes})
     if len(dtypes) > 1:
         raise UnsupportedError(
-            f"{path}: its bands have different dtypes ({', '.join(dtypes)}). Write them in one, with "
-            "gdal_translate -ot."
+            f"{path}: its bands have different dtypes ({', '.join(dtypes)}). "
+            "Write them in one, with gdal_translate -ot."
         )
     if dtypes[0] not in DTYPES:
         raise UnsupportedError(
-            f"{path}: dtype {dtypes[0]} is not taken, only {', '.join(DTYPES)}. Convert it with gdal_translate -ot."
+            f"{path}: dtype {dtypes[0]} is not taken, only {', '.join(DTYPES)}. "
+            "Convert it with gdal_translate -ot."
         )
-    turned = dataset.tags().get("EXIF_Orientation", "1")
-    if turned not in ("", "0", "1"):
+
+
+def _check_orientation(dataset: Any, path: str) -> None:
+    orientation = dataset.tags().get("EXIF_Orientation", "1")
+    if orientation not in ("", "0", "1"):
         raise UnsupportedError(
-            f"{path}: its EXIF says that it must be turned to be seen upright (orientation {turned}), so nobody knows "
-            "which way round its labels are. Turn the pixels for good: magick IN -auto-orient OUT."
+            f"{path}: its EXIF marks it to be turned before it is shown (orientation "
+            f"{orientation}), so it is not known which way round its labels are. "
+            "Turn the pixels for good: magick IN -auto-orient OUT."
         )
+
+
+def _check_palette(dataset: Any, path: str, indexes: list[int]) -> None:
     if len(indexes) == 1 and dataset.colorinterp[indexes[0] - 1] == ColorInterp.palette:
         raise UnsupportedError(
-            f"{path}: holds colour numbers of a palette, which cannot be averaged. Convert it with "
-            "gdal_translate -expand rgb."
+            f"{path}: holds colour numbers of a palette, which cannot be averaged. "
+            "Convert it with gdal_translate -expand rgb."
         )
 
 
-def _placement(
-    dataset: Any, path: str, stated_gsd_m: float | None
-) -> tuple[str | None, Affine, tuple[str, ...]]:
-    """Return coordinate system, transform and notes."""
-    placed = dataset.crs is not None and dataset.transform != Affine.identity()
-    if not placed and dataset.gcps[0]:
+class Georeference(NamedTuple):
+    """Where a raster is.
+
+    Attributes:
+        crs: coordinate system, None for a local grid in metres.
+        transform: native px -> map.
+        notes: sentences for the user.
+    """
+
+    crs: str | None
+    transform: Affine
+    notes: tuple[str, ...] = ()
+
+
+def _read_georeference(dataset: Any, path: str, native_gsd_m: float | None) -> Georeference:
+    """Return a raster's georeference, a local grid where it has none.
+
+    Raises:
+        UnsupportedError: it is placed by ground control points or by an RPC model.
+        DataError: it has none and no `native_gsd_m` is given.
+        ParameterError: `native_gsd_m` is not positive.
+    """
+    has_transform = dataset.transform != Affine.identity()
+    if dataset.crs is not None and has_transform:
+        notes: tuple[str, ...] = ()
+        if native_gsd_m is not None:
+            notes = ("the stated GSD is not used: the raster has a georeference",)
+        return Georeference(_crs_text(dataset), dataset.transform, notes)
+    if dataset.gcps[0]:
         raise UnsupportedError(
             f"{path}: is placed by {len(dataset.gcps[0])} ground control points, not by an affine. "
             "Warp it first: gdalwarp -r bilinear IN OUT.tif."
         )
-    if not placed and dataset.rpcs is not None:
+    if dataset.rpcs is not None:
         raise UnsupportedError(
             f"{path}: is placed by an RPC model, not by an affine. Orthorectify it first: gdalwarp "
             "-rpc -r bilinear IN OUT.tif."
         )
-    if placed:
-        notes = (
-            ("the stated GSD is not used: the raster has a georeference",)
-            if stated_gsd_m is not None
-            else ()
-        )
-        return _crs_text(dataset), dataset.transform, notes
-    half = dataset.transform != Affine.identity()
-    if stated_gsd_m is None:
-        raise DataError(
-            f"{path}: has no georeference and no GSD is stated. State its metres per pixel "
-            f"(`scenes.native_gsd_m`, or --gsd).{f' Or {NAME_ITS_SYSTEM}.' if half else ''}"
-        )
-    if not (math.isfinite(stated_gsd_m) and stated_gsd_m > 0):
-        raise ParameterError(
-            f"The stated GSD must be positive, got {stated_gsd_m} m. Give metres per pixel."
-        )
-    notes = (
-        f"a transform without coordinate system: a local grid is used. To keep its place, {NAME_ITS_SYSTEM}",
-    )
-    notes = notes if half else ()
-    return None, georef.local_transform(stated_gsd_m), notes
+    return _local_grid(path, native_gsd_m, has_transform=has_transform)
 
 
-def _ground_size(
-    path: str, transform: Affine, crs: str | None, shape_hw: tuple[int, int]
-) -> tuple[float, float]:
-    """Return metres per px where the raster lies on Earth or in a local grid.
+def _local_grid(path: str, native_gsd_m: float | None, *, has_transform: bool) -> Georeference:
+    """Return the local grid of a raster without georeference.
 
     Raises:
-        DataError: it lies nowhere: beyond a pole, not finite, or in a system without longitude
-            and latitude.
+        DataError: no `native_gsd_m` is given.
+        ParameterError: it is not positive.
+    """
+    if native_gsd_m is None:
+        hint = f" Or {ASSIGN_CRS}." if has_transform else ""
+        raise DataError(
+            f"{path}: has no georeference and no GSD is stated. State its metres per pixel "
+            f"(`scenes.native_gsd_m`, or --gsd).{hint}"
+        )
+    if not (math.isfinite(native_gsd_m) and native_gsd_m > 0):
+        raise ParameterError(
+            f"The stated GSD must be positive, got {native_gsd_m} m. Give metres per pixel."
+        )
+    notes: tuple[str, ...] = ()
+    if has_transform:
+        note = (
+            "a transform without coordinate system: a local grid is used. "
+            f"To keep its place, {ASSIGN_CRS}"
+        )
+        notes = (note,)
+    return Georeference(None, georef.local_transform(native_gsd_m), notes)
+
+
+def _check_gsd(
+    path: str, georeference: Georeference, shape_hw: tuple[int, int]
+) -> tuple[float, float]:
+    """Return metres per px of a raster that is on Earth or in a local grid.
+
+    Raises:
+        DataError: it is nowhere: beyond a pole, not finite, or in a system without longitude and
+            latitude.
         FormatError: PROJ does not know its system.
     """
+    crs, transform, _ = georeference
     try:
-        gsd = georef.gsd_m(transform, crs, shape_hw)
+        gsd_m = georef.gsd_m(transform, crs, shape_hw)
         georef.footprint_4326(transform, crs, shape_hw)
     except (DataError, FormatError) as error:
         raise type(error)(f"{path}: {error}") from None
-    return gsd
+    return gsd_m
 
 
 def _crs_text(dataset: Any) -> str:
@@ -290,38 +348,32 @@ def _crs_text(dataset: Any) -> str:
 
 
 def _band_names(dataset: Any, indexes: list[int]) -> tuple[str, ...]:
-    """Return the bands' descriptions where all have one that says something, else the colours that
-    are known.
-    """
-    described = [(dataset.descriptions[index - 1] or "").strip() for index in indexes]
-    if (
-        all(described)
-        and len(set(described)) == len(described)
-        and not all(map(says_nothing, described))
-    ):
-        return tuple(described)
+    """Return the bands' descriptions where they name all of them, else the known colors."""
+    descriptions = [(dataset.descriptions[index - 1] or "").strip() for index in indexes]
+    are_complete = all(descriptions) and len(set(descriptions)) == len(descriptions)
+    if are_complete and not all(map(is_numbered_band_name, descriptions)):
+        return tuple(descriptions)
     colors = [dataset.colorinterp[index - 1].name for index in indexes]
     known = [color for color in colors if color not in ("undefined", "gray")]
-    if not known or len(set(known)) < len(known):
-        return tuple(f"band{index}" for index in indexes)
-    return tuple(
-        f"band{i}" if color not in known else color
-        for i, color in zip(indexes, colors, strict=True)
-    )
+    has_unique_colors = len(known) > 0 and len(set(known)) == len(known)
+    names = []
+    for index, color in zip(indexes, colors, strict=True):
+        is_named = has_unique_colors and color in known
+        names.append(color if is_named else f"band{index}")
+    return tuple(names)
 
 
-def names_of_bands(info: SceneInfo) -> dict[str, str]:
-    """Return every name by which a band may be asked for, in small letters: its own, or its number
-    as in `band3`.
-    """
-    numbers = {
-        f"{word}{gap}{number}": name
-        for number, name in enumerate(info.bands, 1)
-        for word, gap in NUMBERED
-    }
-    return numbers | {name.lower(): name for name in info.bands}
+def band_aliases(info: SceneInfo) -> dict[str, str]:
+    """Return alias in lower case -> band: each band's own name, and its number as in `band3`."""
+    aliases = {}
+    for number, name in enumerate(info.bands, 1):
+        for prefix in NUMBER_PREFIXES:
+            aliases[f"{prefix}{number}"] = name
+    for name in info.bands:
+        aliases[name.lower()] = name
+    return aliases
 
 
-def says_nothing(name: str) -> bool:
-    """Tell whether the name of a band is a number alone, such as `band3`, `Band_3` or `Layer 3`."""
+def is_numbered_band_name(name: str) -> bool:
+    """Return whether a band's name is a number alone, such as `band3`, `Band_3` or `Layer 3`."""
     return re.fullmatch(r"(band|layer)[ _-]?\d+", name, re.IGNORECASE) is not None

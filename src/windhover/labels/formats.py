@@ -120,11 +120,11 @@ def _matching_files(folder: Path, labels: str) -> list[Path]:
             files.extend(sorted(match.rglob("*")))
         else:
             files.append(match)
-    label_files = []
-    for file in files:
-        if file.is_file() and _has_reader(file) and file.name != CLASS_LIST:
-            label_files.append(file)
-    return label_files
+    return [file for file in files if _has_labels(file)]
+
+
+def _has_labels(file: Path) -> bool:
+    return file.is_file() and _has_reader(file) and file.name != CLASS_LIST
 
 
 def _find_by_name(folder: Path, scenes: set[str], excluded: set[Path]) -> dict[Path, str]:
