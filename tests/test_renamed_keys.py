@@ -28,6 +28,7 @@ scenes:
 patches:
   negatives_per_positive: {random: 3.0, offcentre: 2.0, lookalike: 0.5}
 train:
+  network: course
   distil_weight: 0.25
   freeze: 0.125
   trunk_rate: 0.5
@@ -51,6 +52,7 @@ train:
     around_objects: 0.375
 evaluate:
   floor_logit: -3.0
+  peak_looks: 8
   peak_looks_from: -2.0
   match_by: metres
   point_reach_m: 11.0
@@ -80,15 +82,13 @@ def test_a_params_file_with_old_names_is_read(old_project: Path) -> None:
     assert load_params("patches", PatchesParams, old_project).negatives_per_positive.offcenter == 2
     train = load_params("train", TrainParams, old_project)
     assert (train.training_precision, train.mined_fraction) == ("fp32", 0.25)
+    assert train.network == "baseline_cnn"
     assert (train.batch_augment.d4, train.batch_augment.highlight_darkening) == (False, 1.5)
     assert train.hard_negative_mining.patches_per_miss == 9
     assert train.large_patches.copy_paste_prob == 0.125
     evaluate = load_params("evaluate", EvaluateParams, old_project)
-    assert (evaluate.match_by, evaluate.threshold_rule, evaluate.n_bootstrap) == (
-        "distance",
-        "recall_at_least",
-        200,
-    )
+    assert (evaluate.match_by, evaluate.threshold_rule) == ("distance", "recall_at_least")
+    assert (evaluate.peak_tta, evaluate.n_bootstrap) == ("d4", 200)
     assert load_params("detect", DetectParams, old_project).inference_precision == "bf16"
 
 

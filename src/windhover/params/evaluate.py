@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from pydantic import Field, model_validator
 
 from windhover.params import StageParams
-from windhover.params.choices import MatchBy, ThresholdRuleName
+from windhover.params.choices import MatchBy, PeakTta, ThresholdRuleName
 
 
 class EvaluateParams(StageParams):
@@ -37,10 +35,10 @@ class EvaluateParams(StageParams):
     min_logit: float = Field(
         -4.0, ge=-20, le=5, description="lowest raw logit kept; the curves end there"
     )
-    peak_tta: Literal[0, 1, 8] = Field(
-        1,
-        description="test-time augmentation at peaks: 0 none, 1 rescored once in a window with the "
-        "object at its center, 8 also flipped and rotated (d4)",
+    peak_tta: PeakTta = Field(
+        "recenter",
+        description="test-time augmentation at peaks: none; recenter (rescored in a window with "
+        "the object at its center); d4 (also flipped and rotated)",
     )
     rescore_min_logit: float = Field(
         -1.0, ge=-20, le=20, description="raw logit from which a peak is rescored by `peak_tta`"
@@ -87,8 +85,8 @@ class EvaluateParams(StageParams):
     def _check_ranges(self) -> EvaluateParams:
         if min(self.scales) <= 0:
             raise ValueError(f"scales must be above 0, got {self.scales}")
-        if self.second_stage is not None and not self.peak_tta:
-            raise ValueError("second_stage needs rescored peaks: set peak_tta to 1 or 8")
+        if self.second_stage is not None and self.peak_tta == "none":
+            raise ValueError("second_stage needs rescored peaks: set peak_tta to recenter or d4")
         if self.size_bands_m != sorted(set(self.size_bands_m)) or self.size_bands_m[0] <= 0:
             raise ValueError(f"size_bands_m must rise and be above 0, got {self.size_bands_m}")
         if self.match_by.endswith("iou") and self.match_value > 1:

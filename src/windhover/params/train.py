@@ -146,7 +146,7 @@ class TrainParams(StageParams):
     network: str = Field(
         "valid64",
         min_length=1,
-        description="valid64, baseline_cnn, or a classifier of torchvision or timm such as resnet18",
+        description="valid64, baseline_cnn, or a classifier of torchvision or timm, as resnet18",
     )
     options: dict[str, str | int | float | bool | None] = Field(
         {"width": "small", "stem": "pooled"},
