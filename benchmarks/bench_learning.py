@@ -28,10 +28,10 @@ import torch
 from measuring import RESULTS, ROOT, machine
 
 from windhover.dataset.catalog import load_catalog
-from windhover.evaluation.evaluate_model import Searched, search_splits
-from windhover.metrics.bootstrap import bootstrap, interval
-from windhover.metrics.detection_metrics import draw, tally_class
-from windhover.metrics.score_curve import average_precision, recall_at_alarms
+from windhover.evaluation.search_splits import SearchedSplit, search_splits
+from windhover.metrics.bootstrap import bootstrap_values, percentile_interval, resample
+from windhover.metrics.detection_metrics import class_score_curve
+from windhover.metrics.score_curve import average_precision, recall_at_false_alarm_rate
 from windhover.models.bundle import load_bundle
 from windhover.params import change_params, load_params
 from windhover.params.evaluate import EvaluateParams
@@ -91,14 +91,8 @@ def prepare(raw: str, seed: int | None) -> None:
         f"scenes.fixed_splits={json.dumps({} if seed is not None else fixed)}",
     ]
     changes += [] if seed is None else [f"scenes.seed={seed}"]
-    overlay = [
-        sys.executable,
-        "-m",
-        "windhover.params.parameter_sets",
-        str(ROOT / "params/airbus.yaml"),
-        *changes,
-    ]
-    subprocess.run(overlay, check=True)
+    command = [Path(sys.executable).with_name("windhover"), "set", *changes]
+    subprocess.run([*command, "--like", str(ROOT / "params/airbus.yaml")], check=True)
     subprocess.run([Path(sys.executable).with_name("dvc"), "repro", "augment"], check=True)
 
 
@@ -124,38 +118,39 @@ def _processor_clock() -> float:
     return time.process_time() / torch.get_num_threads()
 
 
-def search(folder: Path, changes: dict[str, Any], split: str = "test") -> Searched:
+def search(folder: Path, changes: dict[str, Any], split: str = "test") -> SearchedSplit:
     """Search the scenes of a split."""
     params = change_params("evaluate", load_params("evaluate", EvaluateParams), changes)
     catalog = load_catalog("data/scenes")
-    return search_splits(load_bundle(folder), catalog.split(split), params, "cpu")[split]
+    return search_splits(load_bundle(folder), catalog.split(split), params, device="cpu")[split]
 
 
-def figures(found: Searched) -> tuple[dict[str, Any], np.ndarray]:
+def figures(found: SearchedSplit) -> tuple[dict[str, Any], np.ndarray]:
     """Return AP, best F1 and recall at one false alarm per km2 with intervals, and AP under every
     draw.
     """
-    drawn = draw(found.ground.scenes, 1000, 0)
-    tallied = tally_class(found.judged, found.ground, drawn)
+    sample = resample(found.ground_truth.scenes, 1000, 0)
+    curve = class_score_curve(found.matches, found.ground_truth, sample)
 
     def of(weights: np.ndarray) -> dict[str, np.ndarray]:
-        counts = tallied.curve(weights)
+        counts = curve.counts(weights)
         best = np.nanmax(counts.f_beta(), axis=0)
         return {
             "ap": average_precision(counts),
             "f1": best,
-            "recall_at_1_per_km2": recall_at_alarms(counts, 1.0),
+            "recall_at_1_per_km2": recall_at_false_alarm_rate(counts, 1.0),
         }
 
-    once, many = (
-        of(np.ones((len(drawn.names), 1))),
-        bootstrap(of, drawn.weights, len(tallied.level_scores)),
-    )
-    table = {
-        name: [round(float(value), 4) for value in (once[name][0], *(interval(many[name]) or ()))]
-        for name in once
+    once = of(np.ones((len(sample.names), 1)))
+    many = bootstrap_values(of, sample.weights, len(curve.thresholds))
+    row: dict[str, Any] = {
+        "objects": len(found.ground_truth.objects),
+        "intervals_over": sample.unit,
     }
-    return {"objects": len(found.ground.objects), "intervals_over": drawn.over, **table}, many["ap"]
+    for name, value in once.items():
+        interval = percentile_interval(many[name]) or ()
+        row[name] = [round(float(number), 4) for number in (value[0], *interval)]
+    return row, many["ap"]
 
 
 def main() -> None:
@@ -177,7 +172,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     prepare(options.raw, options.seed)
-    once = {} if options.views else {"scales": [1.0], "peak_tta": 1}
+    once = {} if options.views else {"scales": [1.0], "peak_tta": "recenter"}
     division = SPLIT.stem if options.seed is None else f"seed-{options.seed}"
     rows: dict[str, Any] = {}
     first: np.ndarray | None = None
@@ -187,7 +182,7 @@ def main() -> None:
         if first is None:
             first, first_ap = draws, row["ap"][0]
         else:
-            low, high = interval(draws - first) or (np.nan, np.nan)
+            low, high = percentile_interval(draws - first) or (np.nan, np.nan)
             row["ap_gain"] = [round(value, 4) for value in (row["ap"][0] - first_ap, low, high)]
         rows[name] = row
         print(name, json.dumps(row), flush=True)
