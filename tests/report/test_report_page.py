@@ -9,7 +9,8 @@ import pytest
 
 from toy_evaluation import evaluation_result
 from windhover.metrics.evaluation_result import EvaluationResult
-from windhover.report import page_tables, plot_style
+from windhover.rendering import plot_style
+from windhover.report import page_tables
 from windhover.report.write_report import write_report
 
 SCENE_SECTIONS = [

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from toy_evaluation import evaluation_result
-from windhover.report import plot_style
+from windhover.rendering import plot_style
 from windhover.report.headline import headline_lines
 from windhover.report.write_report import write_report
 

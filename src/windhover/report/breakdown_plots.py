@@ -10,8 +10,7 @@ import pandas as pd
 
 from windhover.metrics.breakdown import size_band_name
 from windhover.metrics.calibration import Reliability
-from windhover.rendering.text import format_value
-from windhover.report.plot_style import (
+from windhover.rendering.plot_style import (
     GUIDE_COLOR,
     TEST_COLOR,
     VAL_COLOR,
@@ -19,6 +18,7 @@ from windhover.report.plot_style import (
     add_titles,
     plot_file,
 )
+from windhover.rendering.text import format_value
 
 
 def plot_reliability(

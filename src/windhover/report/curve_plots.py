@@ -17,8 +17,7 @@ from windhover.metrics.bootstrap import Estimate
 from windhover.metrics.choose_threshold import ChosenThreshold
 from windhover.metrics.score_curve import MatchCounts
 from windhover.metrics.window_metrics import WindowMetrics
-from windhover.rendering.text import format_estimate, format_value
-from windhover.report.plot_style import (
+from windhover.rendering.plot_style import (
     GUIDE_COLOR,
     INK,
     MARK_COLOR,
@@ -30,6 +29,7 @@ from windhover.report.plot_style import (
     add_titles,
     plot_file,
 )
+from windhover.rendering.text import format_estimate, format_value
 
 F1_LINES = (0.5, 0.7, 0.8, 0.9, 0.95)
 MARKED_FALSE_ALARM_RATES = (1.0, 5.0)

@@ -14,7 +14,7 @@ from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from windhover.metrics.evaluation_result import ErrorThumbnail, WindowExplanation
-from windhover.report.plot_style import STYLE, save_figure
+from windhover.rendering.plot_style import STYLE, save_figure
 
 DETECTION_COLOR = "#e8590c"
 OBJECT_COLOR = "#2f9e44"

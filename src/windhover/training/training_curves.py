@@ -1,4 +1,4 @@
-"""Curves of a training as pictures: its epochs, and the range test of its learning rate."""
+"""Plots of a training: its epochs, and the range test of its learning rate."""
 
 from __future__ import annotations
 
@@ -6,67 +6,68 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from windhover.files import atomic_file
+DPI = 110
+# title of each panel, and the columns of the history that it shows
+PANELS = (
+    ("loss", ("score", "val_loss", "offset", "size")),
+    ("AP of windows on validation", ("val_ap",)),
+    ("learning rate", ("learning_rate",)),
+)
 
 
-def draw_curves(
+def plot_training_curves(
     history: Sequence[dict[str, float]], rounds: Sequence[dict[str, Any]], path: Path
 ) -> None:
-    """Write the picture.
+    """Plot losses, AP and learning rate by epoch.
 
     Args:
         history: one row an epoch.
-        rounds: one row a mining round, with the epoch before which it was held.
-        path: a PNG.
+        rounds: one row a round of hard-negative mining, with the epoch before which it took place.
+        path: PNG to write.
     """
     from matplotlib.figure import Figure
+
+    from windhover.rendering.plot_style import save_figure
 
     figure = Figure(figsize=(11, 3.2), layout="constrained")
-    panels = figure.subplots(1, 3)
     epochs = [row["epoch"] + 1 for row in history]
-    for axes, names, title in zip(
-        panels,
-        (("score", "val_loss", "offset", "size"), ("val_ap",), ("learning_rate",)),
-        ("loss", "AP of windows on validation", "learning rate"),
-        strict=True,
-    ):
-        for name in names:
-            axes.plot(
-                epochs, [row.get(name, float("nan")) for row in history], label=name, marker="."
-            )
-        for held in rounds:
-            axes.axvline(held["epoch"] + 0.5, color="0.8", zorder=0)
+    for axes, (title, columns) in zip(figure.subplots(1, len(PANELS)), PANELS, strict=True):
+        for column in columns:
+            values = [row.get(column, float("nan")) for row in history]
+            axes.plot(epochs, values, label=column, marker=".")
+        for mining_round in rounds:
+            axes.axvline(mining_round["epoch"] + 0.5, color="0.8", zorder=0)
         axes.set(title=title, xlabel="epoch")
-        if len(names) > 1:
+        if len(columns) > 1:
             axes.set_yscale("log")
             axes.legend(fontsize=8)
-    with atomic_file(path) as temporary:
-        figure.savefig(temporary, dpi=110, metadata={"Software": None})
+    save_figure(figure, path, DPI)
 
 
-def draw_rate_range(
-    rates: Sequence[float], losses: Sequence[float], suggested: float, path: Path
+def plot_lr_range(
+    learning_rates: Sequence[float], losses: Sequence[float], suggested: float, path: Path
 ) -> None:
-    """Write the picture of loss against learning rate.
+    """Plot the loss against the learning rate, with the suggested rate.
 
     Args:
-        rates: rising.
-        losses: smoothed, one a rate.
-        suggested: the rate that is marked.
-        path: a PNG.
+        learning_rates: rising.
+        losses: smoothed, one for each learning rate.
+        suggested: the learning rate to mark.
+        path: PNG to write.
     """
     from matplotlib.figure import Figure
+
+    from windhover.rendering.plot_style import save_figure
 
     figure = Figure(figsize=(6, 3.6), layout="constrained")
     axes = figure.subplots()
-    axes.plot(rates, losses)
+    axes.plot(learning_rates, losses)
     axes.axvline(suggested, color="0.5", linestyle="--", label=f"suggested: {suggested:.2g}")
     axes.set(
-        title="range test of the learning rate",
+        title="learning rate range test",
         xlabel="learning rate",
         ylabel="loss, smoothed",
         xscale="log",
     )
     axes.legend(fontsize=8)
-    with atomic_file(path) as temporary:
-        figure.savefig(temporary, dpi=110, format="png", metadata={"Software": None})
+    save_figure(figure, path, DPI)

@@ -1,4 +1,4 @@
-"""What all plots of the report share: colors, style, saving, titles and legends."""
+"""What plots share: colors, style, saving, titles and legends."""
 
 from __future__ import annotations
 
@@ -57,10 +57,16 @@ def plot_file(
         save_figure(figure, path)
 
 
-def save_figure(figure: Figure, path: Path) -> None:
-    """Write a PNG without the name and version of the software, so that bytes do not change."""
+def save_figure(figure: Figure, path: Path, dpi: int | None = None) -> None:
+    """Write a PNG without the version of the software, so that bytes do not change.
+
+    Args:
+        figure: to write.
+        path: of the PNG.
+        dpi: pixels per inch; `DPI` by default.
+    """
     with atomic_file(path) as temporary:
-        figure.savefig(temporary, dpi=DPI, metadata={"Software": None})
+        figure.savefig(temporary, dpi=dpi or DPI, format="png", metadata={"Software": None})
 
 
 def add_titles(axes: Axes, title: str, subtitle: str) -> None:
