@@ -1,4 +1,4 @@
-"""Plots of a training: its epochs, and the range test of its learning rate."""
+"""Plots of a training: losses, AP and learning rate by epoch."""
 
 from __future__ import annotations
 
@@ -41,33 +41,4 @@ def plot_training_curves(
         if len(columns) > 1:
             axes.set_yscale("log")
             axes.legend(fontsize=8)
-    save_figure(figure, path, DPI)
-
-
-def plot_lr_range(
-    learning_rates: Sequence[float], losses: Sequence[float], suggested: float, path: Path
-) -> None:
-    """Plot the loss against the learning rate, with the suggested rate.
-
-    Args:
-        learning_rates: rising.
-        losses: smoothed, one for each learning rate.
-        suggested: the learning rate to mark.
-        path: PNG to write.
-    """
-    from matplotlib.figure import Figure
-
-    from windhover.rendering.plot_style import save_figure
-
-    figure = Figure(figsize=(6, 3.6), layout="constrained")
-    axes = figure.subplots()
-    axes.plot(learning_rates, losses)
-    axes.axvline(suggested, color="0.5", linestyle="--", label=f"suggested: {suggested:.2g}")
-    axes.set(
-        title="learning rate range test",
-        xlabel="learning rate",
-        ylabel="loss, smoothed",
-        xscale="log",
-    )
-    axes.legend(fontsize=8)
     save_figure(figure, path, DPI)
