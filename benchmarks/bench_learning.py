@@ -36,8 +36,8 @@ from windhover.models.bundle import load_bundle
 from windhover.params import change_params, load_params
 from windhover.params.evaluate import EvaluateParams
 from windhover.params.train import TrainParams
-from windhover.training.datamodule import Folders
 from windhover.training.train import train_detector
+from windhover.training.training_data import TrainingFolders
 
 SPLIT = Path(__file__).with_name("airbus_split.csv")
 FOLDER = Path(".windhover/learning")
@@ -101,7 +101,7 @@ def train(changes: dict[str, Any], minutes: float, folder: Path) -> dict[str, An
     threads = torch.get_num_threads()
     budget = {"epochs": 400, "max_minutes": minutes / threads, "threads": threads}
     params = change_params("train", load_params("train", TrainParams), {**budget, **changes})
-    folders = Folders("data/scenes", "data/patches", "data/augmented", str(folder))
+    folders = TrainingFolders("data/scenes", "data/patches", "data/augmented", str(folder))
     began, used = time.perf_counter(), time.process_time()
     # every clock of the training shows processor time, so that its own planning keeps to it
     with mock.patch("time.monotonic", _processor_clock):

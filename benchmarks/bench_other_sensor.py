@@ -32,11 +32,13 @@ from bench_learning import figures
 from measuring import save
 
 from windhover.dataset.catalog import Catalog, load_catalog
-from windhover.evaluation.evaluate_model import Searched, on_the_ground
-from windhover.inference.detect_request import SCALES_OF_ANY_GSD
-from windhover.inference.detector import Detector, SearchSettings, search_scene
-from windhover.metrics.ground_truth import ground_of
-from windhover.metrics.match_detections import Match, judge
+from windhover.evaluation.search_splits import SearchedSplit, detections_in_meters
+from windhover.detection.detect_request import SCALES_OF_UNKNOWN_GSD
+from windhover.inference.detector import Detector
+from windhover.inference.scene_search import search_scene
+from windhover.inference.settings import SearchSettings
+from windhover.metrics.ground_truth import ground_truth_of
+from windhover.metrics.match_detections import MatchRule, match_detections
 
 Picture = np.ndarray  # (H, W, 3) float32, 0..255
 FLOOR_LOGIT = -5.0
@@ -99,12 +101,12 @@ RESIZED = {  # px beside one before
 }
 
 
-def search(detector: Detector, catalog: Catalog, name: str, folder: Path) -> Searched:
+def search(detector: Detector, catalog: Catalog, name: str, folder: Path) -> SearchedSplit:
     """Change every scene, search it, and match what is found."""
     found = []
     times = RESIZED.get(name, 1.0)
-    scales = SCALES_OF_ANY_GSD if name in RESIZED else (1.0,)
-    settings = SearchSettings(scales=scales, peak_tta=1)
+    scales = SCALES_OF_UNKNOWN_GSD if name in RESIZED else (1.0,)
+    settings = SearchSettings(scales=scales, peak_tta="recenter")
     card = detector.bundle.card
     for row in catalog:
         changed = np.clip(np.rint(CHANGES[name](_read(row.path))), 0, 255).astype(np.uint8)
@@ -116,11 +118,12 @@ def search(detector: Detector, catalog: Catalog, name: str, folder: Path) -> Sea
                 detector.scorer, scene, settings, FLOOR_LOGIT, classes=card.classes
             )
             true_gsd = tuple(row.gsd_x_m / times * ratio for ratio in scene.ratio_xy)
-        found.append(on_the_ground(candidates, row.scene, (true_gsd[0], true_gsd[1])))
+        found.append(detections_in_meters(candidates, row.scene, (true_gsd[0], true_gsd[1])))
         path.unlink()
-    ground = ground_of(catalog)
-    judged = judge(pd.concat(found, ignore_index=True), ground, Match("size", 0.5, 20.0))
-    return Searched(ground, judged, detector.scorer.precision)
+    ground_truth = ground_truth_of(catalog)
+    rule = MatchRule("size", 0.5, 20.0)
+    matches = match_detections(pd.concat(found, ignore_index=True), ground_truth, rule)
+    return SearchedSplit(ground_truth, matches, detector.scorer.inference_precision)
 
 
 def _read(path: str) -> Picture:

@@ -18,17 +18,22 @@ import torch
 from rasterio.transform import Affine
 
 import windhover
+from cpu_marks import needs_int8
 from fake_models import Identity, PlantedNetwork, random_weights, squares, write_bundle
-from processor import integers
+from messages import recorded_messages
 from windhover.errors import FormatError, MissingFileError, ParameterError
 from windhover.geometry.georef import pixel_to_world
 from windhover.imagery.scenes import Scene, open_scene
 from windhover.inference import multi_scale
-from windhover.inference.dense import DenseScorer
-from windhover.inference.detector import Detector, SearchReport, SearchSettings, search_scene
+from windhover.inference.detector import Detector
 from windhover.inference.multi_scale import plan_passes
+from windhover.inference.results import SearchReport
+from windhover.inference.scene_search import search_scene
+from windhover.inference.settings import SearchSettings
+from windhover.inference.torch_scorer import TorchScorer
 from windhover.models.networks import build_network
 from windhover.models.normalize import Normalizer
+from windhover.models.operating_point import ChosenOn
 from windhover.models.quantization import measure_ranges
 
 CENTERS = [
@@ -42,28 +47,27 @@ CENTERS = [
 ]
 
 
-def planted(**options: Any) -> DenseScorer:
-    return DenseScorer(PlantedNetwork(), Identity(), **options)
+def planted(**options: Any) -> TorchScorer:
+    return TorchScorer(PlantedNetwork(), Identity(), **options)
 
 
-def random_scorer(width: int = 4, seed: int = 0, **options: Any) -> DenseScorer:
+def random_scorer(width: int = 4, seed: int = 0, **options: Any) -> TorchScorer:
     network = build_network("valid64", 3, 1, width=width)
     network.load_state_dict(random_weights(3, 1, width, seed))
-    return DenseScorer(network, Normalizer([100.0] * 3, [60.0] * 3), **options)
+    return TorchScorer(network, Normalizer([100.0] * 3, [60.0] * 3), **options)
 
 
 def search(
     path: Path,
-    scorer: DenseScorer | None = None,
-    floor: float = 0.0,
+    scorer: TorchScorer | None = None,
+    min_logit: float = 0.0,
     scales: tuple[float, ...] = (1.0,),
     **options: Any,
 ) -> pd.DataFrame:
     scorer = scorer or planted()
-    with open_scene(path, 1.25, gsd_m=1.25) as scene:
-        return search_scene(
-            scorer, scene, SearchSettings(scorer.stride_px, scales), floor, **options
-        )
+    with open_scene(path, 1.25, native_gsd_m=1.25) as scene:
+        settings = SearchSettings(scorer.stride_px, scales)
+        return search_scene(scorer, scene, settings, min_logit=min_logit, **options).candidates
 
 
 def positions(found: pd.DataFrame) -> np.ndarray:
@@ -111,7 +115,7 @@ def test_a_square_anywhere_to_the_border_is_found_once(
     for x, y in itertools.product(
         (5, shape[1] / 2, shape[1] - 5.0), (5, shape[0] / 2, shape[0] - 5.0)
     ):
-        found = search(make_scene(data=squares(shape, [(x, y)])), floor=3.0)
+        found = search(make_scene(data=squares(shape, [(x, y)])), min_logit=3.0)
         assert len(found) == 1, (x, y, found)
         # at the border the mirror pulls the centre
         assert (
@@ -150,7 +154,9 @@ def test_blocks_are_flat_where_the_strips_of_a_row_would_not_stay_in_the_cache(
                 (
                     height,
                     width,
-                    search_scene(random_scorer(), scene, SearchSettings(), -5.0, block_px=400),
+                    search_scene(
+                        random_scorer(), scene, SearchSettings(), min_logit=-5.0, block_px=400
+                    ).candidates,
                 )
             )
     (height, width, square), (low, wide, flat) = sides
@@ -212,7 +218,7 @@ def test_a_square_across_a_seam_is_found_once(
     across the seam.
     """
     at = (96 + offset - 20 + 0.5, 224 + (offset * 7) % 40 - 20 + 0.25)
-    scorer = DenseScorer(PlantedNetwork(side_px=side, stride_px=stride), Identity())
+    scorer = TorchScorer(PlantedNetwork(side_px=side, stride_px=stride), Identity())
     found = search(make_scene(data=squares((320, 290), [at], side), **SEAMED), scorer, block_px=128)
     assert len(found) == 1
     assert errors(found, at).max() < 0.05
@@ -224,7 +230,7 @@ def test_neighbors_are_kept_apart_on_seams_too(
     make_scene: Any, apart: tuple[int, int], where: tuple[float, float]
 ) -> None:
     pair = [where, (where[0] + apart[0], where[1] + apart[1])]
-    found = search(make_scene(data=squares((320, 330), pair), **SEAMED), block_px=128, floor=3.0)
+    found = search(make_scene(data=squares((320, 330), pair), **SEAMED), block_px=128, min_logit=3.0)
     assert errors(found, pair).max() < 2.0
 
 
@@ -272,7 +278,7 @@ def test_turning_the_raster_with_its_transform_gives_the_same_ground_points(
         make_scene("b.tif", data=turned, transform=upright @ back),
     ):
         with open_scene(path, 1.25) as scene:
-            found = search_scene(planted(), scene, SearchSettings(), 3.0)
+            found = search_scene(planted(), scene, SearchSettings(), min_logit=3.0).candidates
             ground.append(
                 np.array(
                     sorted(
@@ -305,7 +311,7 @@ def test_windows_without_a_valid_pixel_are_skipped_and_the_rest_is_found(make_sc
     data = np.maximum(squares((304, 480), [(100, 100)]), 1)
     data[:, :, 240:] = 0
     report = SearchReport()
-    found = search(make_scene(data=data, nodata=0), report=report, floor=3.0)
+    found = search(make_scene(data=data, nodata=0), report=report, min_logit=3.0)
     assert errors(found, (100, 100)).max() < 1.0
     assert report.windows_skipped == sum(8 * j >= 240 for j in range(-4, 57)) * 39
 
@@ -325,7 +331,7 @@ def test_a_network_that_says_nan_finds_nothing_there(make_scene: Any) -> None:
             return outputs._replace(logits=torch.full_like(outputs.logits, float("nan")))
 
     assert search(
-        make_scene(data=squares((150, 210), [(90, 80)])), DenseScorer(Sick(), Identity())
+        make_scene(data=squares((150, 210), [(90, 80)])), TorchScorer(Sick(), Identity())
     ).empty
 
 
@@ -333,7 +339,7 @@ def test_a_coarser_pass_is_merged_with_the_first(make_scene: Any) -> None:
     small, large = [(60.5, 60), (200, 150)], [(120, 220), (330, 90)]
     data = np.maximum(squares((304, 480), small), squares((304, 480), large, 20))
     path = make_scene(data=data)
-    scorer = DenseScorer(PlantedNetwork(most=1.2), Identity())
+    scorer = TorchScorer(PlantedNetwork(most=1.2), Identity())
     once, twice = (search(path, scorer, 3.0, scales) for scales in ((1.0,), (1.0, 2.0)))
     for table, centers, side in ((once, small, 10), (twice, small, 10), (twice, large, 20)):
         for x, y in centers:  # 20 px at the training GSD are 10 px at twice that
@@ -410,7 +416,7 @@ def test_another_gsd_is_resampled_to_the_models(make_scene: Any, tmp_path: Path)
     """Squares of 20 px at 0.625 m are squares of 10 px at the training GSD of 1.25 m."""
     fine = [(2 * x, 2 * y) for x, y in CENTERS]
     with open_scene(make_scene(data=squares((602, 954), fine, 20), gsd_m=0.625), 1.25) as scene:
-        found = search_scene(planted(), scene, SearchSettings(), 3.0)
+        found = search_scene(planted(), scene, SearchSettings(), min_logit=3.0).candidates
     assert errors(found, CENTERS).max() < 0.1
 
 
@@ -470,7 +476,7 @@ def test_a_model_never_evaluated_says_so(tmp_path: Path) -> None:
         ({"scales": "1"}, "`scales`: Input should be a valid array"),
         ({"scales": [1.0, float("nan")]}, "`scales` must hold numbers above 0"),
         ({"merge_distance": float("nan")}, "`merge_distance` must be 0 or more"),
-        ({"peak_tta": 3}, "`peak_tta` must be 0, 1 or 8"),
+        ({"peak_tta": 3}, "`peak_tta`: Input should be 'none', 'recenter' or 'd4'"),
     ],
 )
 def test_settings_of_a_spoilt_file_are_named(values: dict, sentence: str) -> None:
@@ -479,8 +485,27 @@ def test_settings_of_a_spoilt_file_are_named(values: dict, sentence: str) -> Non
 
 
 def test_settings_survive_their_file() -> None:
-    settings = SearchSettings(4, (1.0, 2.0), 0.4, 0.5, 8, -2.0)
+    settings = SearchSettings(4, (1.0, 2.0), 0.4, 0.5, "d4", -2.0)
     assert SearchSettings.from_json(json.loads(json.dumps(settings.to_json()))) == settings
+
+
+@pytest.mark.parametrize(("number", "name"), [(0, "none"), (1, "recenter"), (8, "d4")])
+@pytest.mark.parametrize("key", ["peak_looks", "peak_tta"])
+def test_settings_of_earlier_versions_are_read_and_reported(
+    key: str, number: int, name: str
+) -> None:
+    old_values = {"stride_px": 4, key: number, "rescore_min_logit": -2.0}
+    with recorded_messages() as messages:
+        settings = SearchSettings.from_json(old_values)
+    assert settings == SearchSettings(4, peak_tta=name, rescore_min_logit=-2.0)
+    assert messages == [f"search settings of an earlier version are read: {key}"]
+    with recorded_messages() as messages:
+        assert SearchSettings.from_json(settings.to_json()) == settings
+    assert messages == []
+
+
+def test_the_old_limit_of_rescoring_is_read() -> None:
+    assert SearchSettings.from_json({"peak_looks_from": -2.0}).rescore_min_logit == -2.0
 
 
 def test_settings_and_devices_out_of_range_say_so(tmp_path: Path, make_scene: Any) -> None:
@@ -494,7 +519,7 @@ def test_settings_and_devices_out_of_range_say_so(tmp_path: Path, make_scene: An
         open_scene(make_scene()) as scene,
         pytest.raises(ParameterError, match="stride 4 px and the scorer at 8 px"),
     ):
-        search_scene(planted(), scene, SearchSettings(stride_px=4), 0.0)
+        search_scene(planted(), scene, SearchSettings(stride_px=4), min_logit=0.0)
 
 
 @pytest.mark.parametrize(
@@ -506,15 +531,14 @@ def test_it_says_where_the_threshold_was_chosen_in_another_arithmetic(
     tmp_path: Path, chosen_in: str | None, said: bool
 ) -> None:
     bundle = write_bundle(tmp_path / "m", threshold=0.5)
-    point = {
-        **bundle.operating_point,
-        **({} if chosen_in is None else {"chosen_on": {"precision": chosen_in}}),
-    }
-    detector = Detector(replace(bundle, operating_point=point), precision="fp32")
+    assert bundle.operating_point is not None
+    chosen_on = ChosenOn(inference_precision=chosen_in)
+    point = bundle.operating_point.model_copy(update={"chosen_on": chosen_on})
+    detector = Detector(replace(bundle, operating_point=point), inference_precision="fp32")
     assert ("(its threshold was chosen in int8)" in detector.describe()) == said
 
 
-@integers
+@needs_int8
 @pytest.mark.parametrize(("matched", "taken"), [(False, "int8"), (True, "fp32")])
 def test_pixels_matched_to_the_training_are_never_cut_to_bytes_unasked(
     tmp_path: Path, matched: bool, taken: str
@@ -523,4 +547,4 @@ def test_pixels_matched_to_the_training_are_never_cut_to_bytes_unasked(
     pictures = [torch.randint(0, 256, (2, 3, 96, 96), dtype=torch.uint8)]
     ranges = measure_ranges(bundle.network(), bundle.normalizer(), pictures)
     bundle = replace(bundle, card=bundle.card.model_copy(update={"ranges": ranges}))
-    assert Detector(bundle, match_radiometry=matched).scorer.precision == taken
+    assert Detector(bundle, match_radiometry=matched).scorer.inference_precision == taken

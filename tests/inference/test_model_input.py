@@ -13,7 +13,7 @@ from fake_models import make_card, squares, write_bundle
 from windhover.errors import DataError, ParameterError, UnsupportedError
 from windhover.imagery.rasters import inspect_scene
 from windhover.inference.detector import Detector
-from windhover.inference.model_input import open_for
+from windhover.inference.model_input import open_for_model
 
 
 @pytest.mark.parametrize(
@@ -29,7 +29,7 @@ def test_rasters_that_do_not_fit_the_model_say_so(
     make_scene: Any, profile: dict, error: type, sentence: str
 ) -> None:
     with pytest.raises(error, match=sentence):
-        open_for(make_card(), make_scene(**profile))
+        open_for_model(make_card(), make_scene(**profile))
 
 
 def test_bands_are_chosen_by_name_and_by_position_where_names_say_nothing(make_scene: Any) -> None:
@@ -41,9 +41,9 @@ def test_bands_are_chosen_by_name_and_by_position_where_names_say_nothing(make_s
 
     with rasterio.open(path, "r+") as dataset:
         dataset.descriptions = ("nir", "red", "green", "blue")
-    with open_for(make_card(), path) as scene:
+    with open_for_model(make_card(), path) as scene:
         assert scene.read(0, 0, 1, 1)[0].ravel().tolist() == [1, 2, 3]
-    with open_for(make_card(), make_scene("plain.tif", photometric="MINISBLACK")) as scene:
+    with open_for_model(make_card(), make_scene("plain.tif", photometric="MINISBLACK")) as scene:
         assert scene.bands == ("band1", "band2", "band3")
 
 
@@ -61,7 +61,7 @@ def test_bands_are_taken_by_name_or_number_in_any_order(
 ) -> None:
     data = np.array([30, 60, 90], np.uint8)[:, None, None] * np.ones((1, 70, 90), np.uint8)
     path = make_scene(f"scene.{driver}", data=data, driver=driver, crs=None, photometric="RGB")
-    with open_for(make_card(), path, gsd_m=1.25, bands=bands) as scene:
+    with open_for_model(make_card(), path, gsd_m=1.25, bands=bands) as scene:
         assert np.abs(scene.read(7, 11, 1, 1)[0].ravel().astype(int) - read).max() <= (
             2 if driver == "JPEG" else 0
         )
@@ -76,7 +76,7 @@ def test_a_model_whose_bands_are_numbers_finds_them_by_number(make_scene: Any) -
         (("Band 3", "Band 2", "Band 1"), [3, 2, 1]),
         (("band1", "band2", "band3"), [1, 2, 3]),
     ):
-        with open_for(make_card(bands=bands), path) as scene:
+        with open_for_model(make_card(bands=bands), path) as scene:
             assert scene.read(0, 0, 1, 1)[0].ravel().tolist() == read
 
 
@@ -114,4 +114,4 @@ def test_bands_that_cannot_be_taken_are_said(
     make_scene: Any, bands: tuple[str, ...], sentence: str
 ) -> None:
     with pytest.raises(ParameterError, match=sentence):
-        open_for(make_card(), make_scene(bands=4, photometric="MINISBLACK"), bands=bands)
+        open_for_model(make_card(), make_scene(bands=4, photometric="MINISBLACK"), bands=bands)

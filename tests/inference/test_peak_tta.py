@@ -16,17 +16,18 @@ import torch
 from fake_models import Identity, PlantedNetwork, random_weights, squares, write_bundle
 from windhover.errors import ParameterError
 from windhover.imagery.scenes import open_scene
-from windhover.inference.dense import DenseScorer
-from windhover.inference.detector import Detector, SearchSettings, search_scene
-from windhover.inference.peak_tta import mean_over_symmetries
+from windhover.inference.detector import Detector
+from windhover.inference.peak_tta import d4_test_time_augmentation
+from windhover.inference.scene_search import search_scene
+from windhover.inference.settings import SearchSettings
+from windhover.inference.torch_scorer import TorchScorer
 from windhover.models.networks import Outputs, build_network
 from windhover.models.normalize import Normalizer
+from windhover.params.choices import PeakTta
 
 CENTERS = [(100.3, 60.7), (150, 90), (420.5, 262.5), (200, 33.3), (37, 210), (300.25, 205.5)]
-ONCE, EIGHT = (
-    SearchSettings(peak_tta=1, rescore_min_logit=-4.0),
-    SearchSettings(peak_tta=8, rescore_min_logit=-4.0),
-)
+RECENTER = SearchSettings(peak_tta="recenter", rescore_min_logit=-4.0)
+D4 = SearchSettings(peak_tta="d4", rescore_min_logit=-4.0)
 
 
 class Aslant(PlantedNetwork):
@@ -45,18 +46,18 @@ class Aslant(PlantedNetwork):
         return Outputs(logits + side, offsets + wrong, sizes + wide)
 
 
-def random_scorer(seed: int = 0, **options: Any) -> DenseScorer:
+def random_scorer(seed: int = 0, **options: Any) -> TorchScorer:
     network = build_network("valid64", 3, 2, width=4)
     network.load_state_dict(random_weights(3, 2, 4, seed))
-    return DenseScorer(network, Normalizer([100.0] * 3, [60.0] * 3), **options)
+    return TorchScorer(network, Normalizer([100.0] * 3, [60.0] * 3), **options)
 
 
 def search(
-    path: Path, scorer: DenseScorer, settings: SearchSettings, floor: float, **options: Any
+    path: Path, scorer: TorchScorer, settings: SearchSettings, min_logit: float, **options: Any
 ) -> pd.DataFrame:
     with open_scene(path, 1.25) as scene:
-        found = search_scene(scorer, scene, settings, floor, **options)
-    return found.sort_values(["class", "row", "col"], ignore_index=True)
+        result = search_scene(scorer, scene, settings, min_logit=min_logit, **options)
+    return result.candidates.sort_values(["class", "row", "col"], ignore_index=True)
 
 
 def assert_same(one: pd.DataFrame, two: pd.DataFrame, atol: float = 1e-4) -> None:
@@ -67,8 +68,8 @@ def assert_same(one: pd.DataFrame, two: pd.DataFrame, atol: float = 1e-4) -> Non
 
 def test_a_network_without_a_direction_says_the_same(make_scene: Any) -> None:
     path = make_scene(data=squares((301, 477), CENTERS))
-    scorer = DenseScorer(PlantedNetwork(), Identity())
-    once, eight = (search(path, scorer, settings, 3.0) for settings in (SearchSettings(), EIGHT))
+    scorer = TorchScorer(PlantedNetwork(), Identity())
+    once, eight = (search(path, scorer, settings, 3.0) for settings in (SearchSettings(), D4))
     assert len(once) == len(CENTERS)
     assert (
         np.abs(once[["col", "row", "w", "h"]] - eight[["col", "row", "w", "h"]]).to_numpy().max()
@@ -90,19 +91,19 @@ class Short(PlantedNetwork):
 
 def test_a_window_moved_to_the_object_tells_its_center(make_scene: Any) -> None:
     path = make_scene(data=squares((301, 477), [(101.0, 61.0)]))
-    scorer = DenseScorer(Short(), Identity())
+    scorer = TorchScorer(Short(), Identity())
     errors = []
-    for settings in (SearchSettings(), ONCE):
+    for settings in (SearchSettings(), RECENTER):
         found = search(path, scorer, settings, 3.0)
         errors.append(np.hypot(found["col"][0] - 101.0, found["row"][0] - 61.0))
     assert errors[0] > 1.0
     assert errors[1] < errors[0] / 2
 
 
-def test_peaks_below_keep_their_own_word(make_scene: Any) -> None:
+def test_lower_peaks_keep_their_logits(make_scene: Any) -> None:
     path = make_scene(shape_hw=(157, 231))
     low, high = (
-        search(path, random_scorer(), dataclasses.replace(ONCE, rescore_min_logit=from_logit), -4.0)
+        search(path, random_scorer(), dataclasses.replace(RECENTER, rescore_min_logit=from_logit), -4.0)
         for from_logit in (-100.0, 100.0)
     )
     assert_same(high, search(path, random_scorer(), SearchSettings(), -4.0))
@@ -110,9 +111,9 @@ def test_peaks_below_keep_their_own_word(make_scene: Any) -> None:
     assert sorted(low["logit"]) != sorted(high["logit"])
 
 
-@pytest.mark.parametrize("looks", [1, 8])
-def test_a_second_look_moves_the_scores_of_the_peaks_that_it_sees_and_nothing_else(
-    make_scene: Any, looks: int
+@pytest.mark.parametrize("peak_tta", ["recenter", "d4"])
+def test_a_second_stage_changes_the_scores_of_rescored_peaks_alone(
+    make_scene: Any, peak_tta: PeakTta
 ) -> None:
     path = make_scene(shape_hw=(157, 231))
     apart = SearchSettings(
@@ -120,7 +121,7 @@ def test_a_second_look_moves_the_scores_of_the_peaks_that_it_sees_and_nothing_el
     )  # so that rows are the same whatever their scores
     never = search(path, random_scorer(), apart, -50.0)
     settings = dataclasses.replace(
-        apart, peak_tta=looks, rescore_min_logit=float(never["logit"].median())
+        apart, peak_tta=peak_tta, rescore_min_logit=float(never["logit"].median())
     )
     alone = search(path, random_scorer(), settings, -50.0)
     surer = random_scorer()
@@ -139,9 +140,9 @@ def test_a_second_look_moves_the_scores_of_the_peaks_that_it_sees_and_nothing_el
 
 def test_what_a_network_gets_wrong_in_one_direction_cancels() -> None:
     picture = squares((64, 64), [(34, 30)])
-    scorer = DenseScorer(Aslant(), Identity())
+    scorer = TorchScorer(Aslant(), Identity())
     zero = np.zeros(1, np.intp)
-    logits, offsets, sizes = mean_over_symmetries(scorer, picture, zero, zero)
+    logits, offsets, sizes = d4_test_time_augmentation(scorer, picture, zero, zero)
     assert offsets[:, 0] == pytest.approx([2.0, -2.0], abs=1e-4)
     assert sizes[:, 0] == pytest.approx([np.log(10) + 0.2] * 2)
     assert logits[0, 0] == pytest.approx(8 - np.hypot(2, 2) / 4, abs=1e-3)
@@ -152,11 +153,11 @@ def test_turning_the_picture_turns_the_answer() -> None:
     """Of any network, the mean over the symmetries has no direction of its own."""
     picture = np.random.default_rng(0).integers(0, 255, (3, 64, 64), dtype=np.uint8)
     scorer, zero = random_scorer(), np.zeros(1, np.intp)
-    logits, (dx, dy), (w, h) = mean_over_symmetries(scorer, picture, zero, zero)
+    logits, (dx, dy), (w, h) = d4_test_time_augmentation(scorer, picture, zero, zero)
     turned = np.ascontiguousarray(
         np.rot90(picture, axes=(1, 2))
     )  # a quarter to the left: (x, y) -> (y, -x)
-    other = mean_over_symmetries(scorer, turned, zero, zero)
+    other = d4_test_time_augmentation(scorer, turned, zero, zero)
     assert np.abs(other[0] - logits).max() < 1e-4
     assert np.abs(other[1] - np.stack([dy, -dx])).max() < 1e-3
     assert np.abs(other[2] - np.stack([h, w])).max() < 1e-4
@@ -167,10 +168,10 @@ def test_turning_the_picture_turns_the_answer() -> None:
 @pytest.mark.parametrize("options", [{"block_px": 128}, {"block_px": 200}])
 @pytest.mark.parametrize("other", [None, random_scorer(seed=1)])
 def test_blocks_change_nothing(
-    make_scene: Any, options: dict[str, int], other: DenseScorer | None
+    make_scene: Any, options: dict[str, int], other: TorchScorer | None
 ) -> None:
     path = make_scene(shape_hw=(157, 231), tiled=True, blockxsize=64, blockysize=64)
-    settings = dataclasses.replace(EIGHT, rescore_min_logit=-3.0)
+    settings = dataclasses.replace(D4, rescore_min_logit=-3.0)
     whole = search(path, random_scorer(), settings, -3.0, second_stage=other)
     assert len(whole) > 20
     assert set(whole["class"]) == {"0", "1"}
@@ -182,11 +183,11 @@ def test_batches_change_nothing(
     make_scene: Any, stride: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = make_scene(shape_hw=(90, 131))
-    settings = dataclasses.replace(EIGHT, stride_px=stride)
+    settings = dataclasses.replace(D4, stride_px=stride)
     whole = search(
         path, random_scorer(stride_px=stride), settings, -4.0, second_stage=random_scorer(seed=1)
     )
-    monkeypatch.setattr("windhover.inference.peak_tta.WINDOWS_CUT", 3)
+    monkeypatch.setattr("windhover.inference.peak_tta.WINDOWS_AT_ONCE", 3)
     few = {"batch_px": 64 * 64 * 5}
     other = random_scorer(seed=1, **few)
     assert_same(
@@ -200,10 +201,10 @@ def test_a_higher_threshold_keeps_the_same_objects(make_scene: Any) -> None:
     below, cut there.
     """
     path = make_scene(shape_hw=(201, 277))
-    low = search(path, random_scorer(), EIGHT, -4.0)
+    low = search(path, random_scorer(), D4, -4.0)
     floor = float(low["logit"].median())
     high, cut = (
-        search(path, random_scorer(), EIGHT, floor),
+        search(path, random_scorer(), D4, floor),
         low[low["logit"] >= floor].reset_index(drop=True),
     )
     assert 3 < len(cut) < len(low)
@@ -212,15 +213,15 @@ def test_a_higher_threshold_keeps_the_same_objects(make_scene: Any) -> None:
 
 def test_a_padded_network_is_turned_too(make_scene: Any) -> None:
     network = build_network("shufflenet_v2_x0_5", 3, 2).eval()
-    scorer = DenseScorer(network, Normalizer([100.0] * 3, [60.0] * 3))
+    scorer = TorchScorer(network, Normalizer([100.0] * 3, [60.0] * 3))
     path = make_scene(shape_hw=(70, 80))
-    found = search(path, scorer, EIGHT, -4.0)
+    found = search(path, scorer, D4, -4.0)
     assert len(found)
-    assert_same(found, search(path, scorer, EIGHT, -4.0, block_px=64), 1e-3)
-    both = search(path, random_scorer(), EIGHT, -4.0, second_stage=scorer)
+    assert_same(found, search(path, scorer, D4, -4.0, block_px=64), 1e-3)
+    both = search(path, random_scorer(), D4, -4.0, second_stage=scorer)
     assert len(both)
     assert_same(
-        both, search(path, random_scorer(), EIGHT, -4.0, block_px=64, second_stage=scorer), 1e-3
+        both, search(path, random_scorer(), D4, -4.0, block_px=64, second_stage=scorer), 1e-3
     )
 
 
@@ -229,8 +230,8 @@ def test_a_detector_turns_windows_where_its_bundle_says_so(make_scene: Any, tmp_
     write_bundle(tmp_path / "m", threshold=0.2)
     bundle = Detector.from_bundle(tmp_path / "m").bundle
     tables = []
-    for settings in (SearchSettings(), EIGHT):
-        point = {**bundle.operating_point, "search": settings.to_json()}
+    for settings in (SearchSettings(), D4):
+        point = bundle.operating_point.model_copy(update={"search": settings.to_json()})
         detector = Detector(dataclasses.replace(bundle, operating_point=point))
         assert detector.settings == settings
         tables.append(detector.detect(path))
@@ -238,6 +239,6 @@ def test_a_detector_turns_windows_where_its_bundle_says_so(make_scene: Any, tmp_
     assert sorted(tables[0]["score"]) != sorted(tables[1]["score"])
 
 
-def test_another_number_of_symmetries_is_refused() -> None:
-    with pytest.raises(ParameterError, match="`peak_tta` must be 0, 1 or 8, got 4"):
-        SearchSettings(peak_tta=4)
+def test_an_unknown_augmentation_is_an_error() -> None:
+    with pytest.raises(ParameterError, match="`peak_tta` must be one of none, recenter, d4, got 'd8'"):
+        SearchSettings(peak_tta="d8")  # type: ignore[arg-type]

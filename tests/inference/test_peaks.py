@@ -7,14 +7,14 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from windhover.geometry.lattice import Lattice
-from windhover.inference.detector import SHOULDER_DISTANCE, merged
-from windhover.inference.multi_scale import SearchSettings
+from windhover.inference.candidates import SECONDARY_PEAK_DISTANCE, merge_candidates
 from windhover.inference.peaks import find_peaks, margin_cells
+from windhover.inference.scorer import RawScores
+from windhover.inference.settings import SearchSettings
 
 STRIDE, WINDOW = 8, 64
 LATTICE = Lattice((200, 264), WINDOW, STRIDE)
-BLOCK = next(LATTICE.blocks((10_000, 10_000), (1, 264), margin_cells(STRIDE), 0))
-Maps = tuple[np.ndarray, np.ndarray, np.ndarray]
+BLOCK = next(LATTICE.blocks((10_000, 10_000), (1, 264), margin=margin_cells(STRIDE)))
 
 
 def centers() -> tuple[np.ndarray, np.ndarray]:
@@ -23,24 +23,34 @@ def centers() -> tuple[np.ndarray, np.ndarray]:
     return cols * STRIDE + WINDOW / 2, rows * STRIDE + WINDOW / 2
 
 
-def said_of(objects_xy: np.ndarray, size_px: float, logits: np.ndarray) -> Maps:
-    """What a network says that is sure of objects in a plateau about each, and leaves no valley
-    between them.
-    """
+def network_outputs(objects_xy: np.ndarray, size_px: float, logits: np.ndarray) -> RawScores:
+    """Return outputs of a network with a plateau around each object, and no valley between them."""
     x, y = centers()
     dx, dy = (at[:, None, None] - grid for at, grid in zip(objects_xy.T, (x, y), strict=True))
     away = np.hypot(dx, dy)
-    speaks = away.argmin(axis=0)[None]  # for whom a cell speaks
-    nearest, *offsets = (np.take_along_axis(part, speaks, 0)[0] for part in (away, dx, dy))
-    height = logits[speaks[0]] - nearest / STRIDE
+    nearest_object = away.argmin(axis=0)[None]  # that each cell votes for
+    nearest, *offsets = (np.take_along_axis(part, nearest_object, 0)[0] for part in (away, dx, dy))
+    height = logits[nearest_object[0]] - nearest / STRIDE
     sizes = np.full((2, *x.shape), np.log(size_px))
-    return tuple(part.astype(np.float32) for part in (height[None], np.stack(offsets), sizes))  # type: ignore[return-value]
+    maps = (height[None], np.stack(offsets), sizes)
+    return RawScores(*(plane.astype(np.float32) for plane in maps))
 
 
-def found_in(maps: Maps, floor: float = 0.0) -> np.ndarray:
+def find_candidates(maps: RawScores, min_logit: float) -> np.ndarray:
+    """Return the candidates of the whole lattice."""
+    return find_peaks(
+        maps,
+        lattice=LATTICE,
+        scored=BLOCK,
+        owned=BLOCK,
+        min_logits=np.array([min_logit]),
+    )
+
+
+def find_objects(maps: RawScores, min_logit: float = 0.0) -> np.ndarray:
     """Where objects are, (N, 2) x, y px, after duplicates are merged."""
-    candidates = find_peaks(LATTICE, BLOCK, BLOCK, maps, np.array([floor]))
-    table = merged([candidates], None, SearchSettings(STRIDE))  # type: ignore[arg-type]  # no area: no scene is asked
+    candidates = find_candidates(maps, min_logit)
+    table = merge_candidates([candidates], SearchSettings(STRIDE))
     return table[["col", "row"]].to_numpy()
 
 
@@ -58,7 +68,7 @@ def test_neighbors_are_two_whatever_the_lattice(
     step = apart * size * np.array([np.cos(angle), np.sin(angle)])
     assume(apart * size > STRIDE * 2**0.5)  # else the cell of one may speak for the other
     objects = np.array([at, at + step])
-    found = found_in(said_of(objects, size, np.array([6.0, 6.0 - fainter])))
+    found = find_objects(network_outputs(objects, size, np.array([6.0, 6.0 - fainter])))
     assert len(found) == 2
     assert np.hypot(*(found[:, None] - objects[None]).transpose(2, 0, 1)).min(axis=0).max() < 1e-3
 
@@ -72,26 +82,25 @@ def test_neighbors_are_two_whatever_the_lattice(
 def test_one_object_stays_one_where_votes_scatter(
     size: float, seed: int, at: tuple[float, float]
 ) -> None:
-    logits, offsets, sizes = said_of(np.array([at]), size, np.array([6.0]))
+    logits, offsets, sizes = network_outputs(np.array([at]), size, np.array([6.0]))
     offsets += (
         np.random.default_rng(seed).uniform(-0.2, 0.2, offsets.shape).astype(np.float32) * size
     )
-    assert len(found_in((logits, offsets, sizes), floor=3.0)) == 1
+    assert len(find_objects(RawScores(logits, offsets, sizes), min_logit=3.0)) == 1
 
 
-def test_a_shoulder_too_near_is_no_object_of_its_own() -> None:
+def test_a_secondary_peak_too_near_is_a_duplicate() -> None:
     apart_px = 16.8
     objects = np.array([[96.0, 96.0], [96.0 + apart_px, 96.0]])
-    for share, count in ((SHOULDER_DISTANCE - 0.05, 1), (SHOULDER_DISTANCE + 0.05, 2)):
-        assert len(found_in(said_of(objects, apart_px / share, np.array([6.0, 3.0])))) == count
+    for share, count in ((SECONDARY_PEAK_DISTANCE - 0.05, 1), (SECONDARY_PEAK_DISTANCE + 0.05, 2)):
+        assert len(find_objects(network_outputs(objects, apart_px / share, np.array([6.0, 3.0])))) == count
 
 
-def test_only_shoulders_are_marked() -> None:
+def test_only_secondary_peaks_are_marked() -> None:
     objects = np.array([[96.0, 96.0], [113.0, 96.0], [200.0, 100.0]])
-    candidates = find_peaks(
-        LATTICE, BLOCK, BLOCK, said_of(objects, 20.0, np.array([6.0, 3.0, 5.0])), np.array([2.5])
-    )
-    assert {(round(one["col"]), bool(one["shoulder"])) for one in candidates} == {
+    maps = network_outputs(objects, 20.0, np.array([6.0, 3.0, 5.0]))
+    candidates = find_candidates(maps, min_logit=2.5)
+    assert {(round(one["col"]), bool(one["is_secondary"])) for one in candidates} == {
         (96, False),
         (113, True),
         (200, False),

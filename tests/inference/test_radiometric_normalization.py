@@ -12,7 +12,7 @@ from fake_models import write_bundle
 from windhover.errors import UnsupportedError
 from windhover.imagery.scenes import open_scene
 from windhover.inference.detector import Detector
-from windhover.inference.radiometric_normalization import matched
+from windhover.inference.radiometric_normalization import match_band_moments
 
 
 @pytest.mark.parametrize(
@@ -31,7 +31,7 @@ def test_a_matched_scene_of_another_light_is_the_training_scene(
     two = open_scene(make_scene("b.tif", data=other.astype(dtype), nodata=0))
     with one, two:
         expected, valid = one.read(-9, 5, 130, 180)
-        seen, seen_valid = matched(two, mean, std).read(-9, 5, 130, 180)
+        seen, seen_valid = match_band_moments(two, mean, std).read(-9, 5, 130, 180)
     assert (seen_valid == valid).all()
     assert seen.dtype == np.float32
     assert (seen[:, ~valid] == 0).all()
@@ -41,7 +41,7 @@ def test_a_matched_scene_of_another_light_is_the_training_scene(
 def test_matching_keeps_the_grid_and_survives_flat_and_empty_scenes(make_scene: Any) -> None:
     data = np.full((3, 70, 90), 7, np.uint8)
     scene = open_scene(make_scene("flat.tif", data=data), 2.0)
-    with matched(scene, [1.0, 2.0, 3.0], [1.0, 1.0, 1.0]) as seen:
+    with match_band_moments(scene, [1.0, 2.0, 3.0], [1.0, 1.0, 1.0]) as seen:
         assert (seen.shape_hw, seen.transform, seen.ratio_xy) == (
             scene.shape_hw,
             scene.transform,
@@ -49,9 +49,9 @@ def test_matching_keeps_the_grid_and_survives_flat_and_empty_scenes(make_scene: 
         )
         assert seen.read(3, 3, 5, 6)[0].mean((1, 2)).tolist() == [1.0, 2.0, 3.0]
         assert seen.on_grid((4.0, 4.0)).read(1, 1, 2, 3)[0].mean((1, 2)).tolist() == [1.0, 2.0, 3.0]
-        assert seen.seen_at(4.0).read(1, 1, 2, 3)[0].mean((1, 2)).tolist() == [1.0, 2.0, 3.0]
+        assert seen.at_gsd(4.0).read(1, 1, 2, 3)[0].mean((1, 2)).tolist() == [1.0, 2.0, 3.0]
     with open_scene(make_scene("empty.tif", data=0 * data, nodata=0)) as scene:
-        assert matched(scene, [1.0, 2.0, 3.0], [1.0, 1.0, 1.0]) is scene
+        assert match_band_moments(scene, [1.0, 2.0, 3.0], [1.0, 1.0, 1.0]) is scene
 
 
 def test_a_darker_sixteen_bit_raster_is_searched_as_the_bytes_it_came_from(

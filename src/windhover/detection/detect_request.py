@@ -1,4 +1,7 @@
-"""What `windhover detect` is asked for: options read and checked before the work. Searches nothing."""
+"""What `windhover detect` is asked for: options read and checked before the work.
+
+Searches nothing.
+"""
 
 from __future__ import annotations
 

@@ -149,12 +149,15 @@ def summarize_scene(
 
 def log_overview_use(runs: Sequence[SceneRun]) -> None:
     """Log how many coarse passes are read from overviews, if there are coarse passes."""
-    from_overview = []
+    from_overview: list[bool] = []
     for run in runs:
         scales = run.search.settings.scales
-        for scale_pass in run.search.passes:
-            if scales[scale_pass.number] >= MIN_OVERVIEW_SCALE:
-                from_overview.append(scale_pass.grid.overview is not None)
+        coarse = [
+            scale_pass
+            for scale_pass in run.search.passes
+            if scales[scale_pass.number] >= MIN_OVERVIEW_SCALE
+        ]
+        from_overview += [scale_pass.grid.overview is not None for scale_pass in coarse]
     if not from_overview:
         return
     rest = ""

@@ -1,7 +1,7 @@
 """Files of detections: the stage's own table, and a map as GeoPackage, GeoParquet, GeoJSON or CSV.
 
-The columns are those of `windhover.inference.result_table`, in every format. Equal tables give equal
-bytes. Finds nothing.
+The columns are those of `windhover.inference.result_table`, in every format. Equal tables give
+equal bytes. Finds nothing.
 """
 
 from __future__ import annotations

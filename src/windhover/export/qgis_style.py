@@ -41,21 +41,20 @@ QML = """<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>
   </symbols>
  </renderer-v2>
 </qgis>
-"""
-
+"""  # noqa: E501
 
 STAMP = "2000-01-01T00:00:00.000Z"  # equal tables give equal files
 # the columns that QGIS makes (3.x, QgsOgrProvider::saveStyle)
 TABLE = """CREATE TABLE layer_styles (
  id INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL, f_table_catalog TEXT(256), f_table_schema TEXT(256),
  f_table_name TEXT(256), f_geometry_column TEXT(256), styleName TEXT(30), styleQML TEXT, styleSLD TEXT,
- useAsDefault BOOLEAN, description TEXT, owner TEXT(30), ui TEXT(30), update_time DATETIME)"""
+ useAsDefault BOOLEAN, description TEXT, owner TEXT(30), ui TEXT(30), update_time DATETIME)"""  # noqa: E501
 ENTRY = """INSERT INTO gpkg_contents (table_name, data_type, identifier, description, last_change)
  VALUES ('layer_styles', 'attributes', 'layer_styles', '', ?)"""
 STYLE = """INSERT INTO layer_styles (f_table_catalog, f_table_schema, f_table_name, f_geometry_column, styleName,
  styleQML, styleSLD, useAsDefault, description, owner, ui, update_time)
  SELECT '', '', table_name, column_name, 'score', ?, '', 1, 'colour by score', '', NULL, ?
- FROM gpkg_geometry_columns WHERE table_name = ?"""
+ FROM gpkg_geometry_columns WHERE table_name = ?"""  # noqa: E501
 
 
 def add_style(geopackage: str | Path, layer: str) -> None:

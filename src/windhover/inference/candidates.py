@@ -1,7 +1,7 @@
 """Candidate objects of a search: their array type, and one table of a scene without duplicates.
 
-Peaks of all blocks and passes are merged once, so objects do not depend on how a scene is cut. Finds
-no peak and computes no probability.
+Peaks of all blocks and passes are merged once, so objects do not depend on how a scene is cut.
+Finds no peak and computes no probability.
 """
 
 from __future__ import annotations

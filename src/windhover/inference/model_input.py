@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from windhover.errors import ParameterError, UnsupportedError
-from windhover.imagery.rasters import SceneInfo, inspect_scene, band_aliases, is_numbered_band_name
+from windhover.imagery.rasters import SceneInfo, band_aliases, inspect_scene, is_numbered_band_name
 from windhover.imagery.scenes import Scene
 from windhover.inference.radiometric_normalization import match_band_moments
 from windhover.models.bundle import Card

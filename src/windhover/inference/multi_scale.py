@@ -129,7 +129,7 @@ def _block_shape(grid: Scene, block_px: int) -> tuple[int, int]:
     if not source.is_striped:
         return block_px, block_px
     row_bytes = source.width_px * len(source.bands) * grid.dtype.itemsize
-    cached_rows = int(CACHE_BYTES / 2 / row_bytes / grid.source_ratio_xy[1])
+    cached_rows = int(CACHE_BYTES / 2 / row_bytes / grid.grid.source_ratio_xy[1])
     height = min(block_px, max(cached_rows, MIN_BLOCK_HEIGHT_PX))
     return height, block_px**2 // height
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import torch
@@ -19,7 +19,6 @@ from torch import Tensor, nn
 
 from windhover.errors import ParameterError
 from windhover.inference.scorer import RawScores, WindowScores
-from windhover.models.bundle import Bundle
 from windhover.models.fusion import (
     TrunkSegment,
     fold_batch_norms,
@@ -34,6 +33,9 @@ from windhover.models.quantization import (
     has_int8_instructions,
     quantize_int8,
 )
+
+if TYPE_CHECKING:
+    from windhover.models.bundle import Bundle
 
 # logits (B, K, h, w), offsets (B, 2, h, w), log sizes (B, 2, h, w)
 OutputMaps: TypeAlias = tuple[Tensor, Tensor, Tensor]

@@ -1,4 +1,4 @@
-"""A dense pass says of every window exactly what cropping it would."""
+"""A dense pass gives every window exactly the scores of the window cut out."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from torch import nn
 
 from fake_models import Identity, PlantedNetwork, random_weights
 from windhover.errors import ParameterError
-from windhover.inference import dense
-from windhover.inference.dense import DenseScorer, RawScores
+from windhover.inference import torch_scorer
+from windhover.inference.scorer import RawScores
+from windhover.inference.torch_scorer import TorchScorer
 from windhover.models.networks import build_network
 from windhover.models.normalize import Normalizer
 
@@ -70,7 +71,7 @@ def test_dense_equals_cropping_in_every_cell(
 ) -> None:
     network = make_network(2, seed)
     block = picture(height, width, seed)
-    scores = DenseScorer(network, NORMALIZER, stride_px=stride).score(block)
+    scores = TorchScorer(network, NORMALIZER, stride_px=stride).score(block)
     assert largest_difference(scores, by_cropping(network, block, stride)) < 1e-5
     assert (
         scores.logits.std() > 0.1 or scores.logits.size < 8
@@ -107,28 +108,28 @@ def trained(steps: int = 12) -> nn.Module:
 @pytest.mark.parametrize("stride", [8, 4])
 def test_dense_equals_cropping_with_trained_weights(height: int, width: int, stride: int) -> None:
     network, block = trained(), picture(height, width)
-    scores = DenseScorer(network, NORMALIZER, stride_px=stride).score(block)
+    scores = TorchScorer(network, NORMALIZER, stride_px=stride).score(block)
     assert largest_difference(scores, by_cropping(network, block, stride)) < 1e-5
 
 
 def test_cut_windows_are_scored_as_a_dense_pass_scores_them() -> None:
     network, block = make_network(2), picture(90, 117)
-    scorer = DenseScorer(network, NORMALIZER, batch_px=64 * 64 * 5)
+    scorer = TorchScorer(network, NORMALIZER, batch_px=64 * 64 * 5)
     whole = scorer.score(block)
     rows, cols = np.indices(whole.logits.shape[1:]).reshape(2, -1)
     crops = np.stack(
         [block[:, 8 * i : 8 * i + 64, 8 * j : 8 * j + 64] for i, j in zip(rows, cols, strict=True)]
     )
-    for planes, parts in zip(whole, scorer.score_crops(crops), strict=True):
+    for planes, parts in zip(whole, scorer.score_windows(crops), strict=True):
         assert np.abs(planes.reshape(len(planes), -1).T - parts).max() < 1e-4
 
 
 def test_the_course_network_is_dense_too_at_its_own_stride_of_4() -> None:
-    network = build_network("course", 3, 1).eval()
+    network = build_network("baseline_cnn", 3, 1).eval()
     block = picture(90, 117)
     assert (
         largest_difference(
-            DenseScorer(network, NORMALIZER).score(block), by_cropping(network, block, 4)
+            TorchScorer(network, NORMALIZER).score(block), by_cropping(network, block, 4)
         )
         < 1e-5
     )
@@ -139,14 +140,14 @@ def test_a_strided_stem_is_dense_and_exact_too(depth: int) -> None:
     network = build_network("valid64", 3, 1, width=4, stem="strided", depth=depth).eval()
     block = picture(90, 117)
     for stride in (8, 4):
-        scores = DenseScorer(network, NORMALIZER, stride_px=stride).score(block)
+        scores = TorchScorer(network, NORMALIZER, stride_px=stride).score(block)
         assert largest_difference(scores, by_cropping(network, block, stride)) < 1e-5
 
 
 def test_a_padded_backbone_is_scored_by_true_windows_with_the_same_interface() -> None:
     network = build_network("shufflenet_v2_x0_5", 3, 2).eval()
     block = picture(80, 101)
-    scorer = DenseScorer(network, NORMALIZER, batch_px=64 * 64 * 4)
+    scorer = TorchScorer(network, NORMALIZER, batch_px=64 * 64 * 4)
     scores = scorer.score(block)
     assert not scorer.dense
     assert scores.logits.shape == (2, 3, 5)
@@ -156,9 +157,9 @@ def test_a_padded_backbone_is_scored_by_true_windows_with_the_same_interface() -
 @pytest.mark.parametrize("batch_px", [64 * 64, 20_000, 10**9])
 def test_the_batch_changes_nothing(batch_px: int) -> None:
     network, block = make_network(), picture(203, 317)
-    whole = DenseScorer(network, NORMALIZER).score(block)
+    whole = TorchScorer(network, NORMALIZER).score(block)
     assert (
-        largest_difference(whole, DenseScorer(network, NORMALIZER, batch_px=batch_px).score(block))
+        largest_difference(whole, TorchScorer(network, NORMALIZER, batch_px=batch_px).score(block))
         < 1e-5
     )
 
@@ -175,25 +176,25 @@ def test_bands_of_rows_change_nothing(
         else build_network("valid64", 3, 1, width=4, stem=stem).eval()
     )
     block = picture(203, 317)
-    whole = DenseScorer(network, NORMALIZER, stride_px=stride).score(block)
-    monkeypatch.setattr(dense, "CPU_BAND_BYTES", band_bytes)
+    whole = TorchScorer(network, NORMALIZER, stride_px=stride).score(block)
+    monkeypatch.setattr(torch_scorer, "CPU_BAND_BYTES", band_bytes)
     assert (
-        largest_difference(whole, DenseScorer(network, NORMALIZER, stride_px=stride).score(block))
+        largest_difference(whole, TorchScorer(network, NORMALIZER, stride_px=stride).score(block))
         < 1e-5
     )
 
 
 def test_stride_4_holds_stride_8_in_every_second_cell() -> None:
     network, block = make_network(), picture(120, 152)
-    coarse = DenseScorer(network, NORMALIZER).score(block)
-    fine = DenseScorer(network, NORMALIZER, stride_px=4).score(block)
+    coarse = TorchScorer(network, NORMALIZER).score(block)
+    fine = TorchScorer(network, NORMALIZER, stride_px=4).score(block)
     assert np.abs(coarse.logits - fine.logits[:, ::2, ::2]).max() < 1e-5
 
 
 def test_the_callers_network_stays_as_it_is() -> None:
     network = make_network()
     before = {name: value.clone() for name, value in network.state_dict().items()}
-    DenseScorer(network, NORMALIZER, stride_px=4).score(picture(64, 72))
+    TorchScorer(network, NORMALIZER, stride_px=4).score(picture(64, 72))
     assert before.keys() == network.state_dict().keys()
     assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
 
@@ -201,14 +202,14 @@ def test_the_callers_network_stays_as_it_is() -> None:
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int16, np.float32])
 def test_pixels_of_every_dtype_are_taken(dtype: type) -> None:
     block = picture(64, 72)
-    scores = DenseScorer(make_network(), NORMALIZER).score(block.astype(dtype))
-    assert largest_difference(scores, DenseScorer(make_network(), NORMALIZER).score(block)) < 1e-5
+    scores = TorchScorer(make_network(), NORMALIZER).score(block.astype(dtype))
+    assert largest_difference(scores, TorchScorer(make_network(), NORMALIZER).score(block)) < 1e-5
 
 
 def test_half_precision_stays_near() -> None:
     network, block = make_network(), picture(104, 152)
-    exact = DenseScorer(network, NORMALIZER).score(block)
-    half = DenseScorer(network, NORMALIZER, precision="bf16").score(block)
+    exact = TorchScorer(network, NORMALIZER).score(block)
+    half = TorchScorer(network, NORMALIZER, inference_precision="bf16").score(block)
     assert half.logits.dtype == np.float32
     assert 0 < np.abs(exact.logits - half.logits).max() < 0.1 * np.abs(exact.logits).max()
 
@@ -216,10 +217,10 @@ def test_half_precision_stays_near() -> None:
 def test_planted_network_is_exact_too() -> None:
     block = picture(131, 203)
     network = PlantedNetwork()
-    scorer = DenseScorer(network, Identity())
-    rows, cols = scorer.cells_hw(131, 203)
+    scorer = TorchScorer(network, Identity())
+    rows, cols = scorer.score(block).logits.shape[1:]
     crops = [
-        DenseScorer(network, Identity())
+        TorchScorer(network, Identity())
         .score(block[:, 8 * i : 8 * i + 64, 8 * j : 8 * j + 64])
         .offsets_px[:, 0, 0]
         for i in range(rows)
@@ -231,16 +232,16 @@ def test_planted_network_is_exact_too() -> None:
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"precision": "fp8"}, "precision must be auto or one of fp32"),
+        ({"inference_precision": "fp8"}, "inference_precision must be auto or one of fp32"),
         ({"stride_px": 3}, "stride must be 8 or 4 px"),
         ({"batch_px": 100}, "batch_px must hold one window of 64x64 px, got 100 px"),
     ],
 )
 def test_options_out_of_range_say_so(options: dict, sentence: str) -> None:
     with pytest.raises(ParameterError, match=sentence):
-        DenseScorer(make_network(), NORMALIZER, **options)
+        TorchScorer(make_network(), NORMALIZER, **options)
 
 
 def test_a_block_smaller_than_a_window_says_so() -> None:
     with pytest.raises(ParameterError, match="one window of 64 px, got 63x80 px"):
-        DenseScorer(make_network(), NORMALIZER).score(picture(63, 80))
+        TorchScorer(make_network(), NORMALIZER).score(picture(63, 80))
