@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from project import ROOT
 from windhover import __version__
 from windhover.cli import app as cli
 from windhover.errors import FormatError
+from windhover.experiments.cross_validation import CrossValidationResult
 from windhover.imagery.scenes import Scene
 
 
@@ -88,7 +90,7 @@ def test_a_full_disk_is_one_sentence_too(
         raise OSError(28, "No space left on device", "f.gpkg")
 
     write_bundle(tmp_path / "m")
-    monkeypatch.setattr("windhover.inference.detection_run.write_map", full)
+    monkeypatch.setattr("windhover.detection.detect_rasters.write_map", full)
     assert (
         main(
             monkeypatch,
@@ -127,7 +129,7 @@ def test_an_incomplete_run_exits_with_3(
     assert result.exit_code == cli.INCOMPLETE == 3
     assert "not searched: scene.tif: cannot read rows 0 to 100." in result.output
     assert (
-        "1 block could not be read: mend the file and search again; where a server failed"
+        "1 block could not be read: repair the file and search again; where a server failed"
         in result.output
     )
 
@@ -143,11 +145,11 @@ def test_a_trial_that_is_not_passed_exits_with_1(
 ) -> None:
     asked = []
 
-    def tried(*given: Any) -> tuple[list[str], bool]:
-        asked.append(given)
+    def checks(*given: Any, picture: Path) -> tuple[list[str], bool]:
+        asked.append((*given, picture))
         return ["16 patches: not learnt"], len(asked) > 1
 
-    monkeypatch.setattr("windhover.experiments.sanity_checks.try_training", tried)
+    monkeypatch.setattr("windhover.experiments.sanity_checks.run_sanity_checks", checks)
     result = invoke("train", "--overfit", 16)
     assert (result.exit_code, result.output) == (1, "16 patches: not learnt\n")
     assert invoke("train", "--rate-range", "-o", "r.png", "--patches", "p").exit_code == 0
@@ -166,7 +168,7 @@ def test_folds_and_tuning_take_settings_and_say_what_is_wrong(
     asked: list[Any] = []
     monkeypatch.setattr(
         "windhover.experiments.cross_validation.run_folds",
-        lambda *given: asked.append(given) or {"folds": []},
+        lambda *given: asked.append(given) or CrossValidationResult(folds=(), summary={}),
     )
     monkeypatch.setattr(
         "windhover.experiments.tuning.tune", lambda *given: asked.append(given) or Path("best.yaml")
@@ -175,13 +177,13 @@ def test_folds_and_tuning_take_settings_and_say_what_is_wrong(
         invoke("kfold", "--folds", 4, "-S", "train.epochs=3", "--set", "patches.seed=5").exit_code
         == 0
     )
-    params, folds, _ = asked[0]
+    params, folds = asked[0]
     assert (params.train.epochs, params.patches.seed, folds) == (3, 5, 4)
     assert (tmp_path / "reports" / "kfold.json").is_file()
     result = invoke(
         "tune", "train.momentum=0:0.9", "--trials", 7, "--study", "s", "--set", "train.epochs=2"
     )
-    assert result.output == "to take it: python -m windhover.params.parameter_sets best.yaml\n"
+    assert result.output == "to use it: windhover set --like best.yaml\n"
     train, _, axes, trials, study, _ = asked[1]
     assert (train.epochs, axes[0].name, trials, study) == (2, "momentum", 7, "s")
     assert main(monkeypatch, "tune", "train.momentum") == 1
@@ -191,3 +193,34 @@ def test_folds_and_tuning_take_settings_and_say_what_is_wrong(
         "windhover: `train.epoch` in params.yaml is not a parameter of this stage. "
         "Did you mean `train.epochs`? Rename or remove it.\n"
     )
+
+
+def test_set_writes_parameters_of_a_set_and_single_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text())
+    monkeypatch.chdir(tmp_path)
+    like = ROOT / "params/fourband.yaml"
+    result = invoke("set", "train.epochs=3", "--like", like)
+    assert (result.exit_code, result.output.splitlines()[0]) == (0, "params.yaml: 4 keys changed")
+    lines = (tmp_path / "params.yaml").read_text().splitlines()
+    [epochs] = [line for line in lines if line.startswith("  epochs: 3 ")]
+    assert epochs.endswith("# planned epochs")
+    assert [line for line in lines if line.startswith("  dtype: uint16 # ")]
+
+
+def test_set_without_anything_to_set_is_an_error(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(monkeypatch, "set") == 1
+    assert "Name a parameter, such as train.epochs=20" in capsys.readouterr().err
+
+
+def test_help_answers_within_half_a_second() -> None:
+    command = [Path(sys.executable).with_name("windhover"), "--help"]
+    seconds = []
+    for _ in range(3):
+        started = time.perf_counter()
+        subprocess.run(command, capture_output=True, check=True)
+        seconds.append(time.perf_counter() - started)
+    assert min(seconds) < 0.5

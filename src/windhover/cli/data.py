@@ -22,16 +22,23 @@ def inspect(
     ] = None,
 ) -> None:
     """Print what rasters are, whether they can be used, and what their labels hold."""
-    from windhover.dataset.inspect_scenes import Options, import_labels, inspect_rasters, one_place
+    from windhover.dataset.import_labels import (
+        ImportOptions,
+        import_labels,
+        single_raster_or_folder,
+    )
+    from windhover.dataset.inspect_scenes import inspect_rasters
 
     scenes = None
     if labels is not None:
-        scenes = one_place(rasters)
+        scenes = single_raster_or_folder(rasters)
     failed = inspect_rasters(rasters, gsd, typer.echo)
     if failed:
         raise typer.Exit(1)
     if labels is not None and scenes is not None:
-        import_labels(labels, scenes, output or Path("inspection"), Options(gsd), typer.echo)
+        output = output or Path("inspection")
+        options = ImportOptions(gsd_m=gsd)
+        import_labels(labels, scenes, output, options=options, report=typer.echo)
 
 
 def import_(
@@ -60,10 +67,11 @@ def import_(
     ] = None,
 ) -> None:
     """Make a catalog of rasters and their labels, checked, with a page that shows them."""
-    from windhover.dataset.inspect_scenes import Options, export_labels, import_labels, parse_stack
+    from windhover.dataset.import_labels import ImportOptions, import_labels, parse_stack
+    from windhover.dataset.label_export import export_labels
 
     label_files = tuple(write or ())
-    options = Options(
+    options = ImportOptions(
         gsd_m=gsd,
         target_gsd_m=target_gsd,
         groups=groups,
@@ -71,8 +79,8 @@ def import_(
         class_column=class_column,
         rasters=rasters,
         stack=parse_stack(stack),
-        written=label_files,
+        label_files=label_files,
     )
-    catalog = import_labels(labels, scenes, output, options, typer.echo)
+    catalog = import_labels(labels, scenes, output, options=options, report=typer.echo)
     for path in label_files:
         export_labels(catalog, path, typer.echo)

@@ -3,112 +3,139 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from windhover.cli.options import Bands, Gsd, MatchRadiometry, Model, Verbose
 
+if TYPE_CHECKING:
+    from windhover.detection.scene_run import DetectionOutcome
+
 INCOMPLETE = 3  # exit code of a run that finished but could not read everything
+
+Scenes = Annotated[
+    list[str], typer.Argument(help="Rasters to search: files, or anything GDAL opens.")
+]
+AnyModel = Annotated[Path, typer.Option(help="Folder of the model, or models:/NAME@ALIAS.")]
+MapFile = Annotated[Path, typer.Option("--output", "-o", help=".gpkg, .parquet, .geojson or .csv")]
+ScoreMap = Annotated[
+    Path | None,
+    typer.Option(help="Also write the map of scores (COG); a folder for several scenes."),
+]
+Aoi = Annotated[
+    Path | None, typer.Option(help="Vector file of polygons; far outside nothing is read.")
+]
+Threshold = Annotated[
+    float | None, typer.Option(help="Lowest score, 0 to 1; the model's own by default.")
+]
+GsdOrUnknown = Annotated[
+    str | None,
+    typer.Option(help="Meters per px, for images without georeference; `unknown` tries many."),
+]
+Stride = Annotated[
+    int | None, typer.Option(help="Px between windows: 8, or 4 for dense small objects.")
+]
+Scales = Annotated[
+    str | None,
+    typer.Option(
+        help="GSDs searched, in units of the model's, such as 0.7,1,1.4 for an uncertain GSD."
+    ),
+]
+DeviceName = Annotated[str, typer.Option(help="auto, cpu or cuda")]
+Precision = Annotated[
+    str,
+    typer.Option(
+        help="fp32, fp16, bf16, int8, or auto: fp16 on a GPU, int8 on a CPU made for it, else fp32."
+    ),
+]
+OldPrecision = Annotated[
+    str | None, typer.Option("--precision", hidden=True, help="Old name of the above.")
+]
+BatchPx = Annotated[int | None, typer.Option(help="Px scored at once; bounds memory.")]
+BlockPx = Annotated[
+    int | None, typer.Option(help="Side of the blocks read at once, px at the model's GSD.")
+]
+Resume = Annotated[bool, typer.Option("--resume", help="Continue a run that was stopped.")]
 
 
 def detect(
-    scenes: Annotated[
-        list[str], typer.Argument(help="Rasters to search: files, or anything GDAL opens.")
-    ],
+    scenes: Scenes,
     *,
-    model: Annotated[Path, typer.Option(help="Folder of the model, or models:/NAME@ALIAS.")] = Path(
-        "data/model"
-    ),
-    output: Annotated[
-        Path, typer.Option("--output", "-o", help=".gpkg, .parquet, .geojson or .csv")
-    ] = Path("detections.gpkg"),
-    scores: Annotated[
-        Path | None,
-        typer.Option(help="Also write the map of scores (COG); a folder for several scenes."),
-    ] = None,
-    aoi: Annotated[
-        Path | None, typer.Option(help="Vector file of polygons; far outside nothing is read.")
-    ] = None,
-    threshold: Annotated[
-        float | None, typer.Option(help="Lowest score, 0 to 1; the model's own by default.")
-    ] = None,
-    gsd: Annotated[
-        str | None,
-        typer.Option(help="Meters per px, for images without georeference; `unknown` tries many."),
-    ] = None,
-    stride: Annotated[
-        int | None, typer.Option(help="Px between windows: 8, or 4 for dense small objects.")
-    ] = None,
-    scales: Annotated[
-        str | None,
-        typer.Option(
-            help="GSDs searched, in units of the model's, such as 0.7,1,1.4 for an uncertain GSD."
-        ),
-    ] = None,
+    model: AnyModel = Path("data/model"),
+    output: MapFile = Path("detections.gpkg"),
+    scores: ScoreMap = None,
+    aoi: Aoi = None,
+    threshold: Threshold = None,
+    gsd: GsdOrUnknown = None,
+    stride: Stride = None,
+    scales: Scales = None,
     bands: Bands = None,
     match_radiometry: MatchRadiometry = False,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
-    inference_precision: Annotated[
-        str,
-        typer.Option(
-            help="fp32, fp16, bf16, int8, or auto: fp16 on a GPU, int8 on a CPU made for it, "
-            "else fp32."
-        ),
-    ] = "auto",
-    precision: Annotated[
-        str | None, typer.Option(hidden=True, help="Old name of --inference-precision.")
-    ] = None,
-    batch_px: Annotated[int | None, typer.Option(help="Px scored at once; bounds memory.")] = None,
-    block_px: Annotated[
-        int | None, typer.Option(help="Side of the blocks read at once, px at the model's GSD.")
-    ] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Continue a run that was stopped.")
-    ] = False,
+    device: DeviceName = "auto",
+    inference_precision: Precision = "auto",
+    old_precision: OldPrecision = None,
+    batch_px: BatchPx = None,
+    block_px: BlockPx = None,
+    resume: Resume = False,
     verbose: Verbose = False,
 ) -> None:
     """Find the objects of rasters of any size and write them for a map."""
     from windhover.console import show_messages
-    from windhover.inference.detect_request import Request, parse_bands, parse_gsd, parse_scales
-    from windhover.inference.detection_run import detect_rasters
-    from windhover.progress import counted
+    from windhover.detection import detect_request
+    from windhover.detection.detect_rasters import detect_rasters
 
     show_messages(verbose=verbose)
-    if str(model).startswith("models:/"):
-        from windhover.tracking.runs import fetch_model
-
-        model = fetch_model(str(model))
-    request = Request(
-        scenes,
-        model,
-        output,
+    request = detect_request.DetectRequest(
+        scenes=scenes,
+        model=_model_folder(model),
+        output=output,
         scores=scores,
         aoi=aoi,
         threshold=threshold,
-        gsd_m=parse_gsd(gsd),
+        gsd_m=detect_request.parse_gsd(gsd),
         stride_px=stride,
         device=device,
-        precision=precision or inference_precision,
+        inference_precision=old_precision or inference_precision,
         batch_px=batch_px,
         block_px=block_px,
         resume=resume,
-        scales=parse_scales(scales),
-        bands=parse_bands(bands),
+        scales=detect_request.parse_scales(scales),
+        bands=detect_request.parse_bands(bands),
         match_radiometry=match_radiometry,
     )
-    outcome = detect_rasters(request, say=typer.echo)
+    outcome = detect_rasters(request)
+    _print_outcome(outcome, output, scores, verbose=verbose)
+    if outcome.failed:
+        raise typer.Exit(INCOMPLETE)
+
+
+def _model_folder(model: Path) -> Path:
+    """Return the folder of a model, fetched from the registry where it is named by an alias."""
+    if not str(model).startswith("models:/"):
+        return model
+    from windhover.tracking.runs import fetch_model
+
+    return fetch_model(str(model))
+
+
+def _print_outcome(
+    outcome: DetectionOutcome, output: Path, scores: Path | None, *, verbose: bool
+) -> None:
+    """Print what was found and written, and what could not be read."""
+    from windhover.progress import counted
+
     for failed in outcome.failed:
         typer.echo(f"not searched: {failed.reason}", err=True)
-    n_objects = counted(outcome.objects, "object")
-    typer.echo(f"{n_objects} in {counted(len(outcome.records), 'scene')} -> {output}")
+    n_objects = counted(outcome.n_objects, "object")
+    typer.echo(f"{n_objects} in {counted(len(outcome.scenes), 'scene')} -> {output}")
     if scores is not None:
         typer.echo(f"scores -> {scores}")
     if verbose:
-        for record in outcome.records:
+        for scene in outcome.scenes:
             typer.echo(
-                f"{record['scene']}: {record['windows_searched']} windows, "
-                f"{record['expected_objects']} expected"
+                f"{scene.scene}: {scene.windows_searched} windows, "
+                f"{scene.expected_objects} expected"
             )
     if outcome.failed:
         typer.echo(
@@ -116,7 +143,6 @@ def detect(
             "search again; where a server failed, run the same with --resume",
             err=True,
         )
-        raise typer.Exit(INCOMPLETE)
 
 
 def explain(
@@ -136,10 +162,16 @@ def explain(
     match_radiometry: MatchRadiometry = False,
 ) -> None:
     """Draw why a window scores as it does: gradient saliency, occlusion and class activation."""
+    from windhover.detection.detect_request import parse_bands
     from windhover.evaluation.explain import explain_target
-    from windhover.inference.detect_request import parse_bands
 
     lines = explain_target(
-        target, model, output, class_name, gsd, match_radiometry, parse_bands(bands)
+        target,
+        model,
+        output,
+        class_name=class_name,
+        gsd_m=gsd,
+        match_radiometry=match_radiometry,
+        bands=parse_bands(bands),
     )
     typer.echo("\n".join(lines))

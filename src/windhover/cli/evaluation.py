@@ -19,7 +19,7 @@ def assess(
     aoi: Annotated[
         Path | None, typer.Option(help="Polygons of the ground searched and completely labelled.")
     ] = None,
-    match: Annotated[str, typer.Option(help="centre, metres, iou or oriented-iou")] = "centre",
+    match: Annotated[str, typer.Option(help="size, distance, iou or oriented-iou")] = "size",
     value: Annotated[
         float | None,
         typer.Option(help="Match value; default: 0.5 of the longer side, 10 m, or IoU 0.5."),
@@ -40,19 +40,19 @@ def assess(
     ] = False,
 ) -> None:
     """Measure detections: AP, precision, recall and false alarms per km2, with intervals."""
-    from windhover.evaluation.evaluate_vectors import Request, assess_files
+    from windhover.evaluation.evaluate_vectors import VectorRequest, assess_files
 
-    request = Request(
+    request = VectorRequest(
         detections=detections,
         truth=truth,
         aoi=aoi,
-        match=match,
-        value=value,
-        score=score,
+        match_by=match,
+        match_value=value,
+        score_column=score,
         threshold=threshold,
-        ignore=tuple(ignore or ()),
+        ignored_classes=tuple(ignore or ()),
         output=output,
-        ap_by_threshold=sweep,
+        with_ap_by_threshold=sweep,
     )
     typer.echo("\n".join(assess_files(request)))
 

@@ -26,9 +26,9 @@ def train(
     """Check a training before it begins: can it overfit a few patches, and which learning rate
     suits it.
     """
-    from windhover.experiments.sanity_checks import try_training
+    from windhover.experiments.sanity_checks import run_sanity_checks
 
-    lines, passed = try_training(overfit, rate_range, patches, output)
+    lines, passed = run_sanity_checks(overfit, rate_range, patches, picture=output)
     typer.echo("\n".join(lines))
     if not passed:
         raise typer.Exit(1)
@@ -44,10 +44,9 @@ def kfold(
 ) -> None:
     """Train and test once for each fold of places; print mean and spread. A stopped run goes on."""
     from windhover.experiments.cross_validation import load_flow, run_folds
-    from windhover.files import write_json
 
-    found = run_folds(load_flow(settings or []), folds, typer.echo)
-    write_json(output, found)
+    result = run_folds(load_flow(settings or []), folds)
+    result.save(output)
     typer.echo(f"figures -> {output}")
 
 
@@ -68,9 +67,9 @@ def tune(
     """Search better training parameters on validation; a stopped search goes on."""
     from windhover.experiments.cross_validation import load_flow
     from windhover.experiments.tuning import parse_axis, tune
-    from windhover.training.datamodule import Folders
+    from windhover.training.training_data import TrainingFolders
 
-    folders = Folders("data/scenes", "data/patches", "data/augmented", "data/train")
+    folders = TrainingFolders("data/scenes", "data/patches", "data/augmented", "data/train")
     parsed_axes = [parse_axis(axis) for axis in axes]
     params = load_flow(settings or []).train
     best = tune(params, folders, parsed_axes, trials, study, typer.echo)
@@ -92,6 +91,6 @@ def shapes(
     """Print a network's layers, receptive field, stride, multiply-adds and parameters; that of
     params.yaml by default.
     """
-    from windhover.models.model_summary import describe_network
+    from windhover.experiments.describe_network import describe_network
 
     typer.echo("\n".join(describe_network(network, option or [], bands)))
