@@ -1,22 +1,26 @@
-"""evaluate: the trained model judged, calibrated, given its operating point -> the finished bundle
-and the reports.
-"""
+"""evaluate: metrics, calibration and operating point of the trained model -> model and report."""
 
 from pathlib import Path
 
-from windhover.evaluation.evaluate_model import Folders, evaluate, record
+from windhover.evaluation.evaluate_model import EvaluationFolders, evaluate
+from windhover.evaluation.record_evaluation import record_run
 from windhover.params.evaluate import EvaluateParams
-from windhover.report.write_report import headline_lines
+from windhover.report.text_summary import summary_lines
 from windhover.stages import run_stage
 
 
 def main(params: EvaluateParams) -> None:
     """Write data/model and reports."""
-    names = ("data/scenes", "data/patches", "data/train", "data/model", "reports")
-    folders = Folders(*map(Path, names))
-    findings = evaluate(params, folders)
-    record(findings, folders)
-    print("\n".join(headline_lines(findings)))
+    folders = EvaluationFolders(
+        scenes=Path("data/scenes"),
+        patches=Path("data/patches"),
+        train=Path("data/train"),
+        model=Path("data/model"),
+        reports=Path("reports"),
+    )
+    result = evaluate(params, folders)
+    record_run(result, model=folders.model, reports=folders.reports)
+    print("\n".join(summary_lines(result)))
 
 
 if __name__ == "__main__":

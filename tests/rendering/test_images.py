@@ -182,7 +182,7 @@ def test_an_unknown_box_or_one_outside_is_not_drawn(box: tuple[float, ...]) -> N
 
 def test_a_cross_is_drawn_around_its_point() -> None:
     image = Image.new("RGB", (40, 30))
-    draw_cross(ImageDraw.Draw(image), 20, 12, RED)
+    draw_cross(ImageDraw.Draw(image), 20, 12, color=RED)
     assert drawn_on(image).tolist() == [9, 17, 15, 23]
 
 

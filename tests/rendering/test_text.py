@@ -14,7 +14,7 @@ from windhover.rendering.text import (
     format_cell,
     format_estimate,
     format_interval,
-    format_setting,
+    format_parameter,
     format_value,
     label_line,
 )
@@ -57,8 +57,8 @@ def test_a_cell_has_the_digits_that_matter(value: Any, text: str) -> None:
 
 
 def test_lists_of_settings_are_separated_by_commas() -> None:
-    assert format_setting((1, 2.5, "a")) == "1, 2.5, a"
-    assert format_setting(None) == "None"
+    assert format_parameter((1, 2.5, "a")) == "1, 2.5, a"
+    assert format_parameter(None) == "None"
 
 
 def test_counts_of_0_are_left_out() -> None:

@@ -11,7 +11,7 @@ from PIL import Image
 
 from toy_evaluation import evaluation_result
 from windhover.rendering import plot_style
-from windhover.report.headline import headline_lines
+from windhover.report.text_summary import summary_lines
 from windhover.report.write_report import write_report
 
 COLUMNS = {
@@ -74,13 +74,13 @@ def test_the_same_result_gives_the_same_bytes(folder: Path) -> None:
 
 
 def test_the_headline_has_intervals_and_notes() -> None:
-    lines = headline_lines(evaluation_result())
+    lines = summary_lines(evaluation_result())
     assert lines[0].startswith("test: 48 objects in 4 scenes of 4 places, 4 km²")
     assert all("[" in line for line in lines[1:6])
     assert lines[-1] == "note: a note of <the user>."
 
 
 def test_without_scenes_the_headline_is_of_patches() -> None:
-    lines = headline_lines(evaluation_result(n_scenes=0))
+    lines = summary_lines(evaluation_result(n_scenes=0))
     assert lines[0] == "test: no labelled scene; metrics on patches"
     assert lines[1].startswith("  aircraft: 50 patches with it, 150 without; AP 0.")

@@ -14,8 +14,8 @@ from PIL import Image, ImageDraw
 
 from windhover.dataset.catalog import Catalog, scene_info
 from windhover.imagery.scenes import Scene
-from windhover.rendering.contact_sheet import tile_pictures
-from windhover.rendering.html_page import Picture, Table, embed_image, render_page, table_of
+from windhover.rendering.contact_sheet import tile_images
+from windhover.rendering.html_page import EmbeddedImage, Table, embed_image, render_page, table_of
 from windhover.rendering.images import (
     Color,
     draw_box,
@@ -32,33 +32,32 @@ N_THUMBNAILS = 60
 SHEET_COLUMNS = 10
 OBJECT_COLOR: Color = (255, 60, 30)
 IGNORED_COLOR: Color = (255, 210, 0)
-LABEL_TABLES = (
-    ("Longer than the window", "larger_than_the_window"),
-    ("Smaller than 3 px", "smaller_than_3_px"),
-)
 
 
-def data_page(catalog: Catalog, facts: Mapping[str, Any], lines: Iterable[str]) -> str:
+def data_page(catalog: Catalog, lines: Iterable[str]) -> str:
     """Return the page as HTML.
 
     Args:
-        catalog: whose rasters can be read at the paths it gives.
-        facts: of `windhover.dataset.data_statistics`.
+        catalog: with its statistics; its rasters can be read at the paths in it.
         lines: the summary, as on the terminal.
     """
-    dropped = count_lines(catalog.report.get("dropped", {}), "labels")
-    notes = map(str, catalog.report.get("notes", []))
-    label_tables = [("Classes", facts["class_table"])]
-    label_tables += [(title, facts[key]["first"]) for title, key in LABEL_TABLES]
+    report = catalog.report
+    dropped = count_lines(report.dropped, "labels")
+    label_tables = [("Classes", report.class_table or [])]
+    for title, labels in (
+        ("Longer than the window", report.larger_than_the_window),
+        ("Smaller than 3 px", report.smaller_than_3_px),
+    ):
+        label_tables.append((title, [] if labels is None else labels.first))
     return render_page(
         "data_page.html.j2",
         title="The data",
         summary="\n".join(lines),
-        notes=[*dropped, *notes],
+        notes=[*dropped, *report.notes],
         label_tables=[(title, table_of_rows(rows)) for title, rows in label_tables if rows],
         objects=object_sheet(catalog),
-        scenes=scene_pictures(catalog),
-        scene_table=table_of_rows(facts["scene_table"]) if facts["scene_table"] else None,
+        scenes=scene_images(catalog),
+        scene_table=table_of_rows(report.scene_table) if report.scene_table else None,
     )
 
 
@@ -73,24 +72,24 @@ def _cell_text(value: Any) -> str:
     return "" if value is None else str(value)
 
 
-def scene_pictures(catalog: Catalog) -> list[Picture]:
+def scene_images(catalog: Catalog) -> list[EmbeddedImage]:
     """Return the scenes with most labels, whole, with their boxes."""
     counts = catalog.labels["scene"].value_counts()
     rows = sorted(catalog, key=lambda row: (-int(counts.get(row.scene, 0)), row.scene))
-    pictures = []
+    images = []
     for row in rows[:N_OVERVIEWS]:
         image, scale = scene_overview(scene_info(row), OVERVIEW_PX)
-        pen = ImageDraw.Draw(image)
+        draw = ImageDraw.Draw(image)
         for label in catalog.labels_of(row.scene).itertuples():
             corners = (label.left, label.top, label.right, label.bottom)
-            draw_box(pen, [value * scale for value in corners], _label_color(label.role))
+            draw_box(draw, [value * scale for value in corners], _label_color(label.role))
         split = row.split or "no split"
         caption = f"{row.scene} ({split}, {int(counts.get(row.scene, 0))} labels)"
-        pictures.append(embed_image(image, caption, "natural"))
-    return pictures
+        images.append(embed_image(image, caption, "natural"))
+    return images
 
 
-def object_sheet(catalog: Catalog) -> Picture | None:
+def object_sheet(catalog: Catalog) -> EmbeddedImage | None:
     """Return one sheet of objects at the training GSD, evenly chosen from all scenes; None without
     labels.
     """
@@ -106,7 +105,7 @@ def object_sheet(catalog: Catalog) -> Picture | None:
         f"{len(chosen)} of {len(catalog.labels)} labels at {catalog.gsd_m:g} m; "
         "in yellow those of ignore regions"
     )
-    return embed_image(tile_pictures(thumbnails, SHEET_COLUMNS), caption, "wide")
+    return embed_image(tile_images(thumbnails, SHEET_COLUMNS), caption, "wide")
 
 
 def object_thumbnail(scene: Scene, label: Any) -> Image.Image:

@@ -1,4 +1,4 @@
-"""What people look at: pictures, contact sheets, formatted numbers and HTML pages.
+"""What people see: pictures, contact sheets, formatted numbers and HTML pages.
 
 Renders values that other rooms computed. Computes no metric.
 """

@@ -74,8 +74,8 @@ def draw_sheet(
     ImageDraw.Draw(sheet).text((MARGIN_PX, 3), title, fill=INK)
     for row_number, row in enumerate(rows):
         top = CAPTION_PX + MARGIN_PX + row_number * step_y
-        pictures = _row_pictures(row, band_names)
-        for column, (cell, picture) in enumerate(zip(row, pictures, strict=True)):
+        images = _row_images(row, band_names)
+        for column, (cell, picture) in enumerate(zip(row, images, strict=True)):
             left = MARGIN_PX + column * step_x
             _draw_cell(sheet, cell, picture, corner=(left, top), side=side)
     return sheet
@@ -86,7 +86,7 @@ def _cell_side_px(rows: Sequence[Sequence[Cell]]) -> int:
     return min(largest * ZOOM, LARGEST_CELL_PX)
 
 
-def _row_pictures(row: Sequence[Cell], band_names: Sequence[str]) -> list[NDArray[np.uint8]]:
+def _row_images(row: Sequence[Cell], band_names: Sequence[str]) -> list[NDArray[np.uint8]]:
     """Return the cells' images as (S, S, 3) bytes of one stretch."""
     images = [cell.image[..., rgb_bands(cell.image.shape[-1], band_names)] for cell in row]
     if not images:
@@ -107,16 +107,16 @@ def _draw_cell(
     zoomed = Image.fromarray(picture).resize((side, side), Image.Resampling.NEAREST)
     sheet.paste(zoomed, (left, top + CAPTION_PX))
     color = POSITIVE if cell.label else BACKGROUND
-    pen = ImageDraw.Draw(sheet)
+    draw = ImageDraw.Draw(sheet)
     text = f"{cell.title}  {cell.label}".strip()[: side // LETTER_PX]
-    pen.text((left, top), text, fill=color)
+    draw.text((left, top), text, fill=color)
     for box in cell.boxes:
         zoomed_box = np.asarray(box, np.float64) * side / cell.image.shape[0]
-        _draw_object(pen, zoomed_box, (left, top + CAPTION_PX), side, color=color)
+        _draw_object(draw, zoomed_box, (left, top + CAPTION_PX), side, color=color)
 
 
 def _draw_object(
-    pen: ImageDraw.ImageDraw,
+    draw: ImageDraw.ImageDraw,
     box: NDArray[np.float64],
     corner: tuple[int, int],
     side: int,
@@ -126,7 +126,7 @@ def _draw_object(
     """Draw the part of an object's box inside a cell, and a cross at its center.
 
     Args:
-        pen: of the sheet.
+        draw: of the sheet.
         box: dx, dy of its center from the cell's, width and height, px of the sheet.
         corner: left, top of the cell, px of the sheet.
         side: of the cell, px.
@@ -136,19 +136,19 @@ def _draw_object(
     center = low + side / 2 + box[:2]
     cell_corners = (low[0], low[1], low[0] + side - 1, low[1] + side - 1)
     half_size = box[2:] / 2
-    draw_box(pen, (*(center - half_size), *(center + half_size)), color, cell_corners)
+    draw_box(draw, (*(center - half_size), *(center + half_size)), color, within=cell_corners)
     if (low <= center).all() and (center < low + side).all():
-        draw_cross(pen, center[0], center[1], color)
+        draw_cross(draw, center[0], center[1], color=color)
 
 
-def tile_pictures(pictures: Sequence[Image.Image], columns: int, gap_px: int = 4) -> Image.Image:
+def tile_images(images: Sequence[Image.Image], columns: int, gap_px: int = 4) -> Image.Image:
     """Paste pictures of one size into a grid on white, row by row."""
-    columns = min(columns, len(pictures))
-    rows = -(-len(pictures) // columns)
-    step_x = pictures[0].width + gap_px
-    step_y = pictures[0].height + gap_px
+    columns = min(columns, len(images))
+    rows = -(-len(images) // columns)
+    step_x = images[0].width + gap_px
+    step_y = images[0].height + gap_px
     sheet = Image.new("RGB", (columns * step_x, rows * step_y), WHITE)
-    for position, picture in enumerate(pictures):
+    for position, picture in enumerate(images):
         row, column = divmod(position, columns)
         sheet.paste(picture, (column * step_x, row * step_y))
     return sheet

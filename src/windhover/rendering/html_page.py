@@ -25,7 +25,7 @@ from windhover.rendering.text import (
 TEMPLATES = Path(__file__).with_name("templates")
 JPEG_QUALITY = 85
 # wide: over the whole page; natural: not enlarged beyond its own size
-PictureLayout: TypeAlias = Literal["", "wide", "natural"]
+ImageLayout: TypeAlias = Literal["", "wide", "natural"]
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Picture:
+class EmbeddedImage:
     """A picture inside the page.
 
     Attributes:
@@ -56,7 +56,7 @@ class Picture:
 
     data_uri: str
     caption: str
-    layout: PictureLayout = ""
+    layout: ImageLayout = ""
 
 
 @dataclass(frozen=True)
@@ -107,16 +107,16 @@ def card_of(name: str, estimate: ValueAndInterval) -> Card:
     return Card(name, format_cell(value), interval)
 
 
-def embed_file(path: Path, caption: str, layout: PictureLayout = "") -> Picture:
+def embed_file(path: Path, caption: str, layout: ImageLayout = "") -> EmbeddedImage:
     """Return a PNG file as a picture inside the page."""
-    return Picture(_data_uri("image/png", path.read_bytes()), caption, layout)
+    return EmbeddedImage(_data_uri("image/png", path.read_bytes()), caption, layout)
 
 
-def embed_image(image: Image.Image, caption: str, layout: PictureLayout = "") -> Picture:
+def embed_image(image: Image.Image, caption: str, layout: ImageLayout = "") -> EmbeddedImage:
     """Return an image as a JPEG inside the page."""
     stream = io.BytesIO()
     image.save(stream, "JPEG", quality=JPEG_QUALITY)
-    return Picture(_data_uri("image/jpeg", stream.getvalue()), caption, layout)
+    return EmbeddedImage(_data_uri("image/jpeg", stream.getvalue()), caption, layout)
 
 
 def _data_uri(media_type: str, data: bytes) -> str:

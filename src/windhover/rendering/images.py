@@ -20,7 +20,7 @@ Color: TypeAlias = tuple[int, int, int]
 Corners: TypeAlias = tuple[float, float, float, float]
 
 RGB_NAMES = (("red", "green", "blue"), ("B04", "B03", "B02"))
-# Small bright objects are what people look for: a narrower range would saturate them.
+# Small bright objects matter most: a narrower range would saturate them.
 STRETCH_PERCENTILES = (1.0, 99.0)
 NODATA_GRAY = 40
 SMALLEST_BOX_PX = 3.0
@@ -98,12 +98,16 @@ def evenly_chosen(length: int, count: int) -> NDArray[np.int64]:
 
 
 def draw_box(
-    pen: ImageDraw.ImageDraw, box_xyxy: Sequence[float], color: Color, within: Corners | None = None
+    draw: ImageDraw.ImageDraw,
+    box_xyxy: Sequence[float],
+    color: Color,
+    *,
+    within: Corners | None = None,
 ) -> None:
     """Draw the outline of a box; a small one is grown to 3 px to be seen, NaN draws nothing.
 
     Args:
-        pen: of the picture.
+        draw: of the picture.
         box_xyxy: left, top, right, bottom, px of the picture.
         color: RGB.
         within: left, top, right, bottom, px: what reaches farther is clipped.
@@ -116,13 +120,13 @@ def draw_box(
         low = np.maximum(low, within[:2])
         high = np.minimum(high, within[2:])
     if (low < high).all():
-        pen.rectangle((*low, *high), outline=color)
+        draw.rectangle((*low, *high), outline=color)
 
 
-def draw_cross(pen: ImageDraw.ImageDraw, x: float, y: float, color: Color) -> None:
+def draw_cross(draw: ImageDraw.ImageDraw, x: float, y: float, *, color: Color) -> None:
     """Draw a small upright cross around a point, px of the picture."""
-    pen.line((x - CROSS_ARM_PX, y, x + CROSS_ARM_PX, y), fill=color)
-    pen.line((x, y - CROSS_ARM_PX, x, y + CROSS_ARM_PX), fill=color)
+    draw.line((x - CROSS_ARM_PX, y, x + CROSS_ARM_PX, y), fill=color)
+    draw.line((x, y - CROSS_ARM_PX, x, y + CROSS_ARM_PX), fill=color)
 
 
 @dataclass(frozen=True)

@@ -54,18 +54,18 @@ def format_cell(value: Any) -> str:
     return f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"
 
 
-def format_setting(value: Any) -> str:
+def format_parameter(value: Any) -> str:
     """Return the value of a parameter as text, lists separated by commas."""
     if isinstance(value, (list, tuple)):
         return ", ".join(map(str, value))
     return str(value)
 
 
-def count_lines(counts: Mapping[str, int], noun: str) -> Iterable[str]:
+def count_lines(counts: Mapping[str, int], unit: str) -> Iterable[str]:
     """Yield `reason: N things` for each count that is not 0."""
     for reason, count in counts.items():
         if count:
-            yield f"{reason}: {count} {noun}"
+            yield f"{reason}: {count} {unit}"
 
 
 def label_line(label: str, text: str, width: int = LABEL_WIDTH) -> str:

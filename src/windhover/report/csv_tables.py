@@ -16,14 +16,14 @@ PR_WINDOW_COLUMNS = ["class", "recall", "precision", "precision_true", "threshol
 ROC_WINDOW_COLUMNS = ["class", "false_alarm_rate", "recall", "threshold"]
 
 
-def csv_tables(result: EvaluationResult, aps: pd.DataFrame) -> dict[str, pd.DataFrame]:
+def csv_tables(result: EvaluationResult, ap_table: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """Return the tables of the report by file name.
 
     Curves are of test; those of scenes are of all classes together.
 
     Args:
         result: of the evaluation.
-        aps: of test by match threshold, from `windhover.metrics.ap_by_threshold.reported_aps`.
+        ap_table: of test by match threshold, from `windhover.metrics.ap_by_threshold.reported_aps`.
     """
     curve = curve_table(result.scenes["test"].pooled_curve)
     pr_windows = []
@@ -44,7 +44,7 @@ def csv_tables(result: EvaluationResult, aps: pd.DataFrame) -> dict[str, pd.Data
         "reliability": reliability_table(result),
         "per_scene": pd.concat(per_scene),
         "size_bands": pd.concat(size_bands),
-        "ap_by_threshold": aps,
+        "ap_by_threshold": ap_table,
     }
 
 

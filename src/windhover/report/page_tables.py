@@ -13,7 +13,7 @@ from windhover.metrics.evaluation_result import EvaluationResult
 from windhover.metrics.ground_truth import GroundTruth
 from windhover.metrics.window_metrics import WindowMetrics
 from windhover.params import flatten
-from windhover.rendering.text import format_interval, format_setting
+from windhover.rendering.text import format_interval, format_parameter
 from windhover.report.csv_tables import size_table
 
 TITLES = {
@@ -161,14 +161,14 @@ def recall_by_size_table(result: EvaluationResult) -> pd.DataFrame:
     return rows.rename_axis("longer side").reset_index()
 
 
-def ap_tables(aps: pd.DataFrame) -> list[pd.DataFrame]:
+def ap_tables(ap_table: pd.DataFrame) -> list[pd.DataFrame]:
     """Return one table of APs for each kind of match rule.
 
     Args:
-        aps: from `windhover.metrics.ap_by_threshold.reported_aps`.
+        ap_table: from `windhover.metrics.ap_by_threshold.reported_aps`.
     """
     tables = []
-    for by, rows in aps.groupby("match_by", sort=False):
+    for by, rows in ap_table.groupby("match_by", sort=False):
         titles = {"threshold": MATCH_TITLES[str(by)], "ap": "AP"}
         tables.append(rows[list(titles)].rename(columns=titles))
     return tables
@@ -186,7 +186,7 @@ def settings_table(result: EvaluationResult) -> pd.DataFrame:
     rows = []
     for group, values in groups.items():
         for key, value in values.items():
-            rows.append((group, str(key), format_setting(value)))
+            rows.append((group, str(key), format_parameter(value)))
     return pd.DataFrame(rows, columns=["group", "name", "value"])
 
 

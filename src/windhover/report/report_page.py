@@ -13,7 +13,7 @@ import pandas as pd
 
 from windhover.metrics.bootstrap import Estimate
 from windhover.metrics.evaluation_result import EvaluationResult, describe_scenes, match_rule_of
-from windhover.rendering.html_page import Picture, card_of, embed_file, render_page, table_of
+from windhover.rendering.html_page import EmbeddedImage, card_of, embed_file, render_page, table_of
 from windhover.rendering.text import format_cell
 from windhover.report import page_tables
 
@@ -45,7 +45,7 @@ WIDE_CURVES = {
 }
 PATCHES = "Patches of each split as cut; in green those with an object, in red the background."
 EXPLANATIONS = "What the network responds to in the worst of these errors, one window a row."
-GALLERY = (
+ERROR_EXAMPLES = (
     "A false positive of a high score is often a missing label: check these first. Orange: "
     "detections, the one in question unbroken. Green: labelled objects."
 )
@@ -55,20 +55,20 @@ NO_SCENES = (
 )
 
 
-def report_page(result: EvaluationResult, folder: Path, aps: pd.DataFrame) -> str:
+def report_page(result: EvaluationResult, folder: Path, ap_table: pd.DataFrame) -> str:
     """Return the report as HTML.
 
     Args:
         result: of the evaluation.
         folder: of the plots, which are put into the page.
-        aps: of test by match threshold, from `windhover.metrics.ap_by_threshold.reported_aps`.
+        ap_table: of test by match threshold, from `windhover.metrics.ap_by_threshold.reported_aps`.
     """
     values = _common_values(result, folder)
     if not result.has_scenes:
         notes = (NO_SCENES, *result.notes)
         return render_page("patch_report.html.j2", **values, notes=notes)
     values |= _scene_values(result, folder)
-    tables = [table_of(table) for table in page_tables.ap_tables(aps)]
+    tables = [table_of(table) for table in page_tables.ap_tables(ap_table)]
     return render_page("scene_report.html.j2", **values, notes=result.notes, ap_tables=tables)
 
 
@@ -95,16 +95,16 @@ def _common_values(result: EvaluationResult, folder: Path) -> dict[str, Any]:
 
 
 def _scene_values(result: EvaluationResult, folder: Path) -> dict[str, Any]:
-    """Return what a report of whole scenes shows besides."""
+    """Return what a report of whole scenes shows alone."""
     test = result.scenes["test"]
     undefined = Estimate(None, None, None)
     searched = f"{describe_scenes(test)}; match rule: {match_rule_of(result.params)}."
     sizes = page_tables.recall_by_size_table(result)
     return {
         "cards": [card_of(name, test.estimates.get(key, undefined)) for key, name in CARDS.items()],
-        "paragraphs": [*deployment_sentences(result), searched],
-        "curves": _curve_pictures(folder),
-        "errors": _error_pictures(result, folder),
+        "paragraphs": [*performance_summary(result), searched],
+        "curves": _curve_images(folder),
+        "errors": _error_images(result, folder),
         "size_table": table_of(sizes, ("longer side",)),
         "place_table": table_of(page_tables.place_table(test), ("place",)),
         "scene_table": table_of(
@@ -114,21 +114,21 @@ def _scene_values(result: EvaluationResult, folder: Path) -> dict[str, Any]:
     }
 
 
-def _curve_pictures(folder: Path) -> list[Picture]:
-    pictures = [embed_file(folder / f"{name}.png", text) for name, text in SCENE_CURVES.items()]
+def _curve_images(folder: Path) -> list[EmbeddedImage]:
+    images = [embed_file(folder / f"{name}.png", text) for name, text in SCENE_CURVES.items()]
     for name, text in WIDE_CURVES.items():
-        pictures.append(embed_file(folder / f"{name}.png", text, "wide"))
-    return pictures
+        images.append(embed_file(folder / f"{name}.png", text, "wide"))
+    return images
 
 
-def _error_pictures(result: EvaluationResult, folder: Path) -> list[Picture]:
-    pictures = [embed_file(folder / "errors.png", GALLERY, "wide")]
+def _error_images(result: EvaluationResult, folder: Path) -> list[EmbeddedImage]:
+    images = [embed_file(folder / "errors.png", ERROR_EXAMPLES, "wide")]
     if result.explanations:
-        pictures.append(embed_file(folder / "explained.png", EXPLANATIONS, "wide"))
-    return pictures
+        images.append(embed_file(folder / "explained.png", EXPLANATIONS, "wide"))
+    return images
 
 
-def deployment_sentences(result: EvaluationResult) -> list[str]:
+def performance_summary(result: EvaluationResult) -> list[str]:
     """Return for each class what to expect of a map at its threshold, according to test."""
     sentences = []
     for name, chosen in result.chosen_thresholds.items():

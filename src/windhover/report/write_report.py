@@ -16,21 +16,21 @@ from windhover.metrics.curve_tables import precision_band
 from windhover.metrics.detection_metrics import class_score_curve
 from windhover.metrics.evaluation_result import EvaluationResult, describe_scenes
 from windhover.metrics.metrics_record import MetricsRecord
-from windhover.report.breakdown_plots import plot_recall_by_size, plot_reliability
 from windhover.report.csv_tables import (
     comparison_tables,
     csv_tables,
     reliability_by_split,
     size_table,
 )
-from windhover.report.curve_plots import (
+from windhover.report.page_tables import rule_name
+from windhover.report.plot_breakdown import plot_recall_by_size, plot_reliability
+from windhover.report.plot_curves import (
     plot_froc,
     plot_precision_recall,
     plot_threshold_choice,
     plot_window_curves,
 )
-from windhover.report.error_plots import plot_error_gallery, plot_explanations
-from windhover.report.page_tables import rule_name
+from windhover.report.plot_errors import plot_error_examples, plot_explanations
 from windhover.report.report_page import report_page
 
 
@@ -42,18 +42,18 @@ def write_report(result: EvaluationResult, folder: Path) -> None:
         folder: for the files.
     """
     test = result.scenes["test"]
-    aps = reported_aps(test.matches, test.ground_truth, result.classes)
-    MetricsRecord.from_result(result, aps).save(folder / "metrics.json")
-    for name, table in csv_tables(result, aps).items():
+    ap_table = reported_aps(test.matches, test.ground_truth, result.classes)
+    MetricsRecord.from_result(result, ap_table).save(folder / "metrics.json")
+    for name, table in csv_tables(result, ap_table).items():
         _write_csv(table, folder / f"{name}.csv")
     for name, table in comparison_tables(test).items():
         with atomic_file(folder / f"{name}.parquet") as temporary:
             table.to_parquet(temporary, index=False)
     write_curve_plots(result, folder)
     write_breakdown_plots(result, folder)
-    write_pictures(result, folder)
+    write_images(result, folder)
     with atomic_file(folder / "index.html") as temporary:
-        temporary.write_text(report_page(result, folder, aps), encoding="utf-8")
+        temporary.write_text(report_page(result, folder, ap_table), encoding="utf-8")
 
 
 def _write_csv(table: pd.DataFrame, path: Path) -> None:
@@ -105,10 +105,10 @@ def write_breakdown_plots(result: EvaluationResult, folder: Path) -> None:
     plot_recall_by_size(folder / "size_bands.png", bands, subtitle)
 
 
-def write_pictures(result: EvaluationResult, folder: Path) -> None:
-    """Write the contact sheet of patches, the error gallery and the explanations."""
+def write_images(result: EvaluationResult, folder: Path) -> None:
+    """Write the contact sheet of patches, the error examples and the explanations."""
     sheet = result.patch_sheet or Image.new("RGB", (1, 1), "white")
     with atomic_file(folder / "patches.png") as temporary:
         sheet.save(temporary, format="PNG")
-    plot_error_gallery(folder / "errors.png", result.error_thumbnails)
+    plot_error_examples(folder / "errors.png", result.error_thumbnails)
     plot_explanations(folder / "explained.png", result.explanations)

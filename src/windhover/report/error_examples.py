@@ -22,8 +22,11 @@ THUMBNAIL_PX = 128  # at the training GSD
 N_PER_GROUP = 18
 SCENE_LETTERS = 24
 PLACE_LETTERS = 16
+FALSE_POSITIVES = "False positives of the highest scores"
+FALSE_NEGATIVES = "Missed objects, those of the lowest scores first"
+TRUE_POSITIVES = "True positives, a random choice"
 
-GalleryGroup: TypeAlias = tuple[str, tuple[ErrorThumbnail, ...]]
+ExampleGroup: TypeAlias = tuple[str, tuple[ErrorThumbnail, ...]]
 
 
 def _is_reported(matches: pd.DataFrame, thresholds: Mapping[str, float]) -> pd.Series[bool]:
@@ -39,12 +42,12 @@ def worst_false_positives(
     return matches[is_counted & ~matches["is_tp"]].head(n)
 
 
-def worst_misses(
+def worst_false_negatives(
     metrics: DetectionMetrics, thresholds: Mapping[str, float], n: int = N_PER_GROUP
 ) -> pd.DataFrame:
     """Return the objects that are not reported, with the score of their detection, lowest first.
 
-    A score of NaN: nothing was detected there, whatever the threshold.
+    A score of NaN: nothing was detected there at any threshold.
     """
     true_positives = metrics.matches[metrics.matches["is_tp"]]
     score_of = pd.Series(
@@ -67,14 +70,14 @@ def random_true_positives(
     return true_positives.sample(min(n, len(true_positives)), random_state=0).sort_index()
 
 
-def gallery_groups(
+def example_groups(
     metrics: DetectionMetrics,
     thresholds: Mapping[str, float],
     catalog: Catalog,
     *,
     gsd_m: float,
     bands: Sequence[str],
-) -> tuple[GalleryGroup, ...]:
+) -> tuple[ExampleGroup, ...]:
     """Return thumbnails of errors and true positives in titled groups, with boxes.
 
     Args:
@@ -86,7 +89,7 @@ def gallery_groups(
     """
     groups = (
         ("False positives of the highest scores", worst_false_positives(metrics, thresholds)),
-        ("Missed objects, those of the lowest scores first", worst_misses(metrics, thresholds)),
+        ("Missed objects, lowest scores first", worst_false_negatives(metrics, thresholds)),
         ("True positives, a random choice", random_true_positives(metrics, thresholds)),
     )
     reported = metrics.matches[_is_reported(metrics.matches, thresholds)]

@@ -15,7 +15,7 @@ METRIC_LABELS = {
 }
 
 
-def headline_lines(result: EvaluationResult) -> list[str]:
+def summary_lines(result: EvaluationResult) -> list[str]:
     """Return the metrics on test and the notes; those on patches where no scene is labelled."""
     lines = scene_lines(result) if result.has_scenes else window_lines(result)
     return [*lines, *(f"note: {note}" for note in result.notes)]

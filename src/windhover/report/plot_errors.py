@@ -19,7 +19,7 @@ from windhover.rendering.plot_style import STYLE, save_figure
 DETECTION_COLOR = "#e8590c"
 OBJECT_COLOR = "#2f9e44"
 BOX_COLORS = {"detection": DETECTION_COLOR, "error": DETECTION_COLOR, "object": OBJECT_COLOR}
-# of the gallery, inches
+# of the examples, inches
 CELL_SIDE = 1.9
 CELL_GAP = 0.08
 CAPTION_HEIGHT = 0.42
@@ -32,7 +32,7 @@ EXPLANATION_TITLES = (
 )
 
 
-def plot_error_gallery(
+def plot_error_examples(
     path: Path, groups: Sequence[tuple[str, Sequence[ErrorThumbnail]]], columns: int = 6
 ) -> None:
     """Plot thumbnails under the title of their group, detections in orange and objects in green.
@@ -42,7 +42,7 @@ def plot_error_gallery(
         groups: title and thumbnails of each.
         columns: thumbnails in a row.
     """
-    rows = _gallery_rows(groups, columns)
+    rows = _example_rows(groups, columns)
     heights = [_row_height(title) for title, _ in rows]
     bottoms = np.cumsum(heights)
     width = columns * (CELL_SIDE + CELL_GAP) + CELL_GAP
@@ -65,10 +65,10 @@ def plot_error_gallery(
         save_figure(figure, path)
 
 
-def _gallery_rows(
+def _example_rows(
     groups: Sequence[tuple[str, Sequence[ErrorThumbnail]]], columns: int
 ) -> list[tuple[str, Sequence[ErrorThumbnail]]]:
-    """Return the rows of the gallery; the first one of a group has its title."""
+    """Return the rows of thumbnails; the first one of a group has its title."""
     rows = []
     for title, thumbnails in groups:
         for first in range(0, max(len(thumbnails), 1), columns):
