@@ -19,10 +19,11 @@ import shapely
 from measuring import ROOT
 
 from windhover.geometry.boxes import iou
-from windhover.metrics.detection_metrics import draw, tally_class
-from windhover.metrics.ground_truth import Ground
-from windhover.metrics.match_detections import Match, judge
-from windhover.metrics.score_curve import average_precision, recall_at_alarms
+from windhover.metrics.bootstrap import resample
+from windhover.metrics.detection_metrics import class_score_curve
+from windhover.metrics.ground_truth import GroundTruth
+from windhover.metrics.match_detections import MatchRule, match_detections
+from windhover.metrics.score_curve import average_precision, recall_at_false_alarm_rate
 
 FOLDER = Path(os.environ.get("WINDHOVER_REAL_DATA", "")) / "airbus-aircraft"
 REPEAT_IOU = 0.6  # of a later label of the same class: the aircraft is marked twice
@@ -92,34 +93,35 @@ def assess_found(
         scenes: exactly those that were searched.
         size_px: side of each of them.
     """
-    ground = _ground(scenes, size_px)
+    ground_truth = _ground(scenes, size_px)
     table = found.assign(
         **{"class": "aircraft", "x_m": found["col"] * GSD_M, "y_m": found["row"] * GSD_M}
     )
-    judged = judge(table, ground, Match("size", 0.5))
-    drawn = draw(ground.scenes, DRAWS, 0)
-    tallied = tally_class(judged, ground, drawn)
-    once, many = tallied.curve(), tallied.curve(drawn.weights)
+    matches = match_detections(table, ground_truth, MatchRule("size", 0.5))
+    sample = resample(ground_truth.scenes, DRAWS, 0)
+    curve = class_score_curve(matches, ground_truth, sample)
+    once = curve.counts()
+    many = curve.counts(sample.weights)
 
     def figure(value: Any) -> float:
         return round(float(np.asarray(value).ravel()[0]), 4)
 
     figures: dict[str, Any] = {
         "images": len(scenes),
-        "aircraft": len(ground.objects),
+        "aircraft": len(ground_truth.objects),
         "detections": len(found),
     }
     for name, of in {
         "ap": average_precision,
         "f1": lambda counts: np.nan_to_num(counts.f_beta()).max(axis=0, initial=0.0),
-        "recall_at_1_per_km2": lambda counts: recall_at_alarms(counts, 1.0),
+        "recall_at_1_per_km2": lambda counts: recall_at_false_alarm_rate(counts, 1.0),
     }.items():
         low, high = np.nanpercentile(of(many), [2.5, 97.5])
         figures |= {name: figure(of(once)), f"{name}_95": [figure(low), figure(high)]}
     return figures
 
 
-def _ground(scenes: list[AirbusScene], size_px: int) -> Ground:
+def _ground(scenes: list[AirbusScene], size_px: int) -> GroundTruth:
     """Return the truth in metres; a place for each scene, so that scenes are what is drawn."""
     names = [scene.path.stem for scene in scenes]
     km2 = (size_px * GSD_M) ** 2 / 1e6
@@ -131,7 +133,7 @@ def _ground(scenes: list[AirbusScene], size_px: int) -> Ground:
             objects.append((scene.path.stem, "aircraft", x, y, longer, shapely.box(*box)))
         truncated = np.array(scene.boxes["Truncated_airplane"]).reshape(-1, 4) * GSD_M
         ignored += [(scene.path.stem, shapely.box(*box)) for box in truncated]
-    return Ground(
+    return GroundTruth(
         scenes=pd.DataFrame({"scene": names, "place": names, "km2": km2}),
         objects=pd.DataFrame(
             objects, columns=["scene", "class", "x_m", "y_m", "longer_m", "geometry"]

@@ -19,10 +19,13 @@ SIDE_M, TRUTH, FOUND, HITS = 40_000.0, 100_000, 1_000_000, 80_000
 CHILD = """
 import json, resource, sys, time
 from pathlib import Path
-from windhover.evaluation.evaluate_vectors import Request, assess_files
+from windhover.evaluation.evaluate_vectors import VectorRequest, assess_files
 folder = Path(sys.argv[1])
 started, used = time.perf_counter(), time.process_time()
-assess_files(Request(folder / "found.gpkg", folder / "truth.gpkg", match=sys.argv[2], output=folder / "out.json"))
+request = VectorRequest(
+    folder / "found.gpkg", folder / "truth.gpkg", match_by=sys.argv[2], output=folder / "out.json"
+)
+assess_files(request)
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 print(json.dumps({"seconds": round(time.perf_counter() - started, 1),
                   "processor_seconds": round(time.process_time() - used, 1), "peak_gib": round(peak, 2)}))

@@ -19,8 +19,9 @@ from fake_models import make_card
 from toy_catalog import CENTERS, catalog_of, cut, write_labels
 from toy_patches import learning_folders, train_params
 from windhover.dataset.catalog import Catalog
-from windhover.evaluation.evaluate_model import WindowLogits, calibrate
-from windhover.metrics.bootstrap import interval
+from windhover.evaluation.calibrate import calibrate
+from windhover.evaluation.score_windows import WindowLogits
+from windhover.metrics.bootstrap import percentile_interval
 from windhover.models.bundle import load_bundle
 from windhover.models.calibrated_scores import window_scores
 from windhover.training import train
@@ -104,8 +105,8 @@ def test_the_courses_rule_is_the_central_32_px(catalog: Catalog, tmp_path: Path)
     positive = index["kind"] == "positive"
     assert 14 < nearest(index[positive])[0].max() <= 16
     assert nearest(index[~positive])[0].min() > 16
-    assert summary["positive_radius_px"] == summary["ignore_radius_px"] == 16
-    assert all(prior["true"] == prior["true_central_32_px"] for prior in summary["prior"].values())
+    assert summary.positive_radius_px == summary.ignore_radius_px == 16
+    assert all(prior.true == prior.true_central_32_px for prior in summary.prior.values())
 
 
 def test_a_circle_holds_less_than_its_square_and_meters_are_meters(
@@ -178,9 +179,7 @@ def test_a_choice_that_does_not_apply_changes_nothing(
     assert all(torch.equal(same[name], plain[name]) for name in plain)
 
 
-NOTHING: Any = SimpleNamespace(
-    judged=pd.DataFrame({"free": [], "score": [], "hit": []}).astype({"free": bool})
-)
+NO_MATCHES = pd.DataFrame({"ignored": [], "score": [], "is_tp": []}).astype({"ignored": bool})
 
 
 def bundle_of(sampled: float, priors: list[float]) -> Any:
@@ -208,10 +207,10 @@ def test_classes_of_different_rarity_are_promised_truly(told: bool) -> None:
     bundle = bundle_of(0.5, (1 / rarities).tolist())
     if not told:
         bundle.card = bundle.card.model_copy(update={"class_priors": None})
-    calibration, _ = calibrate(bundle, windows(np.full(3, 3000), 9000), NOTHING)
+    calibration, _ = calibrate(bundle, windows(np.full(3, 3000), 9000), NO_MATCHES)
     test = windows(3_000_000 // rarities, 3_000_000)
-    promised = window_scores(test.logits, calibration).mean(0)
-    assert promised == pytest.approx(test.is_true.mean(0), rel=0.25)
+    confidence = window_scores(test.logits, calibration).mean(0)
+    assert confidence == pytest.approx(test.is_true.mean(0), rel=0.25)
     for index in range(3):
         alone = window_scores(test.logits[:9, index], calibration.of_class(index))
         assert alone == pytest.approx(window_scores(test.logits[:9], calibration)[:, index])
@@ -221,7 +220,7 @@ def test_a_class_that_no_window_of_val_shows_is_shifted_as_the_others() -> None:
     true = np.eye(3, dtype=bool)[np.repeat([0, 1], 500)]
     logits = np.random.default_rng(0).normal(np.where(true, 2.0, -2.0), 1)
     bundle = bundle_of(0.5, [0.001, 0.001, 0.001])
-    calibration, _ = calibrate(bundle, WindowLogits(logits, true), NOTHING)
+    calibration, _ = calibrate(bundle, WindowLogits(logits, true), NO_MATCHES)
     biases = calibration.window_bias
     assert isinstance(biases, tuple)
     assert np.ptp(biases) < 1.0
@@ -239,16 +238,16 @@ def test_predicted_precision_lies_within_the_interval_of_the_measured_one(rarity
         return WindowLogits((2.5 * (4.4 * x - np.log(3)) + 2)[:, None], true[:, None])
 
     prior = 1 / (1 + rarity)
-    calibration, _ = calibrate(bundle_of(0.25, [prior]), windows(5_000, 15_000), NOTHING)
+    calibration, _ = calibrate(bundle_of(0.25, [prior]), windows(5_000, 15_000), NO_MATCHES)
     test = windows(1_000, 1_000 * rarity)
     score, true = window_scores(test.logits[:, 0], calibration), test.is_true[:, 0]
     raw = 1 / (1 + np.exp(-test.logits[:, 0]))
     for threshold in (0.1, 0.3, 0.5):
         reported = np.flatnonzero(score >= threshold)
-        drawn = rng.multinomial(
+        sample = rng.multinomial(
             len(reported), np.full(len(reported), 1 / len(reported)), 1000
         )  # (draws, reported)
-        low, high = interval(drawn @ true[reported] / len(reported)) or (1.0, 0.0)
+        low, high = percentile_interval(sample @ true[reported] / len(reported)) or (1.0, 0.0)
         assert low <= score[reported].mean() <= high
         assert rarity < 700 or not low <= raw[reported].mean() <= high, (
             "as the network says it, the promise is broken"

@@ -12,7 +12,9 @@ from sklearn.linear_model import LogisticRegression
 from windhover.metrics.calibration import fit_scaling, prior_shift, reliability
 
 
-def draw(temperature: float, bias: float, n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def sample_logits(
+    temperature: float, bias: float, n: int, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(seed)
     logits = rng.normal(0, 4, n)
     return logits, rng.random(n) < expit(logits / temperature + bias)
@@ -20,14 +22,14 @@ def draw(temperature: float, bias: float, n: int, seed: int) -> tuple[np.ndarray
 
 @pytest.mark.parametrize(("temperature", "bias"), [(1.0, 0.0), (2.5, -3.0), (0.4, 1.0)])
 def test_known_numbers_are_found(temperature: float, bias: float) -> None:
-    fit = fit_scaling(*draw(temperature, bias, 60_000, 1))
+    fit = fit_scaling(*sample_logits(temperature, bias, 60_000, 1))
     assert fit is not None
     assert fit.temperature == pytest.approx(temperature, rel=0.06)
     assert fit.bias == pytest.approx(bias, abs=0.12)
 
 
 def test_it_is_logistic_regression_of_the_logit() -> None:
-    logits, true = draw(1.7, -1.0, 5_000, 2)
+    logits, true = sample_logits(1.7, -1.0, 5_000, 2)
     theirs = LogisticRegression(C=np.inf).fit(logits[:, None], true)
     fit = fit_scaling(logits, true)
     assert fit is not None
@@ -66,8 +68,8 @@ def test_a_shift_of_the_prior_makes_promises_true_at_the_new_prior() -> None:
     keep = ~true | (rng.random(80_000) < 0.05)
     prior = true[keep].mean()
     shifted = expit(2 * z[keep] + prior_shift(0.5, float(prior)))
-    assert reliability(shifted, true[keep]).error < 0.006
-    assert reliability(expit(2 * z[keep]), true[keep]).error > 0.05
+    assert reliability(shifted, true[keep]).ece < 0.006
+    assert reliability(expit(2 * z[keep]), true[keep]).ece > 0.05
 
 
 def test_a_prior_of_nothing_shifts_nothing() -> None:
@@ -76,12 +78,12 @@ def test_a_prior_of_nothing_shifts_nothing() -> None:
 
 
 def test_reliability_counts_promises_and_what_became_of_them() -> None:
-    table = reliability([0.1, 0.1, 0.9, 0.9], [0, 0, 1, 0], bins=2)
-    assert (table.promised.tolist(), table.kept.tolist(), table.number.tolist()) == (
+    table = reliability([0.1, 0.1, 0.9, 0.9], [0, 0, 1, 0], n_bins=2)
+    assert (table.confidence.tolist(), table.accuracy.tolist(), table.n_scores.tolist()) == (
         [0.1, 0.9],
         [0.0, 0.5],
         [2, 2],
     )
-    assert table.error == pytest.approx((0.1 + 0.4) / 2)
+    assert table.ece == pytest.approx((0.1 + 0.4) / 2)
     assert table.brier == pytest.approx((0.01 + 0.01 + 0.01 + 0.81) / 4)
-    assert np.isnan(reliability([], []).error)
+    assert np.isnan(reliability([], []).ece)

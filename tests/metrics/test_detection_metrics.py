@@ -1,11 +1,12 @@
 """Whole-scene assessment: the rules, the free detections, the figures, the table and the sweep, on
-made-up ground.
+metrics-up ground.
 """
 
 from __future__ import annotations
 
 import importlib.util
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,19 +16,20 @@ import pytest
 import shapely
 
 from windhover.errors import ParameterError
-from windhover.metrics.ap_by_threshold import sweep
-from windhover.metrics.detection_metrics import (
-    assess,
-    choose_point,
-    draw,
-    precision_band,
-    size_table,
-    tally_class,
+from windhover.metrics.ap_by_threshold import ap_by_threshold
+from windhover.metrics.bootstrap import resample
+from windhover.metrics.breakdown import counts_by_size
+from windhover.metrics.choose_threshold import choose_threshold
+from windhover.metrics.curve_tables import precision_band
+from windhover.metrics.detection_metrics import class_score_curve, measure_detections
+from windhover.metrics.ground_truth import GroundTruth
+from windhover.metrics.match_detections import (
+    MatchRule,
+    match_detections,
+    match_detections_by_rules,
 )
-from windhover.metrics.ground_truth import Ground
-from windhover.metrics.match_detections import Match, judge, judge_many
-from windhover.metrics.operating_point import Rule
-from windhover.metrics.score_curve import tally
+from windhover.metrics.score_curve import score_curve
+from windhover.metrics.threshold_rule import ThresholdRule
 
 Box = tuple[float, float, float, float]
 
@@ -51,18 +53,18 @@ def found_table(rows: list[tuple[str, str, float, Box]]) -> pd.DataFrame:
     return table.assign(score=np.array([row[2] for row in rows], float))
 
 
-def ground(
-    rows: list[tuple[str, str, Box]], scenes: list[str], ignored: list[tuple[str, Box]] = []
-) -> Ground:
+def ground_truth(
+    rows: list[tuple[str, str, Box]], scenes: list[str], ignored: Sequence[tuple[str, Box]] = ()
+) -> GroundTruth:
     areas = pd.DataFrame(
         {"scene": [s for s, _ in ignored], "geometry": [shapely.box(*b) for _, b in ignored]},
         dtype=object,
     )
     places = pd.DataFrame({"scene": scenes, "place": scenes, "km2": 2.0})
-    return Ground(places, objects_table(rows), areas)
+    return GroundTruth(places, objects_table(rows), areas)
 
 
-def random_world(seed: int, scenes: int = 12) -> tuple[pd.DataFrame, Ground]:
+def random_world(seed: int, scenes: int = 12) -> tuple[pd.DataFrame, GroundTruth]:
     rng = np.random.default_rng(seed)
     names, truth, found = [f"s{k:02d}" for k in range(scenes)], [], []
     for scene in names:
@@ -82,11 +84,11 @@ def random_world(seed: int, scenes: int = 12) -> tuple[pd.DataFrame, Ground]:
                     )
             for x, y in rng.uniform(0, 900, (rng.integers(0, 8), 2)):
                 found.append((scene, name, float(rng.beta(2, 5)), (x, y, x + 30, y + 30)))
-    return found_table(found), ground(truth, names, [("s00", (0, 0, 400, 400))])
+    return found_table(found), ground_truth(truth, names, [("s00", (0, 0, 400, 400))])
 
 
 def test_classes_and_scenes_never_share_objects() -> None:
-    truth = ground([("a", "jet", (0, 0, 10, 20))], ["a", "b"])
+    truth = ground_truth([("a", "jet", (0, 0, 10, 20))], ["a", "b"])
     found = found_table(
         [
             ("b", "jet", 0.9, (0, 0, 10, 20)),
@@ -94,11 +96,15 @@ def test_classes_and_scenes_never_share_objects() -> None:
             ("a", "jet", 0.7, (0, 0, 10, 20)),
         ]
     )
-    assert judge(found, truth, Match("size", 0.5))["hit"].tolist() == [False, False, True]
+    assert match_detections(found, truth, MatchRule("size", 0.5))["is_tp"].tolist() == [
+        False,
+        False,
+        True,
+    ]
 
 
 def test_ignored_areas_cost_nothing_but_objects_in_them_count() -> None:
-    truth = ground([("a", "jet", (10, 10, 30, 40))], ["a"], [("a", (0, 0, 100, 100))])
+    truth = ground_truth([("a", "jet", (10, 10, 30, 40))], ["a"], [("a", (0, 0, 100, 100))])
     found = found_table(
         [
             ("a", "jet", 0.9, (10, 10, 30, 40)),
@@ -106,12 +112,14 @@ def test_ignored_areas_cost_nothing_but_objects_in_them_count() -> None:
             ("a", "jet", 0.7, (200, 0, 220, 9)),
         ]
     )
-    judged = judge(found, truth, Match("size", 0.5))
-    assert judged["hit"].tolist() == [True, False, False]
-    assert judged["free"].tolist() == [False, True, False]
-    made = assess(judged, truth, {"jet": 0.0}, draw(truth.scenes, 0, 0))
-    assert made.figures["precision"].value == 0.5
-    assert made.figures["count_bias"].value == 1.0
+    matches = match_detections(found, truth, MatchRule("size", 0.5))
+    assert matches["is_tp"].tolist() == [True, False, False]
+    assert matches["ignored"].tolist() == [False, True, False]
+    metrics = measure_detections(
+        matches, truth, {"jet": 0.0}, sample=resample(truth.scenes, n_bootstrap=0, seed=0)
+    )
+    assert metrics.estimates["precision"].value == 0.5
+    assert metrics.estimates["count_bias"].value == 1.0
 
 
 @pytest.mark.parametrize(
@@ -126,29 +134,37 @@ def test_ignored_areas_cost_nothing_but_objects_in_them_count() -> None:
     ],
 )
 def test_each_rule_of_nearness(by: Any, value: float, hit: bool) -> None:
-    truth = ground([("a", "jet", (0, 0, 20, 10))], ["a"])
+    truth = ground_truth([("a", "jet", (0, 0, 20, 10))], ["a"])
     found = found_table([("a", "jet", 0.9, (5, 0, 25, 10))])  # 5 m off; overlap 15 of 25
-    assert judge(found, truth, Match(by, value))["hit"].tolist() == [hit]
+    assert match_detections(found, truth, MatchRule(by, value))["is_tp"].tolist() == [hit]
 
 
 def test_turned_objects_match_by_their_own_outline() -> None:
-    truth = ground([("a", "jet", (0, 0, 20, 20))], ["a"])
+    truth = ground_truth([("a", "jet", (0, 0, 20, 20))], ["a"])
     diamond = shapely.Polygon([(10, 0), (20, 10), (10, 20), (0, 10)])
     truth.objects["geometry"] = pd.Series([diamond], dtype=object)
     found = found_table([("a", "jet", 0.9, (0, 0, 20, 20))])
-    assert judge(found, truth, Match("iou", 0.99))["hit"].tolist() == [True]
-    assert judge(found, truth, Match("oriented_iou", 0.51))["hit"].tolist() == [False]
-    assert judge(
-        found.assign(geometry=pd.Series([diamond], dtype=object)), truth, Match("oriented_iou", 1.0)
-    )["hit"].tolist() == [True]
+    assert match_detections(found, truth, MatchRule("iou", 0.99))["is_tp"].tolist() == [True]
+    assert match_detections(found, truth, MatchRule("oriented_iou", 0.51))["is_tp"].tolist() == [
+        False
+    ]
+    assert match_detections(
+        found.assign(geometry=pd.Series([diamond], dtype=object)),
+        truth,
+        MatchRule("oriented_iou", 1.0),
+    )["is_tp"].tolist() == [True]
 
 
 def test_points_have_a_reach_of_their_own() -> None:
-    truth = ground([("a", "jet", (10, 10, 10, 10))], ["a"])
+    truth = ground_truth([("a", "jet", (10, 10, 10, 10))], ["a"])
     truth.objects["longer_m"] = np.nan
     found = found_table([("a", "jet", 0.9, (20, 10, 20, 10))])
-    assert judge(found, truth, Match("size", 0.5, point_match_radius_m=10))["hit"].tolist() == [True]
-    assert judge(found, truth, Match("size", 0.5, point_match_radius_m=9.9))["hit"].tolist() == [False]
+    assert match_detections(found, truth, MatchRule("size", 0.5, point_match_radius_m=10))[
+        "is_tp"
+    ].tolist() == [True]
+    assert match_detections(found, truth, MatchRule("size", 0.5, point_match_radius_m=9.9))[
+        "is_tp"
+    ].tolist() == [False]
 
 
 def test_many_values_at_once_are_each_value_by_itself() -> None:
@@ -159,39 +175,47 @@ def test_many_values_at_once_are_each_value_by_itself() -> None:
         ("iou", (0.9, 0.5)),
         ("oriented_iou", (0.6,)),
     ):
-        matches = [Match(by, value) for value in values]  # type: ignore[arg-type]
-        for match, many in zip(matches, judge_many(found, truth, matches), strict=True):
-            pd.testing.assert_frame_equal(many, judge(found, truth, match))
+        matches = [MatchRule(by, value) for value in values]  # type: ignore[arg-type]
+        for match, many in zip(
+            matches, match_detections_by_rules(found, truth, matches), strict=True
+        ):
+            pd.testing.assert_frame_equal(many, match_detections(found, truth, match))
 
 
 def test_the_order_of_the_input_changes_nothing() -> None:
     found, truth = random_world(6)
     shuffled = found.sample(frac=1, random_state=1)
-    first, second = (judge(table, truth, Match("size", 0.5)) for table in (found, shuffled))
+    first, second = (
+        match_detections(table, truth, MatchRule("size", 0.5)) for table in (found, shuffled)
+    )
     pd.testing.assert_frame_equal(first, second)
 
 
 def test_figures_of_classes_and_of_all() -> None:
     found, truth = random_world(7)
-    drawn = draw(truth.scenes, 200, 0)
-    assert drawn.over == "places"
-    judged = judge(found, truth, Match("size", 0.5))
-    made = assess(judged, truth, {"jet": 0.5, "prop": 0.3}, drawn)
-    assert made.figures["ap"].value == pytest.approx(
-        np.mean([made.per_class[name]["ap"].value for name in ("jet", "prop")])
+    sample = resample(truth.scenes, n_bootstrap=200, seed=0)
+    assert sample.unit == "places"
+    matches = match_detections(found, truth, MatchRule("size", 0.5))
+    metrics = measure_detections(matches, truth, {"jet": 0.5, "prop": 0.3}, sample=sample)
+    assert metrics.estimates["ap"].value == pytest.approx(
+        np.mean([metrics.per_class[name]["ap"].value for name in ("jet", "prop")])
     )
-    table = made.per_scene
-    reported = judged[
-        ~judged["free"] & (judged["score"] >= judged["class"].map({"jet": 0.5, "prop": 0.3}))
+    table = metrics.per_scene
+    reported = matches[
+        ~matches["ignored"] & (matches["score"] >= matches["class"].map({"jet": 0.5, "prop": 0.3}))
     ]
     assert table["reported"].sum() == len(reported)
-    assert made.figures["precision"].value == pytest.approx(reported["hit"].mean())
-    assert made.figures["recall"].value == pytest.approx(reported["hit"].sum() / len(truth.objects))
-    assert made.figures["false_alarms_per_km2"].value == pytest.approx(
-        (~reported["hit"]).sum() / 24
+    assert metrics.estimates["precision"].value == pytest.approx(reported["is_tp"].mean())
+    assert metrics.estimates["recall"].value == pytest.approx(
+        reported["is_tp"].sum() / len(truth.objects)
     )
-    assert made.figures["count_error"].value == pytest.approx(table["count_error"].abs().mean())
-    for figure in made.figures.values():
+    assert metrics.estimates["false_alarms_per_km2"].value == pytest.approx(
+        (~reported["is_tp"]).sum() / 24
+    )
+    assert metrics.estimates["count_error"].value == pytest.approx(
+        table["count_error"].abs().mean()
+    )
+    for figure in metrics.estimates.values():
         assert figure.low is not None
         assert figure.high is not None
         assert figure.low <= figure.high
@@ -199,11 +223,14 @@ def test_figures_of_classes_and_of_all() -> None:
 
 def test_the_expected_count_is_the_sum_of_the_scores() -> None:
     found, truth = random_world(8)
-    judged = judge(found, truth, Match("size", 0.5))
-    table = assess(
-        judged, truth, {"jet": 0.5, "prop": 0.5}, draw(truth.scenes, 0, 0)
+    matches = match_detections(found, truth, MatchRule("size", 0.5))
+    table = measure_detections(
+        matches,
+        truth,
+        {"jet": 0.5, "prop": 0.5},
+        sample=resample(truth.scenes, n_bootstrap=0, seed=0),
     ).per_scene.set_index("scene")
-    counted = judged[~judged["free"]]
+    counted = matches[~matches["ignored"]]
     expected = counted.groupby("scene")["score"].sum()
     assert table["expected"][expected.index].to_numpy() == pytest.approx(expected.to_numpy())
     assert (table["expected_low"] <= table["expected"]).all()
@@ -220,12 +247,12 @@ def test_expected_counts_cover_what_is_there_when_scores_are_true() -> None:
             rows.append((scene, "jet", float(score), box))
             if rng.random() < score:
                 truth.append((scene, "jet", box))
-    there = ground(truth, names)
-    table = assess(
-        judge(found_table(rows), there, Match("size", 0.5)),
+    there = ground_truth(truth, names)
+    table = measure_detections(
+        match_detections(found_table(rows), there, MatchRule("size", 0.5)),
         there,
         {"jet": 0.5},
-        draw(there.scenes, 0, 0),
+        sample=resample(there.scenes, n_bootstrap=0, seed=0),
     ).per_scene
     covered = (
         (table["expected_low"] <= table["objects"]) & (table["objects"] <= table["expected_high"])
@@ -237,12 +264,15 @@ def test_size_bands_count_every_object_once() -> None:
     found, truth = random_world(9)
     truth.objects.loc[0, "longer_m"] = np.nan
     thresholds = {"jet": 0.5, "prop": 0.5}
-    made = assess(
-        judge(found, truth, Match("size", 0.5)), truth, thresholds, draw(truth.scenes, 0, 0)
+    metrics = measure_detections(
+        match_detections(found, truth, MatchRule("size", 0.5)),
+        truth,
+        thresholds,
+        sample=resample(truth.scenes, n_bootstrap=0, seed=0),
     )
-    table = size_table(made, thresholds, [20.0, 40.0])
+    table = counts_by_size(metrics.matches, truth, thresholds, edges_m=[20.0, 40.0])
     assert table["objects"].sum() == len(truth.objects)
-    assert table["found"].sum() == made.per_scene["found"].sum()
+    assert table["found"].sum() == metrics.per_scene["found"].sum()
     assert np.isnan(table["from_m"].iloc[-1])
 
 
@@ -250,9 +280,11 @@ def test_size_bands_count_every_object_once() -> None:
 def test_froc_bands_and_counts_are_what_counting_by_hand_gives(seed: int) -> None:
     found, truth = random_world(seed)
     thresholds = {"jet": 0.5, "prop": 0.35}
-    judged = judge(found, truth, Match("size", 0.5))
-    made = assess(judged, truth, thresholds, draw(truth.scenes, 0, 0))
-    rows = [row for row in judged.to_dict("records") if not row["free"]]
+    matches = match_detections(found, truth, MatchRule("size", 0.5))
+    metrics = measure_detections(
+        matches, truth, thresholds, sample=resample(truth.scenes, n_bootstrap=0, seed=0)
+    )
+    rows = [row for row in matches.to_dict("records") if not row["ignored"]]
     km2, objects = 2.0 * len(truth.scenes), truth.objects.to_dict("records")
     for name in thresholds:
         mine = [row for row in rows if row["class"] == name]
@@ -260,13 +292,15 @@ def test_froc_bands_and_counts_are_what_counting_by_hand_gives(seed: int) -> Non
         for rate in (1, 5):
             best = 0.0
             for cut in [row["score"] for row in mine]:
-                taken = [row["hit"] for row in mine if row["score"] >= cut]
+                taken = [row["is_tp"] for row in mine if row["score"] >= cut]
                 if taken.count(False) / km2 <= rate:
                     best = max(best, taken.count(True) / there)
-            assert made.per_class[name][f"recall_at_{rate}_per_km2"].value == pytest.approx(best)
+            assert metrics.per_class[name][f"recall_at_{rate}_per_km2"].value == pytest.approx(best)
     reported = [row for row in rows if row["score"] >= thresholds[row["class"]]]
-    taken_objects = {row["truth"] for row in reported if row["hit"]}
-    for band in size_table(made, thresholds, [20.0, 40.0]).to_dict("records"):
+    taken_objects = {row["object_index"] for row in reported if row["is_tp"]}
+    for band in counts_by_size(metrics.matches, truth, thresholds, edges_m=[20.0, 40.0]).to_dict(
+        "records"
+    ):
         inside = [
             k for k, one in enumerate(objects) if band["from_m"] <= one["longer_m"] < band["to_m"]
         ]
@@ -276,9 +310,9 @@ def test_froc_bands_and_counts_are_what_counting_by_hand_gives(seed: int) -> Non
         - sum(one["scene"] == scene for one in objects)
         for scene in truth.scenes["scene"]
     ]
-    assert made.figures["count_error"].value == pytest.approx(sum(map(abs, off)) / len(off))
-    assert made.figures["count_bias"].value == pytest.approx(sum(off) / len(off))
-    for line in made.per_scene.to_dict("records"):
+    assert metrics.estimates["count_error"].value == pytest.approx(sum(map(abs, off)) / len(off))
+    assert metrics.estimates["count_bias"].value == pytest.approx(sum(off) / len(off))
+    for line in metrics.per_scene.to_dict("records"):
         scores = [row["score"] for row in rows if row["scene"] == line["scene"]]
         spread = 1.96 * sum(score * (1 - score) for score in scores) ** 0.5
         assert line["expected"] == pytest.approx(sum(scores))
@@ -288,10 +322,10 @@ def test_froc_bands_and_counts_are_what_counting_by_hand_gives(seed: int) -> Non
 
 def test_the_band_holds_the_curve() -> None:
     found, truth = random_world(10, scenes=30)
-    drawn = draw(truth.scenes, 300, 0)
-    tallied = tally_class(judge(found, truth, Match("size", 0.5)), truth, drawn)
-    band = precision_band(tallied, drawn)
-    counts = tallied.curve()
+    sample = resample(truth.scenes, n_bootstrap=300, seed=0)
+    curve = class_score_curve(match_detections(found, truth, MatchRule("size", 0.5)), truth, sample)
+    band = precision_band(curve, sample)
+    counts = curve.counts()
     envelope = np.maximum.accumulate(counts.precision[::-1, 0])[::-1]
     reached = np.searchsorted(counts.recall[:, 0], band["recall"] - 1e-12)
     ours = np.r_[envelope, 0.0][reached]
@@ -301,11 +335,13 @@ def test_the_band_holds_the_curve() -> None:
 
 def test_a_point_chosen_on_the_whole_lies_in_its_interval() -> None:
     found, truth = random_world(11, scenes=30)
-    drawn = draw(truth.scenes, 300, 0)
-    point = choose_point(
-        tally_class(judge(found, truth, Match("size", 0.5)), truth, drawn, "jet"),
-        drawn,
-        Rule("max_fbeta", 1),
+    sample = resample(truth.scenes, n_bootstrap=300, seed=0)
+    point = choose_threshold(
+        class_score_curve(
+            match_detections(found, truth, MatchRule("size", 0.5)), truth, sample, class_name="jet"
+        ),
+        sample,
+        ThresholdRule("max_fbeta", 1),
     )
     assert point.low is not None
     assert point.high is not None
@@ -315,18 +351,18 @@ def test_a_point_chosen_on_the_whole_lies_in_its_interval() -> None:
 
 def test_the_sweep_falls_as_the_rule_gets_stricter() -> None:
     found, truth = random_world(12)
-    table = sweep(found, truth, ["jet", "prop"], "iou")
+    table = ap_by_threshold(found, truth, ["jet", "prop"], by="iou")
     aps = table["ap"].to_numpy()[:-1]
     assert len(aps) == 10
     assert (np.diff(aps) <= 1e-12).all()
     assert table["ap"].iloc[-1] == pytest.approx(aps.mean())
     assert (
-        sweep(found, truth, ["jet", "prop"], "size")["ap"].iloc[0]
-        <= sweep(found, truth, ["jet", "prop"], "size")["ap"].iloc[4]
+        ap_by_threshold(found, truth, ["jet", "prop"], by="size")["ap"].iloc[0]
+        <= ap_by_threshold(found, truth, ["jet", "prop"], by="size")["ap"].iloc[4]
     )
 
 
-def coco_ap(found: pd.DataFrame, truth: Ground, ious: list[float]) -> np.ndarray:
+def coco_ap(found: pd.DataFrame, truth: GroundTruth, ious: list[float]) -> np.ndarray:
     """AP by pycocotools, no cap on detections: 101 recalls, all classes."""
     coco = pytest.importorskip(
         "pycocotools.coco", reason="compares with pycocotools where it is installed"
@@ -339,11 +375,15 @@ def coco_ap(found: pd.DataFrame, truth: Ground, ious: list[float]) -> np.ndarray
         out = []
         for index, row in enumerate(table.to_dict("records"), start=1):
             left, top, right, bottom = row["geometry"].bounds
-            out.append({
-                "id": index, "image_id": scenes.index(row["scene"]), "category_id": classes.index(row["class"]) + 1,
-                "bbox": [left, top, right - left, bottom - top], "area": (right - left) * (bottom - top), "iscrowd": 0,
-                **{key: row[key] for key in more},
-            })  # fmt: skip
+            record = {
+                "id": index,
+                "image_id": scenes.index(row["scene"]),
+                "category_id": classes.index(row["class"]) + 1,
+                "bbox": [left, top, right - left, bottom - top],
+                "area": (right - left) * (bottom - top),
+                "iscrowd": 0,
+            }
+            out.append(record | {key: row[key] for key in more})
         return out
 
     gt = coco.COCO()
@@ -354,12 +394,10 @@ def coco_ap(found: pd.DataFrame, truth: Ground, ious: list[float]) -> np.ndarray
     }
     gt.createIndex()
     run = COCOeval(gt, gt.loadRes(rows(found, score=True)), "bbox")
-    run.params.maxDets, run.params.iouThrs, run.params.areaRng, run.params.areaRngLbl = (
-        [10**6],
-        np.array(ious),
-        [[0, 1e12]],
-        ["all"],
-    )
+    run.params.maxDets = [10**6]
+    run.params.iouThrs = np.array(ious)
+    run.params.areaRng = [[0, 1e12]]
+    run.params.areaRngLbl = ["all"]
     run.evaluate()
     run.accumulate()
     return run.eval["precision"][:, :, :, 0, 0]  # (T, 101, K)
@@ -368,13 +406,15 @@ def coco_ap(found: pd.DataFrame, truth: Ground, ious: list[float]) -> np.ndarray
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_iou_curves_agree_with_pycocotools(seed: int, capsys: pytest.CaptureFixture[str]) -> None:
     found, truth = random_world(seed)
-    truth = Ground(truth.scenes, truth.objects, truth.ignored.iloc[:0])
+    truth = GroundTruth(truth.scenes, truth.objects, truth.ignored.iloc[:0])
     ious = [0.5, 0.75, 0.85]
     theirs = coco_ap(found, truth, ious)
-    drawn = draw(truth.scenes, 0, 0)
-    for row, judged in enumerate(judge_many(found, truth, [Match("iou", value) for value in ious])):
+    sample = resample(truth.scenes, n_bootstrap=0, seed=0)
+    for row, matches in enumerate(
+        match_detections_by_rules(found, truth, [MatchRule("iou", value) for value in ious])
+    ):
         for column, name in enumerate(("jet", "prop")):
-            counts = tally_class(judged, truth, drawn, name).curve()
+            counts = class_score_curve(matches, truth, sample, class_name=name).counts()
             envelope = np.maximum.accumulate(counts.precision[::-1, 0])[::-1]
             at = np.searchsorted(counts.recall[:, 0], np.linspace(0, 1, 101), side="left")
             assert np.r_[envelope, 0.0][at] == pytest.approx(theirs[row, :, column], abs=1e-9)
@@ -384,31 +424,34 @@ def test_wrong_values_are_refused() -> None:
     with pytest.raises(
         ParameterError, match=r"matching by iou needs a value in \(0, 1\], got 1\.5"
     ):
-        Match("iou", 1.5)
+        MatchRule("iou", 1.5)
     with pytest.raises(
-        ParameterError, match=r"matching by metres needs a value in \(0, inf\], got 0"
+        ParameterError, match=r"matching by distance needs a value in \(0, inf\], got 0"
     ):
-        Match("distance", 0)
+        MatchRule("distance", 0)
 
 
 def test_nothing_found_and_nothing_there() -> None:
-    empty = ground([], ["a"])
+    empty = ground_truth([], ["a"])
     none = found_table([])
-    made = assess(
-        judge(none, empty, Match("iou", 0.5)), empty, {"jet": 0.5}, draw(empty.scenes, 100, 0)
+    metrics = measure_detections(
+        match_detections(none, empty, MatchRule("iou", 0.5)),
+        empty,
+        {"jet": 0.5},
+        sample=resample(empty.scenes, n_bootstrap=100, seed=0),
     )
     assert {
-        figure.value for name, figure in made.figures.items() if not name.startswith("count")
+        figure.value for name, figure in metrics.estimates.items() if not name.startswith("count")
     } == {None, 0.0}
-    assert made.figures["count_error"].value == 0.0
-    assert sweep(none, empty, ["jet"], "size")["ap"].isna().all()
+    assert metrics.estimates["count_error"].value == 0.0
+    assert ap_by_threshold(none, empty, ["jet"], by="size")["ap"].isna().all()
 
 
 def test_300_000_detections_in_seconds() -> None:
     rng = np.random.default_rng(0)
     xy = rng.uniform(0, 30_000, (30_000, 2))
-    hits = xy[:28_000] + rng.normal(0, 4, (28_000, 2))
-    where = np.concatenate([hits, rng.uniform(0, 30_000, (272_000, 2))])
+    tp = xy[:28_000] + rng.normal(0, 4, (28_000, 2))
+    where = np.concatenate([tp, rng.uniform(0, 30_000, (272_000, 2))])
     scores = np.concatenate([rng.beta(5, 2, 28_000), rng.beta(1, 6, 272_000)])
     columns = {"scene": "a", "class": "jet"}
     truth = pd.DataFrame(
@@ -417,17 +460,20 @@ def test_300_000_detections_in_seconds() -> None:
     found = pd.DataFrame({"x_m": where[:, 0], "y_m": where[:, 1], "score": scores}).assign(
         **columns
     )
-    there = Ground(
+    there = GroundTruth(
         pd.DataFrame({"scene": ["a"], "place": ["a"], "km2": [900.0]}),
         truth,
         pd.DataFrame({"scene": [], "geometry": []}, dtype=object),
     )
     started = time.process_time()
-    made = assess(
-        judge(found, there, Match("size", 0.5)), there, {"jet": 0.5}, draw(there.scenes, 1000, 0)
+    metrics = measure_detections(
+        match_detections(found, there, MatchRule("size", 0.5)),
+        there,
+        {"jet": 0.5},
+        sample=resample(there.scenes, n_bootstrap=1000, seed=0),
     )
     assert time.process_time() - started < 12
-    assert 0.8 < (made.figures["ap"].value or 0) < 1
+    assert 0.8 < (metrics.estimates["ap"].value or 0) < 1
 
 
 def test_the_figures_are_those_of_the_independent_judge_on_real_labels(real_data: Path) -> None:
@@ -456,16 +502,16 @@ def test_the_figures_are_those_of_the_independent_judge_on_real_labels(real_data
             for s, (x, y) in zip(scores, xy, strict=True)
         ]
     expected = judge_module.judge(theirs, plain, gsd, (2560, 2560), draws=2)
-    there = ground(rows, sorted(theirs), ignored)
+    there = ground_truth(rows, sorted(theirs), ignored)
     there.scenes["km2"] = (2560 * gsd) ** 2 / 1e6
-    made = assess(
-        judge(found_table(found), there, Match("size", 0.5)),
+    metrics = measure_detections(
+        match_detections(found_table(found), there, MatchRule("size", 0.5)),
         there,
         {"aircraft": expected["threshold"]},
-        draw(there.scenes, 0, 0),
+        sample=resample(there.scenes, n_bootstrap=0, seed=0),
     )
     ours = {
-        name: made.figures[name].value
+        name: metrics.estimates[name].value
         for name in (
             "ap",
             "f1",
@@ -479,10 +525,12 @@ def test_the_figures_are_those_of_the_independent_judge_on_real_labels(real_data
 
 
 def test_the_threshold_leaves_room_below_the_last_object_it_keeps() -> None:
-    scores, hits = [0.9, 0.8, 0.4, 0.3], [True, True, False, False]
-    tallied = tally(scores, hits, [0, 0, 0, 0], [2], [1.0])
-    point = choose_point(
-        tallied, draw(random_world(3, scenes=1)[1].scenes, 0, 0), Rule("max_fbeta", 1.0)
+    scores, tp = [0.9, 0.8, 0.4, 0.3], [True, True, False, False]
+    curve = score_curve(scores, tp, [0, 0, 0, 0], n_gt=[2], km2=[1.0])
+    point = choose_threshold(
+        curve,
+        resample(random_world(3, scenes=1)[1].scenes, n_bootstrap=0, seed=0),
+        ThresholdRule("max_fbeta", 1.0),
     )
     assert point.threshold == pytest.approx(
         0.6

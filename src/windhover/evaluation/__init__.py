@@ -1,5 +1,5 @@
-"""How good a model is, and why it scores as it does: the flows of `evaluate`, `assess`, `compare`
-and `explain`.
+"""Flows that measure and explain a model: `evaluate`, `assess`, `compare` and `explain`.
 
-Holds which split tells what; refuses to change weights, and leaves drawing to the pages.
+Decides which split is used for what: val for calibration and thresholds, test for the report.
+Changes no weights; plots and pages are made by `windhover.report`.
 """

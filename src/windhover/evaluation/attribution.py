@@ -1,10 +1,9 @@
-"""Why a window scores as it does, as three maps: gradient saliency, occlusion, class activation.
+"""Attribution of a window's logit to its pixels, as three maps.
 
 Saliency: which pixels would change the logit most (Simonyan 2013). Occlusion: how much the logit
-falls when a square is hidden (Zeiler and Fergus 2014). Activation: where the last layer with a
-place speaks for the class (HiResCAM, Draelos
-and Carin 2020: unlike Grad-CAM it shows only what enters the logit). Works for any network of the
-registry. Refuses files and drawing.
+falls when a square is hidden (Zeiler and Fergus 2014). Activation: where the last spatial layer
+responds to the class (HiResCAM, Draelos and Carin 2020: unlike Grad-CAM it shows only what enters
+the logit). Works for any network of the registry; reads no file and draws nothing.
 """
 
 from __future__ import annotations
@@ -16,24 +15,32 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-Floats = NDArray[np.float64]
+from windhover.geometry.arrays import Floats
+
 HIDDEN_PX = 12  # side of the hidden square
 STEP_PX = 4
 
 
-class Explanation(NamedTuple):
-    """Three maps of one window, each (H, W)."""
+class AttributionMaps(NamedTuple):
+    """The logit of one window, and three maps of it.
+
+    Attributes:
+        logit: of the class.
+        saliency: (H, W), 0 or more, largest over bands.
+        occlusion: (H, W) fall of the logit; below 0 where hiding a pixel raises it.
+        activation: (H, W), 0 or more.
+    """
 
     logit: float
-    saliency: Floats  # >= 0, largest over bands
-    occlusion: Floats  # fall of the logit; below 0 where hiding helps
-    activation: Floats  # >= 0
+    saliency: Floats
+    occlusion: Floats
+    activation: Floats
 
 
-def explain(
-    network: nn.Module, normalizer: nn.Module, window: NDArray[Any], class_index: int = 0
-) -> Explanation:
-    """Explain the logit of one class in one window.
+def attribute_logit(
+    network: nn.Module, normalizer: nn.Module, window: NDArray[Any], *, class_index: int = 0
+) -> AttributionMaps:
+    """Attribute the logit of one class in one window to its pixels.
 
     Args:
         network: in evaluation mode.
@@ -41,80 +48,76 @@ def explain(
         window: (C, H, W) pixels as read, H and W the network's window.
         class_index: of the class.
     """
-    inputs = normalizer(
-        torch.from_numpy(np.ascontiguousarray(window))[None]
-    ).detach()  # (1, C, H, W)
-    saliency, activation, logit = _by_gradients(network, inputs, class_index)
-    return Explanation(logit, saliency, _by_hiding(network, inputs, class_index, logit), activation)
+    pixels = torch.from_numpy(np.ascontiguousarray(window))[None]
+    inputs = normalizer(pixels).detach()  # (1, C, H, W)
+    saliency, activation, logit = _gradient_maps(network, inputs, class_index)
+    occlusion = _occlusion_map(network, inputs, class_index, logit=logit)
+    return AttributionMaps(logit, saliency, occlusion, activation)
 
 
-def _by_gradients(
+def _gradient_maps(
     network: nn.Module, inputs: Tensor, class_index: int
 ) -> tuple[Floats, Floats, float]:
-    """Return saliency and activation from one pass back."""
-    kept: dict[str, Tensor] = {}
-    layer = last_spatial(network, inputs)
+    """Return saliency, activation and logit from one backward pass."""
+    features: dict[str, Tensor] = {}
 
     def keep(_module: nn.Module, _inputs: Any, output: Tensor) -> None:
-        kept["features"] = output  # (1, F, h, w)
+        features["last"] = output  # (1, F, h, w)
 
-    hook = layer.register_forward_hook(keep)
+    hook = last_spatial_layer(network, inputs).register_forward_hook(keep)
     try:
         leaf = inputs.clone().requires_grad_(True)
         logit = network(leaf)[0][0, class_index, 0, 0]
-        slope, at_layer = torch.autograd.grad(logit, (leaf, kept["features"]))
+        input_gradient, feature_gradient = torch.autograd.grad(logit, (leaf, features["last"]))
     finally:
         hook.remove()
-    coarse = torch.relu((at_layer * kept["features"]).sum(dim=1, keepdim=True))  # (1, 1, h, w)
+    response = (feature_gradient * features["last"]).sum(dim=1, keepdim=True)
+    coarse = torch.relu(response).detach()  # (1, 1, h, w)
     size = (inputs.shape[2], inputs.shape[3])
-    smooth = nn.functional.interpolate(
-        coarse.detach(), size, mode="bilinear", align_corners=False
+    activation = nn.functional.interpolate(
+        coarse, size, mode="bilinear", align_corners=False
     )  # (1, 1, H, W)
-    return (
-        slope[0].abs().amax(dim=0).double().numpy(),
-        smooth[0, 0].double().numpy(),
-        float(logit.detach()),
-    )
+    saliency = input_gradient[0].abs().amax(dim=0)
+    return saliency.double().numpy(), activation[0, 0].double().numpy(), float(logit.detach())
 
 
-def last_spatial(network: nn.Module, inputs: Tensor) -> nn.Module:
-    """Return the last layer whose output still has a place, more than one cell each way."""
-    seen: list[nn.Module] = []
+def last_spatial_layer(network: nn.Module, inputs: Tensor) -> nn.Module:
+    """Return the last layer whose output is still a map, more than one cell each way."""
+    spatial: list[nn.Module] = []
 
     def keep(module: nn.Module, _inputs: Any, output: Any) -> None:
         if isinstance(output, Tensor) and output.ndim == 4 and min(output.shape[2:]) > 1:
-            seen.append(module)
+            spatial.append(module)
 
-    hooks = [
-        module.register_forward_hook(keep)
-        for module in network.modules()
-        if not list(module.children())
-    ]
+    layers = [module for module in network.modules() if not list(module.children())]
+    hooks = [layer.register_forward_hook(keep) for layer in layers]
     try:
         with torch.no_grad():
             network(inputs)
     finally:
         for hook in hooks:
             hook.remove()
-    return seen[-1]
+    return spatial[-1]
 
 
-def _by_hiding(network: nn.Module, inputs: Tensor, class_index: int, logit: float) -> Floats:
-    """Return the fall of the logit at each pixel, the mean over the hidden squares that cover it."""
+def _occlusion_map(network: nn.Module, inputs: Tensor, class_index: int, *, logit: float) -> Floats:
+    """Return (H, W): the mean fall of the logit over the hidden squares that cover each pixel."""
     height, width = inputs.shape[2:]
     tops = [*range(0, height - HIDDEN_PX, STEP_PX), height - HIDDEN_PX]
     lefts = [*range(0, width - HIDDEN_PX, STEP_PX), width - HIDDEN_PX]
-    ground = inputs.mean(dim=(2, 3), keepdim=True)[
-        0
-    ]  # (C, 1, 1): the window's own mean, so that nothing stands out
-    falls, covered = np.zeros((height, width)), np.zeros((height, width))
+    # squares are filled with the window's own mean, so that they do not stand out
+    mean = inputs.mean(dim=(2, 3), keepdim=True)[0]  # (C, 1, 1)
+    falls = np.zeros((height, width))
+    n_covering = np.zeros((height, width))
     for top in tops:
+        rows = slice(top, top + HIDDEN_PX)
         hidden = inputs.repeat(len(lefts), 1, 1, 1)  # (B, C, H, W)
-        for row, left in enumerate(lefts):
-            hidden[row, :, top : top + HIDDEN_PX, left : left + HIDDEN_PX] = ground
+        for index, left in enumerate(lefts):
+            hidden[index, :, rows, left : left + HIDDEN_PX] = mean
         with torch.inference_mode():
             logits = network(hidden)[0][:, class_index, 0, 0].double().numpy()  # (B,)
-        for left, value in zip(lefts, logits, strict=True):
-            falls[top : top + HIDDEN_PX, left : left + HIDDEN_PX] += logit - value
-            covered[top : top + HIDDEN_PX, left : left + HIDDEN_PX] += 1
-    return np.asarray(falls / covered, np.float64)
+        for left, hidden_logit in zip(lefts, logits, strict=True):
+            columns = slice(left, left + HIDDEN_PX)
+            falls[rows, columns] += logit - hidden_logit
+            n_covering[rows, columns] += 1
+    return np.asarray(falls / n_covering, np.float64)

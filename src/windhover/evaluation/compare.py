@@ -1,131 +1,206 @@
-"""The `windhover compare` flow: two evaluated models on the same scenes; is their difference more
-than chance?
+"""The `windhover compare` flow: two evaluated models on the same scenes, and their differences.
 
-Both are drawn over the same places or scenes at once (paired bootstrap), so what scenes have in
-common cancels out. Refuses to compare models that were tested on different scenes.
+Both are resampled over the same places or scenes at once (paired bootstrap), so what scenes have in
+common cancels out. Models that were tested on different scenes are not compared.
 """
 
 from __future__ import annotations
 
-import json
+import logging
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from windhover.errors import DataError, MissingFileError
-from windhover.metrics.bootstrap import bootstrap, interval
-from windhover.metrics.detection_metrics import Drawn, draw, figures_of, scene_table
-from windhover.metrics.ground_truth import Ground
-from windhover.metrics.score_curve import Floats
+from windhover.geometry.arrays import Floats
+from windhover.metrics.bootstrap import (
+    BootstrapSample,
+    bootstrap_values,
+    percentile_interval,
+    resample,
+)
+from windhover.metrics.breakdown import counts_by_scene
+from windhover.metrics.detection_metrics import weighted_metrics
+from windhover.metrics.ground_truth import GroundTruth
+from windhover.metrics.metrics_record import MetricsRecord
 
-DRAWS = 2000
+logger = logging.getLogger(__name__)
+
+N_BOOTSTRAP = 2000
+# metric -> label, and 1 where more is better, -1 where less is
 COMPARED = {
-    "ap": ("AP", 1), "f1": ("F1", 1), "precision": ("precision", 1), "recall": ("recall", 1),
-    "recall_at_1_per_km2": ("recall at 1 false alarm per km2", 1), "false_alarms_per_km2": ("false alarms per km2", -1),
+    "ap": ("AP", 1),
+    "f1": ("F1", 1),
+    "precision": ("precision", 1),
+    "recall": ("recall", 1),
+    "recall_at_1_per_km2": ("recall at 1 false alarm per km2", 1),
+    "false_alarms_per_km2": ("false alarms per km2", -1),
     "count_error": ("count error per scene", -1),
-}  # fmt: skip
+}
+# files of a report, and their names in earlier versions
+MATCHES_FILES = ("matches.parquet", "judged.parquet")
+GROUND_TRUTH_FILES = ("ground_truth.parquet", "ground.parquet")
+RENAMED_COLUMNS = {"hit": "is_tp"}
 
 
 @dataclass(frozen=True)
-class Record:
-    """What is kept of a model's test: every detection judged, the ground, and its thresholds."""
+class TestRecord:
+    """What is kept of a model's test.
+
+    Attributes:
+        model: name.
+        matches: every detection that counts: `scene`, `class`, `score`, `is_tp`, `ignored`.
+        ground_truth: scenes, and the scene and class of each object.
+        thresholds: by class.
+    """
+
+    __test__ = False  # not a test case of pytest
 
     model: str
-    judged: pd.DataFrame
-    ground: Ground
+    matches: pd.DataFrame
+    ground_truth: GroundTruth
     thresholds: dict[str, float]
 
 
-def load_record(folder: Path) -> Record:
-    """Read the test of a model from its reports.
+def load_test_record(folder: Path) -> TestRecord:
+    """Read the test of a model from its reports; those of earlier versions are read too.
 
     Raises:
         MissingFileError: a file is not there.
         DataError: the model was tested on no scene, as with ready-made patches alone.
     """
-    for name in ("judged.parquet", "ground.parquet", "metrics.json"):
-        if not (folder / name).is_file():
-            raise MissingFileError(
-                f"{folder / name}: no such file. Run evaluate again with this version of windhover."
-            )
-    metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
-    judged, rows = (
-        pd.read_parquet(folder / "judged.parquet"),
-        pd.read_parquet(folder / "ground.parquet"),
-    )
+    matches_path = _existing_file(folder, MATCHES_FILES)
+    rows = pd.read_parquet(_existing_file(folder, GROUND_TRUTH_FILES))
+    metrics = MetricsRecord.load(_existing_file(folder, ("metrics.json",)))
+    matches = pd.read_parquet(matches_path).rename(columns=RENAMED_COLUMNS)
     if rows.empty:
         raise DataError(
-            f"{folder}: this model was tested on patches alone, and models are compared on scenes. Give it labelled "
-            "scenes in `test` and evaluate again, or look at `dvc metrics diff` for its figures on windows."
+            f"{folder}: this model was tested on patches alone, and models are compared on scenes. "
+            "Give it labelled scenes in `test` and evaluate again, or use `dvc metrics diff` for "
+            "its metrics on windows."
         )
-    scenes = rows.drop_duplicates("scene")[["scene", "place", "km2"]].sort_values(
-        "scene", ignore_index=True
+    scenes = rows.drop_duplicates("scene")[["scene", "place", "km2"]]
+    objects = rows.loc[rows.index.repeat(rows["objects"]), ["scene", "class"]]
+    ground_truth = GroundTruth(
+        scenes=scenes.sort_values("scene", ignore_index=True),
+        objects=objects.reset_index(drop=True),
+        ignored=pd.DataFrame({"scene": [], "geometry": []}),
     )
-    there = rows.loc[rows.index.repeat(rows["objects"]), ["scene", "class"]].reset_index(drop=True)
-    points = metrics["operating_point"]
-    thresholds = {name: float(point["threshold"]["value"]) for name, point in points.items()}
-    ground = Ground(scenes, there, pd.DataFrame({"scene": [], "geometry": []}))
-    return Record(str(metrics["model"]), judged.assign(free=False), ground, thresholds)
+    thresholds = {}
+    for name, point in metrics.operating_point.items():
+        thresholds[name] = _known_threshold(point.threshold.value, name)
+    return TestRecord(metrics.model, matches.assign(ignored=False), ground_truth, thresholds)
 
 
-def compare(first: Record, second: Record) -> pd.DataFrame:
-    """Return each figure of both, the difference (second minus first) with its 95 % interval, and
-    the verdict.
+def _existing_file(folder: Path, names: tuple[str, ...]) -> Path:
+    """Return the first of the names that is there; an older one is logged.
 
     Raises:
-        DataError: they were tested on different scenes, or against different truth.
+        MissingFileError: none is there.
     """
-    _check_same_ground(first, second)
-    drawn = draw(first.ground.scenes, DRAWS, 0)
-    values = [_figures(tested, drawn) for tested in (first, second)]
+    for name in names:
+        if (folder / name).is_file():
+            if name != names[0]:
+                logger.warning("%s: read as %s of an earlier version.", folder / name, names[0])
+            return folder / name
+    raise MissingFileError(
+        f"{folder / names[0]}: no such file. Run evaluate again with this version of windhover."
+    )
+
+
+def _known_threshold(value: float | None, class_name: str) -> float:
+    if value is None:
+        raise DataError(f"metrics.json has no threshold of `{class_name}`. Run evaluate again.")
+    return value
+
+
+def compare(first: TestRecord, second: TestRecord) -> pd.DataFrame:
+    """Return each metric of both, the difference (second minus first) with interval, the verdict.
+
+    Returns:
+        `metric, first, second, difference, low, high, verdict, bootstrap_unit`.
+
+    Raises:
+        DataError: they were tested on different scenes, or against different labels.
+    """
+    _check_same_ground_truth(first, second)
+    sample = resample(first.ground_truth.scenes, N_BOOTSTRAP, seed=0)
+    first_values, first_resampled = _metrics_of(first, sample)
+    second_values, second_resampled = _metrics_of(second, sample)
     rows = []
-    for name, (label, good) in COMPARED.items():
-        once = [float(figures[name][0]) for figures, _ in values]
-        difference = values[1][1].get(name, np.zeros(0)) - values[0][1].get(name, np.zeros(0))
-        low, high = interval(difference) or (np.nan, np.nan)
-        rows.append((label, *once, once[1] - once[0], low, high, _verdict(low * good, high * good)))
-    columns = ["figure", "first", "second", "difference", "low", "high", "verdict"]
-    return pd.DataFrame(rows, columns=columns).assign(drawn_over=drawn.over)
+    for name, (label, sign) in COMPARED.items():
+        first_value = float(first_values[name][0])
+        second_value = float(second_values[name][0])
+        difference = second_resampled.get(name, np.zeros(0)) - first_resampled.get(
+            name, np.zeros(0)
+        )
+        low, high = percentile_interval(difference) or (np.nan, np.nan)
+        row = {
+            "metric": label,
+            "first": first_value,
+            "second": second_value,
+            "difference": second_value - first_value,
+            "low": low,
+            "high": high,
+            "verdict": _verdict(low * sign, high * sign),
+        }
+        rows.append(row)
+    return pd.DataFrame(rows).assign(bootstrap_unit=sample.unit)
 
 
-def _figures(record: Record, drawn: Drawn) -> tuple[dict[str, Floats], dict[str, Floats]]:
-    """Return the figures once, and under every draw."""
-    table = scene_table(record.judged, record.ground, record.thresholds)
-    figures, rows = figures_of(record.judged, record.ground, record.thresholds, drawn, table)
-    return figures(np.ones((len(drawn.names), 1))), bootstrap(figures, drawn.weights, rows)
+def _metrics_of(
+    record: TestRecord, sample: BootstrapSample
+) -> tuple[dict[str, Floats], dict[str, Floats]]:
+    """Return the metrics of the data, and of every resample."""
+    per_scene = counts_by_scene(record.matches, record.ground_truth, record.thresholds)
+    metrics = weighted_metrics(
+        record.matches,
+        record.ground_truth,
+        record.thresholds,
+        sample=sample,
+        per_scene=per_scene,
+    )
+    values = metrics(np.ones((len(sample.names), 1)))
+    return values, bootstrap_values(metrics, sample.weights, metrics.n_rows)
 
 
 def _verdict(low: float, high: float) -> str:
-    """Say what an interval of the difference says, turned so that more is better."""
+    """Return what an interval of the difference shows, turned so that more is better."""
     if np.isnan(low) or np.isnan(high):
         return "unknown"
-    low, high = min(low, high), max(low, high)
-    if low > 0:
+    if min(low, high) > 0:
         return "second is better"
-    return "first is better" if high < 0 else "no difference shown"
+    if max(low, high) < 0:
+        return "first is better"
+    return "no difference shown"
 
 
-def _check_same_ground(first: Record, second: Record) -> None:
-    counts = [
-        tested.ground.objects.groupby(["scene", "class"]).size().to_dict()
-        for tested in (first, second)
-    ]
-    scenes = [set(tested.ground.scenes["scene"]) for tested in (first, second)]
-    if scenes[0] != scenes[1]:
-        other = sorted(scenes[0] ^ scenes[1])[0]
+def _check_same_ground_truth(first: TestRecord, second: TestRecord) -> None:
+    first_scenes = set(first.ground_truth.scenes["scene"])
+    second_scenes = set(second.ground_truth.scenes["scene"])
+    if first_scenes != second_scenes:
+        other = min(first_scenes ^ second_scenes)
         raise DataError(
-            f"the two were tested on different scenes ({other} is in one only). Evaluate both on the same data."
+            f"the two were tested on different scenes ({other} is in one only). "
+            "Evaluate both on the same data."
         )
-    if counts[0] != counts[1]:
+    if _objects_by_scene(first) != _objects_by_scene(second):
         raise DataError(
-            "the two were tested against different labels of the same scenes. Evaluate both on the same data."
+            "the two were tested against different labels of the same scenes. "
+            "Evaluate both on the same data."
         )
+
+
+def _objects_by_scene(record: TestRecord) -> dict[Any, int]:
+    """Return the number of objects by scene and class."""
+    return record.ground_truth.objects.groupby(["scene", "class"]).size().to_dict()
 
 
 def compare_runs(first: str, second: str) -> list[str]:
-    """Compare two runs, or two folders of reports; return the table, one line an item.
+    """Compare two runs, or two folders of reports; return the table as lines.
 
     Args:
         first: a folder, or an MLflow run's id, name or model key.
@@ -134,26 +209,32 @@ def compare_runs(first: str, second: str) -> list[str]:
     Raises:
         windhover.errors.WindhoverError: a run or file is missing, or they cannot be compared.
     """
-    tested = [load_record(_folder(name)) for name in (first, second)]
-    table = compare(*tested)
-    scenes = len(tested[0].ground.scenes)
+    first_record = load_test_record(_report_folder(first))
+    second_record = load_test_record(_report_folder(second))
+    table = compare(first_record, second_record)
+    n_scenes = len(first_record.ground_truth.scenes)
+    unit = table["bootstrap_unit"].iloc[0]
+    resampled = f"paired bootstrap over {unit}, {N_BOOTSTRAP} resamples, 95 % intervals"
     lines = [
-        f"first   {first} (model {tested[0].model})",
-        f"second  {second} (model {tested[1].model})",
-        f"{scenes} test scenes; paired bootstrap over {table['drawn_over'].iloc[0]}, {DRAWS} draws, 95 % intervals",
+        f"first   {first} (model {first_record.model})",
+        f"second  {second} (model {second_record.model})",
+        f"{n_scenes} test scenes; {resampled}",
         "",
         f"  {'':34s}{'first':>8s}{'second':>9s}   second - first",
     ]
-    for row in table.to_dict("records"):
-        span = "no interval" if np.isnan(row["low"]) else f"[{row['low']:+.3f}, {row['high']:+.3f}]"
-        change = f"{row['difference']:+.3f}  {span}"
-        lines.append(
-            f"  {row['figure']:34s}{row['first']:8.3f}{row['second']:9.3f}   {change}  {row['verdict']}"
-        )
-    return lines
+    return lines + [_comparison_line(row) for row in table.to_dict("records")]
 
 
-def _folder(name: str) -> Path:
+def _comparison_line(row: dict[Any, Any]) -> str:
+    interval = "no interval"
+    if not np.isnan(row["low"]):
+        interval = f"[{row['low']:+.3f}, {row['high']:+.3f}]"
+    values = f"{row['first']:8.3f}{row['second']:9.3f}   {row['difference']:+.3f}"
+    return f"  {row['metric']:34s}{values}  {interval}  {row['verdict']}"
+
+
+def _report_folder(name: str) -> Path:
+    """Return a folder of reports: as named, or that of an MLflow run."""
     if Path(name).is_dir():
         return Path(name)
     from windhover.tracking.runs import run_files

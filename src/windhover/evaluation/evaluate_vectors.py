@@ -1,8 +1,6 @@
-"""The `windhover assess` flow: any two vector files judged against each other, printed and written
-as one table.
+"""The `windhover assess` flow: detections of one vector file measured against those of another.
 
-For people who never train with us: detections of any tool, truth of any source, any coordinate
-system. Knows no model.
+For detections of any tool, ground truth of any source, any coordinate system. Knows no model.
 """
 
 from __future__ import annotations
@@ -12,20 +10,35 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from windhover.errors import ParameterError
-from windhover.evaluation.vector_truth import by_blocks, load_pair
+from windhover.evaluation.vector_pair import group_by_grid_cell, load_vector_pair
 from windhover.files import atomic_file, write_json
-from windhover.metrics.ap_by_threshold import sweep
-from windhover.metrics.detection_metrics import Assessment, Figure, assess, draw, thinned
-from windhover.metrics.match_detections import Match, MatchBy, judge
+from windhover.metrics.ap_by_threshold import MEAN, ap_by_threshold
+from windhover.metrics.bootstrap import Estimate, resample
+from windhover.metrics.curve_tables import curve_table
+from windhover.metrics.detection_metrics import DetectionMetrics, measure_detections
+from windhover.metrics.match_detections import MatchRule, match_detections
+from windhover.metrics.nan_handling import finite_or_none
+from windhover.params.choices import MatchBy
+from windhover.rendering.text import format_estimate, label_line
 
-DRAWS = 1000
-KINDS: dict[str, tuple[MatchBy, float]] = {
-    "centre": ("size", 0.5),
-    "metres": ("distance", 10.0),
-    "iou": ("iou", 0.5),
-    "oriented-iou": ("oriented_iou", 0.5),
+N_BOOTSTRAP = 1000
+MAX_CURVE_ROWS = 2000
+LABEL_WIDTH = 34
+# kind of match rule -> its usual value
+DEFAULT_VALUES: dict[MatchBy, float] = {
+    "size": 0.5,
+    "distance": 10.0,
+    "iou": 0.5,
+    "oriented_iou": 0.5,
+}
+# names of earlier versions, which are accepted too
+RENAMED_RULES: dict[str, MatchBy] = {
+    "centre": "size",
+    "metres": "distance",
+    "oriented-iou": "oriented_iou",
 }
 LABELS = {
     "ap": "AP",
@@ -38,114 +51,183 @@ LABELS = {
     "count_error": "count error per scene, mean size",
     "count_bias": "count error per scene, mean",
 }
+CLASS_METRICS = ("ap", "precision", "recall", "f1")
 
 
 @dataclass(frozen=True)
-class Request:
-    """What to assess, and how."""
+class VectorRequest:
+    """What to measure, and how.
+
+    Attributes:
+        detections: vector file.
+        truth: vector file of the ground truth.
+        aoi: vector file of the area that was searched and is wholly labelled.
+        match_by: kind of match rule.
+        match_value: of the rule; None takes the usual one.
+        score_column: of the detections.
+        threshold: score to reach; None takes every detection.
+        ignored_classes: classes of the ground truth that are ignore regions.
+        output: JSON to write, with CSV files in the same folder; None writes nothing.
+        with_ap_by_threshold: whether AP is computed at many match thresholds too.
+    """
 
     detections: Path
     truth: Path
     aoi: Path | None = None
-    match: str = "centre"
-    value: float | None = None
-    score: str = "score"
+    match_by: str = "size"
+    match_value: float | None = None
+    score_column: str = "score"
     threshold: float | None = None
-    ignore: tuple[str, ...] = ()
+    ignored_classes: tuple[str, ...] = ()
     output: Path | None = None
-    sweep: bool = False
+    with_ap_by_threshold: bool = False
+
+    def match_rule(self) -> MatchRule:
+        """Return the match rule.
+
+        Raises:
+            ParameterError: its kind is unknown, or its value out of range.
+        """
+        by = RENAMED_RULES.get(self.match_by, self.match_by)
+        for known, default in DEFAULT_VALUES.items():
+            if by == known:
+                value = default if self.match_value is None else self.match_value
+                return MatchRule(known, value)
+        raise ParameterError(
+            f"--match must be one of {', '.join(DEFAULT_VALUES)}, got {self.match_by!r}. "
+            "Choose one of them."
+        )
 
 
-def assess_files(request: Request) -> list[str]:
-    """Assess two vector files; write the figures as JSON, the curve and the scenes as CSV beside it
-    where asked to.
+@dataclass(frozen=True)
+class VectorEvaluation:
+    """The metrics of two vector files.
+
+    Attributes:
+        metrics: of all detections that reach the threshold.
+        rule: by which detections were matched.
+        bootstrap_unit: what the intervals are resampled over, in words.
+        notes: what was assumed, in sentences.
+        aps: from `ap_by_threshold`; None if not asked for.
+    """
+
+    metrics: DetectionMetrics
+    rule: MatchRule
+    bootstrap_unit: str
+    notes: tuple[str, ...]
+    aps: pd.DataFrame | None = None
+
+
+def assess_files(request: VectorRequest) -> list[str]:
+    """Measure the detections of a vector file, write the files asked for, return a table.
+
+    Writes the metrics as JSON, the curve and the scenes as CSV.
 
     Returns:
-        the table, one line an item.
+        lines for the terminal.
 
     Raises:
         ParameterError: the kind of matching is unknown, or its value out of range.
-        windhover.errors.WindhoverError: a file is missing, broken, or does not fit the other.
+        windhover.errors.WindhoverError: a file is missing, damaged, or does not fit the other.
     """
-    if request.match not in KINDS:
-        raise ParameterError(
-            f"--match must be one of {', '.join(KINDS)}, got {request.match!r}. Choose one of them."
-        )
-    by, usual = KINDS[request.match]
-    match = Match(by, usual if request.value is None else request.value)
-    pair = load_pair(request.detections, request.truth, request.aoi, request.score, request.ignore)
-    judged, ground = judge(pair.found, pair.ground, match), pair.ground
-    classes = sorted({*pair.found["class"], *ground.objects["class"]})
-    steps = sweep(pair.found, ground, classes, by) if request.sweep else None
-    if pair.blocks:
-        judged, ground = by_blocks(judged, ground)
-    threshold = -np.inf if request.threshold is None else request.threshold
-    made = assess(judged, ground, dict.fromkeys(classes, threshold), draw(ground.scenes, DRAWS, 0))
-    over = "blocks" if pair.blocks else "scenes"
-    notes = list(pair.notes)
+    evaluation = evaluate_vectors(request)
     if request.output is not None:
-        _write(request.output, made, match, over, notes, steps)
-    return _lines(made, match, over, notes, steps)
+        write_vector_evaluation(evaluation, request.output)
+    return vector_evaluation_lines(evaluation)
 
 
-def _lines(made: Assessment, match: Match, over: str, notes: list[str], steps: Any) -> list[str]:
-    table = made.per_scene
-    counts = (
-        f"{len(made.ground.objects)} objects, {int(table['reported'].sum())} detections that count"
+def evaluate_vectors(request: VectorRequest) -> VectorEvaluation:
+    """Compute the metrics of the detections of a vector file.
+
+    Raises:
+        ParameterError: the kind of matching is unknown, or its value out of range.
+        windhover.errors.WindhoverError: a file is missing, damaged, or does not fit the other.
+    """
+    rule = request.match_rule()
+    pair = load_vector_pair(
+        request.detections,
+        request.truth,
+        request.aoi,
+        score_column=request.score_column,
+        ignored_classes=request.ignored_classes,
     )
+    ground_truth = pair.ground_truth
+    matches = match_detections(pair.detections, ground_truth, rule)
+    classes = sorted({*pair.detections["class"], *ground_truth.objects["class"]})
+    aps = None
+    if request.with_ap_by_threshold:
+        aps = ap_by_threshold(pair.detections, ground_truth, classes, by=rule.by)
+    bootstrap_unit = "scenes"
+    if not pair.has_scenes:
+        matches, ground_truth = group_by_grid_cell(matches, ground_truth)
+        bootstrap_unit = "grid cells"
+    threshold = -np.inf if request.threshold is None else request.threshold
+    metrics = measure_detections(
+        matches,
+        ground_truth,
+        dict.fromkeys(classes, threshold),
+        sample=resample(ground_truth.scenes, N_BOOTSTRAP, seed=0),
+    )
+    return VectorEvaluation(metrics, rule, bootstrap_unit, pair.notes, aps=aps)
+
+
+def vector_evaluation_lines(evaluation: VectorEvaluation) -> list[str]:
+    """Return the metrics as lines for the terminal."""
+    metrics = evaluation.metrics
+    n_objects = len(metrics.ground_truth.objects)
+    n_reported = int(metrics.per_scene["reported"].sum())
+    n_units = len(metrics.per_scene)
+    counts = f"{n_objects} objects, {n_reported} detections that count"
     lines = [
-        f"{counts}; a detection is an object when: {match}",
-        f"95 % intervals: {DRAWS} draws over {len(table)} {over}",
+        f"{counts}; a detection is an object when: {evaluation.rule}",
+        f"95 % intervals: {N_BOOTSTRAP} resamples over {n_units} {evaluation.bootstrap_unit}",
         "",
     ]
-    lines += [
-        _row(LABELS[name], made.figures[name])
-        for name in LABELS
-        if made.figures.get(name) is not None
-    ]
-    if len(made.per_class) > 1:
-        for name, figures in made.per_class.items():
-            lines += [
-                "",
-                f"class {name}",
-                *(_row(LABELS[key], figures[key]) for key in ("ap", "precision", "recall", "f1")),
-            ]
-    if steps is not None:
-        lines += ["", f"AP by nearness ({match.by})"]
-        lines += [
-            f"  {'mean' if np.isnan(value) else f'{value:g}':34s}{ap:.3f}"
-            for _, value, ap in steps.itertuples(index=False)
-        ]
-    return [*lines, "", *(f"note: {note}" for note in notes)] if notes else lines
+    for name, label in LABELS.items():
+        if name in metrics.estimates:
+            lines.append(_estimate_line(label, metrics.estimates[name]))
+    if len(metrics.per_class) > 1:
+        for name, estimates in metrics.per_class.items():
+            lines += ["", f"class {name}"]
+            lines += [_estimate_line(LABELS[key], estimates[key]) for key in CLASS_METRICS]
+    if evaluation.aps is not None:
+        lines += ["", f"AP by match threshold ({evaluation.rule.by})"]
+        for row in evaluation.aps.to_dict("records"):
+            name = MEAN if np.isnan(row["value"]) else f"{row['value']:g}"
+            lines.append(label_line(name, f"{row['ap']:.3f}", width=LABEL_WIDTH))
+    if evaluation.notes:
+        lines += ["", *(f"note: {note}" for note in evaluation.notes)]
+    return lines
 
 
-def _row(label: str, figure: Figure) -> str:
-    value = "undefined" if figure.value is None else f"{figure.value:.3f}"
-    span = "" if figure.low is None else f"   [{figure.low:.3f}, {figure.high:.3f}]"
-    return f"  {label:34s}{value}{span}"
+def _estimate_line(label: str, estimate: Estimate) -> str:
+    return label_line(label, format_estimate(estimate), width=LABEL_WIDTH)
 
 
-def _write(
-    output: Path, made: Assessment, match: Match, over: str, notes: list[str], steps: Any
-) -> None:
-    """Write `output` (JSON) and beside it the curve and the scenes (CSV)."""
+def write_vector_evaluation(evaluation: VectorEvaluation, output: Path) -> None:
+    """Write the metrics as JSON; next to it the curve and the scenes as CSV."""
+    metrics = evaluation.metrics
     document: dict[str, Any] = {
-        "match": str(match),
-        "intervals_drawn_over": over,
-        "figures": {name: figure._asdict() for name, figure in made.figures.items()},
-        "classes": {
-            name: {key: f._asdict() for key, f in part.items()}
-            for name, part in made.per_class.items()
-        },
-        "notes": notes,
+        "match": str(evaluation.rule),
+        "bootstrap_unit": evaluation.bootstrap_unit,
+        "metrics": _estimates_json(metrics.estimates),
+        "classes": {name: _estimates_json(part) for name, part in metrics.per_class.items()},
+        "notes": list(evaluation.notes),
     }
-    if steps is not None:
-        rows = [
-            (None if np.isnan(value) else value, None if np.isnan(ap) else ap)
-            for _, value, ap in steps.itertuples(index=False)
-        ]
-        document["ap_by_nearness"] = [{"value": value, "ap": ap} for value, ap in rows]
+    if evaluation.aps is not None:
+        document["ap_by_threshold"] = []
+        for row in evaluation.aps.to_dict("records"):
+            values = {key: finite_or_none(row[key]) for key in ("value", "ap")}
+            document["ap_by_threshold"].append(values)
     write_json(output, document)
-    for name, table in (("curve", thinned(made.pooled, 2000)), ("scenes", made.per_scene)):
+    tables = {
+        "curve": curve_table(metrics.pooled_curve, MAX_CURVE_ROWS),
+        "scenes": metrics.per_scene,
+    }
+    for name, table in tables.items():
         with atomic_file(output.with_name(f"{output.stem}_{name}.csv")) as temporary:
             table.to_csv(temporary, index=False, float_format="%.6g", lineterminator="\n")
+
+
+def _estimates_json(estimates: dict[str, Estimate]) -> dict[str, Any]:
+    return {name: estimate._asdict() for name, estimate in estimates.items()}

@@ -1,6 +1,4 @@
-"""The `windhover explain` flow: a patch, or a place in a scene, and a picture of why the model
-scores it as it does.
-"""
+"""The `windhover explain` flow: a picture of the attribution of a patch, or of a point's window."""
 
 from __future__ import annotations
 
@@ -12,30 +10,33 @@ import numpy as np
 from numpy.typing import NDArray
 
 from windhover.errors import MissingFileError, ParameterError
-from windhover.evaluation.attribution import explain
+from windhover.evaluation.attribution import attribute_logit
+from windhover.geometry.arrays import Bools
 from windhover.imagery.scenes import Scene
-from windhover.inference.model_input import open_for
+from windhover.inference.model_input import open_for_model
+from windhover.metrics.evaluation_result import WindowExplanation
 from windhover.models.bundle import Bundle, load_bundle
 from windhover.models.calibrated_scores import window_scores
-from windhover.report.error_gallery import to_rgb
-from windhover.report.plots import Explained, explanations
+from windhover.rendering.images import to_rgb
+from windhover.report.plot_errors import plot_explanations
 
-FORMS = "SCENE:col,row (px of the raster as delivered) or FOLDER/val.npy:ROW"
+TARGET_FORMS = "SCENE:col,row (px of the raster as delivered) or FOLDER/val.npy:ROW"
 
 
 def explain_target(
     target: str,
     model: Path,
     output: Path,
+    *,
     class_name: str | None = None,
     gsd_m: float | None = None,
     match_radiometry: bool = False,
     bands: Sequence[str] | None = None,
 ) -> list[str]:
-    """Draw why a window scores as it does.
+    """Draw the attribution of a window's score.
 
     Args:
-        target: `SCENE:col,row`, a place in a raster (native px), or `PATCHES.npy:row`, a patch
+        target: `SCENE:col,row`, a point in a raster (native px), or `PATCHES.npy:row`, a patch
             of the store.
         model: folder of the bundle.
         output: PNG to write.
@@ -45,82 +46,105 @@ def explain_target(
         bands: as for `Detector`.
 
     Returns:
-        what a person should read, one line an item.
+        lines for the terminal.
 
     Raises:
-        ParameterError: the target or the class cannot be understood, or lies outside.
+        ParameterError: the target or the class is of no known form, or outside.
         MissingFileError: the file or the model is not there.
     """
     bundle = load_bundle(model)
-    name = class_name or bundle.card.classes[0]
-    if name not in bundle.card.classes:
-        known = ", ".join(bundle.card.classes)
-        raise ParameterError(f"--class must be one of {known}, got {name!r}. Choose one of them.")
-    window, valid = read_target(target, bundle, gsd_m, match_radiometry, bands)
-    made = explained(
-        bundle, window, valid, bundle.card.classes.index(name), f"{Path(target).name}\n{name}"
+    classes = bundle.card.classes
+    name = class_name or classes[0]
+    if name not in classes:
+        raise ParameterError(
+            f"--class must be one of {', '.join(classes)}, got {name!r}. Choose one of them."
+        )
+    window, valid = read_target(
+        target, bundle, gsd_m=gsd_m, match_radiometry=match_radiometry, bands=bands
     )
-    explanations(output, [made])
-    score = float(
-        window_scores(made.logit, bundle.calibration.of_class(bundle.card.classes.index(name)))
+    class_index = classes.index(name)
+    explanation = explain_window(
+        bundle, window, valid, class_index=class_index, caption=f"{Path(target).name}\n{name}"
     )
+    plot_explanations(output, [explanation])
+    logit = explanation.logit
+    score = float(window_scores(logit, bundle.calibration.of_class(class_index)))
     return [
-        f"{target}: {name}, window score {score:.4f} (logit {made.logit:.2f})",
+        f"{target}: {name}, window score {score:.4f} (logit {logit:.2f})",
         f"saliency, occlusion, activation -> {output}",
     ]
 
 
-def explained(
-    bundle: Bundle, window: NDArray[Any], valid: NDArray[np.bool_], class_index: int, caption: str
-) -> Explained:
-    """Explain one window and keep what is drawn of it.
+def explain_window(
+    bundle: Bundle, window: NDArray[Any], valid: Bools, *, class_index: int, caption: str
+) -> WindowExplanation:
+    """Return the attribution of one window, with its picture.
 
     Args:
         bundle: the model.
         window: (C, H, W) pixels as read.
         valid: (H, W).
         class_index: of the class.
-        caption: words under the picture.
+        caption: text under the picture.
     """
-    made = explain(bundle.network(), bundle.normalizer(), window, class_index)
-    return Explained(
-        to_rgb(window, valid), caption, made.logit, made.saliency, made.occlusion, made.activation
+    maps = attribute_logit(bundle.network(), bundle.normalizer(), window, class_index=class_index)
+    return WindowExplanation(
+        image=to_rgb(window, valid),
+        caption=caption,
+        logit=maps.logit,
+        saliency=maps.saliency,
+        occlusion=maps.occlusion,
+        activation=maps.activation,
     )
 
 
 def read_target(
     target: str,
     bundle: Bundle,
-    gsd_m: float | None,
+    *,
+    gsd_m: float | None = None,
     match_radiometry: bool = False,
     bands: Sequence[str] | None = None,
-) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-    """Return the window (C, H, W) as read, and its valid pixels.
+) -> tuple[NDArray[Any], Bools]:
+    """Return the window (C, H, W) as read, and its valid pixels (H, W).
 
     Raises:
-        ParameterError: the target is of neither form, or lies outside.
+        ParameterError: the target is of neither form, or outside.
         MissingFileError: the file is not there.
         UnsupportedError: a raster that does not fit the model.
     """
-    path, colon, where = target.rpartition(":")
+    path, numbers = _parse_target(target)
+    if path.endswith(".npy"):
+        return _read_patch(Path(path), int(numbers[0]))
+    with open_for_model(
+        bundle.card, path, gsd_m=gsd_m, match_radiometry=match_radiometry, bands=bands
+    ) as scene:
+        col = numbers[0] / scene.ratio_xy[0]
+        row = numbers[1] / scene.ratio_xy[1]
+        return read_window(scene, col, row, window_px=bundle.card.window_px)
+
+
+def _parse_target(target: str) -> tuple[str, list[float]]:
+    """Return the path of a target, and its one number (of a patch) or two (of a point).
+
+    Raises:
+        ParameterError: it is of neither form.
+    """
+    path, colon, place = target.rpartition(":")
+    n_numbers = 1 if path.endswith(".npy") else 2
     try:
-        numbers = [float(part) for part in where.split(",")]
+        numbers = [float(part) for part in place.split(",")]
     except ValueError:
         numbers = []
-    if not colon or len(numbers) != (1 if path.endswith(".npy") else 2):
-        raise ParameterError(f"the target must read {FORMS}, got {target!r}. Write it so.")
-    if path.endswith(".npy"):
-        return _patch(Path(path), int(numbers[0]))
-    with open_for(bundle.card, path, gsd_m, match_radiometry, bands) as scene:
-        return read_window(
-            scene,
-            numbers[0] / scene.ratio_xy[0],
-            numbers[1] / scene.ratio_xy[1],
-            bundle.card.window_px,
+    if not colon or len(numbers) != n_numbers:
+        raise ParameterError(
+            f"the target must read {TARGET_FORMS}, got {target!r}. Write it in one of these forms."
         )
+    return path, numbers
 
 
-def _patch(path: Path, row: int) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+def _read_patch(path: Path, row: int) -> tuple[NDArray[Any], Bools]:
+    """Return a patch (C, H, W) of a store, and its valid pixels."""
     if not path.is_file():
         raise MissingFileError(
             f"{path}: no such file. Name an array of the patch store, such as data/patches/val.npy."
@@ -135,20 +159,21 @@ def _patch(path: Path, row: int) -> tuple[NDArray[Any], NDArray[np.bool_]]:
 
 
 def read_window(
-    scene: Scene, col: float, row: float, window_px: int
-) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-    """Return the window around a place (scene px), parts outside read as 0.
+    scene: Scene, col: float, row: float, *, window_px: int
+) -> tuple[NDArray[Any], Bools]:
+    """Return the window (C, H, W) around a point (scene px), parts outside read as 0.
 
     Raises:
-        ParameterError: the place is not in the scene.
+        ParameterError: the point is not in the scene.
     """
     height, width = scene.shape_hw
     if not (0 <= col <= width and 0 <= row <= height):
-        x, y = scene.ratio_xy
+        ratio_x, ratio_y = scene.ratio_xy
+        info = scene.info
         raise ParameterError(
-            f"{scene.info.name}: {col * x:.0f},{row * y:.0f} lies outside its {scene.info.width_px} x "
-            f"{scene.info.height_px} px. Give col,row within."
+            f"{info.name}: {col * ratio_x:.0f},{row * ratio_y:.0f} is outside its "
+            f"{info.width_px} x {info.height_px} px. Give col,row within."
         )
-    top, left = round(row - window_px / 2), round(col - window_px / 2)
-    pixels, valid = scene.read(top, left, window_px, window_px)
-    return pixels, valid
+    top = round(row - window_px / 2)
+    left = round(col - window_px / 2)
+    return scene.read(top, left, window_px, window_px)

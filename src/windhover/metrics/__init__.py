@@ -1,5 +1,5 @@
-"""How good detections and scores are, in figures with intervals, and where to cut them.
+"""Metrics of detections and of windows, with intervals; calibration; choice of thresholds.
 
-Holds the truth on the ground, curves, calibration and rules of thresholds; refuses to search, draw
-and write.
+Holds the ground truth of scenes, the matching of detections with it, score curves, and the typed
+record of all metrics. Searches nothing and draws nothing.
 """

@@ -1,8 +1,7 @@
-"""AP under many rules of nearness at once: centres nearer and nearer, boxes that overlap more and
-more, and the means.
+"""AP at many match thresholds: from loose to strict localization, and the mean over them.
 
-One rule flatters a detector that finds but does not fit, another one that fits what it finds; a row
-for each tells. Points only, without intervals. Refuses to choose between them.
+One rule favours a detector that finds objects but places them badly, another one that places well
+what it finds; AP at each threshold shows both. Values only, without intervals.
 """
 
 from __future__ import annotations
@@ -12,55 +11,79 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from windhover.metrics.detection_metrics import Drawn, draw, tally_class
-from windhover.metrics.ground_truth import Ground
-from windhover.metrics.match_detections import Match, MatchBy, judge_many
+from windhover.metrics.bootstrap import BootstrapSample, resample
+from windhover.metrics.detection_metrics import class_score_curve
+from windhover.metrics.ground_truth import GroundTruth
+from windhover.metrics.match_detections import MatchRule, match_detections_by_rules
+from windhover.metrics.nan_handling import mean_of_finite
 from windhover.metrics.score_curve import average_precision
+from windhover.params.choices import MatchBy
 
-SWEEP: dict[MatchBy, tuple[float, ...]] = {
+# IoU 0.5, 0.55, ... 0.95, as COCO (Lin 2014)
+COCO_IOUS = tuple(round(0.5 + 0.05 * step, 2) for step in range(10))
+MATCH_THRESHOLDS: dict[MatchBy, tuple[float, ...]] = {
     "size": (0.1, 0.2, 0.3, 0.4, 0.5),
     "distance": (2.0, 4.0, 8.0, 16.0),
-    "iou": tuple(round(0.5 + 0.05 * step, 2) for step in range(10)),  # COCO's (Lin 2014)
-    "oriented_iou": tuple(round(0.5 + 0.05 * step, 2) for step in range(10)),
+    "iou": COCO_IOUS,
+    "oriented_iou": COCO_IOUS,
 }
+# kinds of rule that every report has: all but the IoU of polygons, which are not always there
+REPORTED_RULES: tuple[MatchBy, ...] = ("size", "distance", "iou")
+MEAN = "mean"
 
 
-def sweep(
-    found: pd.DataFrame,
-    ground: Ground,
+def ap_by_threshold(
+    detections: pd.DataFrame,
+    ground_truth: GroundTruth,
     classes: Sequence[str],
+    *,
     by: MatchBy,
-    values: Sequence[float] | None = None,
+    thresholds: Sequence[float] | None = None,
 ) -> pd.DataFrame:
-    """Return AP, its mean over classes, for each value of one kind of nearness, and a last row
-    `mean`.
+    """Return the AP, mean over classes, at each match threshold, and a last row with their mean.
 
     Args:
-        found: as `windhover.metrics.detection_metrics.judge` takes it.
-        ground: the truth.
+        detections: as `windhover.metrics.match_detections` takes them.
+        ground_truth: the objects and the ignore regions.
         classes: whose APs are averaged.
-        by: kind of nearness.
-        values: its values; `SWEEP` by default.
+        by: kind of match rule.
+        thresholds: values of the rule; `MATCH_THRESHOLDS` by default.
 
     Returns:
         `by`, `value` (NaN in the row of the mean), `ap` (NaN without objects).
     """
-    wanted = tuple(values or SWEEP[by])
-    drawn = draw(ground.scenes, 0, 0)
-    matches = [Match(by, value) for value in wanted]
+    values = tuple(thresholds or MATCH_THRESHOLDS[by])
+    sample = resample(ground_truth.scenes, n_bootstrap=0, seed=0)
+    rules = [MatchRule(by, value) for value in values]
     aps = [
-        _mean_ap(judged, ground, classes, drawn) for judged in judge_many(found, ground, matches)
+        _mean_ap(matches, ground_truth, classes, sample=sample)
+        for matches in match_detections_by_rules(detections, ground_truth, rules)
     ]
-    rows = [(by, value, ap) for value, ap in zip(wanted, aps, strict=True)]
-    known = [ap for ap in aps if np.isfinite(ap)]
-    return pd.DataFrame(
-        [*rows, (by, np.nan, np.mean(known) if known else np.nan)], columns=["by", "value", "ap"]
-    )
+    return pd.DataFrame({"by": by, "value": [*values, np.nan], "ap": [*aps, mean_of_finite(aps)]})
 
 
-def _mean_ap(judged: pd.DataFrame, ground: Ground, classes: Sequence[str], drawn: Drawn) -> float:
-    aps = [
-        average_precision(tally_class(judged, ground, drawn, name).curve())[0] for name in classes
-    ]
-    known = [float(ap) for ap in aps if np.isfinite(ap)]
-    return float(np.mean(known)) if known else float("nan")
+def _mean_ap(
+    matches: pd.DataFrame,
+    ground_truth: GroundTruth,
+    classes: Sequence[str],
+    *,
+    sample: BootstrapSample,
+) -> float:
+    """Return the mean of the classes' APs; NaN if no class has objects."""
+    aps = []
+    for name in classes:
+        curve = class_score_curve(matches, ground_truth, sample, class_name=name)
+        aps.append(average_precision(curve.counts())[0])
+    return mean_of_finite(aps)
+
+
+def reported_aps(
+    matches: pd.DataFrame, ground_truth: GroundTruth, classes: Sequence[str]
+) -> pd.DataFrame:
+    """Return the APs of a report: `match_by`, `threshold` (text, `mean` for the mean), `ap`."""
+    tables = []
+    for by in REPORTED_RULES:
+        table = ap_by_threshold(matches, ground_truth, classes, by=by)
+        names = [MEAN if np.isnan(value) else f"{value:g}" for value in table["value"]]
+        tables.append(pd.DataFrame({"match_by": by, "threshold": names, "ap": table["ap"]}))
+    return pd.concat(tables, ignore_index=True)

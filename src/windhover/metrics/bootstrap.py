@@ -1,79 +1,126 @@
-"""Uncertainty by drawing groups (places or scenes) with replacement: weights of the draws, and the
-intervals they give.
+"""Uncertainty by resampling groups (places or scenes) with replacement: weights and intervals.
 
-Objects of one scene share its light and its sensor, so scenes are drawn, never single objects
-(cluster bootstrap, Davison and Hinkley 1997, sec. 3.8). Refuses to say what a figure is: callers
-compute it under each draw's weights.
+Objects of one scene share its light and its sensor, so scenes are resampled, never single objects
+(cluster bootstrap, Davison and Hinkley 1997, sec. 3.8). A resample is a weight for every group.
+What a metric is, callers decide: they compute it under the weights of each resample.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-Floats = NDArray[np.float64]
-PLACES_ENOUGH = 10  # below this many places, scenes are drawn instead
-CELLS_AT_ONCE = 4_000_000  # of a draws' table: bounds memory to a few hundred MB
+from windhover.geometry.arrays import Floats
+
+# with fewer places than this, scenes are resampled instead
+MIN_PLACES = 10
+# cells of a table over all resamples at once: bounds memory to a few hundred MB
+MAX_CELLS = 4_000_000
 
 
-def draw_weights(n_groups: int, draws: int, seed: int) -> Floats:
-    """Return (n_groups, draws): how often each group is drawn when as many are drawn as there are."""
+class Estimate(NamedTuple):
+    """A value and its 95 % interval; None where it is undefined."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True)
+class BootstrapSample:
+    """How the scenes are grouped for resampling, and the weights of the resamples.
+
+    Attributes:
+        unit: `places` or `scenes`.
+        group: (S,) group of each scene, in 0..G-1.
+        names: (G,) names of the groups.
+        weights: (G, D) how often each group occurs in each of D resamples.
+    """
+
+    unit: str
+    group: NDArray[np.int64]
+    names: list[str]
+    weights: Floats
+
+
+def resample(scenes: pd.DataFrame, n_bootstrap: int, seed: int) -> BootstrapSample:
+    """Group scenes by place if there are enough places, and resample the groups.
+
+    Args:
+        scenes: `scene` and `place`, one row per scene.
+        n_bootstrap: number of resamples; none are made of a single group.
+        seed: of the random numbers.
+    """
+    unit, group, names = resampling_groups(scenes["place"].tolist(), scenes["scene"].tolist())
+    if len(names) <= 1:
+        n_bootstrap = 0
+    return BootstrapSample(unit, group, names, bootstrap_weights(len(names), n_bootstrap, seed))
+
+
+def bootstrap_weights(n_groups: int, n_bootstrap: int, seed: int) -> Floats:
+    """Return (n_groups, n_bootstrap): how often each group is in a resample of as many groups."""
     rng = np.random.default_rng(seed)
     if not n_groups:
-        return np.zeros((0, draws))
-    return rng.multinomial(n_groups, np.full(n_groups, 1.0 / n_groups), size=draws).T.astype(
-        np.float64
-    )
+        return np.zeros((0, n_bootstrap))
+    equal_share = np.full(n_groups, 1.0 / n_groups)
+    counts = rng.multinomial(n_groups, equal_share, size=n_bootstrap)
+    return counts.T.astype(np.float64)
 
 
-def interval(values: ArrayLike, level: float = 0.95) -> tuple[float, float] | None:
-    """Return the percentile interval of the drawn values; None with fewer than two that are
-    defined.
-    """
-    drawn = np.asarray(values, np.float64)
-    drawn = drawn[np.isfinite(drawn)]
-    if len(drawn) < 2:
+def percentile_interval(values: ArrayLike, level: float = 0.95) -> tuple[float, float] | None:
+    """Return the percentile interval of resampled values; None with fewer than two finite ones."""
+    resampled = np.asarray(values, np.float64)
+    resampled = resampled[np.isfinite(resampled)]
+    if len(resampled) < 2:
         return None
-    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
+    low, high = np.quantile(resampled, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 
 
-def bootstrap(
-    figures: Callable[[Floats], dict[str, Floats]], weights: Floats, rows: int
+def bootstrap_values(
+    metrics: Callable[[Floats], dict[str, Floats]], weights: Floats, n_rows: int
 ) -> dict[str, Floats]:
-    """Compute figures under every draw, as many draws at once as fit in memory.
+    """Compute metrics under every resample, as many resamples at once as fit in memory.
 
     Args:
-        figures: takes (G, d) weights, returns (d,) values by name.
-        weights: (G, D) from `draw_weights`.
-        rows: length of the tables that `figures` makes for a draw.
+        metrics: takes (G, d) weights, returns (d,) values by name.
+        weights: (G, D) from `bootstrap_weights`.
+        n_rows: length of the tables that `metrics` makes for a resample.
 
     Returns:
-        (D,) values by name.
+        (D,) values by name; no name without resamples.
     """
-    step = max(CELLS_AT_ONCE // max(rows, 1), 1)
+    step = max(MAX_CELLS // max(n_rows, 1), 1)
     parts = [
-        figures(weights[:, first : first + step]) for first in range(0, weights.shape[1], step)
+        metrics(weights[:, first : first + step]) for first in range(0, weights.shape[1], step)
     ]
-    return {
-        name: np.concatenate([part[name] for part in parts]) for name in (parts[0] if parts else {})
-    }
+    if not parts:
+        return {}
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def choose_groups(
+def resampling_groups(
     places: Sequence[str], scenes: Sequence[str]
 ) -> tuple[str, NDArray[np.int64], list[str]]:
-    """Choose what is drawn: places where there are enough of them, else scenes.
+    """Choose what is resampled: places if there are enough of them, else scenes.
 
     Args:
         places: place of each scene.
         scenes: name of each scene, in the same order.
 
     Returns:
-        `places` or `scenes`, the (S,) group of each scene, and the groups' names.
+        `places` or `scenes`, the (S,) group of each scene, and the names of the groups.
     """
-    kind, names = ("places", places) if len(set(places)) >= PLACES_ENOUGH else ("scenes", scenes)
+    if len(set(places)) >= MIN_PLACES:
+        unit = "places"
+        names = places
+    else:
+        unit = "scenes"
+        names = scenes
     groups, index = np.unique(np.asarray(names, object).astype(str), return_inverse=True)
-    return kind, index.astype(np.int64), [str(name) for name in groups]
+    return unit, index.astype(np.int64), [str(name) for name in groups]

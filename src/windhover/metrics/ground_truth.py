@@ -1,13 +1,13 @@
-"""The truth of whole scenes in metres: where objects are, and where a detection costs nothing
-because nobody knows.
+"""The ground truth of whole scenes in metres: objects, and ignore regions.
 
 The plane of a scene is (col x GSD, row x GSD), metres on the ground from its upper left corner.
-Refuses to judge: `windhover.metrics.detection_metrics` does.
+Detections are matched with it by `windhover.metrics.match_detections`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,21 +15,25 @@ import shapely
 from shapely.geometry.base import BaseGeometry
 
 from windhover.dataset.catalog import Catalog
-from windhover.dataset.ignore_regions import unjudged
+from windhover.dataset.label_coverage import LabelCoverage
 
 OBJECT_COLUMNS = ("scene", "class", "x_m", "y_m", "longer_m", "geometry")
+NUMERIC_COLUMNS = ("x_m", "y_m", "longer_m")
+# shapely's type ids of Polygon and MultiPolygon
+POLYGON_TYPES = (3, 6)
 
 
 @dataclass(frozen=True)
-class Ground:
-    """What is known to be on the ground of the scenes that were searched.
+class GroundTruth:
+    """What is known of the scenes that were searched.
 
     Attributes:
-        scenes: `scene`, `place`, `km2` (area in which the truth is complete); one row a scene,
+        scenes: `scene`, `place`, `km2` (area in which all objects are labelled); one row per scene,
             sorted.
         objects: `scene`, `class`, `x_m`, `y_m`, `longer_m` (NaN where unknown), `geometry`
             (shapely, metres).
-        ignored: `scene`, `geometry`: where a detection that finds no object is free of charge.
+        ignored: `scene`, `geometry`: ignore regions, where a detection without an object is no
+            false positive.
     """
 
     scenes: pd.DataFrame
@@ -37,85 +41,83 @@ class Ground:
     ignored: pd.DataFrame
 
 
-def ground_of(catalog: Catalog) -> Ground:
-    """Return the truth of a catalog's labelled scenes.
+def ground_truth_of(catalog: Catalog) -> GroundTruth:
+    """Return the ground truth of the labelled scenes of a catalog.
 
-    Ignored are objects labelled so, areas with the role `ignore` or `positive_only`, and, in a
-    scene that has areas with the role `complete`, all that lies outside them. Objects centred where
-    nobody looked for them are no truth.
+    Ignore regions are objects labelled so, areas with the role `ignore` or `positive_only`, and, in
+    a scene that has areas with the role `complete`, all that is outside them. Objects centred in a
+    region where labels are not known are left out.
     """
-    scenes, objects, ignored = [], [], []
+    scenes = []
+    objects = [_no_objects()]
+    ignored = [pd.DataFrame({"scene": [], "geometry": []}, dtype=object)]
     for row in catalog:
         if not row.labeled:
             continue
-        scale = (float(row.gsd_x_m), float(row.gsd_y_m))
-        extent = shapely.box(0, 0, row.width_px * scale[0], row.height_px * scale[1])
+        gsd_xy = row.gsd_m
+        extent = shapely.box(0, 0, row.width_px * gsd_xy[0], row.height_px * gsd_xy[1])
         areas = catalog.areas[catalog.areas["scene"] == row.scene]
-        unknown, free = unjudged(
-            {str(role): _union(part, scale) for role, part in areas.groupby("role")}, extent
-        )
-        labels = _in_meters(catalog.labels_of(row.scene), scale)
-        is_object = (labels["role"] == "object").to_numpy()
-        if not unknown.is_empty:
-            xy = labels[["x_m", "y_m"]].to_numpy(np.float64)
-            is_object = is_object & ~shapely.intersects_xy(unknown, xy[:, 0], xy[:, 1])
-        objects.append(labels.loc[is_object, list(OBJECT_COLUMNS)])
-        pieces = [
-            *labels.loc[labels["role"] == "ignore", "geometry"],
-            *([] if free.is_empty else [free]),
-        ]
-        ignored.append(
-            pd.DataFrame({"scene": row.scene, "geometry": pd.Series(pieces, dtype=object)})
-        )
-        km2 = (extent.area - extent.intersection(free).area) / 1e6
+        coverage = LabelCoverage.in_meters(areas, gsd_xy)
+        unlabeled = coverage.unlabeled_region(extent)
+        region = unlabeled.union(coverage.positive_only)
+        labels = _labels_in_meters(catalog.labels_of(row.scene), gsd_xy)
+        objects.append(_objects_outside(unlabeled, labels))
+        ignored.append(_ignored_of_scene(row.scene, labels, region))
+        km2 = (extent.area - extent.intersection(region).area) / 1e6
         scenes.append({"scene": row.scene, "place": row.place, "km2": km2})
-    return Ground(
-        scenes=pd.DataFrame(scenes, columns=["scene", "place", "km2"]).sort_values(
-            "scene", ignore_index=True
-        ),
-        objects=pd.concat([_no_objects(), *objects], ignore_index=True),
-        ignored=pd.concat(
-            [pd.DataFrame({"scene": [], "geometry": []}, dtype=object), *ignored], ignore_index=True
-        ),
+    table = pd.DataFrame(scenes, columns=["scene", "place", "km2"])
+    return GroundTruth(
+        scenes=table.sort_values("scene", ignore_index=True),
+        objects=pd.concat(objects, ignore_index=True),
+        ignored=pd.concat(ignored, ignore_index=True),
     )
 
 
-def _union(areas: pd.DataFrame, scale: tuple[float, float]) -> BaseGeometry:
-    polygons = shapely.transform(areas["geometry"].to_numpy(object), lambda xy: xy * scale)
-    return shapely.union_all(polygons)
+def _objects_outside(region: BaseGeometry, labels: pd.DataFrame) -> pd.DataFrame:
+    """Return the labels that are objects and not centred in the region."""
+    is_object = (labels["role"] == "object").to_numpy()
+    if not region.is_empty:
+        x, y = labels[["x_m", "y_m"]].to_numpy(np.float64).T
+        is_object = is_object & ~shapely.intersects_xy(region, x, y)
+    return labels.loc[is_object, list(OBJECT_COLUMNS)]
 
 
-def _in_meters(labels: pd.DataFrame, scale: tuple[float, float]) -> pd.DataFrame:
-    """Return a scene's labels with their centres, longer sides (of the box) and shapes in metres."""
-    sides = (
-        labels[["right", "bottom"]].to_numpy(np.float64)
-        - labels[["left", "top"]].to_numpy(np.float64)
-    ) * scale
+def _ignored_of_scene(scene: str, labels: pd.DataFrame, region: BaseGeometry) -> pd.DataFrame:
+    """Return the ignored labels of a scene and its ignored region, a row each."""
+    geometry = labels.loc[labels["role"] == "ignore", "geometry"].to_list()
+    if not region.is_empty:
+        geometry.append(region)
+    return pd.DataFrame({"scene": scene, "geometry": pd.Series(geometry, dtype=object)})
+
+
+def _labels_in_meters(labels: pd.DataFrame, gsd_xy: tuple[float, float]) -> pd.DataFrame:
+    """Return a scene's labels with centres, longer sides (of the box) and shapes in metres."""
+    boxes_xyxy = labels[["left", "top", "right", "bottom"]].to_numpy(np.float64)
+    sides = (boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]) * gsd_xy
     longer = sides.max(axis=1, initial=0)
-    shapes = labels["geometry"].to_numpy(object)
-    boxes = np.asarray(
-        shapely.box(*labels[["left", "top", "right", "bottom"]].to_numpy(np.float64).T), object
-    )
-    polygonal = (
-        np.isin(shapely.get_type_id(shapes), (3, 6)) & (labels["role"] == "object").to_numpy()
-    )
     return pd.DataFrame(
         {
             "scene": labels["scene"].to_numpy(object),
             "class": labels["class"].to_numpy(object),
             "role": labels["role"].to_numpy(object),
-            "x_m": labels["col"].to_numpy(np.float64) * scale[0],
-            "y_m": labels["row"].to_numpy(np.float64) * scale[1],
+            "x_m": labels["col"].to_numpy(np.float64) * gsd_xy[0],
+            "y_m": labels["row"].to_numpy(np.float64) * gsd_xy[1],
             "longer_m": np.where(longer > 0, longer, np.nan),
-            "geometry": shapely.transform(
-                np.where(polygonal, shapes, boxes), lambda xy: xy * scale
-            ),
+            "geometry": shapely.transform(_shapes_px(labels), lambda xy: xy * gsd_xy),
         }
     )
 
 
+def _shapes_px(labels: pd.DataFrame) -> Any:
+    """Return (N,) shapes in px: the polygon of an object that has one, else the box."""
+    boxes_xyxy = labels[["left", "top", "right", "bottom"]].to_numpy(np.float64)
+    boxes = np.asarray(shapely.box(*boxes_xyxy.T), object)
+    shapes = labels["geometry"].to_numpy(object)
+    is_polygon = np.isin(shapely.get_type_id(shapes), POLYGON_TYPES)
+    is_object = (labels["role"] == "object").to_numpy()
+    return np.where(is_polygon & is_object, shapes, boxes)
+
+
 def _no_objects() -> pd.DataFrame:
-    kinds = dict.fromkeys(("x_m", "y_m", "longer_m"), "float64")
-    return pd.DataFrame(
-        {name: pd.Series([], dtype=kinds.get(name, "object")) for name in OBJECT_COLUMNS}
-    )
+    dtypes = dict.fromkeys(OBJECT_COLUMNS, "object") | dict.fromkeys(NUMERIC_COLUMNS, "float64")
+    return pd.DataFrame({name: pd.Series([], dtype=dtype) for name, dtype in dtypes.items()})

@@ -1,15 +1,14 @@
-"""Who hit what on whole scenes: detections and objects in metres, matched scene by scene and class
-by class.
+"""Which detection is which object on whole scenes, matched scene by scene and class by class.
 
-Holds the rules of nearness by name and the judged table that every figure is counted from. Counts
-nothing itself.
+Holds the match rules by name and makes the frame of matches that every metric is counted from:
+`is_tp` and `ignored` of each detection. Positions are metres.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,26 +18,28 @@ from windhover.errors import ParameterError
 from windhover.geometry.matching import (
     ROUNDING,
     Pairs,
-    assign,
+    assign_one_to_one,
     inside_any,
     pairs_by_center,
     pairs_by_iou,
 )
-from windhover.metrics.ground_truth import Ground
-
-MatchBy = Literal["size", "distance", "iou", "oriented_iou"]
+from windhover.metrics.ground_truth import GroundTruth
+from windhover.params.choices import MatchBy
 
 
 @dataclass(frozen=True)
-class Match:
+class MatchRule:
     """When a detection is an object.
 
     Attributes:
-        by: `size`: centre within `value` times the object's longer side; `metres`: within
+        by: `size`: centre within `value` times the object's longer side; `distance`: within
             `value` metres; `iou`: boxes overlap by at least `value`; `oriented_iou`: so do the
             polygons as delivered.
         value: see `by`.
-        point_match_radius_m: distance for objects whose size nobody knows, in metres; used by `size`.
+        point_match_radius_m: distance for objects of unknown size, in metres; used by `size`.
+
+    Raises:
+        ParameterError: the value is out of range.
     """
 
     by: MatchBy
@@ -46,10 +47,13 @@ class Match:
     point_match_radius_m: float = 20.0
 
     def __post_init__(self) -> None:
-        top = 1.0 if self.by in ("iou", "oriented_iou") else np.inf
-        if not 0 < self.value <= top:
+        highest = np.inf
+        if self.is_by_iou:
+            highest = 1.0
+        if not 0 < self.value <= highest:
             raise ParameterError(
-                f"matching by {self.by} needs a value in (0, {top:g}], got {self.value}. Change it."
+                f"matching by {self.by} needs a value in (0, {highest:g}], got {self.value}. "
+                "Change it."
             )
 
     def __str__(self) -> str:
@@ -60,98 +64,121 @@ class Match:
             "oriented_iou": f"polygon IoU at least {self.value:g}",
         }[self.by]
 
+    @property
+    def is_by_iou(self) -> bool:
+        """Whether shapes must overlap; else centres must be near."""
+        return self.by in ("iou", "oriented_iou")
 
-def judge(found: pd.DataFrame, ground: Ground, match: Match) -> pd.DataFrame:
-    """Say of every detection which object it is: in falling score, each object once, classes apart.
+    def max_distance_m(self, objects: pd.DataFrame) -> NDArray[np.float64]:
+        """Return (M,) the largest distance of a centre that matches each object, metres."""
+        if self.by == "size":
+            distance = (objects["longer_m"] * self.value).fillna(self.point_match_radius_m)
+            return distance.to_numpy(np.float64)
+        return np.full(len(objects), self.value)
+
+
+def match_detections(
+    detections: pd.DataFrame, ground_truth: GroundTruth, rule: MatchRule
+) -> pd.DataFrame:
+    """Assign detections to objects: in falling score, each object once, classes apart.
 
     Args:
-        found: `scene`, `class`, `score`, `x_m`, `y_m`, and for matching by IoU `geometry`; any
-            order.
-        ground: the truth.
-        match: when a detection is an object.
+        detections: `scene`, `class`, `score`, `x_m`, `y_m`, and for matching by IoU `geometry`;
+            any order.
+        ground_truth: the objects and the ignore regions.
+        rule: when a detection is an object.
 
     Returns:
-        the detections in falling score with `truth` (row of `ground.objects`, -1 for none), `hit`,
-        and `free`: no object, but in an ignored area.
+        the detections in falling score with `object_index` (row of `ground_truth.objects`, -1 for
+        none), `is_tp`, and `ignored`: no object, but in an ignore region.
     """
-    return judge_many(found, ground, [match])[0]
+    return match_detections_by_rules(detections, ground_truth, [rule])[0]
 
 
-def judge_many(found: pd.DataFrame, ground: Ground, matches: Sequence[Match]) -> list[pd.DataFrame]:
-    """Judge the same detections by several values of one kind of nearness; pairs are looked for
-    once.
+def match_detections_by_rules(
+    detections: pd.DataFrame, ground_truth: GroundTruth, rules: Sequence[MatchRule]
+) -> list[pd.DataFrame]:
+    """Match the same detections by several values of one kind of rule; pairs are searched once.
 
     Args:
-        found: as `judge` takes it.
-        ground: the truth.
-        matches: of one kind, at least one.
+        detections: as `match_detections` takes them.
+        ground_truth: the objects and the ignore regions.
+        rules: of one kind (`by`), at least one.
     """
-    judged = found.sort_values(
+    detections = detections.sort_values(
         ["score", "scene", "x_m", "y_m"], ascending=[False, True, True, True], kind="stable"
     )
-    judged = judged.reset_index(drop=True)
-    centerd = matches[0].by in ("size", "distance")
-    loosest = (
-        max(matches, key=lambda match: match.value)
-        if centerd
-        else min(matches, key=lambda match: match.value)
-    )
-    pairs = _pairs(judged, ground, loosest)
-    unjudged = _in_ignored(judged, ground)
-    made = []
-    for match in matches:
-        limit = (
-            _reach(ground.objects, match)[pairs.truth]
-            if centerd
-            else 1.0 - match.value * (1 - ROUNDING)
+    detections = detections.reset_index(drop=True)
+    objects = ground_truth.objects
+    pairs = _candidate_pairs(detections, objects, _loosest(rules))
+    in_ignored = _in_ignored_region(detections, ground_truth)
+    matches = []
+    for rule in rules:
+        near = _pairs_within(pairs, objects, rule)
+        object_index = assign_one_to_one(near, len(detections), len(objects))
+        is_tp = object_index >= 0
+        matches.append(
+            detections.assign(object_index=object_index, is_tp=is_tp, ignored=in_ignored & ~is_tp)
         )
-        keep = pairs.cost <= limit
-        near = Pairs(pairs.detection[keep], pairs.truth[keep], pairs.cost[keep])
-        truth = assign(near, len(judged), len(ground.objects))
-        made.append(judged.assign(truth=truth, hit=truth >= 0, free=unjudged & (truth < 0)))
-    return made
+    return matches
 
 
-def _pairs(judged: pd.DataFrame, ground: Ground, match: Match) -> Pairs:
+def _loosest(rules: Sequence[MatchRule]) -> MatchRule:
+    """Return the rule whose pairs contain those of all others."""
+    if rules[0].is_by_iou:
+        return min(rules, key=lambda rule: rule.value)
+    return max(rules, key=lambda rule: rule.value)
+
+
+def _pairs_within(pairs: Pairs, objects: pd.DataFrame, rule: MatchRule) -> Pairs:
+    """Return the pairs that match by a rule."""
+    limit: Any = 1.0 - rule.value * (1 - ROUNDING)
+    if not rule.is_by_iou:
+        limit = rule.max_distance_m(objects)[pairs.truth]
+    keep = pairs.cost <= limit
+    return Pairs(pairs.detection[keep], pairs.truth[keep], pairs.cost[keep])
+
+
+def _candidate_pairs(detections: pd.DataFrame, objects: pd.DataFrame, rule: MatchRule) -> Pairs:
     """Return what may match by this rule, as rows of the two tables."""
-    objects = ground.objects
     objects_of: Any = objects.groupby(["scene", "class"]).indices
-    xy = [table[["x_m", "y_m"]].to_numpy(np.float64) for table in (judged, objects)]
-    reach = _reach(objects, match)
-    by_iou, upright = match.by in ("iou", "oriented_iou"), match.by == "iou"
-    shapes = [table["geometry"].to_numpy(object) for table in (judged, objects) if by_iou]
+    detections_of: Any = detections.groupby(["scene", "class"], sort=False).indices
+    detected = _match_geometry(detections, rule)
+    true = _match_geometry(objects, rule)
+    max_distance_m = rule.max_distance_m(objects)
     parts = []
-    groups: Any = judged.groupby(["scene", "class"], sort=False).indices
-    for key, rows in groups.items():
-        there = objects_of.get(key)
-        if there is None:
+    for key, rows in detections_of.items():
+        object_rows = objects_of.get(key)
+        if object_rows is None:
             continue
-        if shapes:
-            near = pairs_by_iou(shapes[0][rows], shapes[1][there], match.value, upright)
+        if rule.is_by_iou:
+            near = pairs_by_iou(
+                detected[rows], true[object_rows], rule.value, axis_aligned=rule.by == "iou"
+            )
         else:
-            near = pairs_by_center(xy[0][rows], xy[1][there], reach[there])
-        parts.append(Pairs(rows[near.detection], there[near.truth], near.cost))
-    columns = (
-        zip(*parts, strict=True)
-        if parts
-        else ([np.zeros(0, np.int64)], [np.zeros(0, np.int64)], [np.zeros(0)])
-    )
-    return Pairs(*(np.concatenate(column) for column in columns))
+            near = pairs_by_center(detected[rows], true[object_rows], max_distance_m[object_rows])
+        parts.append(Pairs(rows[near.detection], object_rows[near.truth], near.cost))
+    if not parts:
+        return Pairs(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))
+    return Pairs(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 
-def _reach(objects: pd.DataFrame, match: Match) -> NDArray[np.float64]:
-    """Return how near a centre must be to each object, in metres."""
-    if match.by == "size":
-        return (objects["longer_m"] * match.value).fillna(match.point_match_radius_m).to_numpy(np.float64)
-    return np.full(len(objects), match.value)
+def _match_geometry(table: pd.DataFrame, rule: MatchRule) -> NDArray[Any]:
+    """Return what a rule compares: (N,) polygons for an IoU, else (N, 2) centres in metres."""
+    if rule.is_by_iou:
+        return table["geometry"].to_numpy(object)
+    return table[["x_m", "y_m"]].to_numpy(np.float64)
 
 
-def _in_ignored(judged: pd.DataFrame, ground: Ground) -> NDArray[np.bool_]:
-    inside = np.zeros(len(judged), bool)
-    areas = ground.ignored["geometry"].to_numpy(object)
-    rows_of: Any = judged.groupby("scene").indices
-    for scene, ignored in ground.ignored.groupby("scene").indices.items():
-        if scene in rows_of:
-            rows = rows_of[scene]
-            inside[rows] = inside_any(judged.iloc[rows][["x_m", "y_m"]], areas[ignored])
+def _in_ignored_region(detections: pd.DataFrame, ground_truth: GroundTruth) -> NDArray[np.bool_]:
+    """Return (N,) whether each detection lies in an ignore region of its scene."""
+    inside = np.zeros(len(detections), bool)
+    regions = ground_truth.ignored["geometry"].to_numpy(object)
+    regions_of: Any = ground_truth.ignored.groupby("scene").indices
+    detections_of: Any = detections.groupby("scene").indices
+    for scene, region_rows in regions_of.items():
+        if scene in detections_of:
+            rows = detections_of[scene]
+            xy = detections.iloc[rows][["x_m", "y_m"]]
+            inside[rows] = inside_any(xy, regions[region_rows])
     return inside

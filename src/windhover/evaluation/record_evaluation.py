@@ -1,0 +1,131 @@
+"""The records that an evaluation leaves: the model's operating point, and the MLflow run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from windhover.evaluation.search_splits import search_settings_of
+from windhover.metrics.choose_threshold import ChosenThreshold
+from windhover.metrics.curve_tables import curve_table
+from windhover.metrics.detection_metrics import DetectionMetrics
+from windhover.metrics.evaluation_result import EvaluationResult, match_rule_of
+from windhover.metrics.metrics_record import MetricsRecord
+from windhover.metrics.nan_handling import finite_or_none
+from windhover.metrics.score_curve import MatchCounts
+from windhover.models.bundle import load_bundle
+from windhover.models.operating_point import (
+    ChosenOn,
+    ChosenRule,
+    ClassOperatingPoint,
+    CurvePoint,
+    OperatingPoint,
+)
+from windhover.params import flatten
+from windhover.params.evaluate import EvaluateParams
+from windhover.tracking.runs import resume_run
+
+MAX_CURVE_POINTS = 200
+
+
+def operating_point_of(
+    params: EvaluateParams,
+    chosen: dict[str, ChosenThreshold],
+    val: DetectionMetrics,
+    *,
+    inference_precision: str,
+) -> OperatingPoint:
+    """Return the operating point: rule, thresholds, their curves, and the search settings.
+
+    Args:
+        params: of the stage.
+        chosen: threshold of each class.
+        val: metrics of the split that they were chosen on.
+        inference_precision: number type of the search's arithmetic.
+    """
+    curve: list[CurvePoint] = []
+    for name, counts in val.class_curves.items():
+        curve += _curve_points(name, counts)
+    return OperatingPoint(
+        rule=ChosenRule(name=params.threshold_rule, value=params.threshold_rule_value),
+        per_class={name: _class_operating_point(choice) for name, choice in chosen.items()},
+        chosen_on=ChosenOn(
+            split="val",
+            scenes=len(val.ground_truth.scenes),
+            objects=len(val.ground_truth.objects),
+            km2=float(val.ground_truth.scenes["km2"].sum()),
+            bootstrap_unit=val.sample.unit,
+            match=str(match_rule_of(params)),
+            inference_precision=inference_precision,
+        ),
+        search=search_settings_of(params).to_json() | {"scales": list(params.scales)},
+        curve=tuple(curve),
+    )
+
+
+def _class_operating_point(chosen: ChosenThreshold) -> ClassOperatingPoint:
+    interval = None
+    if chosen.low is not None and chosen.high is not None:
+        interval = (chosen.low, chosen.high)
+    return ClassOperatingPoint(
+        threshold=chosen.threshold,
+        interval=interval,
+        met=chosen.met,
+        note=chosen.note,
+        precision=chosen.precision,
+        recall=chosen.recall,
+        f1=chosen.f1,
+        false_alarms_per_km2=chosen.false_alarms_per_km2,
+    )
+
+
+def _curve_points(class_name: str, counts: MatchCounts) -> list[CurvePoint]:
+    points = []
+    for row in curve_table(counts, MAX_CURVE_POINTS).to_dict("records"):
+        point = CurvePoint(
+            class_name=class_name,
+            threshold=finite_or_none(row["threshold"]),
+            recall=finite_or_none(row["recall"]),
+            precision=finite_or_none(row["precision"]),
+            false_alarms_per_km2=finite_or_none(row["false_alarms_per_km2"]),
+            tp=row["tp"],
+            fp=row["fp"],
+        )
+        points.append(point)
+    return points
+
+
+def record_run(result: EvaluationResult, *, model: Path, reports: Path) -> None:
+    """Write metrics, parameters, the report's files and the model into the MLflow run.
+
+    The run is that of the weights that were trained here.
+
+    Args:
+        result: of the evaluation.
+        model: folder of the finished model.
+        reports: folder of the report.
+    """
+    metrics = MetricsRecord.load(reports / "metrics.json").to_json()
+    parameters = result.params.model_dump(mode="json")
+    with resume_run(str(result.card["name"])) as tracker:
+        tracker.metrics(flat_metrics(metrics))
+        tracker.tags({f"evaluate.{key}": value for key, value in parameters.items()})
+        for path in sorted(reports.iterdir()):
+            if path.is_file() and not path.name.startswith("."):
+                tracker.file(path, "evaluation")
+        card = load_bundle(model).card
+        tracker.bundle(model, card.dtype, (card.window_px, card.window_px, len(card.bands)))
+
+
+def flat_metrics(metrics: dict[str, Any]) -> dict[str, float]:
+    """Return every number of `metrics.json` by a flat name, as MLflow takes them; no places.
+
+    Args:
+        metrics: content of the file.
+    """
+    flat = flatten({key: value for key, value in metrics.items() if key != "notes"})
+    numbers = {}
+    for key, value in flat.items():
+        if isinstance(value, (int, float)) and ".by_place." not in key:
+            numbers[key.removesuffix(".value").replace(".", "/")] = float(value)
+    return numbers

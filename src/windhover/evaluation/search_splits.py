@@ -1,0 +1,163 @@
+"""The search of the labelled scenes of val and test, and the detections matched with the labels.
+
+Scores are raw logits here; `windhover.evaluation.calibrate` turns them into probabilities.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pandas as pd
+import shapely
+
+from windhover.dataset.catalog import Catalog, SceneRow, open_catalog_scene
+from windhover.errors import DataError
+from windhover.inference.scene_search import Progress, search_scene
+from windhover.inference.scorer import Scorer
+from windhover.inference.settings import SearchSettings
+from windhover.inference.torch_scorer import make_scorers
+from windhover.metrics.evaluation_result import EVALUATED_SPLITS, match_rule_of
+from windhover.metrics.ground_truth import GroundTruth, ground_truth_of
+from windhover.metrics.match_detections import match_detections
+from windhover.models.bundle import Bundle
+from windhover.params.evaluate import EvaluateParams
+from windhover.progress import progress_bar
+
+DETECTION_DTYPES = {
+    "class": "object",
+    "edge": "bool",
+    "scene": "object",
+    "score": "float64",
+    "x_m": "float64",
+    "y_m": "float64",
+    "geometry": "object",
+}
+
+
+@dataclass(frozen=True)
+class SearchedSplit:
+    """Ground truth and detections of one split's scenes.
+
+    Attributes:
+        ground_truth: of the labelled scenes.
+        matches: the detections, from `match_detections`; their scores are raw logits.
+        inference_precision: number type of the search's arithmetic.
+    """
+
+    ground_truth: GroundTruth
+    matches: pd.DataFrame
+    inference_precision: str
+
+
+@dataclass(frozen=True)
+class _SplitSearcher:
+    """Searches scenes of a catalog with one model."""
+
+    bundle: Bundle
+    scorer: Scorer
+    second_stage: Scorer | None
+    settings: SearchSettings
+    min_logit: float
+
+    def detections(self, rows: list[SceneRow], progress: Progress) -> pd.DataFrame:
+        """Return the detections of scenes in metres, their raw logits as scores."""
+        tables = [_no_detections()]
+        card = self.bundle.card
+        for row in rows:
+            with open_catalog_scene(row, card.gsd_m, list(card.bands)) as scene:
+                result = search_scene(
+                    self.scorer,
+                    scene,
+                    self.settings,
+                    min_logit=self.min_logit,
+                    classes=card.classes,
+                    second_stage=self.second_stage,
+                    progress=progress,
+                )
+                tables.append(detections_in_meters(result.candidates, row.scene, scene.gsd_m))
+        return pd.concat(tables, ignore_index=True)
+
+    def mpx(self, row: SceneRow) -> float:
+        """Return the px of all passes over a scene, in millions."""
+        gsd_m = self.bundle.card.gsd_m
+        total_px = sum(row.area_m2 / (gsd_m * scale) ** 2 for scale in self.settings.scales)
+        return float(total_px / 1e6)
+
+
+def search_splits(
+    bundle: Bundle, catalog: Catalog, params: EvaluateParams, *, device: str
+) -> dict[str, SearchedSplit]:
+    """Search every labelled scene of val and test down to a low logit, and match the detections.
+
+    Raises:
+        DataError: neither split has a labelled scene, though the patches were cut from scenes.
+    """
+    rows = {}
+    for split in EVALUATED_SPLITS:
+        rows[split] = [row for row in catalog.split(split) if row.labeled]
+    if not any(rows.values()) and bundle.card.true_prior is not None:
+        raise DataError(
+            "no scene of val or test is labelled, so nothing can be measured. "
+            "Label one, or change the splits."
+        )
+    settings = search_settings_of(params)
+    # as `detect` searches
+    scorer, second_stage = make_scorers(
+        bundle, device=device, inference_precision="auto", stride_px=settings.stride_px
+    )
+    searcher = _SplitSearcher(bundle, scorer, second_stage, settings, min_logit=params.min_logit)
+    total_mpx = sum(searcher.mpx(row) for part in rows.values() for row in part)
+    searched = {}
+    with progress_bar("searching val and test", total_mpx, "Mpx") as advance:
+        for split, part in rows.items():
+            ground_truth = ground_truth_of(catalog.split(split))
+            detections = searcher.detections(part, advance)
+            matches = match_detections(detections, ground_truth, match_rule_of(params))
+            searched[split] = SearchedSplit(ground_truth, matches, scorer.inference_precision)
+    return searched
+
+
+def search_settings_of(params: EvaluateParams) -> SearchSettings:
+    """Return the search settings among the stage's parameters."""
+    return SearchSettings(
+        stride_px=params.stride_px,
+        scales=tuple(params.scales),
+        merge_distance=params.merge_distance,
+        merge_iou=params.merge_iou,
+        peak_tta=params.peak_tta,
+        rescore_min_logit=params.rescore_min_logit,
+    )
+
+
+def detections_in_meters(
+    candidates: pd.DataFrame, scene: str, gsd_m: tuple[float, float]
+) -> pd.DataFrame:
+    """Return candidates (scene px) in the scene's plane in metres, the raw logit as their score."""
+    x_m = candidates["col"] * gsd_m[0]
+    y_m = candidates["row"] * gsd_m[1]
+    half_width = candidates["w"] * gsd_m[0] / 2
+    half_height = candidates["h"] * gsd_m[1] / 2
+    boxes = shapely.box(x_m - half_width, y_m - half_height, x_m + half_width, y_m + half_height)
+    table = candidates[["class", "edge"]].assign(
+        scene=scene, score=candidates["logit"], x_m=x_m, y_m=y_m
+    )
+    return table.assign(geometry=pd.Series(boxes, index=table.index, dtype=object))
+
+
+def second_stage_notes(bundle: Bundle, params: EvaluateParams) -> list[str]:
+    """Return a sentence about the second stage, if there is one."""
+    if bundle.second_stage is None:
+        return []
+    card = bundle.second_stage.card
+    note = (
+        f"peaks from a logit of {params.rescore_min_logit:g} carry the mean of two logits, this "
+        f"network's and that of {card.network.name} ({card.name}); metrics on windows, and "
+        "explanations, are of this network alone."
+    )
+    return [note]
+
+
+def _no_detections() -> pd.DataFrame:
+    return pd.DataFrame(
+        {name: pd.Series([], dtype=dtype) for name, dtype in DETECTION_DTYPES.items()}
+    )

@@ -1,0 +1,125 @@
+"""The result of an evaluation as plain data: what the report and the records are written from.
+
+Computes and writes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL.Image import Image
+
+from windhover.metrics.choose_threshold import ChosenThreshold
+from windhover.metrics.detection_metrics import DetectionMetrics
+from windhover.metrics.ground_truth import GroundTruth
+from windhover.metrics.match_detections import MatchRule
+from windhover.metrics.window_metrics import WindowMetrics
+from windhover.params.evaluate import EvaluateParams
+
+EVALUATED_SPLITS = ("val", "test")
+
+
+@dataclass(frozen=True)
+class ErrorThumbnail:
+    """A part of a scene around one error, or around one true positive.
+
+    Attributes:
+        image: (H, W, 3) uint8.
+        caption: what it is, in one or two short lines.
+        boxes_xyxy: boxes in px of the image, with the kind of each: `found`, `truth` or `error`.
+    """
+
+    image: NDArray[np.uint8]
+    caption: str
+    boxes_xyxy: tuple[tuple[str, tuple[float, float, float, float]], ...]
+
+
+@dataclass(frozen=True)
+class WindowExplanation:
+    """A window and the maps that explain its logit.
+
+    Attributes:
+        image: (H, W, 3) uint8.
+        caption: what it is.
+        logit: of the class.
+        saliency: (H, W), as the other two; see `windhover.evaluation.attribution`.
+    """
+
+    image: NDArray[np.uint8]
+    caption: str
+    logit: float
+    saliency: NDArray[np.float64]
+    occlusion: NDArray[np.float64]
+    activation: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class EvaluationResult:
+    """The result of an evaluation.
+
+    Attributes:
+        model: name of the finished model, its content key.
+        card: what was trained here, and on what, plain values; its name is that of its own weights.
+        classes: names, in the model's order.
+        params: of the stage.
+        windows: metrics on patches, by split and class.
+        scenes: metrics on whole scenes, by split.
+        chosen_thresholds: by class.
+        calibration: temperatures and biases by name.
+        notes: what could not be done as asked, in sentences.
+        error_thumbnails: the worst false alarms, the worst misses and some true positives of test,
+            each under a title.
+        explanations: of the very worst of both.
+        train_ground_truth: of the scenes that were trained on.
+        patch_sheet: contact sheet of patches of each split; None if there are none.
+        training_pictures: pictures that the training left, with captions.
+    """
+
+    model: str
+    card: Mapping[str, Any]
+    classes: tuple[str, ...]
+    params: EvaluateParams
+    windows: Mapping[str, Mapping[str, WindowMetrics]]
+    scenes: Mapping[str, DetectionMetrics]
+    chosen_thresholds: Mapping[str, ChosenThreshold]
+    calibration: Mapping[str, float | tuple[float, ...]]
+    notes: tuple[str, ...]
+    error_thumbnails: tuple[tuple[str, tuple[ErrorThumbnail, ...]], ...] = ()
+    explanations: tuple[WindowExplanation, ...] = ()
+    train_ground_truth: GroundTruth | None = None
+    patch_sheet: Image | None = None
+    training_pictures: tuple[tuple[Path, str], ...] = ()
+
+    @property
+    def has_scenes(self) -> bool:
+        """Whether anything was measured on scenes; ready-made patches alone have none."""
+        return any(len(metrics.per_scene) for metrics in self.scenes.values())
+
+    @property
+    def thresholds(self) -> dict[str, float]:
+        """Threshold of each class."""
+        return thresholds_of(self.chosen_thresholds)
+
+
+def thresholds_of(chosen: Mapping[str, ChosenThreshold]) -> dict[str, float]:
+    """Return the threshold of each class."""
+    return {name: choice.threshold for name, choice in chosen.items()}
+
+
+def match_rule_of(params: EvaluateParams) -> MatchRule:
+    """Return the match rule that the stage's parameters describe."""
+    return MatchRule(params.match_by, params.match_value, params.point_match_radius_m)
+
+
+def describe_scenes(metrics: DetectionMetrics) -> str:
+    """Return a line: how many objects and scenes of test were searched, and what was resampled."""
+    table = metrics.per_scene
+    n_objects = int(table["objects"].sum())
+    n_places = table["place"].nunique()
+    searched = f"{len(table)} scenes of {n_places} places, {table['km2'].sum():.3g} km²"
+    return f"test: {n_objects} objects in {searched}; intervals over {metrics.sample.unit}"
