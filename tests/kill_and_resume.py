@@ -1,8 +1,7 @@
-"""Run the search in children, kill them at random moments, go on with `resume` until they end;
-print how many runs.
+"""Run the search in children, kill them at random moments and resume until they end.
 
-`python tests/kill_and_resume.py MODEL SCENE FOLDER SECONDS KILLS`: a process of its own, for it forks
-before torch has threads.
+`python tests/kill_and_resume.py MODEL SCENE FOLDER SECONDS KILLS` prints how many runs it made. It is
+a process of its own, because it forks before torch has threads.
 """
 
 from __future__ import annotations
@@ -16,12 +15,12 @@ from pathlib import Path
 
 import torch
 
-from windhover.inference.detection_run import detect_rasters
-from windhover.inference.detect_request import Request
+from windhover.detection.detect_rasters import detect_rasters
+from windhover.detection.detect_request import DetectRequest
 
 
-def run_child(request: Request, kill_after_s: float | None) -> bool:
-    """Search in a forked child; tell whether it came to its end."""
+def run_child(request: DetectRequest, kill_after_s: float | None) -> bool:
+    """Search in a forked child; return whether it came to its end."""
     child = os.fork()
     if child == 0:
         code = 1
@@ -30,7 +29,7 @@ def run_child(request: Request, kill_after_s: float | None) -> bool:
                 timer = threading.Timer(kill_after_s, os.kill, (os.getpid(), signal.SIGKILL))
                 timer.daemon = True
                 timer.start()
-            detect_rasters(request, say=lambda line: None)
+            detect_rasters(request)
             code = 0
         finally:
             os._exit(code)
@@ -42,24 +41,29 @@ def run_child(request: Request, kill_after_s: float | None) -> bool:
 
 
 def main() -> None:
+    """Kill and resume runs until so many kills are done."""
     model, scene, folder, seconds, kills = sys.argv[1:]
     torch.set_num_threads(1)
     chance = random.Random(0)
-    runs, left = 0, int(kills)
-    while left > 0:
-        output, scores, resume = (
-            Path(folder) / f"r{runs}.gpkg",
-            Path(folder) / f"r{runs}.tif",
-            False,
-        )
-        runs += 1
+    n_runs = 0
+    kills_left = int(kills)
+    while kills_left > 0:
+        output = Path(folder) / f"r{n_runs}.gpkg"
+        scores = Path(folder) / f"r{n_runs}.tif"
+        resume = False
+        n_runs += 1
         while True:
-            request = Request([scene], Path(model), output, scores, block_px=64, resume=resume)
-            if run_child(request, chance.uniform(0.05, 0.8) * float(seconds) if left > 0 else None):
+            request = DetectRequest(
+                [scene], Path(model), output, scores=scores, block_px=64, resume=resume
+            )
+            kill_after_s = None
+            if kills_left > 0:
+                kill_after_s = chance.uniform(0.05, 0.8) * float(seconds)
+            if run_child(request, kill_after_s):
                 break
-            left -= 1
+            kills_left -= 1
             resume = True
-    print(runs)
+    print(n_runs)
 
 
 if __name__ == "__main__":

@@ -17,9 +17,10 @@ from PIL import Image
 from rasterio.transform import Affine
 from shapely.geometry import box
 
-from processor import integers
+from cpu_marks import needs_int8
+from messages import recorded_messages
 from run_stages import run_stages
-from windhover.inference.detection_run import detect_catalog
+from windhover.detection.detect_catalog import detect_catalog
 from windhover.inference.detector import Detector
 from windhover.models.bundle import load_bundle
 
@@ -191,7 +192,7 @@ def test_the_bundle_searches_a_raster_without_the_project(
     assert len(found) == len(truth["fir"])
 
 
-@integers
+@needs_int8
 def test_a_search_in_integers_finds_the_same(
     project: tuple[Path, dict[str, np.ndarray]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -200,7 +201,7 @@ def test_a_search_in_integers_finds_the_same(
     for place, centers in truth.items():
         raster = root / f"data/raw/{place}.tif"
         exact, found = (
-            Detector(bundle, precision=kind).detect(raster) for kind in ("fp32", "int8")
+            Detector(bundle, inference_precision=kind).detect(raster) for kind in ("fp32", "int8")
         )
         assert len(found) == len(exact) == len(centers)
         order, again = (
@@ -210,12 +211,12 @@ def test_a_search_in_integers_finds_the_same(
         assert 0 < moved.max() < 1, "within a pixel, and not the same search twice"
         assert (order["score"] - again["score"]).abs().max() < 0.1
     monkeypatch.chdir(root)
-    said: list[str] = []
-    summary = detect_catalog(
-        "data/scenes", "data/model", tmp_path / "found", precision="int8", say=said.append
-    )
-    assert said[0].endswith("on cpu in int8")
-    assert summary["total"]["objects"] == sum(map(len, truth.values()))
+    with recorded_messages() as messages:
+        summary = detect_catalog(
+            "data/scenes", "data/model", tmp_path / "found", inference_precision="int8"
+        )
+    assert messages[0].endswith("on cpu in int8")
+    assert summary.total.objects == sum(map(len, truth.values()))
 
 
 def test_the_operating_point_is_chosen_on_validation_and_the_run_holds_both(

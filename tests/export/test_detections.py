@@ -25,19 +25,16 @@ from rasterio.transform import Affine
 
 from windhover.errors import DataError, FormatError, MissingFileError, ParameterError
 from windhover.export import detections
-from windhover.export.detections import (
+from windhover.export.detections import check_suffix, load_table, save_table, write_map
+from windhover.imagery.scenes import open_scene
+from windhover.inference.result_table import (
     COLUMNS,
     SCENE_CRS,
-    check_suffix,
-    concatenated,
-    empty_table,
-    for_map,
-    load_table,
-    save_table,
-    to_table,
-    write_map,
+    concatenate_tables,
+    empty_result_table,
+    to_map_table,
+    to_result_table,
 )
-from windhover.imagery.scenes import open_scene
 
 
 def candidates(*rows: tuple[float, float, float, float]) -> pd.DataFrame:
@@ -62,7 +59,9 @@ def table_of(
     target: float | None = None,
 ) -> Any:
     with open_scene(path, target, gsd) as scene:
-        return to_table(candidates(*rows), np.linspace(0.9, 0.5, len(rows)), scene, "model")
+        return to_result_table(
+            candidates(*rows), np.linspace(0.9, 0.5, len(rows)), scene, model="model"
+        )
 
 
 SHEARED = Affine(0.9, 0.35, 500_000, 0.4, -1.1, 4_500_000)
@@ -106,22 +105,22 @@ def test_sides_are_meters_on_the_ground_in_degrees_and_mercator_too(make_scene: 
 
 
 def test_scenes_of_one_system_stay_in_it(make_scene: Any) -> None:
-    table = concatenated(
+    table = concatenate_tables(
         [table_of(make_scene(name), (50, 60, 10, 20)) for name in ("a.tif", "b.tif")]
     )
-    mapped = for_map(table)
+    mapped = to_map_table(table)
     assert mapped.crs == "EPSG:32631"
     assert tuple(mapped.columns) == COLUMNS
 
 
 def test_scenes_of_several_systems_meet_in_longitude_and_latitude(make_scene: Any) -> None:
-    table = concatenated(
+    table = concatenate_tables(
         [
             table_of(make_scene(f"{crs[5:]}.tif", crs=crs), (50, 60, 10, 20))
             for crs in ("EPSG:32631", "EPSG:32632")
         ]
     )
-    mapped = for_map(table)
+    mapped = to_map_table(table)
     assert mapped.crs == "EPSG:4326"
     assert tuple(mapped.columns) == (*COLUMNS, SCENE_CRS)
     assert mapped[SCENE_CRS].tolist() == ["EPSG:32631", "EPSG:32632"]
@@ -130,23 +129,23 @@ def test_scenes_of_several_systems_meet_in_longitude_and_latitude(make_scene: An
 
 
 def test_a_scene_without_detections_counts_for_the_system(make_scene: Any) -> None:
-    assert for_map(table_of(make_scene(), (50, 60, 10, 20)), ["EPSG:32632"]).crs == "EPSG:4326"
-    assert for_map(empty_table(), ["EPSG:32631"]).crs == "EPSG:32631"
+    assert to_map_table(table_of(make_scene(), (50, 60, 10, 20)), ["EPSG:32632"]).crs == "EPSG:4326"
+    assert to_map_table(empty_result_table(), ["EPSG:32631"]).crs == "EPSG:32631"
 
 
 def test_local_and_placed_scenes_do_not_mix(make_scene: Any) -> None:
     local = table_of(make_scene("local.png", crs=None, driver="PNG"), (50, 60, 10, 20), gsd=0.5)
     assert local.geometry[0].bounds == pytest.approx((22.5, -35, 27.5, -25))
-    assert for_map(local).crs is None
+    assert to_map_table(local).crs is None
     with pytest.raises(DataError, match="cannot share one map"):
-        for_map(concatenated([local, table_of(make_scene(), (50, 60, 10, 20))]))
+        to_map_table(concatenate_tables([local, table_of(make_scene(), (50, 60, 10, 20))]))
 
 
 @pytest.mark.parametrize("suffix", [".gpkg", ".parquet", ".geojson", ".csv"])
 def test_every_format_holds_the_same_and_equal_tables_are_equal_bytes(
     make_scene: Any, tmp_path: Path, suffix: str
 ) -> None:
-    mapped = for_map(table_of(make_scene(), (50, 60, 10, 20), (90.5, 20, 8, 8)))
+    mapped = to_map_table(table_of(make_scene(), (50, 60, 10, 20), (90.5, 20, 8, 8)))
     paths = [tmp_path / f"{name}{suffix}" for name in "ab"]
     for path in paths:
         write_map(mapped, path)
@@ -178,7 +177,7 @@ def test_every_format_holds_the_same_and_equal_tables_are_equal_bytes(
 @pytest.mark.parametrize("suffix", [".gpkg", ".parquet", ".geojson", ".csv"])
 def test_nothing_found_is_a_valid_file_with_its_columns(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"empty{suffix}"
-    write_map(for_map(empty_table(), ["EPSG:32631"]), path)
+    write_map(to_map_table(empty_result_table(), ["EPSG:32631"]), path)
     if suffix == ".geojson":
         assert json.loads(path.read_text()) == {"type": "FeatureCollection", "features": []}
     elif suffix == ".csv":
@@ -195,7 +194,7 @@ def test_nothing_found_is_a_valid_file_with_its_columns(tmp_path: Path, suffix: 
 
 
 def test_a_geopackage_keeps_its_own_style(make_scene: Any, tmp_path: Path) -> None:
-    write_map(for_map(table_of(make_scene(), (50, 60, 10, 20))), tmp_path / "d.gpkg")
+    write_map(to_map_table(table_of(make_scene(), (50, 60, 10, 20))), tmp_path / "d.gpkg")
     assert [name for name, kind in pyogrio.list_layers(tmp_path / "d.gpkg") if kind] == [
         "detections"
     ]
@@ -211,7 +210,7 @@ def test_a_geopackage_keeps_its_own_style(make_scene: Any, tmp_path: Path) -> No
         == "ramp_color('Plasma', coalesce(\"score\", 0))"
     )
     first = (tmp_path / "d.gpkg").read_bytes()
-    write_map(for_map(table_of(make_scene(), (50, 60, 10, 20))), tmp_path / "d.gpkg")
+    write_map(to_map_table(table_of(make_scene(), (50, 60, 10, 20))), tmp_path / "d.gpkg")
     assert (tmp_path / "d.gpkg").read_bytes() == first
 
 
@@ -234,7 +233,7 @@ def test_qgis_opens_the_map_over_its_scene_in_its_colors(make_scene: Any, tmp_pa
     scene = make_scene(
         shape_hw=(120, 160), transform=turned, data=np.full((3, 120, 160), 40, np.uint8)
     )
-    mapped = for_map(table_of(scene, (100, 50, 30, 20))).assign(score=1.0)
+    mapped = to_map_table(table_of(scene, (100, 50, 30, 20))).assign(score=1.0)
     write_map(mapped, tmp_path / "d.gpkg")
     script = Path(__file__).parents[2] / "docs/images/qgis_map.py"
     command = [
@@ -282,7 +281,7 @@ def test_geojson_is_rfc_7946(make_scene: Any, tmp_path: Path) -> None:
     path = make_scene(crs="EPSG:32660", transform=Affine(1.25, 0, 833_700, 0, -1.25, 100_000))
     with open_scene(path) as scene:
         edge = next(col for col in range(300) if _longitude(scene, col, 60) < 0)
-    mapped = for_map(table_of(path, (edge, 60, 40, 20), (edge - 60, 60, 10, 10)))
+    mapped = to_map_table(table_of(path, (edge, 60, 40, 20), (edge - 60, 60, 10, 10)))
     mapped.loc[1, "length_m"] = np.nan
     write_map(mapped, tmp_path / "d.geojson")
     document = json.loads((tmp_path / "d.geojson").read_text())
@@ -312,7 +311,7 @@ def _longitude(scene: Any, col: float, row: float) -> float:
 
 
 def test_the_stages_table_keeps_each_scenes_system(make_scene: Any, tmp_path: Path) -> None:
-    table = concatenated(
+    table = concatenate_tables(
         [
             table_of(make_scene(f"{crs[5:]}.tif", crs=crs), (50, 60, 10, 20))
             for crs in ("EPSG:32631", "EPSG:32632")
@@ -321,7 +320,7 @@ def test_the_stages_table_keeps_each_scenes_system(make_scene: Any, tmp_path: Pa
     save_table(table, tmp_path / "t.parquet")
     read = load_table(tmp_path / "t.parquet")
     pd.testing.assert_frame_equal(pd.DataFrame(read), pd.DataFrame(table), check_dtype=False)
-    save_table(empty_table(), tmp_path / "e.parquet")
+    save_table(empty_result_table(), tmp_path / "e.parquet")
     assert len(load_table(tmp_path / "e.parquet")) == 0
 
 
@@ -336,7 +335,7 @@ def test_a_full_disk_is_an_error_of_the_system_and_leaves_nothing(
 
     monkeypatch.setattr(detections, "add_style", full)
     with pytest.raises(OSError, match=r"f\.gpkg: disk is full"):
-        write_map(empty_table(), tmp_path / "f.gpkg")
+        write_map(empty_result_table(), tmp_path / "f.gpkg")
     assert not list(tmp_path.iterdir())
 
 

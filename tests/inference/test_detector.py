@@ -230,7 +230,9 @@ def test_neighbors_are_kept_apart_on_seams_too(
     make_scene: Any, apart: tuple[int, int], where: tuple[float, float]
 ) -> None:
     pair = [where, (where[0] + apart[0], where[1] + apart[1])]
-    found = search(make_scene(data=squares((320, 330), pair), **SEAMED), block_px=128, min_logit=3.0)
+    found = search(
+        make_scene(data=squares((320, 330), pair), **SEAMED), block_px=128, min_logit=3.0
+    )
     assert errors(found, pair).max() < 2.0
 
 

@@ -103,7 +103,9 @@ def test_a_window_moved_to_the_object_tells_its_center(make_scene: Any) -> None:
 def test_lower_peaks_keep_their_logits(make_scene: Any) -> None:
     path = make_scene(shape_hw=(157, 231))
     low, high = (
-        search(path, random_scorer(), dataclasses.replace(RECENTER, rescore_min_logit=from_logit), -4.0)
+        search(
+            path, random_scorer(), dataclasses.replace(RECENTER, rescore_min_logit=from_logit), -4.0
+        )
         for from_logit in (-100.0, 100.0)
     )
     assert_same(high, search(path, random_scorer(), SearchSettings(), -4.0))
@@ -240,5 +242,7 @@ def test_a_detector_turns_windows_where_its_bundle_says_so(make_scene: Any, tmp_
 
 
 def test_an_unknown_augmentation_is_an_error() -> None:
-    with pytest.raises(ParameterError, match="`peak_tta` must be one of none, recenter, d4, got 'd8'"):
+    with pytest.raises(
+        ParameterError, match="`peak_tta` must be one of none, recenter, d4, got 'd8'"
+    ):
         SearchSettings(peak_tta="d8")  # type: ignore[arg-type]

@@ -93,7 +93,10 @@ def test_a_secondary_peak_too_near_is_a_duplicate() -> None:
     apart_px = 16.8
     objects = np.array([[96.0, 96.0], [96.0 + apart_px, 96.0]])
     for share, count in ((SECONDARY_PEAK_DISTANCE - 0.05, 1), (SECONDARY_PEAK_DISTANCE + 0.05, 2)):
-        assert len(find_objects(network_outputs(objects, apart_px / share, np.array([6.0, 3.0])))) == count
+        assert (
+            len(find_objects(network_outputs(objects, apart_px / share, np.array([6.0, 3.0]))))
+            == count
+        )
 
 
 def test_only_secondary_peaks_are_marked() -> None:

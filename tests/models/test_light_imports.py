@@ -25,4 +25,4 @@ def test_networks_import_with_numpy_and_torch_alone(name: str) -> None:
 
 def test_the_torch_scorer_imports_without_the_stages_packages() -> None:
     blocked = ("pydantic", "rasterio", "mlflow", "pandas")
-    assert import_without(blocked, "windhover.inference.dense") == ""
+    assert import_without(blocked, "windhover.inference.torch_scorer") == ""

@@ -16,7 +16,8 @@ import rasterio
 
 from project import ROOT
 from run_stages import run_stages
-from windhover.inference.detection_run import Request, detect_rasters
+from windhover.detection.detect_rasters import detect_rasters
+from windhover.detection.detect_request import DetectRequest
 from windhover.models.bundle import load_bundle
 from windhover.params import check_params, read_yaml
 from windhover.params.simulate import SimulateParams
@@ -122,7 +123,7 @@ def test_a_fifth_of_each_class_is_validation_and_places_are_unknown(project: Pat
         counts[split] = patches.index["class"].value_counts()
     for name in ("", "aircraft"):
         assert counts["val"][name] == round((counts["train"][name] + counts["val"][name]) / 5)
-    assert "places unknown" in read_summary(project / "data/patches")["source"]
+    assert "places unknown" in str(read_summary(project / "data/patches").source)
     assert "places are unknown" in (project / "data/scenes/report.html").read_text()
 
 
@@ -145,12 +146,12 @@ def test_the_report_speaks_of_patches_alone(project: Path) -> None:
 def test_objects_on_rasters_are_windows_without_length_and_counted(
     project: Path, rasters: dict[Path, Any], tmp_path: Path
 ) -> None:
-    request = Request(
+    request = DetectRequest(
         [str(path) for path in rasters], project / "data/model", tmp_path / "found.gpkg"
     )
-    outcome = detect_rasters(request, say=lambda _: None)
+    outcome = detect_rasters(request)
     table = geopandas.read_file(tmp_path / "found.gpkg")
-    assert {record["scene"]: record["objects"] for record in outcome.records} == table.groupby(
+    assert {scene.scene: scene.objects for scene in outcome.scenes} == table.groupby(
         "scene"
     ).size().to_dict()
     near = [
@@ -166,7 +167,7 @@ def test_objects_on_rasters_are_windows_without_length_and_counted(
     for low, high in (("minx", "maxx"), ("miny", "maxy")):
         np.testing.assert_allclose(sides[high] - sides[low], 64 * GSD_M, rtol=1e-3)
     assert not load_bundle(project / "data/model").card.sized
-    detect_rasters(replace(request, output=tmp_path / "found.geojson"), say=lambda _: None)
+    detect_rasters(replace(request, output=tmp_path / "found.geojson"))
     features = json.loads((tmp_path / "found.geojson").read_text())["features"]
     assert [feature["properties"]["length_m"] for feature in features] == [None] * len(table)
 
