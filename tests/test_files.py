@@ -109,7 +109,7 @@ def test_only_folders_of_ones_own_making_are_replaceable(tmp_path: Path) -> None
     ):
         check_replaceable(out, [], [])
     for kept in (out, out / "made", out / "raw" / "a.tif", tmp_path / "other" / ".." / "out"):
-        with pytest.raises(ParameterError, match="which is read, lies there"):
+        with pytest.raises(ParameterError, match=r"which is read\. Name"):
             check_replaceable(out, ["made"], [tmp_path, kept])
     (out / "made").unlink()
     (out / "made").mkdir()

@@ -1,6 +1,6 @@
-"""Writing so that nothing is lost and nothing is half-written: write aside, then rename.
+"""Atomic writing of files and folders, checks of output paths, and JSON.
 
-Holds no format: callers write their own bytes into the path they are given.
+A file is written next to its place and then renamed, so that it is never half-written.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ from uuid import uuid4
 from windhover.errors import FormatError, MissingFileError, ParameterError
 
 
-def _aside(path: Path) -> Path:
-    """Return a hidden sibling of `path`: same file system, so that the rename is atomic. Keeps the
-    suffix.
+def _temporary_sibling(path: Path) -> Path:
+    """Return a hidden sibling of `path`: on the same file system, so that a rename is atomic.
+
+    It keeps the suffix.
     """
     path = Path(os.path.abspath(path))  # `.` and `..` have no name; a link at the end stays a link
     return path.with_name(f".{path.stem}.{os.getpid()}-{uuid4().hex[:8]}{path.suffix}")
@@ -28,15 +29,16 @@ def _aside(path: Path) -> Path:
 
 @contextmanager
 def atomic_file(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; move it into place when the block ends well, remove it
-    otherwise.
+    """Yield a temporary path next to `path`; rename it to `path` if the block succeeds.
+
+    It is removed otherwise.
 
     Raises:
         OSError: the folder cannot be made or written.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = _aside(path)
+    temporary = _temporary_sibling(path)
     try:
         yield temporary
         os.replace(temporary, path)
@@ -46,20 +48,20 @@ def atomic_file(path: str | Path) -> Iterator[Path]:
 
 @contextmanager
 def atomic_folder(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary empty folder beside `path`; let it take the place of `path` when the block
-    ends well.
+    """Yield a temporary empty folder next to `path`; rename it to `path` if the block succeeds.
 
-    A folder that stood there before is replaced whole, and stays as it was when the block fails or
-    is interrupted. Where a person names the folder, ask `check_replaceable` first.
+    An existing folder is replaced whole, and stays unchanged if the block fails or is interrupted.
+    Where a user names the folder, call `check_replaceable` first.
 
     Raises:
-        ParameterError: it is a file, or the working folder lies in it.
+        ParameterError: it is a file, or the working folder is inside it.
         OSError: the folder cannot be made or written.
     """
     path = Path(path)
     _check_folder(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary, old = _aside(path), _aside(path)
+    temporary = _temporary_sibling(path)
+    old = _temporary_sibling(path)
     temporary.mkdir()
     try:
         yield temporary
@@ -74,57 +76,58 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
 
 
 def _check_folder(path: Path) -> None:
-    """Refuse what no folder can take the place of.
+    """Raise if a path cannot be replaced by a folder.
 
     Raises:
-        ParameterError: it is a file, or the working folder lies in it.
+        ParameterError: it is a file, or the working folder is inside it.
     """
     if path.is_file():
         raise ParameterError(f"{path}: is a file, and a folder is to be written. Name a folder.")
     if Path.cwd().is_relative_to(path.resolve()):
         raise ParameterError(
-            f"{path}: a folder is written whole in place of the old one, and this is the working folder or holds it. "
-            "Name a folder of its own."
+            f"{path}: a folder is written whole in place of the old one, and this is the working "
+            "folder or holds it. Name another folder."
         )
 
 
-def check_replaceable(path: str | Path, own: Collection[str], read: Iterable[Path]) -> None:
-    """Refuse a folder in whose place nothing may be written: what is in it would be deleted.
+def check_replaceable(
+    path: str | Path, replaceable_names: Collection[str], inputs: Iterable[Path]
+) -> None:
+    """Raise if replacing a folder would delete anything that must stay.
 
     Args:
         path: the folder; it may be missing or empty.
-        own: names of the files in it that may go, such as those that an earlier run wrote.
-        read: files and folders that must stay.
+        replaceable_names: names of files in it that may be deleted, such as those of an earlier
+            run.
+        inputs: files and folders that must stay.
 
     Raises:
-        ParameterError: it is a file, the working folder lies in it, it is or holds what is
-            read, or holds anything else.
+        ParameterError: it is a file, the working folder is inside it, it is or holds an input, or
+            holds anything else.
     """
     path = Path(path)
     _check_folder(path)
-    held = next((kept for kept in read if kept.resolve().is_relative_to(path.resolve())), None)
-    if held is not None:
-        raise ParameterError(
-            f"{path}: would be replaced whole, and {held}, which is read, lies there. Name another folder."
-        )
-    others = (
-        sorted(one.name for one in path.iterdir() if one.name not in own or one.is_dir())
-        if path.exists()
-        else []
-    )
-    if others:
-        raise ParameterError(
-            f"{path}: would be replaced whole, and holds {others[0]}, which is not from an earlier run. Name a "
-            "folder that is new or empty."
-        )
+    for kept in inputs:
+        if kept.resolve().is_relative_to(path.resolve()):
+            raise ParameterError(
+                f"{path}: would be replaced whole, with {kept}, which is read. Name another "
+                "folder."
+            )
+    if not path.exists():
+        return
+    for name in sorted(entry.name for entry in path.iterdir()):
+        if name not in replaceable_names or (path / name).is_dir():
+            raise ParameterError(
+                f"{path}: would be replaced whole, and holds {name}, which is not from an earlier "
+                "run. Name a folder that is new or empty."
+            )
 
 
 def check_writable(path: str | Path) -> None:
-    """Refuse a path that no file can be written to.
+    """Raise if no file can be written to a path.
 
     Raises:
-        ParameterError: it is a folder, lies below a file, or in a folder that may not be
-            written to.
+        ParameterError: it is a folder, is below a file, or in a folder that may not be written to.
     """
     path = Path(path)
     if path.is_dir():
@@ -132,17 +135,16 @@ def check_writable(path: str | Path) -> None:
     folder = next(parent for parent in path.absolute().parents if parent.exists())
     if not folder.is_dir():
         raise ParameterError(
-            f"{path}: {folder} is a file, so nothing can be written below it. Name another place."
+            f"{path}: {folder} is a file, so nothing can be written below it. Name another path."
         )
     if not os.access(folder, os.W_OK | os.X_OK):
         raise ParameterError(
-            f"{path}: the folder {folder} may not be written to. Name another place."
+            f"{path}: the folder {folder} may not be written to. Name another path."
         )
 
 
 def write_json(path: str | Path, value: Any) -> None:
-    """Write `value` as indented JSON with a final newline, atomically; NaN and infinity are
-    refused.
+    """Write `value` as indented JSON with a final newline, atomically.
 
     Raises:
         ValueError: `value` holds NaN or infinity.
@@ -157,8 +159,8 @@ def read_json(path: Path, missing: str, broken: str) -> Any:
 
     Args:
         path: the file.
-        missing: what to do where it is not there, a sentence.
-        broken: what to do where it is no JSON.
+        missing: what to do if it does not exist, a sentence.
+        broken: what to do if it is not JSON, a sentence.
 
     Raises:
         MissingFileError: no such file.

@@ -1,7 +1,6 @@
-"""What long work says on the terminal: share done, rate and time left, or quiet lines; and counts
-in words.
+"""Progress of long work on the terminal: a bar with rate and time left, or single lines.
 
-Decides nothing and measures nothing but elapsed time.
+Measures nothing but elapsed time.
 """
 
 from __future__ import annotations
@@ -23,11 +22,11 @@ from rich.progress import (
 )
 
 T = TypeVar("T")
-QUIET_SECONDS = 20.0  # between two lines of progress where the output is a file or a pipe
+LINE_INTERVAL_S = 20.0  # between two lines of progress where the output is a file or a pipe
 
 
 class Advance(Protocol):
-    """Called with the amount of work just done, and with the whole amount where that has changed."""
+    """Adds work just done; a new total is passed where the total has changed."""
 
     def __call__(self, amount: float = 1.0, total: float | None = None) -> None: ...
 
@@ -39,7 +38,7 @@ def counted(count: int, name: str) -> str:
 
 @contextmanager
 def progress_bar(title: str, total: float, unit: str = "") -> Iterator[Advance]:
-    """Show one bar on standard error while the block runs; yield the function that moves it.
+    """Show one bar on standard error while the block runs; yield the function that advances it.
 
     Args:
         title: what is being done, such as "searching".
@@ -50,7 +49,7 @@ def progress_bar(title: str, total: float, unit: str = "") -> Iterator[Advance]:
         with _bar_on_terminal(title, total, unit) as advance:
             yield advance
     else:
-        yield _quiet_lines(title, total, unit)
+        yield _progress_lines(title, total, unit)
 
 
 @contextmanager
@@ -65,36 +64,41 @@ def _bar_on_terminal(title: str, total: float, unit: str) -> Iterator[Advance]:
     ]
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task(title, total=total, rate="")
-        started, done = time.monotonic(), 0.0
-
-        whole = total
+        started = time.monotonic()
+        done = 0.0
+        current_total = total
 
         def advance(amount: float = 1.0, total: float | None = None) -> None:
-            nonlocal done, whole
-            done, whole = done + amount, whole if total is None else total
-            rate = f"{done:.0f}/{whole:.0f} {unit}, {done / max(time.monotonic() - started, 1e-9):.1f} {unit}/s"
-            progress.update(task, completed=done, total=whole, rate=rate)
+            nonlocal done, current_total
+            done += amount
+            if total is not None:
+                current_total = total
+            per_second = done / max(time.monotonic() - started, 1e-9)
+            rate = f"{done:.0f}/{current_total:.0f} {unit}, {per_second:.1f} {unit}/s"
+            progress.update(task, completed=done, total=current_total, rate=rate)
 
         yield advance
 
 
-def _quiet_lines(title: str, total: float, unit: str) -> Advance:
-    started = last = time.monotonic()
-    done, whole = 0.0, total
+def _progress_lines(title: str, total: float, unit: str) -> Advance:
+    """Return a function that prints a line of progress at most every LINE_INTERVAL_S."""
+    started = time.monotonic()
+    last = started
+    done = 0.0
+    current_total = total
 
     def advance(amount: float = 1.0, total: float | None = None) -> None:
-        nonlocal last, done, whole
-        done, whole = done + amount, whole if total is None else total
+        nonlocal last, done, current_total
+        done += amount
+        if total is not None:
+            current_total = total
         now = time.monotonic()
-        if now - last < QUIET_SECONDS or done <= 0:
+        if now - last < LINE_INTERVAL_S or done <= 0:
             return
         last = now
-        left = (now - started) * max(whole - done, 0.0) / done
-        print(
-            f"{title}: {done:.0f} of {whole:.0f} {unit}".rstrip() + f", {left:.0f} s left",
-            file=sys.stderr,
-            flush=True,
-        )
+        remaining_s = (now - started) * max(current_total - done, 0.0) / done
+        amounts = f"{title}: {done:.0f} of {current_total:.0f} {unit}".rstrip()
+        print(f"{amounts}, {remaining_s:.0f} s left", file=sys.stderr, flush=True)
 
     return advance
 
