@@ -10,7 +10,13 @@ from windhover.params import StageParams
 
 DEFAULT_TRANSFORMS: tuple[dict[str, Any], ...] = (
     {"name": "D4", "p": 1.0},
-    {"name": "Affine", "scale": [0.92, 1.08], "rotate": [-20, 20], "border_mode": 4, "p": 0.5},
+    {
+        "name": "Affine",
+        "scale": [0.92, 1.08],
+        "rotate": [-20, 20],
+        "border_mode": 4,
+        "p": 0.5,
+    },
     {
         "name": "RandomBrightnessContrast",
         "brightness_limit": 0.12,
@@ -34,12 +40,15 @@ class AugmentParams(StageParams):
     """Augmented copies of the training patches."""
 
     seed: int = Field(
-        11, ge=0, description="random seed; with a patch's row and copy number it decides a copy"
+        11,
+        ge=0,
+        description="random seed; with a patch's row and copy number it decides a copy",
     )
     variants: int = Field(1, ge=0, le=16, description="augmented copies of each training patch")
     keep_original: bool = Field(True, description="whether the unchanged patch is kept too")
     transforms: tuple[dict[str, Any], ...] = Field(
-        DEFAULT_TRANSFORMS, description="albumentations transforms in order: name and arguments"
+        DEFAULT_TRANSFORMS,
+        description="albumentations transforms in order: name and arguments",
     )
     sheet_rows: int = Field(12, ge=1, le=64, description="rows of the contact sheet")
 

@@ -1,7 +1,6 @@
-"""Names of every closed set of choices, said once: parameter models and implementing modules use
-these aliases.
+"""Aliases of all closed sets of choices, for parameter models and the modules that implement them.
 
-Imports nothing but `typing`, so that any module can use it.
+Imports only `typing`, so that any module can use it.
 """
 
 from __future__ import annotations

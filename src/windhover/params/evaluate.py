@@ -16,12 +16,15 @@ class EvaluateParams(StageParams):
     """
 
     stride_px: int = Field(
-        8, ge=1, description="distance of windows, px: the network's stride, or half of it"
+        8,
+        ge=1,
+        description="distance of windows, px: the network's stride, or half of it",
     )
     scales: list[float] = Field(
         [1.0],
         min_length=1,
-        description="GSD of each pass over a scene, in units of the training GSD; [1.0, 2.0] "
+        description="GSD of each pass over a scene, in units of the training GSD; "
+        "[1.0, 2.0] "
         "where objects exceed a window",
     )
     merge_distance: float = Field(
@@ -37,11 +40,15 @@ class EvaluateParams(StageParams):
     )
     peak_tta: PeakTta = Field(
         "recenter",
-        description="test-time augmentation at peaks: none; recenter (rescored in a window with "
+        description="test-time augmentation at peaks: none; recenter (rescored in a "
+        "window with "
         "the object at its center); d4 (also flipped and rotated)",
     )
     rescore_min_logit: float = Field(
-        -1.0, ge=-20, le=20, description="raw logit from which a peak is rescored by `peak_tta`"
+        -1.0,
+        ge=-20,
+        le=20,
+        description="raw logit from which a peak is rescored by `peak_tta`",
     )
     second_stage: str | None = Field(
         None,
@@ -49,7 +56,8 @@ class EvaluateParams(StageParams):
     )
     match_by: MatchBy = Field(
         "size",
-        description="how a detection is matched to an object: size (distance of the centers in "
+        description="how a detection is matched to an object: size (distance of the "
+        "centers in "
         "units of the object's longer side), distance (m), iou, oriented_iou",
     )
     match_value: float = Field(
@@ -68,7 +76,8 @@ class EvaluateParams(StageParams):
     threshold_rule_value: float = Field(
         1.0,
         gt=0,
-        description="beta, recall, precision, false alarms per km2, or the cost of a miss in "
+        description="beta, recall, precision, false alarms per km2, or the cost of a "
+        "miss in "
         "false alarms",
     )
     size_bands_m: list[float] = Field(

@@ -13,7 +13,10 @@ class NegativesPerPositive(StageParams):
 
     random: float = Field(4.0, ge=0, le=1000, description="anywhere on labelled ground")
     offcenter: float = Field(
-        1.0, ge=0, le=1000, description="with an object in the window but not at its center"
+        1.0,
+        ge=0,
+        le=1000,
+        description="with an object in the window but not at its center",
     )
     lookalike: float = Field(
         1.0, ge=0, le=1000, description="windows full of structure, away from objects"
@@ -31,7 +34,8 @@ class PatchesParams(StageParams):
     ignore_radius_m: float = Field(
         18.75,
         gt=0,
-        description="a window is negative if no object's center is this near, m; windows between "
+        description="a window is negative if no object's center is this near, m; "
+        "windows between "
         "the two radii are not used",
     )
     radius_shape: RadiusShape = Field(
@@ -50,7 +54,8 @@ class PatchesParams(StageParams):
     )
     scale_jitter: tuple[float, float] = Field(
         (1.0, 1.0),
-        description="training patches are resampled to `gsd_m` times a random factor from this "
+        description="training patches are resampled to `gsd_m` times a random factor "
+        "from this "
         "range; 1, 1 for none",
     )
     npz: str | None = Field(
@@ -58,7 +63,9 @@ class PatchesParams(StageParams):
         description="file of ready-made patches (.npz), used unchanged; null cuts them from scenes",
     )
     max_objects_per_scene: int | None = Field(
-        None, ge=1, description="largest number of objects used from one scene; null for all"
+        None,
+        ge=1,
+        description="largest number of objects used from one scene; null for all",
     )
     seed: int = Field(0, ge=0, description="random seed of all sampling")
 
@@ -71,7 +78,8 @@ class PatchesParams(StageParams):
             )
         if self.ignore_radius_m < self.positive_radius_m:
             raise ValueError(
-                f"ignore_radius_m ({self.ignore_radius_m} m) must be at least positive_radius_m "
+                f"ignore_radius_m ({self.ignore_radius_m} m) must be at least "
+                f"positive_radius_m "
                 f"({self.positive_radius_m} m)"
             )
         return self

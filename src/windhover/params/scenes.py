@@ -23,7 +23,8 @@ class ScenesParams(StageParams):
     )
     stack: dict[str, str] | None = Field(
         None,
-        description="band name: file pattern; makes one scene of a folder's single-band files, "
+        description="band name: file pattern; makes one scene of a folder's "
+        "single-band files, "
         'such as {B04: "*_B04.tif"}; null for none',
     )
     gsd_m: float = Field(
@@ -68,34 +69,43 @@ class ScenesParams(StageParams):
     )
     groups: str | None = Field(
         "places.csv",
-        description="CSV inside `raw` with the place of each raster, and its split where fixed; "
+        description="CSV inside `raw` with the place of each raster, and its split "
+        "where fixed; "
         "null for none",
     )
     group_column: str | None = Field(
         "place", description="column of the place in that CSV; null for `place`"
     )
     fixed_splits: dict[str, SplitName] = Field(
-        {}, description="place: split, where it is decided; the other places are assigned"
+        {},
+        description="place: split, where it is decided; the other places are assigned",
     )
     areas: str | None = Field(
         None,
-        description="vector file inside `raw` with a column `role`: complete, positive_only, "
+        description="vector file inside `raw` with a column `role`: complete, "
+        "positive_only, "
         "ignore; null for none",
     )
     spatial_block_m: float | None = Field(
         None,
         gt=0,
-        description="side of the blocks into which larger scenes are cut, so that they can be in "
+        description="side of the blocks into which larger scenes are cut, so that they "
+        "can be in "
         "different splits, m; null keeps scenes whole",
     )
     guard_m: float = Field(
         80.0, ge=0, description="distance between two blocks, m; at least one window"
     )
     folds: int | None = Field(
-        None, ge=3, le=50, description="number of folds of places; null for a plain split"
+        None,
+        ge=3,
+        le=50,
+        description="number of folds of places; null for a plain split",
     )
     fold: int = Field(
-        0, ge=0, description="fold used as test; the next one is val, the others are train"
+        0,
+        ge=0,
+        description="fold used as test; the next one is val, the others are train",
     )
     split_fractions: list[float] = Field(
         [0.6, 0.15, 0.25],

@@ -56,11 +56,17 @@ class SimulateParams(StageParams):
     fine_width_px: int = Field(1500, ge=200, le=4096, description="width of the fine scenes, px")
     fine_height_px: int = Field(1400, ge=200, le=4096, description="height of the fine scenes, px")
     search_tiles: int = Field(
-        36, ge=1, le=180, description="square tiles of the search set, over all test places"
+        36,
+        ge=1,
+        le=180,
+        description="square tiles of the search set, over all test places",
     )
     search_tile_px: int = Field(512, ge=128, le=2048, description="side of a search tile, px")
     search_empty: int = Field(
-        12, ge=0, le=180, description="search tiles without aircraft, at most `search_tiles`"
+        12,
+        ge=0,
+        le=180,
+        description="search tiles without aircraft, at most `search_tiles`",
     )
     search_aircraft: int = Field(
         40, ge=0, le=2000, description="number of aircraft in the whole search set"
@@ -73,5 +79,8 @@ class SimulateParams(StageParams):
         0.6, ge=0.3, le=2, description="sensor blur, sigma in px; varies by a fifth"
     )
     noise_dn: float = Field(
-        2.0, ge=0, le=20, description="strongest sensor noise, standard deviation in 8-bit counts"
+        2.0,
+        ge=0,
+        le=20,
+        description="strongest sensor noise, standard deviation in 8-bit counts",
     )

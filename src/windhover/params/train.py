@@ -6,7 +6,13 @@ from pydantic import Field, model_validator
 
 from windhover.geometry.windows import STRIDE_PX, WINDOW_PX
 from windhover.params import StageParams
-from windhover.params.choices import Loss, Optimizer, SamplerStrategy, Schedule, TrainingPrecision
+from windhover.params.choices import (
+    Loss,
+    Optimizer,
+    SamplerStrategy,
+    Schedule,
+    TrainingPrecision,
+)
 
 
 class BatchAugmentParams(StageParams):
@@ -14,7 +20,10 @@ class BatchAugmentParams(StageParams):
 
     d4: bool = Field(True, description="flips and rotations: the eight symmetries of the square")
     brightness: float = Field(
-        0.1, ge=0, le=1, description="standard deviation of a shift, fraction of the full range"
+        0.1,
+        ge=0,
+        le=1,
+        description="standard deviation of a shift, fraction of the full range",
     )
     contrast: float = Field(
         0.3,
@@ -26,24 +35,32 @@ class BatchAugmentParams(StageParams):
         0.15, ge=0, le=2, description="standard deviation of the log of an exponent"
     )
     per_band_gain: float = Field(
-        0.06, ge=0, le=2, description="standard deviation of the log of a factor of each band"
+        0.06,
+        ge=0,
+        le=2,
+        description="standard deviation of the log of a factor of each band",
     )
     per_band_contrast: float = Field(
         0.8,
         ge=0,
         le=2,
-        description="largest standard deviation of a factor about each band's mean; it can invert "
+        description="largest standard deviation of a factor about each band's mean; it "
+        "can invert "
         "a band, so that white becomes colored",
     )
     highlight_darkening: float = Field(
         3.0,
         ge=0,
         le=4,
-        description="strongest darkening of pixels brighter than their band's mean, in patches: "
+        description="strongest darkening of pixels brighter than their band's mean, in "
+        "patches: "
         "white parts become colored or dark",
     )
     saturation: float = Field(
-        0.2, ge=0, le=2, description="standard deviation of a factor about the mean of the bands"
+        0.2,
+        ge=0,
+        le=2,
+        description="standard deviation of a factor about the mean of the bands",
     )
     sharpness: float = Field(
         0.3,
@@ -52,10 +69,16 @@ class BatchAugmentParams(StageParams):
         description="standard deviation of the weight of unsharp masking; negative weights blur",
     )
     blur_px: float = Field(
-        2.0, ge=0, le=8, description="largest sigma of a Gaussian blur, px; most are far smaller"
+        2.0,
+        ge=0,
+        le=8,
+        description="largest sigma of a Gaussian blur, px; most are far smaller",
     )
     noise: float = Field(
-        0.02, ge=0, le=1, description="strongest white noise, fraction of the full range"
+        0.02,
+        ge=0,
+        le=1,
+        description="strongest white noise, fraction of the full range",
     )
 
 
@@ -64,14 +87,20 @@ class HardNegativeMiningParams(StageParams):
 
     after: tuple[float, ...] = Field(
         (),
-        description="fractions of the training after which a round is held, such as [0.4, 0.7]; "
+        description="fractions of the training after which a round is held, such as "
+        "[0.4, 0.7]; "
         "[] for none",
     )
     max_per_scene: int = Field(
-        60, ge=1, description="largest number of false alarms taken from one scene in one round"
+        60,
+        ge=1,
+        description="largest number of false alarms taken from one scene in one round",
     )
     min_score: float = Field(
-        0.1, gt=0, lt=1, description="lowest score of a false alarm, of the model at that time"
+        0.1,
+        gt=0,
+        lt=1,
+        description="lowest score of a false alarm, of the model at that time",
     )
     patches_per_miss: int = Field(
         4, ge=0, le=100, description="patches cut for each object that the model misses"
@@ -109,19 +138,24 @@ class LargePatchesParams(StageParams):
         description="large patches shown in an epoch; successive epochs go through all of them",
     )
     object_fraction: float = Field(
-        0.6, ge=0, le=1, description="fraction of them that hold an object; the others are anywhere"
+        0.6,
+        ge=0,
+        le=1,
+        description="fraction of them that hold an object; the others are anywhere",
     )
     copy_paste_prob: float = Field(
         0.5,
         ge=0,
         le=1,
-        description="probability that other objects of the scene are copied close to the object "
+        description="probability that other objects of the scene are copied close to "
+        "the object "
         "of a large patch; 0 for none",
     )
     negatives_per_positive: float = Field(
         3.0,
         ge=0,
-        description="background windows that count per positive one, half of them the hardest; "
+        description="background windows that count per positive one, half of them the "
+        "hardest; "
         "0 counts all",
     )
     scales: tuple[float, ...] = Field(
@@ -154,22 +188,33 @@ class TrainParams(StageParams):
     )
     start_from: str | None = Field(
         None,
-        description="folder of a trained model of the same network to start from; null for random "
+        description="folder of a trained model of the same network to start from; null "
+        "for random "
         "weights",
     )
     teacher: str | None = Field(
         None,
-        description="folder of a trained model whose scores are learned too (distillation); null "
+        description="folder of a trained model whose scores are learned too "
+        "(distillation); null "
         "for none",
     )
     distillation_weight: float = Field(
-        0.5, ge=0, le=1, description="weight of the teacher's scores against the labels, 0 to 1"
+        0.5,
+        ge=0,
+        le=1,
+        description="weight of the teacher's scores against the labels, 0 to 1",
     )
     freeze_fraction: float = Field(
-        0.0, ge=0, le=1, description="fraction of the training in which only the heads learn"
+        0.0,
+        ge=0,
+        le=1,
+        description="fraction of the training in which only the heads learn",
     )
     trunk_lr_factor: float = Field(
-        1.0, ge=0, le=1, description="factor on the learning rate of all layers but the heads"
+        1.0,
+        ge=0,
+        le=1,
+        description="factor on the learning rate of all layers but the heads",
     )
     layer_lr_decay: float = Field(
         1.0,
@@ -181,7 +226,8 @@ class TrainParams(StageParams):
     max_minutes: float | None = Field(
         4.5,
         gt=0,
-        description="time budget, min: fewer epochs are planned if they would not fit; null for no "
+        description="time budget, min: fewer epochs are planned if they would not fit; "
+        "null for no "
         "limit",
     )
     patience: int = Field(
@@ -198,17 +244,22 @@ class TrainParams(StageParams):
     momentum: float = Field(0.9, ge=0, lt=1, description="momentum of sgd")
     schedule: Schedule = Field(
         "cosine",
-        description="learning-rate schedule: cosine, onecycle, step, exponential, constant, "
+        description="learning-rate schedule: cosine, onecycle, step, exponential, "
+        "constant, "
         "plateau",
     )
     warmup_fraction: float = Field(
-        0.08, ge=0, lt=1, description="fraction of the training in which the learning rate rises"
+        0.08,
+        ge=0,
+        lt=1,
+        description="fraction of the training in which the learning rate rises",
     )
     ema_decay: float = Field(
         0.995,
         ge=0,
         lt=1,
-        description="decay of the moving average of the weights, which is what is saved; 0 for "
+        description="decay of the moving average of the weights, which is what is "
+        "saved; 0 for "
         "none",
     )
     gradient_clip_norm: float = Field(
@@ -216,7 +267,8 @@ class TrainParams(StageParams):
     )
     training_precision: TrainingPrecision = Field(
         "auto",
-        description="number format of training: fp32, bf16, fp16; auto takes bf16 if the device "
+        description="number format of training: fp32, bf16, fp16; auto takes bf16 if "
+        "the device "
         "has it",
     )
     loss: Loss = Field(
@@ -226,7 +278,10 @@ class TrainParams(StageParams):
     focal_alpha: float = Field(0.25, ge=0, le=1, description="alpha of the focal loss")
     focal_gamma: float = Field(2.0, ge=0, le=10, description="gamma of the focal loss")
     class_balanced_beta: float = Field(
-        0.999, ge=0, lt=1, description="beta of the class_balanced loss (effective number)"
+        0.999,
+        ge=0,
+        lt=1,
+        description="beta of the class_balanced loss (effective number)",
     )
     logit_adjustment_tau: float = Field(
         1.0, ge=0, le=10, description="tau of the logit_adjusted loss"
@@ -240,7 +295,8 @@ class TrainParams(StageParams):
     size_weight: float = Field(0.1, ge=0, description="weight of the Huber loss of log sizes")
     sampler: SamplerStrategy = Field(
         "under",
-        description="how an epoch is sampled: none (all patches), under (fewer negatives), over "
+        description="how an epoch is sampled: none (all patches), under (fewer "
+        "negatives), over "
         "(repeated positives)",
     )
     negatives_per_positive: float = Field(
@@ -250,7 +306,10 @@ class TrainParams(StageParams):
         True, description="whether rare classes are shown as often as common ones"
     )
     mined_fraction: float = Field(
-        0.5, ge=0, le=1, description="largest fraction of mined ones in an epoch's negatives"
+        0.5,
+        ge=0,
+        le=1,
+        description="largest fraction of mined ones in an epoch's negatives",
     )
     batch_augment: BatchAugmentParams = Field(
         BatchAugmentParams(),
