@@ -17,14 +17,13 @@ class DetectParams(StageParams):
     inference_precision: InferencePrecision = Field(
         "auto",
         description="number format of inference: fp32, fp16, bf16 or int8; auto: fp16 "
-        "on a GPU, "
-        "int8 for 8-bit pixels on a CPU with the instructions for it, else fp32",
+        "on a GPU, int8 for 8-bit pixels on a CPU with the instructions for it, else "
+        "fp32",
     )
     block_px: int = Field(
         2048,
         ge=256,
         le=16384,
         description="side of the blocks read at once, px at the training GSD; affects "
-        "memory and "
-        "speed only",
+        "memory and speed only",
     )

@@ -24,8 +24,7 @@ class EvaluateParams(StageParams):
         [1.0],
         min_length=1,
         description="GSD of each pass over a scene, in units of the training GSD; "
-        "[1.0, 2.0] "
-        "where objects exceed a window",
+        "[1.0, 2.0] where objects exceed a window",
     )
     merge_distance: float = Field(
         0.5,
@@ -41,8 +40,7 @@ class EvaluateParams(StageParams):
     peak_tta: PeakTta = Field(
         "recenter",
         description="test-time augmentation at peaks: none; recenter (rescored in a "
-        "window with "
-        "the object at its center); d4 (also flipped and rotated)",
+        "window with the object at its center); d4 (also flipped and rotated)",
     )
     rescore_min_logit: float = Field(
         -1.0,
@@ -57,8 +55,8 @@ class EvaluateParams(StageParams):
     match_by: MatchBy = Field(
         "size",
         description="how a detection is matched to an object: size (distance of the "
-        "centers in "
-        "units of the object's longer side), distance (m), iou, oriented_iou",
+        "centers in units of the object's longer side), distance (m), iou, "
+        "oriented_iou",
     )
     match_value: float = Field(
         0.5,
@@ -77,8 +75,7 @@ class EvaluateParams(StageParams):
         1.0,
         gt=0,
         description="beta, recall, precision, false alarms per km2, or the cost of a "
-        "miss in "
-        "false alarms",
+        "miss in false alarms",
     )
     size_bands_m: list[float] = Field(
         [20.0, 35.0, 50.0],

@@ -35,8 +35,7 @@ class PatchesParams(StageParams):
         18.75,
         gt=0,
         description="a window is negative if no object's center is this near, m; "
-        "windows between "
-        "the two radii are not used",
+        "windows between the two radii are not used",
     )
     radius_shape: RadiusShape = Field(
         "square",
@@ -55,8 +54,7 @@ class PatchesParams(StageParams):
     scale_jitter: tuple[float, float] = Field(
         (1.0, 1.0),
         description="training patches are resampled to `gsd_m` times a random factor "
-        "from this "
-        "range; 1, 1 for none",
+        "from this range; 1, 1 for none",
     )
     npz: str | None = Field(
         None,

@@ -70,8 +70,7 @@ class ScenesParams(StageParams):
     groups: str | None = Field(
         "places.csv",
         description="CSV inside `raw` with the place of each raster, and its split "
-        "where fixed; "
-        "null for none",
+        "where fixed; null for none",
     )
     group_column: str | None = Field(
         "place", description="column of the place in that CSV; null for `place`"
@@ -83,15 +82,13 @@ class ScenesParams(StageParams):
     areas: str | None = Field(
         None,
         description="vector file inside `raw` with a column `role`: complete, "
-        "positive_only, "
-        "ignore; null for none",
+        "positive_only, ignore; null for none",
     )
     spatial_block_m: float | None = Field(
         None,
         gt=0,
         description="side of the blocks into which larger scenes are cut, so that they "
-        "can be in "
-        "different splits, m; null keeps scenes whole",
+        "can be in different splits, m; null keeps scenes whole",
     )
     guard_m: float = Field(
         80.0, ge=0, description="distance between two blocks, m; at least one window"

@@ -1,6 +1,4 @@
-"""Parameters of `simulate`: how much world, how fine, and what the sensor adds. What an airport
-looks like is code.
-"""
+"""Parameters of `simulate`: the amount of world, its GSD, and the effects of the sensor."""
 
 from __future__ import annotations
 

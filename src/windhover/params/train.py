@@ -45,16 +45,14 @@ class BatchAugmentParams(StageParams):
         ge=0,
         le=2,
         description="largest standard deviation of a factor about each band's mean; it "
-        "can invert "
-        "a band, so that white becomes colored",
+        "can invert a band, so that white becomes colored",
     )
     highlight_darkening: float = Field(
         3.0,
         ge=0,
         le=4,
         description="strongest darkening of pixels brighter than their band's mean, in "
-        "patches: "
-        "white parts become colored or dark",
+        "patches: white parts become colored or dark",
     )
     saturation: float = Field(
         0.2,
@@ -88,8 +86,7 @@ class HardNegativeMiningParams(StageParams):
     after: tuple[float, ...] = Field(
         (),
         description="fractions of the training after which a round is held, such as "
-        "[0.4, 0.7]; "
-        "[] for none",
+        "[0.4, 0.7]; [] for none",
     )
     max_per_scene: int = Field(
         60,
@@ -148,15 +145,13 @@ class LargePatchesParams(StageParams):
         ge=0,
         le=1,
         description="probability that other objects of the scene are copied close to "
-        "the object "
-        "of a large patch; 0 for none",
+        "the object of a large patch; 0 for none",
     )
     negatives_per_positive: float = Field(
         3.0,
         ge=0,
         description="background windows that count per positive one, half of them the "
-        "hardest; "
-        "0 counts all",
+        "hardest; 0 counts all",
     )
     scales: tuple[float, ...] = Field(
         (0.8, 0.9, 1.0, 1.12, 1.25),
@@ -189,14 +184,12 @@ class TrainParams(StageParams):
     start_from: str | None = Field(
         None,
         description="folder of a trained model of the same network to start from; null "
-        "for random "
-        "weights",
+        "for random weights",
     )
     teacher: str | None = Field(
         None,
         description="folder of a trained model whose scores are learned too "
-        "(distillation); null "
-        "for none",
+        "(distillation); null for none",
     )
     distillation_weight: float = Field(
         0.5,
@@ -227,8 +220,7 @@ class TrainParams(StageParams):
         4.5,
         gt=0,
         description="time budget, min: fewer epochs are planned if they would not fit; "
-        "null for no "
-        "limit",
+        "null for no limit",
     )
     patience: int = Field(
         0,
@@ -245,8 +237,7 @@ class TrainParams(StageParams):
     schedule: Schedule = Field(
         "cosine",
         description="learning-rate schedule: cosine, onecycle, step, exponential, "
-        "constant, "
-        "plateau",
+        "constant, plateau",
     )
     warmup_fraction: float = Field(
         0.08,
@@ -259,8 +250,7 @@ class TrainParams(StageParams):
         ge=0,
         lt=1,
         description="decay of the moving average of the weights, which is what is "
-        "saved; 0 for "
-        "none",
+        "saved; 0 for none",
     )
     gradient_clip_norm: float = Field(
         5.0, ge=0, description="largest norm of the gradient; 0 for no limit"
@@ -268,8 +258,7 @@ class TrainParams(StageParams):
     training_precision: TrainingPrecision = Field(
         "auto",
         description="number format of training: fp32, bf16, fp16; auto takes bf16 if "
-        "the device "
-        "has it",
+        "the device has it",
     )
     loss: Loss = Field(
         "bce",
@@ -296,8 +285,7 @@ class TrainParams(StageParams):
     sampler: SamplerStrategy = Field(
         "under",
         description="how an epoch is sampled: none (all patches), under (fewer "
-        "negatives), over "
-        "(repeated positives)",
+        "negatives), over (repeated positives)",
     )
     negatives_per_positive: float = Field(
         1.0, ge=0, description="negatives per positive of the samplers under and over"
