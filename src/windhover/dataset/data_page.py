@@ -90,9 +90,7 @@ def scene_images(catalog: Catalog) -> list[EmbeddedImage]:
 
 
 def object_sheet(catalog: Catalog) -> EmbeddedImage | None:
-    """Return one sheet of objects at the training GSD, evenly chosen from all scenes; None without
-    labels.
-    """
+    """Return a sheet of evenly chosen objects at the training GSD; None without labels."""
     if catalog.labels.empty:
         return None
     chosen = evenly_chosen(len(catalog.labels), N_THUMBNAILS)

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import shapely
 
-from windhover.dataset.catalog import Catalog, open_catalog_scene
+from windhover.dataset.catalog import Catalog, SceneRow, open_catalog_scene
 from windhover.metrics.detection_metrics import DetectionMetrics
 from windhover.metrics.evaluation_result import ErrorThumbnail
 from windhover.rendering.images import thumbnail_around
@@ -94,10 +94,11 @@ def example_groups(
     )
     reported = metrics.matches[_is_reported(metrics.matches, thresholds)]
     boxes = (("object", metrics.ground_truth.objects), ("detection", reported))
+    rows = {row.scene: row for row in catalog}
     titled = []
     for title, errors in groups:
         thumbnails = [
-            _thumbnail(error, boxes, catalog, gsd_m=gsd_m, bands=bands)
+            _thumbnail(error, boxes, rows[error.scene], gsd_m=gsd_m, bands=bands)
             for error in errors.itertuples(index=False)
         ]
         titled.append((title, tuple(thumbnails)))
@@ -107,7 +108,7 @@ def example_groups(
 def _thumbnail(
     error: Any,
     boxes: Sequence[tuple[str, pd.DataFrame]],
-    catalog: Catalog,
+    row: SceneRow,
     *,
     gsd_m: float,
     bands: Sequence[str],
@@ -117,11 +118,10 @@ def _thumbnail(
     Args:
         error: a row of the matches or of the objects.
         boxes: kind of box, and the table of those of all scenes.
-        catalog: of the scenes.
+        row: of its scene in the catalog.
         gsd_m: the training GSD.
         bands: of the model.
     """
-    row = next(catalog.scenes[catalog.scenes["scene"] == error.scene].itertuples(index=False))
     with open_catalog_scene(row, gsd_m, list(bands)) as scene:
         scale = np.array(scene.gsd_m)
         center = (error.x_m / scale[0], error.y_m / scale[1])
