@@ -3,8 +3,9 @@
     python tools/update_dvc_deps.py
 
 A stage depends on every room (package of src/windhover) that its script imports, directly or
-through other rooms. Of `params`, where each stage has a module of its own, and of the package's
-top level it depends on single files.
+through other rooms. It depends on single files of the package's top level and of two rooms: of
+`params`, where each stage has a module of its own, and of `rendering`, where the pictures that
+training writes and the HTML pages that it does not write are drawn.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ from windhover.files import atomic_file
 
 ROOT = Path(__file__).parents[1]
 LIBRARY = "windhover"
-FILE_BY_FILE = f"{LIBRARY}.params"
+FILE_BY_FILE = (f"{LIBRARY}.params", f"{LIBRARY}.rendering")
+# module -> files that it reads from the package
+PACKAGE_DATA = {f"{LIBRARY}.rendering.html_page": f"src/{LIBRARY}/rendering/templates"}
 # these print to the terminal or explain errors, and cannot change an output
 WITHOUT_EFFECT = {f"{LIBRARY}.console", f"{LIBRARY}.extras"}
 
@@ -68,16 +71,21 @@ def library_deps(script: Path, graph: grimp.ImportGraph) -> list[str]:
     """
     deps: set[str] = set()
     for name in import_closure(script, graph) - WITHOUT_EFFECT:
-        parts = name.split(".")
-        path = Path("src", *parts)
-        is_in_room = len(parts) > 2 or (ROOT / path).is_dir()
-        if name in (LIBRARY, FILE_BY_FILE):
-            deps.add((path / "__init__.py").as_posix())
-        elif name.startswith(f"{FILE_BY_FILE}.") or not is_in_room:
-            deps.add(path.with_suffix(".py").as_posix())
-        else:
-            deps.add(Path("src", *parts[:2]).as_posix())
+        deps.add(_dependency(name))
+        if name in PACKAGE_DATA:
+            deps.add(PACKAGE_DATA[name])
     return sorted(deps)
+
+
+def _dependency(module: str) -> str:
+    """Return the file or the room's folder that stands for a module."""
+    path = Path("src", *module.split("."))
+    if module == LIBRARY or module in FILE_BY_FILE:
+        return (path / "__init__.py").as_posix()
+    room = ".".join(module.split(".")[:2])
+    if (ROOT / "src" / Path(*room.split("."))).is_dir() and room not in FILE_BY_FILE:
+        return Path("src", *room.split(".")).as_posix()
+    return path.with_suffix(".py").as_posix()
 
 
 def stage_script(stage: dict[str, Any]) -> Path:
