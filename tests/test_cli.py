@@ -166,12 +166,15 @@ def test_folds_and_tuning_take_settings_and_say_what_is_wrong(
         (tmp_path / name).write_text((ROOT / name).read_text())
     monkeypatch.chdir(tmp_path)
     asked: list[Any] = []
+    from windhover.experiments.cross_validation import CrossValidationResult
+
     monkeypatch.setattr(
         "windhover.experiments.cross_validation.run_folds",
         lambda *given: asked.append(given) or CrossValidationResult(folds=(), summary={}),
     )
     monkeypatch.setattr(
-        "windhover.experiments.tuning.tune", lambda *given: asked.append(given) or Path("best.yaml")
+        "windhover.experiments.tuning.tune",
+        lambda *given, **named: asked.append((*given, named)) or Path("best.yaml"),
     )
     assert (
         invoke("kfold", "--folds", 4, "-S", "train.epochs=3", "--set", "patches.seed=5").exit_code
@@ -184,8 +187,9 @@ def test_folds_and_tuning_take_settings_and_say_what_is_wrong(
         "tune", "train.momentum=0:0.9", "--trials", 7, "--study", "s", "--set", "train.epochs=2"
     )
     assert result.output == "to use it: windhover set --like best.yaml\n"
-    train, _, axes, trials, study, _ = asked[1]
-    assert (train.epochs, axes[0].name, trials, study) == (2, "momentum", 7, "s")
+    train, _, axes, named = asked[1]
+    assert (train.epochs, axes[0].name) == (2, "momentum")
+    assert named == {"n_trials": 7, "name": "s"}
     assert main(monkeypatch, "tune", "train.momentum") == 1
     assert "must read train.KEY=LOW:HIGH" in capsys.readouterr().err
     assert main(monkeypatch, "kfold", "--set", "train.epoch=3") == 1

@@ -4,7 +4,7 @@ is run again.
 
 from __future__ import annotations
 
-import json
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +15,23 @@ from project import ROOT
 from test_flow import PLACES, make_raw
 from windhover.errors import DataError, ParameterError
 from windhover.experiments import cross_validation
+from windhover.experiments.cross_validation import CrossValidationResult, FoldMetrics
 from windhover.tracking.runs import EXPERIMENT
 from windhover.training import train
 
 SETTINGS = [
-    "patches.positives_per_object=4", "augment.variants=0", "train.epochs=1", "train.max_minutes=null",
-    "train.options={width: 4, stem: strided}", "train.batch_size=32", "train.large_patches.per_batch=0",
-    "train.hard_negative_mining.after=[]", "train.threads=1", "evaluate.n_bootstrap=100", "evaluate.min_logit=-9.0",
-]  # fmt: skip
+    "patches.positives_per_object=4",
+    "augment.variants=0",
+    "train.epochs=1",
+    "train.max_minutes=null",
+    "train.options={width: 4, stem: strided}",
+    "train.batch_size=32",
+    "train.large_patches.per_batch=0",
+    "train.hard_negative_mining.after=[]",
+    "train.threads=1",
+    "evaluate.n_bootstrap=100",
+    "evaluate.min_logit=-9.0",
+]
 
 
 @pytest.fixture
@@ -46,9 +55,9 @@ def runs() -> tuple[Any, list[Any]]:
 
 @pytest.mark.slow
 def test_folds_are_children_of_one_run_and_a_killed_one_goes_on(
-    project: Path, monkeypatch: pytest.MonkeyPatch
+    project: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    said: list[str] = []
+    caplog.set_level(logging.INFO, cross_validation.__name__)
     trained: list[str] = []
     original = train.train_detector
 
@@ -62,10 +71,10 @@ def test_folds_are_children_of_one_run_and_a_killed_one_goes_on(
     monkeypatch.setattr(train, "train_detector", killed)
     params = cross_validation.load_flow(SETTINGS)
     with pytest.raises(KeyboardInterrupt, match=r"^$"):
-        cross_validation.run_folds(params, 3, said.append)
-    found = cross_validation.run_folds(params, 3, said.append)
+        cross_validation.run_folds(params, 3)
+    result = cross_validation.run_folds(params, 3)
     assert trained == ["fold-0", "fold-1", "fold-2", "fold-2"], "finished folds are not run again"
-    assert sorted(place for row in found["folds"] for place in row["places"]) == sorted(PLACES)
+    assert sorted(place for fold in result.folds for place in fold.places) == sorted(PLACES)
     parent, children = runs()
     assert parent.info.status == "FINISHED"
     assert sorted(run.data.tags["mlflow.runName"].rpartition("-")[0] for run in children) == [
@@ -77,22 +86,24 @@ def test_folds_are_children_of_one_run_and_a_killed_one_goes_on(
     assert all("scenes/test/ap" in run.data.metrics for run in children), (
         "train and evaluate are one run"
     )
-    aps = [row["ap"] for row in found["folds"] if row["ap"] is not None]
+    aps = [fold.ap for fold in result.folds if fold.ap is not None]
     assert parent.data.metrics["ap/mean"] == pytest.approx(np.mean(aps))
     assert parent.data.params["train.epochs"] == "1"
-    assert [line.split()[0] for line in said[-5:]] == ["fold", "fold", "fold", "mean", "spread"]
-    assert json.loads(next(cross_validation.WORK.glob("*/kfold.json")).read_text()) == found
+    lines = [one.message for one in caplog.records if one.name == cross_validation.__name__]
+    assert [line.split()[0] for line in lines[-5:]] == ["fold", "fold", "fold", "mean", "spread"]
+    written = next(cross_validation.WORK.glob("*/kfold.json")).read_text()
+    assert CrossValidationResult.model_validate_json(written) == result
     assert not list(cross_validation.WORK.glob("*/*/train")), "what is large is not kept"
     assert not (project / "data" / "train").exists(), "the project's own data stay as they are"
 
 
 def test_too_few_places_and_wrong_settings_are_said(project: Path) -> None:
     with pytest.raises(DataError, match="4 places cannot make 5 folds"):
-        cross_validation.run_folds(cross_validation.load_flow(SETTINGS), 5, print)
+        cross_validation.run_folds(cross_validation.load_flow(SETTINGS), 5)
     with pytest.raises(
         ParameterError, match=r"`scenes\.folds`: Input should be greater than or equal to 3"
     ):
-        cross_validation.run_folds(cross_validation.load_flow(SETTINGS), 2, print)
+        cross_validation.run_folds(cross_validation.load_flow(SETTINGS), 2)
     with pytest.raises(ParameterError, match=r"Did you mean `train\.epochs`"):
         cross_validation.load_flow(["train.epoch=3"])
     with pytest.raises(ParameterError, match="must begin with a stage: scenes, patches"):
@@ -104,20 +115,19 @@ def test_a_model_that_may_know_the_tested_places_is_refused(project: Path, key: 
     with pytest.raises(
         ParameterError, match=rf"`{key}` is data/model, which may have .*: {key}=null"
     ):
-        cross_validation.run_folds(
-            cross_validation.load_flow([*SETTINGS, f"{key}=data/model"]), 3, print
-        )
+        cross_validation.run_folds(cross_validation.load_flow([*SETTINGS, f"{key}=data/model"]), 3)
     with pytest.raises(ParameterError, match=r"`train\.devices` must be 1 for kfold"):
-        cross_validation.run_folds(
-            cross_validation.load_flow([*SETTINGS, "train.devices=2"]), 3, print
-        )
+        cross_validation.run_folds(cross_validation.load_flow([*SETTINGS, "train.devices=2"]), 3)
 
 
 def test_every_file_that_a_parameter_names_makes_the_key(project: Path) -> None:
     settings = {
-        "scenes.labels": "../more/*.csv", "scenes.areas": "../areas.gpkg", "patches.npz": "given.npz",
-        "train.start_from": "old", "train.options": "{weights: start.pth}",
-    }  # fmt: skip
+        "scenes.labels": "../more/*.csv",
+        "scenes.areas": "../areas.gpkg",
+        "patches.npz": "given.npz",
+        "train.start_from": "old",
+        "train.options": "{weights: start.pth}",
+    }
     named = [
         project / "data" / "more" / "a.csv",
         project / "data" / "areas.gpkg",
@@ -129,18 +139,24 @@ def test_every_file_that_a_parameter_names_makes_the_key(project: Path) -> None:
         project / "data" / "raw" / "new.tif",
     ]
     params = cross_validation.load_flow([f"{name}={value}" for name, value in settings.items()])
-    keys = [cross_validation._key(params, 3)]
+    keys = [cross_validation._flow_key(params, 3)]
     for path in named:
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(b"x")
-        keys.append(cross_validation._key(params, 3))
+        keys.append(cross_validation._flow_key(params, 3))
     assert len(set(keys)) == len(keys)
-    assert cross_validation._key(params, 3) == keys[-1]
+    assert cross_validation._flow_key(params, 3) == keys[-1]
+
+
+def fold_metrics(value: float | None) -> FoldMetrics:
+    """Return a fold whose metrics all have one value."""
+    values = dict.fromkeys(cross_validation.HEADLINE_METRICS, value)
+    return FoldMetrics(fold=0, model="0123", places=("fir",), **values)
 
 
 def test_mean_and_spread_are_those_of_the_folds_that_are_defined() -> None:
-    rows = [dict.fromkeys(cross_validation.HEADLINE, value) for value in (0.5, 0.7, None, 0.9)]
-    assert cross_validation.summarize(rows)["ap"] == {
-        "mean": pytest.approx(0.7), "sd": pytest.approx(0.2), "min": 0.5, "max": 0.9, "folds": 3.0,
-    }  # fmt: skip
-    assert cross_validation.summarize([dict.fromkeys(cross_validation.HEADLINE)] * 3) == {}
+    folds = [fold_metrics(value) for value in (0.5, 0.7, None, 0.9)]
+    ap = cross_validation.summarize(folds)["ap"]
+    assert (ap.mean, ap.sd) == (pytest.approx(0.7), pytest.approx(0.2))
+    assert (ap.min, ap.max, ap.folds) == (0.5, 0.9, 3.0)
+    assert cross_validation.summarize([fold_metrics(None)] * 3) == {}

@@ -1,6 +1,4 @@
-"""Trials before a training: what can be learnt is, what cannot is said, and a rate is suggested
-that trains.
-"""
+"""Checks before a training: a few patches are fitted, or not, and a learning rate is suggested."""
 
 from __future__ import annotations
 
@@ -14,7 +12,12 @@ import pytest
 from project import ROOT
 from toy_patches import patch_folder, train_params
 from windhover.errors import DataError, ParameterError
-from windhover.experiments.sanity_checks import OVERFIT_LOSS, overfit, rate_range, try_training
+from windhover.experiments.sanity_checks import (
+    OVERFIT_LOSS,
+    lr_range_test,
+    overfit,
+    run_sanity_checks,
+)
 
 
 @pytest.fixture(scope="module")
@@ -22,15 +25,15 @@ def patches(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return patch_folder(tmp_path_factory.mktemp("trials") / "patches")
 
 
-def test_sixteen_patches_are_learnt_by_heart(patches: Path) -> None:
+def test_sixteen_patches_are_fitted(patches: Path) -> None:
     result = overfit(train_params(options={"width": 8, "stem": "strided"}), patches)
-    assert result.passed, result.sentence()
+    assert result.passed, result.describe()
     assert result.loss < OVERFIT_LOSS
-    assert result.sentence().startswith("16 patches learnt by heart in ")
-    assert result.sentence().endswith("ok")
+    assert result.describe().startswith("16 patches fitted in ")
+    assert result.describe().endswith("ok")
 
 
-def test_patches_that_cannot_be_told_apart_fail_and_say_so(patches: Path, tmp_path: Path) -> None:
+def test_patches_that_all_look_the_same_fail(patches: Path, tmp_path: Path) -> None:
     shutil.copytree(patches, tmp_path / "same")
     images = np.load(tmp_path / "same" / "train.npy")
     np.save(tmp_path / "same" / "train.npy", np.broadcast_to(images[:1], images.shape))
@@ -39,10 +42,10 @@ def test_patches_that_cannot_be_told_apart_fail_and_say_so(patches: Path, tmp_pa
     )
     assert not result.passed
     assert result.loss > 0.5
-    assert "not under 0.01" in result.sentence()
+    assert "not under 0.01" in result.describe()
 
 
-def test_too_few_patches_are_said(patches: Path) -> None:
+def test_too_few_patches_are_an_error(patches: Path) -> None:
     with pytest.raises(DataError, match="needs 20 positives and 20 negatives, got 10 and 30"):
         overfit(train_params(), patches, count=40)
     with pytest.raises(ParameterError, match="--overfit needs 2 patches or more, got 1"):
@@ -50,15 +53,17 @@ def test_too_few_patches_are_said(patches: Path) -> None:
 
 
 @pytest.mark.parametrize("changes", [{}, {"optimizer": "sgd", "loss": "focal"}])
-def test_a_range_of_rates_rises_until_learning_breaks(patches: Path, changes: dict) -> None:
-    ranged = rate_range(train_params(**changes), patches, steps=40)
-    assert ranged.rates == sorted(ranged.rates)
-    assert ranged.losses[ranged.rates.index(ranged.lowest)] == min(ranged.losses) < ranged.losses[0]
-    assert 1e-5 < ranged.suggested < ranged.lowest
-    assert f"{ranged.suggested:.2g}" in ranged.sentence()
+def test_learning_rates_rise_until_training_diverges(patches: Path, changes: dict) -> None:
+    lr_range = lr_range_test(train_params(**changes), patches, steps=40)
+    rates = lr_range.learning_rates
+    assert rates == sorted(rates)
+    lowest_loss = lr_range.losses[rates.index(lr_range.lowest)]
+    assert lowest_loss == min(lr_range.losses) < lr_range.losses[0]
+    assert 1e-5 < lr_range.suggested < lr_range.lowest
+    assert f"{lr_range.suggested:.2g}" in lr_range.describe()
 
 
-def test_the_trials_of_the_command_line(
+def test_the_checks_of_the_command_line(
     patches: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     small = "options: {width: 4, stem: strided}"
@@ -67,12 +72,12 @@ def test_the_trials_of_the_command_line(
     (tmp_path / "params.yaml").write_text(text.replace("threads: 0", "threads: 1"))
     (tmp_path / "dvc.yaml").write_text((ROOT / "dvc.yaml").read_text())
     monkeypatch.chdir(tmp_path)
-    lines, passed = try_training(4, True, patches, Path("curve.png"))
+    lines, passed = run_sanity_checks(4, True, patches, picture=Path("curve.png"))
     assert passed
-    assert lines[0].startswith("4 patches learnt by heart")
+    assert lines[0].startswith("4 patches fitted")
     assert "Suggested: train.learning_rate" in lines[1]
     assert Path("curve.png").read_bytes().startswith(b"\x89PNG")
     monkeypatch.setattr("windhover.experiments.sanity_checks.OVERFIT_LOSS", 0.0)
-    assert not try_training(4, False, patches, Path("curve.png"))[1]
-    with pytest.raises(ParameterError, match="Name a trial: --overfit 16 or --rate-range"):
-        try_training(None, False, patches, Path("curve.png"))
+    assert not run_sanity_checks(4, False, patches, picture=Path("curve.png"))[1]
+    with pytest.raises(ParameterError, match="Name a check: --overfit 16 or --rate-range"):
+        run_sanity_checks(None, False, patches, picture=Path("curve.png"))

@@ -1,9 +1,8 @@
-"""Search of parameters: axes read, the better value found, hopeless trials ended early, a killed
-study goes on.
-"""
+"""Search of parameters: axes parsed, the better value found, a stopped study continued."""
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,15 +14,16 @@ import torch
 from toy_patches import learning_folders, train_params
 from windhover.errors import DataError, ParameterError
 from windhover.experiments import tuning
-from windhover.experiments.tuning import Axis, parse_axis
+from windhover.experiments.tuning import SearchAxis, parse_axis
 from windhover.params import read_yaml
 from windhover.params.parameter_sets import set_parameters
 from windhover.tracking.runs import EXPERIMENT
 from windhover.training import train
+from windhover.training.training_data import TrainingFolders
 
 
 @pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> train.Folders:
+def folders(tmp_path_factory: pytest.TempPathFactory) -> TrainingFolders:
     return learning_folders(tmp_path_factory.mktemp("tuning"))
 
 
@@ -36,29 +36,47 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("text", "axis"),
     [
-        ("train.learning_rate=log:1e-4:1e-2", Axis("learning_rate", "log", 1e-4, 1e-2)),
-        ("train.batch_augment.contrast=0:0.5", Axis("batch_augment.contrast", "float", 0.0, 0.5)),
-        ("train.batch_size=int:16:64", Axis("batch_size", "int", 16, 64)),
-        ("train.loss=bce,focal", Axis("loss", "choice", choices=("bce", "focal"))),
+        ("train.learning_rate=log:1e-4:1e-2", SearchAxis("learning_rate", "log", 1e-4, 1e-2)),
+        (
+            "train.batch_augment.contrast=0:0.5",
+            SearchAxis("batch_augment.contrast", "float", 0.0, 0.5),
+        ),
+        ("train.batch_size=int:16:64", SearchAxis("batch_size", "int", 16, 64)),
+        ("train.loss=bce,focal", SearchAxis("loss", "choice", choices=("bce", "focal"))),
         (
             "train.balance_classes=true,false",
-            Axis("balance_classes", "choice", choices=(True, False)),
+            SearchAxis("balance_classes", "choice", choices=(True, False)),
         ),
-        ("train.ema_decay=0,0.9", Axis("ema_decay", "choice", choices=(0, 0.9))),
+        ("train.ema_decay=0,0.9", SearchAxis("ema_decay", "choice", choices=(0, 0.9))),
     ],
 )
-def test_axes_are_read(text: str, axis: Axis) -> None:
+def test_axes_are_parsed(text: str, axis: SearchAxis) -> None:
     assert parse_axis(text) == axis
 
 
 @pytest.mark.parametrize(
     "text",
-    ["learning_rate=1:2", "scenes.seed=1:2", "train.seed", "train.seed=", "train.seed=2:1", "train.seed=a:b",
-     "train.seed=lin:1:2", "train.learning_rate=log:0:1", "train.loss=bce", "train.loss=[a,b", "train.loss={a: 1},b"],
-)  # fmt: skip
+    [
+        "learning_rate=1:2",
+        "scenes.seed=1:2",
+        "train.seed",
+        "train.seed=",
+        "train.seed=2:1",
+        "train.seed=a:b",
+        "train.seed=lin:1:2",
+        "train.learning_rate=log:0:1",
+        "train.loss=bce",
+        "train.loss=[a,b",
+        "train.loss={a: 1},b",
+    ],
+)
 def test_what_is_no_axis_is_refused(text: str) -> None:
     with pytest.raises(ParameterError, match=r"must read train\.KEY=LOW:HIGH"):
         parse_axis(text)
+
+
+def messages(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.message for record in caplog.records if record.name == tuning.__name__]
 
 
 def runs() -> list[Any]:
@@ -69,13 +87,12 @@ def runs() -> list[Any]:
 
 
 def test_a_study_finds_the_better_value_and_goes_on_after_a_kill(
-    folders: train.Folders, monkeypatch: pytest.MonkeyPatch
+    folders: TrainingFolders, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     axes = [
         parse_axis("train.learning_rate=1e-7,0.003"),
         parse_axis("train.batch_augment.contrast=0.05:0.2"),
     ]
-    said: list[str] = []
     given: list[Any] = []
     original = train.train_detector
 
@@ -88,12 +105,15 @@ def test_a_study_finds_the_better_value_and_goes_on_after_a_kill(
     monkeypatch.setattr(tuning, "train_detector", killed)
     params = train_params(epochs=2)
     with pytest.raises(KeyboardInterrupt, match=r"^$"):
-        tuning.tune(params, folders, axes, 3, "s", said.append)
-    best = tuning.tune(params, folders, axes, 3, "s", said.append)
+        tuning.tune(params, folders, axes, n_trials=3, name="s")
+    best = tuning.tune(params, folders, axes, n_trials=3, name="s")
     assert given[0] == params, "the parameters as they are come first"
     assert given[2] == given[1], "the trial that was killed comes next"
     assert len(given) == 4
-    assert given[3].batch_augment.contrast not in (given[0].batch_augment.contrast, given[1].batch_augment.contrast)
+    assert given[3].batch_augment.contrast not in (
+        given[0].batch_augment.contrast,
+        given[1].batch_augment.contrast,
+    )
     parent, *children = runs()
     assert parent.info.status == "FINISHED"
     assert [run.data.tags["mlflow.runName"].rpartition("-")[0] for run in children] == [
@@ -113,12 +133,12 @@ def test_a_study_finds_the_better_value_and_goes_on_after_a_kill(
         "COMPLETE",
         "COMPLETE",
     ]
-    assert tuning.tune(params, folders, axes, 3, "s", said.append) == best
+    assert tuning.tune(params, folders, axes, n_trials=3, name="s") == best
     assert len(given) == 4, "as many trials as wanted were held"
     with pytest.raises(
         ParameterError, match=r"study 's' .* was about other parameters, data or code"
     ):
-        tuning.tune(train_params(epochs=3), folders, axes, 3, "s", said.append)
+        tuning.tune(train_params(epochs=3), folders, axes, n_trials=3, name="s")
 
 
 def test_the_best_of_a_study_can_be_laid_over_the_parameters(tmp_path: Path) -> None:
@@ -134,39 +154,40 @@ def test_the_best_of_a_study_can_be_laid_over_the_parameters(tmp_path: Path) -> 
 
 
 def test_a_hopeless_trial_is_ended_early(
-    folders: train.Folders, monkeypatch: pytest.MonkeyPatch
+    folders: TrainingFolders, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     epochs: list[int] = []
 
     def training_of(quality: float) -> Any:
-        def train(params: Any, _folders: Any, name: str, is_enough: Any) -> Any:
+        def train(params: Any, _folders: Any, name: str, should_stop: Any) -> Any:
             for epoch in range(params.epochs):
                 epochs[-1] = epoch + 1
-                if is_enough({"val_ap": quality, "epoch": float(epoch)}):
+                if should_stop({"val_ap": quality, "epoch": float(epoch)}):
                     break
             return type("Trained", (), {"kept_ap": quality})
 
         epochs.append(0)
         return train
 
-    said: list[str] = []
+    caplog.set_level(logging.INFO, tuning.__name__)
     for number, quality in enumerate((0.8, 0.82, 0.84, 0.86, 0.1, 0.9), 1):
         monkeypatch.setattr(tuning, "train_detector", training_of(quality))
         tuning.tune(
             train_params(epochs=6),
             folders,
             [parse_axis("train.momentum=0:0.5")],
-            number,
-            "s",
-            said.append,
+            n_trials=number,
+            name="s",
         )
     assert epochs == [6, 6, 6, 6, 2, 6], "after the first epoch that is judged"
-    assert next(line for line in said if "ended early" in line).startswith("trial 4: AP 0.1000")
-    assert said[-1] == "best: trial 5, AP 0.9000"
+    assert next(line for line in messages(caplog) if "ended early" in line).startswith(
+        "trial 4: AP 0.1000"
+    )
+    assert messages(caplog)[-1] == "best: trial 5, AP 0.9000"
 
 
-def test_a_trial_that_cannot_be_trained_is_told_and_not_tried_again(
-    folders: train.Folders, monkeypatch: pytest.MonkeyPatch
+def test_a_trial_that_cannot_be_trained_is_logged_and_not_tried_again(
+    folders: TrainingFolders, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     tried: list[float] = []
 
@@ -179,14 +200,14 @@ def test_a_trial_that_cannot_be_trained_is_told_and_not_tried_again(
         return type("Trained", (), {"kept_ap": 0.7})
 
     monkeypatch.setattr(tuning, "train_detector", train)
-    said: list[str] = []
-    tuning.tune(train_params(), folders, [parse_axis("train.momentum=0:0.9")], 4, "s", said.append)
+    caplog.set_level(logging.INFO, tuning.__name__)
+    tuning.tune(train_params(), folders, [parse_axis("train.momentum=0:0.9")], n_trials=4, name="s")
     assert len(tried) == 4
-    assert said[1:3] == [
+    assert messages(caplog)[1:3] == [
         "trial 1: no such network. Take another.",
         "trial 2: needs more memory than there is",
     ]
-    assert said[-1].startswith("best: trial 0, AP 0.7")
+    assert messages(caplog)[-1].startswith("best: trial 0, AP 0.7")
 
     def never(*_given: Any, **_named: Any) -> Any:
         raise ParameterError("no such network. Take another.")
@@ -194,12 +215,16 @@ def test_a_trial_that_cannot_be_trained_is_told_and_not_tried_again(
     monkeypatch.setattr(tuning, "train_detector", never)
     with pytest.raises(DataError, match="study 'other': no trial could be trained"):
         tuning.tune(
-            train_params(), folders, [parse_axis("train.momentum=0:0.9")], 2, "other", said.append
+            train_params(),
+            folders,
+            [parse_axis("train.momentum=0:0.9")],
+            n_trials=2,
+            name="other",
         )
 
 
-def test_a_trial_that_was_killed_thrice_is_left_alone(
-    folders: train.Folders, monkeypatch: pytest.MonkeyPatch
+def test_a_trial_that_was_killed_thrice_is_not_repeated(
+    folders: TrainingFolders, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tried: list[float] = []
 
@@ -211,16 +236,16 @@ def test_a_trial_that_was_killed_thrice_is_left_alone(
 
     monkeypatch.setattr(tuning, "train_detector", train)
     axes = [parse_axis("train.momentum=0:0.9")]
-    for _ in range(tuning.MOST_KILLS):
+    for _ in range(tuning.MAX_KILLS):
         with pytest.raises(KeyboardInterrupt, match=r"^$"):
-            tuning.tune(train_params(), folders, axes, 1, "s", print)
-    tuning.tune(train_params(), folders, axes, 1, "s", print)
+            tuning.tune(train_params(), folders, axes, n_trials=1, name="s")
+    tuning.tune(train_params(), folders, axes, n_trials=1, name="s")
     assert tried[:3] == [tried[0]] * 3
     assert len(tried) == 4
 
 
-def test_without_validation_there_is_nothing_to_choose_by(
-    folders: train.Folders, tmp_path: Path
+def test_without_validation_patches_there_is_no_comparison(
+    folders: TrainingFolders, tmp_path: Path
 ) -> None:
     import shutil
 
@@ -230,19 +255,24 @@ def test_without_validation_there_is_nothing_to_choose_by(
     np.save(tmp_path / "patches" / "val.npy", np.load(tmp_path / "patches" / "val.npy")[:0])
     index = pd.read_parquet(next((tmp_path / "patches").glob("*.parquet")))
     index[index["split"] == "train"].to_parquet(next((tmp_path / "patches").glob("*.parquet")))
-    with pytest.raises(DataError, match="no validation patches to choose by"):
+    with pytest.raises(DataError, match="no validation patches to compare trials on"):
         tuning.tune(
             train_params(),
             replace(folders, patches=str(tmp_path / "patches")),
-            [Axis("seed", "int", 0, 9)],
-            1,
-            "s",
-            print,
+            [SearchAxis("seed", "int", 0, 9)],
+            n_trials=1,
+            name="s",
         )
 
 
-def test_an_axis_that_is_no_parameter_is_said(folders: train.Folders) -> None:
+def test_an_axis_that_is_no_parameter_is_an_error(folders: TrainingFolders) -> None:
     with pytest.raises(
         ParameterError, match=r"`train\.learning_rte` .* Did you mean `train\.learning_rate`"
     ):
-        tuning.tune(train_params(), folders, [Axis("learning_rte", "float", 0, 1)], 1, "s", print)
+        tuning.tune(
+            train_params(),
+            folders,
+            [SearchAxis("learning_rte", "float", 0, 1)],
+            n_trials=1,
+            name="s",
+        )

@@ -72,7 +72,7 @@ def tune(
     folders = TrainingFolders("data/scenes", "data/patches", "data/augmented", "data/train")
     parsed_axes = [parse_axis(axis) for axis in axes]
     params = load_flow(settings or []).train
-    best = tune(params, folders, parsed_axes, trials, study, typer.echo)
+    best = tune(params, folders, parsed_axes, n_trials=trials, name=study)
     typer.echo(f"to use it: windhover set --like {best}")
 
 

@@ -1,28 +1,31 @@
-"""k-fold by place: the flow from catalog to evaluation once for each fold, and the figures' mean
-and spread.
+"""k-fold cross-validation by place: the flow from catalog to evaluation once for each fold.
 
-Every place is tested exactly once. A fold that is finished is not run again, a stage of a fold
-neither, so a run that was killed goes on. Works in a folder of its own: the project's data, model
-and reports stay as they are.
+Every place is tested exactly once, and the metrics get a mean and a standard deviation. A finished
+fold is not run again, nor a finished stage of a fold, so a stopped run continues. Works in a folder
+of its own: the project's data, model and reports stay as they are.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict
 
 from windhover.dataset.build import build_catalog
-from windhover.dataset.catalog import load_catalog, write_catalog
+from windhover.dataset.catalog import Catalog, load_catalog, write_catalog
 from windhover.errors import DataError, ParameterError
-from windhover.evaluation import evaluate_model
+from windhover.evaluation.evaluate_model import EvaluationFolders, evaluate
+from windhover.evaluation.record_evaluation import record_run
 from windhover.files import atomic_folder, write_json
+from windhover.metrics.metrics_record import MetricsRecord
 from windhover.params import StageParams, change_params, flatten, load_params
 from windhover.params.augment import AugmentParams
 from windhover.params.evaluate import EvaluateParams
@@ -33,11 +36,61 @@ from windhover.params.train import TrainParams
 from windhover.patches.augment_patches import augment_training_patches
 from windhover.patches.cut_patches import cut_patches
 from windhover.tracking.runs import resume_run
-from windhover.training import datamodule, train
-from windhover.training.distributed import refuse_to_share
+from windhover.training import train
+from windhover.training.distributed import require_one_process
+from windhover.training.training_data import TrainingFolders
+
+logger = logging.getLogger(__name__)
 
 WORK = Path(".windhover/kfold")
-HEADLINE = ("ap", "f1", "precision", "recall", "false_alarms_per_km2")
+HEADLINE_METRICS = ("ap", "f1", "precision", "recall", "false_alarms_per_km2")
+# large folders of a fold, which are removed when it is finished
+INTERMEDIATE = ("patches", "augmented", "train")
+
+
+class FoldMetrics(BaseModel):
+    """Headline metrics of one fold on the scenes of test; None where undefined."""
+
+    model_config = ConfigDict(frozen=True)
+
+    fold: int
+    model: str  # content key of its weights
+    places: tuple[str, ...]  # that it was tested on
+    ap: float | None
+    f1: float | None
+    precision: float | None
+    recall: float | None
+    false_alarms_per_km2: float | None
+
+    def defined_metrics(self) -> dict[str, float]:
+        """Return the headline metrics that are defined, by name."""
+        values = {name: getattr(self, name) for name in HEADLINE_METRICS}
+        return {name: value for name, value in values.items() if _is_finite(value)}
+
+
+class MetricSummary(BaseModel):
+    """One metric over the folds where it is defined."""
+
+    model_config = ConfigDict(frozen=True)
+
+    mean: float
+    sd: float  # with n - 1; 0 for a single fold
+    min: float
+    max: float
+    folds: float  # how many define it
+
+
+class CrossValidationResult(BaseModel):
+    """Metrics of every fold, and their summary by name."""
+
+    model_config = ConfigDict(frozen=True)
+
+    folds: tuple[FoldMetrics, ...]
+    summary: dict[str, MetricSummary]
+
+    def save(self, path: str | Path) -> None:
+        """Write the result as JSON, atomically."""
+        write_json(path, self.model_dump(mode="json"))
 
 
 @dataclass(frozen=True)
@@ -50,28 +103,47 @@ class FlowParams:
     train: TrainParams
     evaluate: EvaluateParams
 
-    def plain(self) -> dict[str, Any]:
-        """Return them as nested plain values."""
+    def to_json(self) -> dict[str, Any]:
+        """Return them as nested JSON values."""
         return {name: params.model_dump(mode="json") for name, params in vars(self).items()}
 
 
+@dataclass(frozen=True)
+class FoldFolders:
+    """The folders of one fold."""
+
+    root: Path
+
+    def of_stage(self, name: str) -> Path:
+        """Return the folder that a stage writes, such as `patches` or `model`."""
+        return self.root / name
+
+    @property
+    def metrics_file(self) -> Path:
+        """The file that is written when the fold is finished."""
+        return self.root / "fold_metrics.json"
+
+
 def load_flow(settings: Sequence[str] = ()) -> FlowParams:
-    """Read the parameters of the flow from params.yaml, with settings `section.key=value` laid over
-    them.
+    """Read the parameters of the flow from params.yaml, changed by settings `section.key=value`.
 
     Raises:
-        ParameterError: a key that is none, or a value out of its range.
+        ParameterError: an unknown key, or a value out of its range.
     """
     models: dict[str, type[StageParams]] = {
-        "scenes": ScenesParams, "patches": PatchesParams, "augment": AugmentParams,
-        "train": TrainParams, "evaluate": EvaluateParams,
-    }  # fmt: skip
+        "scenes": ScenesParams,
+        "patches": PatchesParams,
+        "augment": AugmentParams,
+        "train": TrainParams,
+        "evaluate": EvaluateParams,
+    }
     changes: dict[str, dict[str, Any]] = {stage: {} for stage in models}
     for name, value in map(parse_setting, settings):
         stage, _, key = name.partition(".")
         if stage not in models or not key:
             raise ParameterError(
-                f"{name!r} must begin with a stage: {', '.join(models)}. Say such as train.epochs=4."
+                f"{name!r} must begin with a stage: {', '.join(models)}. "
+                "Write for example train.epochs=4."
             )
         changes[stage][key] = value
     loaded = {
@@ -81,64 +153,58 @@ def load_flow(settings: Sequence[str] = ()) -> FlowParams:
     return FlowParams(**loaded)  # type: ignore[arg-type]
 
 
-def run_folds(params: FlowParams, folds: int, say: Callable[[str], None]) -> dict[str, Any]:
-    """Run every fold, one MLflow run each under a common parent, and return their figures with mean
-    and spread.
+def run_folds(params: FlowParams, n_folds: int) -> CrossValidationResult:
+    """Run every fold, each an MLflow run under a common parent, and return their metrics.
+
+    A line with the metrics of each fold, and lines with their mean and spread, are logged.
 
     Args:
         params: of the stages; `scenes.folds` and `scenes.fold` are set here.
-        folds: how many, 3 or more.
-        say: takes a line for the terminal as each fold ends.
+        n_folds: number of folds, 3 or more.
 
     Raises:
         ParameterError: too few folds, or a model that may have seen the places of a fold's test.
         DataError: fewer places than folds, or a fold without a labelled scene.
     """
-    _refuse_other_models(params)
-    refuse_to_share(params.train, "kfold")
-    each = [
-        change_params("scenes", params.scenes, {"folds": folds, "fold": fold})
-        for fold in range(folds)
+    _refuse_pretrained_models(params)
+    require_one_process(params.train, "kfold")
+    fold_params = [
+        change_params("scenes", params.scenes, {"folds": n_folds, "fold": fold})
+        for fold in range(n_folds)
     ]
-    key = _key(params, folds)
+    key = _flow_key(params, n_folds)
     with resume_run(f"kfold-{key}", name="kfold") as tracker:
-        tracker.params({"folds": folds, **params.plain()})
-        rows = []
-        for fold, scenes in enumerate(each):
-            rows.append(_run_fold(params, scenes, WORK / key / f"fold-{fold}"))
-            tracker.metrics(
-                {f"fold/{name}": rows[-1][name] for name in HEADLINE if _known(rows[-1][name])},
-                step=fold,
-            )
-            say(_line(f"fold {fold}", rows[-1]))
-        summary = summarize(rows)
-        tracker.metrics(
-            {
-                f"{name}/{what}": value
-                for name, part in summary.items()
-                for what, value in part.items()
-            }
-        )
-        found = {"folds": rows, "summary": summary}
-        write_json(WORK / key / "kfold.json", found)
+        tracker.params({"folds": n_folds, **params.to_json()})
+        folds = []
+        for number, scenes in enumerate(fold_params):
+            fold = _run_fold(params, scenes, FoldFolders(WORK / key / f"fold-{number}"))
+            folds.append(fold)
+            metrics = fold.defined_metrics()
+            tracker.metrics({f"fold/{name}": metrics[name] for name in metrics}, step=number)
+            logger.info(_format_metrics(f"fold {number}", metrics))
+        summary = summarize(folds)
+        tracker.metrics(_flat_summary(summary))
+        result = CrossValidationResult(folds=tuple(folds), summary=summary)
+        result.save(WORK / key / "kfold.json")
         tracker.file(WORK / key / "kfold.json")
-    say(_line("mean", {name: part["mean"] for name, part in summary.items()}))
-    say(_line("spread", {name: part["sd"] for name, part in summary.items()}))
-    return found
+    means = {name: metric.mean for name, metric in summary.items()}
+    spreads = {name: metric.sd for name, metric in summary.items()}
+    logger.info(_format_metrics("mean", means))
+    logger.info(_format_metrics("spread", spreads))
+    return result
 
 
-def _refuse_other_models(params: FlowParams) -> None:
-    """Refuse models trained before: nearly every fold tests places that they were trained on.
+def _refuse_pretrained_models(params: FlowParams) -> None:
+    """Raise a ParameterError for a model of an earlier training.
 
-    Raises:
-        ParameterError: one is named.
+    Nearly every fold tests places that such a model was trained on.
     """
-    named = {
+    models = {
         "train.start_from": params.train.start_from,
         "train.teacher": params.train.teacher,
         "evaluate.second_stage": params.evaluate.second_stage,
     }
-    for key, model in named.items():
+    for key, model in models.items():
         if model is not None:
             raise ParameterError(
                 f"`{key}` is {model}, which may have been trained on places that a fold tests. "
@@ -146,111 +212,146 @@ def _refuse_other_models(params: FlowParams) -> None:
             )
 
 
-def summarize(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
-    """Return mean, standard deviation (n - 1), least and largest of each figure over the folds
-    where it is defined.
-    """
+def summarize(folds: Sequence[FoldMetrics]) -> dict[str, MetricSummary]:
+    """Return the summary of each metric that some fold defines, by name."""
     summary = {}
-    for name in HEADLINE:
-        values = np.array([row[name] for row in rows if _known(row[name])], float)
-        if len(values):
-            spread = float(values.std(ddof=1)) if len(values) > 1 else 0.0
-            summary[name] = {
-                "mean": float(values.mean()), "sd": spread, "min": float(values.min()), "max": float(values.max()),
-                "folds": float(len(values)),
-            }  # fmt: skip
+    for name in HEADLINE_METRICS:
+        defined = [fold.defined_metrics() for fold in folds]
+        values = np.array([metrics[name] for metrics in defined if name in metrics], float)
+        if not len(values):
+            continue
+        spread = 0.0
+        if len(values) > 1:
+            spread = float(values.std(ddof=1))
+        summary[name] = MetricSummary(
+            mean=float(values.mean()),
+            sd=spread,
+            min=float(values.min()),
+            max=float(values.max()),
+            folds=float(len(values)),
+        )
     return summary
 
 
-def _run_fold(params: FlowParams, scenes: ScenesParams, folder: Path) -> dict[str, Any]:
-    """Run what is not yet done of one fold; return its figures on test, and the places it was
-    tested on.
+def _flat_summary(summary: Mapping[str, MetricSummary]) -> dict[str, float]:
+    """Return the summary with names such as `ap/mean`."""
+    flat = {}
+    for name, metric in summary.items():
+        for statistic, value in metric.model_dump().items():
+            flat[f"{name}/{statistic}"] = value
+    return flat
+
+
+def _run_fold(params: FlowParams, scenes: ScenesParams, folders: FoldFolders) -> FoldMetrics:
+    """Run the unfinished stages of one fold and return its metrics on test."""
+    if folders.metrics_file.is_file():
+        return FoldMetrics.model_validate_json(folders.metrics_file.read_text(encoding="utf-8"))
+    catalog = _make_catalog(scenes, folders.of_stage("scenes"))
+    _make_patches(params, catalog, folders)
+    _train_fold(params, f"fold-{scenes.fold}", folders)
+    names = ("scenes", "patches", "train", "model", "reports")
+    stage_folders = EvaluationFolders(**{name: folders.of_stage(name) for name in names})
+    result = evaluate(params.evaluate, stage_folders)
+    record_run(result, model=stage_folders.model, reports=stage_folders.reports)
+    metrics = MetricsRecord.load(stage_folders.reports / "metrics.json").scenes["test"]
+    values = {name: getattr(metrics, name).value for name in HEADLINE_METRICS}
+    fold = FoldMetrics(
+        fold=scenes.fold,
+        model=result.model,
+        places=tuple(sorted({str(row.place) for row in catalog.split("test")})),
+        **values,
+    )
+    write_json(folders.metrics_file, fold.model_dump(mode="json"))
+    for name in INTERMEDIATE:
+        shutil.rmtree(folders.of_stage(name), ignore_errors=True)
+    return fold
+
+
+def _make_catalog(scenes: ScenesParams, folder: Path) -> Catalog:
+    """Build the catalog of one fold, or read the finished one.
+
+    Raises:
+        DataError: its split `test` has no labelled scene.
     """
-    done = folder / "figures.json"
-    if done.is_file():
-        kept: dict[str, Any] = json.loads(done.read_text(encoding="utf-8"))
-        return kept
-    where = {
-        name: folder / name
-        for name in ("scenes", "patches", "augmented", "train", "model", "reports")
-    }
-    if not where["scenes"].is_dir():
-        with atomic_folder(where["scenes"]) as aside:
-            write_catalog(build_catalog(scenes, aside, where["scenes"]), aside)
-    catalog = load_catalog(where["scenes"])
+    if not folder.is_dir():
+        with atomic_folder(folder) as temporary:
+            write_catalog(build_catalog(scenes, temporary, folder), temporary)
+    catalog = load_catalog(folder)
     if not catalog.split("test").scenes["labeled"].any():
         raise DataError(
-            f"Fold {scenes.fold} has no labelled scene to be tested on: k-fold divides places, which "
-            "ready-made patches do not name. Bring labelled scenes (`scenes.raw`)."
+            f"Fold {scenes.fold} has no labelled scene to be tested on: k-fold divides places, "
+            "which ready-made patches do not name. Bring labelled scenes (`scenes.raw`)."
         )
-    if not where["patches"].is_dir():
-        with atomic_folder(where["patches"]) as aside:
-            cut_patches(catalog, params.patches, aside)
-    if not where["augmented"].is_dir():
-        augment_training_patches(where["patches"], where["augmented"], params.augment)
-    if not where["train"].is_dir():
-        names = ("scenes", "patches", "augmented", "train")
-        train.train_detector(
-            params.train,
-            datamodule.Folders(*(str(where[name]) for name in names)),
-            name=f"fold-{scenes.fold}",
-        )
-    folders = evaluate_model.Folders(
-        *(where[name] for name in ("scenes", "patches", "train", "model", "reports"))
-    )
-    findings = evaluate_model.evaluate(params.evaluate, folders)
-    evaluate_model.record(findings, folders)
-    figures = json.loads((where["reports"] / "metrics.json").read_text(encoding="utf-8"))["scenes"][
-        "test"
-    ]
-    places = sorted({str(row.place) for row in catalog.split("test")})
-    row = {"fold": scenes.fold, "model": findings.model, "places": places}
-    row |= {name: figures[name]["value"] for name in HEADLINE}
-    write_json(done, row)
-    for name in ("patches", "augmented", "train"):  # large, and made again from what is kept
-        shutil.rmtree(where[name], ignore_errors=True)
-    return row
+    return catalog
 
 
-def _key(params: FlowParams, folds: int) -> str:
-    """Return 16 digits of a hash over parameters, code, and the names, sizes and times of the files
-    it starts from.
+def _make_patches(params: FlowParams, catalog: Catalog, folders: FoldFolders) -> None:
+    """Cut and augment the patches of one fold, where they are missing."""
+    patches = folders.of_stage("patches")
+    augmented = folders.of_stage("augmented")
+    if not patches.is_dir():
+        with atomic_folder(patches) as temporary:
+            cut_patches(catalog, params.patches, temporary)
+    if not augmented.is_dir():
+        augment_training_patches(patches, augmented, params.augment)
+
+
+def _train_fold(params: FlowParams, run_name: str, folders: FoldFolders) -> None:
+    """Train the detector of one fold, where it is missing."""
+    if folders.of_stage("train").is_dir():
+        return
+    names = ("scenes", "patches", "augmented", "train")
+    paths = [str(folders.of_stage(name)) for name in names]
+    train.train_detector(params.train, TrainingFolders(*paths), name=run_name)
+
+
+def _flow_key(params: FlowParams, n_folds: int) -> str:
+    """Return 16 hexadecimal digits that name a cross-validation.
+
+    A hash of parameters, code, and the names, sizes and times of the files it starts from.
     """
-    digest = hashlib.sha256(json.dumps([params.plain(), folds], sort_keys=True).encode())
+    digest = hashlib.sha256(json.dumps([params.to_json(), n_folds], sort_keys=True).encode())
     for source in sorted(Path(__file__).parents[1].rglob("*.py")):
         digest.update(source.read_bytes())
-    for path in _inputs(params):
+    for path in _input_files(params):
         state = path.stat()
         digest.update(f"{path}|{state.st_size}|{state.st_mtime_ns}".encode())
     return digest.hexdigest()[:16]
 
 
-def _inputs(params: FlowParams) -> list[Path]:
-    """Return every file that a parameter names, sorted: rasters, labels, groups and areas, also
-    those outside the raw folder; ready-made patches; weights and the model to start from.
+def _input_files(params: FlowParams) -> list[Path]:
+    """Return every file that a parameter names, sorted.
+
+    Rasters, labels, groups and areas, also those outside the raw folder; ready-made patches;
+    weights and the model to start from.
     """
     raw = Path(params.scenes.raw)
-    named = [
-        value for value in flatten(params.plain()).values() if isinstance(value, str) and value
-    ]
-    found = {path for value in named for path in (Path(value), raw / value)}
-    found |= {path for value in named if not Path(value).is_absolute() for path in raw.glob(value)}
-    files = {
-        file
-        for path in found
-        if path.exists()
-        for file in ([path] if path.is_file() else path.rglob("*"))
-    }
+    paths: set[Path] = set()
+    for value in flatten(params.to_json()).values():
+        if not isinstance(value, str) or not value:
+            continue
+        paths |= {Path(value), raw / value}
+        if not Path(value).is_absolute():
+            paths |= set(raw.glob(value))
+    files: set[Path] = set()
+    for path in paths:
+        if path.is_file():
+            files.add(path)
+        elif path.exists():
+            files |= set(path.rglob("*"))
     return sorted(file for file in files if file.is_file())
 
 
-def _known(value: Any) -> bool:
+def _is_finite(value: float | None) -> bool:
     return value is not None and bool(np.isfinite(value))
 
 
-def _line(label: str, row: Mapping[str, Any]) -> str:
-    figures = [
-        f"{name} {row[name]:.3f}" if _known(row.get(name)) else f"{name} undefined"
-        for name in HEADLINE
-    ]
-    return f"{label:8s}" + "   ".join(figures)
+def _format_metrics(label: str, metrics: Mapping[str, float]) -> str:
+    """Return one line for the terminal."""
+    words = []
+    for name in HEADLINE_METRICS:
+        if name in metrics:
+            words.append(f"{name} {metrics[name]:.3f}")
+        else:
+            words.append(f"{name} undefined")
+    return f"{label:8s}" + "   ".join(words)

@@ -90,15 +90,16 @@ def _describe_cost(
     window_adds = sum(layer.multiply_adds for layer in layers)
     search_adds = search_multiply_adds(network, n_bands)
     method = "densely" if network.dense else "window by window"
+    size = f"{parameters / 1e6:.3f} M parameters"
+    window = f"window {network.window_px} px, stride {network.stride_px} px"
+    search = f"{search_adds / 1e9:.2f} G for one Mpx searched {method}"
     lines = [
-        f"{name}: {parameters / 1e6:.3f} M parameters, window {network.window_px} px, "
-        f"stride {network.stride_px} px",
-        f"multiply-adds: {window_adds / 1e6:.1f} M for one window, "
-        f"{search_adds / 1e9:.2f} G for one Mpx searched {method}",
+        f"{name}: {size}, {window}",
+        f"multiply-adds: {window_adds / 1e6:.1f} M for one window, {search}",
     ]
     if not network.dense:
         lines.append(
             "the receptive field is that of the longest chain at most: "
-            "padded, the network never sees beyond its window"
+            "padded, it never sees beyond its window"
         )
     return lines

@@ -1,7 +1,6 @@
-"""Short trials before a long training: can it learn sixteen patches by heart, and which learning
-rate can it bear.
+"""Short checks before a long training: overfitting a few patches, and the learning rate range test.
 
-Neither writes a model nor a run.
+Neither writes a model nor an MLflow run.
 """
 
 from __future__ import annotations
@@ -17,23 +16,30 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from windhover.errors import DataError, ParameterError
+from windhover.files import atomic_file
 from windhover.models.networks import build_network
 from windhover.models.normalize import Normalizer
 from windhover.params import load_params
 from windhover.params.train import TrainParams
 from windhover.patches.patch_store import load_patches, read_summary
-from windhover.training.losses import Objective, patch_targets
-from windhover.training.optim import make_optimizer
-from windhover.training.samplers import Sampler, batches, object_table
-from windhover.training.training_curves import draw_rate_range
+from windhover.training.losses import DetectionLoss
+from windhover.training.object_table import CLASS, count_classes, table_of_patches
+from windhover.training.optim import make_optimizer, set_learning_rate
+from windhover.training.samplers import Sampler, make_batches
+from windhover.training.targets import ObjectTensor, patch_targets
 
-OVERFIT_LOSS = 0.01
+OVERFIT_LOSS = 0.01  # loss of the scores under which patches count as fitted
+# weights of the smoothed loss so far, and of a new loss, in the next smoothed one
+OLD_LOSS_WEIGHT = 0.8
+NEW_LOSS_WEIGHT = 0.2
+DIVERGED = 4.0  # the range test ends where the smoothed loss is this often the lowest one
+
+Rows = NDArray[np.int64]
 
 
-class TrialLoss(NamedTuple):
+class StepLoss(NamedTuple):
     """The losses of one step."""
 
     total: float
@@ -41,8 +47,8 @@ class TrialLoss(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Overfit:
-    """What learning a few patches by heart came to."""
+class OverfitResult:
+    """The outcome of training on a few patches alone."""
 
     patches: int
     steps: int
@@ -50,190 +56,237 @@ class Overfit:
 
     @property
     def passed(self) -> bool:
-        """Whether the loss of the scores fell under the bar."""
+        """Whether the loss of the scores fell below `OVERFIT_LOSS`."""
         return self.loss < OVERFIT_LOSS
 
-    def sentence(self) -> str:
-        """Return it for the terminal."""
-        verdict = (
-            "ok"
-            if self.passed
-            else f"not under {OVERFIT_LOSS}: labels, normalisation or network are at fault"
+    def describe(self) -> str:
+        """Return one line for the terminal."""
+        verdict = "ok"
+        if not self.passed:
+            verdict = f"not under {OVERFIT_LOSS}: check labels, normalization and network"
+        return (
+            f"{self.patches} patches fitted in {self.steps} steps: loss {self.loss:.5f}, {verdict}"
         )
-        return f"{self.patches} patches learnt by heart in {self.steps} steps: loss {self.loss:.5f}, {verdict}"
 
 
-def overfit(params: TrainParams, patches: str | Path, count: int = 16, steps: int = 300) -> Overfit:
-    """Train on a few patches alone, half of them positive, without any change of them.
+@dataclass(frozen=True)
+class LrRange:
+    """Smoothed loss against learning rate, which rises by a factor at every step."""
+
+    learning_rates: list[float]
+    losses: list[float]
+
+    @property
+    def lowest(self) -> float:
+        """The learning rate at which the loss is lowest."""
+        return self.learning_rates[int(np.argmin(self.losses))]
+
+    @property
+    def suggested(self) -> float:
+        """A third of that rate: high, and still below where training diverges (Smith 2017)."""
+        return self.lowest / 3
+
+    def describe(self) -> str:
+        """Return one line for the terminal."""
+        rates = self.learning_rates
+        return (
+            f"learning rates from {rates[0]:.1e} to {rates[-1]:.1e} in {len(rates)} steps: "
+            f"the loss is lowest at {self.lowest:.1e}. "
+            f"Suggested: train.learning_rate {self.suggested:.2g}"
+        )
+
+
+def overfit(
+    params: TrainParams, patches: str | Path, count: int = 16, *, steps: int = 300
+) -> OverfitResult:
+    """Train on a few patches alone, half of them positive, without augmentation.
+
+    Args:
+        params: of the train stage.
+        patches: folder of the patches.
+        count: number of patches.
+        steps: number of steps at most.
 
     Raises:
         ParameterError: fewer than two patches.
         DataError: there are too few patches of either kind.
     """
     if count < 2:
-        raise ParameterError(f"--overfit needs 2 patches or more, got {count}. Say --overfit 16.")
-    trial = _Trial(params, patches)
-    rows = trial.choose(count // 2, count - count // 2)
-    objective = Objective("bce", (1, *[1] * trial.n_classes), size_weight=0.0, offset_weight=0.0)
-    optimizer = torch.optim.AdamW(trial.network.parameters(), lr=params.learning_rate)
-    loss, step = math.inf, 0
-    while step < steps and loss >= OVERFIT_LOSS / 2:
-        step += 1
-        loss = trial.step(rows, objective, optimizer).score
-    return Overfit(count, step, loss)
-
-
-@dataclass(frozen=True)
-class RateRange:
-    """Loss against learning rate, the rate rising by a factor at every step."""
-
-    rates: list[float]
-    losses: list[float]  # smoothed
-
-    @property
-    def lowest(self) -> float:
-        """The rate at which the loss is lowest."""
-        return self.rates[int(np.argmin(self.losses))]
-
-    @property
-    def suggested(self) -> float:
-        """A third of that rate: high, and still below where learning breaks (Smith 2017)."""
-        return self.lowest / 3
-
-    def sentence(self) -> str:
-        """Return it for the terminal."""
-        return (
-            f"learning rates from {self.rates[0]:.1e} to {self.rates[-1]:.1e} in {len(self.rates)} steps: the loss is "
-            f"lowest at {self.lowest:.1e}. Suggested: train.learning_rate {self.suggested:.2g}"
+        raise ParameterError(
+            f"--overfit needs 2 patches or more, got {count}. Write for example --overfit 16."
         )
+    training = _ShortTraining(params, patches)
+    rows = training.select_rows(count // 2, count - count // 2)
+    class_counts = (1, *[1] * training.n_classes)
+    loss = DetectionLoss("bce", class_counts, size_weight=0.0, offset_weight=0.0)
+    optimizer = torch.optim.AdamW(training.network.parameters(), lr=params.learning_rate)
+    value = math.inf
+    step = 0
+    while step < steps and value >= OVERFIT_LOSS / 2:
+        step += 1
+        value = training.step(rows, loss, optimizer).score
+    return OverfitResult(count, step, value)
 
 
-def rate_range(
-    params: TrainParams, patches: str | Path, low: float = 1e-5, high: float = 1.0, steps: int = 100
-) -> RateRange:
-    """Raise the learning rate step by step over training patches, until the loss breaks or the
-    highest is reached.
+def lr_range_test(
+    params: TrainParams,
+    patches: str | Path,
+    *,
+    low: float = 1e-5,
+    high: float = 1.0,
+    steps: int = 100,
+) -> LrRange:
+    """Raise the learning rate step by step until training diverges or the highest is reached.
 
-    Each step sees a batch of its own, with the sampler, the optimiser and the loss of `params`.
+    Each step sees a new batch, with the sampler, the optimizer and the loss of `params`.
+
+    Args:
+        params: of the train stage.
+        patches: folder of the patches.
+        low: first learning rate.
+        high: last learning rate.
+        steps: number of learning rates.
 
     Raises:
         DataError: there are too few patches.
     """
-    trial = _Trial(params, patches)
-    trial.choose(1, 1)
-    shown = _endless(params, trial)
-    counts = tuple(int((trial.table[:, 0] == k).sum()) for k in range(-1, trial.n_classes))
-    objective = Objective(
-        params.loss, counts, params.focal_alpha, params.focal_gamma, params.class_balanced_beta, params.logit_adjustment_tau,
-        params.label_smoothing, params.offset_weight, params.size_weight,
-    )  # fmt: skip
-    optimizer = make_optimizer(trial.network, params)
-    rates: list[float] = []
+    training = _ShortTraining(params, patches)
+    training.select_rows(1, 1)
+    rows = _endless_batches(params, training)
+    loss = DetectionLoss.from_params(params, count_classes(training.table, training.n_classes))
+    optimizer = make_optimizer(training.network, params)
+    learning_rates: list[float] = []
     losses: list[float] = []
-    for rate in np.geomspace(low, high, steps).tolist():
-        for group in optimizer.param_groups:
-            group["lr"] = rate * group["factor"]
-        value = trial.step(next(shown), objective, optimizer).total
-        smooth = value if not losses else 0.8 * losses[-1] + 0.2 * value
-        if not math.isfinite(value) or (losses and smooth > 4 * min(losses)):
+    for learning_rate in np.geomspace(low, high, steps).tolist():
+        set_learning_rate(optimizer, learning_rate)
+        value = training.step(next(rows), loss, optimizer).total
+        smoothed = value
+        if losses:
+            smoothed = OLD_LOSS_WEIGHT * losses[-1] + NEW_LOSS_WEIGHT * value
+        if not math.isfinite(value) or (losses and smoothed > DIVERGED * min(losses)):
             break
-        rates.append(rate)
-        losses.append(smooth)
-    return RateRange(rates, losses)
+        learning_rates.append(learning_rate)
+        losses.append(smoothed)
+    return LrRange(learning_rates, losses)
 
 
-def _endless(params: TrainParams, trial: _Trial) -> Iterator[NDArray[np.int64]]:
-    """Yield the rows of batch after batch, as training would show them."""
-    sampler = Sampler(
-        params.sampler, params.negatives_per_positive, params.balance_classes, 0.0, params.seed
-    )
-    labels = trial.table[:, 0].astype(np.int64)
+def _endless_batches(params: TrainParams, training: _ShortTraining) -> Iterator[Rows]:
+    """Yield the rows of batch after batch, as training would draw them."""
+    sampler = Sampler.from_params(params)
+    labels = training.table[:, CLASS].astype(np.int64)
+    is_mined = np.zeros(len(labels), bool)
     for epoch in itertools.count():
-        for rows in batches(
-            sampler.epoch(labels, np.zeros(len(labels), bool), epoch), params.batch_size
-        ):
-            yield rows.numpy()
+        for batch in make_batches(sampler.epoch(labels, is_mined, epoch), params.batch_size):
+            yield batch.numpy()
 
 
-class _Trial:
-    """A fresh network in training mode, and the training patches of a folder."""
+class _ShortTraining:
+    """A new network in training mode, and the training patches of a folder."""
 
     def __init__(self, params: TrainParams, folder: str | Path) -> None:
-        summary, train = read_summary(folder), load_patches(folder, "train")
-        classes = list(summary["classes"])
-        self._folder, self._seed, self._images = folder, params.seed, train.images
-        self.table, self.n_classes = object_table(train.index, classes), len(classes)
+        summary = read_summary(folder)
+        patches = load_patches(folder, "train")
+        classes = list(summary.classes)
+        self._folder = folder
+        self._seed = params.seed
+        self._images = patches.images
+        self.table = table_of_patches(patches.index, classes)
+        self.n_classes = len(classes)
         torch.set_num_threads(params.threads or os.cpu_count() or 1)
         torch.manual_seed(params.seed)
-        options = (
-            {**params.options, "dropout": 0.0} if "dropout" in params.options else params.options
-        )
-        self.network = build_network(
-            params.network, len(summary["bands"]), len(classes), **options
-        ).train()
-        self._normalizer = Normalizer(summary["mean"], summary["std"])
+        options = dict(params.options)
+        if "dropout" in options:
+            options["dropout"] = 0.0
+        network = build_network(params.network, len(summary.bands), len(classes), **options)
+        self.network = network.train()
+        self._normalizer = Normalizer(summary.mean, summary.std)
 
-    def choose(self, positives: int, others: int) -> NDArray[np.int64]:
-        """Return rows of so many patches of either kind, drawn by the seed.
+    def select_rows(self, n_positives: int, n_negatives: int) -> Rows:
+        """Return rows of some positive and some background patches, drawn by the seed.
 
         Raises:
             DataError: there are too few of either.
         """
         random = np.random.default_rng(self._seed)
-        found = [np.flatnonzero(chosen) for chosen in (self.table[:, 0] >= 0, self.table[:, 0] < 0)]
-        if len(found[0]) < positives or len(found[1]) < others:
+        is_positive = self.table[:, CLASS] >= 0
+        positives = np.flatnonzero(is_positive)
+        negatives = np.flatnonzero(~is_positive)
+        if len(positives) < n_positives or len(negatives) < n_negatives:
             raise DataError(
-                f"{self._folder}: a trial needs {positives} positives and {others} negatives, got {len(found[0])} and "
-                f"{len(found[1])}. Cut more patches."
+                f"{self._folder}: needs {n_positives} positives and {n_negatives} negatives, "
+                f"got {len(positives)} and {len(negatives)}. Cut more patches."
             )
         return np.concatenate(
-            [random.permutation(found[0])[:positives], random.permutation(found[1])[:others]]
+            [
+                random.permutation(positives)[:n_positives],
+                random.permutation(negatives)[:n_negatives],
+            ]
         )
 
-    def step(
-        self, rows: NDArray[np.int64], objective: Objective, optimizer: torch.optim.Optimizer
-    ) -> TrialLoss:
-        """Learn from the patches of `rows` once; return the losses before."""
-        pixels: Tensor = torch.from_numpy(np.array(self._images[np.sort(rows)])).permute(
-            0, 3, 1, 2
-        )  # (B, C, S, S)
-        objects = torch.from_numpy(self.table[np.sort(rows)])  # (B, 5)
-        losses = objective(
-            self.network(self._normalizer(pixels)), patch_targets(objects, self.n_classes)
-        )
+    def step(self, rows: Rows, loss: DetectionLoss, optimizer: torch.optim.Optimizer) -> StepLoss:
+        """Train on the patches of `rows` once and return the losses before."""
+        rows = np.sort(rows)
+        images = torch.from_numpy(np.array(self._images[rows]))  # (B, S, S, C)
+        pixels = images.permute(0, 3, 1, 2)  # (B, C, S, S)
+        objects = ObjectTensor(torch.from_numpy(self.table[rows]))
+        outputs = self.network(self._normalizer(pixels))
+        terms = loss(outputs, patch_targets(objects, self.n_classes))
         optimizer.zero_grad()
-        losses.total.backward()  # type: ignore[no-untyped-call]
+        terms.total.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
-        return TrialLoss(float(losses.total.detach()), float(losses.score))
+        return StepLoss(float(terms.total.detach()), float(terms.score))
 
 
-def try_training(
-    wanted: int | None, ranged: bool, patches: Path, picture: Path
+def run_sanity_checks(
+    overfit_count: int | None, with_lr_range: bool, patches: Path, *, picture: Path
 ) -> tuple[list[str], bool]:
-    """Make the trials that are asked for with the parameters of `train` in params.yaml.
+    """Run the selected checks with the parameters of `train` in params.yaml.
 
     Args:
-        wanted: so many patches are learnt by heart; None for no such trial.
-        ranged: whether learning rates are tried.
+        overfit_count: number of patches to overfit; None for no such check.
+        with_lr_range: whether to run the learning rate range test.
         patches: folder of the patches stage.
         picture: PNG of the range test.
 
     Returns:
-        Lines for the terminal, and whether every trial was passed.
+        Lines for the terminal, and whether every check was passed.
 
     Raises:
-        ParameterError: no trial is asked for.
+        ParameterError: no check is selected.
     """
-    if wanted is None and not ranged:
+    if overfit_count is None and not with_lr_range:
         raise ParameterError(
-            "Name a trial: --overfit 16 or --rate-range. The training itself is `dvc repro train`."
+            "Name a check: --overfit 16 or --rate-range. The training itself is `dvc repro train`."
         )
-    params, lines, passed = load_params("train", TrainParams), [], True
-    if wanted is not None:
-        learnt = overfit(params, patches, wanted)
-        lines, passed = [learnt.sentence()], learnt.passed
-    if ranged:
-        found = rate_range(params, patches)
-        draw_rate_range(found.rates, found.losses, found.suggested, picture)
-        lines += [found.sentence(), f"curve -> {picture}"]
+    params = load_params("train", TrainParams)
+    lines = []
+    passed = True
+    if overfit_count is not None:
+        result = overfit(params, patches, overfit_count)
+        lines.append(result.describe())
+        passed = result.passed
+    if with_lr_range:
+        lr_range = lr_range_test(params, patches)
+        plot_lr_range(lr_range, picture)
+        lines += [lr_range.describe(), f"curve -> {picture}"]
     return lines, passed
+
+
+def plot_lr_range(lr_range: LrRange, path: Path) -> None:
+    """Write the curve of loss against learning rate as a PNG, with the suggested rate."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6, 3.6), layout="constrained")
+    axes = figure.subplots()
+    axes.plot(lr_range.learning_rates, lr_range.losses)
+    label = f"suggested: {lr_range.suggested:.2g}"
+    axes.axvline(lr_range.suggested, color="0.5", linestyle="--", label=label)
+    axes.set(
+        title="learning rate range test",
+        xlabel="learning rate",
+        ylabel="loss, smoothed",
+        xscale="log",
+    )
+    axes.legend(fontsize=8)
+    with atomic_file(path) as temporary:
+        figure.savefig(temporary, dpi=110, format="png", metadata={"Software": None})

@@ -1,19 +1,19 @@
-"""Search of training parameters by Optuna: each trial is a training, a child run of one parent,
-judged by validation.
+"""Search of training parameters by Optuna: each trial is a training, a child run of one parent.
 
 A trial that does worse than the median of those before it at the same epoch ends early. The study
-is an SQLite file: the same command goes on where a killed one stopped. Chooses on validation alone
-and never looks at test.
+is an SQLite file: the same command continues where a stopped one ended. Trials are compared on
+validation; the test split is never used.
 """
 
 from __future__ import annotations
 
 import hashlib
+import logging
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import torch
 from ruamel.yaml import YAML
@@ -24,165 +24,170 @@ from windhover.files import atomic_file
 from windhover.params import change_params, value_at
 from windhover.params.train import TrainParams
 from windhover.patches.patch_store import load_patches
-from windhover.tracking.runs import resume_run
-from windhover.training.artifacts import Trained
-from windhover.training.datamodule import Folders
-from windhover.training.distributed import refuse_to_share
-from windhover.training.train import fingerprint, train_detector
+from windhover.tracking.runs import Tracker, resume_run
+from windhover.training.distributed import require_one_process
+from windhover.training.fingerprint import training_fingerprint
+from windhover.training.train import train_detector
+from windhover.training.training_data import TrainingFolders
+
+if TYPE_CHECKING:
+    from optuna import Study, Trial
+
+logger = logging.getLogger(__name__)
 
 WORK = Path(".windhover/tune")
-FAILED_AP = 0.0  # of a trial that could not be trained: known to be bad, never tried again
-MOST_KILLS = 3  # of a trial, which is then left alone
+FAILED_AP = 0.0  # of a trial whose training failed: known to be bad, not tried again
+MAX_KILLS = 3  # of a trial, which is not repeated any more
 KILLS_ATTR = "kills"
-STARTUP_TRIALS, WARMUP_EPOCHS = 4, 1  # before them nothing is ended early
 KEY_ATTR = "key"
+# before them no trial is ended early
+STARTUP_TRIALS = 4
+WARMUP_EPOCHS = 1
+
+AxisKind: TypeAlias = Literal["float", "log", "int", "choice"]
 
 
 @dataclass(frozen=True)
-class Axis:
-    """One parameter and where it is looked for."""
+class SearchAxis:
+    """One parameter and the values that are searched.
 
-    name: str  # of `train`, such as `jitter.contrast`
-    kind: str  # float, log, int or choice
+    Attributes:
+        name: of `train`, such as `batch_augment.contrast`.
+        kind: `log` is a float on a logarithmic scale.
+        low: lowest value.
+        high: highest value.
+        choices: the values of a `choice`.
+    """
+
+    name: str
+    kind: AxisKind
     low: float = 0.0
     high: float = 0.0
     choices: tuple[Any, ...] = ()
 
-    def suggest(self, trial: Any) -> Any:
-        """Return the value that an Optuna trial takes."""
+    def suggest(self, trial: Trial) -> Any:
+        """Return the value for an Optuna trial."""
         if self.kind == "choice":
             return trial.suggest_categorical(self.name, self.choices)
         if self.kind == "int":
             return trial.suggest_int(self.name, int(self.low), int(self.high))
         return trial.suggest_float(self.name, self.low, self.high, log=self.kind == "log")
 
-    def ends(self) -> tuple[Any, ...]:
-        """Return its least and largest value, or all choices."""
+    def extreme_values(self) -> tuple[Any, ...]:
+        """Return the lowest and the highest value, or all choices."""
         if self.kind == "choice":
             return self.choices
-        return (int(self.low), int(self.high)) if self.kind == "int" else (self.low, self.high)
+        if self.kind == "int":
+            return (int(self.low), int(self.high))
+        return (self.low, self.high)
 
-    def holds(self, value: Any) -> bool:
-        """Say whether a value lies on it."""
+    def contains(self, value: Any) -> bool:
+        """Return whether a value is on the axis."""
         if self.kind == "choice":
             return value in self.choices
         return isinstance(value, (int, float)) and self.low <= value <= self.high
 
 
-def parse_axis(text: str) -> Axis:
-    """Read `train.KEY=LOW:HIGH`, `=log:LOW:HIGH`, `=int:LOW:HIGH` or `=A,B,C`.
+def parse_axis(text: str) -> SearchAxis:
+    """Parse `train.KEY=LOW:HIGH`, `=log:LOW:HIGH`, `=int:LOW:HIGH` or `=A,B,C`.
 
     Raises:
-        ParameterError: it does not read so.
+        ParameterError: another form.
     """
     name, _, values = text.partition("=")
     stage, _, key = name.strip().partition(".")
-    wrong = ParameterError(
-        f"{text!r} must read train.KEY=LOW:HIGH, =log:LOW:HIGH, =int:LOW:HIGH or =A,B,C with the low below the high. "
-        "Say such as train.learning_rate=log:1e-4:1e-2."
-    )
-    if stage != "train" or not key or not values:
-        raise wrong
-    if ":" not in values:
-        try:
-            choices = tuple(YAML(typ="safe", pure=True).load(f"[{values}]"))
-        except YAMLError:
-            raise wrong from None
-        if len(choices) < 2 or not all(
-            isinstance(one, (str, int, float, bool, type(None))) for one in choices
-        ):
-            raise wrong
-        return Axis(key, "choice", choices=choices)
-    kind, *bounds = values.split(":") if values.count(":") == 2 else ("float", *values.split(":"))
     try:
-        low, high = map(float, bounds)
-    except ValueError:
-        raise wrong from None
+        if stage != "train" or not key or not values:
+            raise ValueError("not a parameter of train with values")
+        if ":" in values:
+            return _parse_range(key, values)
+        return _parse_choices(key, values)
+    except (ValueError, YAMLError):
+        raise ParameterError(
+            f"{text!r} must read train.KEY=LOW:HIGH, =log:LOW:HIGH, =int:LOW:HIGH or =A,B,C "
+            "with the low below the high. Write for example train.learning_rate=log:1e-4:1e-2."
+        ) from None
+
+
+def _parse_choices(key: str, values: str) -> SearchAxis:
+    choices = tuple(YAML(typ="safe", pure=True).load(f"[{values}]"))
+    scalars = (str, int, float, bool, type(None))
+    if len(choices) < 2 or not all(isinstance(choice, scalars) for choice in choices):
+        raise ValueError("not several scalars")
+    return SearchAxis(key, "choice", choices=choices)
+
+
+def _parse_range(key: str, values: str) -> SearchAxis:
+    kind = "float"
+    bounds = values.split(":")
+    if len(bounds) == 3:
+        kind, *bounds = bounds
+    low, high = map(float, bounds)
     if kind not in ("float", "log", "int") or not low < high or (kind == "log" and low <= 0):
-        raise wrong
-    return Axis(key, kind, low, high)
+        raise ValueError("not a range")
+    return SearchAxis(key, kind, low, high)  # type: ignore[arg-type]
 
 
 def tune(
     params: TrainParams,
-    folders: Folders,
-    axes: Sequence[Axis],
-    trials: int,
+    folders: TrainingFolders,
+    axes: Sequence[SearchAxis],
+    *,
+    n_trials: int,
     name: str,
-    say: Callable[[str], None],
 ) -> Path:
-    """Hold trials until there are as many as wanted, those of earlier calls included.
+    """Run trials until there are `n_trials`, those of earlier calls included.
+
+    A line is logged as each trial ends.
 
     Args:
-        params: of the training, where no axis says otherwise; they are the first trial where
-            they lie on all axes.
-        folders: what is learnt from; a trial's own files are not kept but in MLflow.
+        params: of the training; they are the first trial where they are on all axes.
+        folders: the data; a trial's own files are kept in MLflow alone.
         axes: parameters that are searched.
-        trials: how many, finished and ended early together.
+        n_trials: number of trials, finished and ended early together.
         name: of the study, whose file is `.windhover/tune/NAME.db`.
-        say: takes a line for the terminal as each trial ends.
 
     Returns:
-        A parameter file with the best, to be laid over params.yaml.
+        A parameter file with the best values, to be applied to params.yaml.
 
     Raises:
         ParameterError: an axis that is no parameter or leaves its range, or a study of that
             name about something else.
-        DataError: there are no validation patches to choose by, or no trial could be trained.
+        DataError: there are no validation patches to compare on, or no trial could be trained.
     """
     if not len(load_patches(folders.patches, "val").index):
         raise DataError(
-            f"{folders.patches}: no validation patches to choose by. Give a split `val` some places."
+            f"{folders.patches}: no validation patches to compare trials on. "
+            "Give a split `val` some places."
         )
-    refuse_to_share(params, "tune")
-    for axis in axes:
-        for value in axis.ends():
-            change_params("train", params, {axis.name: value})  # says what it cannot be
-    now = params.model_dump(mode="json")
-    values = {axis.name: value_at(now, axis.name) for axis in axes}
-    study = _open_study(name, params, folders, axes)
-    if not study.trials and all(axis.holds(values[axis.name]) for axis in axes):
-        study.enqueue_trial(values)
+    require_one_process(params, "tune")
+    _check_axes(params, axes)
+    study = _open_study(name, params, folders, axes=axes)
     with resume_run(f"tune-{study.user_attrs[KEY_ATTR]}", name=f"tune {name}") as tracker:
         tracker.params({"study": name, "axes": {axis.name: vars(axis) for axis in axes}})
-        while len(_done(study)) < trials:
-            trial = study.ask()
-            try:
-                value, pruned = _hold(trial, params, folders, axes)
-            except (DataError, ParameterError, torch.OutOfMemoryError) as error:
-                study.tell(trial, FAILED_AP)
-                told = (
-                    error.sentence()
-                    if isinstance(error, WindhoverError)
-                    else "needs more memory than there is"
-                )
-                say(f"trial {trial.number}: {told}")
-                continue
-            study.tell(trial, None if pruned else value, state=_state("PRUNED") if pruned else None)
-            best = study.best_value if study.best_trials else value
-            tracker.metrics({"val_ap": value, "best_val_ap": best}, step=trial.number)
-            words = ", ".join(f"{key}={_short(value)}" for key, value in trial.params.items())
-            say(
-                f"trial {trial.number}: AP {value:.4f}{', ended early' if pruned else ''}   {words}"
-            )
+        while _count_finished(study) < n_trials:
+            _run_trial(study, params, folders, axes=axes, tracker=tracker)
         if not study.best_trials or study.best_value <= FAILED_AP:
             raise DataError(
-                f"study {name!r}: no trial could be trained. Mend what they say, or take other values."
+                f"study {name!r}: no trial could be trained. "
+                "Correct what their messages name, or take other values."
             )
-        tracker.tags({f"best.{key}": value for key, value in study.best_params.items()})
-        path = _write_best(WORK / f"{name}.yaml", params, study.best_params)
-        tracker.file(path)
-        with atomic_file(WORK / f"{name}.csv") as table:
-            study.trials_dataframe(attrs=("number", "state", "value", "params")).to_csv(
-                table, index=False
-            )
-        tracker.file(WORK / f"{name}.csv")
-    say(f"best: trial {study.best_trial.number}, AP {study.best_value:.4f}")
+        path = _write_results(study, params, tracker)
+    logger.info("best: trial %d, AP %.4f", study.best_trial.number, study.best_value)
     return path
 
 
-def _open_study(name: str, params: TrainParams, folders: Folders, axes: Sequence[Axis]) -> Any:
-    """Open a study or begin it; trials that were killed are put first in line again."""
+def _check_axes(params: TrainParams, axes: Sequence[SearchAxis]) -> None:
+    """Raise a ParameterError for an axis that is no parameter, or leaves its range."""
+    for axis in axes:
+        for value in axis.extreme_values():
+            change_params("train", params, {axis.name: value})
+
+
+def _open_study(
+    name: str, params: TrainParams, folders: TrainingFolders, *, axes: Sequence[SearchAxis]
+) -> Study:
+    """Open or create a study; its first trial is that of the parameters as they are."""
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -194,80 +199,136 @@ def _open_study(name: str, params: TrainParams, folders: Folders, axes: Sequence
     study = optuna.create_study(
         storage=storage, study_name=name, load_if_exists=True, direction="maximize", pruner=pruner
     )
-    # a seed that changes with what is known: a study that goes on does not draw its first trials
-    # again
+    # the seed depends on the number of trials, so that a continued study draws new ones
     study.sampler = optuna.samplers.TPESampler(seed=params.seed + len(study.trials))
-    about = f"{name} {fingerprint(params, folders)} {sorted(map(str, axes))}"
-    key = hashlib.sha256(about.encode()).hexdigest()[:16]
+    content = f"{name} {training_fingerprint(params, folders)} {sorted(map(str, axes))}"
+    key = hashlib.sha256(content.encode()).hexdigest()[:16]
     if study.user_attrs.setdefault(KEY_ATTR, key) != key:
         raise ParameterError(
-            f"study {name!r} ({WORK / name}.db) was about other parameters, data or code. Give another --study."
+            f"study {name!r} ({WORK / name}.db) was about other parameters, data or code. "
+            "Give another --study."
         )
     study.set_user_attr(KEY_ATTR, key)
-    for trial in study.trials:
-        if trial.state == _state("RUNNING"):
-            study.tell(trial.number, state=_state("FAIL"))
-            kills = trial.user_attrs.get(KILLS_ATTR, 0) + 1
-            if kills < MOST_KILLS:
-                study.enqueue_trial(trial.params, user_attrs={KILLS_ATTR: kills})
+    _repeat_killed_trials(study)
+    values = params.model_dump(mode="json")
+    current = {axis.name: value_at(values, axis.name) for axis in axes}
+    if not study.trials and all(axis.contains(current[axis.name]) for axis in axes):
+        study.enqueue_trial(current)
     return study
 
 
-def _hold(
-    trial: Any, params: TrainParams, folders: Folders, axes: Sequence[Axis]
+def _repeat_killed_trials(study: Study) -> None:
+    """Enqueue trials that were stopped while they ran, up to `MAX_KILLS` times each."""
+    for trial in study.trials:
+        if trial.state != _trial_state("RUNNING"):
+            continue
+        study.tell(trial.number, state=_trial_state("FAIL"))
+        kills = trial.user_attrs.get(KILLS_ATTR, 0) + 1
+        if kills < MAX_KILLS:
+            study.enqueue_trial(trial.params, user_attrs={KILLS_ATTR: kills})
+
+
+def _run_trial(
+    study: Study,
+    params: TrainParams,
+    folders: TrainingFolders,
+    *,
+    axes: Sequence[SearchAxis],
+    tracker: Tracker,
+) -> None:
+    """Run the next trial of a study and record it."""
+    trial = study.ask()
+    try:
+        ap, pruned = _train_trial(trial, params, folders, axes=axes)
+    except (DataError, ParameterError, torch.OutOfMemoryError) as error:
+        study.tell(trial, FAILED_AP)
+        reason = "needs more memory than there is"
+        if isinstance(error, WindhoverError):
+            reason = error.sentence()
+        logger.info("trial %d: %s", trial.number, reason)
+        return
+    if pruned:
+        study.tell(trial, state=_trial_state("PRUNED"))
+    else:
+        study.tell(trial, ap)
+    best = study.best_value if study.best_trials else ap
+    tracker.metrics({"val_ap": ap, "best_val_ap": best}, step=trial.number)
+    outcome = f"AP {ap:.4f}"
+    if pruned:
+        outcome += ", ended early"
+    values = ", ".join(f"{key}={_format_value(value)}" for key, value in trial.params.items())
+    logger.info("trial %d: %s   %s", trial.number, outcome, values)
+
+
+def _train_trial(
+    trial: Trial, params: TrainParams, folders: TrainingFolders, *, axes: Sequence[SearchAxis]
 ) -> tuple[float, bool]:
-    """Train once; return the AP on validation of the weights that are kept, and whether training
-    was ended early.
-    """
-    chosen = change_params("train", params, {axis.name: axis.suggest(trial) for axis in axes})
+    """Train once and return the validation AP of the kept weights, and whether it ended early."""
+    values = {axis.name: axis.suggest(trial) for axis in axes}
+    trial_params = change_params("train", params, values)
     pruned = False
 
-    def is_hopeless(row: Mapping[str, float]) -> bool:
+    def should_stop(row: Mapping[str, float]) -> bool:
         nonlocal pruned
         trial.report(row["val_ap"], int(row["epoch"]))
         pruned = bool(trial.should_prune())
         return pruned
 
-    with tempfile.TemporaryDirectory() as folder:
-        where = Folders(
-            folders.scenes, folders.patches, folders.augmented, str(Path(folder) / "train")
+    with tempfile.TemporaryDirectory() as temporary:
+        trial_folders = TrainingFolders(
+            folders.scenes, folders.patches, folders.augmented, str(Path(temporary) / "train")
         )
-        trained: Trained = train_detector(
-            chosen, where, name=f"trial-{trial.number}", is_enough=is_hopeless
+        result = train_detector(
+            trial_params, trial_folders, name=f"trial-{trial.number}", should_stop=should_stop
         )
-    return trained.kept_ap, pruned
+    return result.kept_ap, pruned
 
 
-def _done(study: Any) -> list[Any]:
-    return [
-        trial for trial in study.trials if trial.state in (_state("COMPLETE"), _state("PRUNED"))
-    ]
+def _write_results(study: Study, params: TrainParams, tracker: Tracker) -> Path:
+    """Write the best parameters and the table of trials, also into MLflow."""
+    name = study.study_name
+    tracker.tags({f"best.{key}": value for key, value in study.best_params.items()})
+    path = _write_best(WORK / f"{name}.yaml", params, study.best_params)
+    tracker.file(path)
+    trials = study.trials_dataframe(attrs=("number", "state", "value", "params"))
+    with atomic_file(WORK / f"{name}.csv") as temporary:
+        trials.to_csv(temporary, index=False)
+    tracker.file(WORK / f"{name}.csv")
+    return path
 
 
-def _state(name: str) -> Any:
+def _count_finished(study: Study) -> int:
+    finished = (_trial_state("COMPLETE"), _trial_state("PRUNED"))
+    return sum(trial.state in finished for trial in study.trials)
+
+
+def _trial_state(name: str) -> Any:
     import optuna
 
     return optuna.trial.TrialState[name]
 
 
 def _write_best(path: Path, params: TrainParams, best: Mapping[str, Any]) -> Path:
-    """Write what the best trial chose as a set of parameters; a mapping whole where it has a key
-    that is new to it.
+    """Write the values of the best trial as a parameter set.
+
+    A mapping is written whole where it gets a key that it does not have.
     """
-    chosen = change_params("train", params, best).model_dump(mode="json")
-    whole = {name.partition(".")[0] for name in best if not _is_spelled(params, name)}
-    keys = {name: value for name, value in best.items() if name.partition(".")[0] not in whole}
-    keys |= {name: chosen[name] for name in whole}
+    changed = change_params("train", params, best).model_dump(mode="json")
+    whole = {name.partition(".")[0] for name in best if not _has_parameter(params, name)}
+    values = {name: value for name, value in best.items() if name.partition(".")[0] not in whole}
+    values |= {name: changed[name] for name in whole}
     with atomic_file(path) as temporary, temporary.open("w", encoding="utf-8") as stream:
-        YAML().dump({"train": dict(sorted(keys.items()))}, stream)
+        YAML().dump({"train": dict(sorted(values.items()))}, stream)
     return path
 
 
-def _is_spelled(params: TrainParams, name: str) -> bool:
-    """Tell whether a key stands in the parameters, as keys of a network's options need not."""
+def _has_parameter(params: TrainParams, name: str) -> bool:
+    """Return whether the parameters hold a key; an option of a network may be missing."""
     outer, _, leaf = name.rpartition(".")
     return not outer or leaf in value_at(params.model_dump(mode="json"), outer)
 
 
-def _short(value: Any) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
+def _format_value(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.3g}"
+    return str(value)
