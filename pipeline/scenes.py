@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from windhover.dataset.build import build_catalog, summary_lines, write_report
+from windhover.dataset.build import build_catalog
 from windhover.dataset.catalog import write_catalog
+from windhover.dataset.write_report import summary_lines, write_report
 from windhover.files import atomic_folder
 from windhover.params.scenes import ScenesParams
 from windhover.stages import run_stage
@@ -16,7 +17,7 @@ def main(params: ScenesParams) -> None:
     with atomic_folder(FOLDER) as folder:
         catalog = build_catalog(params, folder, FOLDER)
         write_catalog(catalog, folder)
-        write_report(catalog, folder, FOLDER)
+        catalog = write_report(catalog, folder, FOLDER)
     print("\n".join(summary_lines(catalog)))
 
 

@@ -10,11 +10,13 @@ import numpy as np
 
 from windhover.dataset.build import build_catalog
 from windhover.dataset.catalog import Catalog
+from windhover.dataset.import_labels import ImportOptions, import_labels
 from windhover.geometry import georef
 from windhover.imagery.rasters import inspect_scene
 from windhover.params.patches import PatchesParams
 from windhover.params.scenes import ScenesParams
 from windhover.patches.cut_patches import cut_patches
+from windhover.patches.patch_summary import PatchSummary
 
 # what differs from the defaults of the models
 SCENES: dict[str, Any] = {
@@ -37,7 +39,7 @@ def catalog_of(tmp_path: Path, **changes: Any) -> Catalog:
     return build_catalog(params, tmp_path / "made", tmp_path / "made")
 
 
-def cut(catalog: Catalog, folder: Path, **changes: Any) -> dict[str, Any]:
+def cut(catalog: Catalog, folder: Path, **changes: Any) -> PatchSummary:
     folder.mkdir(parents=True, exist_ok=True)
     return cut_patches(catalog, PatchesParams.model_validate(PATCHES | changes), folder)
 
@@ -57,3 +59,13 @@ def write_labels(
         {"class": classes}, geometry=list(georef.box_polygons(boxes, info.transform)), crs=info.crs
     )
     frame.to_file(path, layer="labels")
+
+
+def import_folder(
+    labels: Path, folder: Path, output: str, lines: list[str] | None = None
+) -> Catalog:
+    """Import labels on the rasters of `folder/raw`; the reported lines are added to `lines`."""
+    report = (lines if lines is not None else []).append
+    return import_labels(
+        labels, folder / "raw", folder / output, options=ImportOptions(), report=report
+    )

@@ -16,21 +16,20 @@ from hypothesis import strategies as st
 from pandas.testing import assert_frame_equal
 
 from conftest import MakeScene
-from windhover.dataset.align_labels import drop_near_repeats, to_pixels
-from windhover.dataset.build import build_catalog, summary_lines
+from windhover.dataset.align_labels import drop_near_duplicates, to_pixels
+from windhover.dataset.build import build_catalog
 from windhover.dataset.catalog import Catalog, load_catalog, open_catalog_scene, save_catalog
+from windhover.dataset.write_report import summary_lines
 from windhover.errors import DataError, FormatError, MissingFileError, UnsupportedError
 from windhover.geometry import georef
 from windhover.imagery.rasters import SceneInfo, inspect_scene
 from windhover.params.scenes import ScenesParams
 
 DEFAULTS: dict[str, Any] = {
-    "rasters": None, "stack": None, "gsd_m": 1.25, "native_gsd_m": None, "bands": None, "labels": "auto",
-    "class_column": None, "classes": {}, "ignore_classes": [], "duplicate_iou": 1.0, "empty_scenes": "unlabelled",
     "groups": None,
-    "group_column": None, "fixed_splits": {}, "areas": None, "spatial_block_m": None, "guard_m": 80.0, "folds": None, "fold": 0,
-    "split_fractions": [0.6, 0.2, 0.2], "seed": 0,
-}  # fmt: skip
+    "group_column": None,
+    "split_fractions": [0.6, 0.2, 0.2],
+}
 
 
 def catalog_of(tmp_path: Path, **changes: Any) -> Catalog:
@@ -211,10 +210,10 @@ def test_labels_outside_repeated_and_leaving_are_counted(
     boxes = [(10.0, 20, 40, 50), (10, 20, 40, 50), (200, 60, 216, 80), (300, 300, 310, 310)]
     write_labels(tmp_path / "raw/a.gpkg", scene, boxes)
     report = catalog_of(tmp_path, split_fractions=[1.0, 0.0, 0.0]).report
-    assert report["labels"] == 2
-    assert report["dropped"]["repeated"] == 1
-    assert report["dropped"]["centre outside the raster"] == 1
-    assert report["leaving_the_raster"] == 1
+    assert report.labels == 2
+    assert report.dropped["repeated"] == 1
+    assert report.dropped["centre outside the raster"] == 1
+    assert report.leaving_the_raster == 1
 
 
 def test_labels_of_another_place_are_refused_with_a_hint(three_places: Path) -> None:
@@ -321,8 +320,8 @@ def test_classes_are_mapped_ignored_or_refused(tmp_path: Path, make_scene: MakeS
 
 def test_scenes_that_no_file_speaks_of_are_unlabeled_unless_stated(three_places: Path) -> None:
     (three_places / "raw/labels/s1.gpkg").unlink()
-    assert catalog_of(three_places).report["unlabelled_scenes"] == ["s1"]
-    assert catalog_of(three_places, empty_scenes="complete").report["unlabelled_scenes"] == []
+    assert catalog_of(three_places).report.unlabelled_scenes == ["s1"]
+    assert catalog_of(three_places, empty_scenes="complete").report.unlabelled_scenes == []
 
 
 def test_groups_give_place_and_split(three_places: Path) -> None:
@@ -351,7 +350,7 @@ def test_scenes_that_overlap_share_a_split(three_places: Path, make_scene: MakeS
     scene = make_scene("raw/t.tif", origin=(4e5 + 100, 5e6 + 50))
     write_labels(three_places / "raw/labels/t.gpkg", scene, [(10, 20, 40, 50)])
     catalog = catalog_of(three_places)
-    assert catalog.report["places_joined_because_footprints_touch"] == [["s0", "t"]]
+    assert catalog.report.places_joined_because_footprints_touch == [("s0", "t")]
     assert (
         catalog.scenes.set_index("scene")["split"]["t"]
         == catalog.scenes.set_index("scene")["split"]["s0"]
@@ -517,8 +516,8 @@ def test_the_airbus_scenes_enter_as_they_are(real_data: Path, tmp_path: Path) ->
         ignore_classes=["Truncated_airplane"], groups="airport_groups.csv", group_column="airport",
     )  # fmt: skip
     report = catalog.report
-    assert (report["scenes"], report["labels"], len(report["unlabelled_scenes"])) == (70, 1815, 4)
-    assert report["leaving_the_raster"] == 9
+    assert (report.scenes, report.labels, len(report.unlabelled_scenes)) == (70, 1815, 4)
+    assert report.leaving_the_raster == 9
     assert (catalog.labels["role"] == "object").sum() == 1760
     assert catalog.scenes.groupby("place")["split"].nunique().max() == 1
 
@@ -576,7 +575,7 @@ def test_an_object_marked_again_is_dropped_and_counted() -> None:
         | dict(zip(("left", "top", "right", "bottom"), edges.T, strict=True)),
         geometry=shapely.box(*edges.T),
     )  # fmt: skip
-    kept, dropped = drop_near_repeats(table, 0.6)
+    kept, dropped = drop_near_duplicates(table, 0.6)
     assert dropped == 1
     assert kept[["scene", "left"]].to_numpy().tolist() == [
         ["a", 0.0],
@@ -584,7 +583,7 @@ def test_an_object_marked_again_is_dropped_and_counted() -> None:
         ["b", 0.0],
         ["a", 20.0],
     ]
-    assert drop_near_repeats(table, 1.0)[1] == 0  # 1 keeps all
+    assert drop_near_duplicates(table, 1.0)[1] == 0  # 1 keeps all
     assert (
-        drop_near_repeats(table, 0.3)[1] == 2
+        drop_near_duplicates(table, 0.3)[1] == 2
     )  # so does the half-shifted one go, at a lower bound

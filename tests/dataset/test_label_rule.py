@@ -1,28 +1,28 @@
-"""The true prior: windows are counted where everything is labelled, and nowhere else."""
+"""The label rule: its two distances, and offsets that stay in their ring."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
-import shapely
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from windhover.dataset.label_rule import Objects, Rule, count_positive_windows
+from windhover.dataset.label_rule import LabelRule
+from windhover.params.choices import RadiusShape
 
 
-def test_the_true_prior_is_that_of_the_ground_where_all_is_labeled() -> None:
-    objects = Objects(
-        np.array([[100.0, 100.0], [300.0, 100.0]]), np.full((2, 2), 20.0), np.array(["a", "a"]), np.zeros((0, 4)),
-        shapely.box(0, 0, 203, 240), shapely.box(0, 163, 500, 240),
-    )  # fmt: skip
-    rule = Rule(8.0, 15.0, "square")
-    centers = np.stack(
-        np.meshgrid(np.arange(32, 400 - 31, 8), np.arange(32, 240 - 31, 8)), axis=-1
-    ).reshape(-1, 2)
-    known = (centers[:, 0] < 203) & (centers[:, 1] < 163)
-    near = (np.abs(centers - objects.centers[0]) <= 8).all(axis=1)
-    counted = count_positive_windows((240, 400), objects, rule)
-    assert counted == ((near & known).sum(), known.sum())
-    assert counted[0] > 0
-    nobody = replace(objects, centers=np.zeros((0, 2)))
-    assert count_positive_windows((240, 400), nobody, rule) == (0, known.sum())
+def test_the_shape_decides_the_distance() -> None:
+    dx, dy = np.array([3.0, -3.0]), np.array([-4.0, 0.0])
+    assert LabelRule(8.0, 15.0, "square").distance(dx, dy).tolist() == [4.0, 3.0]
+    assert LabelRule(8.0, 15.0, "circle").distance(dx, dy).tolist() == [5.0, 3.0]
+
+
+@pytest.mark.parametrize("shape", ["square", "circle"])
+@given(st.integers(0, 1000), st.floats(0, 20), st.floats(0.5, 20))
+def test_offsets_lie_in_their_ring(shape: RadiusShape, seed: int, low: float, width: float) -> None:
+    rule = LabelRule(8.0, 15.0, shape)
+    random = np.random.default_rng(seed)
+    offsets = rule.sample_offsets(random, 50, low_px=low, high_px=low + width)
+    distance = rule.distance(offsets[:, 0], offsets[:, 1])
+    assert offsets.shape == (50, 2)
+    assert ((distance >= low - 1e-9) & (distance <= low + width + 1e-9)).all()

@@ -11,7 +11,7 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 from conftest import MakeScene
-from windhover.dataset.discover import check_pixels
+from windhover.dataset.check_rasters import check_pixels
 from windhover.errors import FormatError
 from windhover.imagery import jpeg
 from windhover.imagery.rasters import inspect_scene

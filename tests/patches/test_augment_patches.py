@@ -14,7 +14,7 @@ from toy_patches import AUGMENT, patch_folder
 from windhover.errors import MissingFileError, ParameterError
 from windhover.files import sha256_file
 from windhover.params.augment import AugmentParams
-from windhover.patches.augment_patches import augment_training_patches, declared_augmentation
+from windhover.patches.augment_patches import augment_training_patches, read_augment_params
 from windhover.patches.patch_store import load_patches
 
 
@@ -26,7 +26,7 @@ def test_the_stage_writes_copies_a_sheet_and_how_they_were_made(tmp_path: Path) 
     assert set(done.index["split"]) == {"train"}
     assert (done.index["variant"] == 0).sum() == 40
     assert done.images.dtype == np.uint8
-    assert declared_augmentation(out) == AUGMENT
+    assert read_augment_params(out) == AUGMENT
     with Image.open(out / "contact_sheet.png") as sheet:
         assert min(sheet.size) > 100
     first = {path.name: sha256_file(path) for path in sorted(out.iterdir())}
@@ -46,4 +46,4 @@ def test_a_refusal_leaves_what_was_there(tmp_path: Path) -> None:
 
 def test_a_folder_that_does_not_say_how_is_refused(tmp_path: Path) -> None:
     with pytest.raises(MissingFileError, match="Run the augment stage"):
-        declared_augmentation(tmp_path)
+        read_augment_params(tmp_path)

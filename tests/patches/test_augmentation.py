@@ -10,16 +10,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from windhover.dataset.label_rule import Rule
+from windhover.dataset.label_rule import LabelRule
 from windhover.errors import ParameterError
 from windhover.patches.augmentation import (
     THREE_BANDS,
-    Range,
     augment_one,
     augment_patches,
     build_transforms,
-    pixel_range,
 )
+from windhover.patches.value_range import ValueRange, value_range
 
 FULL = [
     {"name": "D4", "p": 1.0},
@@ -36,7 +35,7 @@ RECORD = {
     "w_px": 12.0,
     "h_px": 6.0,
 }
-UNIT = Range(np.zeros(3, np.float32), np.full(3, 255, np.float32))
+UNIT = ValueRange(np.zeros(3, np.float32), np.full(3, 255, np.float32))
 
 
 def index_of(count: int) -> pd.DataFrame:
@@ -80,7 +79,7 @@ def test_symmetries_carry_center_and_box_exactly(
     }
     transforms = build_transforms([{"name": "D4", "p": 1.0}], 3)
     transforms.set_random_seed(seed)
-    picture, known = augment_one(spotted(record), record, transforms, UNIT)
+    picture, known = augment_one(spotted(record), record, transforms, scale=UNIT)
     assert (known["dx_px"], known["dy_px"], known["w_px"], known["h_px"]) == pytest.approx(
         box_of(picture), abs=1e-4
     )
@@ -91,7 +90,7 @@ def test_an_affine_carries_the_center_too() -> None:
         [{"name": "Affine", "scale": [0.8, 0.8], "translate_px": [4, 4], "p": 1.0}], 3
     )
     transforms.set_random_seed(1)
-    picture, known = augment_one(spotted(RECORD), RECORD, transforms, UNIT)
+    picture, known = augment_one(spotted(RECORD), RECORD, transforms, scale=UNIT)
     assert (known["dx_px"], known["dy_px"], known["w_px"], known["h_px"]) == pytest.approx(
         box_of(picture), abs=1.0
     )
@@ -103,18 +102,18 @@ def test_an_affine_carries_the_center_too() -> None:
 def test_any_type_and_band_count_comes_back_as_it_was(dtype: str, bands: int) -> None:
     random = np.random.default_rng(0)
     images = (random.random((3, 64, 64, bands)) * (200 if dtype == "uint8" else 3000)).astype(dtype)
-    scale = pixel_range(
+    scale = value_range(
         np.dtype(dtype), images.mean((0, 1, 2)).tolist(), images.std((0, 1, 2)).tolist()
     )
     done = augment_patches(
         images,
         index_of(3),
         build_transforms(FULL, bands),
-        scale,
+        scale=scale,
         variants=2,
         keep_original=True,
         seed=1,
-        rule=Rule(16.0, 16.0, "square"),
+        rule=LabelRule(16.0, 16.0, "square"),
     )
     assert done.images.dtype == np.dtype(dtype)
     assert done.images.shape == (9, 64, 64, bands)
@@ -129,13 +128,14 @@ def test_a_copy_depends_on_its_patch_and_the_seed_and_not_on_its_neighbors() -> 
 
     def copies(pictures: np.ndarray, seed: int) -> np.ndarray:
         options = {
+            "scale": UNIT,
             "variants": 1,
             "keep_original": False,
             "seed": seed,
-            "rule": Rule(16.0, 16.0, "square"),
+            "rule": LabelRule(16.0, 16.0, "square"),
         }
         return augment_patches(
-            pictures, index_of(len(pictures)), build_transforms(FULL, 3), UNIT, **options
+            pictures, index_of(len(pictures)), build_transforms(FULL, 3), **options
         ).images
 
     assert np.array_equal(copies(images, 5), copies(images, 5))
@@ -151,13 +151,13 @@ def test_copies_whose_label_would_no_longer_hold_are_left_out_and_counted() -> N
         images,
         index,
         shift,
-        UNIT,
+        scale=UNIT,
         variants=1,
         keep_original=False,
         seed=0,
-        rule=Rule(8.0, 12.0, "square"),
+        rule=LabelRule(8.0, 12.0, "square"),
     )
-    assert done.left_out == 1
+    assert done.n_left_out == 1
     assert done.index["source"].tolist() == [1]
 
 

@@ -4,6 +4,7 @@ splits.
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +18,15 @@ from conftest import MakeScene
 from toy_catalog import CENTERS, SCENES, catalog_of, cut, write_labels
 from windhover.dataset.catalog import Catalog, open_catalog_scene
 from windhover.dataset.data_statistics import window_prior
-from windhover.dataset.label_rule import Rule
 from windhover.errors import DataError, FormatError, MissingFileError
 from windhover.geometry import georef
 from windhover.imagery.rasters import inspect_scene
 from windhover.params.scenes import ScenesParams
-from windhover.patches.cut_patches import _summary, _Tally, summary_lines
+from windhover.patches.cut_patches import summary_lines
+from windhover.patches.cut_statistics import WindowTotals
 from windhover.patches.patch_store import (
     KINDS,
     PatchWriter,
-    index_table,
     load_patches,
     read_summary,
 )
@@ -55,7 +55,9 @@ def window_of(catalog: Catalog, row: Any) -> tuple[np.ndarray, np.ndarray]:
     """Return a patch's window (C, 64, 64) and what of it is valid, the scene mirrored at its
     borders.
     """
-    with open_catalog_scene(next(one for one in catalog if one.scene == row.scene), row.gsd_m) as scene:
+    with open_catalog_scene(
+        next(one for one in catalog if one.scene == row.scene), row.gsd_m
+    ) as scene:
         array, valid = scene.read(0, 0, *scene.shape_hw)
     inside = slice(row.top_px + 64, row.top_px + 128), slice(row.left_px + 64, row.left_px + 128)
     return np.pad(array, ((0, 0), (64, 64), (64, 64)), "symmetric")[:, *inside], np.pad(
@@ -108,7 +110,7 @@ def test_positives_and_negatives_keep_the_rule(world: Path) -> None:
 def test_counts_follow_the_wanted_composition(world: Path) -> None:
     summary = cut(catalog_of(world), world / "out")
     for split in ("train", "val", "test"):
-        counts = summary["counts"][split]
+        counts = summary.counts[split]
         positives = counts["positive"]
         scenes = positives // 9
         assert positives >= 9 * scenes
@@ -136,10 +138,10 @@ def test_the_true_prior_is_that_of_counting_every_window(world: Path) -> None:
                     nearest = np.abs(objects - (left + 32, top + 32)).max(axis=1).min()
                     hits += nearest <= 8
                     course += nearest <= 16
-        prior = summary["prior"][split]
-        assert prior["windows"] == windows
-        assert prior["true"] == pytest.approx(hits / windows)
-        assert prior["true_central_32_px"] == pytest.approx(course / windows)
+        prior = summary.prior[split]
+        assert prior.windows == windows
+        assert prior.true == pytest.approx(hits / windows)
+        assert prior.true_central_32_px == pytest.approx(course / windows)
 
 
 def test_statistics_are_those_of_the_training_patches(world: Path) -> None:
@@ -150,18 +152,18 @@ def test_statistics_are_those_of_the_training_patches(world: Path) -> None:
         array, valid = window_of(catalog, row)
         pixels.append(array[:, valid])
     everything = np.concatenate(pixels, axis=1).astype(float)
-    assert summary["mean"] == pytest.approx(everything.mean(axis=1), abs=1e-3)
-    assert summary["std"] == pytest.approx(everything.std(axis=1), abs=1e-3)
+    assert summary.mean == pytest.approx(everything.mean(axis=1), abs=1e-3)
+    assert summary.std == pytest.approx(everything.std(axis=1), abs=1e-3)
 
 
 def test_a_split_without_a_whole_window_has_no_prior() -> None:
-    tally = _Tally()
-    tally.class_hits["val"]["plane"] += 0
-    tally.prior["train"] += [3, 3, 600]
-    tally.class_hits["train"]["plane"] += 3
-    prior = _summary(index_table([]), Rule(8.0, 12.0, "square"), 1.25, ["red"], tally, {})["prior"]
-    assert (prior["val"]["true"], prior["val"]["by_class"]) == (None, {})
-    assert (prior["train"]["true"], prior["train"]["by_class"]) == (0.005, {"plane": 0.005})
+    nothing = WindowTotals(positive_by_class=Counter(plane=0)).to_prior(sampled=None)
+    assert (nothing.true, nothing.by_class) == (None, {})
+    totals = WindowTotals(
+        total=600, positive=3, positive_central=3, positive_by_class=Counter(plane=3)
+    )
+    prior = totals.to_prior(sampled=0.1)
+    assert (prior.true, prior.by_class, prior.sampled) == (0.005, {"plane": 0.005}, 0.1)
 
 
 def test_the_same_seed_gives_the_same_bytes(world: Path) -> None:
@@ -201,8 +203,8 @@ def test_windows_without_data_or_of_one_color_are_skipped_and_counted(
         )
         write_labels(tmp_path / f"raw/s{number}.gpkg", scene, [(60, 50)], ["plane"])
     summary = cut(catalog_of(tmp_path), tmp_path / "out", positives_per_object=20)
-    assert summary["skipped"]["window without data"] > 0
-    assert summary["skipped"]["window of one colour"] > 0
+    assert summary.skipped["window without data"] > 0
+    assert summary.skipped["window of one colour"] > 0
     for split in ("train", "val", "test"):
         assert all(image.any() for image in load_patches(tmp_path / "out", split).images)
 
@@ -227,22 +229,22 @@ def test_negatives_come_from_complete_areas_alone(world: Path) -> None:
     assert apart.all()
 
 
-def test_the_prior_that_is_told_before_is_that_of_the_patches(world: Path) -> None:
+def test_the_prior_of_the_report_is_that_of_the_patches(world: Path) -> None:
     info = inspect_scene(world / "raw/s0.tif")
     shapes = georef.box_polygons([(0, 0, 180, 210), (40, 30, 80, 70)], info.transform)
     geopandas.GeoDataFrame(
         {"role": ["complete", "ignore"]}, geometry=list(shapes), crs=info.crs
     ).to_file(world / "raw/areas.gpkg")
     whole, limited = (catalog_of(world, areas=areas) for areas in (None, "areas.gpkg"))
-    assert window_prior(limited)["windows"] < window_prior(whole)["windows"]
+    assert window_prior(limited).windows < window_prior(whole).windows
     for catalog in (whole, limited):
-        prior = cut(catalog, world / "out")["prior"].values()
-        told = window_prior(catalog)
-        assert told["windows"] == sum(split["windows"] for split in prior)
-        hits = sum(
-            split["true_central_32_px"] * split["windows"] for split in prior if split["windows"]
-        )
-        assert told["with_an_object"] == pytest.approx(hits)
+        by_split = cut(catalog, world / "out").prior.values()
+        whole_prior = window_prior(catalog)
+        assert whole_prior.windows == sum(prior.windows for prior in by_split)
+        positive = 0.0
+        for prior in by_split:
+            positive += (prior.true_central_32_px or 0.0) * prior.windows
+        assert whole_prior.with_an_object == pytest.approx(positive)
 
 
 @pytest.mark.parametrize(
@@ -286,7 +288,7 @@ def test_blocks_of_one_scene_stand_apart_by_the_guard(
     catalog = catalog_of(tmp_path, spatial_block_m=450.0, guard_m=100.0)
     assert len(catalog.scenes) == 6
     assert set(catalog.scenes["split"]) == {"train", "val", "test"}
-    lost = catalog.report["dropped"]["in the guard strips between blocks"]
+    lost = catalog.report.dropped["in the guard strips between blocks"]
     assert len(catalog.labels) + lost == len(grid)
     assert lost > 0
     for label in catalog.labels.itertuples():
@@ -297,8 +299,8 @@ def test_blocks_of_one_scene_stand_apart_by_the_guard(
         whole = georef.world_to_pixel(inspect_scene(scene).transform, x, y)
         assert np.abs(np.array(grid) - whole).max(axis=1).min() < 1e-6
     summary = cut(catalog, tmp_path / "out", positives_per_object=1)
-    assert summary["leakage"]["overlapping_patches"] == 0
-    assert summary["leakage"]["smallest_distance_m"] is not None
+    assert summary.leakage.overlapping_patches == 0
+    assert summary.leakage.smallest_distance_m is not None
 
 
 def test_too_small_a_guard_is_refused() -> None:
@@ -368,9 +370,9 @@ def test_ready_patches_are_taken_over_as_they_are(tmp_path: Path) -> None:
     assert (
         len(load_patches(tmp_path / "out", "train")) + len(val) == 49
     )  # the one that stands in test is left out
-    assert summary["classes"] == ["plane"]
-    assert summary["prior"]["test"]["true"] is None
-    assert summary["skipped"] == {"same pixels as another patch": 1}
+    assert summary.classes == ["plane"]
+    assert summary.prior["test"].true is None
+    assert summary.skipped == {"same pixels as another patch": 1}
     assert "not known" in "\n".join(summary_lines(summary))
 
 

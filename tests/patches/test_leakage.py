@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 
 from windhover.errors import DataError
-from windhover.patches.leakage import measure_leakage, refuse_leakage
+from windhover.patches.leakage import check_leakage, measure_leakage
+from windhover.patches.patch_summary import Leakage
 
 
 def tables(
@@ -38,10 +39,10 @@ def test_distance_between_windows_of_two_scenes() -> None:
     )
     leakage = measure_leakage(index, scenes, 0)
     # the windows are 128 m wide, their corners 1000 m apart; UTM is 0.04 % short here
-    assert leakage["smallest_distance_m"] == pytest.approx(872 / 0.9996, abs=0.1)
-    assert leakage["between"] == ["b", "a"] or leakage["between"] == ["a", "b"]
-    assert leakage["overlapping_patches"] == 0
-    refuse_leakage(leakage)
+    assert leakage.smallest_distance_m == pytest.approx(872 / 0.9996, abs=0.1)
+    assert leakage.between in (("b", "a"), ("a", "b"))
+    assert leakage.overlapping_patches == 0
+    check_leakage(leakage)
 
 
 @pytest.mark.parametrize(("shift", "overlapping"), [(127.0, 1), (129.0, 0)])
@@ -50,17 +51,17 @@ def test_overlap_is_exact_across_scenes(shift: float, overlapping: int) -> None:
         [("train", "a", 0, 0), ("test", "b", 0, 0)], {"a": (5e5, 5e6), "b": (5e5 + shift, 5e6)}
     )
     leakage = measure_leakage(index, scenes, 0)
-    assert leakage["overlapping_patches"] == overlapping
+    assert leakage.overlapping_patches == overlapping
     if overlapping:
         with pytest.raises(DataError, match="patches overlap a patch of another split"):
-            refuse_leakage(leakage)
+            check_leakage(leakage)
 
 
 def test_windows_that_reach_out_of_their_scenes_show_nothing_there() -> None:
     index, scenes = tables(
         [("train", "a", 960, 0), ("test", "b", -30, 0)], {"a": (5e5, 5e6), "b": (5e5 + 1999, 5e6)}
     )
-    assert measure_leakage(index, scenes, 0)["overlapping_patches"] == 0
+    assert measure_leakage(index, scenes, 0).overlapping_patches == 0
 
 
 def test_overlap_in_one_scene_needs_no_georeference() -> None:
@@ -68,9 +69,9 @@ def test_overlap_in_one_scene_needs_no_georeference() -> None:
         [("train", "a", 0, 0), ("test", "a", 63, 0), ("test", "a", 64, 64)], {"a": (0, 0)}, None
     )
     leakage = measure_leakage(index, scenes, 0)
-    assert leakage["overlapping_patches"] == 2
-    assert leakage["smallest_distance_m"] is None
-    assert leakage["scenes_without_georeference"] == 1
+    assert leakage.overlapping_patches == 2
+    assert leakage.smallest_distance_m is None
+    assert leakage.scenes_without_georeference == 1
 
 
 def test_distance_is_short_across_the_antimeridian() -> None:
@@ -87,7 +88,7 @@ def test_distance_is_short_across_the_antimeridian() -> None:
         }
         for name, lon in (("a", 179.99), ("b", -179.99))
     ]
-    distance = measure_leakage(index, pd.DataFrame(rows), 0)["smallest_distance_m"]
+    distance = measure_leakage(index, pd.DataFrame(rows), 0).smallest_distance_m
     assert distance == pytest.approx(2226.4 - 64 * 2e-5 * 111_319.5, abs=1)
 
 
@@ -95,4 +96,4 @@ def test_identical_patches_are_refused() -> None:
     with pytest.raises(
         DataError, match="2 patches have the same pixels as a patch of another split"
     ):
-        refuse_leakage({"overlapping_patches": 0, "identical_patches": 2, "between": None})
+        check_leakage(Leakage(identical_patches=2))

@@ -22,7 +22,7 @@ from windhover.models.bundle import load_bundle
 from windhover.params import check_params, read_yaml
 from windhover.params.simulate import SimulateParams
 from windhover.patches.patch_store import load_patches, read_summary
-from windhover.simulate.planning import SceneSpec, plan_scenes
+from windhover.simulate.scene_plan import SceneSpec, plan_scenes
 from windhover.simulate.world import render_scene
 from windhover.summary import summary_lines
 

@@ -1,36 +1,47 @@
-"""Which rasters of a folder are scenes, whether they can be read, and which bands they share."""
+"""Discovery of scenes: which rasters of a folder are scenes, and what they are called."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from windhover.errors import DataError, MissingFileError, WindhoverError
-from windhover.imagery.integrity import check_deflate, heeding_gdal
-from windhover.imagery.rasters import SceneInfo, inspect_scene, names_of_bands
-from windhover.imagery.scenes import Scene
+from windhover.imagery.rasters import SceneInfo, inspect_scene
 from windhover.imagery.virtual_rasters import write_stack
 from windhover.progress import track
 
 RASTER_SUFFIXES = (
-    ".tif", ".tiff", ".vrt", ".jp2", ".j2k", ".jpg", ".jpeg", ".png", ".webp", ".bmp", ".img", ".pix", ".bil", ".ntf",
-    ".nitf", ".ecw", ".sid", ".hdf", ".h5", ".nc",
-)  # fmt: skip
-CHECK_WHOLE_PX = 32_000_000  # rasters up to this are read whole once, larger ones in small windows
-CHECKED_PX = 64  # side of such a window
-CHECKED = 12  # of them along each side of the raster
+    ".tif",
+    ".tiff",
+    ".vrt",
+    ".jp2",
+    ".j2k",
+    ".jpg",
+    ".jpeg",
+    ".png",
+    ".webp",
+    ".bmp",
+    ".img",
+    ".pix",
+    ".bil",
+    ".ntf",
+    ".nitf",
+    ".ecw",
+    ".sid",
+    ".hdf",
+    ".h5",
+    ".nc",
+)
+N_SUFFIXES_SHOWN = 6  # in a message
+NAME_SEPARATOR = "--"  # between folders and file in the name of a scene
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundScenes:
     """Scenes of a folder.
 
     Attributes:
@@ -46,107 +57,106 @@ def raw_folder(raw: str) -> Path:
     """Return the folder of the rasters.
 
     Raises:
-        MissingFileError: it is not there, or is a file.
+        MissingFileError: it does not exist, or is a file.
     """
     folder = Path(raw)
     if not folder.is_dir():
-        what = "is a file" if folder.is_file() else "does not exist"
+        fault = "is a file" if folder.is_file() else "does not exist"
         raise MissingFileError(
-            f"`scenes.raw` must be a folder, but {raw} {what}. Set `scenes.raw` in params.yaml to the folder of your "
-            "rasters."
+            f"`scenes.raw` must be a folder, but {raw} {fault}. Set `scenes.raw` in params.yaml to "
+            "the folder of your rasters."
         )
     return folder
 
 
-def find_scenes(folder: Path, pattern: str | None, native_gsd_m: float | None) -> Found:
-    """Return what the rasters of a folder are; names that would clash take their folder's in front.
+def find_scenes(folder: Path, pattern: str | None, native_gsd_m: float | None) -> FoundScenes:
+    """Return the scenes of a folder; names that would clash get their folder's name in front.
 
     Args:
-        folder: looked through with all folders in it.
-        pattern: of the rasters' paths, as `matches` takes it; None for every raster.
+        folder: searched with all folders in it.
+        pattern: of the rasters' paths, as `matches_pattern` takes it; None for every raster.
         native_gsd_m: stated for rasters without georeference.
 
     Raises:
         DataError: the folder holds no raster.
         FormatError, UnsupportedError: of one of the rasters.
     """
-    paths = [
-        path for path in raster_paths(folder) if pattern is None or matches(path, folder, pattern)
-    ]
+    paths = matching_rasters(folder, pattern)
     if not paths:
-        wanted = (
-            f"that matches {pattern!r}" if pattern else f"({', '.join(RASTER_SUFFIXES[:6])}, ...)"
-        )
+        wanted = f"({', '.join(RASTER_SUFFIXES[:N_SUFFIXES_SHOWN])}, ...)"
+        if pattern:
+            wanted = f"that matches {pattern!r}"
         raise DataError(
             f"{folder}: holds no raster {wanted}. Set `scenes.raw` to the folder of your rasters."
         )
-    names = _names(folder, paths)
-    infos = [
-        replace(inspect_scene(path, native_gsd_m), name=names[path], path=portable(path))
-        for path in track(paths, "looking at rasters", len(paths))
-    ]
-    return Found(sorted(infos, key=lambda info: info.name))
+    names = _unique_names(folder, paths)
+    infos = []
+    for path in track(paths, "looking at rasters", len(paths)):
+        info = inspect_scene(path, native_gsd_m)
+        infos.append(replace(info, name=names[path], path=portable_path(path)))
+    return FoundScenes(sorted(infos, key=lambda info: info.name))
 
 
 def raster_paths(folder: Path) -> list[Path]:
     """Return the rasters of a folder and of those in it, sorted; hidden ones are left out."""
-    paths = (
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in RASTER_SUFFIXES and path.is_file()
-    )
-    return sorted(
-        path
-        for path in paths
-        if not any(part.startswith(".") for part in path.relative_to(folder).parts)
-    )
+    paths = []
+    for path in folder.rglob("*"):
+        is_hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+        if path.suffix.lower() in RASTER_SUFFIXES and not is_hidden and path.is_file():
+            paths.append(path)
+    return sorted(paths)
 
 
-def matches(path: Path, folder: Path, pattern: str) -> bool:
-    """Tell whether a path in a folder ends as a pattern says; one that begins with / must name the
-    whole way to it.
-    """
+def matching_rasters(folder: Path, pattern: str | None) -> list[Path]:
+    """Return the rasters of a folder that match a pattern; None for every raster."""
+    paths = raster_paths(folder)
+    if pattern is None:
+        return paths
+    return [path for path in paths if matches_pattern(path, folder, pattern)]
+
+
+def matches_pattern(path: Path, folder: Path, pattern: str) -> bool:
+    """Tell whether a path ends as a pattern; one with a leading / must match from the folder on."""
     relative = path.relative_to(folder)
-    return (Path("/") / relative if pattern.startswith("/") else relative).match(pattern)
+    if pattern.startswith("/"):
+        relative = Path("/") / relative
+    return relative.match(pattern)
 
 
-def _names(folder: Path, paths: list[Path]) -> dict[Path, str]:
-    """Return a name of its own for each raster: its stem, else with its folders, else with its
-    suffix too.
-    """
+def _unique_names(folder: Path, paths: list[Path]) -> dict[Path, str]:
+    """Return a unique name for each raster: its stem, else with folders, else with suffix too."""
     names = {path: path.stem for path in paths}
-    with_folders = {
-        path: "--".join(path.relative_to(folder).with_suffix("").parts) for path in paths
-    }
-    with_suffix = {
-        path: "--".join(path.relative_to(folder).parts).replace(".", "--") for path in paths
-    }
-    for longer in (with_folders, with_suffix):
+    with_folders = {}
+    with_suffix = {}
+    for path in paths:
+        relative = path.relative_to(folder)
+        with_folders[path] = NAME_SEPARATOR.join(relative.with_suffix("").parts)
+        with_suffix[path] = NAME_SEPARATOR.join(relative.parts).replace(".", NAME_SEPARATOR)
+    for longer_names in (with_folders, with_suffix):
         count = Counter(names.values())
-        names = {path: name if count[name] == 1 else longer[path] for path, name in names.items()}
+        clashing = [path for path in paths if count[names[path]] > 1]
+        names |= {path: longer_names[path] for path in clashing}
     return names
 
 
-def portable(path: Path) -> str:
-    """Return the path from the project's root where it is inside, else absolute."""
-    absolute, root = path.absolute(), Path.cwd()
-    return (
-        absolute.relative_to(root).as_posix()
-        if absolute.is_relative_to(root)
-        else absolute.as_posix()
-    )
+def portable_path(path: Path) -> str:
+    """Return the path from the project's root where it is inside, else the absolute path."""
+    absolute = path.absolute()
+    root = Path.cwd()
+    if absolute.is_relative_to(root):
+        return absolute.relative_to(root).as_posix()
+    return absolute.as_posix()
 
 
 def stack_scenes(
-    raw: Path, stack: dict[str, str], native_gsd_m: float | None, folder: Path, final: Path
-) -> Found:
-    """Make one scene of each folder's single-band files, as a virtual raster named like that
-    folder.
+    raw: Path, stack: Mapping[str, str], *, native_gsd_m: float | None, folder: Path, final: Path
+) -> FoundScenes:
+    """Make one scene of each folder's single-band files, a virtual raster named like that folder.
 
-    Label files may call the scene by any picture of the same size that lies in its folder.
+    Label files may call the scene by any picture of the same size in its folder.
 
     Args:
-        raw: looked through with all folders in it.
+        raw: searched with all folders in it.
         stack: band name -> pattern of its file's name.
         native_gsd_m: stated for files without georeference.
         folder: where the virtual rasters are written.
@@ -161,136 +171,58 @@ def stack_scenes(
         by_folder.setdefault(path.parent, []).append(path)
     infos: list[SceneInfo] = []
     aliases: dict[str, str] = {}
-    for place, paths in sorted(by_folder.items()):
-        found = {
-            band: [path for path in paths if fnmatch(path.name, pattern)]
-            for band, pattern in stack.items()
-        }
-        if not any(found.values()):
+    for band_folder, paths in sorted(by_folder.items()):
+        files = _files_of_bands(band_folder, paths, stack)
+        if not files:
             continue
-        for band, files in found.items():
-            if len(files) != 1:
-                raise DataError(
-                    f"{place}: {len(files)} files match {stack[band]!r} for the band {band}, one is "
-                    "needed. Mend the pattern in `scenes.stack`."
-                )
-        name = "--".join(place.relative_to(raw).parts) or place.resolve().name
-        write_stack(
-            {band: files[0] for band, files in found.items()},
-            folder / f"{name}.vrt",
-            final / f"{name}.vrt",
-        )
-        with _speaking_of(str(place), str(folder / f"{name}.vrt")):
-            info = inspect_scene(folder / f"{name}.vrt", native_gsd_m)
-        infos.append(replace(info, name=name, path=portable(final / f"{name}.vrt")))
-        aliases |= {path.stem: name for path in paths if _same_size(path, info)}
+        name = NAME_SEPARATOR.join(band_folder.relative_to(raw).parts) or band_folder.resolve().name
+        target = folder / f"{name}.vrt"
+        final_path = final / f"{name}.vrt"
+        write_stack(files, target, final_path)
+        with rename_in_errors(str(target), str(band_folder)):
+            info = inspect_scene(target, native_gsd_m)
+        infos.append(replace(info, name=name, path=portable_path(final_path)))
+        aliases |= {path.stem: name for path in paths if _has_size_of(path, info)}
     if not infos:
         raise DataError(
             f"{raw}: no folder holds files for the bands of `scenes.stack` "
-            f"({', '.join(stack.values())}). Mend the patterns."
+            f"({', '.join(stack.values())}). Correct the patterns."
         )
-    return Found(infos, aliases)
+    return FoundScenes(infos, aliases)
+
+
+def _files_of_bands(folder: Path, paths: list[Path], stack: Mapping[str, str]) -> dict[str, Path]:
+    """Return band -> file of one folder; nothing where no file matches any band.
+
+    Raises:
+        DataError: a band has no file or several, and another has one.
+    """
+    matching = {}
+    for band, pattern in stack.items():
+        matching[band] = [path for path in paths if fnmatch(path.name, pattern)]
+    if not any(matching.values()):
+        return {}
+    for band, files in matching.items():
+        if len(files) != 1:
+            raise DataError(
+                f"{folder}: {len(files)} files match {stack[band]!r} for the band {band}, one is "
+                "needed. Correct the pattern in `scenes.stack`."
+            )
+    return {band: files[0] for band, files in matching.items()}
 
 
 @contextmanager
-def _speaking_of(shown: str, path: str) -> Iterator[None]:
-    """Let errors name what a person knows instead of a file that is not yet in its place."""
+def rename_in_errors(path: str, shown: str) -> Iterator[None]:
+    """Replace a path in errors: users know what is `shown`, not a file that is moved later."""
     try:
         yield
     except WindhoverError as error:
         raise type(error)(str(error).replace(path, shown)) from None
 
 
-def _same_size(path: Path, info: SceneInfo) -> bool:
+def _has_size_of(path: Path, info: SceneInfo) -> bool:
+    """Tell whether a picture can be read and has the size of a scene."""
     try:
         return inspect_scene(path, 1.0).shape_hw == info.shape_hw
     except WindhoverError:  # a picture of another kind is no other name of the scene
         return False
-
-
-def check_pixels(
-    infos: Iterable[SceneInfo], moved: Mapping[str, Path] | None = None
-) -> dict[str, dict[str, float]]:
-    """Read every raster once, so that a damaged one is known now and not in training.
-
-    Large ones are read at their corners and in small windows on a regular grid; the shares are
-    those of the grid.
-
-    Args:
-        infos: the scenes.
-        moved: scene -> where its file is for now, where that is not its path.
-
-    Returns:
-        Scene -> share of the pixels read that are valid (`valid`), and that are black in every band
-        (`black`); and whether they are a sample (`sampled`).
-
-    Raises:
-        FormatError: a raster cannot be read; names the file and where.
-    """
-    infos, moved = list(infos), moved or {}
-    shares = {}
-    for info in track(infos, "checking rasters", len(infos)):
-        path = str(moved.get(info.name, info.path))
-        shown = f"scene {info.name}" if info.name in moved else info.path
-        sampled = info.width_px * info.height_px > CHECK_WHOLE_PX
-        with _speaking_of(shown, path), Scene(replace(info, path=path), by_gdal=True) as scene:
-            with heeding_gdal(shown):
-                found = (
-                    _shares_of_sample(scene)
-                    if sampled
-                    else [_shares(*scene.read(0, 0, *scene.shape_hw))]
-                )
-            if not sampled:
-                check_deflate(path)
-        valid, black = np.mean(found, axis=0).round(4).tolist()
-        shares[info.name] = {"valid": valid, "black": black, "sampled": sampled}
-    return shares
-
-
-def _shares_of_sample(scene: Scene) -> list[tuple[float, float]]:
-    """Return the shares in each window of the grid; the corners are read too: a file cut short
-    lacks the last one.
-    """
-    size = height, width = tuple(min(length, CHECKED_PX) for length in scene.shape_hw)
-    for row in (0, scene.shape_hw[0] - height):
-        for col in (0, scene.shape_hw[1] - width):
-            scene.read(row, col, height, width)
-    rows, cols = (_starts(length) for length in scene.shape_hw)
-    return [_shares(*scene.read(row, col, *size)) for row in rows for col in cols]
-
-
-def _starts(length: int) -> list[int]:
-    """Return where windows begin that stand in the middle of equal parts of a length."""
-    count = min(CHECKED, -(-length // CHECKED_PX))
-    middles = (np.arange(count) + 0.5) * length / count
-    return [int(start) for start in (middles - min(length, CHECKED_PX) / 2).round()]
-
-
-def _shares(array: NDArray[Any], valid: NDArray[np.bool_]) -> tuple[float, float]:
-    """Return the shares of pixels that are valid, and that are valid and black in every band."""
-    return float(valid.mean()), float(((array == 0).all(axis=0) & valid).mean())
-
-
-def common_bands(infos: list[SceneInfo], wanted: list[str] | None) -> list[str]:
-    """Return the bands that are read from every raster.
-
-    Raises:
-        DataError: a raster lacks a wanted band, or the rasters differ in bands or dtype and
-            none are named.
-    """
-    bands = wanted or list(infos[0].bands)
-    for info in infos:
-        missing = [name for name in bands if name.lower() not in names_of_bands(info)]
-        if missing or (wanted is None and list(info.bands) != bands):
-            raise DataError(
-                f"{info.path}: has the bands {', '.join(info.bands)}, but {', '.join(bands)} are "
-                f"{'wanted' if wanted else f'those of {infos[0].path}'}. Name bands that all rasters have in "
-                "`scenes.bands`, or take this raster out."
-            )
-        if info.dtype != infos[0].dtype:
-            raise DataError(
-                f"{info.path}: dtype {info.dtype}, but {infos[0].path} has {infos[0].dtype}: one "
-                "model reads one dtype. "
-                "Convert one of them with gdal_translate -ot."
-            )
-    return bands

@@ -1,105 +1,134 @@
-"""The place of each scene and the split of each place."""
+"""The place of each scene and the split of each place.
+
+A place is a location group: scenes whose footprints touch or overlap are one, and all scenes of a
+place share a split. Blocks of one scene are places of their own, a guard strip apart.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import pandas as pd
 import shapely
+from shapely.geometry.base import BaseGeometry
 
 from windhover.dataset.discover import RASTER_SUFFIXES
 from windhover.dataset.splits import SPLITS, assign_folds, assign_splits, join_places
 from windhover.errors import DataError, FormatError, MissingFileError
 from windhover.params.scenes import ScenesParams
 
-BLOCK = "~"  # between the name of a scene and the number of its block
-SCENE_COLUMNS = ("scene", "image_id", "image", "filename", "file")
+BLOCK_SEPARATOR = "~"  # between the name of a scene and the number of its block
+# columns that name a scene in a table of groups, in order of preference
+SCENE_KEYS = ("scene", "image_id", "image", "filename", "file")
+DEFAULT_GROUP_COLUMN = "place"
 
 
-def divide(
+class PlaceAndSplit(NamedTuple):
+    """What a table of groups states of a scene."""
+
+    place: str
+    split: str  # "" where it is not fixed
+
+
+def assign_places_and_splits(
     scenes: pd.DataFrame,
     labels: pd.DataFrame,
-    groups: Mapping[str, tuple[str, str]],
+    groups: Mapping[str, PlaceAndSplit],
+    *,
     params: ScenesParams,
     fixed_scenes: Mapping[str, str],
-) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """Add the place and the split of each scene.
-
-    Scenes whose footprints touch or overlap are one place; blocks of one scene are places of their
-    own, a guard apart.
+) -> tuple[pd.DataFrame, list[tuple[str, str]]]:
+    """Return the scenes with their place and split, and the pairs of places that were joined.
 
     Args:
         scenes: of the catalog, without place and split.
         labels: of the catalog.
-        groups: scene -> (place, fixed split or "").
+        groups: by scene, of `read_groups`.
         params: of the stage.
         fixed_scenes: scene -> split, decided by areas.
-
-    Returns:
-        The scenes with place and split, and what the report says of them.
 
     Raises:
         DataError: two scenes of one place are fixed to different splits, an unknown place is
             fixed, or too few places.
     """
-    stated = [_stated(name, groups) for name in scenes["scene"]]
-    unknown = sorted(
-        set(params.fixed_splits)
-        - {place for place, _ in stated}
-        - {place.split(BLOCK)[0] for place, _ in stated}
-    )
-    if unknown:
-        raise DataError(
-            f"`scenes.fixed_splits` names the place {unknown[0]!r}, which no raster has. Mend the name."
-        )
-    footprints = [
-        None if wkt is None else shapely.from_wkt(wkt) for wkt in scenes["footprint_wkt_4326"]
-    ]
-    places, joined = join_places([place for place, _ in stated], footprints)
+    names = scenes["scene"].tolist()
+    stated = [_stated_place(name, groups) for name in names]
+    _check_fixed_places(params, [one.place for one in stated])
+    places, joined = join_places([one.place for one in stated], footprints_of(scenes))
     fixed: dict[str, str] = {}
-    for scene, place, (own, split) in zip(scenes["scene"], places, stated, strict=True):
-        split = (
-            split
-            or fixed_scenes.get(scene, "")
-            or params.fixed_splits.get(own, params.fixed_splits.get(own.split(BLOCK)[0], ""))
-        )
+    for scene, place, one in zip(names, places, stated, strict=True):
+        split = one.split or fixed_scenes.get(scene, "") or _fixed_split(one.place, params)
         if split and fixed.setdefault(place, split) != split:
             raise DataError(
-                f"Scene {scene} is fixed to {split}, but another scene of the same place {place} is fixed to "
-                f"{fixed[place]}; scenes that touch or overlap are one place. Give them one split."
+                f"Scene {scene} is fixed to {split}, but another scene of the same place {place} "
+                f"is fixed to {fixed[place]}; scenes that touch or overlap are one place. Give "
+                "them one split."
             )
-    objects = labels[labels["role"] == "object"]["scene"].value_counts()
-    counts: dict[str, int] = dict.fromkeys(places, 0)
-    for scene, place in zip(scenes["scene"], places, strict=True):
-        counts[place] += int(objects.get(scene, 0))
+    n_objects = _objects_by_place(names, places, labels)
     if params.folds is None:
-        splits = assign_splits(counts, params.split_fractions, params.seed, fixed)
+        split_of = assign_splits(n_objects, params.split_fractions, params.seed, fixed=fixed)
     else:
-        splits = assign_folds(counts, params.folds, params.fold, params.seed)
-    report = {
-        "places": len(counts),
-        "places_joined_because_footprints_touch": [list(pair) for pair in joined],
-    }
-    return scenes.assign(place=places, split=[splits[place] for place in places]), report
+        split_of = assign_folds(n_objects, params.folds, params.fold, seed=params.seed)
+    splits = [split_of[place] for place in places]
+    return scenes.assign(place=places, split=splits), joined
 
 
-def _stated(scene: str, groups: Mapping[str, tuple[str, str]]) -> tuple[str, str]:
-    """Return place and fixed split of a scene; a block's place is that of its scene with the
-    block's number.
-    """
-    whole, block, number = scene.partition(BLOCK)
-    place, split = groups.get(scene) or groups.get(whole) or (whole, "")
-    return (place if scene in groups or not block else f"{place}{block}{number}"), split
+def footprints_of(scenes: pd.DataFrame) -> list[BaseGeometry | None]:
+    """Return the outlines of scenes in longitude and latitude, None where one is not known."""
+    # from_wkt gives None for None
+    return [shapely.from_wkt(wkt) for wkt in scenes["footprint_wkt_4326"]]
 
 
-def read_groups(folder: Path, params: ScenesParams) -> dict[str, tuple[str, str]]:
-    """Return scene -> (place, fixed split or "") of the CSV that `groups` names, nothing where it
-    names none.
+def _objects_by_place(names: list[str], places: list[str], labels: pd.DataFrame) -> dict[str, int]:
+    """Return how many objects each place has."""
+    by_scene = labels[labels["role"] == "object"]["scene"].value_counts()
+    n_objects = dict.fromkeys(places, 0)
+    for scene, place in zip(names, places, strict=True):
+        n_objects[place] += int(by_scene.get(scene, 0))
+    return n_objects
+
+
+def _check_fixed_places(params: ScenesParams, places: list[str]) -> None:
+    """Check that every place with a fixed split exists.
 
     Raises:
-        MissingFileError: it is not there.
+        DataError: one does not.
+    """
+    known = set(places) | {_without_block(place) for place in places}
+    unknown = sorted(set(params.fixed_splits) - known)
+    if unknown:
+        raise DataError(
+            f"`scenes.fixed_splits` names the place {unknown[0]!r}, which no raster has. Correct "
+            "the name."
+        )
+
+
+def _fixed_split(place: str, params: ScenesParams) -> str:
+    """Return the split that the parameters fix for a place or for the scene of a block, or ""."""
+    of_scene = params.fixed_splits.get(_without_block(place), "")
+    return params.fixed_splits.get(place, of_scene)
+
+
+def _without_block(name: str) -> str:
+    return name.split(BLOCK_SEPARATOR)[0]
+
+
+def _stated_place(scene: str, groups: Mapping[str, PlaceAndSplit]) -> PlaceAndSplit:
+    """Return place and fixed split of a scene; a block's place is its scene's with its number."""
+    if scene in groups:
+        return groups[scene]
+    whole, separator, number = scene.partition(BLOCK_SEPARATOR)
+    stated = groups.get(whole, PlaceAndSplit(whole, ""))
+    return PlaceAndSplit(f"{stated.place}{separator}{number}", stated.split)
+
+
+def read_groups(folder: Path, params: ScenesParams) -> dict[str, PlaceAndSplit]:
+    """Return place and fixed split by scene, of the CSV that `scenes.groups` names; empty for null.
+
+    Raises:
+        MissingFileError: the file is missing.
         FormatError: it lacks the column, or holds an unknown split.
     """
     if params.groups is None:
@@ -112,24 +141,27 @@ def read_groups(folder: Path, params: ScenesParams) -> dict[str, tuple[str, str]
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
     except ValueError as error:
-        raise FormatError(
-            f"{path}: cannot be read as CSV ({' '.join(str(error).split())}). Mend it."
-        ) from None
-    column = params.group_column or "place"
+        reason = " ".join(str(error).split())
+        raise FormatError(f"{path}: cannot be read as CSV ({reason}). Correct the file.") from None
+    column = params.group_column or DEFAULT_GROUP_COLUMN
     if column not in table.columns:
         raise FormatError(
-            f"{path}: has no column {column!r}; its columns are {', '.join(table.columns)}. Set `scenes.group_column`."
+            f"{path}: has no column {column!r}; its columns are {', '.join(table.columns)}. Set "
+            "`scenes.group_column`."
         )
-    key = next((name for name in SCENE_COLUMNS if name in table.columns), table.columns[0])
-    splits = table["split"] if "split" in table.columns else pd.Series([""] * len(table))
-    wrong = sorted(set(splits) - {"", *SPLITS})
+    if "split" not in table.columns:
+        table = table.assign(split="")
+    wrong = sorted(set(table["split"]) - {"", *SPLITS})
     if wrong:
         raise FormatError(f"{path}: {wrong[0]!r} is no split. Write train, val, test, or nothing.")
-    rows = zip(table[key], table[column], splits, strict=True)
-    return {_name(str(scene)): (str(place), str(split)) for scene, place, split in rows}
+    key = next((name for name in SCENE_KEYS if name in table.columns), table.columns[0])
+    groups = {}
+    for scene, place, split in zip(table[key], table[column], table["split"], strict=True):
+        groups[_scene_name(str(scene))] = PlaceAndSplit(str(place), str(split))
+    return groups
 
 
-def _name(scene: str) -> str:
+def _scene_name(name: str) -> str:
     """Return a scene's name from a name with or without folder and suffix."""
-    path = Path(scene)
+    path = Path(name)
     return path.stem if path.suffix.lower() in RASTER_SUFFIXES else path.name

@@ -1,4 +1,4 @@
-"""Writing a catalog's labels for other programs: COCO JSON and GeoJSON.
+"""Export of a catalog's labels for other programs: COCO JSON and GeoJSON.
 
 What a format cannot hold is returned in words. Reading the files back gives the same boxes.
 """
@@ -6,16 +6,39 @@ What a format cannot hold is returned in words. Reading the files back gives the
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import geopandas
 import numpy as np
 import shapely
 
-from windhover.dataset.catalog import Catalog, scene_info
+from windhover.dataset.catalog import BOX_COLUMNS, Catalog, SceneRow, scene_info
+from windhover.dataset.discover import NAME_SEPARATOR
 from windhover.errors import DataError, ParameterError
 from windhover.files import atomic_file
 from windhover.geometry import georef
+from windhover.geometry.arrays import Floats
+from windhover.imagery.rasters import SceneInfo
+
+GEOJSON_PROPERTIES = ("class", "role", "scene", "source")
+
+
+def export_labels(catalog: Catalog, path: Path, report: Callable[[str], None]) -> None:
+    """Write a catalog's labels for another program, and report what the format cannot hold.
+
+    Args:
+        catalog: with the labels.
+        path: of the file, .json (COCO) or .geojson.
+        report: takes the lines for the terminal.
+
+    Raises:
+        ParameterError, DataError: of `write_labels`.
+    """
+    not_held = write_labels(catalog, path)
+    report(f"{len(catalog.labels)} labels -> {path}")
+    report(f"  {path.suffix} cannot hold: {'; '.join(not_held)}")
 
 
 def write_labels(catalog: Catalog, path: Path) -> list[str]:
@@ -30,130 +53,149 @@ def write_labels(catalog: Catalog, path: Path) -> list[str]:
     if path.suffix.lower() == ".geojson":
         return write_geojson(catalog, path)
     raise ParameterError(
-        f"Labels are written as .json (COCO) or .geojson, got {path.name}. Choose one of these suffixes."
+        f"Labels are written as .json (COCO) or .geojson, got {path.name}. Choose one of these "
+        "suffixes."
     )
 
 
 def write_coco(catalog: Catalog, path: Path) -> list[str]:
-    """Write COCO JSON: native px, corners from 0; ignored labels are crowds; polygons stand beside
-    their boxes.
+    """Write COCO JSON; return what it cannot hold.
+
+    Boxes and polygons are in native px, corners from 0; ignored labels are crowds.
     """
-    names = sorted(set(catalog.labels["class"]))
-    number = {row.scene: index for index, row in enumerate(catalog, 1)}
-    images = [
-        {
-            "id": number[row.scene],
-            "file_name": _file_name(row),
-            "width": int(row.width_px),
-            "height": int(row.height_px),
+    class_names = sorted(set(catalog.labels["class"]))
+    image_id = {row.scene: number for number, row in enumerate(catalog, 1)}
+    images = [_coco_image(row, image_id[row.scene]) for row in catalog if row.labeled]
+    annotations = []
+    for number, label in enumerate(catalog.labels.to_dict("records"), 1):
+        category_id = class_names.index(label["class"]) + 1
+        annotation = {
+            "id": number,
+            "image_id": image_id[label["scene"]],
+            "category_id": category_id,
+            **_coco_shape(label),
+            "iscrowd": int(label["role"] == "ignore"),
         }
-        for row in catalog
-        if row.labeled
-    ]
-    annotations, shapes = [], catalog.labels.geometry.to_list()
-    for index, label in enumerate(catalog.labels.to_dict("records"), 1):
-        left, top, right, bottom = (
-            float(label[side]) for side in ("left", "top", "right", "bottom")
-        )
-        annotations.append(
-            {
-                "id": index,
-                "image_id": number[label["scene"]],
-                "category_id": names.index(label["class"]) + 1,
-                "bbox": [left, top, right - left, bottom - top],
-                "area": float(label["geometry"].area),
-                "segmentation": _rings(label["geometry"]),
-                "iscrowd": int(label["role"] == "ignore"),
-            }
-        )
+        annotations.append(annotation)
     document = {
         "info": {
             "description": f"labels of {len(images)} scenes, native px",
             "gsd_m": catalog.gsd_m,
         },
         "images": images,
-        "categories": [{"id": index, "name": name} for index, name in enumerate(names, 1)],
+        "categories": [{"id": number, "name": name} for number, name in enumerate(class_names, 1)],
         "annotations": annotations,
     }
-    _write(path, document)
-    lost = ["the scenes' place on Earth (keep the rasters)", "places and splits"]
-    if len(catalog.areas):
-        lost.append(f"{len(catalog.areas)} areas")
-    holed = sum(
-        bool(shapely.get_num_interior_rings(shape)) or "Line" in shape.geom_type for shape in shapes
-    )
-    if holed:
-        lost.append(f"{holed} outlines with holes or of lines, of which it holds the box")
-    if annotations and all(annotation["iscrowd"] for annotation in annotations):
-        lost.append("that all labels are to be ignored: a file of crowds alone is read as objects")
-    return lost
+    _write_document(path, document)
+    return _not_held_by_coco(catalog, annotations)
 
 
-def _file_name(row: Any) -> str:
-    """Return the raster's name with as many of its folders as the scene's name has, so that it is
-    found again.
-    """
+def _coco_image(row: SceneRow, image_id: int) -> dict[str, Any]:
+    """Return the entry of one scene."""
+    return {
+        "id": image_id,
+        "file_name": _file_name(row),
+        "width": row.width_px,
+        "height": row.height_px,
+    }
+
+
+def _file_name(row: SceneRow) -> str:
+    """Return the raster's name with as many folders as the scene's name has."""
     path = Path(row.path)
     parts = path.with_suffix("").parts
     for count in range(1, len(parts) + 1):
-        if "--".join(parts[-count:]) == row.scene:
+        if NAME_SEPARATOR.join(parts[-count:]) == row.scene:
             return "/".join(path.parts[-count:])
     return f"{row.scene}{path.suffix}"
 
 
-def _rings(shape: Any) -> list[list[float]]:
-    if shape.geom_type != "Polygon" or len(shape.interiors):
-        return []
-    return [np.asarray(shape.exterior.coords)[:-1].ravel().tolist()]
+def _coco_shape(label: dict[str, Any]) -> dict[str, Any]:
+    """Return box, area and outline of one label."""
+    left, top, right, bottom = (float(label[side]) for side in BOX_COLUMNS)
+    shape = label["geometry"]
+    rings = []
+    if shape.geom_type == "Polygon" and not shape.interiors:
+        rings = [np.asarray(shape.exterior.coords)[:-1].ravel().tolist()]
+    return {
+        "bbox": [left, top, right - left, bottom - top],
+        "area": float(shape.area),
+        "segmentation": rings,
+    }
+
+
+def _not_held_by_coco(catalog: Catalog, annotations: list[dict[str, Any]]) -> list[str]:
+    """Return what COCO JSON cannot hold of a catalog, in words."""
+    not_held = ["the scenes' place on Earth (keep the rasters)", "places and splits"]
+    not_held += _areas_in_words(catalog)
+    n_boxes_only = 0
+    for shape in catalog.labels.geometry:
+        has_holes = shapely.get_num_interior_rings(shape) > 0
+        n_boxes_only += bool(has_holes or "Line" in shape.geom_type)
+    if n_boxes_only:
+        not_held.append(
+            f"{n_boxes_only} outlines with holes or of lines, of which it holds the box"
+        )
+    if annotations and all(annotation["iscrowd"] for annotation in annotations):
+        not_held.append(
+            "that all labels are to be ignored: a file of crowds alone is read as objects"
+        )
+    return not_held
+
+
+def _areas_in_words(catalog: Catalog) -> list[str]:
+    return [f"{len(catalog.areas)} areas"] if len(catalog.areas) else []
 
 
 def write_geojson(catalog: Catalog, path: Path) -> list[str]:
-    """Write GeoJSON (RFC 7946): longitude and latitude, shapes through the full affine.
+    """Write GeoJSON (RFC 7946), shapes in longitude and latitude; return what it cannot hold.
 
     Raises:
         DataError: no scene has a georeference.
     """
-    features = []
-    skipped = 0
+    features: list[dict[str, Any]] = []
+    n_skipped = 0
     for row in catalog:
         labels = catalog.labels_of(row.scene)
         info = scene_info(row)
         if info.crs is None:
-            skipped += len(labels)
-            continue
-        to_lonlat = georef.transformer(info.crs, georef.WGS84)
-
-        def place(
-            points: np.ndarray, transform: Any = info.transform, to_lonlat: Any = to_lonlat
-        ) -> np.ndarray:
-            return np.stack(
-                to_lonlat.transform(*georef.pixel_to_world(transform, points[:, 0], points[:, 1])),
-                axis=1,
-            )
-
-        shapes = shapely.transform(labels.geometry.to_numpy(), place)
-        for label, shape in zip(labels.to_dict("records"), shapes, strict=True):
-            properties = {name: label[name] for name in ("class", "role", "scene", "source")}
-            features.append(
-                {
-                    "type": "Feature",
-                    "properties": properties,
-                    "geometry": shapely.geometry.mapping(shape),
-                }
-            )
+            n_skipped += len(labels)
+        else:
+            features += _features_of(labels, info)
     if not features and len(catalog.labels):
         raise DataError(
-            "GeoJSON holds longitudes and latitudes, but no scene has a georeference. Write COCO (.json) instead."
+            "GeoJSON holds longitudes and latitudes, but no scene has a georeference. Write COCO "
+            "(.json) instead."
         )
-    _write(path, {"type": "FeatureCollection", "features": features})
-    lost = ["which scenes are known to hold nothing", "places and splits"]
-    if skipped:
-        lost.append(f"{skipped} labels of scenes without georeference")
-    if len(catalog.areas):
-        lost.append(f"{len(catalog.areas)} areas")
-    return lost
+    _write_document(path, {"type": "FeatureCollection", "features": features})
+    not_held = ["which scenes are known to hold nothing", "places and splits"]
+    if n_skipped:
+        not_held.append(f"{n_skipped} labels of scenes without georeference")
+    return not_held + _areas_in_words(catalog)
 
 
-def _write(path: Path, document: dict[str, Any]) -> None:
+def _features_of(labels: geopandas.GeoDataFrame, info: SceneInfo) -> list[dict[str, Any]]:
+    """Return the labels of a scene as GeoJSON features, shapes through the full affine."""
+    to_lonlat = georef.transformer(str(info.crs), georef.WGS84)
+
+    def to_world(points: Floats) -> Floats:
+        x, y = georef.pixel_to_world(info.transform, points[:, 0], points[:, 1])
+        return np.stack(to_lonlat.transform(x, y), axis=1)
+
+    shapes = shapely.transform(labels.geometry.to_numpy(), to_world)
+    features = []
+    for label, shape in zip(labels.to_dict("records"), shapes, strict=True):
+        features.append(
+            {
+                "type": "Feature",
+                "properties": {name: label[name] for name in GEOJSON_PROPERTIES},
+                "geometry": shapely.geometry.mapping(shape),
+            }
+        )
+    return features
+
+
+def _write_document(path: Path, document: dict[str, Any]) -> None:
+    """Write a JSON document on one line, atomically."""
     with atomic_file(path) as temporary:
         temporary.write_text(json.dumps(document, allow_nan=False) + "\n", encoding="utf-8")

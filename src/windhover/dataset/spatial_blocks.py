@@ -1,5 +1,4 @@
-"""Cutting large scenes into blocks that can stand in different splits, with a guard strip between
-them.
+"""Cutting of large scenes into spatial blocks that can be in different splits, a guard strip apart.
 
 A block is a scene of its own: a window of the raster, named `scene~r0c1`. Half the guard is taken
 off each inner side, so any two blocks are a whole guard apart; labels in the strips are left out
@@ -9,9 +8,11 @@ and counted.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from typing import NamedTuple
 
 import geopandas
 import numpy as np
@@ -23,104 +24,127 @@ from windhover.geometry.windows import WINDOW_PX, Window
 from windhover.imagery.rasters import SceneInfo
 from windhover.imagery.virtual_rasters import write_window
 
+MIN_SIDE_PX = WINDOW_PX / 4  # of a block; smaller ones are left out
 
-def block_windows(info: SceneInfo, spatial_block_m: float, guard_m: float) -> dict[tuple[int, int], Window]:
-    """Return (row, column) -> window of each block; {(0, 0): whole} where the scene is too small
-    for two.
+
+class BlockOrigin(NamedTuple):
+    """Where a block was cut from."""
+
+    scene: str
+    window: Window  # native px of the scene
+
+
+def spatial_blocks(info: SceneInfo, side_m: float, guard_m: float) -> dict[tuple[int, int], Window]:
+    """Return (row, column) -> window of each block; {(0, 0): whole} for scenes too small for two.
 
     Args:
         info: the scene.
-        spatial_block_m: wanted side of a block; the scene is divided evenly into blocks of about this size.
+        side_m: wanted side of a block; the scene is divided evenly into blocks of about this size.
         guard_m: between two blocks.
     """
+    rows = _spans(info.height_px, info.gsd_m[1], side_m, guard_m=guard_m)
+    cols = _spans(info.width_px, info.gsd_m[0], side_m, guard_m=guard_m)
+    windows = {}
+    for row, (top, bottom) in enumerate(rows):
+        for col, (left, right) in enumerate(cols):
+            if min(bottom - top, right - left) >= MIN_SIDE_PX:
+                windows[row, col] = Window(top, left, bottom - top, right - left)
+    return windows
+
+
+def _spans(length_px: int, gsd_m: float, side_m: float, *, guard_m: float) -> list[tuple[int, int]]:
+    """Return first px and end of the blocks along one axis, half a guard off each inner side."""
+    count = max(round(length_px * gsd_m / side_m), 1)
+    edges = [round(length_px * part / count) for part in range(count + 1)]
+    half_guard_px = math.ceil(guard_m / gsd_m / 2)
     spans = []
-    for length, gsd in ((info.height_px, info.gsd_m[1]), (info.width_px, info.gsd_m[0])):
-        count = max(round(length * gsd / spatial_block_m), 1)
-        edges = [round(length * part / count) for part in range(count + 1)]
-        half = math.ceil(guard_m / gsd / 2)
-        spans.append(
-            [
-                (low + half * (low > 0), high - half * (high < length))
-                for low, high in pairwise(edges)
-            ]
-        )
-    return {
-        (row, col): Window(top, left, bottom - top, right - left)
-        for row, (top, bottom) in enumerate(spans[0])
-        for col, (left, right) in enumerate(spans[1])
-        if min(bottom - top, right - left) >= WINDOW_PX / 4
-    }
+    for low, high in pairwise(edges):
+        if low > 0:
+            low += half_guard_px
+        if high < length_px:
+            high -= half_guard_px
+        spans.append((low, high))
+    return spans
 
 
-def cut_scenes(
-    infos: list[SceneInfo], spatial_block_m: float, guard_m: float, folder: Path, final: Path
-) -> tuple[list[SceneInfo], dict[str, tuple[str, Window]]]:
-    """Write each scene's blocks as virtual rasters; return them as scenes, and block -> (scene,
-    window in native px).
+def cut_into_blocks(
+    infos: list[SceneInfo], side_m: float, guard_m: float, *, folder: Path, final: Path
+) -> tuple[list[SceneInfo], dict[str, BlockOrigin]]:
+    """Write each scene's blocks as virtual rasters; return them as scenes, and where they are from.
 
     Args:
-        infos: the scenes.
-        spatial_block_m: wanted side of a block.
+        infos: the scenes; one too small for two blocks stays as it is.
+        side_m: wanted side of a block.
         guard_m: between two blocks.
         folder: where the virtual rasters are written.
         final: where that folder will be moved to.
     """
-    cut: list[SceneInfo] = []
-    origin: dict[str, tuple[str, Window]] = {}
+    scenes: list[SceneInfo] = []
+    origins: dict[str, BlockOrigin] = {}
     for info in infos:
-        windows = block_windows(info, spatial_block_m, guard_m)
+        windows = spatial_blocks(info, side_m, guard_m)
         if len(windows) < 2:
-            cut.append(info)
+            scenes.append(info)
             continue
+        stacked = folder / f"{info.name}.vrt"  # of several files, not yet moved to its path
+        current_path = stacked if stacked.is_file() else None
         for (row, col), window in windows.items():
             name = f"{info.name}~r{row}c{col}"
-            made = folder / f"{info.name}.vrt"  # a stack of bands, not yet moved to its path
-            now = made if made.is_file() else None
-            write_window(info, window, folder / f"{name}.vrt", final / f"{name}.vrt", now)
-            moved = info.transform @ Affine.translation(window.col, window.row)
-            path = (final / f"{name}.vrt").as_posix()
-            cut.append(
-                replace(
-                    info,
-                    name=name,
-                    path=path,
-                    width_px=window.width,
-                    height_px=window.height,
-                    transform=moved,
-                )
-            )
-            origin[name] = (info.name, window)
-    return cut, origin
+            path = final / f"{name}.vrt"
+            target = folder / f"{name}.vrt"
+            write_window(info, window, target, final=path, current_path=current_path)
+            scenes.append(_block_info(info, window, name, path=path))
+            origins[name] = BlockOrigin(info.name, window)
+    return scenes, origins
+
+
+def _block_info(info: SceneInfo, window: Window, name: str, *, path: Path) -> SceneInfo:
+    """Return what a block of a scene is."""
+    return replace(
+        info,
+        name=name,
+        path=path.as_posix(),
+        width_px=window.width,
+        height_px=window.height,
+        transform=info.transform @ Affine.translation(window.col, window.row),
+    )
 
 
 def move_to_blocks(
-    table: geopandas.GeoDataFrame, origin: dict[str, tuple[str, Window]]
+    table: geopandas.GeoDataFrame, origins: Mapping[str, BlockOrigin]
 ) -> tuple[geopandas.GeoDataFrame, int]:
-    """Return a table of labels or areas on the blocks, and how many labels lie in the guard strips.
+    """Return a table of labels or areas on the blocks, and how many labels are in guard strips.
 
     Args:
         table: rows on whole scenes: `scene`, `geometry`, and of labels `col, row, left, top,
             right, bottom`; native px.
-        origin: block -> (scene, window).
+        origins: by block.
     """
-    cut = {scene for scene, _ in origin.values()}
-    parts = [table[~table["scene"].isin(cut)]]
-    for block, (scene, window) in origin.items():
+    are_labels = "col" in table
+    is_cut = table["scene"].isin({origin.scene for origin in origins.values()})
+    parts = [table[~is_cut]]
+    for block, (scene, window) in origins.items():
         rows = table[table["scene"] == scene].copy()
-        if "col" in rows:
-            inside = rows["col"].between(window.col, window.col + window.width, inclusive="left")
-            inside &= rows["row"].between(window.row, window.row + window.height, inclusive="left")
-            rows = rows[inside].copy()
-            rows[["col", "left", "right"]] -= window.col
-            rows[["row", "top", "bottom"]] -= window.row
+        if are_labels:
+            rows = _labels_in_window(rows, window)
         rows["geometry"] = [
             affinity.translate(shape, -window.col, -window.row) for shape in rows["geometry"]
         ]
         parts.append(rows.assign(scene=block))
     moved = geopandas.GeoDataFrame(pd.concat(parts, ignore_index=True), geometry="geometry")
-    lost = (
-        int(np.isin(table["scene"], list(cut)).sum()) - sum(len(part) for part in parts[1:])
-        if "col" in table
-        else 0
-    )
-    return moved, lost
+    if not are_labels:
+        return moved, 0
+    n_in_blocks = sum(len(part) for part in parts[1:])
+    return moved, int(np.count_nonzero(is_cut)) - n_in_blocks
+
+
+def _labels_in_window(labels: geopandas.GeoDataFrame, window: Window) -> geopandas.GeoDataFrame:
+    """Return the labels with their center in a window, boxes from its corner, shapes unmoved."""
+    right = window.col + window.width
+    bottom = window.row + window.height
+    inside = labels["col"].between(window.col, right, inclusive="left")
+    inside &= labels["row"].between(window.row, bottom, inclusive="left")
+    moved = labels[inside].copy()
+    moved[["col", "left", "right"]] -= window.col
+    moved[["row", "top", "bottom"]] -= window.row
+    return moved

@@ -1,5 +1,4 @@
-"""Dividing places between train, val and test: by place, never by patch, the same for the same
-seed.
+"""Division of places between train, val and test: by place, never by patch, the same for one seed.
 
 Works on names, counts and footprints; opens no file.
 """
@@ -8,16 +7,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import shapely
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 from shapely.geometry.base import BaseGeometry
 
 from windhover.errors import DataError
+from windhover.geometry.arrays import Floats
 
 SPLITS = ("train", "val", "test")
-# seeded orders in which places are dealt out; the one nearest to the wanted fractions is kept
-TRIALS = 400
+# seeded orders in which places are assigned; the one nearest to the wanted fractions is kept
+N_TRIALS = 400
+EMPTY_PLACE_WEIGHT = 1e-3  # objects that a place without any counts for
 
 
 class TooFewPlacesError(DataError):
@@ -34,42 +38,44 @@ def join_places(
         footprints: outline of each scene in longitude and latitude, None where it is not known.
 
     Returns:
-        The place of each scene, where joined the first name in the alphabet; and the pairs of
-        places that were joined.
+        The place of each scene, where joined the first name in the alphabet; and for each place
+        that lost its name the pair of the new name and its own, sorted.
     """
-    parent = {place: place for place in places}
-
-    def root(place: str) -> str:
-        while parent[place] != place:
-            place = parent[place]
-        return place
-
+    names = sorted(set(places))
+    number_of = {name: number for number, name in enumerate(names)}
+    numbers = np.array([number_of[place] for place in places], np.int64)
     known = [index for index, outline in enumerate(footprints) if outline is not None]
-    pairs = []
+    outlines = np.array([footprints[index] for index in known], dtype=object)
+    edges = np.zeros((2, 0), np.int64)
     if known:
-        outlines = np.array([footprints[index] for index in known], dtype=object)
-        left, right = shapely.STRtree(outlines).query(outlines, predicate="intersects")
-        for first, second in zip(left.tolist(), right.tolist(), strict=True):
-            one, two = sorted((root(places[known[first]]), root(places[known[second]])))
-            if one != two:
-                parent[two] = one
-                pairs.append((one, two))
-    return [root(place) for place in places], pairs
+        touching = shapely.STRtree(outlines).query(outlines, predicate="intersects")
+        edges = numbers[np.array(known)[touching]]
+    ones = np.ones(edges.shape[1], bool)
+    graph = coo_array((ones, (edges[0], edges[1])), shape=(len(names), len(names)))
+    _, component = connected_components(graph, directed=False)
+    first_of: dict[int, str] = {}
+    joined = []
+    for name in names:  # in order, so that the first name of a component stands for it
+        first = first_of.setdefault(int(component[number_of[name]]), name)
+        if first != name:
+            joined.append((first, name))
+    return [first_of[int(component[number])] for number in numbers], sorted(joined)
 
 
 def assign_splits(
-    objects: Mapping[str, int],
+    n_objects: Mapping[str, int],
     fractions: Sequence[float],
     seed: int,
+    *,
     fixed: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
-    """Deal places out to the splits so that their objects come near the wanted fractions.
+    """Assign places to splits so that their objects come near the wanted fractions.
 
-    Places are dealt in many seeded orders, each to the split that lacks most; the best dealing is
+    Places are assigned in many seeded orders, each to the split that lacks most; the best order is
     kept.
 
     Args:
-        objects: place -> number of objects on it.
+        n_objects: place -> number of objects on it.
         fractions: wanted share of the objects in train, val and test; they sum to 1. A share of
             0 leaves the split empty.
         seed: of the orders.
@@ -79,97 +85,110 @@ def assign_splits(
         TooFewPlacesError: there are fewer places than splits that want objects.
     """
     fixed = dict(fixed or {})
-    free = sorted(place for place in objects if place not in fixed)
+    free = sorted(place for place in n_objects if place not in fixed)
     wanted = [name for name, share in zip(SPLITS, fractions, strict=True) if share > 0]
-    lacking = [name for name in wanted if name not in fixed.values()]
-    if free and len(free) < len(lacking):
+    empty = [name for name in wanted if name not in fixed.values()]
+    if free and len(free) < len(empty):
         raise TooFewPlacesError(
-            f"{len(objects)} places cannot be divided between {', '.join(wanted)}: one place is never in two splits. "
-            "Bring more places, or set the shares in `scenes.split_fractions` to 0 for splits that you can do without."
+            f"{len(n_objects)} places cannot be divided between {', '.join(wanted)}: one place is "
+            "never in two splits. Bring more places, or set the shares in `scenes.split_fractions` "
+            "to 0 for splits that you can do without."
         )
     if not free:
         return fixed
-    # in order, because sums of fractions depend on it; an empty place still counts for something
-    weight = {place: objects[place] + 1e-3 for place in sorted(objects)}
-    target = np.asarray(fractions, np.float64) * sum(weight.values())
-    start = np.array(
-        [
-            sum(amount for place, amount in weight.items() if fixed.get(place) == name)
-            for name in SPLITS
-        ]
-    )
+    problem = _SplitProblem(n_objects, fractions, fixed, empty=empty)
     rng = np.random.default_rng(seed)
-    best: tuple[float, list[int], list[str]] = (math.inf, [], [])
-    for _ in range(TRIALS):
+    best = _Assignment({}, math.inf)
+    for _ in range(N_TRIALS):
         order = [free[index] for index in rng.permutation(len(free))]
-        chosen, cost = _deal(
-            order, weight, target, start.copy(), [SPLITS.index(name) for name in lacking]
-        )
-        if cost < best[0]:
-            best = (cost, chosen, order)
-    return {
-        **fixed,
-        **{place: SPLITS[index] for place, index in zip(best[2], best[1], strict=True)},
-    }
+        assignment = problem.assign_in_order(order)
+        if assignment.cost < best.cost:
+            best = assignment
+    return {**fixed, **best.split_of}
 
 
-def assign_folds(objects: Mapping[str, int], folds: int, fold: int, seed: int) -> dict[str, str]:
-    """Divide places into folds of like numbers of objects: one is test, the next one val, the
-    others train.
+class _Assignment(NamedTuple):
+    """Splits of places, and the squared relative deviation from the wanted numbers of objects."""
+
+    split_of: dict[str, str]
+    cost: float
+
+
+class _SplitProblem:
+    """What is to be divided: the weight of each place, and the wanted weight of each split."""
+
+    def __init__(
+        self,
+        n_objects: Mapping[str, int],
+        fractions: Sequence[float],
+        fixed: Mapping[str, str],
+        *,
+        empty: Sequence[str],
+    ) -> None:
+        # sorted, because sums of fractions depend on the order
+        self._weight = {place: n_objects[place] + EMPTY_PLACE_WEIGHT for place in sorted(n_objects)}
+        self._target: Floats = np.asarray(fractions, np.float64) * sum(self._weight.values())
+        self._empty = [SPLITS.index(name) for name in empty]
+        assigned = []
+        for split in SPLITS:
+            weights = [w for place, w in self._weight.items() if fixed.get(place) == split]
+            assigned.append(sum(weights))
+        # integers where no place is fixed: the weight of an empty place is then rounded away
+        self._assigned = np.array(assigned)
+
+    def assign_in_order(self, order: Sequence[str]) -> _Assignment:
+        """Assign places one by one to the split that lacks most; leave no wanted split empty."""
+        target = self._target
+        assigned = self._assigned.copy()
+        empty = list(self._empty)
+        with_target = [index for index in range(len(SPLITS)) if target[index] > 0]
+        split_of = {}
+        for position, place in enumerate(order):
+            options = with_target
+            if len(order) - position <= len(empty):
+                options = empty
+            lacking = [(target[index] - assigned[index]) / target[index] for index in options]
+            index = options[int(np.argmax(lacking))]
+            split_of[place] = SPLITS[index]
+            assigned[index] += self._weight[place]
+            if index in empty:
+                empty.remove(index)
+        deviation = ((assigned - target)[with_target] / target[with_target]) ** 2
+        return _Assignment(split_of, float(deviation.sum()))
+
+
+def assign_folds(
+    n_objects: Mapping[str, int], n_folds: int, fold: int, *, seed: int
+) -> dict[str, str]:
+    """Divide places into folds of similar numbers of objects; one is test, the next one val.
 
     The folds depend on the places and the seed alone, so that the runs of all folds together test
-    every place once.
+    every place once. Unlike scikit-learn's `GroupKFold`, places without objects are spread over
+    the folds too, and the seed decides between places of one size.
 
     Args:
-        objects: place -> number of objects on it.
-        folds: how many.
+        n_objects: place -> number of objects on it.
+        n_folds: how many.
         fold: which one is test.
-        seed: of the order in which places of like size are dealt out.
+        seed: of the order in which places of one size are assigned.
 
     Raises:
         TooFewPlacesError: there are fewer places than folds.
     """
-    if len(objects) < folds:
+    if len(n_objects) < n_folds:
         raise TooFewPlacesError(
-            f"{len(objects)} places cannot make {folds} folds. Set `scenes.folds` to at most that, or null."
+            f"{len(n_objects)} places cannot make {n_folds} folds. Set `scenes.folds` to at most "
+            "that, or null."
         )
     rng = np.random.default_rng(seed)
-    places = sorted(objects)
-    order = sorted(
-        (places[index] for index in rng.permutation(len(places))), key=lambda place: -objects[place]
-    )
-    held = [(0, 0)] * folds  # objects, places
-    number: dict[str, int] = {}
-    for place in order:
-        least = min(range(folds), key=lambda one: held[one])
-        held[least] = held[least][0] + objects[place], held[least][1] + 1
-        number[place] = least
-    names = {fold: "test", (fold + 1) % folds: "val"}
-    return {place: names.get(one, "train") for place, one in number.items()}
-
-
-def _deal(
-    order: list[str],
-    weight: Mapping[str, float],
-    target: np.ndarray,
-    held: np.ndarray,
-    lacking: list[int],
-) -> tuple[list[int], float]:
-    """Deal places in one order; return the split of each and how far the shares are from the wanted
-    ones.
-    """
-    chosen: list[int] = []
-    empty = list(lacking)
-    for position, place in enumerate(order):
-        options = (
-            empty
-            if len(order) - position <= len(empty)
-            else [index for index in range(len(SPLITS)) if target[index] > 0]
-        )
-        index = max(options, key=lambda one: (target[one] - held[one]) / target[one])
-        chosen.append(index)
-        held[index] += weight[place]
-        if index in empty:
-            empty.remove(index)
-    wanted = target > 0
-    return chosen, float((((held - target)[wanted] / target[wanted]) ** 2).sum())
+    places = sorted(n_objects)
+    shuffled = [places[index] for index in rng.permutation(len(places))]
+    sizes = [(0, 0)] * n_folds  # objects, places
+    split_names = {fold: "test", (fold + 1) % n_folds: "val"}
+    split_of = {}
+    for place in sorted(shuffled, key=lambda name: -n_objects[name]):
+        smallest = sizes.index(min(sizes))
+        objects_in_fold, places_in_fold = sizes[smallest]
+        sizes[smallest] = (objects_in_fold + n_objects[place], places_in_fold + 1)
+        split_of[place] = split_names.get(smallest, "train")
+    return split_of

@@ -1,6 +1,6 @@
 """The augment stage's flow: training patches in, augmented patches and a contact sheet out.
 
-Refuses validation and test patches: only what is learnt from is changed.
+Validation and test patches are never changed.
 """
 
 from __future__ import annotations
@@ -17,64 +17,78 @@ from windhover.errors import MissingFileError
 from windhover.files import atomic_folder, write_json
 from windhover.params import check_params
 from windhover.params.augment import AugmentParams
-from windhover.patches.augmentation import Augmented, augment_patches, build_transforms, pixel_range
-from windhover.patches.contact_sheet import Cell, draw_sheet, patch_cell
-from windhover.patches.patch_store import load_patches, read_summary, rule_of
+from windhover.patches.augmentation import Augmented, augment_patches, build_transforms
+from windhover.patches.patch_sheets import patch_cell
+from windhover.patches.patch_store import load_patches, read_summary
+from windhover.patches.patch_summary import PatchSummary
+from windhover.patches.value_range import value_range
 from windhover.progress import progress_bar
+from windhover.rendering.contact_sheet import Cell, draw_sheet
+from windhover.rendering.images import evenly_chosen
 
-DECLARED = "augment.json"  # how the patches were augmented, so that mined ones are treated alike
+# how the patches were augmented, so that mined ones are treated alike
+PARAMETERS_FILE = "augment.json"
+SHEET_TITLE = "training patches: as cut, then augmented"
 
 
-def declared_augmentation(folder: Path) -> AugmentParams:
+def read_augment_params(folder: Path) -> AugmentParams:
     """Return the parameters with which a folder of augmented patches was made.
 
     Raises:
-        MissingFileError: the folder does not say.
+        MissingFileError: the folder does not hold them.
     """
-    path = folder / DECLARED
+    path = folder / PARAMETERS_FILE
     if not path.is_file():
         raise MissingFileError(f"{path}: no such file. Run the augment stage: dvc repro augment.")
     return check_params("augment", AugmentParams, json.loads(path.read_text(encoding="utf-8")))
 
 
 def augment_training_patches(patches: Path, out: Path, params: AugmentParams) -> str:
-    """Write augmented copies of the training patches, how they were made, and a contact sheet.
+    """Write augmented copies of the training patches, their parameters and a contact sheet.
 
     Returns:
-        What was made, as a sentence.
+        What was written, as a sentence.
 
     Raises:
         ParameterError: a transform is unknown or does not fit the bands.
         MissingFileError: there are no patches.
     """
-    train, summary = load_patches(patches, "train"), read_summary(patches)
-    done = augment_set(train.images, train.index, summary, params)
+    train = load_patches(patches, "train")
+    augmented = augment_set(train.images, train.index, read_summary(patches), params=params)
     with atomic_folder(out) as folder:
-        np.save(folder / "train.npy", done.images, allow_pickle=False)
-        index = done.index.assign(patch=np.arange(len(done.index)))
+        np.save(folder / "train.npy", augmented.images, allow_pickle=False)
+        index = augmented.index.assign(patch=np.arange(len(augmented.index)))
         index.to_parquet(folder / "index.parquet", index=False)
-        write_json(folder / DECLARED, params.model_dump(mode="json"))
-        write_json(
-            folder / "summary.json",
-            {"patches": len(train.images), "written": len(index), "left_out": done.left_out},
+        write_json(folder / PARAMETERS_FILE, params.model_dump(mode="json"))
+        counts = {
+            "patches": len(train.images),
+            "written": len(index),
+            "left_out": augmented.n_left_out,
+        }
+        write_json(folder / "summary.json", counts)
+        rows = sheet_rows(train.images, train.index, augmented, n_rows=params.sheet_rows)
+        draw_sheet(rows, SHEET_TITLE).save(folder / "contact_sheet.png")
+    left_out = ""
+    if augmented.n_left_out:
+        left_out = (
+            f"; {augmented.n_left_out} copies left out, whose object crossed the label's radius"
         )
-        sheet = draw_sheet(
-            sheet_rows(train.images, train.index, done, params.sheet_rows),
-            "training patches: as cut, then augmented",
-        )
-        sheet.save(folder / "contact_sheet.png")
-    left = (
-        f"; {done.left_out} copies left out, whose object crossed the label's radius"
-        if done.left_out
-        else ""
+    return (
+        f"{len(train.images)} training patches -> {len(augmented.images)} with {params.variants} "
+        f"augmented copies each{left_out}"
     )
-    return f"{len(train.images)} training patches -> {len(done.images)} with {params.variants} augmented copies each{left}"
 
 
 def augment_set(
-    images: NDArray[Any], index: pd.DataFrame, summary: dict[str, Any], params: AugmentParams
+    images: NDArray[Any], index: pd.DataFrame, summary: PatchSummary, *, params: AugmentParams
 ) -> Augmented:
-    """Augment patches as the parameters say; used for cut and for mined patches alike.
+    """Augment patches as the parameters declare; used for cut and for mined patches alike.
+
+    Args:
+        images: (N, S, S, C) patches.
+        index: of the patches, N rows.
+        summary: of the folder they belong to: pixel statistics and label rule.
+        params: of the stage.
 
     Raises:
         ParameterError: a transform is unknown or does not fit the bands.
@@ -85,41 +99,44 @@ def augment_set(
             images,
             index,
             transforms,
-            pixel_range(images.dtype, summary["mean"], summary["std"]),
+            scale=value_range(images.dtype, summary.mean, summary.std),
             variants=params.variants,
             keep_original=params.keep_original,
             seed=params.seed,
-            rule=rule_of(summary),
+            rule=summary.label_rule,
             on_done=advance,
         )
 
 
 def sheet_rows(
-    images: NDArray[Any], index: pd.DataFrame, done: Augmented, rows: int
+    images: NDArray[Any], index: pd.DataFrame, augmented: Augmented, *, n_rows: int
 ) -> list[list[Cell]]:
-    """Choose patches of every kind, each a row: as cut, then its copies."""
+    """Return rows of a contact sheet: a patch as cut, then its copies; patches of every kind.
+
+    Args:
+        images: (N, S, S, C) as cut.
+        index: of the patches as cut.
+        augmented: copies of them.
+        n_rows: of the sheet.
+    """
+    rows = []
+    for source in _choose_of_every_kind(index, n_rows):
+        record = index.iloc[source]
+        cells = [patch_cell(images[source], record, str(record["kind"]))]
+        is_copy = (augmented.index["source"] == source) & (augmented.index["variant"] > 0)
+        for row in np.flatnonzero(is_copy.to_numpy()):
+            copy = augmented.index.iloc[row]
+            cells.append(patch_cell(augmented.images[row], copy, f"copy {copy['variant']}"))
+        rows.append(cells)
+    return rows
+
+
+def _choose_of_every_kind(index: pd.DataFrame, count: int) -> list[int]:
+    """Return rows of the index, evenly chosen from every kind, positives first."""
     kinds = sorted(index["kind"].unique(), key=lambda kind: (kind != "positive", kind))
     chosen: list[int] = []
     for number, kind in enumerate(kinds):
-        found = np.flatnonzero(index["kind"] == kind)
-        share = rows // len(kinds) + (number < rows % len(kinds))
-        chosen += [
-            int(found[place])
-            for place in np.unique(
-                np.linspace(0, len(found) - 1, min(share, len(found))).astype(int)
-            )
-        ]
-    sheet = []
-    for source in chosen:
-        copies = np.flatnonzero(
-            ((done.index["source"] == source) & (done.index["variant"] > 0)).to_numpy()
-        )
-        cells = [patch_cell(images[source], index.iloc[source], str(index.iloc[source]["kind"]))]
-        cells += [
-            patch_cell(
-                done.images[row], done.index.iloc[row], f"copy {done.index.iloc[row]['variant']}"
-            )
-            for row in copies
-        ]
-        sheet.append(cells)
-    return sheet
+        rows = np.flatnonzero(index["kind"] == kind)
+        n_of_kind = count // len(kinds) + (number < count % len(kinds))
+        chosen += [int(row) for row in rows[evenly_chosen(len(rows), n_of_kind)]]
+    return chosen

@@ -1,8 +1,7 @@
-"""Augmented copies of patches by albumentations, one seed a sample; what is known of the object
-follows the pixels.
+"""Augmented copies of patches by albumentations, one seed per sample; objects follow the pixels.
 
-The one module that imports albumentations. Works on pictures in memory: uint8, uint16 or float32,
-any number of bands. Refuses files, and transforms that need three bands where there are others.
+The one module that imports albumentations. Works on pictures in memory (uint8, uint16 or float32,
+any number of bands) and reads no file. Transforms that need three bands are an error for others.
 """
 
 from __future__ import annotations
@@ -18,8 +17,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from windhover.dataset.label_rule import Rule
+from windhover.dataset.label_rule import LabelRule
 from windhover.errors import ParameterError
+from windhover.patches.value_range import ValueRange
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 import albumentations as A
@@ -44,91 +44,84 @@ THREE_BANDS = frozenset(
         "PhotoMetricDistort",
     ]
 )
-SPREADS = 6.0  # of the range of 16-bit and float pixels, in standard deviations about the mean
+# corners of a box from its center, in sides
 CORNERS = ((-0.5, -0.5), (0.5, -0.5), (0.5, 0.5), (-0.5, 0.5))
-
-
-@dataclass(frozen=True)
-class Range:
-    """The pixel values that count as black and white, per band; augmentation sees 0..1 between
-    them.
-    """
-
-    low: NDArray[np.float32]  # (C,)
-    high: NDArray[np.float32]  # (C,)
+RADIUS_TOLERANCE_PX = 1e-3  # of an object that an exact transform moves along the label's radius
+REASON_CHARS = 160  # of albumentations' own message that an error shows
 
 
 @dataclass(frozen=True)
 class Augmented:
-    """Augmented pictures with their index: the columns of the patches' own, `source` (its row) and
-    `variant`.
+    """Augmented patches.
+
+    Attributes:
+        images: (M, S, S, C) in the patches' dtype.
+        index: M rows: the columns of the patches' own index, `source` (row of the patch) and
+            `variant` (0 for the patch itself).
+        n_left_out: copies whose object moved out of, or into, the center of the window.
     """
 
     images: NDArray[Any]
     index: pd.DataFrame
-    left_out: int  # copies whose object moved out of, or into, the window's centre
-
-
-def pixel_range(dtype: np.dtype[Any], mean: Sequence[float], std: Sequence[float]) -> Range:
-    """Return the range of pixels: the type's own for uint8, else by the training patches'
-    statistics per band.
-    """
-    if dtype == np.uint8:
-        return Range(np.zeros(len(mean), np.float32), np.full(len(mean), 255, np.float32))
-    middle, spread = np.asarray(mean, np.float32), np.asarray(std, np.float32)
-    low = middle - SPREADS * spread
-    return Range(np.maximum(low, 0) if dtype == np.uint16 else low, middle + SPREADS * spread)
+    n_left_out: int
 
 
 def build_transforms(declared: Sequence[Mapping[str, Any]], n_bands: int) -> A.Compose:
     """Build the pipeline that `params.yaml` declares.
 
     Args:
-        declared: each a mapping with `name`, albumentations' class, and its arguments.
+        declared: each a mapping with `name` (a class of albumentations) and its arguments.
         n_bands: bands of the pictures.
 
     Raises:
         ParameterError: an unknown transform or argument, or a three-band one for other bands.
     """
-    steps = []
+    transforms = []
     for entry in declared:
         arguments = dict(entry)
         name = str(arguments.pop("name", ""))
-        kind = getattr(A, name, None)
-        if not (isinstance(kind, type) and issubclass(kind, A.BasicTransform)):
+        transform_class = getattr(A, name, None)
+        is_class = isinstance(transform_class, type)
+        if not (is_class and issubclass(transform_class, A.BasicTransform)):
             raise ParameterError(
-                f"`augment.transforms`: albumentations has no transform {name!r}. See its list of names."
+                f"`augment.transforms`: albumentations has no transform {name!r}. See its list of "
+                "names."
             )
         if name in THREE_BANDS and n_bands != 3:
             raise ParameterError(
                 f"`augment.transforms`: {name} works on 3 bands only, the patches have {n_bands}. "
                 "Remove it; brightness, contrast, gamma, noise and blur take any number."
             )
-        steps.append(_build(kind, name, arguments))
-    return A.Compose(steps, keypoint_params=A.KeypointParams(format="xy", remove_invisible=False))
+        transforms.append(_build_transform(transform_class, name, arguments))
+    keypoints = A.KeypointParams(format="xy", remove_invisible=False)
+    return A.Compose(transforms, keypoint_params=keypoints)
 
 
-def _build(kind: Callable[..., Any], name: str, arguments: dict[str, Any]) -> Any:
+def _build_transform(
+    transform_class: Callable[..., Any], name: str, arguments: Mapping[str, Any]
+) -> Any:
+    """Return one transform; lists among its arguments become tuples.
+
+    Raises:
+        ParameterError: an argument is unknown or has a wrong value.
+    """
+    values = {}
+    for key, value in arguments.items():
+        values[key] = tuple(value) if isinstance(value, list) else value
     with warnings.catch_warnings():
-        warnings.simplefilter(
-            "error", UserWarning
-        )  # how albumentations reports an argument it does not know
+        # albumentations reports an unknown argument as a warning
+        warnings.simplefilter("error", UserWarning)
         try:
-            return kind(
-                **{
-                    key: tuple(value) if isinstance(value, list) else value
-                    for key, value in arguments.items()
-                }
-            )
+            return transform_class(**values)
         except (ValueError, TypeError, UserWarning) as error:
-            reason = " ".join(str(error).split())[:160]
+            reason = " ".join(str(error).split())[:REASON_CHARS]
             raise ParameterError(
-                f"`augment.transforms`: {name}: {reason}. Mend its arguments."
+                f"`augment.transforms`: {name}: {reason}. Correct its arguments."
             ) from None
 
 
 def stable_hash(*parts: object) -> int:
-    """Return 32 bits that depend on the parts alone, the same on every machine and in every run."""
+    """Return a 32-bit hash of the parts, the same on every machine and in every run."""
     text = "|".join(str(part) for part in parts)
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big")
 
@@ -137,12 +130,12 @@ def augment_patches(
     images: NDArray[Any],
     index: pd.DataFrame,
     transforms: A.Compose,
-    scale: Range,
     *,
+    scale: ValueRange,
     variants: int,
     keep_original: bool,
     seed: int,
-    rule: Rule,
+    rule: LabelRule,
     on_done: Callable[[float], None] = lambda _: None,
 ) -> Augmented:
     """Return augmented copies of patches.
@@ -162,72 +155,82 @@ def augment_patches(
     Returns:
         Copies in the patches' order, of the patches' dtype.
     """
-    count = len(images) * (variants + keep_original)
-    pictures = np.empty((count, *images.shape[1:]), images.dtype)
+    n_copies = len(images) * (variants + keep_original)
+    copies = np.empty((n_copies, *images.shape[1:]), images.dtype)
     rows: list[dict[str, Any]] = []
-    left_out = 0
+    n_left_out = 0
     records: list[dict[str, Any]] = index.to_dict("records")  # type: ignore[assignment]
     for source, (image, record) in enumerate(zip(images, records, strict=True)):
         if keep_original:
-            pictures[len(rows)] = image
+            copies[len(rows)] = image
             rows.append({**record, "source": source, "variant": 0})
         for variant in range(1, variants + 1):
             transforms.set_random_seed(stable_hash(seed, source, variant))
-            picture, known = augment_one(image, record, transforms, scale)
-            if not _label_holds({**record, **known}, rule):
-                left_out += 1
+            copy, moved = augment_one(image, record, transforms, scale=scale)
+            new_record = {**record, **moved}
+            if not _is_label_kept(new_record, rule):
+                n_left_out += 1
                 continue
-            pictures[len(rows)] = picture
-            rows.append({**record, **known, "source": source, "variant": variant})
+            copies[len(rows)] = copy
+            rows.append({**new_record, "source": source, "variant": variant})
         on_done(1)
-    return Augmented(
-        pictures[: len(rows)],
-        pd.DataFrame(rows, columns=[*index.columns, "source", "variant"]),
-        left_out,
-    )
+    table = pd.DataFrame(rows, columns=[*index.columns, "source", "variant"])
+    return Augmented(copies[: len(rows)], table, n_left_out)
 
 
 def augment_one(
-    image: NDArray[Any], record: Mapping[Any, Any], transforms: A.Compose, scale: Range
+    image: NDArray[Any], record: Mapping[Any, Any], transforms: A.Compose, *, scale: ValueRange
 ) -> tuple[NDArray[Any], dict[str, float]]:
-    """Return one augmented picture of the same dtype, and where its object's centre and box now
-    are.
+    """Return one augmented picture of the same dtype, and its object's new center and size.
 
-    The centre and the box's corners go along as keypoints. albumentations counts from pixel
-    centres, the index from
-    pixel corners: half a pixel lies between.
+    The center and the corners of the box go along as keypoints. albumentations counts from pixel
+    centers, the index from pixel corners: the difference is half a pixel.
+
+    Args:
+        image: (S, S, C) pixels.
+        record: its row of the index.
+        transforms: from `build_transforms`.
+        scale: range of the pixels.
+
+    Returns:
+        The picture, and the columns of the index that changed; empty where no object is known.
     """
     height, width = image.shape[:2]
-    points = _points(record, width, height)
-    unit = np.clip(
-        (image.astype(np.float32) - scale.low) / (scale.high - scale.low), 0, 1
-    )  # (S, S, C)
-    done = transforms(image=unit, keypoints=points)
-    picture = _from_unit(done["image"].reshape(image.shape), scale, image.dtype)
+    keypoints = _keypoints_of(record, width, height)
+    unit = (image.astype(np.float32) - scale.low) / (scale.high - scale.low)  # (S, S, C)
+    augmented = transforms(image=np.clip(unit, 0, 1), keypoints=keypoints)
+    picture = _from_unit(augmented["image"].reshape(image.shape), scale, image.dtype)
     picture[(image == 0).all(-1) & (picture < 0).any(-1)] = 0
-    known: dict[str, float] = {}
-    moved = np.asarray(done["keypoints"], np.float64).reshape(-1, 2) + 0.5
-    if len(moved):
-        known |= {"dx_px": float(moved[0, 0] - width / 2), "dy_px": float(moved[0, 1] - height / 2)}
-    if len(moved) == 5:
-        extent = moved[1:].max(0) - moved[1:].min(0)
-        known |= {"w_px": float(extent[0]), "h_px": float(extent[1])}
-    return picture, known
+    points = np.asarray(augmented["keypoints"], np.float64).reshape(-1, 2) + 0.5
+    moved: dict[str, float] = {}
+    if len(points):
+        moved["dx_px"] = float(points[0, 0] - width / 2)
+        moved["dy_px"] = float(points[0, 1] - height / 2)
+    corners = points[1:]
+    if len(corners) == len(CORNERS):
+        width_px, height_px = corners.max(0) - corners.min(0)
+        moved["w_px"] = float(width_px)
+        moved["h_px"] = float(height_px)
+    return picture, moved
 
 
-def _points(record: Mapping[Any, Any], width: int, height: int) -> NDArray[np.float32]:
-    """Return the object's centre, then the corners of its box, in pixel-centre coordinates; empty
-    without an object.
+def _keypoints_of(record: Mapping[Any, Any], width: int, height: int) -> NDArray[np.float32]:
+    """Return the object's center, then the corners of its box, (N, 2) from pixel centers.
+
+    Without a size there is the center alone, without an object nothing.
     """
     center = np.array([record["dx_px"] + width / 2, record["dy_px"] + height / 2]) - 0.5
     if not np.isfinite(center).all():
         return np.empty((0, 2), np.float32)
     size = np.array([record["w_px"], record["h_px"]], float)
-    corners = center + np.array(CORNERS) * size if np.isfinite(size).all() else np.empty((0, 2))
+    corners = np.empty((0, 2))
+    if np.isfinite(size).all():
+        corners = center + np.array(CORNERS) * size
     return np.vstack([center, corners]).astype(np.float32)
 
 
-def _from_unit(unit: NDArray[np.float32], scale: Range, dtype: np.dtype[Any]) -> NDArray[Any]:
+def _from_unit(unit: NDArray[np.float32], scale: ValueRange, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Return pixels 0..1 in the range and the type of the picture."""
     values = unit * (scale.high - scale.low) + scale.low
     if np.issubdtype(dtype, np.integer):
         limits = np.iinfo(dtype)
@@ -235,10 +238,11 @@ def _from_unit(unit: NDArray[np.float32], scale: Range, dtype: np.dtype[Any]) ->
     return np.ascontiguousarray(values.astype(dtype))
 
 
-def _label_holds(record: Mapping[Any, Any], rule: Rule) -> bool:
-    distance = float(rule.measure(record["dx_px"], record["dy_px"]))
+def _is_label_kept(record: Mapping[Any, Any], rule: LabelRule) -> bool:
+    """Tell whether a moved object still gives its patch the same label."""
+    distance = float(rule.distance(record["dx_px"], record["dy_px"]))
     if not np.isfinite(distance):
         return True
-    return bool(
-        distance <= rule.positive_px + 1e-3 if record["class"] else distance > rule.ignore_px - 1e-3
-    )
+    if record["class"]:
+        return distance <= rule.positive_px + RADIUS_TOLERANCE_PX
+    return distance > rule.ignore_px - RADIUS_TOLERANCE_PX

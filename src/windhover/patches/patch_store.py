@@ -1,12 +1,11 @@
-"""The patch store: one large array file a split and one index table for all, made to be
-memory-mapped and versioned.
+"""The patch store: one large array file for each split, and one index table for all.
 
-Holds how patches are written and read back; where they are cut is decided elsewhere.
+Holds how patches are written and read back, memory-mapped; where they are cut is decided elsewhere.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -16,15 +15,24 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from windhover.dataset.label_rule import Rule
 from windhover.errors import FormatError, MissingFileError
-from windhover.files import read_json
+from windhover.patches.patch_summary import SUMMARY_FILE, PatchSummary
 
 KINDS = ("positive", "random", "offcenter", "lookalike")
+OBJECT_COLUMNS = ("dx_px", "dy_px", "w_px", "h_px")  # center from the window's, and size
 INDEX_COLUMNS = (
-    "patch", "split", "scene", "place", "kind", "class", "dx_px", "dy_px", "w_px", "h_px", "left_px", "top_px",
-    "gsd_m", "origin",
-)  # fmt: skip
+    "patch",
+    "split",
+    "scene",
+    "place",
+    "kind",
+    "class",
+    *OBJECT_COLUMNS,
+    "left_px",
+    "top_px",
+    "gsd_m",
+    "origin",
+)
 
 
 @dataclass(frozen=True)
@@ -32,8 +40,7 @@ class PatchSet:
     """Patches of one split.
 
     Attributes:
-        images: (N, H, W, C) pixels in the scenes' dtype, 0 where invalid; memory-mapped when
-            loaded.
+        images: (N, H, W, C) pixels in the scenes' dtype, 0 where invalid; memory-mapped if loaded.
         index: one row a patch, in the order of `images`.
     """
 
@@ -47,22 +54,25 @@ class PatchSet:
 class PatchWriter:
     """Appends patches to a `.npy` file whose final number is not known beforehand.
 
-    numpy leaves room in the header for the first axis to grow, so that it is rewritten in place at
-    the end.
+    numpy leaves room in the header for the first axis to grow; it is rewritten in place at the end.
+
+    Attributes:
+        count: patches written so far.
     """
 
     def __init__(self, path: Path, shape_hwc: tuple[int, int, int], dtype: np.dtype[Any]) -> None:
-        self.shape_hwc, self.dtype, self.count = shape_hwc, np.dtype(dtype), 0
+        self.count = 0
+        self._shape_hwc = shape_hwc
+        self._dtype = np.dtype(dtype)
         self._stream = path.open("wb")
-        self._header()
+        self._write_header()
 
-    def _header(self) -> None:
-        shape = (self.count, *self.shape_hwc)
+    def _write_header(self) -> None:
         self._stream.seek(0)
         header = {
-            "descr": np.lib.format.dtype_to_descr(self.dtype),
+            "descr": np.lib.format.dtype_to_descr(self._dtype),
             "fortran_order": False,
-            "shape": shape,
+            "shape": (self.count, *self._shape_hwc),
         }
         np.lib.format.write_array_header_1_0(self._stream, header)
 
@@ -72,9 +82,9 @@ class PatchWriter:
         Raises:
             FormatError: they are of another shape or dtype.
         """
-        if patches.shape[1:] != self.shape_hwc or patches.dtype != self.dtype:
+        if patches.shape[1:] != self._shape_hwc or patches.dtype != self._dtype:
             raise FormatError(
-                f"Patches must be {self.shape_hwc} {self.dtype}, got {patches.shape[1:]} "
+                f"Patches must be {self._shape_hwc} {self._dtype}, got {patches.shape[1:]} "
                 f"{patches.dtype}. Use the same bands everywhere."
             )
         self._stream.write(np.ascontiguousarray(patches).tobytes())
@@ -90,15 +100,16 @@ class PatchWriter:
         trace: TracebackType | None,
     ) -> None:
         if kind is None:
-            self._header()
+            self._write_header()
         self._stream.close()
 
 
 def index_table(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
     """Return rows as an index table with the right columns and types, also when there are none."""
     table = pd.DataFrame(list(rows), columns=list(INDEX_COLUMNS))
-    floats = dict.fromkeys(("dx_px", "dy_px", "w_px", "h_px", "gsd_m"), "float64")
-    return table.astype({"patch": "int64", "left_px": "int64", "top_px": "int64", **floats})
+    integers = dict.fromkeys(("patch", "left_px", "top_px"), "int64")
+    floats = dict.fromkeys((*OBJECT_COLUMNS, "gsd_m"), "float64")
+    return table.astype(integers | floats)
 
 
 def write_index(index: pd.DataFrame, folder: Path, name: str = "index.parquet") -> None:
@@ -123,44 +134,35 @@ def load_patches(folder: str | Path, split: str) -> PatchSet:
         FormatError: the arrays do not fit the index.
     """
     folder = Path(folder)
-    array, table = folder / f"{split}.npy", folder / "index.parquet"
-    for path in (array, table):
+    array_path = folder / f"{split}.npy"
+    index_path = folder / "index.parquet"
+    for path in (array_path, index_path):
         if not path.is_file():
             raise MissingFileError(
                 f"{path}: no such file. Run the stage that writes it: dvc repro {folder.name}."
             )
     try:
-        images = np.load(array, mmap_mode="r", allow_pickle=False)
-        index = pd.read_parquet(table)
+        images = np.load(array_path, mmap_mode="r", allow_pickle=False)
+        index = pd.read_parquet(index_path)
     except (ValueError, OSError) as error:
         raise FormatError(
             f"{folder}: the patches cannot be read ({error}). Run the stage that writes them again."
         ) from None
-    index = (
-        index[index["split"] == split].sort_values("patch", kind="stable").reset_index(drop=True)
-    )
+    index = index[index["split"] == split]
+    index = index.sort_values("patch", kind="stable").reset_index(drop=True)
     if len(index) != len(images) or (index["patch"].to_numpy() != np.arange(len(images))).any():
         raise FormatError(
-            f"{array}: holds {len(images)} patches but the index lists {len(index)}. Run the stage "
-            "that writes them again."
+            f"{array_path}: holds {len(images)} patches but the index lists {len(index)}. Run the "
+            "stage that writes them again."
         )
     return PatchSet(images, index)
 
 
-def rule_of(summary: Mapping[str, Any]) -> Rule:
-    """Return when a window shows an object, as the summary of patches has it."""
-    return Rule(summary["positive_radius_px"], summary["ignore_radius_px"], summary["radius_shape"])
-
-
-def read_summary(folder: str | Path) -> dict[str, Any]:
-    """Return what `summary.json` says of a folder of patches.
+def read_summary(folder: str | Path) -> PatchSummary:
+    """Read the summary of a folder of patches.
 
     Raises:
         MissingFileError: no such file.
-        FormatError: it is not JSON.
+        FormatError: it is not JSON, or a key is missing or has a wrong value.
     """
-    advice = "Run the patches stage {}: dvc repro patches."
-    summary: dict[str, Any] = read_json(
-        Path(folder) / "summary.json", advice.format("first"), advice.format("again")
-    )
-    return summary
+    return PatchSummary.load(Path(folder) / SUMMARY_FILE)

@@ -1,151 +1,184 @@
-"""Choosing windows on one scene: positives about objects, and negatives of three kinds.
+"""Choice of windows on one scene: positives about objects, and negatives of three kinds.
 
-Works in px of the scene seen at one GSD, on tables alone: reads no file.
-A window's centre is its top-left corner + 32 px.
+Works in px of the scene at one GSD, on tables alone: reads no file. A window is given by its upper
+left corner; its center is half a window from there.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
-import shapely
 from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter
 
-from windhover.dataset.label_rule import HALF, Floats, Objects, Rule
-from windhover.geometry.windows import STRIDE_PX
+from windhover.dataset.label_coverage import LabelCoverage
+from windhover.dataset.label_rule import LabelRule
+from windhover.geometry.arrays import Bools, Floats, Ints
+from windhover.geometry.objects import Objects
+from windhover.geometry.windows import HALF_WINDOW_PX, STRIDE_PX
 
-DRAWS = 20  # tries for one wanted window before it is given up; the shortfall is reported
+TRIES_PER_WINDOW = 20  # random tries for one wanted window; a shortfall is reported
+MAX_TRIES = 200_000  # cells drawn for look-alikes at once
 CHUNK = 2_000_000  # pairs of windows and objects compared at a time
+ROUNDING_PX = 0.71  # how far rounding a corner to whole px moves it at most, both axes together
 
 
-def nearest(centers: Floats, objects: Objects, rule: Rule) -> tuple[Floats, NDArray[np.int64]]:
-    """Return for (K, 2) window centres the distance to the nearest object and its number; inf and
-    -1 without one.
+@dataclass(frozen=True)
+class SceneLabels:
+    """What is labeled on one scene, px of the scene at one GSD.
+
+    Attributes:
+        objects: that count.
+        ignored_xyxy: (N, 4) boxes of ignored labels; no negative is cut near them.
+        coverage: where everything is labeled.
+        rule: when a window shows an object.
     """
-    distance, which = np.full(len(centers), np.inf), np.full(len(centers), -1, np.int64)
-    count = len(objects.centers)
-    if not count:
-        return distance, which
-    step = max(CHUNK // count, 1)
-    for start in range(0, len(centers), step):
-        offset = objects.centers[None] - centers[start : start + step, None]
-        all_distances = rule.measure(offset[..., 0], offset[..., 1])
-        which[start : start + step] = all_distances.argmin(axis=1)
-        distance[start : start + step] = all_distances.min(axis=1)
-    return distance, which
+
+    objects: Objects
+    ignored_xyxy: Floats
+    coverage: LabelCoverage
+    rule: LabelRule
 
 
-def is_negative(centers: Floats, objects: Objects, rule: Rule) -> NDArray[np.bool_]:
-    """Tell which (K, 2) window centres are beyond the ignore radius of every object and of every
-    ignored box.
+def nearest_object(centers_xy: Floats, objects: Objects, rule: LabelRule) -> tuple[Floats, Ints]:
+    """Return the distance, px, from each window's center to the nearest object, and its number.
+
+    Args:
+        centers_xy: (K, 2) centers of the windows.
+        objects: (N) to choose from; without any, distances are inf and numbers -1.
+        rule: measures the distance.
     """
-    clear = nearest(centers, objects, rule)[0] > rule.ignore_px
-    for left, top, right, bottom in objects.ignored:
-        dx = np.maximum(np.maximum(left - centers[:, 0], centers[:, 0] - right), 0)
-        dy = np.maximum(np.maximum(top - centers[:, 1], centers[:, 1] - bottom), 0)
-        clear &= rule.measure(dx, dy) > rule.ignore_px
-    if objects.allowed is not None or objects.barred is not None:
-        x, y = centers.T
-        windows = shapely.box(x - HALF, y - HALF, x + HALF, y + HALF)
-        if objects.allowed is not None:
-            shapely.prepare(objects.allowed)
-            clear &= shapely.covers(objects.allowed, windows)
-        if objects.barred is not None:
-            shapely.prepare(objects.barred)
-            clear &= ~shapely.intersects(objects.barred, windows)
-    return clear
+    distance = np.full(len(centers_xy), np.inf)
+    number = np.full(len(centers_xy), -1, np.int64)
+    if not len(objects):
+        return distance, number
+    step = max(CHUNK // len(objects), 1)
+    for start in range(0, len(centers_xy), step):
+        chunk = slice(start, start + step)
+        offset = objects.centers_xy[None] - centers_xy[chunk, None]  # (k, N, 2)
+        distances = rule.distance(offset[..., 0], offset[..., 1])
+        number[chunk] = distances.argmin(axis=1)
+        distance[chunk] = distances.min(axis=1)
+    return distance, number
 
 
-def positive_windows(
-    objects: Objects, rule: Rule, repeats: NDArray[np.int64], rng: np.random.Generator
-) -> NDArray[np.int64]:
-    """Return (K, 2) left, top of windows about objects, (N,) repeats of each, shifted within the
-    positive radius.
+def is_negative(centers_xy: Floats, labels: SceneLabels) -> Bools:
+    """Tell which windows are background.
+
+    Their centers (K, 2) lie beyond the ignore radius of every object and of every ignored box, and
+    the whole window lies where everything is labeled.
     """
+    rule = labels.rule
+    negative = nearest_object(centers_xy, labels.objects, rule)[0] > rule.ignore_px
+    x, y = centers_xy.T
+    for left, top, right, bottom in labels.ignored_xyxy:
+        dx = np.maximum(np.maximum(left - x, x - right), 0)
+        dy = np.maximum(np.maximum(top - y, y - bottom), 0)
+        negative &= rule.distance(dx, dy) > rule.ignore_px
+    negative &= labels.coverage.is_window_known(centers_xy, HALF_WINDOW_PX)
+    return np.asarray(negative)
+
+
+def positive_windows(labels: SceneLabels, repeats: Ints, rng: np.random.Generator) -> Ints:
+    """Return (K, 2) left, top of windows about objects, shifted within the positive radius.
+
+    Args:
+        labels: of the scene.
+        repeats: (N,) windows wanted for each object.
+        rng: of the shifts.
+    """
+    rule = labels.rule
     # a little less than the radius, because corners are rounded to whole px
-    shifts = rule.draw(rng, int(repeats.sum()), 0.0, max(rule.positive_px - 0.71, 0.0))
-    wanted = np.repeat(objects.centers, repeats, axis=0) + shifts
-    corners = np.rint(wanted - HALF).astype(np.int64)
-    return corners[nearest(corners + np.float64(HALF), objects, rule)[0] <= rule.positive_px]
+    radius = max(rule.positive_px - ROUNDING_PX, 0.0)
+    offsets = rule.sample_offsets(rng, int(repeats.sum()), low_px=0.0, high_px=radius)
+    centers = np.repeat(labels.objects.centers_xy, repeats, axis=0) + offsets
+    corners = np.rint(centers - HALF_WINDOW_PX).astype(np.int64)
+    distance, _ = nearest_object(_centers_of(corners), labels.objects, rule)
+    return corners[distance <= rule.positive_px]
 
 
-def offcenter_windows(
-    objects: Objects, rule: Rule, count: int, rng: np.random.Generator
-) -> NDArray[np.int64]:
-    """Return up to `count` windows about an object beyond its ignore radius, on which a detector
-    must not fire.
+def offcenter_windows(labels: SceneLabels, count: int, rng: np.random.Generator) -> Ints:
+    """Return up to `count` (K, 2) left, top of windows that show an object away from their center.
+
+    They lie beyond the object's ignore radius: a detector must not fire on them.
     """
-    if not len(objects.centers):
+    n_objects = len(labels.objects)
+    if not n_objects:
         return np.zeros((0, 2), np.int64)
-    tries = count * DRAWS
-    chosen = objects.centers[rng.integers(0, len(objects.centers), tries)]
-    corners = np.rint(
-        chosen + rule.draw(rng, tries, rule.ignore_px, max(HALF, rule.ignore_px + 1.0)) - HALF
-    ).astype(np.int64)
-    return corners[is_negative(corners + np.float64(HALF), objects, rule)][:count]
+    rule = labels.rule
+    tries = count * TRIES_PER_WINDOW
+    about = labels.objects.centers_xy[rng.integers(0, n_objects, tries)]
+    farthest = max(HALF_WINDOW_PX, rule.ignore_px + 1.0)
+    offsets = rule.sample_offsets(rng, tries, low_px=rule.ignore_px, high_px=farthest)
+    corners = np.rint(about + offsets - HALF_WINDOW_PX).astype(np.int64)
+    return corners[is_negative(_centers_of(corners), labels)][:count]
 
 
 def random_windows(
-    shape_hw: tuple[int, int], objects: Objects, rule: Rule, count: int, rng: np.random.Generator
-) -> NDArray[np.int64]:
-    """Return up to `count` windows whose centres are uniform over the scene and beyond every ignore
-    radius.
+    shape_hw: tuple[int, int], labels: SceneLabels, count: int, *, rng: np.random.Generator
+) -> Ints:
+    """Return up to `count` (K, 2) left, top of background windows anywhere on a scene.
+
+    Args:
+        shape_hw: height and width of the scene, px.
+        labels: of the scene.
+        count: wanted.
+        rng: of the draws.
     """
-    tries = count * DRAWS
-    left, top, right, bottom = (0, 0, shape_hw[1], shape_hw[0])
-    if objects.allowed is not None:
-        left, top, right, bottom = (round(value) for value in objects.allowed.bounds)
-    centers = np.stack([rng.integers(left, right, tries), rng.integers(top, bottom, tries)], axis=1)
-    return centers[is_negative(centers.astype(np.float64), objects, rule)][:count] - HALF
+    tries = count * TRIES_PER_WINDOW
+    left, top, right, bottom = labels.coverage.complete_bounds(shape_hw)
+    x = rng.integers(left, right, tries)
+    y = rng.integers(top, bottom, tries)
+    centers = np.stack([x, y], axis=1)
+    negative = is_negative(centers.astype(np.float64), labels)
+    return centers[negative][:count] - HALF_WINDOW_PX
 
 
 def lookalike_windows(
-    structure: NDArray[np.float32],
-    objects: Objects,
-    rule: Rule,
-    count: int,
-    rng: np.random.Generator,
-) -> NDArray[np.int64]:
-    """Return up to `count` windows drawn in proportion to their structure, beyond every ignore
-    radius.
+    structure: NDArray[np.float32], labels: SceneLabels, count: int, *, rng: np.random.Generator
+) -> Ints:
+    """Return up to `count` (K, 2) left, top of background windows, more where there is structure.
 
     Args:
-        structure: (h, w) how much there is to see about (8 j + 4, 8 i + 4), as `structure_map`
-            gives it.
-        objects: on the scene.
-        rule: of the ignore radius.
+        structure: (h, w) as `structure_map` gives it; windows are drawn in proportion.
+        labels: of the scene.
         count: wanted.
         rng: of the draws.
     """
     weight = structure.astype(np.float64).ravel()
     if not count or weight.sum() <= 0:
         return np.zeros((0, 2), np.int64)
-    cells = rng.choice(len(weight), size=min(count * DRAWS, 200_000), p=weight / weight.sum())
+    tries = min(count * TRIES_PER_WINDOW, MAX_TRIES)
+    cells = rng.choice(len(weight), size=tries, p=weight / weight.sum())
     row, col = np.divmod(cells, structure.shape[1])
-    centers = np.stack([col, row], axis=1) * STRIDE_PX + rng.integers(0, STRIDE_PX, (len(cells), 2))
-    centers = np.unique(centers, axis=0)[rng.permutation(len(np.unique(centers, axis=0)))]
-    return centers[is_negative(centers.astype(np.float64), objects, rule)][:count] - HALF
+    within_cell = rng.integers(0, STRIDE_PX, (len(cells), 2))
+    centers = np.unique(np.stack([col, row], axis=1) * STRIDE_PX + within_cell, axis=0)
+    centers = centers[rng.permutation(len(centers))]
+    negative = is_negative(centers.astype(np.float64), labels)
+    return centers[negative][:count] - HALF_WINDOW_PX
 
 
 def structure_map(image: NDArray[np.generic]) -> NDArray[np.float32]:
-    """Return how much structure there is about each 8 px cell: the square of the mean gradient over
-    24 px.
+    """Return the structure of each cell of `STRIDE_PX`: its mean gradient over 3 cells, squared.
 
     Args:
-        image: (C, H, W).
+        image: (C, H, W) pixels of any type.
 
     Returns:
-        (H // 8, W // 8), 0 or more.
+        (H // STRIDE_PX, W // STRIDE_PX), 0 or more.
     """
-    grey = image.astype(np.float32).mean(axis=0)
-    gradient = np.zeros_like(grey)
-    gradient[:-1] += np.abs(np.diff(grey, axis=0))
-    gradient[:, :-1] += np.abs(np.diff(grey, axis=1))
-    rows, cols = (length // STRIDE_PX for length in grey.shape)
-    cells = (
-        gradient[: rows * STRIDE_PX, : cols * STRIDE_PX]
-        .reshape(rows, STRIDE_PX, cols, STRIDE_PX)
-        .mean(axis=(1, 3))
-    )
+    gray = image.astype(np.float32).mean(axis=0)
+    gradient = np.zeros_like(gray)
+    gradient[:-1] += np.abs(np.diff(gray, axis=0))
+    gradient[:, :-1] += np.abs(np.diff(gray, axis=1))
+    n_rows, n_cols = (length // STRIDE_PX for length in gray.shape)
+    whole_cells = gradient[: n_rows * STRIDE_PX, : n_cols * STRIDE_PX]
+    cells = whole_cells.reshape(n_rows, STRIDE_PX, n_cols, STRIDE_PX).mean(axis=(1, 3))
     smooth: NDArray[np.float32] = uniform_filter(cells, size=3, mode="constant") ** 2
     return smooth
+
+
+def _centers_of(corners: Ints) -> Floats:
+    """Return the centers (K, 2) of windows from their upper left corners."""
+    return corners + np.float64(HALF_WINDOW_PX)

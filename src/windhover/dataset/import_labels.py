@@ -1,0 +1,171 @@
+"""The flow of `windhover import`: rasters and their labels -> a catalog with its page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from glob import escape
+from pathlib import Path
+from statistics import median
+
+from windhover.dataset.build import build_catalog
+from windhover.dataset.catalog import REPORT_FILE, Catalog, load_catalog, write_catalog
+from windhover.dataset.discover import matching_rasters
+from windhover.dataset.grouping import BLOCK_SEPARATOR
+from windhover.dataset.splits import TooFewPlacesError
+from windhover.dataset.write_report import PAGE_FILE, summary_lines, write_report
+from windhover.errors import MissingFileError, ParameterError, WindhoverError
+from windhover.files import atomic_folder, check_replaceable
+from windhover.imagery.rasters import inspect_scene
+from windhover.params.scenes import ScenesParams
+
+CATALOG_FILES = ("scenes.parquet", "labels.parquet", "areas.parquet", REPORT_FILE, PAGE_FILE)
+DEFAULT_GSD_M = 1.0  # where no raster tells one
+GSD_DIGITS = 6
+ALL_IN_TRAIN = [1.0, 0.0, 0.0]
+
+Report = Callable[[str], None]  # takes one line for the terminal
+
+
+@dataclass(frozen=True)
+class ImportOptions:
+    """Options of the commands.
+
+    Attributes:
+        gsd_m: of rasters without georeference.
+        target_gsd_m: at which sizes are given; None for the median of the rasters' own.
+        groups: CSV of places.
+        group_column: its column.
+        class_column: of the labels.
+        rasters: pattern of the rasters to use.
+        stack: band -> pattern.
+        label_files: files of labels that are written besides the catalog.
+    """
+
+    gsd_m: float | None = None
+    target_gsd_m: float | None = None
+    groups: Path | None = None
+    group_column: str | None = None
+    class_column: str | None = None
+    rasters: str | None = None
+    stack: dict[str, str] | None = None
+    label_files: tuple[Path, ...] = ()
+
+
+def import_labels(
+    labels: Path, scenes: Path, output: Path, *, options: ImportOptions, report: Report
+) -> Catalog:
+    """Write a catalog of rasters and their labels, with its page; report what it holds.
+
+    Args:
+        labels: a label file, or a folder of label files.
+        scenes: a raster, or a folder of rasters.
+        output: folder of the catalog.
+        options: of the command.
+        report: takes the lines for the terminal.
+
+    Raises:
+        MissingFileError: the labels or the folder do not exist.
+        ParameterError: `output` holds anything else than an earlier catalog, or what is read.
+        WindhoverError: what `build_catalog` raises.
+    """
+    if not labels.exists():
+        raise MissingFileError(
+            f"{labels}: no such file or folder. Name the label file, or the folder of label files."
+        )
+    inputs = [labels, scenes]
+    if options.groups is not None:
+        inputs.append(options.groups)
+    check_replaceable(output, _files_of_earlier_import(output, options), inputs)
+    if scenes.is_file():
+        options = replace(options, rasters=f"/{escape(scenes.name)}")
+        scenes = scenes.parent
+    params = _scenes_params(labels, scenes, options)
+    with atomic_folder(output) as folder:
+        try:
+            catalog = build_catalog(params, folder, output)
+        except TooFewPlacesError:
+            undivided = params.model_copy(update={"split_fractions": ALL_IN_TRAIN})
+            catalog = build_catalog(undivided, folder, output)
+            report("too few places to divide: all scenes are in train")
+        write_catalog(catalog, folder)
+        catalog = write_report(catalog, folder, output)
+    report("\n".join(summary_lines(catalog)))
+    report(f"catalog -> {output}, report -> {output / PAGE_FILE}")
+    return catalog
+
+
+def _files_of_earlier_import(output: Path, options: ImportOptions) -> set[str]:
+    """Return the names of the files of an earlier catalog in a folder, if there is one."""
+    try:
+        scenes = load_catalog(output).scenes["scene"]
+    except WindhoverError:
+        return set()
+    names = set(CATALOG_FILES)
+    for scene in scenes:
+        names |= {f"{scene}.vrt", f"{scene.split(BLOCK_SEPARATOR)[0]}.vrt"}
+    for path in options.label_files:
+        if path.resolve().parent == output.resolve():
+            names.add(path.name)
+    return names
+
+
+def _scenes_params(labels: Path, scenes: Path, options: ImportOptions) -> ScenesParams:
+    """Return the parameters of the scenes stage for an import."""
+    gsd_m = options.target_gsd_m or _median_gsd_m(scenes, options)
+    return ScenesParams(
+        raw=str(scenes),
+        rasters=options.rasters,
+        stack=options.stack,
+        gsd_m=gsd_m,
+        native_gsd_m=options.gsd_m,
+        labels=str(labels.absolute()),
+        class_column=options.class_column,
+        groups=None if options.groups is None else str(options.groups.absolute()),
+        group_column=options.group_column,
+        guard_m=0.0,
+    )
+
+
+def _median_gsd_m(scenes: Path, options: ImportOptions) -> float:
+    """Return the median GSD of the rasters that can be read."""
+    sizes: list[float] = []
+    for path in matching_rasters(scenes, options.rasters):
+        try:
+            sizes += inspect_scene(path, options.gsd_m).gsd_m
+        except WindhoverError:  # reported with its reason when the scenes are read
+            continue
+    return round(median(sizes), GSD_DIGITS) if sizes else DEFAULT_GSD_M
+
+
+def single_raster_or_folder(rasters: Sequence[str]) -> Path:
+    """Return the raster, or the folder of rasters, that labels belong to.
+
+    Raises:
+        ParameterError: there are several.
+    """
+    if len(rasters) > 1:
+        raise ParameterError(
+            f"--labels are laid on one raster or one folder of rasters, got {len(rasters)}. Name "
+            "the folder they are in; `windhover import` takes some of a folder by --rasters."
+        )
+    return Path(rasters[0])
+
+
+def parse_stack(items: Sequence[str] | None) -> dict[str, str] | None:
+    """Return band -> pattern of `BAND=PATTERN` items.
+
+    Raises:
+        ParameterError: an item without `=`.
+    """
+    if not items:
+        return None
+    stack = {}
+    for item in items:
+        band, separator, pattern = item.partition("=")
+        if not separator:
+            raise ParameterError(
+                f"--stack must read BAND=PATTERN, got {item!r}. Write for example B04=*_B04.tif."
+            )
+        stack[band] = pattern
+    return stack

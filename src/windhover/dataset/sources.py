@@ -1,0 +1,150 @@
+"""The raw data of a catalog: rasters found and checked, labels and areas placed on them.
+
+Everything is on whole scenes, before blocks are cut and places divided.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import geopandas
+
+from windhover.dataset.align_labels import AlignedLabels, align_labels, drop_near_duplicates
+from windhover.dataset.areas import read_areas
+from windhover.dataset.catalog import empty_areas
+from windhover.dataset.catalog_report import CatalogReport, PixelShares
+from windhover.dataset.check_rasters import check_pixels, common_bands
+from windhover.dataset.discover import FoundScenes, find_scenes, stack_scenes
+from windhover.errors import MissingFileError
+from windhover.imagery.rasters import SceneInfo
+from windhover.labels import find_labels, read_labels
+from windhover.params.scenes import ScenesParams
+
+
+@dataclass(frozen=True)
+class DataSources:
+    """The raw data, in native px of the scenes.
+
+    Attributes:
+        infos: the scenes, sorted by name.
+        labels: one row a label: `scene`, `class` as in the file, `ignored`, `col`, `row`, box,
+            `source`, `geometry`.
+        labeled: names of the scenes that label files or areas cover.
+        areas: of the catalog.
+        report: what was found and dropped so far.
+    """
+
+    infos: list[SceneInfo]
+    labels: geopandas.GeoDataFrame
+    labeled: set[str]
+    areas: geopandas.GeoDataFrame
+    report: CatalogReport
+
+
+def read_sources(raw: Path, params: ScenesParams, folder: Path, *, final: Path) -> DataSources:
+    """Find and read the rasters, the labels and the areas of a folder.
+
+    Args:
+        raw: the folder.
+        params: of the stage.
+        folder: where virtual rasters of stacked bands are written.
+        final: where that folder will be moved to.
+
+    Raises:
+        MissingFileError, FormatError, UnsupportedError, DataError: of what is read.
+    """
+    found, pixels = _find_rasters(raw, params, folder, final=final)
+    infos = found.infos
+    bands = common_bands(infos, params.bands)
+    aligned, n_label_files = _read_labels(raw, params, found)
+    labels, n_duplicates = drop_near_duplicates(aligned.labels, params.duplicate_iou)
+    areas = _read_areas(raw, params, infos)
+    labeled = set(aligned.covered_scenes)
+    if params.empty_scenes == "complete" and n_label_files:
+        labeled = {info.name for info in infos}
+    labeled |= set(areas.loc[areas["role"] == "complete", "scene"])
+    report = CatalogReport(
+        training_gsd_m=params.gsd_m,
+        class_names=params.classes,
+        label_files=n_label_files,
+        labels_in_files=aligned.n_labels_in_files,
+        dropped={**aligned.dropped, "marking an object again": n_duplicates},
+        leaving_the_raster=aligned.n_leaving,
+        pixels=pixels,
+        bands=bands,
+        notes=_raster_notes(infos) + aligned.size_conflicts + _label_notes(aligned),
+    )
+    return DataSources(infos, labels, labeled, areas, report)
+
+
+def _find_rasters(
+    raw: Path, params: ScenesParams, folder: Path, *, final: Path
+) -> tuple[FoundScenes, dict[str, PixelShares]]:
+    """Return the scenes of a folder, and the shares of valid and black pixels of each."""
+    if params.stack is None:
+        found = find_scenes(raw, params.rasters, params.native_gsd_m)
+        return found, check_pixels(found.infos)
+    found = stack_scenes(
+        raw, params.stack, native_gsd_m=params.native_gsd_m, folder=folder, final=final
+    )
+    current_paths = {info.name: folder / f"{info.name}.vrt" for info in found.infos}
+    return found, check_pixels(found.infos, current_paths)
+
+
+def _read_labels(raw: Path, params: ScenesParams, found: FoundScenes) -> tuple[AlignedLabels, int]:
+    """Return the labels on the scenes, and how many label files there are."""
+    not_labels = [raw / name for name in (params.groups, params.areas) if name is not None]
+    scenes = [info.name for info in found.infos]
+    files = find_labels(raw, params.labels, scenes, exclude=not_labels)
+    sources = []
+    for path, scene in files.items():
+        sources.append((read_labels(path, params.class_column), scene))
+    return align_labels(found.infos, sources, found.aliases), len(files)
+
+
+def _read_areas(raw: Path, params: ScenesParams, infos: list[SceneInfo]) -> geopandas.GeoDataFrame:
+    """Return the areas on the scenes; none where `scenes.areas` is null.
+
+    Raises:
+        MissingFileError: the file of the areas is missing.
+    """
+    if params.areas is None:
+        return empty_areas()
+    path = raw / params.areas
+    if not path.is_file():
+        raise MissingFileError(
+            f"`scenes.areas`: {path} does not exist. Name the file of the areas, or set null."
+        )
+    return read_areas(path, infos)
+
+
+def _raster_notes(infos: list[SceneInfo]) -> list[str]:
+    """Return what is worth knowing of the rasters, one sentence each."""
+    notes = [f"{info.path}: {note}" for info in infos for note in info.notes]
+    striped = [info for info in infos if info.is_striped]
+    if striped:
+        first = striped[0]
+        notes.append(
+            f"{len(striped)} rasters are stored in strips, which makes windows slow to read (17 "
+            "times, measured). Make a COG of each: gdal_translate -of COG -co COMPRESS=DEFLATE "
+            f"-co PREDICTOR=YES {first.path} {first.name}-cog.tif"
+        )
+    if len({(info.scales, info.offsets) for info in infos}) > 1:
+        notes.append(
+            "the rasters differ in scale or offset, which are not applied: one model should see "
+            "one scaling"
+        )
+    return notes
+
+
+def _label_notes(aligned: AlignedLabels) -> list[str]:
+    """Return a sentence where most labels lie outside their rasters."""
+    outside = aligned.dropped["centre outside the raster"]
+    if outside <= aligned.n_labels_in_files / 2:
+        return []
+    note = (
+        f"{outside} of {aligned.n_labels_in_files} labels lie outside their rasters: they may be "
+        "of other pictures, or of another size"
+    )
+    return [note]

@@ -1,0 +1,60 @@
+"""The report of a catalog: its statistics in `report.json`, a page, and lines for the terminal."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from windhover.dataset.catalog import REPORT_FILE, Catalog
+from windhover.dataset.data_page import data_page
+from windhover.dataset.data_statistics import statistics_lines, with_statistics
+from windhover.dataset.discover import portable_path
+from windhover.dataset.splits import SPLITS
+from windhover.rendering.text import count_lines
+
+PAGE_FILE = "report.html"
+
+
+def write_report(catalog: Catalog, folder: Path, final: Path) -> Catalog:
+    """Write the report with its statistics and the page; return the catalog with the report.
+
+    Args:
+        catalog: as built.
+        folder: where the files are written, beside the virtual rasters.
+        final: where that folder will be moved to.
+    """
+    catalog = with_statistics(catalog)
+    catalog.report.save(folder / REPORT_FILE)
+    paths = [_current_path(path, folder, final) for path in catalog.scenes["path"]]
+    readable = replace(catalog, scenes=catalog.scenes.assign(path=paths))
+    page = data_page(readable, summary_lines(catalog))
+    (folder / PAGE_FILE).write_text(page, encoding="utf-8")
+    return catalog
+
+
+def _current_path(path: str, folder: Path, final: Path) -> str:
+    """Return where a raster is before the folder is moved to its final path."""
+    if Path(path).parent == Path(portable_path(final)):
+        return str(folder / Path(path).name)
+    return path
+
+
+def summary_lines(catalog: Catalog) -> list[str]:
+    """Return what the catalog holds, for the terminal."""
+    report = catalog.report
+    lines = [f"{report.scenes} scenes of {report.places} places, {report.labels} labels"]
+    for split in SPLITS:
+        counts = []
+        for row in report.by_split:
+            if row.split == split:
+                ignored = " (ignored)" if row.role == "ignore" else ""
+                counts.append(f"{row.labels} {row.class_name}{ignored}")
+        labels = ", ".join(counts) or "no objects"
+        lines.append(f"  {split:5} {report.scenes_by_split[split]:4} scenes: {labels}")
+    n_unlabeled = len(report.unlabelled_scenes)
+    if n_unlabeled:
+        lines.append(f"  {n_unlabeled} scenes without labels are searched but not learned from")
+    lines += statistics_lines(report)
+    lines += [f"  {note}" for note in report.notes]
+    lines += [f"  {line}" for line in count_lines(report.dropped, "labels")]
+    return lines
