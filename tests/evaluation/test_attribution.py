@@ -14,7 +14,7 @@ from PIL import Image
 
 from conftest import MakeScene
 from windhover.errors import MissingFileError, ParameterError, UnsupportedError
-from windhover.evaluation.attribution import explain, last_spatial
+from windhover.evaluation.attribution import attribute_logit, last_spatial_layer
 from windhover.evaluation.explain import explain_target, read_target
 from windhover.inference.detector import Detector
 from windhover.models.bundle import Card, NetworkCard, load_bundle, save_bundle
@@ -45,23 +45,23 @@ def corner_of(values: np.ndarray) -> np.ndarray:
 def test_the_reason_is_where_it_is_known_to_be() -> None:
     window = np.full((1, 64, 64), 10.0, np.float32)
     window[0, :16, 48:] = 50
-    made = explain(Corner(), torch.nn.Identity(), window)
-    assert made.logit == pytest.approx(50)
+    maps = attribute_logit(Corner(), torch.nn.Identity(), window)
+    assert maps.logit == pytest.approx(50)
     outside = np.ones((64, 64), bool)
     outside[:16, 48:] = False
-    assert (corner_of(made.saliency) > 0).all()
-    assert made.saliency[outside].max() == 0
-    row, col = np.unravel_index(made.occlusion.argmax(), (64, 64))
+    assert (corner_of(maps.saliency) > 0).all()
+    assert maps.saliency[outside].max() == 0
+    row, col = np.unravel_index(maps.occlusion.argmax(), (64, 64))
     assert row < 16
     assert col >= 48
-    assert made.occlusion[40:, :40] == pytest.approx(0, abs=1e-5)
-    assert np.unravel_index(made.activation.argmax(), (64, 64))[0] < 18
+    assert maps.occlusion[40:, :40] == pytest.approx(0, abs=1e-5)
+    assert np.unravel_index(maps.activation.argmax(), (64, 64))[0] < 18
 
 
 def test_hiding_what_speaks_against_shows_below_zero() -> None:
     window = np.full((1, 64, 64), 50.0, np.float32)
     window[0, :16, 48:] = 0  # darker than the rest: hiding it raises the logit
-    assert explain(Corner(), torch.nn.Identity(), window).occlusion.min() < -5
+    assert attribute_logit(Corner(), torch.nn.Identity(), window).occlusion.min() < -5
 
 
 @pytest.mark.parametrize("name", ["valid64", "resnet18"])
@@ -69,15 +69,15 @@ def test_every_network_can_be_explained(name: str) -> None:
     torch.manual_seed(0)
     network = build_network(name, 3, 2).eval()
     window = np.random.default_rng(0).normal(0, 1, (3, 64, 64)).astype(np.float32)
-    made = explain(network, torch.nn.Identity(), window, class_index=1)
-    for values in (made.saliency, made.occlusion, made.activation):
+    maps = attribute_logit(network, torch.nn.Identity(), window, class_index=1)
+    for values in (maps.saliency, maps.occlusion, maps.activation):
         assert values.shape == (64, 64)
         assert np.isfinite(values).all()
-    assert made.saliency.max() > 0
-    assert np.ptp(made.occlusion) > 0
+    assert maps.saliency.max() > 0
+    assert np.ptp(maps.occlusion) > 0
     logit = network(torch.from_numpy(window)[None]).logits[0, 1, 0, 0].item()
-    assert made.logit == pytest.approx(logit, abs=1e-4)
-    assert not list(last_spatial(network, torch.zeros(1, 3, 64, 64)).children())
+    assert maps.logit == pytest.approx(logit, abs=1e-4)
+    assert not list(last_spatial_layer(network, torch.zeros(1, 3, 64, 64)).children())
     assert all(not module._forward_hooks for module in network.modules())
 
 
@@ -85,11 +85,18 @@ def test_every_network_can_be_explained(name: str) -> None:
 def model(tmp_path: Path) -> Path:
     torch.manual_seed(1)
     card = Card(
-        network=NetworkCard(name="valid64", n_bands=3, n_classes=1, options={"width": 16}), classes=("jet",),
-        window_px=64, stride_px=8, gsd_m=1.25,
-        bands=("red", "green", "blue"), dtype="uint8", mean=(90.0,) * 3, std=(40.0,) * 3,
-        sampled_prior=0.25, true_prior=0.001,
-    )  # fmt: skip
+        network=NetworkCard(name="valid64", n_bands=3, n_classes=1, options={"width": 16}),
+        classes=("jet",),
+        window_px=64,
+        stride_px=8,
+        gsd_m=1.25,
+        bands=("red", "green", "blue"),
+        dtype="uint8",
+        mean=(90.0,) * 3,
+        std=(40.0,) * 3,
+        sampled_prior=0.25,
+        true_prior=0.001,
+    )
     save_bundle(tmp_path / "model", card, build_network("valid64", 3, 1, width=16).state_dict())
     return tmp_path / "model"
 
@@ -121,7 +128,7 @@ def test_the_window_is_the_one_around_the_place(model: Path, make_scene: MakeSce
     data = np.zeros((3, 150, 210), np.uint8)
     data[:, 90:94, 110:114] = 200
     path = make_scene("spot.tif", data=data, gsd_m=1.25, photometric="RGB")
-    window, valid = read_target(f"{path}:112,92", load_bundle(model), None)
+    window, valid = read_target(f"{path}:112,92", load_bundle(model))
     assert window.shape == (3, 64, 64)
     assert valid.all()
     assert (window[0, 30:34, 30:34] == 200).all()
@@ -132,10 +139,10 @@ def test_what_detect_would_see_is_explained(model: Path, make_scene: MakeScene) 
     bundle = load_bundle(model)
     pan = make_scene("pan.tif", bands=1, dtype="uint16")
     with pytest.raises(UnsupportedError, match="holds uint16 and the model was trained on uint8"):
-        read_target(f"{pan}:100,80", bundle, None)
+        read_target(f"{pan}:100,80", bundle)
     with pytest.raises(UnsupportedError, match=r"this raster has 1=band1.*such as --bands 1,1,1"):
-        read_target(f"{pan}:100,80", bundle, None, match_radiometry=True)
-    window, _ = read_target(f"{pan}:100,80", bundle, None, True, ("1", "1", "1"))
+        read_target(f"{pan}:100,80", bundle, match_radiometry=True)
+    window, _ = read_target(f"{pan}:100,80", bundle, match_radiometry=True, bands=("1", "1", "1"))
     with Detector(bundle, match_radiometry=True, bands=("1", "1", "1")).open(pan) as scene:
         assert np.array_equal(window, scene.read(48, 68, 64, 64)[0])
 
@@ -149,7 +156,7 @@ def test_a_target_of_no_form_is_refused(model: Path, tmp_path: Path, target: str
 def test_places_outside_other_classes_and_missing_files_are_refused(
     model: Path, scene: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(ParameterError, match="1000,80 lies outside its 210 x 150 px"):
+    with pytest.raises(ParameterError, match="1000,80 is outside its 210 x 150 px"):
         explain_target(f"{scene}:1000,80", model, tmp_path / "why.png")
     with pytest.raises(ParameterError, match="--class must be one of jet, got 'ship'"):
         explain_target(f"{scene}:10,80", model, tmp_path / "why.png", class_name="ship")

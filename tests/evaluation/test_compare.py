@@ -1,6 +1,4 @@
-"""Two models on the same scenes: real differences are told, chance is not, and other scenes are
-refused.
-"""
+"""Two models on the same scenes: real differences are shown, chance is not, other scenes fail."""
 
 from __future__ import annotations
 
@@ -12,13 +10,18 @@ import pandas as pd
 import pytest
 
 from windhover.errors import DataError, MissingFileError
-from windhover.evaluation.compare import Record, compare, compare_runs, load_record
-from windhover.metrics.ground_truth import Ground
+from windhover.evaluation.compare import (
+    TestRecord,
+    compare,
+    compare_runs,
+    load_test_record,
+)
+from windhover.metrics.ground_truth import GroundTruth
 
 SCENES = [f"s{k:02d}" for k in range(40)]
 
 
-def evaluated(skill: float, seed: int, ground_seed: int = 0, threshold: float = 0.5) -> Record:
+def evaluated(skill: float, seed: int, ground_seed: int = 0, threshold: float = 0.5) -> TestRecord:
     """A model that finds each object with the chance `skill`, and scores alarms low."""
     world, rng = np.random.default_rng(ground_seed), np.random.default_rng(seed)
     rows, objects = [], []
@@ -31,23 +34,32 @@ def evaluated(skill: float, seed: int, ground_seed: int = 0, threshold: float = 
             (scene, "jet", float(score), False) for score in rng.beta(3, 6, rng.integers(0, 5))
         ]
     scenes = pd.DataFrame({"scene": SCENES, "place": SCENES, "km2": 0.5})
-    judged = pd.DataFrame(rows, columns=["scene", "class", "score", "hit"]).sort_values(
+    matches = pd.DataFrame(rows, columns=["scene", "class", "score", "is_tp"]).sort_values(
         "score", ascending=False
     )
-    ground = Ground(
+    ground_truth = GroundTruth(
         scenes,
         pd.DataFrame(objects, columns=["scene", "class"]),
         pd.DataFrame({"scene": [], "geometry": []}),
     )
-    return Record(f"model-{seed}", judged.assign(free=False), ground, {"jet": threshold})
+    return TestRecord(
+        f"model-{seed}", matches.assign(ignored=False), ground_truth, {"jet": threshold}
+    )
 
 
-def save(model: Record, folder: Path) -> Path:
+def save(model: TestRecord, folder: Path) -> Path:
     folder.mkdir()
-    model.judged.drop(columns="free").to_parquet(folder / "judged.parquet")
-    counts = model.ground.objects.groupby(["scene", "class"]).size().rename("objects").reset_index()
-    rows = model.ground.scenes.merge(counts, on="scene", how="left")
-    rows.assign(objects=rows["objects"].fillna(0).astype(int)).to_parquet(folder / "ground.parquet")
+    model.matches.drop(columns="ignored").to_parquet(folder / "matches.parquet")
+    counts = (
+        model.ground_truth.objects.groupby(["scene", "class"])
+        .size()
+        .rename("objects")
+        .reset_index()
+    )
+    rows = model.ground_truth.scenes.merge(counts, on="scene", how="left")
+    rows.assign(objects=rows["objects"].fillna(0).astype(int)).to_parquet(
+        folder / "ground_truth.parquet"
+    )
     points = {name: {"threshold": {"value": value}} for name, value in model.thresholds.items()}
     (folder / "metrics.json").write_text(
         json.dumps({"model": model.model, "operating_point": points})
@@ -55,10 +67,10 @@ def save(model: Record, folder: Path) -> Path:
     return folder
 
 
-def test_a_real_difference_is_told_both_ways_round() -> None:
+def test_a_real_difference_is_shown_both_ways_round() -> None:
     worse, better = evaluated(0.6, 1), evaluated(0.95, 2)
-    there = compare(worse, better).set_index("figure")
-    back = compare(better, worse).set_index("figure")
+    there = compare(worse, better).set_index("metric")
+    back = compare(better, worse).set_index("metric")
     assert there.loc["AP", "verdict"] == "second is better"
     assert back.loc["AP", "verdict"] == "first is better"
     assert there.loc["AP", "difference"] == pytest.approx(-back.loc["AP", "difference"])
@@ -73,10 +85,10 @@ def test_a_model_does_not_differ_from_itself() -> None:
     assert (table["verdict"] == "no difference shown").all()
 
 
-def test_equal_skill_is_mostly_not_taken_for_a_difference() -> None:
+def test_equal_skill_mostly_shows_no_difference() -> None:
     verdicts = [
         compare(evaluated(0.8, 10 + k), evaluated(0.8, 50 + k))
-        .set_index("figure")
+        .set_index("metric")
         .loc["AP", "verdict"]
         for k in range(8)
     ]
@@ -85,7 +97,7 @@ def test_equal_skill_is_mostly_not_taken_for_a_difference() -> None:
 
 def test_fewer_alarms_are_better() -> None:
     loud, quiet = evaluated(0.9, 5, threshold=0.1), evaluated(0.9, 5, threshold=0.6)
-    table = compare(loud, quiet).set_index("figure")
+    table = compare(loud, quiet).set_index("metric")
     assert table.loc["false alarms per km2", "difference"] < 0
     assert table.loc["false alarms per km2", "verdict"] == "second is better"
     assert table.loc["AP", "verdict"] == "no difference shown"
@@ -96,12 +108,12 @@ def test_folders_of_reports_are_read_and_printed(tmp_path: Path) -> None:
         save(evaluated(0.6, 1), tmp_path / "a"),
         save(evaluated(0.95, 2), tmp_path / "b"),
     )
-    again = load_record(first)
+    again = load_test_record(first)
     pd.testing.assert_frame_equal(
-        compare(again, load_record(second)), compare(evaluated(0.6, 1), evaluated(0.95, 2))
+        compare(again, load_test_record(second)), compare(evaluated(0.6, 1), evaluated(0.95, 2))
     )
     lines = compare_runs(str(first), str(second))
-    assert "40 test scenes; paired bootstrap over places, 2000 draws" in lines[2]
+    assert "40 test scenes; paired bootstrap over places, 2000 resamples" in lines[2]
     assert any(
         line.lstrip().startswith("AP") and line.endswith("second is better") for line in lines
     )
@@ -111,12 +123,18 @@ def test_other_scenes_and_other_labels_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="different labels of the same scenes"):
         compare(evaluated(0.8, 1), evaluated(0.8, 1, ground_seed=9))
     other = evaluated(0.8, 1)
-    fewer = Ground(other.ground.scenes.iloc[1:], other.ground.objects, other.ground.ignored)
+    fewer = GroundTruth(
+        other.ground_truth.scenes.iloc[1:], other.ground_truth.objects, other.ground_truth.ignored
+    )
     with pytest.raises(DataError, match=r"different scenes \(s00 is in one only\)"):
-        compare(evaluated(0.8, 1), Record("x", other.judged, fewer, other.thresholds))
-    none = Ground(other.ground.scenes.iloc[:0], other.ground.objects.iloc[:0], other.ground.ignored)
+        compare(evaluated(0.8, 1), TestRecord("x", other.matches, fewer, other.thresholds))
+    none = GroundTruth(
+        other.ground_truth.scenes.iloc[:0],
+        other.ground_truth.objects.iloc[:0],
+        other.ground_truth.ignored,
+    )
     of_patches = save(
-        Record("x", other.judged.iloc[:0], none, other.thresholds), tmp_path / "patches"
+        TestRecord("x", other.matches.iloc[:0], none, other.thresholds), tmp_path / "patches"
     )
     with pytest.raises(
         DataError,
@@ -124,5 +142,22 @@ def test_other_scenes_and_other_labels_are_refused(tmp_path: Path) -> None:
     ):
         compare_runs(str(save(other, tmp_path / "scenes")), str(of_patches))
     (tmp_path / "empty").mkdir()
-    with pytest.raises(MissingFileError, match=r"judged\.parquet: no such file"):
+    with pytest.raises(MissingFileError, match=r"matches\.parquet: no such file"):
         compare_runs(str(tmp_path / "empty"), str(tmp_path / "empty"))
+
+
+def test_reports_of_earlier_versions_are_read_with_a_message(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = save(evaluated(0.8, 1), tmp_path / "old")
+    new = load_test_record(folder)
+    assert not caplog.messages
+    matches = pd.read_parquet(folder / "matches.parquet").rename(columns={"is_tp": "hit"})
+    matches.to_parquet(folder / "judged.parquet")
+    (folder / "matches.parquet").unlink()
+    (folder / "ground_truth.parquet").rename(folder / "ground.parquet")
+    old = load_test_record(folder)
+    pd.testing.assert_frame_equal(old.matches, new.matches)
+    assert old.thresholds == new.thresholds
+    assert len(caplog.messages) == 2
+    assert "judged.parquet: read as matches.parquet of an earlier version" in caplog.messages[0]

@@ -1,6 +1,4 @@
-"""The whole evaluate stage on a small catalog, with a network that knows bright squares, and with
-nothing to find.
-"""
+"""The whole evaluate stage on a small catalog, with a network that finds bright squares."""
 
 from __future__ import annotations
 
@@ -21,26 +19,29 @@ from affine import Affine
 from shapely import box
 
 from conftest import MakeScene
-from processor import integers
+from cpu_marks import needs_int8
 from windhover.dataset.catalog import LABEL_COLUMNS, Catalog, empty_areas, save_catalog
-from windhover.errors import ParameterError
-from windhover.evaluation import evaluate_model
-from windhover.evaluation.evaluate_model import Folders, evaluate
+from windhover.dataset.catalog_report import CatalogReport
+from windhover.errors import DataError, ParameterError
+from windhover.evaluation import evaluate_model, record_evaluation, search_splits
+from windhover.evaluation.evaluate_model import EvaluationFolders, evaluate
+from windhover.evaluation.record_evaluation import flat_metrics, record_run
 from windhover.files import write_json
-from windhover.inference import dense
+from windhover.inference import torch_scorer
 from windhover.inference.detector import Detector
 from windhover.models.bundle import Card, NetworkCard, load_bundle, save_bundle
 from windhover.models.networks import build_network
+from windhover.models.operating_point import ChosenRule
 from windhover.models.quantization import measure_ranges
 from windhover.params import check_params, read_yaml
 from windhover.params.evaluate import EvaluateParams
 from windhover.patches.patch_store import PatchWriter, index_table
-from windhover.report import plots
+from windhover.rendering import plot_style
 from windhover.tracking.runs import MlflowTracker
 
 GSD = 1.25
 SIDE = 24  # px of an object
-RATE = 0.02
+LEARNING_RATE = 0.02
 SECTION = read_yaml(Path(__file__).parents[2] / "params.yaml")["evaluate"]
 
 
@@ -50,17 +51,16 @@ def params(**changes: Any) -> EvaluateParams:
     )
 
 
-def knowing_network() -> torch.nn.Module:
+def trained_network() -> torch.nn.Module:
     torch.manual_seed(0)
     return fit(build_network("valid64", 1, 1, width=16))
 
 
 def fit(network: torch.nn.Module, steps: int = 18) -> torch.nn.Module:
-    """Teach the network bright squares on dark ground."""
+    """Train the network to find bright squares on a dark background."""
     rng = np.random.default_rng(1)
-    pace = [
-        torch.zeros_like(weight) for weight in network.parameters()
-    ]  # an optimiser would take seconds to import
+    # momentum by hand: an optimiser would take seconds to import
+    momentum = [torch.zeros_like(weight) for weight in network.parameters()]
     network.train()
     for _ in range(steps):
         images, labels = zip(*(window(rng, bool(k % 2)) for k in range(20)), strict=True)
@@ -76,8 +76,8 @@ def fit(network: torch.nn.Module, steps: int = 18) -> torch.nn.Module:
         )
         slopes = torch.autograd.grad(loss, list(network.parameters()))
         with torch.no_grad():
-            for weight, speed, slope in zip(network.parameters(), pace, slopes, strict=True):
-                weight -= speed.mul_(0.9).add_(slope, alpha=RATE)
+            for weight, velocity, slope in zip(network.parameters(), momentum, slopes, strict=True):
+                weight -= velocity.mul_(0.9).add_(slope, alpha=LEARNING_RATE)
     return network.eval()
 
 
@@ -106,7 +106,7 @@ def bundle_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         sampled_prior=0.5,
         true_prior=0.01,
     )
-    save_bundle(folder, card, knowing_network().state_dict())
+    save_bundle(folder, card, trained_network().state_dict())
     return folder
 
 
@@ -165,10 +165,15 @@ class World:
         table = geopandas.GeoDataFrame(
             pd.DataFrame(labels, columns=list(LABEL_COLUMNS)), geometry="geometry"
         )
-        save_catalog(Catalog(pd.DataFrame(scenes), table, empty_areas()), root / "scenes")
+        report = CatalogReport(training_gsd_m=1.0)
+        save_catalog(Catalog(pd.DataFrame(scenes), table, empty_areas(), report), root / "scenes")
         self.patches(any(objects.values()))
-        self.folders = Folders(
-            root / "scenes", root / "patches", train, root / "model", root / "reports"
+        self.folders = EvaluationFolders(
+            scenes=root / "scenes",
+            patches=root / "patches",
+            train=train,
+            model=root / "model",
+            reports=root / "reports",
         )
 
     def paint(
@@ -217,14 +222,14 @@ class World:
 
 @pytest.fixture
 def no_report(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        evaluate_model, "write_reports", lambda findings, folder: None
-    )  # drawing takes most of the time
+    # drawing takes most of the time
+    monkeypatch.setattr(evaluate_model, "write_report", lambda result, folder: None)
 
 
 @pytest.fixture(autouse=True)
 def small_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plots, "DPI", 30)  # what they show is not looked at here
+    # what they show is not tested here
+    monkeypatch.setattr(plot_style, "DPI", 30)
 
 
 FULL = {"val-0": 5, "val-1": 4, "test-0": 6, "test-1": 0, "test-2": 4}
@@ -235,8 +240,8 @@ def world(tmp_path: Path, make_scene: MakeScene, bundle_folder: Path) -> World:
     return World(tmp_path, make_scene, FULL, bundle_folder)
 
 
-def test_it_measures_chooses_and_writes_all(world: World) -> None:
-    findings = evaluate(params(), world.folders)
+def test_evaluate_measures_chooses_and_writes_all(world: World) -> None:
+    result = evaluate(params(), world.folders)
     metrics = json.loads((world.folders.reports / "metrics.json").read_text())
     test = metrics["scenes"]["test"]
     assert (test["objects"], test["scenes"], test["places"]) == (10, 3, 3)
@@ -253,33 +258,33 @@ def test_it_measures_chooses_and_writes_all(world: World) -> None:
     assert places["place-3"]["recall"] is None
     assert sum(row["found"] for row in test["by_size"].values()) == test["found"]
     assert sum(row["objects"] for row in test["by_size"].values()) == 10
-    assert not any("by_place" in name for name in evaluate_model.numbers(metrics))
+    assert not any("by_place" in name for name in flat_metrics(metrics))
     assert (
-        metrics["operating_point"]["square"]["on_val"]["recall"] == findings.points["square"].recall
+        metrics["operating_point"]["square"]["on_val"]["recall"]
+        == result.chosen_thresholds["square"].recall
     )
     page = (world.folders.reports / "index.html").read_text()
     assert "of 100 objects of the class square about" in page
     assert "20 m and more" in page or "to 20 m" in page
     assert metrics["windows"]["test"]["square"]["auc"] > 0.95
-    assert findings.notes == ()
+    assert result.notes == ()
     bundle = load_bundle(world.folders.model)
     point = bundle.operating_point
     assert point is not None
     assert bundle.card == load_bundle(world.folders.train).card
-    assert bundle.thresholds() == {"square": findings.points["square"].threshold}
+    assert bundle.thresholds() == {"square": result.chosen_thresholds["square"].threshold}
     assert 0 < bundle.thresholds()["square"] < 1
-    assert point["rule"] == {"name": "max_fbeta", "value": 1.0}
-    assert point["search"] == {
-        "stride_px": 8, "scales": [1.0], "merge_distance": 0.5, "merge_iou": 0.3, "peak_tta": 1,
+    assert point.rule == ChosenRule(name="max_fbeta", value=1.0)
+    assert point.search == {
+        "stride_px": 8,
+        "scales": [1.0],
+        "merge_distance": 0.5,
+        "merge_iou": 0.3,
+        "peak_tta": "recenter",
         "rescore_min_logit": -1.0,
-    }  # fmt: skip
-    assert point["curve"][0].keys() >= {
-        "class",
-        "threshold",
-        "precision",
-        "recall",
-        "false_alarms_per_km2",
     }
+    assert point.curve[0].class_name == "square"
+    assert point.curve[-1].tp == 9
     area = sum(180 * (230 + 8 * k) for k in (2, 3, 4)) * GSD**2 / 1e6
     assert test["km2"] == pytest.approx(area, rel=1e-4)
     declared = read_yaml(Path(__file__).parents[2] / "dvc.yaml")["stages"]["evaluate"]
@@ -295,12 +300,8 @@ def test_it_measures_chooses_and_writes_all(world: World) -> None:
 
 def test_the_same_input_gives_the_same_bytes(world: World, tmp_path: Path) -> None:
     evaluate(params(), world.folders)
-    again = Folders(
-        world.folders.scenes,
-        world.folders.patches,
-        world.folders.train,
-        tmp_path / "model2",
-        tmp_path / "reports2",
+    again = dataclasses.replace(
+        world.folders, model=tmp_path / "model2", reports=tmp_path / "reports2"
     )
     evaluate(params(), again)
     for first, second in (
@@ -313,7 +314,7 @@ def test_the_same_input_gives_the_same_bytes(world: World, tmp_path: Path) -> No
 
 
 def another_model(folder: Path, trained: Path, **card: Any) -> Path:
-    """Write a network of half the width that has learnt the same, with a radiometry of its own."""
+    """Write a network of half the width trained on the same, with other values in its card."""
     torch.manual_seed(5)
     network = fit(build_network("valid64", 1, 1, width=8), steps=30)
     made = {
@@ -328,14 +329,14 @@ def another_model(folder: Path, trained: Path, **card: Any) -> Path:
 @pytest.mark.parametrize(
     ("able", "taken"),
     [
-        pytest.param(True, "int8", marks=integers, id="made for integers"),
+        pytest.param(True, "int8", marks=needs_int8, id="made for integers"),
         pytest.param(False, "fp32", id="not"),
     ],
 )
-def test_evaluation_counts_as_detection_will_and_says_so(
+def test_evaluation_searches_in_the_precision_of_detection(
     world: World, monkeypatch: pytest.MonkeyPatch, able: bool, taken: str
 ) -> None:
-    monkeypatch.setattr(dense, "can_multiply_integers", lambda: able)
+    monkeypatch.setattr(torch_scorer, "has_int8_instructions", lambda: able)
     bundle = load_bundle(world.folders.train)
     pictures = [torch.randint(0, 256, (2, len(bundle.card.bands), 96, 96), dtype=torch.uint8)]
     ranges = measure_ranges(bundle.network(), bundle.normalizer(), pictures)
@@ -345,41 +346,52 @@ def test_evaluation_counts_as_detection_will_and_says_so(
     evaluate(params(), dataclasses.replace(world.folders, train=world.root / "ranged"))
     point = load_bundle(world.folders.model).operating_point
     assert point is not None
-    assert point["chosen_on"]["precision"] == taken
-    assert Detector.from_bundle(world.folders.model).scorer.precision == taken
+    assert point.chosen_on.inference_precision == taken
+    assert Detector.from_bundle(world.folders.model).scorer.inference_precision == taken
 
 
 @pytest.mark.usefixtures("no_report")
 @pytest.mark.parametrize(
-    ("looks", "twice"), [(0, False), (1, False), (8, False), (1, True), (8, True)]
+    ("peak_tta", "has_second_stage"),
+    [
+        ("none", False),
+        ("recenter", False),
+        ("d4", False),
+        ("recenter", True),
+        ("d4", True),
+    ],
 )
-def test_detection_finds_what_evaluation_judged(world: World, looks: int, twice: bool) -> None:
-    other = str(another_model(world.root / "other", world.folders.train)) if twice else None
-    findings = evaluate(params(peak_tta=looks, second_stage=other), world.folders)
+def test_detection_finds_what_evaluation_matched(
+    world: World, peak_tta: str, has_second_stage: bool
+) -> None:
+    other = (
+        str(another_model(world.root / "other", world.folders.train)) if has_second_stage else None
+    )
+    result = evaluate(params(peak_tta=peak_tta, second_stage=other), world.folders)
     shutil.rmtree(world.root / "other", ignore_errors=True)  # the finished model needs it no more
     detector = Detector.from_bundle(world.folders.model)
-    assert detector.settings.peak_tta == looks
-    assert detector.bundle.card.name == findings.model
-    assert ("its peaks by valid64 too" in detector.describe()) == twice
-    assert any("the mean of two logits" in note for note in findings.notes) == twice
+    assert detector.settings.peak_tta == peak_tta
+    assert detector.bundle.card.name == result.model
+    assert ("its peaks by valid64 too" in detector.describe()) == has_second_stage
+    assert any("the mean of two logits" in note for note in result.notes) == has_second_stage
     for split in ("val", "test"):
-        judged = findings.scenes[split].judged
-        for scene in judged["scene"].unique():
+        matches = result.scenes[split].matches
+        for scene in matches["scene"].unique():
             found = detector.detect(world.root / f"{scene}.tif")
-            wanted = judged.loc[(judged["scene"] == scene), "score"]
+            wanted = matches.loc[(matches["scene"] == scene), "score"]
             wanted = wanted[wanted >= detector.thresholds()["square"]]
             assert len(wanted) > 2 or scene == "test-1"
             assert sorted(found["score"]) == pytest.approx(sorted(wanted), abs=1e-6)
 
 
 @pytest.mark.usefixtures("no_report")
-def test_a_second_look_is_calibrated_kept_and_recorded_with_the_run_of_the_first(
+def test_a_second_stage_is_calibrated_saved_and_recorded_in_the_run_of_the_first(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     alone = evaluate(params(), world.folders)
     other = another_model(world.root / "other", world.folders.train)
     both = evaluate(params(second_stage=str(other)), world.folders)
-    surest = [np.sort(findings.scenes["val"].judged["logit"])[-20:] for findings in (alone, both)]
+    surest = [np.sort(result.scenes["val"].matches["logit"])[-20:] for result in (alone, both)]
     assert np.abs(surest[0] - surest[1]).max() > 0.5
     assert alone.calibration["detection_bias"] != both.calibration["detection_bias"]
     assert alone.calibration["window_bias"] == both.calibration["window_bias"]
@@ -391,10 +403,12 @@ def test_a_second_look_is_calibrated_kept_and_recorded_with_the_run_of_the_first
 
     mlflow = MagicMock(log_artifact=keep)
     monkeypatch.setattr(
-        evaluate_model, "resume_run", lambda key: keys.append(key) or nullcontext(MlflowTracker(mlflow))
+        record_evaluation,
+        "resume_run",
+        lambda key: keys.append(key) or nullcontext(MlflowTracker(mlflow)),
     )
-    write_json(world.folders.reports / "metrics.json", {})
-    evaluate_model.record(both, world.folders)
+    write_json(world.folders.reports / "metrics.json", {"model": both.model})
+    record_run(both, model=world.folders.model, reports=world.folders.reports)
     assert keys == [load_bundle(world.folders.train).card.name]
     assert {
         "bundle/weights.pt",
@@ -404,9 +418,9 @@ def test_a_second_look_is_calibrated_kept_and_recorded_with_the_run_of_the_first
 
 
 @pytest.mark.usefixtures("no_report")
-def test_a_second_look_that_cannot_be_had_is_said(world: World) -> None:
-    with pytest.raises(ParameterError, match="second_stage needs peaks that are looked at again"):
-        params(second_stage="other", peak_tta=0)
+def test_a_second_stage_that_does_not_fit_is_an_error(world: World) -> None:
+    with pytest.raises(ParameterError, match="second_stage needs rescored peaks"):
+        params(second_stage="other", peak_tta="none")
     other = another_model(world.root / "other", world.folders.train, gsd_m=0.5)
     with pytest.raises(
         ParameterError, match=r"`evaluate\.second_stage`: .* has `gsd_m` 0\.5, and 1\.25 is needed"
@@ -424,10 +438,10 @@ def test_the_threshold_is_chosen_on_val_alone(world: World) -> None:
     labels[~labels["scene"].str.startswith("test")].to_parquet(
         world.folders.scenes / "labels.parquet"
     )
-    findings = evaluate(params(), world.folders)
+    result = evaluate(params(), world.folders)
     assert (world.folders.model / "operating_point.json").read_text() == chosen
     assert (world.folders.model / "calibration.json").read_text() == calibration
-    assert findings.scenes["test"].figures["ap"].value is None
+    assert result.scenes["test"].estimates["ap"].value is None
 
 
 @pytest.mark.parametrize(
@@ -439,47 +453,48 @@ def test_the_threshold_is_chosen_on_val_alone(world: World) -> None:
         {"test-0": 2},
     ],
 )
-def test_where_there_is_nothing_it_says_so(
+def test_splits_without_objects_are_noted(
     tmp_path: Path, make_scene: MakeScene, bundle_folder: Path, objects: dict[str, int]
 ) -> None:
     world = World(tmp_path, make_scene, objects, bundle_folder)
-    findings = evaluate(params(), world.folders)
+    result = evaluate(params(), world.folders)
     val_has = bool(objects.get("val-0"))
     assert any(
-        "no rule can be applied, so the threshold is 0.5" in note for note in findings.notes
+        "no rule can be applied, so the threshold is 0.5" in note for note in result.notes
     ) == (not val_has)
     assert load_bundle(world.folders.model).thresholds()["square"] >= 0
-    assert (findings.scenes["test"].figures["ap"].value is None) == (not objects["test-0"])
-    assert "test is one scene, so nothing told by it has an interval." in findings.notes
+    assert (result.scenes["test"].estimates["ap"].value is None) == (not objects["test-0"])
+    assert "test is one scene, so its metrics have no intervals." in result.notes
 
 
-def test_a_floor_above_everything_finds_nothing_and_still_reports(
+def test_a_min_logit_above_everything_finds_nothing_and_still_reports(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    real_search = search_splits.search_scene
     monkeypatch.setattr(
-        evaluate_model, "search_scene", lambda *args, **kw: real_search(*args[:3], 99.0, **kw)
+        search_splits,
+        "search_scene",
+        lambda *args, **options: real_search(*args, **{**options, "min_logit": 99.0}),
     )
-    findings = evaluate(params(), world.folders)
-    assert findings.scenes["test"].figures["ap"].value == 0.0
-    assert any("none is found" in note for note in findings.notes)
-
-
-real_search = evaluate_model.search_scene
+    result = evaluate(params(), world.folders)
+    assert result.scenes["test"].estimates["ap"].value == 0.0
+    assert any("none is found" in note for note in result.notes)
 
 
 @pytest.mark.usefixtures("no_report")
 def test_a_rule_that_cannot_be_met_is_noted(world: World) -> None:
-    findings = evaluate(
-        params(threshold_rule="recall_at_least", threshold_rule_value=1.0, min_logit=4.0), world.folders
+    result = evaluate(
+        params(threshold_rule="recall_at_least", threshold_rule_value=1.0, min_logit=4.0),
+        world.folders,
     )
-    met = findings.points["square"].met
-    assert met == (findings.points["square"].recall == 1.0)
-    assert any("cannot be met on validation" in note for note in findings.notes) == (not met)
+    met = result.chosen_thresholds["square"].met
+    assert met == (result.chosen_thresholds["square"].recall == 1.0)
+    assert any("cannot be met on validation" in note for note in result.notes) == (not met)
 
 
 def test_no_labeled_scene_is_an_error(world: World) -> None:
     scenes = pd.read_parquet(world.folders.scenes / "scenes.parquet")
     scenes.assign(labeled=False).to_parquet(world.folders.scenes / "scenes.parquet")
-    with pytest.raises(evaluate_model.DataError, match="no scene of val or test is labelled"):
+    with pytest.raises(DataError, match="no scene of val or test is labelled"):
         evaluate(params(), world.folders)
     assert not world.folders.model.exists()

@@ -14,8 +14,8 @@ import shapely
 import shapely.affinity
 
 from windhover.errors import DataError, MissingFileError, ParameterError
-from windhover.evaluation.evaluate_vectors import Request, assess_files
-from windhover.evaluation.vector_truth import centers_and_sides, load_pair
+from windhover.evaluation.evaluate_vectors import VectorRequest, assess_files
+from windhover.evaluation.vector_pair import centers_and_sides, load_vector_pair
 
 UTM = "EPSG:32631"
 EAST, NORTH = 420_000.0, 5_000_000.0
@@ -52,7 +52,7 @@ def files(tmp_path: Path) -> tuple[Path, Path, Path]:
 
 def figures(output: Path) -> dict[str, float]:
     return {
-        name: figure["value"] for name, figure in json.loads(output.read_text())["figures"].items()
+        name: figure["value"] for name, figure in json.loads(output.read_text())["metrics"].items()
     }
 
 
@@ -60,7 +60,7 @@ def test_it_counts_in_meters_whatever_the_systems(
     files: tuple[Path, Path, Path], tmp_path: Path
 ) -> None:
     found, truth, aoi = files
-    lines = assess_files(Request(found, truth, aoi, output=tmp_path / "out.json"))
+    lines = assess_files(VectorRequest(found, truth, aoi, output=tmp_path / "out.json"))
     got = figures(tmp_path / "out.json")
     assert got["recall"] == pytest.approx(50 / 60, abs=0.02)
     assert got["precision"] == pytest.approx(50 / 75, abs=0.03)
@@ -75,10 +75,10 @@ def test_another_system_gives_the_same_figures(
     files: tuple[Path, Path, Path], tmp_path: Path
 ) -> None:
     found, truth, aoi = files
-    assess_files(Request(found, truth, aoi, output=tmp_path / "a.json"))
+    assess_files(VectorRequest(found, truth, aoi, output=tmp_path / "a.json"))
     moved = tmp_path / "moved.parquet"
     geopandas.read_file(found).to_crs(3857).to_parquet(moved)
-    assess_files(Request(moved, truth, aoi, output=tmp_path / "b.json"))
+    assess_files(VectorRequest(moved, truth, aoi, output=tmp_path / "b.json"))
     assert figures(tmp_path / "a.json") == pytest.approx(figures(tmp_path / "b.json"), rel=2e-3)
 
 
@@ -90,8 +90,12 @@ def test_points_of_another_tool_without_score_and_class(
     points.geometry = points.centroid
     points[["geometry"]].to_file(tmp_path / "points.gpkg")
     lines = assess_files(
-        Request(
-            tmp_path / "points.gpkg", truth, match="distance", value=8.0, output=tmp_path / "out.json"
+        VectorRequest(
+            tmp_path / "points.gpkg",
+            truth,
+            match_by="distance",
+            match_value=8.0,
+            output=tmp_path / "out.json",
         )
     )
     got = figures(tmp_path / "out.json")
@@ -115,14 +119,20 @@ def test_ignored_classes_and_roles_are_free_of_charge(
     halves = table.assign(**{"class": np.where(np.arange(60) < 20, "cut", "aircraft")})
     halves.to_file(tmp_path / "halves.gpkg")
     assess_files(
-        Request(found, tmp_path / "halves.gpkg", aoi, ignore=("cut",), output=tmp_path / "out.json")
+        VectorRequest(
+            found,
+            tmp_path / "halves.gpkg",
+            aoi,
+            ignored_classes=("cut",),
+            output=tmp_path / "out.json",
+        )
     )
     got = figures(tmp_path / "out.json")
     assert got["recall"] == pytest.approx(30 / 40, abs=0.03)
     assert got["precision"] == pytest.approx(30 / 55, abs=0.03)
     roles = table.assign(role=np.where(np.arange(60) < 20, "ignore", "object"))
     roles.to_file(tmp_path / "roles.gpkg")
-    assess_files(Request(found, tmp_path / "roles.gpkg", aoi, output=tmp_path / "roles.json"))
+    assess_files(VectorRequest(found, tmp_path / "roles.gpkg", aoi, output=tmp_path / "roles.json"))
     assert figures(tmp_path / "roles.json") == got
 
 
@@ -134,10 +144,10 @@ def test_the_area_leaves_out_what_is_outside(
         geometry=[shapely.box(EAST - 50, NORTH - 50, EAST + 1500, NORTH + 2050)], crs=UTM
     )
     west.to_file(tmp_path / "west.gpkg")
-    pair = load_pair(found, truth, tmp_path / "west.gpkg")
-    assert 0 < len(pair.ground.objects) < 60
-    assert (pair.ground.objects["x_m"] <= EAST + 1500.001).all()
-    assert pair.ground.scenes["km2"].sum() == pytest.approx(1.55 * 2.1)
+    pair = load_vector_pair(found, truth, tmp_path / "west.gpkg")
+    assert 0 < len(pair.ground_truth.objects) < 60
+    assert (pair.ground_truth.objects["x_m"] <= EAST + 1500.001).all()
+    assert pair.ground_truth.scenes["km2"].sum() == pytest.approx(1.55 * 2.1)
 
 
 def test_scenes_by_name_are_what_is_drawn(files: tuple[Path, Path, Path], tmp_path: Path) -> None:
@@ -147,41 +157,52 @@ def test_scenes_by_name_are_what_is_drawn(files: tuple[Path, Path, Path], tmp_pa
         table.assign(scene=np.where(table.centroid.x < EAST + 1500, "west", "east")).to_file(
             tmp_path / name
         )
-    lines = assess_files(Request(tmp_path / "f.gpkg", tmp_path / "t.gpkg", aoi))
-    assert "1000 draws over 2 scenes" in lines[1]
+    lines = assess_files(VectorRequest(tmp_path / "f.gpkg", tmp_path / "t.gpkg", aoi))
+    assert "1000 resamples over 2 scenes" in lines[1]
 
 
-def test_the_sweep_is_printed_and_written(files: tuple[Path, Path, Path], tmp_path: Path) -> None:
+def test_ap_by_threshold_is_printed_and_written(
+    files: tuple[Path, Path, Path], tmp_path: Path
+) -> None:
     found, truth, aoi = files
     lines = assess_files(
-        Request(found, truth, aoi, match="iou", sweep=True, output=tmp_path / "out.json")
+        VectorRequest(
+            found,
+            truth,
+            aoi,
+            match_by="iou",
+            with_ap_by_threshold=True,
+            output=tmp_path / "out.json",
+        )
     )
     assert sum(line.startswith("  0.") for line in lines) == 10
-    steps = json.loads((tmp_path / "out.json").read_text())["ap_by_nearness"]
+    steps = json.loads((tmp_path / "out.json").read_text())["ap_by_threshold"]
     assert steps[-1]["value"] is None
     assert steps[-1]["ap"] == pytest.approx(np.mean([step["ap"] for step in steps[:-1]]))
 
 
-def test_what_cannot_be_compared_is_said(files: tuple[Path, Path, Path], tmp_path: Path) -> None:
+def test_files_that_cannot_be_compared_are_errors(
+    files: tuple[Path, Path, Path], tmp_path: Path
+) -> None:
     found, truth, _ = files
     with pytest.raises(MissingFileError, match=r"nothing\.gpkg: no such file"):
-        assess_files(Request(tmp_path / "nothing.gpkg", truth))
-    with pytest.raises(ParameterError, match="--match must be one of centre"):
-        assess_files(Request(found, truth, match="near"))
+        assess_files(VectorRequest(tmp_path / "nothing.gpkg", truth))
+    with pytest.raises(ParameterError, match="--match must be one of size, distance"):
+        assess_files(VectorRequest(found, truth, match_by="near"))
     bare = geopandas.read_file(found).set_crs(None, allow_override=True)
     bare.to_parquet(tmp_path / "bare.parquet")
     with pytest.raises(
         DataError, match=r"bare\.parquet: has no coordinate system and another file has one"
     ):
-        assess_files(Request(tmp_path / "bare.parquet", truth))
+        assess_files(VectorRequest(tmp_path / "bare.parquet", truth))
     far = geopandas.GeoDataFrame(geometry=[shapely.Point(100, 10)], crs=4326)
     far.to_file(tmp_path / "far.gpkg")
     with pytest.raises(DataError, match="degrees of longitude"):
-        assess_files(Request(tmp_path / "far.gpkg", truth))
+        assess_files(VectorRequest(tmp_path / "far.gpkg", truth))
     words = geopandas.read_file(found).assign(score="high")
     words.to_file(tmp_path / "words.gpkg")
     with pytest.raises(DataError, match="75 values of `score` are no numbers"):
-        assess_files(Request(tmp_path / "words.gpkg", truth))
+        assess_files(VectorRequest(tmp_path / "words.gpkg", truth))
 
 
 def test_local_grids_are_meters(files: tuple[Path, Path, Path], tmp_path: Path) -> None:
@@ -191,7 +212,7 @@ def test_local_grids_are_meters(files: tuple[Path, Path, Path], tmp_path: Path) 
             tmp_path / name
         )
     assess_files(
-        Request(tmp_path / "f.parquet", tmp_path / "t.parquet", output=tmp_path / "out.json")
+        VectorRequest(tmp_path / "f.parquet", tmp_path / "t.parquet", output=tmp_path / "out.json")
     )
     assert figures(tmp_path / "out.json")["recall"] == pytest.approx(50 / 60, abs=0.03)
 

@@ -237,6 +237,6 @@ def _report_folder(name: str) -> Path:
     """Return a folder of reports: as named, or that of an MLflow run."""
     if Path(name).is_dir():
         return Path(name)
-    from windhover.tracking.runs import run_files
+    from windhover.tracking.registry import download_run_files
 
-    return run_files(name, "evaluation")
+    return download_run_files(name, "evaluation")

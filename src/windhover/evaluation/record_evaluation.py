@@ -108,13 +108,13 @@ def record_run(result: EvaluationResult, *, model: Path, reports: Path) -> None:
     metrics = MetricsRecord.load(reports / "metrics.json").to_json()
     parameters = result.params.model_dump(mode="json")
     with resume_run(str(result.card["name"])) as tracker:
-        tracker.metrics(flat_metrics(metrics))
-        tracker.tags({f"evaluate.{key}": value for key, value in parameters.items()})
+        tracker.log_metrics(flat_metrics(metrics))
+        tracker.set_tags({f"evaluate.{key}": value for key, value in parameters.items()})
         for path in sorted(reports.iterdir()):
             if path.is_file() and not path.name.startswith("."):
-                tracker.file(path, "evaluation")
+                tracker.log_file(path, "evaluation")
         card = load_bundle(model).card
-        tracker.bundle(model, card.dtype, (card.window_px, card.window_px, len(card.bands)))
+        tracker.log_bundle(model, card.dtype, (card.window_px, card.window_px, len(card.bands)))
 
 
 def flat_metrics(metrics: dict[str, Any]) -> dict[str, float]:
