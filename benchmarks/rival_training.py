@@ -22,9 +22,10 @@ from rival_models import RIVALS
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from windhover.training.batch_augment import Radiometry, ValueRange, change_radiometry, turn
+from windhover.patches.value_range import value_range
+from windhover.training.batch_augment import Radiometry, random_d4, random_radiometry
 
-BYTES = ValueRange((0.0,) * 3, (255.0,) * 3)
+BYTES = value_range("uint8", [0.0] * 3, [1.0] * 3)
 SCALES = (0.74, 1.35)  # side of a crop about its nominal one
 AROUND_OBJECTS = 0.6  # share of the crops that are cut about an aircraft
 WARM_UP = 0.05  # share of the budget
@@ -98,8 +99,8 @@ def draw_batch(
     pixels = torch.from_numpy(np.stack([crop for crop, _ in crops])).permute(
         0, 3, 1, 2
     )  # (B, 3, S, S)
-    pixels, objects = turn(pixels, objects, generator)
-    pixels = change_radiometry(pixels, BYTES, Radiometry(**job["colours"]), generator) / 255
+    pixels, objects = random_d4(pixels, objects, generator)
+    pixels = random_radiometry(pixels, BYTES, Radiometry(**job["colours"]), generator) / 255
     corners = torch.cat(
         [objects[..., 1:3] - objects[..., 3:] / 2, objects[..., 1:3] + objects[..., 3:] / 2], -1
     )

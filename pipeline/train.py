@@ -1,16 +1,14 @@
-"""train: augmented patches and mined negatives -> the weights and card of a detector, logged to
-MLflow.
-"""
+"""train: augmented patches and mined negatives -> a detector, logged to MLflow."""
 
 from windhover.params.train import TrainParams
 from windhover.stages import run_stage
-from windhover.training.datamodule import Folders
 from windhover.training.train import train_detector
+from windhover.training.training_data import TrainingFolders
 
 
 def main(params: TrainParams) -> None:
     """Write data/train."""
-    folders = Folders("data/scenes", "data/patches", "data/augmented", "data/train")
+    folders = TrainingFolders("data/scenes", "data/patches", "data/augmented", "data/train")
     for line in train_detector(params, folders).lines():
         print(line)
 

@@ -12,7 +12,7 @@ from windhover.params import check_params
 from windhover.params.augment import AugmentParams
 from windhover.params.train import TrainParams
 from windhover.patches.patch_store import index_table, write_index
-from windhover.training.datamodule import Folders
+from windhover.training.training_data import TrainingFolders
 
 AUGMENT = AugmentParams(
     seed=1,
@@ -127,10 +127,12 @@ def patch_folder(
     return folder
 
 
-def learning_folders(root: Path) -> Folders:
+def learning_folders(root: Path) -> TrainingFolders:
     """Write patches and augmented patches, and return where a training reads and writes."""
     from windhover.patches.augment_patches import augment_training_patches
 
     patches = patch_folder(root / "patches")
     augment_training_patches(patches, root / "augmented", AUGMENT)
-    return Folders(str(root / "scenes"), str(patches), str(root / "augmented"), str(root / "train"))
+    return TrainingFolders(
+        str(root / "scenes"), str(patches), str(root / "augmented"), str(root / "train")
+    )

@@ -132,7 +132,11 @@ def test_there_are_as_many_as_are_asked_for_or_as_there_are_gpus(
     [
         (2, {"devices": 3}, r"`train\.devices` is 3, and there are 2 GPUs"),
         (0, {"devices": 17}, "17 processes cannot share 16 pictures of a step"),
-        (4, {"devices": 4, "large_patches": {"per_batch": 3}}, "4 processes cannot share 3 pictures"),
+        (
+            4,
+            {"devices": 4, "large_patches": {"per_batch": 3}},
+            "4 processes cannot share 3 pictures",
+        ),
     ],
 )
 def test_more_than_can_share_are_refused(

@@ -1,15 +1,27 @@
-"""Fine-tuning: every weight has one rate, stages rise towards the heads, and what is frozen stays
-as it was.
-"""
+"""The optimizer: every weight has one rate, stages rise towards the heads, schedules, freezing."""
 
 from __future__ import annotations
 
+from typing import get_args
+
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from toy_patches import train_params
+from windhover.errors import ParameterError
 from windhover.models.networks import build_network
-from windhover.training.optim import freeze_trunk, make_optimizer, parameter_groups, stage_depths
+from windhover.params.choices import Schedule
+from windhover.training.optim import (
+    SCHEDULES,
+    freeze_trunk,
+    lr_factor,
+    make_optimizer,
+    parameter_groups,
+    set_learning_rate,
+    stage_depths,
+)
 
 NETWORKS = [
     "valid64",
@@ -27,7 +39,7 @@ def test_every_weight_is_in_one_group_and_its_rate_falls_away_from_the_heads(nam
     groups = parameter_groups(
         network, train_params(trunk_lr_factor=0.5, layer_lr_decay=0.1, weight_decay=0.2)
     )
-    factor = {id(weight): group["factor"] for group in groups for weight in group["params"]}
+    factor = {id(weight): group["lr_factor"] for group in groups for weight in group["params"]}
     assert (
         sum(len(group["params"]) for group in groups)
         == len(factor)
@@ -59,8 +71,7 @@ def test_a_step_moves_each_stage_by_its_rate() -> None:
     optimizer = make_optimizer(
         network, train_params(trunk_lr_factor=0.5, layer_lr_decay=0.5, weight_decay=0.0)
     )
-    for group in optimizer.param_groups:
-        group["lr"] = 0.01 * group["factor"]
+    set_learning_rate(optimizer, 0.01)
     network(torch.randn(4, 3, 64, 64)).logits.sum().backward()
     optimizer.step()  # Adam's first step moves every weight by its rate, whatever the gradient
     moved = {
@@ -88,3 +99,28 @@ def test_a_frozen_trunk_keeps_weights_and_statistics_until_it_is_let_go() -> Non
     assert step() == {"heads"}
     freeze_trunk(network, False)
     assert step() == {"heads", "trunk"}
+
+
+@given(st.sampled_from(get_args(Schedule)), st.floats(0, 1), st.floats(0, 0.3))
+def test_rates_stay_between_nothing_and_the_highest(
+    schedule: Schedule, progress: float, warmup_fraction: float
+) -> None:
+    assert 0 < lr_factor(schedule, progress, warmup_fraction) <= 1
+
+
+def test_schedules_differ() -> None:
+    at = {}
+    for name in get_args(Schedule):
+        at[name] = [round(lr_factor(name, share, 0.1), 3) for share in (0.0, 0.1, 0.5, 0.8, 1.0)]
+    assert at["cosine"][1] == pytest.approx(1, abs=0.01)
+    assert at["cosine"][-1] < 0.01
+    assert at["constant"][1:] == at["plateau"][1:] == [1, 1, 1, 1]
+    assert at["onecycle"][1] < 0.5 < at["onecycle"][2]
+    assert at["step"][3] == 0.1
+    assert at["exponential"][-1] == 0.01
+
+
+def test_every_schedule_of_the_parameters_is_implemented() -> None:
+    assert set(SCHEDULES) == set(get_args(Schedule))
+    with pytest.raises(ParameterError, match="schedule must be one of cosine"):
+        lr_factor("cosin", 0.5, 0.1)

@@ -1,18 +1,18 @@
-"""What an epoch shows: ratios, balance, order by the seed, every picture when asked; and patches
-held whole.
-"""
+"""What an epoch shows: ratios, balance, order by the seed, every patch when asked."""
 
 from __future__ import annotations
 
+from typing import get_args
+
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from windhover.errors import DataError, ParameterError
-from windhover.training.samplers import PictureSet, Sampler, batches, object_table
+from windhover.errors import ParameterError
+from windhover.params.choices import SamplerStrategy
+from windhover.training.samplers import STRATEGIES, Sampler, make_batches
 
 LABELS = np.array([0] * 10 + [1] * 2 + [-1] * 100)
 NOT_MINED = np.zeros(len(LABELS), bool)
@@ -25,10 +25,16 @@ def sampler(
     mined_fraction: float = 0.5,
     seed: int = 0,
 ) -> Sampler:
-    return Sampler(strategy, ratio, balance, mined_fraction, seed)
+    return Sampler(
+        strategy=strategy,
+        negatives_per_positive=ratio,
+        balance_classes=balance,
+        mined_fraction=mined_fraction,
+        seed=seed,
+    )
 
 
-def test_none_shows_every_picture_once() -> None:
+def test_none_shows_every_patch_once() -> None:
     rows = sampler("none").epoch(LABELS, NOT_MINED, 0)
     assert sorted(rows) == list(range(len(LABELS)))
 
@@ -74,38 +80,18 @@ def test_an_epoch_is_its_seeds_and_its_own() -> None:
 
 @given(st.integers(1, 300), st.integers(2, 64), st.integers(1, 4))
 def test_batches_hold_every_row_once_over_all_processes(count: int, size: int, world: int) -> None:
-    shares = [batches(np.arange(count), size, rank, world) for rank in range(world)]
+    shares = [
+        make_batches(np.arange(count), size, rank=rank, world_size=world) for rank in range(world)
+    ]
     assert sorted(torch.cat([torch.cat(share) for share in shares]).tolist()) == list(range(count))
     assert len({len(share) for share in shares}) == 1
-    assert all(len(batch) >= min(size, count) for batch in batches(np.arange(count), size))
+    assert all(len(batch) >= min(size, count) for batch in make_batches(np.arange(count), size))
 
 
-@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
-def test_pictures_come_back_as_they_went_in_and_more_can_be_added(dtype: str) -> None:
-    images = np.arange(5 * 4 * 4 * 3).reshape(5, 4, 4, 3).astype(dtype) + np.array(100).astype(
-        dtype
-    )
-    if dtype == "uint16":
-        images = images + np.uint16(40000)
-    pictures = PictureSet(images[:3], np.zeros((3, 5), np.float32))
-    pictures.add(images[3:], np.ones((2, 5), np.float32))
-    batch = pictures.take(torch.tensor([4, 0]))
-    assert np.array_equal(
-        batch.pixels.to(torch.float64).numpy(), images[[4, 0]].transpose(0, 3, 1, 2)
-    )
-    assert batch.pixels.is_contiguous(memory_format=torch.channels_last)
-    assert batch.objects[:, 0].tolist() == [1, 0]
+def test_every_strategy_of_the_parameters_is_implemented() -> None:
+    assert set(STRATEGIES) == set(get_args(SamplerStrategy))
 
 
-def test_the_index_becomes_numbers_and_unknown_classes_are_refused() -> None:
-    index = pd.DataFrame(
-        {"class": ["ship", ""], "dx_px": [1.0, np.nan], "dy_px": 0.0, "w_px": 2.0, "h_px": 3.0}
-    )
-    assert object_table(index, ["plane", "ship"])[:, 0].tolist() == [1, -1]
-    with pytest.raises(DataError, match="patches name class 'ship'"):
-        object_table(index, ["plane"])
-
-
-def test_an_unknown_strategy_is_refused() -> None:
+def test_an_unknown_strategy_is_an_error() -> None:
     with pytest.raises(ParameterError, match="sampler must be one of none, under, over"):
         sampler("both")

@@ -1,7 +1,4 @@
-"""What a training leaves: the weights that are kept, their card, the history and pictures.
-
-Refuses to learn: what is written here is decided when the last epoch ends.
-"""
+"""What a training writes: the weights that are kept, their card, the history and pictures."""
 
 from __future__ import annotations
 
@@ -11,150 +8,192 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from windhover.files import atomic_folder, write_json
 from windhover.models.bundle import Card, NetworkCard, save_bundle
-from windhover.models.networks import lasting_options
+from windhover.models.networks import architecture_options
 from windhover.models.normalize import Normalizer
-from windhover.models.quantization import Ranges, measure_ranges
-from windhover.tracking.runs import KEY_TAG, Tracker, run_name
-from windhover.training.datamodule import Folders, Material
-from windhover.training.hard_negative_mining import MinedRounds
-from windhover.training.module import Learner
-from windhover.training.samplers import batches
-from windhover.training.training_curves import draw_curves
+from windhover.models.quantization import QuantizationRanges, measure_ranges
+from windhover.patches.patch_summary import SplitPrior
+from windhover.tracking.mlflow_client import KEY_TAG
+from windhover.tracking.runs import Tracker, run_name
+from windhover.training.callbacks.hard_negative_mining import HardNegativeMining
+from windhover.training.module import DetectionModule
+from windhover.training.samplers import make_batches
+from windhover.training.training_curves import plot_training_curves
+from windhover.training.training_data import TrainingData, TrainingFolders
 
-PICTURES_FOR_RANGES, PX_AT_ONCE = (
-    256,
-    1 << 19,
-)  # of the patches, and of the crops; what memory holds in fp32
+RANGE_IMAGES = 256  # patches, and as many large patches, by which ranges are measured
+RANGE_BATCH_PX = 1 << 19  # at once: what memory holds in fp32
+AP_DIGITS = 6  # in the card
 
 
 @dataclass(frozen=True)
-class Trained:
-    """What training came to."""
+class TrainingResult:
+    """What a training gave.
+
+    Attributes:
+        card: of the model.
+        history: one row an epoch.
+        kept_epoch: whose weights are kept, counted from 0.
+        kept_ap: average precision of windows on validation; below 0 where there are none.
+        seconds: of epochs and mining.
+    """
 
     card: Card
     history: list[dict[str, float]]
     kept_epoch: int
-    kept_ap: float  # of windows on validation; below 0 where there are none
+    kept_ap: float
     seconds: float
 
     def lines(self) -> list[str]:
-        """Return it for the terminal."""
-        network = self.card.network
+        """Return a summary for the terminal."""
+        name = self.card.network.name
+        n_epochs = len(self.history)
+        ap = max(self.kept_ap, 0)
         return [
-            f"  {network.name} trained for {len(self.history)} epochs in {self.seconds / 60:.1f} min",
-            f"  kept epoch {self.kept_epoch + 1}, AP of windows on validation {max(self.kept_ap, 0):.4f}",
+            f"  {name} trained for {n_epochs} epochs in {self.seconds / 60:.1f} min",
+            f"  kept epoch {self.kept_epoch + 1}, AP of windows on validation {ap:.4f}",
             f"  model {self.card.name}",
         ]
 
 
-def write_outcome(
-    material: Material,
-    learner: Learner,
-    rounds: MinedRounds,
-    folders: Folders,
-    tracker: Tracker,
-    name: str,
-) -> Trained:
-    """Write the stage's output folder whole, log it, and say what training came to.
+@dataclass(frozen=True)
+class FinishedTraining:
+    """A training at the end of its last epoch.
+
+    Attributes:
+        data: what was learnt from.
+        module: with the state of the last epoch.
+        weights: that are kept.
+        mining: the rounds that were held.
+    """
+
+    data: TrainingData
+    module: DetectionModule
+    weights: dict[str, Tensor]
+    mining: HardNegativeMining
+
+
+def write_artifacts(
+    finished: FinishedTraining, folders: TrainingFolders, *, tracker: Tracker, name: str
+) -> TrainingResult:
+    """Write the stage's output folder whole, log it, and return what training gave.
 
     Args:
-        material: what was learnt from.
-        learner: at the end of its last epoch.
-        rounds: of mining.
+        finished: the training.
         folders: `out` is replaced.
         tracker: of the run.
         name: of the run; the model's key follows it.
     """
-    progress = learner.progress
+    state = finished.module.training_state
     with atomic_folder(folders.out) as folder:
-        card = save_bundle(folder, card_of(material, learner), learner.kept)
-        rounds.write(folder)
-        write_json(folder / "history.json", {"epochs": progress.history, "rounds": rounds.log})
-        draw_curves(progress.history, rounds.log, folder / "curves.png")
-        if material.sheet is not None:
-            material.sheet.save(folder / "crops.png")
-    tracker.tags({KEY_TAG: card.name, **run_name(name, card.name), "epochs": len(progress.history)})
-    tracker.metrics(
+        card = save_bundle(folder, make_card(finished), finished.weights)
+        finished.mining.write(folder)
+        rounds = finished.mining.round_log
+        write_json(folder / "history.json", {"epochs": state.history, "rounds": rounds})
+        plot_training_curves(state.history, rounds, folder / "curves.png")
+        if finished.data.sheet is not None:
+            finished.data.sheet.save(folder / "large_patches.png")
+    tracker.set_tags({KEY_TAG: card.name, **run_name(name, card.name), "epochs": len(state.history)})
+    tracker.log_metrics(
         {
-            "kept_val_ap": progress.kept_ap,
-            "kept_epoch": progress.kept_epoch + 1,
-            "minutes": progress.seconds / 60,
+            "kept_val_ap": state.kept_ap,
+            "kept_epoch": state.kept_epoch + 1,
+            "minutes": state.seconds / 60,
         }
     )
+    _track_files(finished.data, folders, tracker)
+    return TrainingResult(card, state.history, state.kept_epoch, state.kept_ap, state.seconds)
+
+
+def _track_files(data: TrainingData, folders: TrainingFolders, tracker: Tracker) -> None:
+    """Log the pictures and the model of the output folder."""
     out = Path(folders.out)
     for picture in sorted(out.glob("*.png")):
-        tracker.file(picture, "pictures")
-    sheet = Path(folders.augmented) / "contact_sheet.png"
-    if sheet.is_file():
-        tracker.file(sheet, "pictures")
+        tracker.log_file(picture, "pictures")
+    augmentation_sheet = Path(folders.augmented) / "contact_sheet.png"
+    if augmentation_sheet.is_file():
+        tracker.log_file(augmentation_sheet, "pictures")
     with tempfile.TemporaryDirectory() as temporary:
         for file in ("weights.pt", "model.json"):
             shutil.copy(out / file, temporary)
-        tracker.model(Path(temporary), material.example)
-    return Trained(card, progress.history, progress.kept_epoch, progress.kept_ap, progress.seconds)
+        tracker.log_model(Path(temporary), data.example)
 
 
-def card_of(material: Material, learner: Learner) -> Card:
+def make_card(finished: FinishedTraining) -> Card:
     """Return the model's card; its name comes with the weights."""
-    params, summary, data = material.params, material.summary, material.data
-    labels = data.patches.labels()
-    rows = learner.sampler.epoch(labels, data.mined, 0)
-    progress = learner.progress
+    data = finished.data
+    params = data.params
+    summary = data.summary
+    labels = data.datamodule.patches.labels()
+    shown = data.datamodule.epoch_rows(0)
+    prior = summary.prior["train"]
     return Card(
         network=NetworkCard(
             name=params.network,
-            n_bands=len(summary["bands"]),
-            n_classes=len(material.classes),
-            options=lasting_options(params.options),
+            n_bands=len(summary.bands),
+            n_classes=len(data.classes),
+            options=architecture_options(params.options),
         ),
-        classes=tuple(material.classes),
-        window_px=summary["window_px"],
-        stride_px=int(learner.network.stride_px),  # type: ignore[arg-type]
-        gsd_m=summary["gsd_m"],
-        bands=tuple(summary["bands"]),
-        dtype=summary["dtype"],
-        mean=tuple(summary["mean"]),
-        std=tuple(summary["std"]),
-        sampled_prior=float((labels[rows] >= 0).mean()),
-        true_prior=summary["prior"]["train"]["true"],
-        class_priors=_class_priors(summary["prior"]["train"].get("by_class", {}), material.classes),
-        sized=data.tells()[1],
-        ranges=_ranges(material, learner),
-        training={
-            "epochs": len(progress.history), "kept_epoch": progress.kept_epoch + 1,
-            "window_ap_val": round(max(progress.kept_ap, 0.0), 6),
-            "loss": params.loss, "seed": params.seed, "mined": int(data.mined.sum()),
-        },
-    )  # fmt: skip
+        classes=tuple(data.classes),
+        window_px=summary.window_px,
+        stride_px=int(finished.module.network.stride_px),  # type: ignore[arg-type]
+        gsd_m=summary.gsd_m,
+        bands=tuple(summary.bands),
+        dtype=summary.dtype,
+        mean=tuple(summary.mean),
+        std=tuple(summary.std),
+        sampled_prior=float((labels[shown] >= 0).mean()),
+        true_prior=prior.true,
+        class_priors=_class_priors(prior, data.classes),
+        sized=data.datamodule.has_offsets_and_sizes()[1],
+        ranges=_measure_ranges(finished),
+        training=_training_record(finished),
+    )
 
 
-def _class_priors(by_class: Mapping[str, float], classes: list[str]) -> tuple[float, ...] | None:
-    """Return the true share of windows that show each class, None where one is shown by none and so
-    is not known.
+def _training_record(finished: FinishedTraining) -> Mapping[str, Any]:
+    """Return what the card holds of the training itself."""
+    state = finished.module.training_state
+    params = finished.data.params
+    return {
+        "epochs": len(state.history),
+        "kept_epoch": state.kept_epoch + 1,
+        "window_ap_val": round(max(state.kept_ap, 0.0), AP_DIGITS),
+        "loss": params.loss,
+        "seed": params.seed,
+        "mined": int(finished.data.datamodule.is_mined.sum()),
+    }
+
+
+def _class_priors(prior: SplitPrior, classes: list[str]) -> tuple[float, ...] | None:
+    """Return the true share of windows that show each class.
+
+    None where a class is shown by no window, so that its share is not known.
     """
-    return (
-        tuple(by_class[name] for name in classes)
-        if all(by_class.get(name) for name in classes)
-        else None
-    )
+    if not all(prior.by_class.get(name) for name in classes):
+        return None
+    return tuple(prior.by_class[name] for name in classes)
 
 
-def _ranges(material: Material, learner: Learner) -> Ranges | None:
-    """Return how far the numbers of the kept network go, over some of the patches and crops."""
-    network = copy.deepcopy(learner.network).cpu().eval()
-    network.load_state_dict(learner.kept)
-    pictures = []
-    for part in (material.data.patches, material.data.crops):
-        if part is None:
+def _measure_ranges(finished: FinishedTraining) -> QuantizationRanges | None:
+    """Return the ranges of the kept network's numbers over some patches and large patches."""
+    network = copy.deepcopy(finished.module.network).cpu().eval()
+    network.load_state_dict(finished.weights)
+    datamodule = finished.data.datamodule
+    pixels = []
+    for images in (datamodule.patches, datamodule.large_patches):
+        if images is None:
             continue
-        rows = np.linspace(0, len(part) - 1, min(len(part), PICTURES_FOR_RANGES)).astype(np.int64)
-        at_once = max(PX_AT_ONCE // part.side_px**2, 1)
-        pictures += [part.take(some).pixels.cpu() for some in batches(rows, at_once)]
-    return measure_ranges(
-        network, Normalizer(material.summary["mean"], material.summary["std"]), pictures
-    )
+        count = min(len(images), RANGE_IMAGES)
+        rows = np.linspace(0, len(images) - 1, count).astype(np.int64)
+        batch_size = max(RANGE_BATCH_PX // images.side_px**2, 1)
+        for batch in make_batches(rows, batch_size):
+            pixels.append(images.take(batch).pixels.cpu())
+    summary = finished.data.summary
+    return measure_ranges(network, Normalizer(summary.mean, summary.std), pixels)

@@ -1,171 +1,141 @@
-"""What a training learns from: patches of the earlier stages and crops of the scenes, put where the
-network computes.
+"""The Lightning datamodule: training images and validation patches, and the batches of each epoch.
 
-Refuses to learn, and to change what it reads.
+Grows when hard negatives are mined. Reads no file.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import lightning as L
 import numpy as np
-import pandas as pd
 import torch
 from numpy.typing import NDArray
-from PIL import Image
+from torch import Tensor
 
-from windhover.dataset.catalog import Catalog, load_catalog
-from windhover.errors import DataError, ParameterError
-from windhover.models.networks import build_network, lasting_options
-from windhover.params.train import TrainParams
-from windhover.patches.contact_sheet import crop_sheet
-from windhover.patches.patch_store import load_patches, read_summary, rule_of
-from windhover.progress import progress_bar
-from windhover.training.large_patches import Crops, cut_crops
-from windhover.training.module import TrainingData
-from windhover.training.samplers import PictureSet, object_table
+from windhover.training.epoch_batches import EpochBatches, ValidationBatches
+from windhover.training.image_set import ImageBatch, ImageSet
+from windhover.training.object_table import N_COLUMNS
+from windhover.training.samplers import Rows, Sampler, cyclic_rows, make_batches
+from windhover.training.targets import ObjectTensor
 
-SAME_PLACE_M = 1.0
-GPU_SHARE = (
-    0.6  # of the free memory of a GPU that pictures may take; beyond it they stay on the CPU
-)
+if TYPE_CHECKING:
+    from windhover.params.train import TrainParams
 
 
-@dataclass(frozen=True)
-class Folders:
-    """What the stage reads and writes."""
+class PatchDataModule(L.LightningDataModule):
+    """What a training learns from and is validated with."""
 
-    scenes: str
-    patches: str
-    augmented: str
-    out: str
+    def __init__(
+        self,
+        patches: ImageSet,
+        validation: ImageSet,
+        *,
+        params: TrainParams,
+        large_patches: ImageSet | None = None,
+        n_validation_objects: int = 0,
+    ) -> None:
+        """Take the images.
 
+        Args:
+            patches: for training, augmented.
+            validation: patches by which the weights to keep are chosen.
+            params: of the train stage.
+            large_patches: for training; None without any.
+            n_validation_objects: that validation patches show; several may show the same.
+        """
+        super().__init__()
+        self.patches = patches
+        self.is_mined = np.zeros(len(patches), bool)  # (N,) which patches were mined
+        self.large_patches = large_patches
+        self.validation = validation
+        self.n_validation_objects = n_validation_objects
+        self.params = params
+        self.sampler = Sampler.from_params(params)
+        self._epoch_batches: EpochBatches | None = None
 
-@dataclass(frozen=True)
-class Material:
-    """All that a training learns from, and what is known of it."""
-
-    params: TrainParams  # without crops and mining where no training scene is labelled
-    summary: dict[str, Any]  # of the patches stage
-    catalog: Catalog | None  # of the training scenes, where crops or mining need them
-    data: TrainingData
-    counts: tuple[int, ...]  # training patches of background and of each class
-    example: NDArray[Any]  # (4, H, W, C) pixels as read
-    sheet: Image.Image | None  # of crops, where there are any
+    def add_mined(self, images: NDArray[Any], objects: NDArray[np.float32]) -> None:
+        """Append mined patches, (N, S, S, C) as read and (N, 5) objects."""
+        self.patches.add(images, objects)
+        self.is_mined = np.concatenate([self.is_mined, np.ones(len(images), bool)])
 
     @property
-    def classes(self) -> list[str]:
-        """Names of the classes, in the order of the network's answers."""
-        return list(self.summary["classes"])
+    def loading_seconds(self) -> float:
+        """Seconds that taking the images of this epoch has cost so far."""
+        return 0.0 if self._epoch_batches is None else self._epoch_batches.loading_seconds
 
+    def train_dataloader(self) -> EpochBatches:
+        """Return the batches of the epoch that begins; Lightning asks anew before every epoch.
 
-def gather(params: TrainParams, folders: Folders, device: str) -> Material:
-    """Read the patches and cut the crops.
+        Without large patches an epoch is what the sampler draws of the patches; with them it is the
+        next of the large patches, each batch of them beside one of patches.
+        """
+        self._epoch_batches = self._make_epoch_batches()
+        return self._epoch_batches
 
-    Args:
-        params: of the stage.
-        folders: what is read.
-        device: that the network computes on.
+    def _make_epoch_batches(self) -> EpochBatches:
+        epoch = self._trainer.current_epoch
+        large_patch_rows = None
+        rows = self.epoch_rows(epoch)
+        if self.large_patches is not None:
+            large_patch_rows = self._large_patch_rows(self.large_patches, epoch)
+            wanted = len(large_patch_rows) * self.params.batch_size
+            rows = np.take(rows, range(wanted), mode="wrap")
+        patch_rows = self._make_batches(rows, self.params.batch_size)
+        return EpochBatches(self.patches, patch_rows, self.large_patches, large_patch_rows)
 
-    Raises:
-        MissingFileError: an earlier stage's output is missing.
-        DataError: there is no positive to learn from.
-        ParameterError: crops are wanted for a padded network.
-    """
-    summary = read_summary(folders.patches)
-    classes, catalog = list(summary["classes"]), None
-    if params.hard_negative_mining.after or params.large_patches.per_batch:
-        params, catalog = _scenes_to_learn_from(params, folders)
-    train, val = load_patches(folders.augmented, "train"), load_patches(folders.patches, "val")
-    table = object_table(train.index, classes)
-    counts = tuple(int((table[:, 0] == k).sum()) for k in range(-1, len(classes)))
-    if not sum(counts[1:]):
-        raise DataError(
-            "The training patches hold no object. Bring more labelled scenes, or change `scenes.seed`."
+    def _large_patch_rows(self, large_patches: ImageSet, epoch: int) -> list[Tensor]:
+        """Return the rows of the large patches that each step of an epoch shows."""
+        sizes = self.params.large_patches
+        order = cyclic_rows(len(large_patches), sizes.per_epoch, seed=self.params.seed, epoch=epoch)
+        return self._make_batches(order, sizes.per_batch)
+
+    def _make_batches(self, rows: Rows, batch_size: int) -> list[Tensor]:
+        """Split rows into batches, and return this process's part of each."""
+        trainer = self._trainer
+        return make_batches(
+            rows, batch_size, rank=trainer.global_rank, world_size=trainer.world_size
         )
-    cut, crops, sheet, size = None, None, None, train.images.nbytes + val.images.nbytes
-    if catalog is not None and params.large_patches.per_batch:
-        cut = _cut_crops(params, catalog, classes, summary["ignore_radius_px"])
-        size += cut.images.nbytes
-    place = _place(size, device)
-    if cut is not None:
-        crops, sheet = (
-            PictureSet(cut.images, cut.objects, place),
-            crop_sheet(cut.images, cut.objects),
-        )
-    data = TrainingData(
-        PictureSet(train.images, table, place),
-        np.zeros(len(table), bool),
-        crops,
-        PictureSet(val.images, object_table(val.index, classes), place),
-        rule_of(summary),
-        count_objects(val.index),
-    )
-    return Material(params, summary, catalog, data, counts, np.asarray(train.images[:4]), sheet)
+
+    @property
+    def _trainer(self) -> L.Trainer:
+        if self.trainer is None:
+            raise RuntimeError("batches need a trainer: it knows the epoch and the process")
+        return self.trainer
+
+    def epoch_rows(self, epoch: int) -> Rows:
+        """Return the rows of patches that the sampler draws for an epoch."""
+        return self.sampler.epoch(self.patches.labels(), self.is_mined, epoch)
+
+    def val_dataloader(self) -> ValidationBatches:
+        """Return the validation patches, in order."""
+        return ValidationBatches(self.validation)
+
+    def sample_step(self) -> list[ImageBatch]:
+        """Return the first images of each kind, as many as a step shows."""
+        parts = [_first_images(self.patches, self.params.batch_size)]
+        if self.large_patches is not None:
+            parts.append(_first_images(self.large_patches, self.params.large_patches.per_batch))
+        return parts
+
+    def steps_per_epoch(self) -> int:
+        """Return how many steps the first epoch takes, the last one counted as whole."""
+        sizes = self.params.large_patches
+        if self.large_patches is not None:
+            return -(-sizes.per_epoch // sizes.per_batch)
+        return -(-len(self.epoch_rows(0)) // self.params.batch_size)
+
+    def has_offsets_and_sizes(self) -> tuple[bool, bool]:
+        """Return whether the offset of any training object is known, and whether any size is."""
+        tables = [self.patches.objects]
+        if self.large_patches is not None:
+            tables.append(self.large_patches.objects)
+        rows = torch.cat([table.reshape(-1, N_COLUMNS).cpu() for table in tables])
+        objects = ObjectTensor(rows)
+        known_offsets = objects.centers_xy[objects.is_object].isfinite().all(1)
+        known_sizes = objects.sizes_wh[objects.is_object].isfinite().all(1)
+        return bool(known_offsets.any()), bool(known_sizes.any())
 
 
-def count_objects(index: pd.DataFrame) -> int:
-    """Return how many objects patches show: patches of one scene whose objects share a place show
-    the same.
-    """
-    shown = index[index["class"].fillna("") != ""]
-    place = pd.DataFrame(
-        {"x": shown["left_px"] + shown["dx_px"], "y": shown["top_px"] + shown["dy_px"]}
-    )
-    known = shown.assign(**(place.mul(shown["gsd_m"], axis=0) / SAME_PLACE_M).round())[
-        ["scene", "x", "y"]
-    ].dropna()
-    return len(known.drop_duplicates()) + len(shown) - len(known)
-
-
-def _place(size_bytes: int, device: str) -> str:
-    """Return where pictures are held: on the GPU when they fit."""
-    if device != "cpu" and size_bytes > GPU_SHARE * torch.cuda.mem_get_info(device)[0]:
-        print("  the pictures do not fit on the GPU and stay in main memory")
-        return "cpu"
-    return device
-
-
-def _cut_crops(
-    params: TrainParams, catalog: Catalog, classes: list[str], ignore_px: float
-) -> Crops:
-    assert_dense(params)
-    with progress_bar("cutting crops", params.large_patches.count, "crops") as advance:
-        cut = cut_crops(catalog, classes, params.large_patches, params.seed, advance, ignore_px)
-    if cut.crowded < cut.chosen:
-        print(
-            f"  {cut.chosen - cut.crowded} of {cut.chosen} crops were not crowded: no room, or sizes not known"
-        )
-    return cut
-
-
-def _scenes_to_learn_from(
-    params: TrainParams, folders: Folders
-) -> tuple[TrainParams, Catalog | None]:
-    """Return the training scenes for crops and mining; without a labelled one, parameters that do
-    without both.
-    """
-    catalog = load_catalog(folders.scenes).split("train")
-    if any(row.labeled for row in catalog):
-        return params, catalog
-    print(
-        "  no training scene is labelled: nothing is mined and no crops are cut, the patches are all there is"
-    )
-    mining, crops = (
-        params.hard_negative_mining.model_copy(update={"after": ()}),
-        params.large_patches.model_copy(update={"per_batch": 0}),
-    )
-    return params.model_copy(update={"hard_negative_mining": mining, "large_patches": crops}), None
-
-
-def assert_dense(params: TrainParams) -> None:
-    """Refuse crops for a network that takes one window at a time.
-
-    Raises:
-        ParameterError: it is one.
-    """
-    if not build_network(params.network, 1, 1, **lasting_options(params.options)).dense:
-        raise ParameterError(
-            f"`train.large_patches` needs an unpadded network, {params.network} is padded. Set crops.per_batch to 0."
-        )
+def _first_images(images: ImageSet, count: int) -> ImageBatch:
+    return images.take(torch.arange(min(count, len(images))))

@@ -1,12 +1,12 @@
-"""Mining: the current model searches the training scenes; what it gets wrong becomes patches.
+"""Hard negatives: patches of what the current model gets wrong on the training scenes.
 
-Only completely labelled scenes are searched: elsewhere a find may be an object that nobody marked.
-Writes no file.
+Only labeled scenes are searched, and no false positive is taken from ground that is not labeled:
+there a detection may be an object that nobody marked. Writes no file.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,205 +16,307 @@ import shapely
 from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
-from windhover.dataset.catalog import Catalog, open_catalog_scene
-from windhover.dataset.ignore_regions import silent_ground
-from windhover.dataset.label_rule import Rule
-from windhover.geometry.windows import WINDOW_PX
-from windhover.inference.dense import DenseScorer
-from windhover.inference.detector import SearchSettings, search_scene
+from windhover.dataset.catalog import Catalog, SceneRow, open_catalog_scene
+from windhover.dataset.label_coverage import LabelCoverage
+from windhover.dataset.label_rule import LabelRule
+from windhover.geometry.objects import Objects
+from windhover.geometry.windows import HALF_WINDOW_PX, WINDOW_PX
+from windhover.imagery.scenes import Scene
+from windhover.inference.scene_search import search_scene
+from windhover.inference.scorer import Scorer
+from windhover.inference.settings import SearchSettings
 from windhover.params.train import HardNegativeMiningParams
 from windhover.patches.patch_store import index_table
-from windhover.training.large_patches import cut_window, scene_objects
-from windhover.training.losses import IGNORED
+from windhover.training.large_patches import read_square, scene_objects
 
-HALF_PX = WINDOW_PX / 2
-NEAR_PX = (
-    4  # mined windows are shifted by up to this, so that a round teaches more than one exact place
-)
+# windows are shifted by up to this, so that a round teaches more than one exact place
+MAX_SHIFT_PX = 4
+MERGE_DISTANCE = 0.25  # of candidates, in units of the smaller size
+
+Point = NDArray[np.float64]
+Points = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Found:
-    """What a round found: patches with their index."""
+class MinedPatches:
+    """The patches of one round."""
 
-    images: NDArray[Any]  # (N, 64, 64, C)
-    index: pd.DataFrame
+    images: NDArray[Any]  # (N, 64, 64, C) as read
+    index: pd.DataFrame  # of patches
+
+    @property
+    def n_positives(self) -> int:
+        """How many show an object that the model missed."""
+        return int((self.index["class"] != "").sum())
+
+    @property
+    def n_false_positives(self) -> int:
+        """How many show what the model took for an object."""
+        return len(self.index) - self.n_positives
 
 
-def mine(
+@dataclass(frozen=True)
+class LabeledGround:
+    """What is known of a scene, px of its grid at one GSD.
+
+    Attributes:
+        objects: labels, ignored ones included.
+        ignored: region in which a detection without an object is no false positive.
+        shape_hw: of the scene; what lies beyond its border is not cut.
+        rule: when a window shows an object, and when background.
+    """
+
+    objects: Objects
+    ignored: BaseGeometry
+    shape_hw: tuple[int, int]
+    rule: LabelRule
+
+    @property
+    def known_objects(self) -> Objects:
+        """The objects that count."""
+        return self.objects.select(~self.objects.is_ignored)
+
+    def is_ignored(self, xy: Points) -> NDArray[np.bool_]:
+        """Tell which points (N, 2) lie in an ignored object's box or in the ignored region."""
+        inside: NDArray[np.bool_] = shapely.contains_xy(self.ignored, xy[:, 0], xy[:, 1])
+        ignored = self.objects.select(self.objects.is_ignored)
+        half_sizes = np.nan_to_num(ignored.sizes_wh) / 2
+        for center, half_size in zip(ignored.centers_xy, half_sizes, strict=True):
+            inside |= (np.abs(xy - center) <= half_size).all(1)
+        return inside
+
+    def distances(self, xy: Points) -> NDArray[np.float64]:
+        """Return the distance of points (N, 2) from the objects that count, (N, M) px."""
+        apart = xy[:, None] - self.known_objects.centers_xy[None]  # (N, M, 2)
+        return self.rule.distance(apart[..., 0], apart[..., 1])
+
+
+def mine_hard_negatives(
     catalog: Catalog,
-    scorer: DenseScorer,
+    scorer: Scorer,
     classes: list[str],
+    *,
     params: HardNegativeMiningParams,
-    rule: Rule,
+    rule: LabelRule,
     origin: str,
     seed: int,
-    on_done: Callable[[float], None] = lambda _: None,
-) -> Found:
-    """Search labelled scenes and cut a patch at each of the most confident false alarms, and at
-    objects missed.
+    progress: Callable[[float], None] | None = None,
+) -> MinedPatches:
+    """Cut a patch at each of the most confident false positives, and at missed objects.
 
     Args:
         catalog: the training split.
         scorer: of the current model.
         classes: names in the order of the model's classes.
-        params: caps, scores, scales.
-        rule: of the labels: an object is met within its positive radius, background begins
+        params: limits, scores, scales.
+        rule: of the labels: an object is detected within its positive radius, background begins
             beyond the ignored ring.
         origin: written into the index, `mined-1` for the first round.
         seed: decides the shifts.
-        on_done: called with the Mpx just searched.
+        progress: called with the Mpx just searched.
     """
     images: list[NDArray[Any]] = []
     rows: list[dict[str, Any]] = []
-    settings = SearchSettings(stride_px=scorer.stride_px, scales=(1.0,), merge_distance=0.25)
-    n_scales = len(params.scales)
-    floor = float(np.log(params.min_score) - np.log1p(-params.min_score))
-    for row in catalog:
-        if not row.labeled:
+    for scene_row in catalog:
+        if not scene_row.labeled:
             continue
-        random = np.random.default_rng([seed, *row.scene.encode()])
-        with open_catalog_scene(row, catalog.gsd_m, catalog.bands) as scene:
+        miner = _SceneMiner(
+            scene_row, catalog, scorer, classes, params=params, rule=rule, seed=seed
+        )
+        for image, record in miner.mine(progress):
+            images.append(image)
+            rows.append({**record, "origin": origin, "patch": len(rows)})
+    if not images:
+        shape = (0, WINDOW_PX, WINDOW_PX, len(catalog.bands))
+        return MinedPatches(np.zeros(shape, np.dtype(catalog.dtype)), index_table(rows))
+    return MinedPatches(np.stack(images), index_table(rows))
+
+
+class _SceneMiner:
+    """Mines one scene."""
+
+    def __init__(
+        self,
+        row: SceneRow,
+        catalog: Catalog,
+        scorer: Scorer,
+        classes: list[str],
+        *,
+        params: HardNegativeMiningParams,
+        rule: LabelRule,
+        seed: int,
+    ) -> None:
+        self._row = row
+        self._catalog = catalog
+        self._scorer = scorer
+        self._classes = classes
+        self._params = params
+        self._rule = rule
+        self._random = np.random.default_rng([seed, *row.scene.encode()])
+
+    def mine(
+        self, progress: Callable[[float], None] | None
+    ) -> Iterator[tuple[NDArray[Any], dict[str, Any]]]:
+        """Yield patches with their rows of an index, scale by scale."""
+        catalog = self._catalog
+        with open_catalog_scene(self._row, catalog.gsd_m, catalog.bands) as scene:
             scene.preload()
-            for number, scale in enumerate(params.scales):
-                with scene.seen_at(catalog.gsd_m * scale) as seen:
-                    found = search_scene(
-                        scorer, seen, settings, floor, progress=on_done, classes=classes
-                    )
-                    objects = scene_objects(catalog.labels_of(row.scene), classes, seen)
-                    here = catalog.areas[catalog.areas["scene"] == row.scene]
-                    silent = silent_ground(here, seen.ratio_xy, seen.shape_hw, rule.ignore_px)
-                    cap = params.max_per_scene // n_scales + (
-                        number < params.max_per_scene % n_scales
-                    )
-                    picked = pick(
-                        found,
-                        objects,
-                        silent,
-                        seen.shape_hw,
-                        rule,
-                        cap,
-                        params.patches_per_miss,
-                        random,
-                    )
-                    for record in picked:
-                        images.append(
-                            cut_window(seen, record["left_px"], record["top_px"], WINDOW_PX)[0]
+            for number, scale in enumerate(self._params.scales):
+                gsd_m = catalog.gsd_m * scale
+                with scene.at_gsd(gsd_m) as seen:
+                    for record in self._mine_at_scale(seen, number, progress):
+                        image, _ = read_square(
+                            seen, left=record["left_px"], top=record["top_px"], side_px=WINDOW_PX
                         )
-                        name = classes[record["class"]] if record["class"] >= 0 else ""
-                        place = {
-                            "scene": row.scene,
-                            "place": row.place,
-                            "split": "train",
-                            "gsd_m": catalog.gsd_m * scale,
-                        }
-                        rows.append(
-                            {**record, **place, "class": name, "origin": origin, "patch": len(rows)}
-                        )
-    bands = len(catalog.bands)
-    stacked = (
-        np.stack(images)
-        if images
-        else np.zeros((0, WINDOW_PX, WINDOW_PX, bands), np.dtype(catalog.dtype))
-    )
-    return Found(stacked, index_table(rows))
+                        yield image, {**record, **self._scene_columns(gsd_m)}
+
+    def _scene_columns(self, gsd_m: float) -> dict[str, Any]:
+        return {
+            "scene": self._row.scene,
+            "place": self._row.place,
+            "split": "train",
+            "gsd_m": gsd_m,
+        }
+
+    def _mine_at_scale(
+        self, scene: Scene, scale_number: int, progress: Callable[[float], None] | None
+    ) -> list[dict[str, Any]]:
+        """Search the scene as seen at one GSD, and return the windows to cut."""
+        min_score = self._params.min_score
+        candidates = search_scene(
+            self._scorer,
+            scene,
+            SearchSettings(
+                stride_px=self._scorer.stride_px, scales=(1.0,), merge_distance=MERGE_DISTANCE
+            ),
+            min_logit=float(np.log(min_score) - np.log1p(-min_score)),
+            classes=self._classes,
+            progress=progress,
+        ).candidates
+        rule = self._rule
+        areas = self._catalog.areas_of(self._row.scene)
+        coverage = LabelCoverage.in_grid(areas, scene.ratio_xy)
+        ground = LabeledGround(
+            scene_objects(self._catalog, self._row.scene, scene.ratio_xy, self._classes),
+            coverage.ignored_region_of_grid(scene.shape_hw, rule.ignore_px),
+            scene.shape_hw,
+            rule,
+        )
+        n_scales = len(self._params.scales)
+        most = self._params.max_per_scene
+        windows = select_windows(
+            candidates[["col", "row"]].to_numpy(np.float64).reshape(-1, 2),
+            ground,
+            max_false_positives=most // n_scales + (scale_number < most % n_scales),
+            patches_per_miss=self._params.patches_per_miss,
+            random=self._random,
+        )
+        for window in windows:
+            index = window.pop("class_index")
+            window["class"] = "" if index is None else self._classes[index]
+        return windows
 
 
-def pick(
-    found: pd.DataFrame,
-    objects: NDArray[np.float32],
-    silent: BaseGeometry,
-    shape_hw: tuple[int, int],
-    rule: Rule,
-    cap: int,
+def select_windows(
+    candidates_xy: Points,
+    ground: LabeledGround,
+    *,
+    max_false_positives: int,
     patches_per_miss: int,
     random: np.random.Generator,
 ) -> list[dict[str, Any]]:
-    """Choose windows from one search.
+    """Select windows from one search.
 
     Args:
-        found: candidates, best first, centre `col`, `row` in scene px.
-        objects: (M, 5) class index or `IGNORED`, centre, size in scene px.
-        silent: ground in scene px on which a find proves nothing; empty where all is known.
-        shape_hw: px of the scene; what lies beyond its border is not cut.
-        rule: when a window shows an object, and when background.
-        cap: at most this many false alarms.
+        candidates_xy: (N, 2) centers of candidates, best first, px of the scene.
+        ground: what is known of the scene.
+        max_false_positives: at most so many windows of false positives.
         patches_per_miss: windows for each object that no candidate meets.
         random: shifts the windows.
 
     Returns:
-        Rows of an index, without the scene's own columns; `class` is a number, -1 for background.
+        Rows of an index, without the scene's own columns; `class_index` is None for background.
     """
-    known = objects[objects[:, 0] >= 0]
-    spots = found[["col", "row"]].to_numpy(np.float64).reshape(-1, 2)
-    apart = spots[:, None] - known[None, :, 1:3].astype(np.float64)  # (spots, known, 2)
-    distance = rule.measure(apart[..., 0], apart[..., 1])  # (spots, known)
-    alarms = spots[distance.min(1, initial=np.inf) > rule.ignore_px + NEAR_PX]
-    alarms = alarms[~_silenced(alarms, objects[objects[:, 0] == IGNORED], silent)][:cap]
-    rows = [_window(spot, shape_hw, random.integers(-NEAR_PX, NEAR_PX + 1, 2)) for spot in alarms]
-    rows = [
-        {
-            **window,
-            "kind": "lookalike",
-            "class": -1,
-            "dx_px": np.nan,
-            "dy_px": np.nan,
-            "w_px": np.nan,
-            "h_px": np.nan,
-        }
-        for window in rows
-    ]
-    rows = [
-        window
-        for window in rows
-        if not len(known) or _clearance(window, known, rule) > rule.ignore_px
-    ]
-    reach = int(min(rule.positive_px, HALF_PX))
-    missed = known[distance.min(0, initial=np.inf) > rule.positive_px]
-    for kind, x, y, width, height in missed.tolist():
-        if not (0 <= x < shape_hw[1] and 0 <= y < shape_hw[0]):
+    distances = ground.distances(candidates_xy)  # (N, M)
+    rule = ground.rule
+    is_false = distances.min(1, initial=np.inf) > rule.ignore_px + MAX_SHIFT_PX
+    false_positives = candidates_xy[is_false]
+    false_positives = false_positives[~ground.is_ignored(false_positives)][:max_false_positives]
+    windows = _background_windows(false_positives, ground, random)
+    is_missed = distances.min(0, initial=np.inf) > rule.positive_px
+    missed = ground.known_objects.select(is_missed)
+    return windows + _object_windows(missed, ground, patches_per_miss, random)
+
+
+def _background_windows(
+    false_positives: Points, ground: LabeledGround, random: np.random.Generator
+) -> list[dict[str, Any]]:
+    """Return a window near each false positive, those in the ring of an object left out."""
+    corners = []
+    for xy in false_positives:
+        shift = random.integers(-MAX_SHIFT_PX, MAX_SHIFT_PX + 1, 2)
+        corners.append(_window_corner(xy, ground.shape_hw, shift))
+    windows = []
+    for left, top in corners:
+        center = np.array([[left + HALF_WINDOW_PX, top + HALF_WINDOW_PX]], np.float64)
+        if ground.distances(center).min(initial=np.inf) > ground.rule.ignore_px:
+            unknown = dict.fromkeys(("dx_px", "dy_px", "w_px", "h_px"), np.nan)
+            windows.append(
+                {
+                    "left_px": left,
+                    "top_px": top,
+                    "kind": "lookalike",
+                    "class_index": None,
+                    **unknown,
+                }
+            )
+    return windows
+
+
+def _object_windows(
+    missed: Objects, ground: LabeledGround, patches_per_miss: int, random: np.random.Generator
+) -> list[dict[str, Any]]:
+    """Return windows that show missed objects, shifted within the positive radius."""
+    rule = ground.rule
+    reach = int(min(rule.positive_px, HALF_WINDOW_PX))
+    height, width = ground.shape_hw
+    windows = []
+    for number in range(len(missed)):
+        x, y = missed.centers_xy[number].tolist()
+        if not (0 <= x < width and 0 <= y < height):
             continue
         for shift in random.integers(-reach + 1, reach, (patches_per_miss, 2)):
-            window = _window(np.array([x, y]), shape_hw, shift)
-            dx, dy = x - window["left_px"] - HALF_PX, y - window["top_px"] - HALF_PX
-            if rule.measure(dx, dy) <= rule.positive_px:
-                rows.append(
-                    {
-                        **window,
-                        "kind": "positive",
-                        "class": int(kind),
-                        "dx_px": dx,
-                        "dy_px": dy,
-                        "w_px": width,
-                        "h_px": height,
-                    }
-                )
-    return rows
+            left, top = _window_corner(np.array([x, y]), ground.shape_hw, shift)
+            dx = x - left - HALF_WINDOW_PX
+            dy = y - top - HALF_WINDOW_PX
+            if rule.distance(dx, dy) > rule.positive_px:
+                continue
+            object_width, object_height = missed.sizes_wh[number].tolist()
+            windows.append(
+                {
+                    "left_px": left,
+                    "top_px": top,
+                    "kind": "positive",
+                    "class_index": int(missed.class_index[number]),
+                    "dx_px": dx,
+                    "dy_px": dy,
+                    "w_px": object_width,
+                    "h_px": object_height,
+                }
+            )
+    return windows
 
 
-def _window(
-    spot: NDArray[np.float64], shape_hw: tuple[int, int], shift: NDArray[np.int64]
-) -> dict[str, Any]:
-    """Return left and top of the window about a spot; it may reach half of itself outside, as in a
-    search.
+def _window_corner(
+    xy: Point, shape_hw: tuple[int, int], shift: NDArray[np.int64]
+) -> tuple[int, int]:
+    """Return left and top of the window about a point, shifted.
+
+    It may reach half of itself outside the scene, as in a search.
     """
-    left, top = (np.rint(spot - HALF_PX) + shift).astype(int)
-    return {
-        "left_px": int(np.clip(left, -HALF_PX, shape_hw[1] - HALF_PX)),
-        "top_px": int(np.clip(top, -HALF_PX, shape_hw[0] - HALF_PX)),
-    }
-
-
-def _clearance(window: dict[str, Any], known: NDArray[np.float32], rule: Rule) -> float:
-    center = np.array([window["left_px"] + HALF_PX, window["top_px"] + HALF_PX])
-    return float(rule.measure(*(known[:, 1:3] - center).T).min())
-
-
-def _silenced(
-    spots: NDArray[np.float64], ignored: NDArray[np.float32], silent: BaseGeometry
-) -> NDArray[np.bool_]:
-    """Return which spots lie in an ignored object's box or on silent ground."""
-    inside: NDArray[np.bool_] = shapely.contains_xy(silent, spots[:, 0], spots[:, 1])
-    for _, x, y, width, height in np.nan_to_num(ignored).tolist():
-        inside |= (np.abs(spots - [x, y]) <= np.array([width, height]) / 2).all(1)
-    return inside
+    left, top = (np.rint(xy - HALF_WINDOW_PX) + shift).astype(int)
+    height, width = shape_hw
+    return (
+        int(np.clip(left, -HALF_WINDOW_PX, width - HALF_WINDOW_PX)),
+        int(np.clip(top, -HALF_WINDOW_PX, height - HALF_WINDOW_PX)),
+    )

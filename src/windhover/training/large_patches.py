@@ -1,259 +1,318 @@
-"""Training crops: pictures larger than a window, each of many windows, cut from the training scenes
-at several GSDs.
+"""Large patches: training images of many windows each, cut from the scenes at several GSDs.
 
-An unpadded network shares what neighbouring windows have in common, so a crop of 128 px teaches 81
-windows for the time of five patches. Everything is drawn from a seed. Reads one scene at a time and
-searches none.
+An unpadded network shares what neighboring windows have in common, so a large patch of 128 px
+teaches 81 windows for the time of five patches. Everything is drawn from a seed. Reads one scene at
+a time and searches none.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
-from windhover.dataset.catalog import Catalog, open_catalog_scene
-from windhover.dataset.ignore_regions import silent_boxes, silent_ground
+from windhover.dataset.catalog import Catalog, SceneRow, open_catalog_scene
+from windhover.dataset.label_coverage import LabelCoverage, ignored_window_boxes
 from windhover.geometry.lattice import read_mirrored
-from windhover.geometry.windows import STRIDE_PX
+from windhover.geometry.objects import Objects, Role, concatenate
+from windhover.geometry.windows import HALF_WINDOW_PX, STRIDE_PX
 from windhover.imagery.scenes import Scene
 from windhover.params.train import LargePatchesParams
-from windhover.training.copy_paste import Piece, crowd, pieces_of
-from windhover.training.losses import IGNORED, PAD
+from windhover.training.copy_paste import ObjectCutout, cut_out_objects, paste_objects
+from windhover.training.object_table import (
+    Table,
+    pad_tables,
+    round_to_float32,
+    table_of_objects,
+)
 
-MARGIN_PX = 32.0  # an object this far outside a crop is still the nearest of none of its windows
+# an object this far outside a large patch is the nearest of none of its windows
+MARGIN_PX = HALF_WINDOW_PX
+# the object that a large patch is cut about stays this far inside its border
+OBJECT_INSET_PX = HALF_WINDOW_PX + STRIDE_PX // 2
 
 
-class Crops(NamedTuple):
-    """Training crops: pixels (N, S, S, C) as read, and objects (N, M, 5).
+class LargePatches(NamedTuple):
+    """Large patches with their objects."""
 
-    A row of objects is class index, `IGNORED` or `PAD`, then centre relative to the crop's own and
-    size in px. Of the `chosen` crops that were to be crowded, `crowded` had room for a copy.
+    images: NDArray[Any]  # (N, S, S, C) as read
+    objects: Table  # (N, M, 5) relative to the image's center, filled with PAD
+    n_chosen: int  # that were to be pasted into
+    n_pasted: int  # that had room for a copy
+
+
+class PatchCount(NamedTuple):
+    """How many large patches are cut from a scene at one scale."""
+
+    around_objects: int
+    anywhere: int
+
+
+@dataclass(frozen=True)
+class LargePatch:
+    """One large patch.
+
+    Attributes:
+        image: (S, S, C) as read.
+        objects: relative to the image's center, px.
+        chosen: whether objects were to be pasted into it.
+        pasted: whether one was.
     """
 
-    images: NDArray[Any]
-    objects: NDArray[np.float32]
-    chosen: int
-    crowded: int
+    image: NDArray[Any]
+    objects: Objects
+    chosen: bool = False
+    pasted: bool = False
 
 
-def cut_crops(
+def cut_large_patches(
     catalog: Catalog,
     classes: list[str],
     params: LargePatchesParams,
+    *,
     seed: int,
-    on_done: Callable[[float], None] = lambda _: None,
     margin_px: float = 0.0,
-) -> Crops:
-    """Cut crops of labelled scenes.
+    progress: Callable[[float], None] | None = None,
+) -> LargePatches:
+    """Cut large patches of labeled scenes.
 
     Args:
         catalog: the training split.
         classes: names in the order of their index.
         params: how many, where, at which GSDs.
         seed: decides every place.
-        on_done: called with the number of crops just cut.
-        margin_px: an object this far inside unknown ground would still matter to a window
-            beside it.
+        margin_px: an object this far inside ground that is not labeled would still matter to a
+            window beside it.
+        progress: called with the number of large patches just cut.
     """
     rows = [row for row in catalog if row.labeled]
-    jobs = _divide(rows, catalog, params)
-    made = []
+    counts = _divide_among_scenes(rows, catalog, params)
+    cut: list[LargePatch] = []
     for row in rows:
-        for crop in _crops_of(row, catalog, classes, params, seed, jobs[row.scene], margin_px):
-            made.append(crop)
-            on_done(1)
-    images, tables = (
-        np.stack([crop.image for crop in made]),
-        pad_tables([crop.objects for crop in made]),
+        cutter = _SceneCutter(row, catalog, classes, params, seed=seed, margin_px=margin_px)
+        for patch in cutter.cut(counts[row.scene]):
+            cut.append(patch)
+            if progress is not None:
+                progress(1)
+    return LargePatches(
+        np.stack([patch.image for patch in cut]),
+        pad_tables([table_of_objects(patch.objects) for patch in cut]),
+        n_chosen=sum(patch.chosen for patch in cut),
+        n_pasted=sum(patch.pasted for patch in cut),
     )
-    return Crops(
-        images, tables, sum(crop.chosen for crop in made), sum(crop.crowded for crop in made)
-    )
 
 
-class _Crop(NamedTuple):
-    image: NDArray[Any]  # (S, S, C)
-    objects: NDArray[np.float32]  # (M, 5)
-    chosen: bool  # to be crowded
-    crowded: bool
+class _SceneCutter:
+    """Cuts the large patches of one scene."""
+
+    def __init__(
+        self,
+        row: SceneRow,
+        catalog: Catalog,
+        classes: list[str],
+        params: LargePatchesParams,
+        *,
+        seed: int,
+        margin_px: float,
+    ) -> None:
+        self._row = row
+        self._catalog = catalog
+        self._classes = classes
+        self._params = params
+        self._margin_px = margin_px
+        self._random = np.random.default_rng([seed, *row.scene.encode()])
+        # its own generator: copy-paste changes no place of a large patch
+        self._paste_random = np.random.default_rng([seed, 1, *row.scene.encode()])
+
+    def cut(self, counts: list[PatchCount]) -> Iterator[LargePatch]:
+        """Yield the large patches of each scale, those around objects first.
+
+        Args:
+            counts: one for each of the scales of the parameters.
+        """
+        catalog = self._catalog
+        with open_catalog_scene(self._row, catalog.gsd_m, catalog.bands) as scene:
+            scene.preload()
+            for scale, count in zip(self._params.scales, counts, strict=True):
+                with scene.at_gsd(catalog.gsd_m * scale) as seen:
+                    yield from self._cut_at_scale(seen, count)
+
+    def _cut_at_scale(self, scene: Scene, count: PatchCount) -> Iterator[LargePatch]:
+        """Yield the large patches of the scene as seen at one GSD."""
+        row = self._row
+        objects = scene_objects(self._catalog, row.scene, scene.ratio_xy, self._classes)
+        coverage = LabelCoverage.in_grid(self._catalog.areas_of(row.scene), scene.ratio_xy)
+        ignored = coverage.ignored_region_of_grid(scene.shape_hw, self._margin_px)
+        cutouts: list[ObjectCutout] = []
+        if self._params.copy_paste_prob and count.around_objects:
+            cutouts = cut_out_objects(scene.read, scene.shape_hw, objects)
+        side_px = self._params.side_px
+        corners = _draw_corners(
+            scene.shape_hw, objects, count, side_px=side_px, random=self._random
+        )
+        for number, (left, top) in enumerate(corners):
+            image, valid = read_square(scene, left=left, top=top, side_px=side_px)
+            patch = LargePatch(image, _objects_of_square(objects, ignored, left, top, side_px))
+            if number < count.around_objects and self._is_chosen():
+                patch = self._paste(patch, valid, cutouts)
+            yield patch
+
+    def _is_chosen(self) -> bool:
+        """Draw whether objects are pasted into the next large patch."""
+        return self._paste_random.uniform() < self._params.copy_paste_prob
+
+    def _paste(
+        self, patch: LargePatch, valid: NDArray[np.bool_], cutouts: list[ObjectCutout]
+    ) -> LargePatch:
+        """Return a large patch with copies of other objects of its scene."""
+        image, objects = paste_objects(
+            patch.image, valid, patch.objects, cutouts=cutouts, random=self._paste_random
+        )
+        return LargePatch(image, objects, chosen=True, pasted=len(objects) > len(patch.objects))
 
 
-def _crops_of(
-    row: Any,
-    catalog: Catalog,
-    classes: list[str],
-    params: LargePatchesParams,
-    seed: int,
-    counts: list[tuple[int, int]],
-    margin_px: float,
-) -> Iterator[_Crop]:
-    """Yield the crops of a scene, for each scale so many around objects and so many anywhere."""
-    random = np.random.default_rng([seed, *row.scene.encode()])
-    crowding = np.random.default_rng(
-        [seed, 1, *row.scene.encode()]
-    )  # its own: crops lie where they lay without
-    labels, areas = catalog.labels_of(row.scene), catalog.areas[catalog.areas["scene"] == row.scene]
-    with open_catalog_scene(row, catalog.gsd_m, catalog.bands) as scene:
-        scene.preload()
-        for scale, (n_around, n_anywhere) in zip(params.scales, counts, strict=True):
-            with scene.seen_at(catalog.gsd_m * scale) as seen:
-                objects = scene_objects(labels, classes, seen)
-                silent = silent_ground(areas, seen.ratio_xy, seen.shape_hw, margin_px)
-                pieces = (
-                    pieces_of(seen.read, seen.shape_hw, objects)
-                    if params.copy_paste_prob and n_around
-                    else []
-                )
-                corners = _corners(
-                    seen.shape_hw, objects, n_around, n_anywhere, params.side_px, random
-                )
-                for number, (left, top) in enumerate(corners):
-                    chosen = number < n_around and crowding.uniform() < params.copy_paste_prob
-                    crowd_with = (pieces, crowding) if chosen else None
-                    yield _crop(seen, left, top, params.side_px, objects, silent, crowd_with)
+def _divide_among_scenes(
+    rows: list[SceneRow], catalog: Catalog, params: LargePatchesParams
+) -> dict[str, list[PatchCount]]:
+    """Return how many large patches each scene gives at each scale.
 
-
-def _crop(
-    scene: Scene,
-    left: int,
-    top: int,
-    side_px: int,
-    objects: NDArray[np.float32],
-    silent: BaseGeometry,
-    crowd_with: tuple[list[Piece], np.random.Generator] | None,
-) -> _Crop:
-    """Cut one crop with its objects and silent ground, and copy pieces of other objects into it
-    where there are any.
+    Those around objects are divided by the number of objects, the others by area; both evenly over
+    the scales.
     """
-    image, valid = cut_window(scene, left, top, side_px)
-    near = objects_near(objects, left, top, side_px)
-    table = np.concatenate([near, _silent_windows(silent, left, top, side_px)])
-    if crowd_with is None:
-        return _Crop(image, table, False, False)
-    image, crowded = crowd(image, valid, table, *crowd_with)
-    return _Crop(image, crowded, True, len(crowded) > len(table))
+    is_object = catalog.labels["role"] == "object"
+    objects_by_scene = catalog.labels[is_object]["scene"].value_counts()
+    n_objects = np.array([objects_by_scene.get(row.scene, 0) for row in rows], float)
+    n_around = round(params.count * params.object_fraction) if n_objects.any() else 0
+    around = _divide_by_weights(n_around, n_objects)
+    area = np.array([row.area_m2 for row in rows], float)
+    anywhere = _divide_by_weights(params.count - int(around.sum()), area)
+    counts: dict[str, list[PatchCount]] = {}
+    n_scales = len(params.scales)
+    for number, row in enumerate(rows):
+        counts[row.scene] = []
+        for scale in range(n_scales):
+            turn = (scale + number) % n_scales  # scenes give their remainders to different scales
+            counts[row.scene].append(
+                PatchCount(
+                    _part_of_scale(int(around[number]), turn, n_scales),
+                    _part_of_scale(int(anywhere[number]), turn, n_scales),
+                )
+            )
+    return counts
 
 
-def _divide(
-    rows: list[Any], catalog: Catalog, params: LargePatchesParams
-) -> dict[str, list[tuple[int, int]]]:
-    """Deal the crops out: those around objects by objects, the others by area; evenly over the
-    scales.
-    """
-    count = catalog.labels[catalog.labels["role"] == "object"]["scene"].value_counts()
-    objects = np.array([count.get(row.scene, 0) for row in rows], float)
-    area = np.array(
-        [row.width_px * row.gsd_x_m * row.height_px * row.gsd_y_m for row in rows], float
-    )
-    around = _share(round(params.count * params.object_fraction) if objects.any() else 0, objects)
-    anywhere = _share(params.count - int(around.sum()), area)
-    n = len(params.scales)
-
-    def dealt(total: int, index: int) -> int:
-        return int(total // n + (index % n < total % n))
-
-    return {
-        row.scene: [(dealt(a, index + number), dealt(b, index + number)) for index in range(n)]
-        for number, (row, a, b) in enumerate(zip(rows, around, anywhere, strict=True))
-    }
+def _part_of_scale(total: int, turn: int, n_scales: int) -> int:
+    """Return a scale's part of a number; the first scales in turn get the remainder."""
+    return total // n_scales + (turn < total % n_scales)
 
 
-def _share(total: int, weights: NDArray[np.float64]) -> NDArray[np.int64]:
+def _divide_by_weights(total: int, weights: NDArray[np.float64]) -> NDArray[np.int64]:
     """Divide a number by weights, so that the parts sum to it."""
     if not weights.sum():
         return np.zeros(len(weights), np.int64)
-    edges = np.rint(np.concatenate([[0.0], np.cumsum(weights)]) / weights.sum() * total).astype(
-        np.int64
-    )
-    parts: NDArray[np.int64] = np.diff(edges)
+    shares = np.concatenate([[0.0], np.cumsum(weights)]) / weights.sum()
+    parts: NDArray[np.int64] = np.diff(np.rint(shares * total).astype(np.int64))
     return parts
 
 
-def _corners(
+def _draw_corners(
     shape_hw: tuple[int, int],
-    objects: NDArray[np.float32],
-    n_around: int,
-    n_anywhere: int,
+    objects: Objects,
+    count: PatchCount,
+    *,
     side_px: int,
     random: np.random.Generator,
 ) -> list[tuple[int, int]]:
-    """Return left and top of crops; half a window of mirror beyond the border is allowed, as in a
-    search.
+    """Return left and top of large patches, those around objects first.
+
+    Half a window of mirror beyond the border of the scene is allowed, as in a search.
     """
-    known = objects[objects[:, 0] >= 0]
-    low, high = -32, np.maximum(np.array(shape_hw[::-1]) + 32 - side_px, -32)
-    anywhere = random.integers(low, high + 1, (n_anywhere, 2))
-    if not len(known):
-        return [(int(x), int(y)) for x, y in anywhere]
-    chosen = np.concatenate(
-        [random.permutation(len(known)) for _ in range(n_around // len(known) + 1)]
-    )[:n_around]
-    reach = side_px / 2 - 36  # the object's centre stays among the centres of the crop's windows
-    around = known[chosen, 1:3] - side_px / 2 + random.uniform(-reach, reach, (n_around, 2))
-    around = np.clip(np.rint(around), low, high)
-    return [(int(x), int(y)) for x, y in np.concatenate([around, anywhere])]
+    centers = objects.centers_xy[~objects.is_ignored]
+    width_height = np.array(shape_hw[::-1])
+    low = -HALF_WINDOW_PX
+    high = np.maximum(width_height + HALF_WINDOW_PX - side_px, low)
+    corners = random.integers(low, high + 1, (count.anywhere, 2))
+    if len(centers):
+        around = _draw_around(centers, count.around_objects, side_px, random)
+        corners = np.concatenate([np.clip(np.rint(around), low, high), corners])
+    return [(int(x), int(y)) for x, y in corners]
 
 
-def scene_objects(labels: Any, classes: list[str], scene: Scene) -> NDArray[np.float32]:
-    """Return the labels of a scene in px of its grid, (M, 5): class index or `IGNORED`, centre x,
-    y, width, height.
+def _draw_around(
+    centers: NDArray[np.float64], count: int, side_px: int, random: np.random.Generator
+) -> NDArray[np.float64]:
+    """Return left and top (count, 2) of large patches around objects, each object in turn.
+
+    The object's center stays among the centers of the large patch's windows.
     """
-    scale = np.array([*scene.ratio_xy, *scene.ratio_xy])
-    boxes = labels[["left", "top", "right", "bottom"]].to_numpy(np.float64).reshape(-1, 4) / scale
-    table = np.empty((len(labels), 5), np.float32)
-    is_object = (labels["role"] == "object").to_numpy()
-    table[:, 0] = [
-        classes.index(name) if kept else IGNORED
-        for name, kept in zip(labels["class"], is_object, strict=True)
-    ]
-    table[:, 1:3] = labels[["col", "row"]].to_numpy(np.float64).reshape(-1, 2) / scale[:2]
-    sizes = boxes[:, 2:] - boxes[:, :2]
-    table[:, 3:] = np.where(sizes > 0, sizes, np.nan)
-    return table
+    orders = []
+    for _ in range(count // len(centers) + 1):
+        orders.append(random.permutation(len(centers)))
+    chosen = np.concatenate(orders)[:count]
+    reach = side_px / 2 - OBJECT_INSET_PX
+    corner = (centers[chosen] - side_px / 2).astype(np.float32)
+    around: NDArray[np.float64] = corner + random.uniform(-reach, reach, (count, 2))
+    return around
 
 
-def cut_window(
-    scene: Scene, left: int, top: int, side_px: int
+def scene_objects(
+    catalog: Catalog, scene: str, ratio_xy: tuple[float, float], classes: list[str]
+) -> Objects:
+    """Return the labels of a scene as objects, to the digits of a float32 table.
+
+    Args:
+        catalog: with the labels.
+        scene: name.
+        ratio_xy: native px per px of the grid in which the objects are wanted.
+        classes: names in the order of their index.
+    """
+    objects = catalog.objects_of(scene, ratio_xy, classes)
+    sizes = np.where(objects.sizes_wh > 0, objects.sizes_wh, np.nan)
+    return round_to_float32(replace(objects, sizes_wh=sizes))
+
+
+def read_square(
+    scene: Scene, *, left: int, top: int, side_px: int
 ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-    """Return one square of a scene (S, S, C), mirrored at its borders as a search mirrors it, and
-    where it is valid.
+    """Return one square of a scene (S, S, C), and where it is valid.
+
+    Beyond the scene's borders it is mirrored, as a search mirrors it.
     """
-    pixels, valid = read_mirrored(
-        scene.read, scene.shape_hw, (top, top + side_px, left, left + side_px)
-    )
+    extent = (top, top + side_px, left, left + side_px)
+    pixels, valid = read_mirrored(scene.read, scene.shape_hw, extent)
     return np.ascontiguousarray(pixels.transpose(1, 2, 0)), valid
 
 
-def objects_near(
-    objects: NDArray[np.float32], left: int, top: int, side_px: int
-) -> NDArray[np.float32]:
-    """Return the objects that can matter to a square's windows, relative to its centre."""
-    moved = objects.copy()
-    moved[:, 1:3] -= np.array([left + side_px / 2, top + side_px / 2], np.float32)
-    half = (
-        np.where(moved[:, :1] == IGNORED, np.nan_to_num(moved[:, 3:]) / 2, 0.0)
-        + side_px / 2
-        + MARGIN_PX
-    )
-    return moved[(np.abs(moved[:, 1:3]) <= half).all(1)]
+def _objects_of_square(
+    objects: Objects, ignored: BaseGeometry, left: int, top: int, side_px: int
+) -> Objects:
+    """Return the objects near a square, and boxes over its windows that are ignored.
 
-
-def _silent_windows(silent: BaseGeometry, left: int, top: int, side_px: int) -> NDArray[np.float32]:
-    """Return areas of `IGNORED` over the windows' centres on silent ground, (n, 5): such a window
-    is no background.
+    Both relative to its center.
     """
-    boxes = silent_boxes(silent, left, top, side_px, STRIDE_PX)
-    return np.concatenate([np.full((len(boxes), 1), IGNORED), boxes], axis=1).astype(np.float32)
+    near = objects_near(objects, left=left, top=top, side_px=side_px)
+    return concatenate([near, _ignored_windows(ignored, left, top, side_px)])
 
 
-def pad_tables(tables: list[NDArray[np.float32]]) -> NDArray[np.float32]:
-    """Return tables of differing length as one (N, M, 5), filled with `PAD`."""
-    longest = max((len(table) for table in tables), default=0)
-    padded = np.full((len(tables), max(longest, 1), 5), PAD, np.float32)
-    for number, table in enumerate(tables):
-        padded[number, : len(table)] = table
-    return padded
+def objects_near(objects: Objects, *, left: int, top: int, side_px: int) -> Objects:
+    """Return the objects that can matter to a square's windows, relative to its center.
+
+    Ignored areas matter where they reach in.
+    """
+    half = side_px / 2
+    moved = round_to_float32(objects.shifted(-(left + half), -(top + half)))
+    reach = np.where(objects.is_ignored[:, None], np.nan_to_num(moved.sizes_wh) / 2, 0.0)
+    is_near = np.abs(moved.centers_xy) <= reach.astype(np.float32) + half + MARGIN_PX
+    return moved.select(is_near.all(1))
+
+
+def _ignored_windows(ignored: BaseGeometry, left: int, top: int, side_px: int) -> Objects:
+    """Return ignored boxes over the centers of the windows in an ignored region."""
+    boxes = ignored_window_boxes(ignored, left=left, top=top, side_px=side_px, stride_px=STRIDE_PX)
+    role = np.full(len(boxes), Role.IGNORE, np.int8)
+    windows = Objects(boxes[:, :2], boxes[:, 2:], np.zeros(len(boxes), np.int64), role)
+    return round_to_float32(windows)

@@ -1,488 +1,241 @@
-"""The Lightning module: a training step, the rate, the moving average, validation, and what a
-checkpoint holds.
+"""The Lightning module: a training step, the learning rate, the moving average, validation.
 
-Lightning runs the loop, the precision, the clipping and the checkpoints. Reads no file and searches
-no scene: what must happen before an epoch (mining) is a function it is given.
+Lightning runs the loop, the precision, the clipping and the checkpoints; the datamodule holds the
+images, and callbacks do what happens between epochs. Reads no file and searches no scene.
 """
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import lightning as L
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from sklearn.metrics import average_precision_score
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
 
-from windhover.dataset.label_rule import Rule
-from windhover.errors import DataError
-from windhover.params.train import TrainParams
-from windhover.training.batch_augment import Radiometry, ValueRange, change_radiometry, turn
-from windhover.training.distillation import Teacher
-from windhover.training.losses import (
-    Losses,
-    Objective,
-    Targets,
-    cell_targets,
-    patch_targets,
-    rate_factor,
+from windhover.training.batch_augment import Radiometry, random_d4, random_radiometry
+from windhover.training.losses import DetectionLoss, LossTerms
+from windhover.training.optim import (
+    freeze_trunk,
+    lr_factor,
+    make_optimizer,
+    make_weight_average,
+    set_learning_rate,
 )
-from windhover.training.optim import freeze_trunk, make_optimizer
-from windhover.training.samplers import Batch, PictureSet, Sampler, batches, rows_in_turn
+from windhover.training.targets import ObjectTensor, Targets, cell_targets, patch_targets
+from windhover.training.training_state import TrainingState
+from windhover.training.validation_ap import window_ap
 
-VALIDATION_BATCH = 512
-VALIDATION_PATCHES = (
-    2048  # at most so many, evenly drawn, choose the epoch: more would cost a tenth of the training
-)
-PLATEAU_EPOCHS, PLATEAU_FACTOR = 3, 0.3
-DIVERGED = (
-    "training diverged: the network's answers are no numbers any more. Lower train.learning_rate."
-)
-
-
-@dataclass
-class TrainingData:
-    """What is learnt from and chosen by; grows when mined."""
-
-    patches: PictureSet
-    mined: NDArray[np.bool_]  # (N,) which patches were mined
-    crops: PictureSet | None
-    validation: PictureSet
-    rule: Rule  # when a window of a crop shows an object
-    val_objects: int  # that validation patches show; several patches may show the same
-
-    def tells(self) -> tuple[bool, bool]:
-        """Return whether the place of any object in its picture is known, and whether the size of
-        any is.
-        """
-        tables = [
-            pictures.objects.reshape(-1, 5)
-            for pictures in (self.patches, self.crops)
-            if pictures is not None
-        ]
-        known = torch.cat([table[table[:, 0] >= 0].cpu() for table in tables]).isfinite()
-        return bool(known[:, 1:3].all(1).any()), bool(known[:, 3:].all(1).any())
-
-    def add_patches(self, images: NDArray[Any], objects: NDArray[np.float32]) -> None:
-        """Append mined patches."""
-        self.patches.add(images, objects)
-        self.mined = np.concatenate([self.mined, np.ones(len(images), bool)])
+if TYPE_CHECKING:
+    from windhover.dataset.label_rule import LabelRule
+    from windhover.params.train import TrainParams
+    from windhover.patches.value_range import ValueRange
+    from windhover.training.distillation import Teacher
+    from windhover.training.epoch_batches import StepBatch, ValidationBatch
+    from windhover.training.image_set import ImageBatch
 
 
-@dataclass
-class Progress:
-    """How far training is; part of every checkpoint."""
-
-    planned_epochs: int
-    share: float = 0.0
-    factor: float = 1.0  # of the plateau schedule
-    seconds: float = 0.0
-    best_ap: float = -1.0  # of windows on validation, over all epochs
-    best_epoch: int = -1
-    kept_ap: float = -1.0  # of the weights that are kept
-    kept_epoch: int = -1
-    rounds_done: int = 0
-    history: list[dict[str, float]] = field(default_factory=list)
-
-
-class Learner(L.LightningModule):
-    """A network with all that its training needs."""
+class DetectionModule(L.LightningModule):
+    """A network with all that a training step and its validation need."""
 
     def __init__(
         self,
         network: nn.Module,
         normalizer: nn.Module,
-        objective: Objective,
-        data: TrainingData,
+        loss: DetectionLoss,
+        *,
         params: TrainParams,
-        between: ValueRange,
+        label_rule: LabelRule,
+        value_range: ValueRange,
         n_classes: int,
         teacher: Teacher | None = None,
-        before_epoch: Callable[[Learner], float] = lambda _: 0.0,
-        after_epoch: Callable[[Mapping[str, float]], None] = lambda _: None,
     ) -> None:
+        """Take a network and how it is trained.
+
+        Args:
+            network: in channels-last order from here on.
+            normalizer: from pixels as read to the network's input.
+            loss: of a batch.
+            params: of the train stage.
+            label_rule: when a window of a large patch shows an object.
+            value_range: of the pixels, for radiometric augmentation.
+            n_classes: number of classes.
+            teacher: for distillation; None without one.
+        """
         super().__init__()
         self.network: nn.Module = network.to(memory_format=torch.channels_last)
         self.normalizer = normalizer
-        self.average = (
-            AveragedModel(self.network, multi_avg_fn=_ema(params.ema_decay), use_buffers=True)
-            if params.ema_decay
-            else None
-        )
-        if self.average is not None:
-            self.average.requires_grad_(False)
-        self.objective, self.data, self.params, self.between, self.n_classes = (
-            objective,
-            data,
-            params,
-            between,
-            n_classes,
-        )
+        self.weight_average = make_weight_average(self.network, params.ema_decay)
+        self.loss = loss
+        self.params = params
+        self.label_rule = label_rule
+        self.value_range = value_range
+        self.n_classes = n_classes
         self.teacher = teacher
         self.radiometry = Radiometry(**params.batch_augment.model_dump(exclude={"d4"}))
-        self.sampler = Sampler(
-            params.sampler,
-            params.negatives_per_positive,
-            params.balance_classes,
-            params.mined_fraction,
-            params.seed,
-        )
-        self.progress = Progress(params.epochs)
-        self.kept: dict[str, Tensor] = {}
-        self.before_epoch, self.after_epoch = before_epoch, after_epoch
-        self.data_seconds = self.step_seconds = self._mining_seconds = 0.0
-        self._sums: dict[str, Tensor | float] = {}  # on the device: reading one would wait for it
-        self._validated: list[tuple[Tensor, Tensor]] = []
-        self._started, self._threads = time.monotonic(), torch.get_num_threads()
+        self.training_state = TrainingState(params.epochs)
+        self.step_seconds = 0.0  # spent on training steps of this epoch
+        self._step_began = 0.0
+        self._n_steps = 0
+        self._loss_sums: dict[str, Tensor] = {}  # on the device: reading one would wait for it
+        self._validation_metrics: dict[str, Tensor | float] = {}
+        self._validated: list[tuple[Tensor, Tensor, Tensor]] = []
+        self.n_validation_positives = 0
 
     @property
-    def kept_network(self) -> nn.Module:
-        """The network that is validated, mined with and kept: the moving average where there is
-        one.
-        """
-        if self.average is not None and int(self.average.n_averaged) > 0:
-            averaged: nn.Module = self.average.module
+    def inference_network(self) -> nn.Module:
+        """The network that is validated, mined with and kept: the moving average if there is one."""
+        if self.weight_average is not None and int(self.weight_average.n_averaged) > 0:
+            averaged: nn.Module = self.weight_average.module
             return averaged
         return self.network
 
-    # -- data
-    # -----------------------------------------------------------------------------------------------------
+    # training
 
-    def train_dataloader(self) -> EpochBatches:
-        """Return this epoch's batches; Lightning asks before every epoch, which is when mining
-        happens.
-        """
-        torch.manual_seed(self._seed(0))  # dropout
-        self._mining_seconds = self.before_epoch(self)
-        self._started = time.monotonic()
-        return EpochBatches(self)
+    def on_train_epoch_start(self) -> None:
+        """Seed what the network itself draws (dropout)."""
+        torch.manual_seed(self._step_seed(0))
+        self.step_seconds = 0.0
 
-    def val_dataloader(self) -> ValidationBatches:
-        """Return rows of the validation patches."""
-        self._validation = ValidationBatches(self.data.validation.labels())
-        return self._validation
-
-    # -- learning
-    # -------------------------------------------------------------------------------------------------
-
-    def training_step(self, batch: tuple[int, list[Batch]], _index: int) -> Tensor:
-        """Return the loss of one step: that of its patches and that of its crops, by their number."""
-        step, pictures = batch
-        generator = torch.Generator().manual_seed(self._seed(step + 1))
+    def training_step(self, batch: StepBatch, batch_idx: int) -> Tensor:
+        """Return the loss of one step: the mean over its patches and its large patches."""
+        generator = torch.Generator().manual_seed(self._step_seed(batch.step + 1))
         total = torch.zeros((), device=self.device)
-        for part in pictures:
-            losses = self.losses(part, generator)
-            total = total + losses.total / len(pictures)
-            for name, value in losses._asdict().items():
-                self._sums[name] = self._sums.get(name, 0.0) + value.detach() / len(pictures)
-        self._sums["steps"] = self._sums.get("steps", 0.0) + 1
+        for part in batch.parts:
+            terms = self.batch_loss(part, generator)
+            total = total + terms.total / len(batch.parts)
+            for name, value in terms._asdict().items():
+                so_far = self._loss_sums.get(name, torch.zeros((), device=self.device))
+                self._loss_sums[name] = so_far + value.detach() / len(batch.parts)
+        self._n_steps += 1
         return total
 
-    def _seed(self, step: int) -> int:
-        """Return the seed of a step, of this epoch and this process."""
-        rank = self.trainer.global_rank
-        return _mix(self.params.seed, self.current_epoch, step, *([rank] if rank else []))
+    def _step_seed(self, step: int) -> int:
+        """Return the seed of a step of this epoch in this process."""
+        numbers = [self.params.seed, self.current_epoch, step]
+        if self.trainer.global_rank:
+            numbers.append(self.trainer.global_rank)
+        return int(np.random.SeedSequence(numbers).generate_state(1)[0])
 
-    def losses(self, batch: Batch, generator: torch.Generator | None = None) -> Losses:
-        """Return the losses of pictures, changed by the generator where one is given."""
-        pixels, objects = batch.pixels, batch.objects
+    def batch_loss(self, batch: ImageBatch, generator: torch.Generator | None = None) -> LossTerms:
+        """Return the loss of images, augmented by the generator where one is given."""
+        pixels = batch.pixels
+        objects = batch.objects
         if generator is not None:
             if self.params.batch_augment.d4:
-                pixels, objects = turn(pixels, objects, generator)
+                pixels, objects = random_d4(pixels, objects, generator)
             if self.radiometry != Radiometry():
-                pixels = change_radiometry(pixels, self.between, self.radiometry, generator)
-        inputs = self.normalizer(pixels).contiguous(
-            memory_format=torch.channels_last
-        )  # (B, C, S, S)
-        targets = self.targets(objects, (inputs.shape[-2], inputs.shape[-1]))
-        taught = None
+                pixels = random_radiometry(pixels, self.value_range, self.radiometry, generator)
+        inputs = self.normalized(pixels)  # (B, C, S, S)
+        targets = self.targets(ObjectTensor(objects), (inputs.shape[-2], inputs.shape[-1]))
+        teacher_probs = None
         if self.teacher is not None:
-            taught = self.teacher.probabilities(pixels, int(self.network.stride_px))  # type: ignore[arg-type]
-        return self.objective(self.network(inputs), targets, generator, taught)
+            teacher_probs = self.teacher.teacher_probs(pixels, self._stride_px)
+        return self.loss(self.network(inputs), targets, generator, teacher_probs=teacher_probs)
 
-    def targets(self, objects: Tensor, size_hw: tuple[int, int]) -> Targets:
-        """Return what each cell should say; (B, 5) are patches labelled when they were cut, (B, M,
-        5) are crops.
+    def normalized(self, pixels: Tensor) -> Tensor:
+        """Return pixels as read (B, C, H, W) as the network takes them, channels last."""
+        inputs: Tensor = self.normalizer(pixels)
+        return inputs.contiguous(memory_format=torch.channels_last)
+
+    @property
+    def _stride_px(self) -> int:
+        return int(self.network.stride_px)  # type: ignore[arg-type]
+
+    def targets(self, objects: ObjectTensor, size_hw: tuple[int, int]) -> Targets:
+        """Return what each cell should answer.
+
+        Args:
+            objects: (B, 5) of patches labeled when they were cut, or (B, M, 5) of large patches,
+                relative to the image's center.
+            size_hw: height and width of the images, px.
         """
-        if objects.dim() == 2:
+        if objects.table.dim() == 2:
             return patch_targets(objects, self.n_classes)
-        rule, corner = (
-            self.data.rule,
-            objects.new_tensor([0.0, size_hw[1] / 2, size_hw[0] / 2, 0.0, 0.0]),
-        )
+        height, width = size_hw
         return cell_targets(
-            objects + corner, size_hw, self.n_classes, rule.positive_px, rule.ignore_px,
-            circle=rule.shape == "circle", window_px=int(self.network.window_px), stride_px=int(self.network.stride_px),  # type: ignore[arg-type]
-        )  # fmt: skip
+            objects.shifted(width / 2, height / 2),
+            size_hw,
+            self.n_classes,
+            positive_px=self.label_rule.positive_px,
+            ignore_px=self.label_rule.ignore_px,
+            circle=self.label_rule.shape == "circle",
+            window_px=int(self.network.window_px),  # type: ignore[arg-type]
+            stride_px=self._stride_px,
+        )
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Return the optimiser; each part of the network has a rate of its own."""
+        """Return the optimizer; each part of the network has a rate of its own."""
         return make_optimizer(self.network, self.params)
 
-    def on_train_batch_start(self, batch: tuple[int, list[Batch]], batch_idx: int) -> None:
-        """Move along the schedule: what is left of it is spread over what is left of the planned
-        steps.
-        """
-        steps = int(self.trainer.num_training_batches)
-        left = max((self.progress.planned_epochs - self.current_epoch) * steps - batch_idx, 1)
-        params, progress = self.params, self.progress
-        rate = (
-            params.learning_rate
-            * progress.factor
-            * rate_factor(params.schedule, progress.share, params.warmup_fraction)
-        )
-        for group in self.trainer.optimizers[0].param_groups:
-            group["lr"] = rate * group["factor"]
+    def on_train_batch_start(self, batch: StepBatch, batch_idx: int) -> None:
+        """Set the learning rate: what is left of the schedule is spread over the steps left."""
+        params = self.params
+        state = self.training_state
+        factor = lr_factor(params.schedule, state.schedule_progress, params.warmup_fraction)
+        learning_rate = params.learning_rate * state.plateau_factor * factor
+        set_learning_rate(self.trainer.optimizers[0], learning_rate)
         if params.freeze_fraction:
-            freeze_trunk(self.network, progress.share < params.freeze_fraction)
-        progress.share += (1 - progress.share) / left
+            freeze_trunk(self.network, state.schedule_progress < params.freeze_fraction)
+        steps_per_epoch = int(self.trainer.num_training_batches)
+        epochs_left = state.planned_epochs - self.current_epoch
+        steps_left = max(epochs_left * steps_per_epoch - batch_idx, 1)
+        state.schedule_progress += (1 - state.schedule_progress) / steps_left
         self._step_began = time.monotonic()
 
-    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """Take the step into the moving average."""
-        if self.average is not None:
-            self.average.update_parameters(self.network)
+    def on_train_batch_end(self, outputs: Any, batch: StepBatch, batch_idx: int) -> None:
+        """Update the moving average of the weights."""
+        if self.weight_average is not None:
+            self.weight_average.update_parameters(self.network)
         self.step_seconds += time.monotonic() - self._step_began
 
-    # -- validation and the end of an epoch
-    # -----------------------------------------------------------------------
+    # validation
 
-    def validation_step(self, rows: Tensor, _index: int) -> None:
+    def validation_step(self, batch: ValidationBatch, batch_idx: int) -> None:
         """Score validation patches with the network that would be kept."""
-        batch = Batch(*(part.to(self.device) for part in self.data.validation.take(rows)))
-        network = self.kept_network.eval()
-        outputs = network(
-            self.normalizer(batch.pixels).contiguous(memory_format=torch.channels_last)
-        )
-        losses = self.objective(outputs, patch_targets(batch.objects, self.n_classes))
-        share = len(rows) / self._validation.count
-        self._sums["val_loss"] = self._sums.get("val_loss", 0.0) + losses.score.detach() * share
-        self._validated.append(
-            (outputs.logits[:, :, 0, 0].float().cpu(), batch.objects[:, 0].cpu())
-        )
+        network = self.inference_network.eval()
+        outputs = network(self.normalized(batch.patches.pixels))
+        objects = ObjectTensor(batch.patches.objects)
+        terms = self.loss(outputs, patch_targets(objects, self.n_classes))
+        so_far = self._validation_metrics.get("val_loss", 0.0)
+        self._validation_metrics["val_loss"] = so_far + terms.score.detach() * batch.share
+        logits = outputs.logits[:, :, 0, 0].float().cpu()
+        self._validated.append((logits, objects.class_index.cpu(), batch.sample_weights.cpu()))
 
     def on_validation_epoch_end(self) -> None:
-        """Keep the weights unless an earlier epoch's were better by more than a standard error.
-
-        Nearly all epochs of a long training are as good as one on validation, and the best of them
-        is drawn by lot; the last have learnt at the lowest rate.
-        """
-        if self.trainer.sanity_checking or not self._validated:
+        """Compute the average precision of windows, `val_ap`."""
+        if not self._validated:
             return
-        logits, labels = (torch.cat(parts).numpy() for parts in zip(*self._validated, strict=True))
+        logits, labels, sample_weights = (
+            torch.cat(parts).numpy() for parts in zip(*self._validated, strict=True)
+        )
         self._validated.clear()
-        ap = window_ap(logits, labels, self._validation.background_weight)
-        self._sums["val_ap"] = ap
-        progress = self.progress
-        # a tie is no gain, so that training which has long been perfect ends too; without objects
-        # nothing can be told
-        if ap > progress.best_ap or not (labels >= 0).any():
-            progress.best_ap, progress.best_epoch = ap, self.current_epoch
-        objects = min(int((labels >= 0).sum()), self.data.val_objects)
-        if ap >= progress.best_ap - standard_error(progress.best_ap, objects):
-            self._keep(ap)
+        self._validation_metrics["val_ap"] = window_ap(logits, labels, sample_weights)
+        self.n_validation_positives = int((labels >= 0).sum())
 
-    def _keep(self, ap: float) -> None:
-        kept = {
-            name: value.detach().cpu().clone()
-            for name, value in self.kept_network.state_dict().items()
-        }
-        if not all(bool(value.isfinite().all()) for value in kept.values()):
-            raise DataError(DIVERGED)
-        self.progress.kept_ap, self.progress.kept_epoch, self.kept = ap, self.current_epoch, kept
+    @property
+    def val_ap(self) -> float | None:
+        """Average precision of windows in this epoch's validation; None where there was none."""
+        found = self._validation_metrics.get("val_ap")
+        return None if found is None else float(found)
 
-    def on_train_epoch_end(self) -> None:
-        """Write the epoch's row of history, and stop where validation has long not improved."""
-        progress, sums = self.progress, self._sums
-        if not len(self.data.validation):
-            progress.best_epoch = self.current_epoch
-            self._keep(progress.kept_ap)
-        steps = max(float(sums.pop("steps", 1.0)), 1.0)
-        row = {
-            name: float(value) / (1.0 if name.startswith("val_") else steps)
-            for name, value in sums.items()
-        }
-        rates = [group["lr"] for group in self.trainer.optimizers[0].param_groups]
-        row |= {
-            "epoch": float(self.current_epoch), "learning_rate": max(rates),
-            "seconds": time.monotonic() - self._started, "mining_seconds": self._mining_seconds,
-            "data_share": self.data_seconds / max(self.data_seconds + self.step_seconds, 1e-9),
-        }  # fmt: skip
-        self._sums, self.data_seconds, self.step_seconds = {}, 0.0, 0.0
-        progress.seconds += row["seconds"] + row["mining_seconds"]
-        progress.history.append(row)
-        waited = self.current_epoch - progress.best_epoch
-        if self.params.schedule == "plateau" and waited and waited % PLATEAU_EPOCHS == 0:
-            progress.factor *= PLATEAU_FACTOR
-        if self.trainer.is_global_zero:
-            self.after_epoch(row)
-        if self.params.patience and waited >= self.params.patience:
-            self.stop()
-        self._agree()
+    def pop_epoch_metrics(self) -> dict[str, float]:
+        """Return the mean loss terms and validation metrics of the epoch, and begin anew."""
+        n_steps = max(self._n_steps, 1)
+        metrics = {name: float(value) / n_steps for name, value in self._loss_sums.items()}
+        metrics |= {name: float(value) for name, value in self._validation_metrics.items()}
+        self._loss_sums = {}
+        self._validation_metrics = {}
+        self._n_steps = 0
+        return metrics
 
-    def stop(self) -> None:
-        """End training with this epoch; a resumed training knows it too."""
-        self.progress.planned_epochs = self.current_epoch + 1
-
-    def on_fit_start(self) -> None:
-        """Begin with the first process's plan, and with the threads that were set: Lightning's
-        launcher sets others.
-        """
-        torch.set_num_threads(self._threads)
-        self._agree()
-
-    def _agree(self) -> None:
-        """Let all processes know what the first knows, and train for as long as it has planned."""
-        self.progress = self.trainer.strategy.broadcast(self.progress)
-        self.trainer.fit_loop.max_epochs = self.progress.planned_epochs
-
-    # -- checkpoints
-    # ----------------------------------------------------------------------------------------------
+    # checkpoints
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add how far training is and the weights that are kept."""
-        checkpoint["windhover"] = {
-            "progress": vars(self.progress) | {"history": list(self.progress.history)},
-            "kept": self.kept,
-        }
+        """Add how far training is."""
+        checkpoint["training_state"] = self.training_state.to_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take up where the checkpoint was written."""
-        self.progress = Progress(**checkpoint["windhover"]["progress"])
-        self.kept = checkpoint["windhover"]["kept"]
-
-
-class EpochBatches:
-    """One epoch's batches, in an order that depends on the seed and the epoch alone.
-
-    Without crops an epoch is the sampler's choice of patches; with them it is the next of the
-    crops, with patches.
-    """
-
-    def __init__(self, learner: Learner) -> None:
-        self._learner = learner
-        data, params, epoch, trainer = (
-            learner.data,
-            learner.params,
-            learner.current_epoch,
-            learner.trainer,
-        )
-        share = (trainer.global_rank, trainer.world_size)
-        rows = learner.sampler.epoch(data.patches.labels(), data.mined, epoch)
-        self._crops: list[Tensor] = []
-        if data.crops is not None:
-            order = rows_in_turn(len(data.crops), params.large_patches.per_epoch, params.seed, epoch)
-            self._crops = batches(order, params.large_patches.per_batch, *share)
-            rows = np.take(rows, range(len(self._crops) * params.batch_size), mode="wrap")
-        self._patches = batches(rows, params.batch_size, *share)
-
-    def __len__(self) -> int:
-        return len(self._patches)
-
-    def __iter__(self) -> Iterator[tuple[int, list[Batch]]]:
-        learner = self._learner
-        for step, rows in enumerate(self._patches):
-            began = time.monotonic()
-            pictures = [learner.data.patches.take(rows)]
-            if learner.data.crops is not None:
-                pictures.append(learner.data.crops.take(self._crops[step]))
-            learner.data_seconds += time.monotonic() - began
-            yield step, pictures
-
-
-class ValidationBatches:
-    """Rows of the validation patches, in order; of very many all objects (up to half), and
-    background thinned out.
-    """
-
-    def __init__(self, labels: NDArray[np.int64]) -> None:
-        shown, background = np.flatnonzero(labels >= 0), np.flatnonzero(labels < 0)
-        kept_shown = evenly(
-            shown, max(VALIDATION_PATCHES // 2, VALIDATION_PATCHES - len(background))
-        )
-        kept_background = evenly(background, VALIDATION_PATCHES - len(kept_shown))
-        rows = torch.from_numpy(np.sort(np.concatenate([kept_shown, kept_background])))
-        self._rows = list(torch.split(rows, VALIDATION_BATCH))
-        self.count = len(rows)
-        # so many windows each of background stands for, where one of an object stands for one
-        self.background_weight = 1.0
-        if len(kept_shown) and len(kept_background):
-            self.background_weight = (
-                len(background) / len(kept_background) * len(kept_shown) / len(shown)
-            )
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    def __iter__(self) -> Iterator[Tensor]:
-        return iter(self._rows)
-
-
-def evenly(rows: NDArray[np.int64], most: int) -> NDArray[np.int64]:
-    """Return at most so many of the rows, evenly chosen."""
-    if len(rows) <= most:
-        return rows
-    return rows[np.linspace(0, len(rows) - 1, most).round().astype(np.int64)]
-
-
-def window_ap(
-    logits: NDArray[np.float32], labels: NDArray[np.float32], background_weight: float = 1.0
-) -> float:
-    """Return the mean over classes of the average precision of windows; 0 where no class has a
-    positive.
-
-    Args:
-        logits: (N, K).
-        labels: (N,) class index, below 0 for background.
-        background_weight: how many windows each of background stands for.
-
-    Raises:
-        DataError: logits that are not numbers.
-    """
-    if not np.isfinite(logits).all():
-        raise DataError(DIVERGED)
-    weights = np.where(labels < 0, background_weight, 1.0)
-    scores = [
-        float(average_precision_score(labels == k, logits[:, k], sample_weight=weights))
-        for k in range(logits.shape[1])
-        if (labels == k).any()
-    ]
-    return float(np.mean(scores)) if scores else 0.0
-
-
-def standard_error(ap: float, positives: int) -> float:
-    """Return the standard error of an average precision that so many positives tell.
-
-    Binomial, as of Boyd, Eng and Page 2013 (Area under the precision-recall curve: point estimates
-    and confidence intervals); one more hit and one more miss keep it from vanishing where nothing
-    has been missed (Laplace).
-    """
-    share = (ap * positives + 1) / (positives + 2)
-    return math.sqrt(share * (1 - share) / max(positives, 1))
-
-
-def _ema(decay: float) -> Callable[[Any, Any, Any], None]:
-    """Return an averaging function whose memory grows with the steps taken, up to `decay`."""
-
-    @torch.no_grad()
-    def update(averaged: list[Tensor], current: list[Tensor], count: Tensor | int) -> None:
-        memory = min(decay, (1 + int(count)) / (10 + int(count)))
-        if torch.is_floating_point(averaged[0]):
-            torch._foreach_lerp_(averaged, current, 1 - memory)
-        else:
-            for old, new in zip(averaged, current, strict=True):
-                old.copy_(new)
-
-    return update
-
-
-def _mix(*numbers: int) -> int:
-    """Return one seed from several."""
-    return int(np.random.SeedSequence(numbers).generate_state(1)[0])
+        self.training_state = TrainingState(**checkpoint["training_state"])

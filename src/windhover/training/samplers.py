@@ -1,202 +1,167 @@
-"""What a training step draws from: patches and crops held whole in memory, and the order in which
-an epoch shows them.
+"""Which images an epoch shows and in which order, decided by a seed and the epoch alone.
 
-A set of patches is one tensor (46,000 of 64 px and three bytes are 565 MB), so there is no loader
-to wait for and no worker to seed. Refuses files, and anything that changes a pixel.
+Works on rows and labels; holds no image.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from windhover.errors import DataError, ParameterError
-from windhover.training.losses import PAD
+from windhover.errors import ParameterError
 
-SAMPLERS = ("none", "under", "over")
-_SIGNED = {
-    torch.uint16: torch.int16
-}  # indexing unsigned 16-bit tensors is not offered on every device
+if TYPE_CHECKING:
+    from windhover.params.choices import SamplerStrategy
+    from windhover.params.train import TrainParams
 
-
-class Batch(NamedTuple):
-    """One step's pictures as read and what is known of their objects, relative to each picture's
-    centre.
-    """
-
-    pixels: Tensor  # (B, C, S, S), dtype as read
-    objects: Tensor  # (B, 5) for patches, (B, M, 5) for crops: class, x, y, width, height in px
+Rows = NDArray[np.int64]
 
 
-def object_table(index: pd.DataFrame, classes: Sequence[str]) -> NDArray[np.float32]:
-    """Return what an index of patches says of each, (N, 5): class index or `PAD`, dx, dy, width,
-    height in px.
-
-    Raises:
-        DataError: the index names a class that the summary lacks.
-    """
-    names = index["class"].fillna("").to_numpy(dtype=object)
-    unknown = sorted(set(names) - {"", *classes})
-    if unknown:
-        raise DataError(
-            f"patches name class {unknown[0]!r}, their summary has {', '.join(classes)}. Cut the patches again."
-        )
-    table = np.empty((len(index), 5), np.float32)
-    table[:, 0] = [classes.index(name) if name else PAD for name in names]
-    table[:, 1:] = index[["dx_px", "dy_px", "w_px", "h_px"]].to_numpy(np.float32)
-    return table
-
-
-class PictureSet:
-    """Pictures of one size with their objects, on one device; grows when negatives are mined."""
-
-    def __init__(
-        self, images: NDArray[Any], objects: NDArray[np.float32], device: str = "cpu"
-    ) -> None:
-        """Hold `images` (N, S, S, C) as read and `objects` (N, 5) or (N, M, 5)."""
-        self.device = torch.device(device)
-        self._images = self._place(images)
-        self.objects = torch.from_numpy(np.ascontiguousarray(objects, np.float32)).to(self.device)
-        self._dtype = torch.from_numpy(np.zeros(0, images.dtype)).dtype
-
-    def _place(self, images: NDArray[Any]) -> Tensor:
-        tensor = torch.from_numpy(
-            np.array(images, order="C")
-        )  # a copy: what is memory-mapped cannot be a tensor
-        return tensor.view(_SIGNED.get(tensor.dtype, tensor.dtype)).to(self.device)  # (N, S, S, C)
-
-    def __len__(self) -> int:
-        return len(self._images)
-
-    @property
-    def side_px(self) -> int:
-        """Side of the square pictures."""
-        return int(self._images.shape[1])
-
-    def add(self, images: NDArray[Any], objects: NDArray[np.float32]) -> None:
-        """Append pictures of the same size, bands and dtype."""
-        self._images = torch.cat([self._images, self._place(images)])
-        self.objects = torch.cat(
-            [
-                self.objects,
-                torch.from_numpy(np.ascontiguousarray(objects, np.float32)).to(self.device),
-            ]
-        )
-
-    def take(self, rows: Tensor) -> Batch:
-        """Return the pictures of `rows`, channels last in memory."""
-        rows = rows.to(self.device)
-        pixels = (
-            self._images.index_select(0, rows).view(self._dtype).permute(0, 3, 1, 2)
-        )  # (B, C, S, S)
-        return Batch(pixels, self.objects.index_select(0, rows))
-
-    def labels(self) -> NDArray[np.int64]:
-        """Return the class index of each picture of one object, -1 for background, (N,)."""
-        return self.objects[..., 0].reshape(len(self), -1)[:, 0].cpu().numpy().astype(np.int64)
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Sampler:
-    """Which pictures an epoch shows, and in which order.
+    """Draws the patches of an epoch.
 
     Attributes:
-        strategy: `none` shows every picture once; `under` every positive once and backgrounds
-            by the ratio; `over` every background once and positives again and again until the ratio
-            is met.
+        strategy: a key of `STRATEGIES`. `none` shows every patch once; `under` every positive
+            once and background by the ratio; `over` every background once and positives again
+            and again until the ratio is met.
         negatives_per_positive: the ratio, for `under` and `over`.
         balance_classes: whether rare classes are shown as often as common ones.
-        mined_fraction: at most this share of an `under` epoch's backgrounds are mined ones, or all
-            there are.
+        mined_fraction: at most this share of the background of an `under` epoch is mined, or all
+            there is.
         seed: of every epoch's order.
     """
 
-    strategy: str
+    strategy: SamplerStrategy
     negatives_per_positive: float
     balance_classes: bool
     mined_fraction: float
     seed: int
 
     def __post_init__(self) -> None:
-        if self.strategy not in SAMPLERS:
+        if self.strategy not in STRATEGIES:
             raise ParameterError(
-                f"sampler must be one of {', '.join(SAMPLERS)}, got {self.strategy!r}. Choose one of them."
+                f"sampler must be one of {', '.join(STRATEGIES)}, got {self.strategy!r}. "
+                "Choose one of them."
             )
 
-    def epoch(
-        self, labels: NDArray[np.int64], mined: NDArray[np.bool_], epoch: int
-    ) -> NDArray[np.int64]:
+    @classmethod
+    def from_params(cls, params: TrainParams) -> Sampler:
+        """Return the sampler that the parameters of the train stage describe."""
+        return cls(
+            strategy=params.sampler,
+            negatives_per_positive=params.negatives_per_positive,
+            balance_classes=params.balance_classes,
+            mined_fraction=params.mined_fraction,
+            seed=params.seed,
+        )
+
+    def epoch(self, labels: NDArray[np.int64], is_mined: NDArray[np.bool_], epoch: int) -> Rows:
         """Return the rows that an epoch shows, shuffled.
 
         Args:
-            labels: class index of each picture, -1 for background, (N,).
-            mined: which were mined, (N,).
+            labels: (N,) class index of each patch, -1 for background.
+            is_mined: (N,) which patches were mined.
             epoch: counted from 0.
         """
         random = np.random.default_rng([self.seed, epoch])
-        positives, backgrounds = np.flatnonzero(labels >= 0), np.flatnonzero(labels < 0)
-        if self.strategy == "under" and len(positives):
-            wanted = min(round(len(positives) * self.negatives_per_positive), len(backgrounds))
-            backgrounds = self._backgrounds(backgrounds, mined, wanted, random)
-        n_positive = len(positives)
-        if self.strategy == "over" and n_positive and self.negatives_per_positive > 0:
-            n_positive = max(n_positive, round(len(backgrounds) / self.negatives_per_positive))
-        positives = self._positives(positives, labels, n_positive, random)
-        return random.permutation(np.concatenate([positives, backgrounds]))
+        positives = np.flatnonzero(labels >= 0)
+        background = np.flatnonzero(labels < 0)
+        n_positives = len(positives)
+        if n_positives:
+            select = STRATEGIES[self.strategy]
+            n_positives, background = select(self, n_positives, background, is_mined, random)
+        positives = self._repeat_positives(positives, labels, n_positives, random)
+        return random.permutation(np.concatenate([positives, background]))
 
-    def _backgrounds(
+    def _repeat_positives(
         self,
-        backgrounds: NDArray[np.int64],
-        mined: NDArray[np.bool_],
-        wanted: int,
-        random: np.random.Generator,
-    ) -> NDArray[np.int64]:
-        hard, plain = backgrounds[mined[backgrounds]], backgrounds[~mined[backgrounds]]
-        n_hard = max(min(len(hard), round(wanted * self.mined_fraction)), wanted - len(plain))
-        return np.concatenate(
-            [random.choice(hard, n_hard, False), random.choice(plain, wanted - n_hard, False)]
-        )
-
-    def _positives(
-        self,
-        positives: NDArray[np.int64],
+        positives: Rows,
         labels: NDArray[np.int64],
-        wanted: int,
+        count: int,
         random: np.random.Generator,
-    ) -> NDArray[np.int64]:
-        kinds = np.unique(labels[positives])
-        if self.balance_classes and len(kinds) > 1:
-            groups = [positives[labels[positives] == kind] for kind in kinds]
-            shares = [
-                wanted // len(groups) + (index < wanted % len(groups))
-                for index in range(len(groups))
-            ]
-            return np.concatenate(
-                [_repeat(group, share, random) for group, share in zip(groups, shares, strict=True)]
-            )
-        return _repeat(positives, wanted, random)
+    ) -> Rows:
+        """Return `count` rows of positives, balanced over classes where that is asked for."""
+        classes = np.unique(labels[positives])
+        if not self.balance_classes or len(classes) < 2:
+            return _repeat_rows(positives, count, random)
+        repeated = []
+        for number, class_index in enumerate(classes):
+            share = count // len(classes) + (number < count % len(classes))
+            rows = positives[labels[positives] == class_index]
+            repeated.append(_repeat_rows(rows, share, random))
+        return np.concatenate(repeated)
 
 
-def _repeat(rows: NDArray[np.int64], wanted: int, random: np.random.Generator) -> NDArray[np.int64]:
-    """Return `wanted` rows: each as often as any other, but for one."""
+def _keep_all(
+    sampler: Sampler,
+    n_positives: int,
+    background: Rows,
+    is_mined: NDArray[np.bool_],
+    random: np.random.Generator,
+) -> tuple[int, Rows]:
+    return n_positives, background
+
+
+def _undersample(
+    sampler: Sampler,
+    n_positives: int,
+    background: Rows,
+    is_mined: NDArray[np.bool_],
+    random: np.random.Generator,
+) -> tuple[int, Rows]:
+    """Draw background by the ratio, up to a share of it from the mined patches."""
+    wanted = min(round(n_positives * sampler.negatives_per_positive), len(background))
+    mined = background[is_mined[background]]
+    cut = background[~is_mined[background]]
+    n_mined = min(len(mined), round(wanted * sampler.mined_fraction))
+    n_mined = max(n_mined, wanted - len(cut))
+    drawn = [random.choice(mined, n_mined, False), random.choice(cut, wanted - n_mined, False)]
+    return n_positives, np.concatenate(drawn)
+
+
+def _oversample(
+    sampler: Sampler,
+    n_positives: int,
+    background: Rows,
+    is_mined: NDArray[np.bool_],
+    random: np.random.Generator,
+) -> tuple[int, Rows]:
+    """Ask for as many positives as the ratio needs for all background."""
+    if sampler.negatives_per_positive > 0:
+        needed = round(len(background) / sampler.negatives_per_positive)
+        n_positives = max(n_positives, needed)
+    return n_positives, background
+
+
+# each takes the sampler, the number of positives, the rows of background, which patches are mined
+# and the generator, and returns how many positives and which background an epoch shows
+STRATEGIES: dict[
+    str,
+    Callable[[Sampler, int, Rows, NDArray[np.bool_], np.random.Generator], tuple[int, Rows]],
+] = {"none": _keep_all, "under": _undersample, "over": _oversample}
+
+
+def _repeat_rows(rows: Rows, count: int, random: np.random.Generator) -> Rows:
+    """Return `count` rows: each as often as any other, but for one."""
     if not len(rows):
         return rows
-    whole = [random.permutation(rows) for _ in range(-(-wanted // len(rows)))]
-    return np.concatenate([rows[:0], *whole])[:wanted]
+    passes = [rows[:0]]
+    for _ in range(-(-count // len(rows))):
+        passes.append(random.permutation(rows))
+    return np.concatenate(passes)[:count]
 
 
-def batches(
-    rows: NDArray[np.int64], batch_size: int, rank: int = 0, world_size: int = 1
+def make_batches(
+    rows: Rows, batch_size: int, *, rank: int = 0, world_size: int = 1
 ) -> list[Tensor]:
-    """Split an epoch's rows into batches; each of several processes gets its own share of every
-    batch.
+    """Split an epoch's rows into batches; each of several processes gets its own part of each.
 
     Batches differ by one at most in size, so none is too small for batch statistics.
     """
@@ -204,16 +169,28 @@ def batches(
     return [torch.from_numpy(part[rank::world_size].copy()) for part in parts]
 
 
-def rows_in_turn(count: int, per_epoch: int, seed: int, epoch: int) -> NDArray[np.int64]:
-    """Return the rows that an epoch shows, (per_epoch,), so that epochs together go through all
-    rows again and again.
+def cyclic_rows(count: int, per_epoch: int, *, seed: int, epoch: int) -> Rows:
+    """Return the rows that an epoch shows, (per_epoch,), so that epochs cycle through all rows.
 
     Every pass over the rows has an order of its own, drawn from the seed; an epoch may end one pass
     and begin the next.
+
+    Args:
+        count: of all rows.
+        per_epoch: rows that an epoch shows.
+        seed: of every pass.
+        epoch: counted from 0.
     """
     first = epoch * per_epoch
     passes = range(first // count, (first + per_epoch - 1) // count + 1)
-    orders = np.concatenate(
-        [np.random.default_rng([seed, number, 1]).permutation(count) for number in passes]
-    )
-    return orders[first - passes[0] * count :][:per_epoch]
+    orders = []
+    for number in passes:
+        orders.append(np.random.default_rng([seed, number, 1]).permutation(count))
+    return np.concatenate(orders)[first - passes[0] * count :][:per_epoch]
+
+
+def evenly_spaced(rows: Rows, most: int) -> Rows:
+    """Return at most so many of the rows, evenly spaced."""
+    if len(rows) <= most:
+        return rows
+    return rows[np.linspace(0, len(rows) - 1, most).round().astype(np.int64)]
