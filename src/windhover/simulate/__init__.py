@@ -1,3 +1,4 @@
-"""The built-in world: invented airports, drawn, labelled and written as georeferenced tiles; it
-reads nothing.
+"""The built-in world: invented airports, drawn, labeled and written as georeferenced tiles.
+
+It reads no file.
 """

@@ -1,7 +1,6 @@
-"""A picture being drawn: colour and grain, stains, shadows, then what stands on the ground, and
-aircraft.
+"""An image being drawn: the ground, stains and shadows on it, then raised objects and aircraft.
 
-Knows nothing of what stands where. Pictures are RGB throughout, metres east and north.
+Knows nothing of what stands where. Images are RGB throughout, positions metres east and north.
 """
 
 from __future__ import annotations
@@ -14,284 +13,291 @@ import numpy as np
 from numpy.typing import NDArray
 
 from windhover.simulate.aircraft import Aircraft, aircraft_parts
-from windhover.simulate.outlines import Array, Color, Points, Shape, mix, rotate, scale_color
+from windhover.simulate.patterns import pattern_brightness, smooth_noise
+from windhover.simulate.shapes import (
+    Color,
+    FloatImage,
+    Points,
+    Shape,
+    mix_colors,
+    rotate,
+    scale_color,
+)
 
+ByteImage = NDArray[np.uint8]
 SUBPIXELS = 2  # canvas pixels per scene pixel, along each side
 FRACTION_BITS = 4  # of the fixed-point coordinates that OpenCV draws with
 AIRCRAFT_STEP_M = 0.2  # grid on which aircraft are drawn before averaging
-# of the ground's brightness, then of its hue: width of the grains (m) and their share
-GRAINS = (((1, 0.4), (3, 0.3), (9, 0.3), (35, 0.25), (140, 0.2)), ((60, 0.6), (11, 0.4)))
+# noise of the ground's brightness, then of its hue: width of the grains (m), weight
+BRIGHTNESS_NOISE = ((1, 0.4), (3, 0.3), (9, 0.3), (35, 0.25), (140, 0.2))
+HUE_NOISE = ((60, 0.6), (11, 0.4))
+HUE_NOISE_OF_BANDS = (0.20, 0.0, -0.10)
+SHADOW_OF_BANDS = (0.66, 0.62, 0.52)  # fraction of light that is lost: the sky lights shadows blue
+MIN_WALL_M = 4  # lower objects are drawn without walls
 
 
 class Light(NamedTuple):
-    """Where the sun and the sensor stand: metres of shadow and of lean (east, north) per metre of
-    height.
+    """Directions of sun and sensor.
+
+    Attributes:
+        shadow_en: metres of shadow, east and north, per metre of height.
+        lean_en: metres that the top of an object is displaced, per metre of height.
     """
 
     shadow_en: Points
     lean_en: Points
 
     @staticmethod
-    def of(
+    def from_angles(
         sun_azimuth_deg: float,
         sun_elevation_deg: float,
+        *,
         view_azimuth_deg: float,
         off_nadir_deg: float,
     ) -> Light:
         """Return the light for angles in degrees, azimuths clockwise from north."""
-        sun, height, view, slant = np.radians(
+        sun_azimuth, sun_elevation, view_azimuth, off_nadir = np.radians(
             (sun_azimuth_deg, sun_elevation_deg, view_azimuth_deg, off_nadir_deg)
         )
-        return Light(rotate((0, -1 / math.tan(height)), -sun), rotate((0, math.tan(slant)), -view))
-
-
-def noise(rng: np.random.Generator, shape_hw: tuple[int, int], grain_px: float) -> Array:
-    """Return smooth noise (H, W) of about unit variance whose blobs are `grain_px` wide."""
-    height, width = shape_hw
-    if grain_px > 16:  # smooth enough to be made at an eighth of the size
-        small = noise(rng, (height // 8 + 2, width // 8 + 2), grain_px / 8)
-        return np.asarray(
-            cv2.resize(small, None, fx=8, fy=8, interpolation=cv2.INTER_LINEAR)[:height, :width]
-        )
-    small = rng.standard_normal(
-        (math.ceil(height / grain_px) + 3, math.ceil(width / grain_px) + 3), dtype=np.float32
-    )
-    if grain_px > 1:
-        size = (math.ceil(small.shape[1] * grain_px), math.ceil(small.shape[0] * grain_px))
-        small = np.asarray(
-            cv2.resize(small * 1.25, size, interpolation=cv2.INTER_CUBIC), np.float32
-        )
-    return small[:height, :width]
+        shadow_en = rotate((0, -1 / math.tan(sun_elevation)), -sun_azimuth)
+        lean_en = rotate((0, math.tan(off_nadir)), -view_azimuth)
+        return Light(shadow_en, lean_en)
 
 
 class Canvas:
-    """A picture being drawn: colour and grain, stains, shadows, then what stands on the ground."""
+    """An image being drawn, of `SUBPIXELS` pixels per scene pixel.
+
+    Draw flat shapes, stains and shadows first, then `apply_light`, then raised shapes, then
+    `to_image` and aircraft.
+    """
 
     def __init__(
-        self, shape_hw: tuple[int, int], gsd_m: float, west_north: tuple[float, float], light: Light
+        self,
+        shape_hw: tuple[int, int],
+        gsd_m: float,
+        *,
+        west_north: tuple[float, float],
+        light: Light,
     ) -> None:
-        height, width = shape_hw
-        self.shape_hw, self.gsd_m = shape_hw, gsd_m
-        self.west, self.north = west_north
-        self.step_m = gsd_m / SUBPIXELS
-        self.shadow, self.lean = light
-        self.ground: NDArray[np.uint8] = np.zeros(
-            (height * SUBPIXELS, width * SUBPIXELS, 4), np.uint8
-        )
-        self.shade: NDArray[np.uint8] = np.zeros((height * SUBPIXELS, width * SUBPIXELS), np.uint8)
-        self.stains: NDArray[np.uint8] = np.zeros((height // 2 + 1, width // 2 + 1), np.uint8)
+        """Begin with black ground.
 
-    def fixed(self, points: Points, scale: float = SUBPIXELS) -> NDArray[np.int32]:
-        """Return metres (N, 2) as OpenCV's fixed-point coordinates on a grid of `scale` pixels per
-        scene pixel.
+        Args:
+            shape_hw: rows and columns of the scene, px.
+            gsd_m: metres per px.
+            west_north: position of its top left corner, m.
+            light: directions of sun and sensor.
         """
-        px = (points - (self.west, self.north)) * (1, -1) / self.gsd_m
+        height, width = shape_hw
+        self.shape_hw = shape_hw
+        self.gsd_m = gsd_m
+        self.west_north = west_north
+        self.step_m = gsd_m / SUBPIXELS
+        self.shadow_en, self.lean_en = light
+        fine_hw = (height * SUBPIXELS, width * SUBPIXELS)
+        self.ground: ByteImage = np.zeros((*fine_hw, 4), np.uint8)  # RGB and level of the noise
+        self.shadows: ByteImage = np.zeros(fine_hw, np.uint8)
+        self.stains: ByteImage = np.zeros((height // 2 + 1, width // 2 + 1), np.uint8)
+
+    def to_fixed_point(self, points: Points, scale: float = SUBPIXELS) -> NDArray[np.int32]:
+        """Return points (N, 2) in metres as OpenCV's fixed-point coordinates.
+
+        Args:
+            points: metres east and north.
+            scale: pixels of the grid per scene pixel.
+        """
+        px = (points - self.west_north) * (1, -1) / self.gsd_m
         return np.rint((px * scale - 0.5) * (1 << FRACTION_BITS)).astype(np.int32)
 
     def fill(
-        self, rings: tuple[Points, ...], color: Color, texture: int = 10, hull: bool = False
+        self,
+        rings: tuple[Points, ...],
+        color: Color,
+        noise_level: int = 10,
+        *,
+        hull: bool = False,
     ) -> None:
         """Fill outlines in metres, or their convex hull, on the ground."""
-        _fill(self.ground, [self.fixed(ring) for ring in rings], (*color, texture), hull)
+        outlines = [self.to_fixed_point(ring) for ring in rings]
+        _fill_outlines(self.ground, outlines, (*color, noise_level), hull=hull)
 
-    def lay(self, shape: Shape, rng: np.random.Generator) -> None:
+    def draw_flat(self, shape: Shape, rng: np.random.Generator) -> None:
         """Draw a shape flat on the ground."""
         if shape.pattern:
-            self._lay_pattern(shape, rng)
+            self._draw_pattern(shape, rng)
         elif shape.width_m > 0:
-            wide = shape.width_m / self.gsd_m * SUBPIXELS
-            ink = (*mix(shape.under, shape.color, min(1.0, wide)), shape.texture)
-            lines = [self.fixed(ring) for ring in shape.rings]
-            cv2.polylines(
-                self.ground, lines, False, ink, max(1, round(wide)), cv2.LINE_AA, FRACTION_BITS
-            )
+            self._draw_line(shape)
         else:
-            self.fill(shape.rings, shape.color, shape.texture)
+            self.fill(shape.rings, shape.color, shape.noise_level)
 
-    def _lay_pattern(self, shape: Shape, rng: np.random.Generator) -> None:
-        rings = [self.fixed(ring) for ring in shape.rings]
+    def _draw_line(self, shape: Shape) -> None:
+        """Draw lines; those narrower than a pixel are mixed with their background."""
+        width_px = shape.width_m / self.gsd_m * SUBPIXELS
+        color = mix_colors(shape.background, shape.color, min(1.0, width_px))
+        lines = [self.to_fixed_point(ring) for ring in shape.rings]
+        cv2.polylines(
+            self.ground,
+            lines,
+            isClosed=False,
+            color=(*color, shape.noise_level),
+            thickness=max(1, round(width_px)),
+            lineType=cv2.LINE_AA,
+            shift=FRACTION_BITS,
+        )
+
+    def _draw_pattern(self, shape: Shape, rng: np.random.Generator) -> None:
+        rings = [self.to_fixed_point(ring) for ring in shape.rings]
         left, top = np.maximum((rings[0].min(axis=0) >> FRACTION_BITS) - 1, 0)
         right, bottom = np.maximum((rings[0].max(axis=0) >> FRACTION_BITS) + 2, 0)
         area = self.ground[top:bottom, left:right]
         if area.size == 0:
             return
-        mask: NDArray[np.uint8] = np.zeros(area.shape[:2], np.uint8)
-        _fill(
-            mask, [ring - (np.array([left, top], np.int32) << FRACTION_BITS) for ring in rings], 255
-        )
+        mask: ByteImage = np.zeros(area.shape[:2], np.uint8)
+        corner = np.array([left, top], np.int32) << FRACTION_BITS
+        _fill_outlines(mask, [ring - corner for ring in rings], 255)
         if shape.soft:
-            mask = np.asarray(cv2.GaussianBlur(mask, (0, 0), 6 / self.gsd_m * SUBPIXELS), np.uint8)
-        tone = self._tone(shape, (area.shape[0], area.shape[1]), rng)
-        share = mask.astype(np.float32) / 255
-        inks = [
-            *(np.clip(tone * value, 0, 255) for value in shape.color),
-            np.full_like(tone, shape.texture),
-        ]
-        for band, wanted in enumerate(inks):
-            area[..., band] = area[..., band] + (wanted - area[..., band]) * share
+            sigma_px = 6 / self.gsd_m * SUBPIXELS
+            mask = np.asarray(cv2.GaussianBlur(mask, (0, 0), sigma_px), np.uint8)
+        brightness = pattern_brightness(
+            shape,
+            (area.shape[0], area.shape[1]),
+            self.step_m,
+            shadow_en=self.shadow_en,
+            rng=rng,
+        )
+        opacity = mask.astype(np.float32) / 255
+        layers = [np.clip(brightness * value, 0, 255) for value in shape.color]
+        layers.append(np.full_like(brightness, shape.noise_level))
+        for band, layer in enumerate(layers):
+            area[..., band] = area[..., band] + (layer - area[..., band]) * opacity
 
-    def _tone(self, shape: Shape, size_hw: tuple[int, int], rng: np.random.Generator) -> Array:
-        """Return the pattern's brightness (H, W) about 1."""
+    def add_stain(self, points: Points, opacity: float) -> None:
+        """Darken (`opacity` 0..1) the ground softly inside an outline in metres."""
+        _fill_outlines(self.stains, [self.to_fixed_point(points, 0.5)], round(255 * opacity))
 
-        def grain(meters: float) -> Array:
-            return noise(rng, size_hw, meters / self.step_m)
+    def cast_shadow(self, points: Points, low_m: float, high_m: float) -> None:
+        """Cast the shadow of an outline.
 
-        east, south = (self.step_m * np.arange(size, dtype=np.float32) for size in size_hw[::-1])
-        cos, sin, turn = math.cos(shape.angle), math.sin(shape.angle), 2 * math.pi / shape.period_m
-        across, along = east * cos - south[:, None] * sin, east * sin + south[:, None] * cos
-        tone = grain(40)
-        if shape.pattern == "furrow":
-            lanes = np.abs(np.mod(across, 24) - 12) < 0.7
-            tone = (
-                1
-                + 0.05 * np.sin(across * turn + tone * 0.6)
-                - 0.10 * lanes
-                + 0.07 * tone
-                + 0.03 * grain(6)
-            )
-        elif shape.pattern == "rows":
-            tone = (
-                0.95
-                + 0.22 * np.sin(across * turn) * (0.6 + 0.4 * np.sin(along * turn))
-                + 0.06 * tone
-            )
-        elif shape.pattern == "wood":
-            crowns = grain(shape.period_m) + 0.6 * grain(0.45 * shape.period_m)
-            k = max(1, round(1.2 / self.step_m))  # each crown is bright towards the sun
-            lit = crowns - np.roll(
-                crowns, np.where(self.shadow[::-1] < 0, (k, -k), (-k, k)), (0, 1)
-            )
-            tone = np.clip(0.95 + 0.30 * lit + 0.12 * crowns + 0.10 * tone, 0.35, 1.9)
-        else:
-            fine, coarse = (2.0, 5.0) if shape.pattern == "water" else (12.0, 130.0)
-            tone = 1 + 0.05 * tone + 0.04 * grain(fine) + 0.05 * grain(coarse)
-        return np.asarray(tone, np.float32)
-
-    def stain(self, points: Points, strength: float) -> None:
-        """Darken (`strength` 0..1) the ground softly inside an outline in metres."""
-        _fill(self.stains, [self.fixed(points, 0.5)], round(255 * strength))
-
-    def cast(self, points: Points, low_m: float, high_m: float) -> None:
-        """Cast the shadow of an outline; where it is thicker than it is high, of the hull from
-        `low_m` to `high_m`.
+        Args:
+            points: outline (N, 2) in metres.
+            low_m: height of its lower side; thick objects cast the hull from there to the top.
+            high_m: height of its upper side.
         """
+        top = self.to_fixed_point(points + self.shadow_en * high_m)
         if high_m - low_m > 1.3:
-            fallen = [self.fixed(points + self.shadow * height) for height in (low_m, high_m)]
-            _fill(self.shade, fallen, 255, hull=True)
+            bottom = self.to_fixed_point(points + self.shadow_en * low_m)
+            _fill_outlines(self.shadows, [bottom, top], 255, hull=True)
         else:
-            _fill(self.shade, [self.fixed(points + self.shadow * high_m)], 255)
+            _fill_outlines(self.shadows, [top], 255)
 
-    def settle_light(self, rng: np.random.Generator) -> None:
-        """Apply stains and shadows to what lies on the ground; what is raised afterwards stands
-        above them.
-        """
-        soft = (
-            cv2.GaussianBlur(self.stains, (0, 0), max(0.6, 1.5 / self.gsd_m)).astype(np.float32)
-            / 255
-        )
-        soft *= np.clip(0.8 + 0.45 * noise(rng, soft.shape, 6), 0, 1.6)
-        size = (self.ground.shape[1], self.ground.shape[0])
-        keep = cv2.resize(
-            np.clip(255 * (1 - soft), 0, 255).astype(np.uint8), size, interpolation=cv2.INTER_LINEAR
-        )
-        for band, loss in enumerate((0.66, 0.62, 0.52)):  # the sky lights shadows blue
-            light = cv2.convertScaleAbs(self.shade, alpha=-loss, beta=0)
-            factor = cv2.multiply(
-                keep, cv2.subtract(np.full_like(light, 255), light), scale=1 / 255
-            )
-            self.ground[..., band] = cv2.multiply(
-                np.ascontiguousarray(self.ground[..., band]), factor, scale=1 / 255
-            )
+    def apply_light(self, rng: np.random.Generator) -> None:
+        """Apply stains and shadows to the ground; what is drawn afterwards stands above them."""
+        remaining = self._light_of_stains(rng)
+        for band, loss in enumerate(SHADOW_OF_BANDS):
+            lost = cv2.convertScaleAbs(self.shadows, alpha=-loss, beta=0)
+            light = cv2.subtract(np.full_like(lost, 255), lost)
+            factor = cv2.multiply(remaining, light, scale=1 / 255)
+            color = np.ascontiguousarray(self.ground[..., band])
+            self.ground[..., band] = cv2.multiply(color, factor, scale=1 / 255)
 
-    def lift(self, shape: Shape) -> None:
-        """Draw a shape at its height above the ground: wall, then roof, both leaning away from the
-        sensor.
-        """
-        ring, grain = shape.rings[0], shape.texture
+    def _light_of_stains(self, rng: np.random.Generator) -> ByteImage:
+        """Return what stains leave of the ground's brightness, 0..255 at canvas pixels."""
+        sigma_px = max(0.6, 1.5 / self.gsd_m)
+        opacity = cv2.GaussianBlur(self.stains, (0, 0), sigma_px).astype(np.float32) / 255
+        opacity *= np.clip(0.8 + 0.45 * smooth_noise(rng, opacity.shape, 6), 0, 1.6)
+        remaining = np.clip(255 * (1 - opacity), 0, 255).astype(np.uint8)
+        size_wh = (self.ground.shape[1], self.ground.shape[0])
+        return np.asarray(cv2.resize(remaining, size_wh, interpolation=cv2.INTER_LINEAR))
+
+    def draw_raised(self, shape: Shape) -> None:
+        """Draw a shape at its height: wall, then roof, both leaning away from the sensor."""
         if shape.pattern == "crown":
-            crown = ring + 0.6 * self.lean * shape.height_m
-            middle, reach = (
-                crown.mean(axis=0),
-                0.14 * float(np.ptp(crown[:, 0])) / max(math.hypot(*self.shadow), 1e-9),
-            )
-            self.fill((crown,), scale_color(shape.color, 0.78), grain)
-            lit = middle + 0.62 * (crown - middle) - self.shadow * reach
-            self.fill((lit,), scale_color(shape.color, 1.35), grain)
+            self._draw_tree(shape)
             return
-        low, top = (
-            ring + self.lean * height for height in (shape.base_m, shape.base_m + shape.height_m)
-        )
+        bottom = shape.rings[0] + self.lean_en * shape.base_m
+        top = shape.rings[0] + self.lean_en * (shape.base_m + shape.height_m)
         if shape.base_m > 0 and shape.height_m > 0:  # its shadow on the roof
-            self.fill(
-                (low, low + self.shadow * shape.height_m),
-                scale_color(shape.under, 0.5),
-                8,
-                hull=True,
-            )
-        if shape.height_m > 4:
-            self.fill((low, top), scale_color(shape.color, 0.55), hull=True)
-        self.fill((top,), shape.color, grain)
+            shadow = bottom + self.shadow_en * shape.height_m
+            self.fill((bottom, shadow), scale_color(shape.background, 0.5), 8, hull=True)
+        if shape.height_m > MIN_WALL_M:
+            self.fill((bottom, top), scale_color(shape.color, 0.55), hull=True)
+        self.fill((top,), shape.color, shape.noise_level)
 
-    def flatten(self, rng: np.random.Generator) -> Array:
-        """Return the picture (H, W, 3), 0..255, at scene pixels with the ground's grain in it."""
+    def _draw_tree(self, shape: Shape) -> None:
+        """Draw a crown, bright on the side of the sun."""
+        crown = shape.rings[0] + 0.6 * self.lean_en * shape.height_m
+        center = crown.mean(axis=0)
+        shadow_length = max(math.hypot(*self.shadow_en), 1e-9)
+        shift = 0.14 * float(np.ptp(crown[:, 0])) / shadow_length
+        self.fill((crown,), scale_color(shape.color, 0.78), shape.noise_level)
+        bright = center + 0.62 * (crown - center) - self.shadow_en * shift
+        self.fill((bright,), scale_color(shape.color, 1.35), shape.noise_level)
+
+    def to_image(self, rng: np.random.Generator) -> FloatImage:
+        """Return the image (H, W, 3), 0..255, at scene pixels with the ground's noise in it."""
         height, width = self.shape_hw
-        small = cv2.resize(self.ground, (width, height), interpolation=cv2.INTER_AREA).astype(
-            np.float32
-        )
-        grain, hue = (
-            sum(
-                noise(rng, self.shape_hw, max(1.0, size / self.gsd_m)) * np.float32(share)
-                for size, share in layers
-            )
-            for layers in GRAINS
-        )
-        shown = small[..., 3] / 255
-        picture = np.empty((height, width, 3), np.float32)
-        for band, tint in enumerate((0.20, 0.0, -0.10)):
-            picture[..., band] = small[..., band] * (1 + shown * (grain + np.float32(tint) * hue))
-        return picture
+        averaged = cv2.resize(self.ground, (width, height), interpolation=cv2.INTER_AREA)
+        color = averaged.astype(np.float32)
+        brightness_noise = self._ground_noise(BRIGHTNESS_NOISE, rng)
+        hue_noise = self._ground_noise(HUE_NOISE, rng)
+        noise_level = color[..., 3] / 255
+        image = np.empty((height, width, 3), np.float32)
+        for band, weight in enumerate(HUE_NOISE_OF_BANDS):
+            noise = brightness_noise + np.float32(weight) * hue_noise
+            image[..., band] = color[..., band] * (1 + noise_level * noise)
+        return image
 
-    def cast_aircraft(self, aircraft: Aircraft) -> None:
-        """Cast an aircraft's shadow; its thick pieces are convex."""
-        for part in aircraft_parts(aircraft.kind, aircraft.livery):
-            self.cast(aircraft.outline(part.points), max(part.low_m, 0.5), part.high_m)
+    def _ground_noise(
+        self, layers: tuple[tuple[int, float], ...], rng: np.random.Generator
+    ) -> FloatImage:
+        """Return the weighted sum (H, W) of noise of several widths."""
+        total: FloatImage | int = 0
+        for width_m, weight in layers:
+            noise = smooth_noise(rng, self.shape_hw, max(1.0, width_m / self.gsd_m))
+            total = total + noise * np.float32(weight)
+        return np.asarray(total)
 
-    def stamp(self, picture: Array, aircraft: Aircraft) -> None:
-        """Draw an aircraft onto the flattened picture (H, W, 3), in place, averaged down from a
-        grid of 0.2 m.
+    def cast_aircraft_shadow(self, aircraft: Aircraft) -> None:
+        """Cast an aircraft's shadow; its thick parts are convex."""
+        for part in aircraft_parts(aircraft.type_name, aircraft.livery):
+            outline = aircraft.to_ground(part.points)
+            self.cast_shadow(outline, max(part.low_m, 0.5), part.high_m)
+
+    def draw_aircraft(self, image: FloatImage, aircraft: Aircraft) -> None:
+        """Draw an aircraft onto an image (H, W, 3) of `to_image`, in place.
+
+        It is drawn on a grid of 0.2 m and averaged to scene pixels.
         """
-        lit = float(rotate(self.shadow, -aircraft.heading)[1]) / -max(
-            math.hypot(*self.shadow), 1e-9
-        )
-        corners = (
-            (np.array(aircraft.bounds_en()).reshape(2, 2) - (self.west, self.north))
-            * (1, -1)
-            / self.gsd_m
-        )
-        first, last = np.clip(
-            [corners.min(axis=0) - 1, corners.max(axis=0) + 2], 0, self.shape_hw[::-1]
-        ).astype(int)
-        (cols, rows), fine = (
-            (last - first).tolist(),
-            max(2, math.ceil(self.gsd_m / AIRCRAFT_STEP_M)),
-        )
-        sprite: NDArray[np.uint8] = np.zeros((rows * fine, cols * fine, 4), np.uint8)
-        for part in aircraft_parts(aircraft.kind, aircraft.livery, lit):
-            outline = self.fixed(aircraft.outline(part.points), fine) - first * (
-                fine << FRACTION_BITS
-            )
-            _fill(sprite, [outline.astype(np.int32)], (*part.color, 255))
-        small = cv2.resize(sprite.astype(np.float32), (cols, rows), interpolation=cv2.INTER_AREA)
-        area = picture[first[1] : last[1], first[0] : last[0]]
-        area[...] = area * (1 - small[..., 3:] / 255) + small[..., :3]
+        shadow_length = max(math.hypot(*self.shadow_en), 1e-9)
+        light_side = float(rotate(self.shadow_en, -aircraft.heading)[1]) / -shadow_length
+        first, last = self._pixels_of(aircraft)
+        cols, rows = (last - first).tolist()
+        fine = max(2, math.ceil(self.gsd_m / AIRCRAFT_STEP_M))
+        corner = first * (fine << FRACTION_BITS)
+        sprite: ByteImage = np.zeros((rows * fine, cols * fine, 4), np.uint8)
+        for part in aircraft_parts(aircraft.type_name, aircraft.livery, light_side):
+            outline = self.to_fixed_point(aircraft.to_ground(part.points), fine) - corner
+            _fill_outlines(sprite, [outline.astype(np.int32)], (*part.color, 255))
+        averaged = cv2.resize(sprite.astype(np.float32), (cols, rows), interpolation=cv2.INTER_AREA)
+        area = image[first[1] : last[1], first[0] : last[0]]
+        area[...] = area * (1 - averaged[..., 3:] / 255) + averaged[..., :3]
+
+    def _pixels_of(self, aircraft: Aircraft) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the first pixel (col, row) that an aircraft may cover, and one past the last."""
+        bounds = np.array(aircraft.bounds_en()).reshape(2, 2)
+        corners = (bounds - self.west_north) * (1, -1) / self.gsd_m
+        limits = [corners.min(axis=0) - 1, corners.max(axis=0) + 2]
+        first, last = np.clip(limits, 0, self.shape_hw[::-1]).astype(int)
+        return first, last
 
 
-def _fill(
-    target: NDArray[np.uint8],
-    rings: list[NDArray[np.int32]],
-    ink: int | tuple[int, ...],
+def _fill_outlines(
+    target: ByteImage,
+    outlines: list[NDArray[np.int32]],
+    color: int | tuple[int, ...],
+    *,
     hull: bool = False,
 ) -> None:
-    """Fill fixed-point outlines, or their convex hull."""
-    outlines = [cv2.convexHull(np.concatenate(rings).reshape(-1, 1, 2))] if hull else rings
-    cv2.fillPoly(target, outlines, ink, cv2.LINE_AA, FRACTION_BITS)
+    """Fill fixed-point outlines, or their convex hull, with a color of the target's bands."""
+    if hull:
+        outlines = [cv2.convexHull(np.concatenate(outlines).reshape(-1, 1, 2))]
+    cv2.fillPoly(target, outlines, color, cv2.LINE_AA, FRACTION_BITS)

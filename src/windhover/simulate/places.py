@@ -1,6 +1,4 @@
-"""Where the invented airports claim to be, and in which split; fields and steppe, no airport stands
-there.
-"""
+"""Positions and splits of the invented airports; in truth, fields and steppe are there."""
 
 from __future__ import annotations
 
@@ -9,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from pyproj import Transformer
 
-# split, name, latitude, longitude, climate; fields and steppe, no airport stands there
+# split, name, latitude, longitude, climate
 PLACES = (
     ("train", "alder", 52.31, -1.62, "green"),
     ("train", "dune", 23.42, 54.21, "arid"),
@@ -29,7 +27,7 @@ PLACES = (
 
 
 class Place(NamedTuple):
-    """An invented airport: where it claims to be, and the seed of the world."""
+    """Position of an invented airport, and the seed of the world."""
 
     split: str
     name: str
@@ -41,14 +39,14 @@ class Place(NamedTuple):
     @property
     def epsg(self) -> int:
         """EPSG code of the UTM zone."""
-        return (32600 if self.latitude >= 0 else 32700) + int((self.longitude + 180) // 6) + 1
+        hemisphere = 32600 if self.latitude >= 0 else 32700
+        return hemisphere + int((self.longitude + 180) // 6) + 1
 
     @property
     def origin(self) -> tuple[float, float]:
         """Its origin in the UTM zone, on whole 10 m (a multiple of the pixel for usual sizes)."""
-        east, north = Transformer.from_crs(4326, self.epsg, always_xy=True).transform(
-            self.longitude, self.latitude
-        )
+        to_utm = Transformer.from_crs(4326, self.epsg, always_xy=True)
+        east, north = to_utm.transform(self.longitude, self.latitude)
         return round(east / 10) * 10.0, round(north / 10) * 10.0
 
     def rng(self, *salt: int) -> np.random.Generator:
