@@ -10,7 +10,7 @@ from measuring import interleaved, picture, save
 from scipy.special import expit
 
 from fake_models import random_weights
-from windhover.inference.dense import DenseScorer
+from windhover.inference.torch_scorer import TorchScorer
 from windhover.models.networks import build_network
 from windhover.models.normalize import Normalizer
 
@@ -51,7 +51,7 @@ def main() -> None:
     normalizer, block = Normalizer([100.0] * 3, [60.0] * 3), picture(512, 512)
     figures = {}
     for stride, crops_stride in (("stride 8", 8), ("stride 16", 16)):
-        scorer = DenseScorer(network, normalizer)
+        scorer = TorchScorer(network, normalizer)
         dense = scorer.score(block).logits[0, :: crops_stride // 8, :: crops_stride // 8]
         crops = by_crops(network, normalizer, block, crops_stride)
         seconds = interleaved(

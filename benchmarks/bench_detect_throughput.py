@@ -22,7 +22,8 @@ import torch
 from measuring import picture, save, write_raster
 
 from fake_models import random_weights, write_bundle
-from windhover.inference.detector import BLOCK_PX, Detector
+from windhover.inference.detector import Detector
+from windhover.inference.multi_scale import BLOCK_PX
 from windhover.models.bundle import load_bundle
 from windhover.models.fusion import fold_batch_norms
 

@@ -60,7 +60,8 @@ def child(model: str, raster: str) -> None:
     import torch
 
     torch.set_num_threads(2)
-    from windhover.inference.detector import Detector, SearchReport
+    from windhover.inference.detector import Detector
+    from windhover.inference.results import SearchReport
 
     detector = Detector.from_bundle(model)
     report = SearchReport()

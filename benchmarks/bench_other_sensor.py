@@ -32,8 +32,8 @@ from bench_learning import figures
 from measuring import save
 
 from windhover.dataset.catalog import Catalog, load_catalog
-from windhover.evaluation.search_splits import SearchedSplit, detections_in_meters
 from windhover.detection.detect_request import SCALES_OF_UNKNOWN_GSD
+from windhover.evaluation.search_splits import SearchedSplit, detections_in_meters
 from windhover.inference.detector import Detector
 from windhover.inference.scene_search import search_scene
 from windhover.inference.settings import SearchSettings
@@ -115,8 +115,12 @@ def search(detector: Detector, catalog: Catalog, name: str, folder: Path) -> Sea
         # of an unknown GSD a px is taken for the model's
         with detector.open(path, card.gsd_m if name in RESIZED else row.gsd_x_m) as scene:
             candidates = search_scene(
-                detector.scorer, scene, settings, FLOOR_LOGIT, classes=card.classes
-            )
+                detector.scorer,
+                scene,
+                settings,
+                min_logit=FLOOR_LOGIT,
+                classes=card.classes,
+            ).candidates
             true_gsd = tuple(row.gsd_x_m / times * ratio for ratio in scene.ratio_xy)
         found.append(detections_in_meters(candidates, row.scene, (true_gsd[0], true_gsd[1])))
         path.unlink()
@@ -162,7 +166,7 @@ def main() -> None:
         for model, precision in product(options.models, options.precision):
             for names, match_radiometry in ((CHANGES, False), (MATCHED, True)):
                 detector = Detector.from_bundle(
-                    model, precision=precision, match_radiometry=match_radiometry
+                    model, inference_precision=precision, match_radiometry=match_radiometry
                 )
                 way = f"{precision}, {'matched' if match_radiometry else 'as seen'}"
                 for name in [name for name in names if not options.only or name in options.only]:

@@ -44,7 +44,7 @@ from measuring import ROOT, save
 from rasterio.transform import from_origin
 
 from windhover.imagery.scenes import open_scene
-from windhover.inference.detect_request import parse_scales
+from windhover.detection.detect_request import parse_scales
 from windhover.inference.detector import Detector
 from windhover.params import read_yaml
 
@@ -132,7 +132,7 @@ def search_with_ours(
     0.01.
     """
     torch.set_num_threads(options.threads)
-    detector = Detector.from_bundle(model, precision=precision, scales=scales)
+    detector = Detector.from_bundle(model, inference_precision=precision, scales=scales)
     tables, seconds = [], {"delivered": 0.0, "geotiff": 0.0}
     for scene in scenes:
         for kind, path in (("delivered", scene.path), ("geotiff", tif_of(scene, folder))):

@@ -1,4 +1,4 @@
-"""detect: every window of every scene of the catalog, at the operating point -> data/detections/."""
+"""detect: every window of every scene, at the operating point -> data/detections."""
 
 from windhover.detection.detect_catalog import detect_catalog
 from windhover.params.detect import DetectParams

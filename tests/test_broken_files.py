@@ -21,7 +21,7 @@ from PIL import Image
 from conftest import MakeScene
 from windhover.cli import app as cli
 from windhover.imagery.rasters import inspect_scene
-from windhover.inference.aoi import area_in
+from windhover.inference.aoi import area_in_scene
 
 BOX = "pic.png,10,10,30,30,a"
 HEAD = "image,xmin,ymin,xmax,ymax,class"
@@ -39,15 +39,15 @@ VOC = (
 def windhover(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str
 ) -> tuple[int, str]:
-    """Run a command as a person does; return its exit code and what it said last, on either stream."""
+    """Run a command as a user does; return its exit code and what it printed."""
     monkeypatch.setattr(sys, "argv", ["windhover", *arguments])
     code = 0
     try:
         cli.main()
     except SystemExit as stopped:
         code = int(stopped.code or 0)
-    said = capsys.readouterr()
-    return code, said.err or said.out
+    printed = capsys.readouterr()
+    return code, printed.err or printed.out
 
 
 def coco(**changes: Any) -> str:
@@ -331,7 +331,7 @@ def test_labels_meet_scenes_whichever_side_of_the_antimeridian_is_written(
     edges = np.array([shape.bounds for shape in boxes])
     assert labels[["left", "top", "right", "bottom"]].to_numpy() == pytest.approx(edges, abs=1e-6)
     info = inspect_scene(tmp_path / "raw/a.tif")
-    area = area_in(geopandas.GeoSeries([placed[2]], crs="EPSG:4326"), info)
+    area = area_in_scene(geopandas.GeoSeries([placed[2]], crs="EPSG:4326"), info)
     there = shapely.transform(
         boxes[2], lambda p: np.stack([west + p[:, 0] * 1e-4, 10 - p[:, 1] * 1e-4], 1)
     )
@@ -419,15 +419,20 @@ def test_damaged_rasters_end_in_one_sentence(
         f"whole.{suffix if suffix != 'vrt' else 'tif'}", driver=driver, **profile
     ).read_bytes()
     middle = len(data) // 2
-    source = "<SimpleSource><SourceFilename>gone.tif</SourceFilename><SourceBand>1</SourceBand></SimpleSource>"
+    source = (
+        "<SimpleSource><SourceFilename>gone.tif</SourceFilename>"
+        "<SourceBand>1</SourceBand></SimpleSource>"
+    )
     damaged = {
         "half": data[:middle],
         "eight": data[:8],
         "zero": b"",
         "text": b"<html>404 not found</html>",
         "bits": data[:middle] + bytes(200) + data[middle + 200 :],
-        "none": f'<VRTDataset rasterXSize="9" rasterYSize="9"><VRTRasterBand dataType="Byte" band="1">{source}'
-        "</VRTRasterBand></VRTDataset>".encode(),
+        "none": (
+            '<VRTDataset rasterXSize="9" rasterYSize="9"><VRTRasterBand dataType="Byte" band="1">'
+            f"{source}</VRTRasterBand></VRTDataset>"
+        ).encode(),
     }[how]
     (tmp_path / "sick").mkdir()
     path = tmp_path / "sick" / kind
@@ -479,7 +484,7 @@ def picture(path: Path, kind: str) -> Path:
 @pytest.mark.parametrize(
     ("kind", "sentence"),
     [
-        ("turned.jpg", "its EXIF says that it must be turned"),
+        ("turned.jpg", "its EXIF marks it to be turned"),
         ("palette.png", "holds colour numbers of a palette"),
         ("cmyk.jpg", "50 x 30 px, 0.5 m, uint8, red, green, blue, local grid"),
         ("bits.png", "50 x 30 px, 0.5 m, uint8, band1"),

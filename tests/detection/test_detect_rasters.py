@@ -1,4 +1,4 @@
-"""Searching files and catalogs: one file out, whole or not at all, and the same after being killed."""
+"""Detection in raster files: one file, whole or not at all, and the same after being killed."""
 
 from __future__ import annotations
 
@@ -476,7 +476,8 @@ def test_a_raster_much_coarser_than_the_model_is_said(
 ) -> None:
     said = run([make_scene(shape_hw=(30, 40), gsd_m=5.0)], model, tmp_path / "f.gpkg")
     assert said[1] == (
-        "scene: its px is 5 m, the model's 1.25 m: enlarged 4 times, what is found there is doubtful"
+        "scene: its px is 5 m, the model's 1.25 m: enlarged 4 times, "
+        "what is found there is doubtful"
     )
 
 

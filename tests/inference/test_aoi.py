@@ -14,7 +14,7 @@ from windhover.errors import DataError, FormatError
 from windhover.export.qgis_style import add_style
 from windhover.geometry.georef import WGS84, transformer
 from windhover.imagery.rasters import inspect_scene
-from windhover.inference.aoi import area_in, read_aoi
+from windhover.inference.aoi import area_in_scene, read_aoi
 
 AREA = geopandas.GeoDataFrame(
     {"name": ["here"]}, geometry=[shapely.box(0, 0, 30, 20)], crs="EPSG:32631"
@@ -55,7 +55,7 @@ def test_half_the_world_limits_a_scene_across_the_antimeridian(
     assert 179 < east < 180
     assert -180 < west < -179
     half = geopandas.GeoSeries([shapely.box(left, -80, left + 180, 80)], crs="EPSG:4326")
-    area = area_in(half, info)
+    area = area_in_scene(half, info)
     assert shapely.contains_xy(area, 830_100, 3_000) == (left == 0)
     assert shapely.contains_xy(area, 835_900, 3_000) == (left != 0)
 

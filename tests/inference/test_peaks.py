@@ -1,4 +1,4 @@
-"""Every object on the lattice is a candidate: the lone, the large, and those parked side by side."""
+"""Every object on the lattice is a candidate: lone, large, and parked side by side."""
 
 from __future__ import annotations
 

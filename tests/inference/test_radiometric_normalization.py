@@ -1,4 +1,4 @@
-"""Rasters of another sensor are seen in the light of the training, the same however they are cut."""
+"""Rasters of another sensor get the training's mean and spread, however they are cut."""
 
 from __future__ import annotations
 

@@ -52,18 +52,20 @@ def detect_catalog(
     )
     logger.info(detector.describe())
     thresholds = detector.thresholds()
-    scenes = [detector.open(_with_file_blocks(scene_info(row))) for row in catalog]
-    runs = [SceneRun(detector, scene, thresholds, block_px=block_px) for scene in scenes]
+    runs = []
+    for row in catalog:
+        scene = detector.open(_with_file_blocks(scene_info(row)))
+        runs.append(SceneRun(detector, scene, thresholds, block_px=block_px))
     log_overview_use(runs)
     outcome = DetectionOutcome()
-    with progress_bar("detecting", sum(run.mpx for run in runs), "Mpx") as advance:
+    total_mpx = sum(run.mpx for run in runs)
+    with progress_bar("detecting", total_mpx, "Mpx") as advance:
         tables = [run.run(outcome, progress=advance) for run in runs]
     if outcome.failed:
         raise DataError(f"{outcome.failed[0].reason} ({len(outcome.failed)} such parts.)")
-    scene_summaries = [
-        scene.model_copy(update={"split": row.split})
-        for scene, row in zip(outcome.scenes, catalog, strict=True)
-    ]
+    scene_summaries = []
+    for scene_summary, row in zip(outcome.scenes, catalog, strict=True):
+        scene_summaries.append(scene_summary.model_copy(update={"split": row.split}))
     summary = DetectionSummary.of_scenes(
         scene_summaries,
         model=detector.bundle.card.name,

@@ -26,7 +26,7 @@ from windhover.errors import DataError
 from windhover.export.detections import write_map
 from windhover.imagery.rasters import SceneInfo
 from windhover.imagery.scenes import Scene
-from windhover.inference.aoi import area_in, read_aoi
+from windhover.inference.aoi import area_in_scene, read_aoi
 from windhover.inference.detector import Detector
 from windhover.inference.result_table import concatenate_tables, to_map_table
 from windhover.progress import counted, progress_bar
@@ -61,12 +61,12 @@ def detect_rasters(request: DetectRequest) -> DetectionOutcome:
     _check_areas(runs)
     logger.info(detector.describe())
     _log_unsearched_scenes(runs)
-    runs = {number: run for number, run in runs.items() if run.mpx}
-    for run in runs.values():
+    runs = [run for run in runs if run.mpx]
+    for run in runs:
         _log_enlargement(run.scene)
-    log_overview_use(list(runs.values()))
+    log_overview_use(runs)
     fingerprint = run_fingerprint(
-        request, detector, thresholds, infos=infos, areas=areas, runs=list(runs.values())
+        request, detector, thresholds, infos=infos, areas=areas, runs=runs
     )
     return _run_with_journal(request, runs, fingerprint, detector=detector, infos=infos)
 
@@ -92,7 +92,7 @@ def _areas_of_interest(
     if request.aoi is None:
         return [None] * len(infos)
     shapes = read_aoi(request.aoi)
-    return [area_in(shapes, info) for info in infos]
+    return [area_in_scene(shapes, info) for info in infos]
 
 
 def _plan_runs(
@@ -102,39 +102,41 @@ def _plan_runs(
     *,
     infos: Sequence[SceneInfo],
     areas: Sequence[BaseGeometry | None],
-) -> dict[int, SceneRun]:
-    """Open every raster and plan its search; runs by the number of their scene."""
-    runs = {}
+) -> list[SceneRun]:
+    """Open every raster and plan its search."""
+    runs = []
     # takes long where radiometry is measured
     with progress_bar("opening", len(infos), "rasters") as advance:
         for number, (info, area) in enumerate(zip(infos, areas, strict=True)):
-            runs[number] = SceneRun(
+            run = SceneRun(
                 detector,
                 detector.open(info),
                 thresholds,
+                number=number,
                 aoi=area,
                 block_px=request.block_px,
                 score_map=score_map_path(request, info),
             )
+            runs.append(run)
             advance()
     return runs
 
 
-def _check_areas(runs: dict[int, SceneRun]) -> None:
+def _check_areas(runs: Sequence[SceneRun]) -> None:
     """Check that the area of interest has a part of some scene.
 
     Raises:
         DataError: it has none.
     """
-    if any(run.mpx for run in runs.values()):
+    if any(run.mpx for run in runs):
         return
     path = runs[0].scene.info.path
     raise DataError(f"{path}: no part of it lies in the area to be searched. Correct the area.")
 
 
-def _log_unsearched_scenes(runs: dict[int, SceneRun]) -> None:
+def _log_unsearched_scenes(runs: Sequence[SceneRun]) -> None:
     """Log which scenes are outside the area of interest."""
-    for run in runs.values():
+    for run in runs:
         if not run.mpx:
             logger.info("%s: no part of it lies in the area, not searched", run.scene.info.name)
 
@@ -175,9 +177,16 @@ def run_fingerprint(
     precisions = [detector.scorer.inference_precision]
     if detector.second_stage is not None:
         precisions.append(detector.second_stage.inference_precision)
+    bands = []
     overviews = []
     for run in runs:
+        bands.append(run.scene.bands)
         overviews += [scale_pass.grid.overview for scale_pass in run.search.passes]
+    scenes = []
+    area_codes = []
+    for info, area in zip(infos, areas, strict=True):
+        scenes.append([info.path, *info.gsd_m, *_file_state(info.path)])
+        area_codes.append(None if area is None else area.wkb_hex)
     return {
         "program": __version__,
         "model": detector.bundle.card.name,
@@ -187,12 +196,12 @@ def run_fingerprint(
         "device": detector.scorer.device,
         "inference_precision": precisions,
         "match_radiometry": request.match_radiometry,
-        "bands": [run.scene.bands for run in runs],
+        "bands": bands,
         "batch_px": request.batch_px,
         "block_px": request.block_px,
         "scores": request.scores is not None,
-        "scenes": [[info.path, *info.gsd_m, *_file_state(info.path)] for info in infos],
-        "areas": [None if area is None else area.wkb_hex for area in areas],
+        "scenes": scenes,
+        "areas": area_codes,
         "overviews": overviews,
     }
 
@@ -207,7 +216,7 @@ def _file_state(path: str) -> list[int]:
 
 def _run_with_journal(
     request: DetectRequest,
-    runs: dict[int, SceneRun],
+    runs: Sequence[SceneRun],
     fingerprint: dict[str, Any],
     *,
     detector: Detector,
@@ -220,10 +229,10 @@ def _run_with_journal(
     with SearchJournal(journal_path, fingerprint, resume=request.resume) as journal:
         if request.resume:
             logger.info(_describe_resuming(journal))
-        total_mpx = sum(run.mpx for run in runs.values())
+        total_mpx = sum(run.mpx for run in runs)
         with progress_bar("detecting", total_mpx, "Mpx") as advance:
-            for number, run in runs.items():
-                scene_journal = SceneJournal(journal, number, detector.bundle.calibration)
+            for run in runs:
+                scene_journal = SceneJournal(journal, run.number, detector.bundle.calibration)
                 tables.append(run.run(outcome, progress=advance, journal=scene_journal))
                 logger.info(outcome.scenes[-1].describe())
         systems = [info.crs for info in infos]

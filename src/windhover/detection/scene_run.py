@@ -47,6 +47,7 @@ class SceneRun:
     """The search of one scene: planned when it is made, run once.
 
     Attributes:
+        number: of the scene among those of the request.
         scene: as the model sees it.
         search: its planned search.
         mpx: px of all passes, in millions.
@@ -58,6 +59,7 @@ class SceneRun:
         scene: Scene,
         thresholds: Mapping[str, float],
         *,
+        number: int = 0,
         aoi: BaseGeometry | None = None,
         block_px: int | None = None,
         score_map: Path | None = None,
@@ -68,10 +70,12 @@ class SceneRun:
             detector: that opened the scene.
             scene: to be searched.
             thresholds: score to reach, by class.
+            number: of the scene among those of the request.
             aoi: polygon in the scene's coordinate system.
             block_px: side of the blocks.
             score_map: GeoTIFF to write; needs a journal.
         """
+        self.number = number
         self.scene = scene
         self.search = detector.plan(
             scene,

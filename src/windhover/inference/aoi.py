@@ -1,6 +1,6 @@
-"""The area to be searched: a vector file of polygons, brought into a scene's coordinate system.
+"""The area of interest: polygons of a vector file, brought into a scene's coordinate system.
 
-Refuses areas that have no place on Earth for scenes that have one, and the reverse.
+An area with a place on Earth does not fit a scene without one, nor the reverse: both are errors.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from pathlib import Path
 import geopandas
 import numpy as np
 import shapely
+from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
 from windhover.errors import DataError, MissingFileError
@@ -19,7 +20,7 @@ from windhover.imagery.rasters import SceneInfo
 from windhover.imagery.vector_files import read_layer
 
 LAYER = "aoi"
-PARTS_PER_SIDE = 100  # an edge that is straight in one coordinate system is a curve in another
+SEGMENTS_PER_SIDE = 100  # an edge that is straight in one coordinate system is a curve in another
 
 
 def read_aoi(path: str | Path) -> geopandas.GeoSeries:
@@ -42,9 +43,10 @@ def read_aoi(path: str | Path) -> geopandas.GeoSeries:
     return shapes
 
 
-def area_in(shapes: geopandas.GeoSeries, info: SceneInfo) -> BaseGeometry:
-    """Return the area as one geometry in a scene's coordinate system, or its local grid; what is
-    far off is cut away.
+def area_in_scene(shapes: geopandas.GeoSeries, info: SceneInfo) -> BaseGeometry:
+    """Return the area as one geometry in a scene's coordinate system, or its local grid.
+
+    Parts far from the scene are cut off.
 
     Args:
         shapes: from `read_aoi`.
@@ -53,32 +55,43 @@ def area_in(shapes: geopandas.GeoSeries, info: SceneInfo) -> BaseGeometry:
     Raises:
         DataError: one of the two has a place on Earth and the other has none.
     """
+    _check_same_kind(shapes, info)
     area = shapely.make_valid(shapely.union_all(shapes.to_numpy()))
-    if (info.crs is None) != (shapes.crs is None):
-        which = (
-            "the scene has no georeference"
-            if info.crs is None
-            else "the area has no coordinate system"
-        )
-        raise DataError(
-            f"{info.path}: {which}, so the area cannot be laid on it. Give both in one system."
-        )
     if info.crs is None:
         return area
     crs = shapes.crs.to_wkt()
-    outline = extent_in_crs(info.transform, info.shape_hw, scene_crs=info.crs, crs=crs)
-    if outline is not None:  # a country's corners may have no place in the scene's system
+    extent = extent_in_crs(info.transform, info.shape_hw, scene_crs=info.crs, crs=crs)
+    if extent is not None:  # a country's corners may have no place in the scene's system
         if is_geographic(crs):
             area = with_wrapped_copies(area)
-        area = shapely.intersection(area, outline)
-    if same_crs(info.crs, crs):
+        area = shapely.intersection(area, extent)
+    if same_crs(info.crs, crs) or area.is_empty:
         return area
-    if area.is_empty:
-        return area
-    left, bottom, right, top = area.bounds
-    area = shapely.segmentize(area, max(right - left, top - bottom) / PARTS_PER_SIDE)
-    way = transformer(crs, info.crs)
-    moved = shapely.make_valid(
-        shapely.transform(area, lambda xy: np.stack(way.transform(xy[:, 0], xy[:, 1]), axis=1))
+    projected = _reproject(area, crs, info.crs)
+    if is_geographic(info.crs):
+        return with_wrapped_copies(projected)
+    return projected
+
+
+def _check_same_kind(shapes: geopandas.GeoSeries, info: SceneInfo) -> None:
+    """Check that scene and area are both georeferenced, or both not."""
+    if (info.crs is None) == (shapes.crs is None):
+        return
+    fault = "the area has no coordinate system"
+    if info.crs is None:
+        fault = "the scene has no georeference"
+    raise DataError(
+        f"{info.path}: {fault}, so the area cannot be laid on it. Give both in one system."
     )
-    return with_wrapped_copies(moved) if is_geographic(info.crs) else moved
+
+
+def _reproject(area: BaseGeometry, crs: str, scene_crs: str) -> BaseGeometry:
+    """Return an area in a scene's coordinate system, its long edges as curves."""
+    left, bottom, right, top = area.bounds
+    area = shapely.segmentize(area, max(right - left, top - bottom) / SEGMENTS_PER_SIDE)
+    projection = transformer(crs, scene_crs)
+
+    def project(xy: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.stack(projection.transform(xy[:, 0], xy[:, 1]), axis=1)
+
+    return shapely.make_valid(shapely.transform(area, project))
