@@ -98,7 +98,7 @@ def example_groups(
     titled = []
     for title, errors in groups:
         thumbnails = [
-            _thumbnail(error, boxes, rows[error.scene], gsd_m=gsd_m, bands=bands)
+            _thumbnail(error, boxes, rows[str(error.scene)], gsd_m=gsd_m, bands=bands)
             for error in errors.itertuples(index=False)
         ]
         titled.append((title, tuple(thumbnails)))

@@ -117,8 +117,8 @@ def plot_froc(
             ylabel="recall: share of the objects that is detected",
             ylim=SHARE_LIMITS,
         )
-        for rate in MARKED_FALSE_ALARM_RATES:
-            axes.axvline(rate, color=GUIDE_COLOR, lw=1, ls=":")
+        for marked_rate in MARKED_FALSE_ALARM_RATES:
+            axes.axvline(marked_rate, color=GUIDE_COLOR, lw=1, ls=":")
         add_titles(axes, "Recall against false alarms (FROC)", subtitle)
         add_legend(axes, "lower right")
 
