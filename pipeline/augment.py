@@ -1,6 +1,4 @@
-"""augment: training patches -> augmented copies of them, seeded by sample, and a contact sheet to
-judge them by.
-"""
+"""augment: training patches -> augmented copies, seeded by sample, and a contact sheet."""
 
 from pathlib import Path
 

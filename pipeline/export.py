@@ -6,7 +6,7 @@ from windhover.stages import run_stage
 
 
 def main(params: ExportParams) -> None:
-    """Write the detections for a map and say what was written."""
+    """Write the detections for a map and print what was written."""
     for sentence in export_map("data/detections", "data/map", params.formats):
         print(sentence)
 

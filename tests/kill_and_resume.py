@@ -1,6 +1,6 @@
 """Run the search in children, kill them at random moments and resume until they end.
 
-`python tests/kill_and_resume.py MODEL SCENE FOLDER SECONDS KILLS` prints how many runs it made. It is
+`python tests/kill_and_resume.py MODEL SCENE FOLDER SECONDS KILLS` prints the number of runs. It is
 a process of its own, because it forks before torch has threads.
 """
 

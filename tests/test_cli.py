@@ -166,7 +166,6 @@ def test_folds_and_tuning_take_settings_and_say_what_is_wrong(
         (tmp_path / name).write_text((ROOT / name).read_text())
     monkeypatch.chdir(tmp_path)
     asked: list[Any] = []
-    from windhover.experiments.cross_validation import CrossValidationResult
 
     monkeypatch.setattr(
         "windhover.experiments.cross_validation.run_folds",

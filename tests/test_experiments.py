@@ -74,8 +74,11 @@ def test_the_recipe_runs_as_written(project: Path) -> None:
         "PATH": f"{TOOLS}:{os.environ['PATH']}",
         "PYTHONPATH": str(project / "src"),
         "DVC_NO_ANALYTICS": "true",
-        "GIT_AUTHOR_NAME": "a", "GIT_AUTHOR_EMAIL": "a@b", "GIT_COMMITTER_NAME": "a", "GIT_COMMITTER_EMAIL": "a@b",
-    }  # fmt: skip
+        "GIT_AUTHOR_NAME": "a",
+        "GIT_AUTHOR_EMAIL": "a@b",
+        "GIT_COMMITTER_NAME": "a",
+        "GIT_COMMITTER_EMAIL": "a@b",
+    }
 
     def run(command: str) -> str:
         done = subprocess.run(

@@ -26,33 +26,54 @@ from windhover.models.bundle import load_bundle
 
 GSD_M = 1.25
 SIDE_M = (22.5, 17.5)  # width and height of an object on the ground
-PLACES = {
-    "oak": "train",
-    "elm": "train",
-    "ash": "val",
-    "fir": "test",
-}  # fir's UTM zone is another than the rest's
-NO_MINING = {"after": [], "max_per_scene": 1, "min_score": 0.5, "patches_per_miss": 0, "scales": [1.0]}
-# fmt: off
+# the UTM zone of fir differs from that of the others
+PLACES = {"oak": "train", "elm": "train", "ash": "val", "fir": "test"}
+NO_MINING = {
+    "after": [],
+    "max_per_scene": 1,
+    "min_score": 0.5,
+    "patches_per_miss": 0,
+    "scales": [1.0],
+}
 TINY: dict[str, dict[str, Any]] = {
     "patches": {"positives_per_object": 12},
     "augment": {"variants": 1, "sheet_rows": 2},
     "train": {
-        "epochs": 8, "max_minutes": None, "options": {"width": 8}, "batch_size": 16, "learning_rate": 0.006,
-        "training_precision": "fp32", "offset_weight": 1.0, "ema_decay": 0.97, "hard_negative_mining": NO_MINING,
+        "epochs": 8,
+        "max_minutes": None,
+        "options": {"width": 8},
+        "batch_size": 16,
+        "learning_rate": 0.006,
+        "training_precision": "fp32",
+        "offset_weight": 1.0,
+        "ema_decay": 0.97,
+        "hard_negative_mining": NO_MINING,
         "batch_augment": {
-            "d4": True, "brightness": 0.05, "contrast": 0.1, "gamma": 0.0, "per_band_gain": 0.0,
-            "per_band_contrast": 0.0, "highlight_darkening": 0.0, "saturation": 0.0, "sharpness": 0.0, "blur_px": 0.0,
+            "d4": True,
+            "brightness": 0.05,
+            "contrast": 0.1,
+            "gamma": 0.0,
+            "per_band_gain": 0.0,
+            "per_band_contrast": 0.0,
+            "highlight_darkening": 0.0,
+            "saturation": 0.0,
+            "sharpness": 0.0,
+            "blur_px": 0.0,
             "noise": 0.0,
         },
         "large_patches": {
-            "per_batch": 16, "side_px": 96, "count": 240, "per_epoch": 240, "object_fraction": 0.8,
-            "copy_paste_prob": 0.5, "negatives_per_positive": 3.0, "scales": [1.0],
+            "per_batch": 16,
+            "side_px": 96,
+            "count": 240,
+            "per_epoch": 240,
+            "object_fraction": 0.8,
+            "copy_paste_prob": 0.5,
+            "negatives_per_positive": 3.0,
+            "scales": [1.0],
         },
     },
     "evaluate": {"n_bootstrap": 100},
 }
-# fmt: on
 
 
 def paint(

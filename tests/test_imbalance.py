@@ -155,9 +155,12 @@ def plain(
     ],
 )
 def test_each_choice_reaches_the_weights(
-    folders: train.Folders, plain: dict[str, torch.Tensor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    folders: train.Folders,
+    plain: dict[str, torch.Tensor],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
     changes: dict[str, Any],
-) -> None:  # fmt: skip
+) -> None:
     monkeypatch.chdir(tmp_path)
     changed = weights(folders, tmp_path / "train", **changes)
     assert not all(torch.equal(changed[name], plain[name]) for name in plain)
@@ -171,11 +174,30 @@ def test_a_choice_that_does_not_apply_changes_nothing(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     same = weights(
-        folders, tmp_path / "train", focal_alpha=0.7, focal_gamma=1.0, class_balanced_beta=0.5, logit_adjustment_tau=0.3,
-        mined_fraction=0.1, balance_classes=False, momentum=0.1, patience=5,
-        hard_negative_mining={"max_per_scene": 3, "min_score": 0.9, "patches_per_miss": 1, "scales": [1.0, 2.0]},
-        large_patches={"side_px": 72, "count": 99, "object_fraction": 0.1, "copy_paste_prob": 0.9, "negatives_per_positive": 9.0},
-    )  # fmt: skip
+        folders,
+        tmp_path / "train",
+        focal_alpha=0.7,
+        focal_gamma=1.0,
+        class_balanced_beta=0.5,
+        logit_adjustment_tau=0.3,
+        mined_fraction=0.1,
+        balance_classes=False,
+        momentum=0.1,
+        patience=5,
+        hard_negative_mining={
+            "max_per_scene": 3,
+            "min_score": 0.9,
+            "patches_per_miss": 1,
+            "scales": [1.0, 2.0],
+        },
+        large_patches={
+            "side_px": 72,
+            "count": 99,
+            "object_fraction": 0.1,
+            "copy_paste_prob": 0.9,
+            "negatives_per_positive": 9.0,
+        },
+    )
     assert all(torch.equal(same[name], plain[name]) for name in plain)
 
 
@@ -232,7 +254,7 @@ def test_predicted_precision_lies_within_the_interval_of_the_measured_one(rarity
     rng = np.random.default_rng(rarity)
 
     def windows(positives: int, negatives: int) -> WindowLogits:
-        """Logits of a network too sure of itself: 2.5 times the true log odds at 1:3, and off by 2."""
+        """Logits of an overconfident network: 2.5 times the true log odds at 1:3, and off by 2."""
         x = np.r_[rng.normal(2.2, 1, positives), rng.normal(-2.2, 1, negatives)]
         true = np.arange(positives + negatives) < positives
         return WindowLogits((2.5 * (4.4 * x - np.log(3)) + 2)[:, None], true[:, None])

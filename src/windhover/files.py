@@ -110,8 +110,7 @@ def check_replaceable(
     for kept in inputs:
         if kept.resolve().is_relative_to(path.resolve()):
             raise ParameterError(
-                f"{path}: would be replaced whole, with {kept}, which is read. Name another "
-                "folder."
+                f"{path}: would be replaced whole, with {kept}, which is read. Name another folder."
             )
     if not path.exists():
         return
