@@ -1,5 +1,6 @@
-"""From a folder of rasters and labels to a catalog: found, checked, placed in px, divided by place,
-shown on a page.
+"""From a folder of rasters and labels to a catalog.
 
-Holds what is known of the scenes before any patch is cut; refuses to choose windows and to learn.
+Scenes are found and checked, labels placed on them in px, places divided between the splits.
+
+Holds what is known of the scenes before any patch is cut; chooses no windows and trains nothing.
 """

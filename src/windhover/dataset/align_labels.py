@@ -92,7 +92,7 @@ def align_labels(
         if labels.space == "map":
             on_scenes = [by_name[scene]] if scene else infos
             found = _pieces_on_map(labels, on_scenes, dropped)
-            covered |= {scene} if scene else {piece.scene for piece in found}
+            covered.update([scene] if scene else [piece.scene for piece in found])
         else:
             scene_of = _scenes_of_images(labels, by_name, scene, aliases=aliases)
             found = _pieces_in_pixels(labels, by_name, scene_of, dropped=dropped)
@@ -254,7 +254,7 @@ class _CandidateSearch:
 
 
 def _is_on_raster(col: Floats, row: Floats, width: Any, height: Any) -> Bools:
-    """Tell which positions, px, are on a raster of a width and a height, px."""
+    """Return which positions, px, are on a raster of a width and a height, px."""
     return np.asarray((col >= 0) & (col < width) & (row >= 0) & (row < height))
 
 

@@ -1,4 +1,4 @@
-"""Areas: polygons that tell what is known of the ground inside them.
+"""Areas: polygons with what is known of the ground inside them.
 
 `complete`: everything inside is labelled; where a scene has such areas, negatives are drawn there
 alone. `positive_only`: what is labelled is right, but not everything is labelled: no negatives.
@@ -74,7 +74,7 @@ def _check_roles_and_splits(path: Path, frame: geopandas.GeoDataFrame) -> pd.Ser
         )
     if "split" not in frame.columns:
         return pd.Series([""] * len(frame))
-    splits = frame["split"].fillna("").astype(str)
+    splits: pd.Series = frame["split"].fillna("").astype(str)
     unknown = sorted(set(splits) - {"", *SPLITS})
     if unknown:
         raise FormatError(
@@ -84,7 +84,7 @@ def _check_roles_and_splits(path: Path, frame: geopandas.GeoDataFrame) -> pd.Ser
 
 
 def labels_in_ignore_areas(labels: geopandas.GeoDataFrame, areas: geopandas.GeoDataFrame) -> Bools:
-    """Tell which labels have their centre in an `ignore` area of their scene."""
+    """Return which labels have their centre in an `ignore` area of their scene."""
     is_ignored = np.zeros(len(labels), bool)
     for scene, areas_of_scene in areas[areas["role"] == "ignore"].groupby("scene"):
         rows = np.flatnonzero((labels["scene"] == scene).to_numpy())

@@ -159,7 +159,7 @@ def _assign_splits(
     """Return the table of scenes with place and split, and the pairs of places that were joined.
 
     Raises:
-        DataError: the splits cannot be assigned; tells how scenes that touch can be divided.
+        DataError: the splits cannot be assigned; a note names how scenes that touch can be divided.
     """
     if not sources.labeled:  # nothing is learned from these scenes: there is nothing to divide
         params = params.model_copy(update={"split_fractions": [0.0, 0.0, 1.0], "folds": None})
@@ -191,10 +191,8 @@ def _counts(scenes: pd.DataFrame, labels: pd.DataFrame) -> dict[str, Any]:
     """Return the report's counts by split and class, field -> value."""
     split_of = dict(zip(scenes["scene"], scenes["split"], strict=True))
     with_split = labels.assign(split=labels["scene"].map(split_of))
-    sizes = with_split.groupby(["split", "class", "role"]).size()
-    by_split = []
-    for (split, name, role), count in sizes.items():
-        by_split.append(LabelCount(split=split, class_name=name, role=role, labels=int(count)))
+    sizes = with_split.groupby(["split", "class", "role"]).size().reset_index(name="labels")
+    by_split = [LabelCount.model_validate(record) for record in sizes.to_dict("records")]
     is_labeled = scenes["labeled"].astype(bool)
     return {
         "scenes": len(scenes),

@@ -66,7 +66,7 @@ class SceneRow:
 
     Attributes:
         scene: name.
-        path: of the raster, from the project's root where it lies inside.
+        path: of the raster, from the project's root where it is inside.
         width_px: native.
         height_px: native.
         bands: names, in the file's order.
@@ -99,7 +99,7 @@ class SceneRow:
     footprint_wkt_4326: str | None
 
     @classmethod
-    def from_record(cls, record: Mapping[str, Any]) -> SceneRow:
+    def from_record(cls, record: Mapping[Any, Any]) -> SceneRow:
         """Return the row of a table's record, its numbers and missing values made plain."""
         return cls(
             scene=str(record["scene"]),

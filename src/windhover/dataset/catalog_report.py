@@ -34,7 +34,7 @@ class LabelCount(_Part):
     """How many labels of one class and role a split has."""
 
     split: str
-    class_name: str = Field(alias="class")
+    class_name: str = Field(validation_alias="class", serialization_alias="class")
     role: str
     labels: int
 
@@ -56,7 +56,7 @@ class WindowPrior(_Part):
 
 
 class CatalogReport(JsonRecord):
-    """What is known of a catalog besides its tables.
+    """What is known of a catalog that its tables do not hold.
 
     Keys without a value are not written: a folder of ready-made patches has no label files, and
     the statistics are added after the catalog is built.

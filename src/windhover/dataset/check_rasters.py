@@ -103,8 +103,8 @@ def _sample_starts(length: int) -> list[int]:
     """Return where windows begin that are in the middle of equal parts of a length, px."""
     count = min(N_SAMPLES, -(-length // SAMPLE_PX))
     middles = (np.arange(count) + 0.5) * length / count
-    starts = (middles - min(length, SAMPLE_PX) / 2).round()
-    return [int(start) for start in starts]
+    starts: list[int] = (middles - min(length, SAMPLE_PX) / 2).round().astype(int).tolist()
+    return starts
 
 
 def _shares_of(pixels: NDArray[Any], valid: Bools) -> _Shares:

@@ -18,7 +18,7 @@ from windhover.geometry.windows import HALF_WINDOW_PX, STRIDE_PX, WINDOW_PX
 
 
 class WindowCount(NamedTuple):
-    """Windows at `STRIDE_PX` whose center lies where everything is labeled."""
+    """Windows at `STRIDE_PX` with their center where everything is labeled."""
 
     positive: int  # of them, those that show an object
     total: int
@@ -62,7 +62,7 @@ def _positive_windows(grid_hw: tuple[int, int], objects: Objects, rule: LabelRul
 def _windows_with_known_background(
     grid_hw: tuple[int, int], coverage: LabelCoverage
 ) -> NDArray[np.bool_]:
-    """Tell for the windows of a grid, in reading order, whether their center is fully labeled."""
+    """Return for the windows of a grid, in reading order, whether their center is fully labeled."""
     n_rows, n_cols = grid_hw
     known = np.empty((n_rows, n_cols), bool)
     x = np.arange(n_cols) * STRIDE_PX + HALF_WINDOW_PX

@@ -43,33 +43,36 @@ def data_page(catalog: Catalog, lines: Iterable[str]) -> str:
     """
     report = catalog.report
     dropped = count_lines(report.dropped, "labels")
-    label_tables = [("Classes", report.class_table or [])]
+    label_tables = []
+    if report.class_table:
+        label_tables.append(("Classes", table_of_rows(report.class_table)))
     for title, labels in (
         ("Longer than the window", report.larger_than_the_window),
         ("Smaller than 3 px", report.smaller_than_3_px),
     ):
-        label_tables.append((title, [] if labels is None else labels.first))
+        if labels is not None and labels.first:
+            label_tables.append((title, table_of_rows(labels.first)))
+    scene_table = None
+    if report.scene_table:
+        scene_table = table_of_rows(report.scene_table)
     return render_page(
         "data_page.html.j2",
         title="The data",
         summary="\n".join(lines),
         notes=[*dropped, *report.notes],
-        label_tables=[(title, table_of_rows(rows)) for title, rows in label_tables if rows],
+        label_tables=label_tables,
         objects=object_sheet(catalog),
         scenes=scene_images(catalog),
-        scene_table=table_of_rows(report.scene_table) if report.scene_table else None,
+        scene_table=scene_table,
     )
 
 
 def table_of_rows(rows: Sequence[Mapping[str, Any]]) -> Table:
     """Return rows of plain values as a table, their keys as titles and every column as text."""
-    frame = pd.DataFrame([[_cell_text(value) for value in row.values()] for row in rows])
-    frame.columns = pd.Index([str(key).replace("_", " ") for key in rows[0]])
+    frame = pd.DataFrame([dict(row) for row in rows], dtype=object)
+    frame = frame.where(frame.notna(), "").map(str)
+    frame.columns = frame.columns.str.replace("_", " ")
     return table_of(frame, text_columns=set(frame.columns))
-
-
-def _cell_text(value: Any) -> str:
-    return "" if value is None else str(value)
 
 
 def scene_images(catalog: Catalog) -> list[EmbeddedImage]:

@@ -148,8 +148,9 @@ def _named_labels(catalog: Catalog, is_odd: np.ndarray, *, order_by: Floats) -> 
 def window_prior(catalog: Catalog) -> WindowPrior:
     """Return how many windows have an object's center in their middle, over all that is labeled.
 
-    As in the patches stage, windows count only where areas tell that everything is labeled.
+    As in the patches stage, windows count only where everything is labeled.
     """
+    classes = catalog.classes
     positive = 0
     total = 0
     for row in catalog:
@@ -158,7 +159,7 @@ def window_prior(catalog: Catalog) -> WindowPrior:
         info = scene_info(row)
         ratio_x, ratio_y = (snap_ratio(catalog.gsd_m / native) for native in info.gsd_m)
         shape_hw = target_length(info.height_px, ratio_y), target_length(info.width_px, ratio_x)
-        objects = catalog.objects_of(row.scene, (ratio_x, ratio_y), catalog.classes)
+        objects = catalog.objects_of(row.scene, (ratio_x, ratio_y), classes)
         coverage = LabelCoverage.in_grid(catalog.areas_of(row.scene), (ratio_x, ratio_y))
         count = count_positive_windows(shape_hw, objects, coverage, CENTRAL_WINDOW_RULE)
         positive += count.positive
@@ -186,11 +187,10 @@ def dark_scenes(pixels: dict[str, PixelShares]) -> list[str]:
 
 def statistics_lines(report: CatalogReport) -> list[str]:
     """Return the main statistics for the terminal; empty before they are made."""
-    lines = [
-        f"  {row['class']}: {row['labels']} labels, longer side {row['length_m']} m, "
-        f"{row['length_px']} px"
-        for row in report.class_table or []
-    ]
+    lines = []
+    for row in report.class_table or []:
+        sizes = f"longer side {row['length_m']} m, {row['length_px']} px"
+        lines.append(f"  {row['class']}: {row['labels']} labels, {sizes}")
     gsd = f"{report.training_gsd_m:g} m"
     larger = report.larger_than_the_window
     if larger and larger.count:

@@ -116,7 +116,7 @@ def matching_rasters(folder: Path, pattern: str | None) -> list[Path]:
 
 
 def matches_pattern(path: Path, folder: Path, pattern: str) -> bool:
-    """Tell whether a path ends as a pattern; one with a leading / must match from the folder on."""
+    """Return whether a path matches a pattern at its end; as a whole with a leading slash."""
     relative = path.relative_to(folder)
     if pattern.startswith("/"):
         relative = Path("/") / relative
@@ -125,17 +125,19 @@ def matches_pattern(path: Path, folder: Path, pattern: str) -> bool:
 
 def _unique_names(folder: Path, paths: list[Path]) -> dict[Path, str]:
     """Return a unique name for each raster: its stem, else with folders, else with suffix too."""
-    names = {path: path.stem for path in paths}
+    names = {}
     with_folders = {}
     with_suffix = {}
     for path in paths:
         relative = path.relative_to(folder)
+        names[path] = path.stem
         with_folders[path] = NAME_SEPARATOR.join(relative.with_suffix("").parts)
         with_suffix[path] = NAME_SEPARATOR.join(relative.parts).replace(".", NAME_SEPARATOR)
     for longer_names in (with_folders, with_suffix):
         count = Counter(names.values())
-        clashing = [path for path in paths if count[names[path]] > 1]
-        names |= {path: longer_names[path] for path in clashing}
+        for path in paths:
+            if count[names[path]] > 1:
+                names[path] = longer_names[path]
     return names
 
 
@@ -202,13 +204,15 @@ def _files_of_bands(folder: Path, paths: list[Path], stack: Mapping[str, str]) -
         matching[band] = [path for path in paths if fnmatch(path.name, pattern)]
     if not any(matching.values()):
         return {}
+    files_of_bands = {}
     for band, files in matching.items():
         if len(files) != 1:
             raise DataError(
                 f"{folder}: {len(files)} files match {stack[band]!r} for the band {band}, one is "
                 "needed. Correct the pattern in `scenes.stack`."
             )
-    return {band: files[0] for band, files in matching.items()}
+        files_of_bands[band] = files[0]
+    return files_of_bands
 
 
 @contextmanager
@@ -221,7 +225,7 @@ def rename_in_errors(path: str, shown: str) -> Iterator[None]:
 
 
 def _has_size_of(path: Path, info: SceneInfo) -> bool:
-    """Tell whether a picture can be read and has the size of a scene."""
+    """Return whether a picture can be read and has the size of a scene."""
     try:
         return inspect_scene(path, 1.0).shape_hw == info.shape_hw
     except WindhoverError:  # a picture of another kind is no other name of the scene

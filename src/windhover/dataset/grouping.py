@@ -55,8 +55,9 @@ def assign_places_and_splits(
     """
     names = scenes["scene"].tolist()
     stated = [_stated_place(name, groups) for name in names]
-    _check_fixed_places(params, [one.place for one in stated])
-    places, joined = join_places([one.place for one in stated], footprints_of(scenes))
+    stated_places = [one.place for one in stated]
+    _check_fixed_places(params, stated_places)
+    places, joined = join_places(stated_places, footprints_of(scenes))
     fixed: dict[str, str] = {}
     for scene, place, one in zip(names, places, stated, strict=True):
         split = one.split or fixed_scenes.get(scene, "") or _fixed_split(one.place, params)

@@ -39,7 +39,7 @@ class ImportOptions:
         class_column: of the labels.
         rasters: pattern of the rasters to use.
         stack: band -> pattern.
-        label_files: files of labels that are written besides the catalog.
+        label_files: files of labels that are written together with the catalog.
     """
 
     gsd_m: float | None = None
@@ -113,17 +113,22 @@ def _files_of_earlier_import(output: Path, options: ImportOptions) -> set[str]:
 def _scenes_params(labels: Path, scenes: Path, options: ImportOptions) -> ScenesParams:
     """Return the parameters of the scenes stage for an import."""
     gsd_m = options.target_gsd_m or _median_gsd_m(scenes, options)
-    return ScenesParams(
-        raw=str(scenes),
-        rasters=options.rasters,
-        stack=options.stack,
-        gsd_m=gsd_m,
-        native_gsd_m=options.gsd_m,
-        labels=str(labels.absolute()),
-        class_column=options.class_column,
-        groups=None if options.groups is None else str(options.groups.absolute()),
-        group_column=options.group_column,
-        guard_m=0.0,
+    groups = None
+    if options.groups is not None:
+        groups = str(options.groups.absolute())
+    return ScenesParams.model_validate(
+        {
+            "raw": str(scenes),
+            "rasters": options.rasters,
+            "stack": options.stack,
+            "gsd_m": gsd_m,
+            "native_gsd_m": options.gsd_m,
+            "labels": str(labels.absolute()),
+            "class_column": options.class_column,
+            "groups": groups,
+            "group_column": options.group_column,
+            "guard_m": 0.0,
+        }
     )
 
 

@@ -8,7 +8,7 @@ asked of them, and their answers differ on purpose:
   these overlap a complete one.
 * Evaluation, hard-negative mining and large patches ask what is **ignored**: ground where a
   detection without an object is no false positive. That is `ignore` and `positive_only` areas and,
-  where a scene has complete areas, everything that lies neither in them nor in `positive_only`.
+  where a scene has complete areas, everything that is neither in them nor in `positive_only`.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ class LabelCoverage:
         return left, top, right, bottom
 
     def is_background_known(self, xy: Floats) -> Bools:
-        """Tell at which points (N, 2) all objects are labeled; a complete area's border is not."""
+        """Return at which points (N, 2) all is labeled; the border of a complete area is not."""
         x, y = np.asarray(xy, np.float64).T
         known = np.ones(len(x), bool)
         if not self.complete.is_empty:
@@ -99,7 +99,7 @@ class LabelCoverage:
         return known
 
     def is_window_known(self, centers_xy: Floats, half_px: float) -> Bools:
-        """Tell which whole windows lie where all objects are labeled.
+        """Return which whole windows are where all objects are labeled.
 
         Stricter than `is_background_known` of the center: the cut patch is background as a whole.
 
@@ -122,7 +122,7 @@ class LabelCoverage:
         return known
 
     def is_ignored(self, xy: Floats) -> Bools:
-        """Tell which points (N, 2) lie in an `ignore` area, borders included."""
+        """Return which points (N, 2) are in an `ignore` area, borders included."""
         x, y = np.asarray(xy, np.float64).T
         inside: Bools = shapely.intersects_xy(self.ignore, x, y)
         return inside
@@ -144,7 +144,7 @@ class LabelCoverage:
         Args:
             extent: of the scene, in the same plane.
             margin: by which the region is grown: an object this far inside it would still matter
-                to a window beside it.
+                to a window next to it.
         """
         region = self.unlabeled_region(extent).union(self.positive_only)
         if region.is_empty or margin == 0:

@@ -139,7 +139,7 @@ def _raster_notes(infos: list[SceneInfo]) -> list[str]:
 
 
 def _label_notes(aligned: AlignedLabels) -> list[str]:
-    """Return a sentence where most labels lie outside their rasters."""
+    """Return a sentence where most labels are outside their rasters."""
     outside = aligned.dropped["centre outside the raster"]
     if outside <= aligned.n_labels_in_files / 2:
         return []

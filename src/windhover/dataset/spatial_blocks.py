@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import geopandas
-import numpy as np
 import pandas as pd
 from affine import Affine
 from shapely import affinity
@@ -134,8 +133,7 @@ def move_to_blocks(
     moved = geopandas.GeoDataFrame(pd.concat(parts, ignore_index=True), geometry="geometry")
     if not are_labels:
         return moved, 0
-    n_in_blocks = sum(len(part) for part in parts[1:])
-    return moved, int(np.count_nonzero(is_cut)) - n_in_blocks
+    return moved, len(table) - len(moved)
 
 
 def _labels_in_window(labels: geopandas.GeoDataFrame, window: Window) -> geopandas.GeoDataFrame:

@@ -41,25 +41,23 @@ def join_places(
         The place of each scene, where joined the first name in the alphabet; and for each place
         that lost its name the pair of the new name and its own, sorted.
     """
-    names = sorted(set(places))
-    number_of = {name: number for number, name in enumerate(names)}
-    numbers = np.array([number_of[place] for place in places], np.int64)
-    known = [index for index, outline in enumerate(footprints) if outline is not None]
-    outlines = np.array([footprints[index] for index in known], dtype=object)
-    edges = np.zeros((2, 0), np.int64)
-    if known:
-        touching = shapely.STRtree(outlines).query(outlines, predicate="intersects")
-        edges = numbers[np.array(known)[touching]]
+    unique_names, numbers = np.unique(np.array(places), return_inverse=True)
+    names: list[str] = unique_names.tolist()
+    outlines = np.array(footprints, dtype=object)
+    known = np.flatnonzero(shapely.is_geometry(outlines))
+    touching = shapely.STRtree(outlines[known]).query(outlines[known], predicate="intersects")
+    edges = numbers[known[touching]]  # (2, K) of the graph of places
     ones = np.ones(edges.shape[1], bool)
     graph = coo_array((ones, (edges[0], edges[1])), shape=(len(names), len(names)))
     _, component = connected_components(graph, directed=False)
     first_of: dict[int, str] = {}
     joined = []
-    for name in names:  # in order, so that the first name of a component stands for it
-        first = first_of.setdefault(int(component[number_of[name]]), name)
+    # in order, so that the first name of a component stands for it
+    for name, number in zip(names, component.tolist(), strict=True):
+        first = first_of.setdefault(number, name)
         if first != name:
             joined.append((first, name))
-    return [first_of[int(component[number])] for number in numbers], sorted(joined)
+    return [first_of[number] for number in component[numbers].tolist()], sorted(joined)
 
 
 def assign_splits(
@@ -100,7 +98,7 @@ def assign_splits(
     rng = np.random.default_rng(seed)
     best = _Assignment({}, math.inf)
     for _ in range(N_TRIALS):
-        order = [free[index] for index in rng.permutation(len(free))]
+        order = np.array(free)[rng.permutation(len(free))].tolist()
         assignment = problem.assign_in_order(order)
         if assignment.cost < best.cost:
             best = assignment
@@ -129,12 +127,12 @@ class _SplitProblem:
         self._weight = {place: n_objects[place] + EMPTY_PLACE_WEIGHT for place in sorted(n_objects)}
         self._target: Floats = np.asarray(fractions, np.float64) * sum(self._weight.values())
         self._empty = [SPLITS.index(name) for name in empty]
-        assigned = []
-        for split in SPLITS:
-            weights = [w for place, w in self._weight.items() if fixed.get(place) == split]
-            assigned.append(sum(weights))
+        assigned: dict[str, float] = dict.fromkeys(SPLITS, 0)
+        for place, weight in self._weight.items():
+            if place in fixed:
+                assigned[fixed[place]] += weight
         # integers where no place is fixed: the weight of an empty place is then rounded away
-        self._assigned = np.array(assigned)
+        self._assigned = np.array(list(assigned.values()))
 
     def assign_in_order(self, order: Sequence[str]) -> _Assignment:
         """Assign places one by one to the split that lacks most; leave no wanted split empty."""
@@ -181,8 +179,7 @@ def assign_folds(
             "that, or null."
         )
     rng = np.random.default_rng(seed)
-    places = sorted(n_objects)
-    shuffled = [places[index] for index in rng.permutation(len(places))]
+    shuffled = np.array(sorted(n_objects))[rng.permutation(len(n_objects))].tolist()
     sizes = [(0, 0)] * n_folds  # objects, places
     split_names = {fold: "test", (fold + 1) % n_folds: "val"}
     split_of = {}

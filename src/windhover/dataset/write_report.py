@@ -20,7 +20,7 @@ def write_report(catalog: Catalog, folder: Path, final: Path) -> Catalog:
 
     Args:
         catalog: as built.
-        folder: where the files are written, beside the virtual rasters.
+        folder: where the files are written, next to the virtual rasters.
         final: where that folder will be moved to.
     """
     catalog = with_statistics(catalog)

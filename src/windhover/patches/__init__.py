@@ -1,4 +1,4 @@
-"""Fixed-size training samples: which windows, cut how, kept where, augmented, and shown on a sheet.
+"""Fixed-size training samples: windows chosen, cut, stored, augmented and shown on a sheet.
 
-Holds all that training reads beside the scenes; refuses networks.
+Holds all that training reads except the scenes; knows no network.
 """

@@ -54,7 +54,8 @@ def augment_training_patches(patches: Path, out: Path, params: AugmentParams) ->
         MissingFileError: there are no patches.
     """
     train = load_patches(patches, "train")
-    augmented = augment_set(train.images, train.index, read_summary(patches), params=params)
+    summary = read_summary(patches)
+    augmented = augment_set(train.images, train.index, summary, params=params)
     with atomic_folder(out) as folder:
         np.save(folder / "train.npy", augmented.images, allow_pickle=False)
         index = augmented.index.assign(patch=np.arange(len(augmented.index)))
@@ -67,7 +68,7 @@ def augment_training_patches(patches: Path, out: Path, params: AugmentParams) ->
         }
         write_json(folder / "summary.json", counts)
         rows = sheet_rows(train.images, train.index, augmented, n_rows=params.sheet_rows)
-        draw_sheet(rows, SHEET_TITLE).save(folder / "contact_sheet.png")
+        draw_sheet(rows, SHEET_TITLE, summary.bands).save(folder / "contact_sheet.png")
     left_out = ""
     if augmented.n_left_out:
         left_out = (

@@ -81,8 +81,9 @@ def build_transforms(declared: Sequence[Mapping[str, Any]], n_bands: int) -> A.C
         arguments = dict(entry)
         name = str(arguments.pop("name", ""))
         transform_class = getattr(A, name, None)
-        is_class = isinstance(transform_class, type)
-        if not (is_class and issubclass(transform_class, A.BasicTransform)):
+        if not isinstance(transform_class, type) or not issubclass(
+            transform_class, A.BasicTransform
+        ):
             raise ParameterError(
                 f"`augment.transforms`: albumentations has no transform {name!r}. See its list of "
                 "names."
@@ -239,7 +240,7 @@ def _from_unit(unit: NDArray[np.float32], scale: ValueRange, dtype: np.dtype[Any
 
 
 def _is_label_kept(record: Mapping[Any, Any], rule: LabelRule) -> bool:
-    """Tell whether a moved object still gives its patch the same label."""
+    """Return whether a moved object still gives its patch the same label."""
     distance = float(rule.distance(record["dx_px"], record["dy_px"]))
     if not np.isfinite(distance):
         return True

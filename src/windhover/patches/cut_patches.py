@@ -108,7 +108,7 @@ def _cut_scenes(
             )
             for batch in cutter.cut():
                 is_new = statistics.select_new(batch.images, row.split)
-                new = CutBatch(batch.images[is_new], batch.index[is_new])
+                new = CutBatch(batch.images[is_new], batch.rows[is_new])
                 records += _write_batch(new, writers[row.split])
     return index_table(records)
 
@@ -117,7 +117,7 @@ def _write_batch(batch: CutBatch, writer: PatchWriter) -> list[dict[str, Any]]:
     """Write patches; return their index rows with the patch numbers."""
     first = writer.count
     writer.append(batch.images)
-    index = batch.index.assign(patch=np.arange(first, writer.count))
+    index = batch.rows.assign(patch=np.arange(first, writer.count))
     records: list[dict[str, Any]] = index[list(INDEX_COLUMNS)].to_dict("records")  # type: ignore[assignment]
     return records
 
@@ -125,7 +125,7 @@ def _write_batch(batch: CutBatch, writer: PatchWriter) -> list[dict[str, Any]]:
 def negatives_by_scene(catalog: Catalog, params: PatchesParams) -> dict[str, dict[str, int]]:
     """Return how many negatives of each kind every labeled scene gives.
 
-    Random and look-alike ones are divided by area, so that empty scenes give some too and a crowded
+    Random and lookalike ones are divided by area, so that empty scenes give some too and a crowded
     scene gives no more than its area; off-center ones by objects.
     """
     scenes = catalog.scenes[catalog.scenes["labeled"]].copy()
@@ -239,7 +239,7 @@ def _bands_of(path: Path, catalog: Catalog, n_bands: int) -> list[str]:
 
 
 def _check_scenes_fit(path: Path, catalog: Catalog, content: NpzContent) -> None:
-    """Check that one model can learn ready-made patches and the scenes beside them.
+    """Check that one model can learn ready-made patches together with the scenes.
 
     Raises:
         DataError: the scenes are not 8-bit, or hold objects of a class that the patches lack.

@@ -91,7 +91,7 @@ class CutStatistics:
     _split_of_pixels: dict[bytes, str] = field(default_factory=dict)  # digest -> split
 
     def select_new(self, images: NDArray[Any], split: str) -> NDArray[np.bool_]:
-        """Tell which patches' pixels are new, and remember them.
+        """Return which patches' pixels are new, and remember them.
 
         Patches that repeat pixels of their own split are counted as skipped; those that repeat
         pixels of another split stay and are counted apart.

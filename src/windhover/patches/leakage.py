@@ -198,7 +198,7 @@ class _SplitPair:
 
 
 def _do_overlap(window: pd.Series, other: pd.Series) -> bool:
-    """Tell whether two windows share ground."""
+    """Return whether two windows share ground."""
     one, two = _outlines(window, other)
     return bool(one.intersection(two).area > MIN_OVERLAP_M2)
 

@@ -1,6 +1,6 @@
 """Import of a ready-made data set of patches: `.npz` with train and test images and labels.
 
-The patches are written as they are. What they do not tell stays unknown: places, scenes, positions,
+The patches are written as they are. What they do not hold stays unknown: places, scenes, positions,
 sizes, the prior.
 """
 
@@ -241,7 +241,7 @@ def _write_splits(
 
 
 def _first_of_a_kind(images: NDArray[np.uint8], seen: set[bytes]) -> Bools:
-    """Tell which patches' pixels were not seen before, and remember them."""
+    """Return which patches' pixels were not seen before, and remember them."""
     is_new = np.ones(len(images), bool)
     for number, image in enumerate(images):
         digest = hashlib.blake2b(image.tobytes(), digest_size=16).digest()

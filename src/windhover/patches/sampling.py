@@ -64,10 +64,10 @@ def nearest_object(centers_xy: Floats, objects: Objects, rule: LabelRule) -> tup
 
 
 def is_negative(centers_xy: Floats, labels: SceneLabels) -> Bools:
-    """Tell which windows are background.
+    """Return which windows are background.
 
-    Their centers (K, 2) lie beyond the ignore radius of every object and of every ignored box, and
-    the whole window lies where everything is labeled.
+    Their centers (K, 2) are beyond the ignore radius of every object and of every ignored box, and
+    the whole window is where everything is labeled.
     """
     rule = labels.rule
     negative = nearest_object(centers_xy, labels.objects, rule)[0] > rule.ignore_px
@@ -101,7 +101,7 @@ def positive_windows(labels: SceneLabels, repeats: Ints, rng: np.random.Generato
 def offcenter_windows(labels: SceneLabels, count: int, rng: np.random.Generator) -> Ints:
     """Return up to `count` (K, 2) left, top of windows that show an object away from their center.
 
-    They lie beyond the object's ignore radius: a detector must not fire on them.
+    They are beyond the object's ignore radius: a detector must not fire on them.
     """
     n_objects = len(labels.objects)
     if not n_objects:

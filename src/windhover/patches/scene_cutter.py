@@ -34,7 +34,7 @@ class CutBatch(NamedTuple):
     """Patches of one kind at one scale."""
 
     images: NDArray[Any]  # (N, H, W, C)
-    index: pd.DataFrame  # N rows, without the patch number
+    rows: pd.DataFrame  # N rows of the index, without the patch number
 
 
 class HeldScene(NamedTuple):
