@@ -11,7 +11,7 @@ export DVC_NO_ANALYTICS := true
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv repro airbus test test-slow check bench ui params deps lock clean
+.PHONY: help venv repro airbus test test-slow check bench ui docs params deps lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -50,11 +50,14 @@ test: venv ## the tests, a few minutes on two cores
 test-slow: venv ## the tests that take minutes each
 	@$(BIN)/python -m pytest -m slow
 
-check: venv ## lint, format, types, layers
+check: venv docs ## lint, format, types, rooms, pages
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+
+docs: venv ## build the pages of docs/ into site/, the API from docstrings
+	@$(BIN)/mkdocs build --quiet --strict
 
 # these need real scenes, or models trained on them: their first lines say how they are called
 BENCH_ON_SCENES := $(addprefix benchmarks/bench_,learning.py other_sensor.py rival_training.py)
@@ -71,4 +74,4 @@ lock: venv ## rewrite requirements.txt from the ranges of pyproject.toml
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate --no-emit-index-url --no-emit-find-links --extra dev pyproject.toml -o requirements.txt
 
 clean: ## remove what the stages and tools wrote; keeps .venv, the DVC cache and MLflow's database
-	@rm -rf data/raw data/scenes data/patches data/augmented data/train data/model data/detections data/map .windhover .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@rm -rf site data/raw data/scenes data/patches data/augmented data/train data/model data/detections data/map .windhover .pytest_cache .mypy_cache .ruff_cache .hypothesis
