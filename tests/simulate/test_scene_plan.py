@@ -86,19 +86,25 @@ def test_the_default_world_holds_what_it_should(default_scenes: list[SceneSpec])
     [
         (
             {"gsd_m": 9.0},
-            r"`simulate.gsd_m`: .*less than or equal to 3, got 9.0. "
-            r"Set `simulate.gsd_m` in params.yaml",
+            (
+                r"`simulate.gsd_m`: .*less than or equal to 3, got 9.0. "
+                r"Set `simulate.gsd_m` in params.yaml"
+            ),
         ),
         ({"bands": 5}, r"`simulate.bands`: .*3 or 4, got 5"),
         (
             {"search_empty": 50},
-            r"`simulate.search_empty` must be at most `simulate.search_tiles` "
-            r"\(36 tiles\), got 50\. Set",
+            (
+                r"`simulate.search_empty` must be at most `simulate.search_tiles` "
+                r"\(36 tiles\), got 50\. Set"
+            ),
         ),
         (
             {"search_tiles": 2, "search_empty": 0},
-            r"`simulate.test_places` must be at most `simulate.search_tiles` "
-            r"\(2 tiles\), got 4\. Set",
+            (
+                r"`simulate.test_places` must be at most `simulate.search_tiles` "
+                r"\(2 tiles\), got 4\. Set"
+            ),
         ),
     ],
 )

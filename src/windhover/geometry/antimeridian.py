@@ -5,6 +5,8 @@ The one place that knows of it. Shapes and arrays are in degrees of longitude (x
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import shapely
 from shapely import MultiPolygon, Polygon, affinity, box
@@ -72,7 +74,7 @@ def polygon_from_ring(lon: Floats, lat: Floats) -> BaseGeometry:
         return polygon
     if len(parts) == 1:
         return parts[0]
-    singles: list[BaseGeometry] = []
+    singles: list[Polygon] = []
     for part in parts:
         singles.extend(getattr(part, "geoms", [part]))
     return MultiPolygon(singles)
@@ -91,8 +93,9 @@ def split_small_polygon(polygon: BaseGeometry) -> BaseGeometry:
     parts = _parts_on_globe(polygon, (-360.0, 0.0, 360.0))
     if len(parts) == 1:
         return parts[0]
-    joined: BaseGeometry = shapely.multipolygons(np.array(parts))
-    return joined
+    joined: Any = shapely.multipolygons(np.array(parts))
+    whole: BaseGeometry = joined
+    return whole
 
 
 def _polar_cap(lat: Floats) -> BaseGeometry:

@@ -89,7 +89,7 @@ def axis_weights(start: int, stop: int, ratio: float, source_length: int) -> csr
 def _area_weights(target: Floats, ratio: float) -> tuple[Floats, Floats]:
     """Return source pixels and weights (targets, taps) of the area average."""
     taps = math.ceil(ratio) + 1
-    source = np.floor(target * ratio) + np.arange(taps)
+    source: Floats = np.floor(target * ratio) + np.arange(taps)
     overlap = np.minimum(source + 1, (target + 1) * ratio) - np.maximum(source, target * ratio)
     return source, np.maximum(overlap, 0.0) / ratio
 
@@ -97,12 +97,13 @@ def _area_weights(target: Floats, ratio: float) -> tuple[Floats, Floats]:
 def _bilinear_weights(target: Floats, ratio: float, source_length: int) -> tuple[Floats, Floats]:
     """Return source pixels and weights (targets, 2) of bilinear interpolation."""
     center = (target + 0.5) * ratio - 0.5
-    source = np.floor(center) + np.arange(2)
+    source: Floats = np.floor(center) + np.arange(2)
     fraction = center - source[:, :1]
     weight = np.concatenate([1.0 - fraction, fraction], axis=1)
     inside = ((target + 0.5) * ratio >= 0) & ((target + 0.5) * ratio < source_length)
     # beyond the raster's ends its end pixels are repeated
-    return np.where(inside, np.clip(source, 0, source_length - 1), source), weight
+    clipped: Floats = np.clip(source, 0, source_length - 1)
+    return np.where(inside, clipped, source), weight
 
 
 def apply_weights(

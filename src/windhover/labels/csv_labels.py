@@ -176,7 +176,8 @@ def _first_complete(
 def _numbers(frame: pd.DataFrame, columns: tuple[str, ...], decimal: str) -> NDArray[np.float64]:
     """Return the numbers (N, C) of text columns; NaN where a text is none."""
     texts = frame[list(columns)].apply(lambda column: column.str.replace(decimal, ".", regex=False))
-    return texts.apply(pd.to_numeric, errors="coerce").to_numpy(np.float64, copy=True)
+    numbers = texts.apply(pd.to_numeric, errors="coerce")
+    return np.asarray(numbers.to_numpy(np.float64, copy=True))
 
 
 def parse_polygon(text: str, where: str) -> shapely.geometry.base.BaseGeometry | None:

@@ -49,7 +49,7 @@ def _parse_xml(path: Path) -> Element:
         FormatError: not XML, entities in it, or of another root.
     """
     try:
-        root = SafeTree.parse(path, forbid_dtd=True).getroot()
+        root: Element | None = SafeTree.parse(path, forbid_dtd=True).getroot()
     except (ParseError, DefusedXmlException, ValueError, LookupError) as error:
         reason = str(error)
         if isinstance(error, DefusedXmlException):

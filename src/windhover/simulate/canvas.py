@@ -299,5 +299,6 @@ def _fill_outlines(
 ) -> None:
     """Fill fixed-point outlines, or their convex hull, with a color of the target's bands."""
     if hull:
-        outlines = [cv2.convexHull(np.concatenate(outlines).reshape(-1, 1, 2))]
+        corners = np.concatenate(outlines).reshape(-1, 1, 2)
+        outlines = [np.asarray(cv2.convexHull(corners), np.int32)]
     cv2.fillPoly(target, outlines, color, cv2.LINE_AA, FRACTION_BITS)

@@ -86,7 +86,8 @@ def _furrows(
     frequency = 2 * math.pi / shape.period_m
     lanes = np.abs(np.mod(across, 24) - 12) < 0.7
     furrows = 0.05 * np.sin(across * frequency + variation * 0.6)
-    return 1 + furrows - 0.10 * lanes + 0.07 * variation + 0.03 * noise(6)
+    brightness = 1 + furrows - 0.10 * lanes + 0.07 * variation + 0.03 * noise(6)
+    return np.asarray(brightness, np.float32)
 
 
 def _plant_rows(
@@ -94,7 +95,8 @@ def _plant_rows(
 ) -> FloatImage:
     frequency = 2 * math.pi / shape.period_m
     plants = 0.6 + 0.4 * np.sin(along * frequency)
-    return 0.95 + 0.22 * np.sin(across * frequency) * plants + 0.06 * variation
+    brightness = 0.95 + 0.22 * np.sin(across * frequency) * plants + 0.06 * variation
+    return np.asarray(brightness, np.float32)
 
 
 def _crowns(

@@ -79,10 +79,10 @@ def _veil(
             for width_m, weight in CLOUD_LAYERS
         )
         veil = veil + sensor.cloud * np.clip(cloud - 0.35, 0, 1)
-    return np.clip(veil, 0, 0.75).astype(np.float32)
+    return np.asarray(np.clip(veil, 0, 0.75), np.float32)
 
 
 def _near_infrared(red: FloatImage, green: FloatImage, blue: FloatImage) -> FloatImage:
     plants = np.clip(green - np.maximum(red, blue), 0, 40)
     water = np.clip(blue - red, 0, 60)
-    return np.clip(0.95 * red + 3.2 * plants - 1.4 * water, 4, 255)
+    return np.asarray(np.clip(0.95 * red + 3.2 * plants - 1.4 * water, 4, 255))
