@@ -4,6 +4,9 @@ when there are none.
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +17,9 @@ from fake_models import write_bundle
 from windhover.errors import MissingFileError
 from windhover.models.bundle import load_bundle
 from windhover.models.calibrated_scores import window_scores
-from windhover.tracking import runs
+from windhover.tracking import registry
+from windhover.tracking.mlflow_client import EXPERIMENT
+from windhover.tracking.runs import resume_run
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning"
@@ -27,37 +32,37 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("project")
     for name in ("weights.pt", "model.json", "metrics.json"):
         (folder / name).write_text(name)
-    with runs.resume_run("0123456789abcdef", folder) as tracker:
+    with resume_run("0123456789abcdef", folder) as tracker:
         for name in ("weights.pt", "model.json"):
-            tracker.file(folder / name, "bundle")
-            tracker.file(folder / name, "bundle/second_stage")
-        tracker.file(folder / "metrics.json", "evaluation")
-    with runs.resume_run("ffffffffffffffff", folder) as tracker:
-        tracker.file(folder / "metrics.json", "other")
+            tracker.log_file(folder / name, "bundle")
+            tracker.log_file(folder / name, "bundle/second_stage")
+        tracker.log_file(folder / "metrics.json", "evaluation")
+    with resume_run("ffffffffffffffff", folder) as tracker:
+        tracker.log_file(folder / "metrics.json", "other")
     return folder
 
 
 def test_files_of_a_run_are_found_by_the_key_of_its_weights(root: Path) -> None:
     assert (
-        runs.run_files("0123456789abcdef", "evaluation", root) / "metrics.json"
+        registry.download_run_files("0123456789abcdef", "evaluation", root) / "metrics.json"
     ).read_text() == "metrics.json"
 
 
 def test_a_promoted_model_is_what_its_alias_names(root: Path) -> None:
-    assert runs.promote("0123456789abcdef", "jets", "champion", root) == 1
-    folder = runs.fetch_model("models:/jets@champion", root)
+    assert registry.promote("0123456789abcdef", "jets", "champion", root=root) == 1
+    folder = registry.fetch_model("models:/jets@champion", root)
     assert {path.name for path in folder.iterdir()} == {"weights.pt", "model.json", "second_stage"}
     assert (folder / "second_stage" / "weights.pt").is_file()
-    assert runs.promote("0123456789abcdef", "jets", "champion", root) == 2
-    assert (runs.fetch_model("models:/jets/1", root) / "model.json").is_file()
+    assert registry.promote("0123456789abcdef", "jets", "champion", root=root) == 2
+    assert (registry.fetch_model("models:/jets/1", root) / "model.json").is_file()
 
 
 def test_a_promoted_model_says_its_shapes_and_mlflow_loads_it(tmp_path: Path) -> None:
     write_bundle(tmp_path / "model", threshold=0.6)
-    with runs.resume_run("aaaaaaaaaaaaaaaa", tmp_path) as tracker:
-        tracker.bundle(tmp_path / "model", "uint8", (64, 64, 3))
-    runs.promote("aaaaaaaaaaaaaaaa", "jets", "champion", tmp_path)
-    folder = runs.fetch_model("models:/jets@champion", tmp_path)
+    with resume_run("aaaaaaaaaaaaaaaa", tmp_path) as tracker:
+        tracker.log_bundle(tmp_path / "model", "uint8", (64, 64, 3))
+    registry.promote("aaaaaaaaaaaaaaaa", "jets", "champion", root=tmp_path)
+    folder = registry.fetch_model("models:/jets@champion", tmp_path)
     bundle = load_bundle(folder)
     assert bundle.card == load_bundle(tmp_path / "model").card
     import mlflow
@@ -75,10 +80,50 @@ def test_a_promoted_model_says_its_shapes_and_mlflow_loads_it(tmp_path: Path) ->
 
 def test_what_is_not_there_is_said(root: Path) -> None:
     with pytest.raises(MissingFileError, match="nobody: no run has this id, name or model key"):
-        runs.run_files("nobody", "evaluation", root)
+        registry.download_run_files("nobody", "evaluation", root)
     with pytest.raises(MissingFileError, match="run ffffffffffffffff: keeps no `bundle`"):
-        runs.promote("ffffffffffffffff", "jets", "champion", root)
+        registry.promote("ffffffffffffffff", "jets", "champion", root=root)
     with pytest.raises(MissingFileError, match=r"models:/jets@nobody: no such registered model"):
-        runs.fetch_model("models:/jets@nobody", root)
+        registry.fetch_model("models:/jets@nobody", root)
     with pytest.raises(MissingFileError, match=r"models:/jets: no such registered model"):
-        runs.fetch_model("models:/jets", root)
+        registry.fetch_model("models:/jets", root)
+
+
+def check_requirements(model: Path) -> None:
+    """Check that a model pins the packages of others, and carries this package's own source."""
+    lines = (model / "requirements.txt").read_text().split()
+    names = {line.partition("==")[0] for line in lines}
+    assert all("==" in line and "+" not in line for line in lines), lines
+    assert {"mlflow", "numpy", "scipy", "torch", "pydantic"} <= names
+    assert not {name for name in names if "windhover" in name}, "on the index it is not ours"
+    assert (model / "code" / "windhover" / "models" / "bundle.py").is_file()
+    assert not list((model / "code").rglob("__pycache__"))
+
+
+def test_a_finished_model_pins_its_requirements(tmp_path: Path) -> None:
+    write_bundle(tmp_path / "model")
+    with resume_run("bbbbbbbbbbbbbbbb", tmp_path) as tracker:
+        tracker.log_bundle(tmp_path / "model", "uint8", (64, 64, 3))
+    folder = registry.download_run_files("bbbbbbbbbbbbbbbb", "bundle", tmp_path)
+    check_requirements(folder)
+    code = (
+        "import sys, windhover, mlflow, numpy\n"
+        f"model = mlflow.pyfunc.load_model({str(folder)!r})\n"
+        "print(windhover.__file__, model.predict(numpy.zeros((1, 64, 64, 3), numpy.uint8)).shape)"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(folder / "code")}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
+    )
+    assert done.stdout.split() == [str(folder / "code/windhover/__init__.py"), "(1,", "1)"]
+
+
+def test_a_trained_model_pins_its_requirements(tmp_path: Path) -> None:
+    write_bundle(tmp_path / "model")
+    with resume_run("cccccccccccccccc", tmp_path) as tracker:
+        tracker.log_model(tmp_path / "model", np.zeros((1, 64, 64, 3), np.uint8))
+    import mlflow
+
+    runs = mlflow.search_runs(experiment_names=[EXPERIMENT], output_format="list")
+    folder = mlflow.artifacts.download_artifacts(f"runs:/{runs[0].info.run_id}/model")
+    check_requirements(Path(folder))

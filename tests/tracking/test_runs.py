@@ -14,12 +14,16 @@ import pytest
 from toy_patches import learning_folders, train_params
 from windhover.models.bundle import load_bundle
 from windhover.params import flatten
-from windhover.tracking.runs import EXPERIMENT, KEY_TAG, dvc_hashes, resume_run, run_name
+from windhover.tracking.mlflow_client import EXPERIMENT, KEY_TAG
+from windhover.tracking.runs import dvc_hashes, resume_run, run_name
 from windhover.training import train
 
 
 def test_nothing_imports_mlflow_before_a_run_begins() -> None:
-    code = "import sys, windhover.tracking.runs, windhover.training.train; print('mlflow' in sys.modules)"
+    code = (
+        "import sys, windhover.tracking.runs, windhover.training.train\n"
+        "print('mlflow' in sys.modules)"
+    )
     assert (
         subprocess.run(
             [sys.executable, "-c", code], capture_output=True, text=True, check=True
@@ -37,7 +41,10 @@ def test_a_run_is_named_by_what_tells_it_from_others(monkeypatch: pytest.MonkeyP
 
 def test_mlflow_finds_nothing_to_warn_of_in_the_kept_model() -> None:
     # in a process of its own: the warning is given once, and pytest would swallow it
-    code = "from windhover.tracking import runs as t\nwith t._quiet():\n    import windhover.tracking.tracked_model"
+    code = (
+        "from windhover.tracking.mlflow_client import without_warnings\n"
+        "with without_warnings():\n    import windhover.tracking.tracked_model"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout + done.stderr == ""
 
@@ -72,10 +79,10 @@ def test_a_training_is_one_run_that_evaluate_finds_again(
     assert "MLflow" not in said.out + said.err
     assert "Warning" not in said.out + said.err
     with resume_run(trained.card.name) as tracker:
-        tracker.metrics({"scene_ap": 0.5, "nothing": float("nan")})
-        tracker.tags({"evaluated": "yes"})
+        tracker.log_metrics({"scene_ap": 0.5, "nothing": float("nan")})
+        tracker.set_tags({"evaluated": "yes"})
     with resume_run("0123456789abcdef") as tracker:
-        tracker.tags({"evaluated": "yes"})
+        tracker.set_tags({"evaluated": "yes"})
     import mlflow
 
     assert (tmp_path / "root" / "mlflow.db").is_file()
@@ -86,7 +93,7 @@ def test_a_training_is_one_run_that_evaluate_finds_again(
     assert restored.data.tags[KEY_TAG] == "0123456789abcdef"
     assert (run.info.status, run.data.tags[KEY_TAG]) == ("FINISHED", trained.card.name)
     assert run.data.params["learning_rate"] == "0.003"
-    assert run.data.params["jitter.contrast"] == "0.1"
+    assert run.data.params["batch_augment.contrast"] == "0.1"
     assert {"score", "val_ap", "val_loss", "learning_rate", "scene_ap", "kept_val_ap"} <= set(
         run.data.metrics
     )

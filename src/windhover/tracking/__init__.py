@@ -1,4 +1,4 @@
-"""Runs and models in MLflow: the only room that imports it.
+"""Runs and models in MLflow: what is logged of a training and an evaluation, and how to fetch it.
 
-Holds what is kept of a training and an evaluation, and how a model comes back; computes no figure.
+The only room that imports MLflow.
 """

@@ -1,6 +1,6 @@
-"""The model as MLflow keeps it: a bundle's folder behind `predict`, free of any fixed batch size.
+"""The model as MLflow keeps it: a model bundle behind `predict`, for batches of any size.
 
-Only `runs` uses this module; it stands apart because MLflow finds its classes by their names.
+A module of its own, because MLflow finds its classes and functions by their names.
 """
 
 from __future__ import annotations
@@ -17,22 +17,20 @@ from windhover.models.calibrated_scores import window_scores
 
 
 class WindowScorer:
-    """Scores windows (N, 64, 64, C) as read -> (N, K) probabilities."""
+    """Scores windows: (N, 64, 64, C) as read to (N, K) probabilities."""
 
     def __init__(self, folder: str) -> None:
         self._bundle = load_bundle(folder)
-        self._network, self._normalizer = self._bundle.network(), self._bundle.normalizer()
+        self._network = self._bundle.network()
+        self._normalizer = self._bundle.normalizer()
 
     def predict(
         self, model_input: np.ndarray, params: dict[str, Any] | None = None
     ) -> NDArray[np.float32]:
-        """Return the probability of each class in each window; `model_input` is an array (N, 64,
-        64, C).
-        """
+        """Return the probability of each class in each window; input (N, 64, 64, C)."""
         with torch.inference_mode():
-            pixels = torch.from_numpy(np.ascontiguousarray(model_input)).permute(
-                0, 3, 1, 2
-            )  # (N, C, S, S)
+            windows = torch.from_numpy(np.ascontiguousarray(model_input))
+            pixels = windows.permute(0, 3, 1, 2)  # (N, C, S, S)
             logits = self._network(self._normalizer(pixels)).logits[:, :, 0, 0]  # (N, K)
         return window_scores(logits.numpy(), self._bundle.calibration).astype(np.float32)
 
@@ -43,7 +41,7 @@ def _load_pyfunc(folder: str) -> WindowScorer:
 
 
 class WindowClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[misc,name-defined]
-    """The same of a bundle that was kept with a run, before it was calibrated."""
+    """The same for a bundle that a training run keeps, before it was calibrated."""
 
     def load_context(self, context: Any) -> None:
         """Read the bundle that was kept with the run."""
@@ -54,7 +52,5 @@ class WindowClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[misc,name-def
     def predict(
         self, context: Any, model_input: np.ndarray, params: dict[str, Any] | None = None
     ) -> NDArray[np.float32]:
-        """Return the probability of each class in each window; `model_input` is an array (N, 64,
-        64, C).
-        """
+        """Return the probability of each class in each window; input (N, 64, 64, C)."""
         return self._scorer.predict(model_input)
