@@ -16,7 +16,7 @@ from test_flow import PLACES, make_raw
 from windhover.errors import DataError, ParameterError
 from windhover.experiments import cross_validation
 from windhover.experiments.cross_validation import CrossValidationResult, FoldMetrics
-from windhover.tracking.runs import EXPERIMENT
+from windhover.tracking.mlflow_client import EXPERIMENT
 from windhover.training import train
 
 SETTINGS = [

@@ -17,7 +17,7 @@ from windhover.experiments import tuning
 from windhover.experiments.tuning import SearchAxis, parse_axis
 from windhover.params import read_yaml
 from windhover.params.parameter_sets import set_parameters
-from windhover.tracking.runs import EXPERIMENT
+from windhover.tracking.mlflow_client import EXPERIMENT
 from windhover.training import train
 from windhover.training.training_data import TrainingFolders
 

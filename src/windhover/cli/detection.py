@@ -114,7 +114,7 @@ def _model_folder(model: Path) -> Path:
     """Return the folder of a model, fetched from the registry where it is named by an alias."""
     if not str(model).startswith("models:/"):
         return model
-    from windhover.tracking.runs import fetch_model
+    from windhover.tracking.registry import fetch_model
 
     return fetch_model(str(model))
 

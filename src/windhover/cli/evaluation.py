@@ -75,7 +75,7 @@ def promote(
     alias: Annotated[str, typer.Option(help="Alias that will point at it.")] = "champion",
 ) -> None:
     """Register an evaluated model, for `windhover detect --model models:/NAME@ALIAS`."""
-    from windhover.tracking import runs
+    from windhover.tracking import registry
 
-    version = runs.promote(run, name, alias)
+    version = registry.promote(run, name, alias)
     typer.echo(f"models:/{name}@{alias} is now version {version}, of run {run}")

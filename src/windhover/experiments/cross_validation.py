@@ -174,19 +174,19 @@ def run_folds(params: FlowParams, n_folds: int) -> CrossValidationResult:
     ]
     key = _flow_key(params, n_folds)
     with resume_run(f"kfold-{key}", name="kfold") as tracker:
-        tracker.params({"folds": n_folds, **params.to_json()})
+        tracker.log_params({"folds": n_folds, **params.to_json()})
         folds = []
         for number, scenes in enumerate(fold_params):
             fold = _run_fold(params, scenes, FoldFolders(WORK / key / f"fold-{number}"))
             folds.append(fold)
             metrics = fold.defined_metrics()
-            tracker.metrics({f"fold/{name}": metrics[name] for name in metrics}, step=number)
+            tracker.log_metrics({f"fold/{name}": metrics[name] for name in metrics}, step=number)
             logger.info(_format_metrics(f"fold {number}", metrics))
         summary = summarize(folds)
-        tracker.metrics(_flat_summary(summary))
+        tracker.log_metrics(_flat_summary(summary))
         result = CrossValidationResult(folds=tuple(folds), summary=summary)
         result.save(WORK / key / "kfold.json")
-        tracker.file(WORK / key / "kfold.json")
+        tracker.log_file(WORK / key / "kfold.json")
     means = {name: metric.mean for name, metric in summary.items()}
     spreads = {name: metric.sd for name, metric in summary.items()}
     logger.info(_format_metrics("mean", means))

@@ -164,7 +164,7 @@ def tune(
     _check_axes(params, axes)
     study = _open_study(name, params, folders, axes=axes)
     with resume_run(f"tune-{study.user_attrs[KEY_ATTR]}", name=f"tune {name}") as tracker:
-        tracker.params({"study": name, "axes": {axis.name: vars(axis) for axis in axes}})
+        tracker.log_params({"study": name, "axes": {axis.name: vars(axis) for axis in axes}})
         while _count_finished(study) < n_trials:
             _run_trial(study, params, folders, axes=axes, tracker=tracker)
         if not study.best_trials or study.best_value <= FAILED_AP:
@@ -252,7 +252,7 @@ def _run_trial(
     else:
         study.tell(trial, ap)
     best = study.best_value if study.best_trials else ap
-    tracker.metrics({"val_ap": ap, "best_val_ap": best}, step=trial.number)
+    tracker.log_metrics({"val_ap": ap, "best_val_ap": best}, step=trial.number)
     outcome = f"AP {ap:.4f}"
     if pruned:
         outcome += ", ended early"
@@ -287,13 +287,13 @@ def _train_trial(
 def _write_results(study: Study, params: TrainParams, tracker: Tracker) -> Path:
     """Write the best parameters and the table of trials, also into MLflow."""
     name = study.study_name
-    tracker.tags({f"best.{key}": value for key, value in study.best_params.items()})
+    tracker.set_tags({f"best.{key}": value for key, value in study.best_params.items()})
     path = _write_best(WORK / f"{name}.yaml", params, study.best_params)
-    tracker.file(path)
+    tracker.log_file(path)
     trials = study.trials_dataframe(attrs=("number", "state", "value", "params"))
     with atomic_file(WORK / f"{name}.csv") as temporary:
         trials.to_csv(temporary, index=False)
-    tracker.file(WORK / f"{name}.csv")
+    tracker.log_file(WORK / f"{name}.csv")
     return path
 
 
