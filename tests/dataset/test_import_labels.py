@@ -111,7 +111,7 @@ def test_an_import_takes_the_place_of_nothing_but_an_earlier_catalog(
             match=r"mine: would be replaced whole, with mine/.* which is read",
         ):
             CliRunner().invoke(app, ["import", *read, "-o", "mine"], catch_exceptions=False)
-    with pytest.raises(ParameterError, match=r"and mine/groups\.csv, which is read"):
+    with pytest.raises(ParameterError, match=r"with mine/groups\.csv, which is read"):
         import_labels(
             tmp_path / "other/report.json",
             tmp_path / "other",
