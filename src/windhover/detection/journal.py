@@ -129,7 +129,7 @@ class SearchJournal:
         if tables.fetchone() is None:
             return False
         row = self._connection.execute("SELECT format, fingerprint FROM run").fetchone()
-        return row == (FORMAT, run)
+        return bool(row == (FORMAT, run))
 
     def _check_blocks(self) -> None:
         """Note the whole blocks, and delete those whose checksum is wrong."""

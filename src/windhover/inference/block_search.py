@@ -146,7 +146,7 @@ class BlockSearch:
         # was in evaluation.
         rescorer = Rescorer(score_windows_at, settings.rescore_min_logit)
         lowest = np.minimum(min_logits, settings.rescore_min_logit)
-        candidates = find(min_logits=lowest, rescorer=rescorer)
+        candidates: NDArray[np.void] = find(min_logits=lowest, rescorer=rescorer)
         logit = candidates["logit"]
         is_high = np.isfinite(logit) & (logit >= min_logits[candidates["class_index"]])
         return candidates[is_high]

@@ -7,6 +7,7 @@ Finds no peak and computes no probability.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -87,7 +88,7 @@ def _to_frame(candidates: NDArray[np.void], classes: Sequence[str] | None) -> pd
         names = index.astype(str)
     else:
         names = np.asarray(classes, object)[index]
-    columns = {"class": pd.Series(names, dtype="str")}
+    columns: dict[str, Any] = {"class": pd.Series(names, dtype="str")}
     for name in ("logit", "col", "row", "w", "h"):
         columns[name] = candidates[name].astype(np.float64)
     columns["edge"] = candidates["edge"]
