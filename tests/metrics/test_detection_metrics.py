@@ -18,11 +18,11 @@ import shapely
 from windhover.errors import ParameterError
 from windhover.metrics.ap_by_threshold import ap_by_threshold
 from windhover.metrics.bootstrap import resample
-from windhover.metrics.breakdown import counts_by_size
 from windhover.metrics.choose_threshold import choose_threshold
-from windhover.metrics.curve_tables import precision_band
+from windhover.metrics.curve_points import precision_band
 from windhover.metrics.detection_metrics import class_score_curve, measure_detections
 from windhover.metrics.ground_truth import GroundTruth
+from windhover.metrics.group_counts import counts_by_size
 from windhover.metrics.match_detections import (
     MatchRule,
     match_detections,

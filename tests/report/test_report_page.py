@@ -71,7 +71,7 @@ def test_pictures_of_the_training_are_shown_where_they_are_kept(
     page_of(result, tmp_path, monkeypatch)
     kept = tmp_path / "windows.png"
     pictures = ((kept, "losses"), (tmp_path / "no.png", "mined"))
-    object.__setattr__(result, "training_pictures", pictures)
+    object.__setattr__(result, "training_images", pictures)
     page = page_of(result, tmp_path, monkeypatch)
     assert 'alt="losses"' in page
     assert 'alt="mined"' not in page

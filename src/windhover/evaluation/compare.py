@@ -22,9 +22,9 @@ from windhover.metrics.bootstrap import (
     percentile_interval,
     resample,
 )
-from windhover.metrics.breakdown import counts_by_scene
 from windhover.metrics.detection_metrics import weighted_metrics
 from windhover.metrics.ground_truth import GroundTruth
+from windhover.metrics.group_counts import counts_by_scene
 from windhover.metrics.metrics_record import MetricsRecord
 
 logger = logging.getLogger(__name__)

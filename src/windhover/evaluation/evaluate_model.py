@@ -183,11 +183,11 @@ def _with_pictures(
         explanations=explain_errors(bundle, test, result.thresholds, catalog=catalog),
         train_ground_truth=ground_truth_of(catalog.split("train")),
         patch_sheet=patch_sheet(patches, band_names=card.bands),
-        training_pictures=training_pictures(folders.train),
+        training_images=training_images(folders.train),
     )
 
 
-def training_pictures(folder: Path) -> tuple[tuple[Path, str], ...]:
+def training_images(folder: Path) -> tuple[tuple[Path, str], ...]:
     """Return the pictures that a training leaves, with captions."""
     curves = (
         folder / "curves.png",

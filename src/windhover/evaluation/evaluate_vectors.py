@@ -17,10 +17,10 @@ from windhover.evaluation.vector_pair import group_by_grid_cell, load_vector_pai
 from windhover.files import atomic_file, write_json
 from windhover.metrics.ap_by_threshold import MEAN, ap_by_threshold
 from windhover.metrics.bootstrap import Estimate, resample
-from windhover.metrics.curve_tables import curve_table
+from windhover.metrics.curve_points import curve_table
 from windhover.metrics.detection_metrics import DetectionMetrics, measure_detections
 from windhover.metrics.match_detections import MatchRule, match_detections
-from windhover.metrics.nan_handling import finite_or_none
+from windhover.metrics.nan_safe import finite_or_none
 from windhover.params.choices import MatchBy
 from windhover.rendering.text import format_estimate, label_line
 
@@ -108,14 +108,14 @@ class VectorEvaluation:
         rule: by which detections were matched.
         bootstrap_unit: what the intervals are resampled over, in words.
         notes: what was assumed, in sentences.
-        aps: from `ap_by_threshold`; None if not asked for.
+        ap_table: from `ap_by_threshold`; None if not asked for.
     """
 
     metrics: DetectionMetrics
     rule: MatchRule
     bootstrap_unit: str
     notes: tuple[str, ...]
-    aps: pd.DataFrame | None = None
+    ap_table: pd.DataFrame | None = None
 
 
 def assess_files(request: VectorRequest) -> list[str]:
@@ -154,9 +154,9 @@ def evaluate_vectors(request: VectorRequest) -> VectorEvaluation:
     ground_truth = pair.ground_truth
     matches = match_detections(pair.detections, ground_truth, rule)
     classes = sorted({*pair.detections["class"], *ground_truth.objects["class"]})
-    aps = None
+    ap_table = None
     if request.with_ap_by_threshold:
-        aps = ap_by_threshold(pair.detections, ground_truth, classes, by=rule.by)
+        ap_table = ap_by_threshold(pair.detections, ground_truth, classes, by=rule.by)
     bootstrap_unit = "scenes"
     if not pair.has_scenes:
         matches, ground_truth = group_by_grid_cell(matches, ground_truth)
@@ -168,7 +168,7 @@ def evaluate_vectors(request: VectorRequest) -> VectorEvaluation:
         dict.fromkeys(classes, threshold),
         sample=resample(ground_truth.scenes, N_BOOTSTRAP, seed=0),
     )
-    return VectorEvaluation(metrics, rule, bootstrap_unit, pair.notes, aps=aps)
+    return VectorEvaluation(metrics, rule, bootstrap_unit, pair.notes, ap_table=ap_table)
 
 
 def vector_evaluation_lines(evaluation: VectorEvaluation) -> list[str]:
@@ -190,9 +190,9 @@ def vector_evaluation_lines(evaluation: VectorEvaluation) -> list[str]:
         for name, estimates in metrics.per_class.items():
             lines += ["", f"class {name}"]
             lines += [_estimate_line(LABELS[key], estimates[key]) for key in CLASS_METRICS]
-    if evaluation.aps is not None:
+    if evaluation.ap_table is not None:
         lines += ["", f"AP by match threshold ({evaluation.rule.by})"]
-        for row in evaluation.aps.to_dict("records"):
+        for row in evaluation.ap_table.to_dict("records"):
             name = MEAN if np.isnan(row["value"]) else f"{row['value']:g}"
             lines.append(label_line(name, f"{row['ap']:.3f}", width=LABEL_WIDTH))
     if evaluation.notes:
@@ -214,9 +214,9 @@ def write_vector_evaluation(evaluation: VectorEvaluation, output: Path) -> None:
         "classes": {name: _estimates_json(part) for name, part in metrics.per_class.items()},
         "notes": list(evaluation.notes),
     }
-    if evaluation.aps is not None:
+    if evaluation.ap_table is not None:
         document["ap_by_threshold"] = []
-        for row in evaluation.aps.to_dict("records"):
+        for row in evaluation.ap_table.to_dict("records"):
             values = {key: finite_or_none(row[key]) for key in ("value", "ap")}
             document["ap_by_threshold"].append(values)
     write_json(output, document)

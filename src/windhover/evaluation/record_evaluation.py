@@ -7,11 +7,11 @@ from typing import Any
 
 from windhover.evaluation.search_splits import search_settings_of
 from windhover.metrics.choose_threshold import ChosenThreshold
-from windhover.metrics.curve_tables import curve_table
+from windhover.metrics.curve_points import curve_table
 from windhover.metrics.detection_metrics import DetectionMetrics
 from windhover.metrics.evaluation_result import EvaluationResult, match_rule_of
 from windhover.metrics.metrics_record import MetricsRecord
-from windhover.metrics.nan_handling import finite_or_none
+from windhover.metrics.nan_safe import finite_or_none
 from windhover.metrics.score_curve import MatchCounts
 from windhover.models.bundle import load_bundle
 from windhover.models.operating_point import (

@@ -15,7 +15,7 @@ from windhover.metrics.bootstrap import BootstrapSample, resample
 from windhover.metrics.detection_metrics import class_score_curve
 from windhover.metrics.ground_truth import GroundTruth
 from windhover.metrics.match_detections import MatchRule, match_detections_by_rules
-from windhover.metrics.nan_handling import mean_of_finite
+from windhover.metrics.nan_safe import mean_of_finite
 from windhover.metrics.score_curve import average_precision
 from windhover.params.choices import MatchBy
 
@@ -77,7 +77,7 @@ def _mean_ap(
     return mean_of_finite(aps)
 
 
-def reported_aps(
+def report_ap_table(
     matches: pd.DataFrame, ground_truth: GroundTruth, classes: Sequence[str]
 ) -> pd.DataFrame:
     """Return the APs of a report: `match_by`, `threshold` (text, `mean` for the mean), `ap`."""

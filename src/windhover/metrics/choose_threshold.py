@@ -8,7 +8,7 @@ import numpy as np
 
 from windhover.geometry.arrays import Floats
 from windhover.metrics.bootstrap import BootstrapSample, bootstrap_values, percentile_interval
-from windhover.metrics.nan_handling import finite_or_none
+from windhover.metrics.nan_safe import finite_or_none
 from windhover.metrics.score_curve import MatchCounts, ScoreCurve
 from windhover.metrics.threshold_rule import ThresholdRule, choose_level, explain_unmet
 
@@ -53,7 +53,7 @@ def choose_threshold(
     if not len(counts.thresholds) or not counts.tp[-1, 0]:
         return _default_threshold(curve, n_objects=float(counts.n_gt[0]))
     chosen = choose_level(counts, rule)
-    threshold = float(_midway(curve, counts.thresholds[chosen.index[:1]])[0])
+    threshold = float(_midpoint_below(curve, counts.thresholds[chosen.index[:1]])[0])
     met = bool(chosen.is_met[0])
     note = ""
     if not met:
@@ -79,14 +79,14 @@ def _threshold_interval(
 
     def thresholds(weights: Floats) -> dict[str, Floats]:
         counts = curve.counts(weights)
-        value = _midway(curve, counts.thresholds[choose_level(counts, rule).index])
+        value = _midpoint_below(curve, counts.thresholds[choose_level(counts, rule).index])
         return {"threshold": np.where(counts.tp[-1] > 0, value, np.nan)}
 
     resampled = bootstrap_values(thresholds, sample.weights, len(curve.thresholds))
     return percentile_interval(resampled.get("threshold", [])) or (None, None)
 
 
-def _midway(curve: ScoreCurve, scores: Floats) -> Floats:
+def _midpoint_below(curve: ScoreCurve, scores: Floats) -> Floats:
     """Return the middle between each score and the next lower one; 0 is below the lowest."""
     rising = np.concatenate([[0.0], np.unique(curve.scores)])
     below = rising[np.maximum(np.searchsorted(rising, scores) - 1, 0)]

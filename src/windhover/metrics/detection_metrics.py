@@ -21,9 +21,9 @@ from windhover.metrics.bootstrap import (
     bootstrap_values,
     percentile_interval,
 )
-from windhover.metrics.breakdown import counts_by_scene
 from windhover.metrics.ground_truth import GroundTruth
-from windhover.metrics.nan_handling import finite_or_none
+from windhover.metrics.group_counts import counts_by_scene
+from windhover.metrics.nan_safe import finite_or_none
 from windhover.metrics.score_curve import (
     MatchCounts,
     ScoreCurve,

@@ -77,7 +77,7 @@ class EvaluationResult:
         explanations: of the very worst of both.
         train_ground_truth: of the scenes that were trained on.
         patch_sheet: contact sheet of patches of each split; None if there are none.
-        training_pictures: pictures that the training left, with captions.
+        training_images: pictures that the training left, with captions.
     """
 
     model: str
@@ -93,7 +93,7 @@ class EvaluationResult:
     explanations: tuple[WindowExplanation, ...] = ()
     train_ground_truth: GroundTruth | None = None
     patch_sheet: Image | None = None
-    training_pictures: tuple[tuple[Path, str], ...] = ()
+    training_images: tuple[tuple[Path, str], ...] = ()
 
     @property
     def has_scenes(self) -> bool:
@@ -116,7 +116,7 @@ def match_rule_of(params: EvaluateParams) -> MatchRule:
     return MatchRule(params.match_by, params.match_value, params.point_match_radius_m)
 
 
-def describe_scenes(metrics: DetectionMetrics) -> str:
+def scenes_summary(metrics: DetectionMetrics) -> str:
     """Return a line: how many objects and scenes of test were searched, and what was resampled."""
     table = metrics.per_scene
     n_objects = int(table["objects"].sum())

@@ -110,7 +110,7 @@ def match_detections_by_rules(
     )
     detections = detections.reset_index(drop=True)
     objects = ground_truth.objects
-    pairs = _candidate_pairs(detections, objects, _loosest(rules))
+    pairs = _candidate_pairs(detections, objects, _least_strict(rules))
     in_ignored = _in_ignored_region(detections, ground_truth)
     matches = []
     for rule in rules:
@@ -123,7 +123,7 @@ def match_detections_by_rules(
     return matches
 
 
-def _loosest(rules: Sequence[MatchRule]) -> MatchRule:
+def _least_strict(rules: Sequence[MatchRule]) -> MatchRule:
     """Return the rule whose pairs contain those of all others."""
     if rules[0].is_by_iou:
         return min(rules, key=lambda rule: rule.value)
@@ -171,7 +171,7 @@ def _match_geometry(table: pd.DataFrame, rule: MatchRule) -> NDArray[Any]:
 
 
 def _in_ignored_region(detections: pd.DataFrame, ground_truth: GroundTruth) -> NDArray[np.bool_]:
-    """Return (N,) whether each detection lies in an ignore region of its scene."""
+    """Return (N,) whether each detection is in an ignore region of its scene."""
     inside = np.zeros(len(detections), bool)
     regions = ground_truth.ignored["geometry"].to_numpy(object)
     regions_of: Any = ground_truth.ignored.groupby("scene").indices

@@ -8,28 +8,32 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
-from windhover.errors import FormatError
-from windhover.files import read_json, write_json
 from windhover.metrics.ap_by_threshold import MEAN
 from windhover.metrics.bootstrap import Estimate
-from windhover.metrics.breakdown import counts_by_place, counts_by_size, size_band_name
 from windhover.metrics.calibration import Reliability, detection_reliability
 from windhover.metrics.choose_threshold import ChosenThreshold
 from windhover.metrics.detection_metrics import DetectionMetrics
 from windhover.metrics.evaluation_result import EVALUATED_SPLITS, EvaluationResult
-from windhover.metrics.nan_handling import finite_or_none
+from windhover.metrics.group_counts import counts_by_place, counts_by_size, size_band_name
+from windhover.metrics.nan_safe import finite_or_none
 from windhover.metrics.window_metrics import WindowMetrics
+from windhover.records import JsonRecord
 
 logger = logging.getLogger(__name__)
 
-AGAIN = "Run evaluate again."
 # keys of files written by earlier versions, at any depth
 RENAMED_KEYS = {
     "ap_by_nearness": "ap_by_threshold",
@@ -49,13 +53,13 @@ REPORTED_APS = {
 }
 
 
-class _Record(BaseModel):
-    """Base of the records here: frozen; keys of other versions are ignored."""
+class _Part(BaseModel):
+    """Base of the parts of the record: frozen; keys of other versions are ignored."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
 
 
-class EstimateRecord(_Record):
+class EstimateRecord(_Part):
     """A value and its 95 % interval."""
 
     value: float | None = None
@@ -66,13 +70,13 @@ class EstimateRecord(_Record):
     def from_estimate(cls, estimate: Estimate) -> EstimateRecord:
         """Return the record of an estimate."""
         return cls(
-            value=six_digits(estimate.value),
-            low=six_digits(estimate.low),
-            high=six_digits(estimate.high),
+            value=_round_or_none(estimate.value),
+            low=_round_or_none(estimate.low),
+            high=_round_or_none(estimate.high),
         )
 
 
-class PlaceRecord(_Record):
+class PlaceRecord(_Part):
     """Counts and rates of one place."""
 
     objects: int
@@ -84,7 +88,7 @@ class PlaceRecord(_Record):
     false_alarms_per_km2: float | None
 
 
-class SizeRecord(_Record):
+class SizeRecord(_Part):
     """Objects of one size band, and how many are found."""
 
     objects: int
@@ -92,7 +96,7 @@ class SizeRecord(_Record):
     recall: float | None
 
 
-class SceneMetricsRecord(_Record):
+class SceneMetricsRecord(_Part):
     """Metrics of the whole scenes of one split."""
 
     ap: EstimateRecord = EstimateRecord()
@@ -111,17 +115,24 @@ class SceneMetricsRecord(_Record):
     reported: int
     found: int
     false_alarms: int
-    # objects that the calibrated scores predict, whatever the threshold
+    # objects that the calibrated scores predict, at any threshold
     expected: EstimateRecord = EstimateRecord()
     # what the intervals are resampled over: `places` or `scenes`
     bootstrap_unit: str
     by_place: dict[str, PlaceRecord] = Field(default_factory=dict)
-    # by class and metric; None where there is one class
+    # by class and metric; None, and not written, where there is one class
     classes: dict[str, dict[str, EstimateRecord]] | None = None
     by_size: dict[str, SizeRecord] = Field(default_factory=dict)
 
+    @model_serializer(mode="wrap")
+    def _without_classes(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        values: dict[str, Any] = handler(self)
+        if values["classes"] is None:
+            del values["classes"]
+        return values
 
-class ThresholdMetrics(_Record):
+
+class ThresholdMetrics(_Part):
     """Metrics on the validation split at the chosen threshold."""
 
     precision: float | None = None
@@ -130,7 +141,7 @@ class ThresholdMetrics(_Record):
     false_alarms_per_km2: float | None = None
 
 
-class ThresholdRecord(_Record):
+class ThresholdRecord(_Part):
     """The chosen threshold of one class."""
 
     threshold: EstimateRecord
@@ -138,7 +149,7 @@ class ThresholdRecord(_Record):
     on_val: ThresholdMetrics = ThresholdMetrics()
 
 
-class ConfusionRecord(_Record):
+class ConfusionRecord(_Part):
     """Confusion of windows at a threshold."""
 
     tp: int
@@ -147,7 +158,7 @@ class ConfusionRecord(_Record):
     tn: int
 
 
-class WindowMetricsRecord(_Record):
+class WindowMetricsRecord(_Part):
     """Metrics of one class on the windows of one split."""
 
     positives: int
@@ -162,7 +173,7 @@ class WindowMetricsRecord(_Record):
     confusion: ConfusionRecord
 
 
-class MetricsRecord(_Record):
+class MetricsRecord(JsonRecord):
     """What `metrics.json` holds.
 
     Attributes:
@@ -176,6 +187,9 @@ class MetricsRecord(_Record):
         notes: what could not be done as asked.
     """
 
+    model_config = ConfigDict(extra="ignore")
+    stage: ClassVar[str] = "evaluate"
+
     model: str
     scenes: dict[str, SceneMetricsRecord] = Field(default_factory=dict)
     ap_by_threshold: dict[str, float | None] = Field(default_factory=dict)
@@ -185,12 +199,12 @@ class MetricsRecord(_Record):
     notes: list[str] = Field(default_factory=list)
 
     @classmethod
-    def from_result(cls, result: EvaluationResult, aps: pd.DataFrame) -> MetricsRecord:
+    def from_result(cls, result: EvaluationResult, ap_table: pd.DataFrame) -> MetricsRecord:
         """Return the record of an evaluation.
 
         Args:
             result: of the evaluation.
-            aps: of test by match threshold, from `reported_aps`.
+            ap_table: of test by match threshold, from `report_ap_table`.
         """
         scenes = {}
         windows = {}
@@ -203,7 +217,7 @@ class MetricsRecord(_Record):
         return cls(
             model=result.model,
             scenes=scenes,
-            ap_by_threshold=_ap_values(aps) if result.has_scenes else {},
+            ap_by_threshold=_ap_values(ap_table) if result.has_scenes else {},
             operating_point={
                 name: _threshold_record(chosen) for name, chosen in result.chosen_thresholds.items()
             },
@@ -212,49 +226,24 @@ class MetricsRecord(_Record):
             notes=list(result.notes),
         )
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the content of the file as plain values."""
-        values = self.model_dump()
-        for scenes in values["scenes"].values():
-            if scenes["classes"] is None:
-                del scenes["classes"]
+    @model_validator(mode="before")
+    @classmethod
+    def _read_old_keys(cls, values: Any) -> Any:
+        """Return the values with today's keys; those of earlier versions are logged."""
+        old_keys: list[str] = []
+        values = _with_new_keys(values, old_keys)
+        if old_keys:
+            keys = ", ".join(dict.fromkeys(old_keys))
+            logger.warning("metrics.json: keys of an earlier version are read: %s.", keys)
         return values
 
-    def save(self, path: Path) -> None:
-        """Write the record as JSON, atomically."""
-        write_json(path, self.to_json())
 
-    @classmethod
-    def load(cls, path: Path) -> MetricsRecord:
-        """Read the record from its file; keys of earlier versions are accepted and logged.
-
-        Raises:
-            MissingFileError: no such file.
-            FormatError: not JSON, or a key is missing or of another type.
-        """
-        values = read_json(path, AGAIN, AGAIN)
-        renamed: list[str] = []
-        values = _with_new_keys(values, renamed)
-        if renamed:
-            keys = ", ".join(dict.fromkeys(renamed))
-            logger.warning("%s: keys of an earlier version are read: %s.", path, keys)
-        try:
-            return cls.model_validate(values)
-        except ValidationError as error:
-            first = error.errors()[0]
-            key = ".".join(str(part) for part in first["loc"]) or "the file"
-            raise FormatError(f"{path}: `{key}`: {first['msg']}. {AGAIN}") from None
-
-
-def six_digits(value: float | None) -> float | None:
-    """Return a value rounded to six significant digits; None stays None."""
-    if value is None:
+def _round_or_none(value: Any) -> float | None:
+    """Return a value rounded to six significant digits; None if it is undefined."""
+    finite = finite_or_none(value)
+    if finite is None:
         return None
-    return float(f"{value:.6g}")
-
-
-def _six_digits_if_finite(value: Any) -> float | None:
-    return six_digits(finite_or_none(value))
+    return float(f"{finite:.6g}")
 
 
 def _scene_record(result: EvaluationResult, split: str) -> SceneMetricsRecord:
@@ -297,9 +286,9 @@ def _place_records(per_scene: pd.DataFrame) -> dict[str, PlaceRecord]:
             reported=row["reported"],
             found=row["found"],
             false_alarms=row["false_alarms"],
-            precision=_six_digits_if_finite(row["precision"]),
-            recall=_six_digits_if_finite(row["recall"]),
-            false_alarms_per_km2=_six_digits_if_finite(row["false_alarms_per_km2"]),
+            precision=_round_or_none(row["precision"]),
+            recall=_round_or_none(row["recall"]),
+            false_alarms_per_km2=_round_or_none(row["false_alarms_per_km2"]),
         )
     return records
 
@@ -328,15 +317,15 @@ def _size_records(metrics: DetectionMetrics, result: EvaluationResult) -> dict[s
         records[size_band_name(row["from_m"], row["to_m"])] = SizeRecord(
             objects=row["objects"],
             found=row["found"],
-            recall=_six_digits_if_finite(row["recall"]),
+            recall=_round_or_none(row["recall"]),
         )
     return records
 
 
-def _ap_values(aps: pd.DataFrame) -> dict[str, float | None]:
+def _ap_values(ap_table: pd.DataFrame) -> dict[str, float | None]:
     """Return the mean AP of each kind of match rule, and COCO's two usual ones."""
-    by_rule = aps.set_index(["match_by", "threshold"])["ap"]
-    return {name: _six_digits_if_finite(by_rule[key]) for name, key in REPORTED_APS.items()}
+    by_rule = ap_table.set_index(["match_by", "threshold"])["ap"]
+    return {name: _round_or_none(by_rule[key]) for name, key in REPORTED_APS.items()}
 
 
 def _threshold_record(chosen: ChosenThreshold) -> ThresholdRecord:
@@ -345,10 +334,10 @@ def _threshold_record(chosen: ChosenThreshold) -> ThresholdRecord:
         threshold=EstimateRecord.from_estimate(threshold),
         met=chosen.met,
         on_val=ThresholdMetrics(
-            precision=six_digits(chosen.precision),
-            recall=six_digits(chosen.recall),
-            f1=six_digits(chosen.f1),
-            false_alarms_per_km2=six_digits(chosen.false_alarms_per_km2),
+            precision=_round_or_none(chosen.precision),
+            recall=_round_or_none(chosen.recall),
+            f1=_round_or_none(chosen.f1),
+            false_alarms_per_km2=_round_or_none(chosen.false_alarms_per_km2),
         ),
     )
 
@@ -358,13 +347,13 @@ def _window_record(metrics: WindowMetrics) -> WindowMetricsRecord:
     return WindowMetricsRecord(
         positives=metrics.positives,
         negatives=metrics.negatives,
-        auc=six_digits(metrics.auc),
-        ap_sampled=six_digits(metrics.ap_sampled),
-        ap_true=six_digits(metrics.ap_true),
+        auc=_round_or_none(metrics.auc),
+        ap_sampled=_round_or_none(metrics.ap_sampled),
+        ap_true=_round_or_none(metrics.ap_true),
         threshold=float(f"{metrics.threshold:.6g}"),
-        precision=six_digits(metrics.precision),
-        precision_true=six_digits(metrics.precision_true),
-        recall=six_digits(metrics.recall),
+        precision=_round_or_none(metrics.precision),
+        precision_true=_round_or_none(metrics.precision_true),
+        recall=_round_or_none(metrics.recall),
         confusion=ConfusionRecord(tp=tp, fp=fp, fn=fn, tn=tn),
     )
 
@@ -380,11 +369,11 @@ def _calibration_values(result: EvaluationResult) -> dict[str, Any]:
     values = _by_class(result.calibration, result.classes)
     for name, tables in (("before", before), ("after", after)):
         values[f"ece_{name}"] = {
-            split: _six_digits_if_finite(table.ece) for split, table in tables.items()
+            split: _round_or_none(table.ece) for split, table in tables.items()
         }
     for name, tables in (("before", before), ("after", after)):
         values[f"brier_{name}"] = {
-            split: _six_digits_if_finite(table.brier) for split, table in tables.items()
+            split: _round_or_none(table.brier) for split, table in tables.items()
         }
     return values
 
@@ -401,15 +390,15 @@ def _by_class(
     return values
 
 
-def _with_new_keys(values: Any, renamed: list[str]) -> Any:
-    """Return JSON values with today's keys; the old ones that occur are added to `renamed`."""
+def _with_new_keys(values: Any, old_keys: list[str]) -> Any:
+    """Return JSON values with today's keys; the old ones that occur are added to `old_keys`."""
     if isinstance(values, list):
-        return [_with_new_keys(value, renamed) for value in values]
+        return [_with_new_keys(value, old_keys) for value in values]
     if not isinstance(values, Mapping):
         return values
     new_values = {}
     for key, value in values.items():
         if key in RENAMED_KEYS:
-            renamed.append(f"{key} is {RENAMED_KEYS[key]}")
-        new_values[RENAMED_KEYS.get(key, key)] = _with_new_keys(value, renamed)
+            old_keys.append(f"{key} is {RENAMED_KEYS[key]}")
+        new_values[RENAMED_KEYS.get(key, key)] = _with_new_keys(value, old_keys)
     return new_values

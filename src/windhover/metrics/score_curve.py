@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array
 
 from windhover.geometry.arrays import Floats
-from windhover.metrics.nan_handling import ratio_or_nan
+from windhover.metrics.nan_safe import ratio_or_nan
 
 
 class MatchCounts(NamedTuple):

@@ -20,7 +20,7 @@ from sklearn.metrics import (
 )
 
 from windhover.geometry.arrays import Floats
-from windhover.metrics.curve_tables import evenly_spaced_rows
+from windhover.metrics.curve_points import linspace_rows
 
 PR_COLUMNS = ("threshold", "recall", "precision", "precision_true")
 ROC_COLUMNS = ("threshold", "false_alarm_rate", "recall")
@@ -189,5 +189,5 @@ def _roc_table(true: NDArray[np.bool_], score: Floats) -> pd.DataFrame:
 
 
 def _thin(table: pd.DataFrame) -> pd.DataFrame:
-    rows = evenly_spaced_rows(len(table), MAX_CURVE_ROWS)
+    rows = linspace_rows(len(table), MAX_CURVE_ROWS)
     return table.iloc[rows].reset_index(drop=True)

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from windhover.metrics.breakdown import counts_by_size
+from windhover.metrics.group_counts import counts_by_size
 from windhover.metrics.calibration import Reliability, detection_reliability
-from windhover.metrics.curve_tables import curve_table
+from windhover.metrics.curve_points import curve_table
 from windhover.metrics.detection_metrics import DetectionMetrics
 from windhover.metrics.evaluation_result import EVALUATED_SPLITS, EvaluationResult
 
@@ -23,7 +23,7 @@ def csv_tables(result: EvaluationResult, ap_table: pd.DataFrame) -> dict[str, pd
 
     Args:
         result: of the evaluation.
-        ap_table: of test by match threshold, from `windhover.metrics.ap_by_threshold.reported_aps`.
+        ap_table: of test by match threshold, from `windhover.metrics.ap_by_threshold.report_ap_table`.
     """
     curve = curve_table(result.scenes["test"].pooled_curve)
     pr_windows = []

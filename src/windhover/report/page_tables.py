@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from windhover.metrics.breakdown import counts_by_place, size_band_name
+from windhover.metrics.group_counts import counts_by_place, size_band_name
 from windhover.metrics.detection_metrics import DetectionMetrics
 from windhover.metrics.evaluation_result import EvaluationResult
 from windhover.metrics.ground_truth import GroundTruth
@@ -165,7 +165,7 @@ def ap_tables(ap_table: pd.DataFrame) -> list[pd.DataFrame]:
     """Return one table of APs for each kind of match rule.
 
     Args:
-        ap_table: from `windhover.metrics.ap_by_threshold.reported_aps`.
+        ap_table: from `windhover.metrics.ap_by_threshold.report_ap_table`.
     """
     tables = []
     for by, rows in ap_table.groupby("match_by", sort=False):

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from windhover.metrics.breakdown import size_band_name
+from windhover.metrics.group_counts import size_band_name
 from windhover.metrics.calibration import Reliability
 from windhover.rendering.plot_style import (
     GUIDE_COLOR,
@@ -52,7 +52,7 @@ def plot_recall_by_size(path: Path, bands: pd.DataFrame, subtitle: str) -> None:
 
     Args:
         path: PNG to write.
-        bands: from `windhover.metrics.breakdown.counts_by_size`.
+        bands: from `windhover.metrics.group_counts.counts_by_size`.
         subtitle: what was searched.
     """
     edges = bands[["from_m", "to_m"]].itertuples(index=False)

@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from windhover.metrics.bootstrap import Estimate
-from windhover.metrics.evaluation_result import EvaluationResult, describe_scenes, match_rule_of
+from windhover.metrics.evaluation_result import EvaluationResult, scenes_summary, match_rule_of
 from windhover.rendering.html_page import EmbeddedImage, card_of, embed_file, render_page, table_of
 from windhover.rendering.text import format_cell
 from windhover.report import page_tables
@@ -61,7 +61,7 @@ def report_page(result: EvaluationResult, folder: Path, ap_table: pd.DataFrame) 
     Args:
         result: of the evaluation.
         folder: of the plots, which are put into the page.
-        ap_table: of test by match threshold, from `windhover.metrics.ap_by_threshold.reported_aps`.
+        ap_table: of test by match threshold, from `windhover.metrics.ap_by_threshold.report_ap_table`.
     """
     values = _common_values(result, folder)
     if not result.has_scenes:
@@ -79,7 +79,7 @@ def _common_values(result: EvaluationResult, folder: Path) -> dict[str, Any]:
     windows = page_tables.window_table(result.windows)
     training = [
         embed_file(path, caption, "wide")
-        for path, caption in result.training_pictures
+        for path, caption in result.training_images
         if path.is_file()
     ]
     return {
@@ -98,7 +98,7 @@ def _scene_values(result: EvaluationResult, folder: Path) -> dict[str, Any]:
     """Return what a report of whole scenes shows alone."""
     test = result.scenes["test"]
     undefined = Estimate(None, None, None)
-    searched = f"{describe_scenes(test)}; match rule: {match_rule_of(result.params)}."
+    searched = f"{scenes_summary(test)}; match rule: {match_rule_of(result.params)}."
     sizes = page_tables.recall_by_size_table(result)
     return {
         "cards": [card_of(name, test.estimates.get(key, undefined)) for key, name in CARDS.items()],

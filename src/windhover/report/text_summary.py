@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from windhover.metrics.bootstrap import Estimate
-from windhover.metrics.evaluation_result import EvaluationResult, describe_scenes
+from windhover.metrics.evaluation_result import EvaluationResult, scenes_summary
 from windhover.rendering.text import format_estimate, format_value, label_line
 
 METRIC_LABELS = {
@@ -24,7 +24,7 @@ def summary_lines(result: EvaluationResult) -> list[str]:
 def scene_lines(result: EvaluationResult) -> list[str]:
     """Return the metrics on the scenes of test, with their intervals."""
     test = result.scenes["test"]
-    lines = [describe_scenes(test)]
+    lines = [scenes_summary(test)]
     for key, label in METRIC_LABELS.items():
         estimate = test.estimates.get(key, Estimate(None, None, None))
         lines.append(label_line(label, format_estimate(estimate)))

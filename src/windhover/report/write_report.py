@@ -11,10 +11,10 @@ import pandas as pd
 from PIL import Image
 
 from windhover.files import atomic_file
-from windhover.metrics.ap_by_threshold import reported_aps
-from windhover.metrics.curve_tables import precision_band
+from windhover.metrics.ap_by_threshold import report_ap_table
+from windhover.metrics.curve_points import precision_band
 from windhover.metrics.detection_metrics import class_score_curve
-from windhover.metrics.evaluation_result import EvaluationResult, describe_scenes
+from windhover.metrics.evaluation_result import EvaluationResult, scenes_summary
 from windhover.metrics.metrics_record import MetricsRecord
 from windhover.report.csv_tables import (
     comparison_tables,
@@ -42,7 +42,7 @@ def write_report(result: EvaluationResult, folder: Path) -> None:
         folder: for the files.
     """
     test = result.scenes["test"]
-    ap_table = reported_aps(test.matches, test.ground_truth, result.classes)
+    ap_table = report_ap_table(test.matches, test.ground_truth, result.classes)
     MetricsRecord.from_result(result, ap_table).save(folder / "metrics.json")
     for name, table in csv_tables(result, ap_table).items():
         _write_csv(table, folder / f"{name}.csv")
@@ -65,7 +65,7 @@ def write_curve_plots(result: EvaluationResult, folder: Path) -> None:
     """Write the plots of precision-recall, FROC, windows and the threshold."""
     test = result.scenes["test"]
     val = result.scenes["val"]
-    subtitle = describe_scenes(test)
+    subtitle = scenes_summary(test)
     all_classes = class_score_curve(test.matches, test.ground_truth, test.sample)
     plot_precision_recall(
         folder / "pr_scenes.png",
@@ -101,7 +101,7 @@ def write_breakdown_plots(result: EvaluationResult, folder: Path) -> None:
     after = reliability_by_split(result, calibrated=True)
     plot_reliability(folder / "reliability.png", before, after)
     bands = size_table(result, "test")
-    subtitle = describe_scenes(result.scenes["test"])
+    subtitle = scenes_summary(result.scenes["test"])
     plot_recall_by_size(folder / "size_bands.png", bands, subtitle)
 
 

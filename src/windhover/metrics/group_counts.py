@@ -21,7 +21,7 @@ def counts_by_scene(
     """Return a row per scene: objects, reported, found, false alarms, rates, expected count.
 
     Ignored detections are left out. `expected` is the number of objects that the calibrated scores
-    of all detections predict, whatever the threshold, with the 95 % interval of a sum of
+    of all detections predict, at any threshold, with the 95 % interval of a sum of
     independent trials (Poisson binomial, normal approximation).
 
     Args:

@@ -11,7 +11,7 @@ from windhover.metrics.bootstrap import BootstrapSample, bootstrap_values
 from windhover.metrics.score_curve import MatchCounts, ScoreCurve, precision_envelope
 
 
-def evenly_spaced_rows(n_rows: int, max_rows: int) -> NDArray[np.int64]:
+def linspace_rows(n_rows: int, max_rows: int) -> NDArray[np.int64]:
     """Return at most `max_rows` rising row numbers of 0..n_rows-1, first and last included."""
     spaced = np.linspace(0, max(n_rows - 1, 0), max_rows)
     return np.unique(spaced.round().astype(np.int64))[:n_rows]
@@ -19,7 +19,7 @@ def evenly_spaced_rows(n_rows: int, max_rows: int) -> NDArray[np.int64]:
 
 def curve_table(counts: MatchCounts, max_rows: int = 400) -> pd.DataFrame:
     """Return a curve as a table of at most `max_rows` thresholds, first and last included."""
-    keep = evenly_spaced_rows(len(counts.thresholds), max_rows)
+    keep = linspace_rows(len(counts.thresholds), max_rows)
     return pd.DataFrame(
         {
             "threshold": counts.thresholds[keep],
