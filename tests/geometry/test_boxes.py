@@ -1,4 +1,4 @@
-"""Duplicates go, neighbours stay; the same whatever the order."""
+"""Duplicates go, neighbours stay; the same in any order."""
 
 from __future__ import annotations
 

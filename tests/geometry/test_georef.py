@@ -50,7 +50,7 @@ def test_every_real_raster_is_placed_to_a_millionth_of_a_pixel(real_data: Path) 
     for path in paths:
         try:
             info = inspect_scene(path, 0.5)
-        except WindhoverError:  # refused, in a sentence that another test reads
+        except WindhoverError:  # its message is the matter of another test
             continue
         col, row = random.uniform(-0.5, 1.5, (2, 200)) * np.array(
             [[info.width_px], [info.height_px]]
@@ -92,7 +92,7 @@ def test_corner_convention_is_gdals() -> None:
     assert georef.pixel_to_world(transform, 0.5, 0.5) == (101.0, 49.0)
 
 
-def test_flat_transform_is_refused() -> None:
+def test_flat_transform_raises() -> None:
     with pytest.raises(DataError, match="has no inverse"):
         georef.world_to_pixel(Affine(1, 1, 0, 1, 1, 0), 3, 4)
 

@@ -48,7 +48,7 @@ def test_boxes_and_back_are_the_same_objects(objects: Objects) -> None:
 @given(tables(), EXACT, EXACT)
 def test_a_shift_moves_boxes_and_back(objects: Objects, dx: float, dy: float) -> None:
     moved = objects.shifted(dx, dy)
-    assert np.array_equal(moved.to_xyxy(), objects.to_xyxy() + [dx, dy, dx, dy])
+    assert np.array_equal(moved.to_xyxy(), objects.to_xyxy() + np.array([dx, dy, dx, dy]))
     assert_same(moved.shifted(-dx, -dy), objects)
 
 

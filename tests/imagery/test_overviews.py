@@ -128,7 +128,7 @@ def test_a_flat_picture_tells_nothing_of_its_overviews(make_scene: Any) -> None:
 def test_overviews_are_judged_where_the_area_is(
     make_scene: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The rest of the raster is not read, and a mosaic that is empty there tells nothing."""
+    """The rest of the raster is not read, and a mosaic that is empty there is no evidence."""
     data = np.full((3, 608, 960), 90, np.uint8)
     data[:, 448:592, 704:928] = textured((144, 224))
     seen = []

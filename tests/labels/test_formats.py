@@ -1,4 +1,4 @@
-"""Which label files are found for a folder of scenes, and which are refused."""
+"""Which label files are found for a folder of scenes, and which raise an error."""
 
 from __future__ import annotations
 

@@ -122,7 +122,7 @@ class Lattice:
     def clip_block(
         self, block: Block, bounds_xyxy: tuple[float, float, float, float]
     ) -> Block | None:
-        """Return the part of the block whose windows' centres lie within bounds (px), or None."""
+        """Return the part of the block whose windows' centres are within bounds (px), or None."""
         stride = self.stride_px
         half = self.window_px / 2
         left, top, right, bottom = bounds_xyxy

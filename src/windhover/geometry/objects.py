@@ -33,7 +33,7 @@ class Objects:
         sizes_wh: (N, 2) width and height of the boxes; NaN where no size is known.
         class_index: (N,) index into the classes; of an ignored object it means nothing.
         role: (N,) values of `Role`.
-        scores: (N,) raw logits or probabilities, as the caller says; None for labels.
+        scores: (N,) raw logits or probabilities, as the caller documents; None for labels.
         angles_rad: (N,) turn of each box from the x axis towards the y axis, radians; None for
             boxes along the axes.
     """
@@ -107,7 +107,7 @@ class Objects:
         return replace(self, centers_xy=self.centers_xy + np.array([dx, dy], np.float64))
 
     def within(self, extent_xyxy: Sequence[float], margin: float = 0.0) -> Bools:
-        """Tell which centres lie in an extent, borders included, or at most `margin` outside."""
+        """Return which centres are in an extent, borders included, or at most `margin` outside."""
         low = np.asarray(extent_xyxy[:2], np.float64) - margin
         high = np.asarray(extent_xyxy[2:], np.float64) + margin
         inside = (self.centers_xy >= low) & (self.centers_xy <= high)

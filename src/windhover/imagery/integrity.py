@@ -1,8 +1,8 @@
 """Damage in a raster's pixels that GDAL reads over.
 
 GDAL only warns of some damage, and does not compare the checksums of deflated blocks. Formats
-without a checksum (LZW, ZSTD, PackBits, JPEG, uncompressed) can hold wrong pixels that cannot be
-told from right ones; docs/scenes.md has how often damage is noticed.
+without a checksum (LZW, ZSTD, PackBits, JPEG, uncompressed) can hold wrong pixels that are not
+distinguishable from right ones; docs/scenes.md has how often damage is noticed.
 """
 
 from __future__ import annotations

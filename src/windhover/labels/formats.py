@@ -1,7 +1,7 @@
 """Which label files belong to a folder of rasters, and which reader reads them.
 
 To add a format: write a module with `read_x(path, class_column) -> RawLabels`, and enter its suffix
-in `READERS`. Two formats of one suffix are told apart by a function such as `read_json_labels`.
+in `READERS`. Two formats of one suffix are distinguished by a function such as `read_json_labels`.
 """
 
 from __future__ import annotations

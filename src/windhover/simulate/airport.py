@@ -99,7 +99,7 @@ class Airport(Landscape):
     """
 
     def __init__(self, place: Place) -> None:
-        """Lay the airport out: paving and markings, then what stands on it."""
+        """Build the layout: paving and markings, then what stands on it."""
         super().__init__(place.rng(1), place.climate, center_v=350.0)
         rng = self.rng
         self.place = place
