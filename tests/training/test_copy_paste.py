@@ -1,4 +1,4 @@
-"""Copy-paste: copies are where the table has them, look as the original does, and the rest stays."""
+"""Copy-paste: copies are where the table has them, look as the original, and the rest stays."""
 
 from __future__ import annotations
 

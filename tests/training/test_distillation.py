@@ -90,9 +90,7 @@ def test_the_weight_moves_the_loss_from_the_labels_to_the_teacher(loss: str) -> 
     """At weight 0 a teacher is not probs; at 1 the labels are not: the best answer is then the
     teacher's own.
     """
-    targets = patch_targets(
-        ObjectTensor(torch.tensor([[0.0, 0, 0, 9, 9], [-1.0, 0, 0, 0, 0]])), 1
-    )
+    targets = patch_targets(ObjectTensor(torch.tensor([[0.0, 0, 0, 9, 9], [-1.0, 0, 0, 0, 0]])), 1)
     teacher_probs = torch.tensor([0.3, 0.6]).view(2, 1, 1, 1)
 
     def slope(weight: float, logits: torch.Tensor, probs: torch.Tensor | None) -> torch.Tensor:

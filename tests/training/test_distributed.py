@@ -1,6 +1,4 @@
-"""Several processes that share a training: the same weights as one, planned, mined and written by
-the first alone.
-"""
+"""Processes that share a training: the same weights as one; rank 0 plans, mines and writes."""
 
 from __future__ import annotations
 
@@ -19,54 +17,67 @@ from toy_patches import learning_folders, train_params
 from windhover.errors import FormatError, ParameterError
 from windhover.models.bundle import load_bundle
 from windhover.params.train import TrainParams
-from windhover.training import datamodule, distributed, hard_negative_mining
+from windhover.training import distributed, training_data
+from windhover.training.callbacks import hard_negative_mining
 from windhover.training.distributed import (
     count_processes,
-    refuse_to_share,
-    speaking_for_all,
-    this_process,
+    process_rank,
+    rank_zero_output,
+    require_one_process,
 )
 
 STILL = dict.fromkeys(("brightness", "contrast"), 0.0) | {"d4": False}
 SCRIPT = """
-import os, sys
+import logging, os, sys
 from pathlib import Path
 from types import SimpleNamespace
 import numpy as np
-from windhover.training import hard_negative_mining, datamodule, train
+from windhover.training import train, training_data
+from windhover.training.callbacks import hard_negative_mining
+from windhover.training.hard_negatives import MinedPatches
 from windhover.params.train import TrainParams
 from windhover.patches.patch_store import load_patches
 
-folders = material.Folders(*sys.argv[2:])
+folders = training_data.TrainingFolders(*sys.argv[2:])
 
 
 class Scenes(list):
     gsd_m = 1.0
 
 
-def mine(*_):
+class ToOutput(logging.Handler):
+    def emit(self, record):
+        print(record.getMessage())
+
+
+def mine(*_, **__):
     (Path("mined") / str(os.getpid())).touch(exist_ok=False)
     table = load_patches(folders.patches, "train").index
-    index = table[table["kind"] == "random"].head(8).assign(origin="mined-1", kind="lookalike").reset_index(drop=True)
-    return mined_rounds.Found(np.full((8, 64, 64, 3), 77, np.uint8), index)
+    index = table[table["kind"] == "random"].head(8).assign(origin="mined-1", kind="lookalike")
+    return MinedPatches(np.full((8, 64, 64, 3), 77, np.uint8), index.reset_index(drop=True))
 
 
-row = SimpleNamespace(labelled=True, width_px=90, height_px=70, gsd_x_m=1.0, gsd_y_m=1.0)
-material.load_catalog = lambda _: SimpleNamespace(split=lambda _: Scenes([row]))
-mined_rounds.mine = mine
+log = logging.getLogger("windhover")
+log.setLevel(logging.INFO)
+log.handlers = [ToOutput()]
+row = SimpleNamespace(labeled=True, area_m2=90.0 * 70.0)
+training_data.load_catalog = lambda _: SimpleNamespace(split=lambda _: Scenes([row]))
+hard_negative_mining.mine_hard_negatives = mine
 params = TrainParams.model_validate_json(Path(sys.argv[1]).read_text())
-training.train_detector(params, folders, track=False)
+train.train_detector(params, folders, track=False)
+log.handlers = []
 print("written")
 """
 
 
 def run_here(command: list[str], folder: Path, capsys: pytest.CaptureFixture[str]) -> str:
-    """Run a script in this process, what it changes put back; return what it said."""
+    """Run a script in this process, what it changes put back; return its output."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setattr(sys, "argv", command)
-        patch.setattr(datamodule, "load_catalog", datamodule.load_catalog)
-        patch.setattr(hard_negative_mining, "mine", hard_negative_mining.mine)
+        patch.setattr(training_data, "load_catalog", training_data.load_catalog)
+        mine = hard_negative_mining.mine_hard_negatives
+        patch.setattr(hard_negative_mining, "mine_hard_negatives", mine)
         runpy.run_path(command[0])
     return capsys.readouterr().out
 
@@ -91,9 +102,15 @@ def test_two_processes_come_to_the_weights_of_one(
     folders = learning_folders(tmp_path / "data")
     (tmp_path / "script.py").write_text(SCRIPT)
     params = train_params(
-        epochs=3, max_minutes=5.0, sampler="none", batch_augment=STILL, hard_negative_mining={"after": [0.5]}, offset_weight=0.0,
-        size_weight=0.0, options={"width": 4, "stem": "strided", "batch_norm": False},
-    )  # fmt: skip
+        epochs=3,
+        max_minutes=5.0,
+        sampler="none",
+        batch_augment=STILL,
+        hard_negative_mining={"after": [0.5]},
+        offset_weight=0.0,
+        size_weight=0.0,
+        options={"width": 4, "stem": "strided", "batch_norm": False},
+    )
     weights = []
     for devices in (1, 2):
         work = tmp_path / f"{devices}"
@@ -103,9 +120,9 @@ def test_two_processes_come_to_the_weights_of_one(
         )
         where = replace(folders, out=str(work / "train"))
         command = [str(tmp_path / "script.py"), str(work / "params.json"), *astuple(where)]
-        told = run_here(command, work, capsys) if devices == 1 else run_apart(command, work)
-        assert told.count("written") == 1, "the second process ends with the training"
-        assert told.count("mining round 1: 8 false alarms") == 1
+        output = run_here(command, work, capsys) if devices == 1 else run_apart(command, work)
+        assert output.count("written") == 1, "the second process ends with the training"
+        assert output.count("mining round 1: 8 false alarms") == 1
         assert len(list((work / "mined").iterdir())) == 1, "the first process mines"
         history = json.loads((work / "train" / "history.json").read_text())["epochs"]
         assert len(history) == 3
@@ -131,15 +148,15 @@ def test_there_are_as_many_as_are_asked_for_or_as_there_are_gpus(
     ("gpus", "changes", "sentence"),
     [
         (2, {"devices": 3}, r"`train\.devices` is 3, and there are 2 GPUs"),
-        (0, {"devices": 17}, "17 processes cannot share 16 pictures of a step"),
+        (0, {"devices": 17}, "17 processes cannot share 16 images of a step"),
         (
             4,
             {"devices": 4, "large_patches": {"per_batch": 3}},
-            "4 processes cannot share 3 pictures",
+            "4 processes cannot share 3 images",
         ),
     ],
 )
-def test_more_than_can_share_are_refused(
+def test_more_than_can_share_are_an_error(
     monkeypatch: pytest.MonkeyPatch, gpus: int, changes: dict[str, Any], sentence: str
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus > 0)
@@ -149,22 +166,22 @@ def test_more_than_can_share_are_refused(
 
 
 def test_many_trainings_one_after_another_have_one_process() -> None:
-    refuse_to_share(train_params(devices=0), "tune")
+    require_one_process(train_params(devices=0), "tune")
     with pytest.raises(ParameterError, match=r"`train\.devices` must be 1 for tune, got 2"):
-        refuse_to_share(train_params(devices=2), "tune")
+        require_one_process(train_params(devices=2), "tune")
 
 
-def test_a_process_alone_is_the_first_whatever_the_shell_says(
+def test_a_process_alone_has_rank_zero_for_any_environment(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setenv(distributed.RANK, "1")
-    assert (this_process(1), this_process(2)) == (0, 1)
-    monkeypatch.delenv(distributed.RANK)
-    assert this_process(2) == 0
+    monkeypatch.setenv(distributed.RANK_VARIABLE, "1")
+    assert (process_rank(1), process_rank(2)) == (0, 1)
+    monkeypatch.delenv(distributed.RANK_VARIABLE)
+    assert process_rank(2) == 0
 
 
 @pytest.mark.parametrize(("error", "code"), [(None, 0), (FormatError("a broken file"), 1)])
-def test_another_process_tells_errors_alone(
+def test_another_process_prints_errors_alone(
     capsys: pytest.CaptureFixture[str], error: Exception | None, code: int
 ) -> None:
     def work() -> None:
@@ -173,10 +190,10 @@ def test_another_process_tells_errors_alone(
         if error is not None:
             raise error
 
-    with pytest.raises(SystemExit, match=rf"^{code}$"), speaking_for_all(1):
+    with pytest.raises(SystemExit, match=rf"^{code}$"), rank_zero_output(1):
         work()
     assert capsys.readouterr() == ("", "process 1: a broken file\n" if code else "")
-    with speaking_for_all(0):
+    with rank_zero_output(0):
         print("here")
     assert capsys.readouterr().out == "here\n"
 

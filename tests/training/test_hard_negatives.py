@@ -1,5 +1,5 @@
-"""Hard negatives: only true false positives, limited; missed objects; nothing in ignored places; the
-same by the seed.
+"""Hard negatives: only true false positives, limited; missed objects; nothing in ignored places;
+the same by the seed.
 """
 
 from __future__ import annotations

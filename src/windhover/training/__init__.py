@@ -1,6 +1,4 @@
-"""How a network learns: targets and losses, what an epoch shows, crops, mining, pace, and the train
-stage's flow.
+"""Training: targets and losses, what an epoch shows, large patches, mining, and the train stage.
 
-Holds what lies between patches and weights; refuses to choose a threshold, and to look at the test
-split.
+Holds what is between patches and weights. Chooses no threshold and reads no test split.
 """

@@ -99,7 +99,9 @@ def write_artifacts(
         plot_training_curves(state.history, rounds, folder / "curves.png")
         if finished.data.sheet is not None:
             finished.data.sheet.save(folder / "large_patches.png")
-    tracker.set_tags({KEY_TAG: card.name, **run_name(name, card.name), "epochs": len(state.history)})
+    tracker.set_tags(
+        {KEY_TAG: card.name, **run_name(name, card.name), "epochs": len(state.history)}
+    )
     tracker.log_metrics(
         {
             "kept_val_ap": state.kept_ap,
@@ -193,7 +195,7 @@ def _measure_ranges(finished: FinishedTraining) -> QuantizationRanges | None:
         count = min(len(images), RANGE_IMAGES)
         rows = np.linspace(0, len(images) - 1, count).astype(np.int64)
         batch_size = max(RANGE_BATCH_PX // images.side_px**2, 1)
-        for batch in make_batches(rows, batch_size):
-            pixels.append(images.take(batch).pixels.cpu())
+        batches = make_batches(rows, batch_size)
+        pixels.extend(images.take(batch).pixels.cpu() for batch in batches)
     summary = finished.data.summary
     return measure_ranges(network, Normalizer(summary.mean, summary.std), pixels)

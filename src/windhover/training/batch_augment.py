@@ -42,8 +42,8 @@ class Radiometry:
         saturation: of a factor about the mean over the bands: 0 spread is gray.
         sharpness: of the weight of unsharp masking; below 0 it blurs.
         blur_px: largest sigma of a Gaussian blur, px; drawn as this times the square of a uniform
-            number in 0..1, so that most images stay sharp and some look as a coarser sensor or a
-            hazy day would show them.
+            number in 0..1, so that most images stay sharp and some resemble those of a coarser
+            sensor or a hazy day.
         noise: of white noise, share of the full range; itself drawn uniformly up to this.
     """
 
@@ -251,7 +251,7 @@ def mean_filter_3x3(x: Tensor) -> Tensor:
 def darken_highlights_(
     x: Tensor, level: Tensor, strength: float, generator: torch.Generator
 ) -> None:
-    """Darken in place, in soft regions, what is above a level: by up to `strength` times its height.
+    """Darken in place, in soft regions, what is above a level, by up to `strength` times as much.
 
     Args:
         x: (B, C, H, W) float.

@@ -22,7 +22,7 @@ def blend(
     """Set pixels into an image in place: the rim takes on the ground there, edges fade.
 
     The change along the rim is spread inwards by inverse squared distance (Shepard 1968). Where
-    another object's box lies under the rim nothing is taken on.
+    another object's box is under the rim nothing is taken on.
 
     Args:
         image: (H, W, C), changed in place.
@@ -51,7 +51,7 @@ def blend(
 
 
 def _clear_of_boxes(rows: Floats, cols: Floats, boxes: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Return (h, w) which pixels lie outside all boxes."""
+    """Return (h, w) which pixels are outside all boxes."""
     is_clear = np.ones(rows.shape, bool)
     for x0, y0, x1, y1 in boxes:
         is_clear &= (cols + 1 <= x0) | (cols >= x1) | (rows + 1 <= y0) | (rows >= y1)

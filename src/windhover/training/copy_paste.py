@@ -1,9 +1,9 @@
-"""Copy-paste augmentation: objects of a scene copied close beside others in a large patch.
+"""Copy-paste augmentation: objects of a scene copied next to others in a large patch.
 
-Where objects stand wing to wing a network must tell them apart, and training scenes may hold no
-such place. A copy keeps its own surroundings and takes on the light of its new ground; rectangles
-of bare ground are copied in the same way, so that the trace of a copy tells little. After Ghiasi et
-al. 2021 (Simple copy-paste). Draws from a given generator.
+Where objects stand wing to wing a network must separate them, and training scenes may hold no such
+place. A copy keeps its own surroundings and takes on the light of its new ground; rectangles of
+bare ground are copied in the same way, so that the trace of a copy is no sign of an object. After
+Ghiasi et al. 2021 (Simple copy-paste). Draws from a given generator.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ RIM_FRACTION = 0.08  # of an object's size, on each side: its surroundings that 
 GAP_RANGE = (-0.05, 0.35)
 SIDESTEP = 0.6  # largest shift along the other axis, in units of the mean side
 MAX_OVERLAP = 0.08  # most of the smaller of two boxes that may be common
-CHAIN_PROB = 0.6  # share of copies that are set beside the one before, not beside any object
+CHAIN_PROB = 0.6  # share of copies that are set next to the one before, not next to any object
 # the objects of a large patch are complete this far inside its border, where windows have centers
 INSET_PX = WINDOW_PX // 2
 
@@ -79,7 +79,7 @@ class ImageWithObjects:
         return len(self.pixels)
 
     def holds_data(self, left: int, top: int, *, width: int, height: int) -> bool:
-        """Tell whether a rectangle lies wholly inside the image and holds data everywhere."""
+        """Return whether a rectangle is wholly inside the image and holds data everywhere."""
         part = self.valid[top : top + height, left : left + width]
         return part.shape == (height, width) and bool(part.all())
 
@@ -118,7 +118,7 @@ def paste_objects(
     cutouts: list[ObjectCutout],
     random: np.random.Generator,
 ) -> tuple[Pixels, Objects]:
-    """Copy cutouts beside the objects of a large patch.
+    """Paste cutouts next to the objects of a large patch.
 
     Args:
         pixels: (S, S, C), left as they are.
@@ -144,7 +144,7 @@ def paste_objects(
         anchors = image.objects
         if copied and random.uniform() <= CHAIN_PROB:
             anchors = anchors.select(np.array([len(anchors) - 1]))
-        corner = _find_place_beside(anchors, shrunk, image, random)
+        corner = _find_adjacent_place(anchors, shrunk, image, random)
         if corner is not None:
             blend(image.pixels, shrunk.pixels, corner, _boxes_with_rim(image.objects))
             image = _with_object(image, shrunk.placed(*corner))
@@ -190,7 +190,7 @@ def _boxes_with_rim(objects: Objects, rim_fraction: float = 0.0) -> Boxes:
 
 
 def _overlaps_any(box: NDArray[np.float64], others: Boxes, max_share: float) -> bool:
-    """Tell whether a box has more than a share of the smaller one in common with any other."""
+    """Return whether a box has more than a share of the smaller one in common with any other."""
     low = np.maximum(box[:2], others[:, :2])
     high = np.minimum(box[2:], others[:, 2:])
     common = np.maximum(high - low, 0).prod(1)
@@ -198,10 +198,10 @@ def _overlaps_any(box: NDArray[np.float64], others: Boxes, max_share: float) -> 
     return bool((common > max_share * smaller).any())
 
 
-def _find_place_beside(
+def _find_adjacent_place(
     anchors: Objects, cutout: ObjectCutout, image: ImageWithObjects, random: np.random.Generator
 ) -> tuple[int, int] | None:
-    """Return left, top of a free place just beside one of the anchors, None where none was found."""
+    """Return left, top of a free place next to one of the anchors, None where none was found."""
     boxes = _boxes_with_rim(image.objects)
     anchors = anchors.select(anchors.role == Role.OBJECT)
     height, width = cutout.shape_hw
@@ -209,7 +209,7 @@ def _find_place_beside(
     size = cutout.object.sizes_wh[0]
     for _ in range(MAX_TRIES if len(anchors) else 0):
         number = random.integers(len(anchors))
-        axis = int(random.integers(2))  # beside the anchor, or before it
+        axis = int(random.integers(2))  # to its side, or above or below it
         mean_size = (size + anchors.sizes_wh[number]).astype(np.float32).astype(np.float64) / 2
         shift = random.uniform(-SIDESTEP, SIDESTEP, 2) * mean_size
         direction = random.choice([-1, 1])
@@ -231,8 +231,8 @@ def _copy_ground(
 ) -> None:
     """Copy a rectangle of bare ground to another bare place, shrunk as an object was.
 
-    Nothing is copied where no two bare places are found. The source lies where the image's objects
-    are completely known.
+    Nothing is copied where no two bare places are found. The source is taken where all objects of
+    the image are known.
     """
     most = image.side_px - 2 * INSET_PX
     height = min(from_hw[0], most)

@@ -68,7 +68,7 @@ class PatchDataModule(L.LightningDataModule):
         """Return the batches of the epoch that begins; Lightning asks anew before every epoch.
 
         Without large patches an epoch is what the sampler draws of the patches; with them it is the
-        next of the large patches, each batch of them beside one of patches.
+        next of the large patches, each batch of them with one of patches.
         """
         self._epoch_batches = self._make_epoch_batches()
         return self._epoch_batches

@@ -1,4 +1,4 @@
-"""Distillation: a finished model as a teacher, whose probabilities are learnt beside the labels.
+"""Distillation: a finished model as a teacher, whose probabilities are learnt with the labels.
 
 After Hinton (2015), with the calibrated sigmoid of each class in the place of a softmax at a
 temperature. Learns nothing itself, and is no submodule of the training module: neither trained, nor
@@ -55,9 +55,7 @@ def _logits_by_window(network: nn.Module, inputs: Tensor, stride_px: int) -> Ten
     views = inputs.unfold(2, side, stride_px).unfold(3, side, stride_px)  # (B, C, h, w, side, side)
     batch, _, height, width = views.shape[:4]
     windows = views.permute(0, 2, 3, 1, 4, 5).flatten(0, 2)  # (B * h * w, C, side, side)
-    logits = []
-    for part in windows.split(WINDOWS_AT_ONCE):
-        logits.append(network(part).logits.flatten(1))  # (N, K)
+    logits = [network(part).logits.flatten(1) for part in windows.split(WINDOWS_AT_ONCE)]  # (N, K)
     return torch.cat(logits).reshape(batch, height, width, -1).permute(0, 3, 1, 2)  # (B, K, h, w)
 
 
@@ -84,9 +82,8 @@ def load_teacher(folder: str, wanted: Mapping[str, Any]) -> Teacher:
     card = bundle.card
     calibration = bundle.calibration
     sampled = card.sampled_prior / len(card.classes)
-    shifts = []
-    for index in range(len(card.classes)):
-        shifts.append(prior_shift(card.prior_of(index) or sampled, sampled))
+    priors = [card.prior_of(index) or sampled for index in range(len(card.classes))]
+    shifts = [prior_shift(prior, sampled) for prior in priors]
     window_bias = torch.tensor(calibration.window_bias).reshape(-1, 1, 1)
     biases = window_bias + torch.tensor(shifts)[:, None, None]  # (K, 1, 1)
     network = fold_batch_norms(bundle.network()).requires_grad_(False)

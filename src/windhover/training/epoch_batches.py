@@ -66,7 +66,7 @@ class ValidationBatch(NamedTuple):
 
 
 class ValidationBatches:
-    """Validation patches in order; of very many all objects (up to half), and thinned background."""
+    """Validation patches in order; of very many, all objects (up to half) and some background."""
 
     def __init__(self, patches: ImageSet) -> None:
         labels = patches.labels()

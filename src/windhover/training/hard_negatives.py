@@ -1,7 +1,7 @@
 """Hard negatives: patches of what the current model gets wrong on the training scenes.
 
 Only labeled scenes are searched, and no false positive is taken from ground that is not labeled:
-there a detection may be an object that nobody marked. Writes no file.
+there a detection may be an object without a label. Writes no file.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class LabeledGround:
     Attributes:
         objects: labels, ignored ones included.
         ignored: region in which a detection without an object is no false positive.
-        shape_hw: of the scene; what lies beyond its border is not cut.
+        shape_hw: of the scene; nothing beyond its border is cut.
         rule: when a window shows an object, and when background.
     """
 
@@ -77,7 +77,7 @@ class LabeledGround:
         return self.objects.select(~self.objects.is_ignored)
 
     def is_ignored(self, xy: Points) -> NDArray[np.bool_]:
-        """Tell which points (N, 2) lie in an ignored object's box or in the ignored region."""
+        """Return which points (N, 2) are in an ignored object's box or in the ignored region."""
         inside: NDArray[np.bool_] = shapely.contains_xy(self.ignored, xy[:, 0], xy[:, 1])
         ignored = self.objects.select(self.objects.is_ignored)
         half_sizes = np.nan_to_num(ignored.sizes_wh) / 2

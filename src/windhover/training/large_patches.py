@@ -86,7 +86,7 @@ def cut_large_patches(
         params: how many, where, at which GSDs.
         seed: decides every place.
         margin_px: an object this far inside ground that is not labeled would still matter to a
-            window beside it.
+            window next to it.
         progress: called with the number of large patches just cut.
     """
     rows = [row for row in catalog if row.labeled]
@@ -249,9 +249,8 @@ def _draw_around(
 
     The object's center stays among the centers of the large patch's windows.
     """
-    orders = []
-    for _ in range(count // len(centers) + 1):
-        orders.append(random.permutation(len(centers)))
+    n_orders = count // len(centers) + 1
+    orders = [random.permutation(len(centers)) for _ in range(n_orders)]
     chosen = np.concatenate(orders)[:count]
     reach = side_px / 2 - OBJECT_INSET_PX
     corner = (centers[chosen] - side_px / 2).astype(np.float32)

@@ -85,7 +85,7 @@ class DetectionModule(L.LightningModule):
 
     @property
     def inference_network(self) -> nn.Module:
-        """The network that is validated, mined with and kept: the moving average if there is one."""
+        """The network that is validated, mined with and kept: the moving average, if any."""
         if self.weight_average is not None and int(self.weight_average.n_averaged) > 0:
             averaged: nn.Module = self.weight_average.module
             return averaged

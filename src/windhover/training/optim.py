@@ -56,7 +56,7 @@ def parameter_groups(network: nn.Module, params: TrainParams) -> list[dict[str, 
 
 
 def stage_depths(network: nn.Module) -> dict[str, int]:
-    """Return, for each weight outside the heads, the number of stages between its own and the heads.
+    """Return the number of stages between each weight outside the heads and the heads.
 
     A stage is a part of the trunk as its authors named them (`layer1` to `layer4` of a ResNet); a
     part of norms or biases alone belongs to the one before it.
@@ -102,7 +102,7 @@ def _weighted_children(module: nn.Module, prefix: str) -> list[tuple[str, nn.Mod
 
 
 def _has_matrices(part: tuple[str, nn.Module]) -> bool:
-    """Tell whether a part has weights of more than one dimension."""
+    """Return whether a part has weights of more than one dimension."""
     return any(parameter.dim() > 1 for parameter in part[1].parameters())
 
 

@@ -152,10 +152,9 @@ def _repeat_rows(rows: Rows, count: int, random: np.random.Generator) -> Rows:
     """Return `count` rows: each as often as any other, but for one."""
     if not len(rows):
         return rows
-    passes = [rows[:0]]
-    for _ in range(-(-count // len(rows))):
-        passes.append(random.permutation(rows))
-    return np.concatenate(passes)[:count]
+    n_passes = -(-count // len(rows))
+    passes = [random.permutation(rows) for _ in range(n_passes)]
+    return np.concatenate([rows[:0], *passes])[:count]
 
 
 def make_batches(
@@ -183,9 +182,7 @@ def cyclic_rows(count: int, per_epoch: int, *, seed: int, epoch: int) -> Rows:
     """
     first = epoch * per_epoch
     passes = range(first // count, (first + per_epoch - 1) // count + 1)
-    orders = []
-    for number in passes:
-        orders.append(np.random.default_rng([seed, number, 1]).permutation(count))
+    orders = [np.random.default_rng([seed, number, 1]).permutation(count) for number in passes]
     return np.concatenate(orders)[first - passes[0] * count :][:per_epoch]
 
 

@@ -110,9 +110,8 @@ def cell_targets(
         distance = torch.maximum(dx.abs(), dy.abs())
     distance = torch.where(class_index >= 0, distance, torch.inf)  # (B, M, h, w)
 
-    shows_class = []
-    for index in range(n_classes):
-        shows_class.append(((class_index == index) & (distance <= positive_px)).any(1))
+    is_near = distance <= positive_px  # (B, M, h, w)
+    shows_class = [(is_near & (class_index == index)).any(1) for index in range(n_classes)]
     classes = torch.stack(shows_class, 1)  # (B, K, h, w)
 
     nearest, which = distance.min(1, keepdim=True)  # (B, 1, h, w)

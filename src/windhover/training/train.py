@@ -118,9 +118,7 @@ class _Training:
         names = ["background", *self.data.classes]
         counts = zip(names, self.data.class_counts, strict=True)
         profile = {f"patches.{name}": count for name, count in counts}
-        tracker.log_dataset(
-            "training patches", folders.augmented, digest=digest, profile=profile
-        )
+        tracker.log_dataset("training patches", folders.augmented, digest=digest, profile=profile)
 
     def fit(self, tracker: Tracker, should_stop: ShouldStop) -> FinishedTraining:
         """Train to the last epoch, from the checkpoint of a killed training if there is one."""

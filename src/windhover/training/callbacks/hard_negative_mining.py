@@ -44,7 +44,7 @@ INDEX_FILE = "index.parquet"
 
 
 class HardNegativeMining(L.Callback):
-    """Holds rounds of mining between epochs; they are kept in a folder beside the checkpoints.
+    """Holds rounds of mining between epochs; they are kept in a folder next to the checkpoints.
 
     It is the last callback: the epoch is saved before a round is held, so that a kill while the
     scenes are searched costs no epoch.
@@ -170,7 +170,9 @@ class HardNegativeMining(L.Callback):
             n_false,
             n_missed,
         )
-        self._tracker.log_metrics({"mined_false_alarms": n_false, "mined_missed": n_missed}, step=epoch)
+        self._tracker.log_metrics(
+            {"mined_false_alarms": n_false, "mined_missed": n_missed}, step=epoch
+        )
 
     def _add_patches(self, mined: MinedPatches, datamodule: PatchDataModule) -> None:
         """Add the patches of a round, augmented as the others were, to the training data."""

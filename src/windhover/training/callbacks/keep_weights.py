@@ -35,7 +35,7 @@ class KeepWeights(L.Callback):
         state = module.training_state
         n_positives = module.n_validation_positives
         # a tie is no gain, so that training which has long been perfect ends too; without objects
-        # no epoch can be told from another
+        # all epochs are equal
         if ap > state.best_ap or not n_positives:
             state.best_ap = ap
             state.best_epoch = trainer.current_epoch

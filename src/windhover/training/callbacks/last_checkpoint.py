@@ -24,7 +24,7 @@ class LastCheckpoint(L.Callback):
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes a checkpoint beside the old one and renames it: a kill leaves the one before."""
+    """Writes a checkpoint to a temporary file and renames it: a kill leaves the one before."""
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None

@@ -1,0 +1,80 @@
+"""The time budget: fewer epochs where they would not fit, planned anew by what they took."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from toy_patches import learning_folders, train_params
+from windhover.training import train
+from windhover.training.callbacks import time_budget
+from windhover.training.callbacks.time_budget import TimeBudget
+from windhover.training.training_state import TrainingState
+
+
+def test_it_plans_fewer_epochs_where_they_would_not_fit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(time_budget, "measure_step", lambda *_, **__: 1.0)
+    monkeypatch.setattr(TimeBudget, "plan", lambda *_, **__: None)
+    params = train_params(epochs=50, max_minutes=0.3)
+    trained = train.train_detector(params, learning_folders(tmp_path), track=False)
+    assert 1 <= len(trained.history) < 10
+    last_rate = trained.history[-1]["learning_rate"]
+    assert last_rate < 0.003 * 0.5, "the schedule ends with the last epoch"
+
+
+def state_after(
+    planned: int, seconds: list[float], mining: list[float], n_rounds: int
+) -> TrainingState:
+    """Return the state after epochs and rounds that took some seconds."""
+    state = TrainingState(planned, seconds=sum(seconds) + sum(mining), n_mining_rounds=n_rounds)
+    for number, took in enumerate(seconds):
+        mined = mining[number] if number < len(mining) else 0.0
+        state.history.append({"seconds": took, "mining_seconds": mined})
+    return state
+
+
+@pytest.mark.parametrize(
+    ("wanted", "planned", "seconds", "mining", "held", "rounds", "then"),
+    [
+        pytest.param(50, 10, [6.0, 6.0], [], 0, 0, 10, id="48 s of a minute hold 8 more"),
+        pytest.param(50, 10, [3.0, 3.0], [], 0, 0, 20, id="faster than planned"),
+        pytest.param(12, 10, [3.0, 3.0], [], 0, 0, 12, id="never more than wanted"),
+        pytest.param(50, 10, [12.0, 12.0], [], 0, 0, 5, id="slower than planned"),
+        pytest.param(50, 10, [90.0], [], 0, 0, 1, id="no time left"),
+        pytest.param(50, 10, [1.0, 6.0, 6.0, 6.0], [], 0, 0, 10, id="the last three count"),
+        pytest.param(50, 10, [6.0, 6.0], [12.0], 1, 2, 6, id="a round is still to come"),
+        pytest.param(50, 2, [6.0, 6.0], [], 0, 0, 2, id="the schedule has ended"),
+        pytest.param(50, 10, [], [], 0, 0, 10, id="nothing is known yet"),
+    ],
+)
+def test_epochs_are_planned_by_what_they_took(
+    wanted: int,
+    planned: int,
+    seconds: list[float],
+    mining: list[float],
+    held: int,
+    rounds: int,
+    then: int,
+) -> None:
+    state = state_after(planned, seconds, mining, held)
+    TimeBudget(1.0, rounds).plan(state, wanted_epochs=wanted)
+    assert state.planned_epochs == then
+    TimeBudget(None, rounds).plan(state, wanted_epochs=wanted)
+    assert state.planned_epochs == then, "without a limit a plan stands"
+
+
+def test_calibration_leaves_the_module_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folders = learning_folders(tmp_path)
+    weights = []
+    for max_minutes in (None, 60.0):
+        params = train_params(epochs=1, max_minutes=max_minutes)
+        train.train_detector(params, folders, track=False)
+        weights.append((Path(folders.out) / "weights.pt").read_bytes())
+    assert weights[0] == weights[1]
