@@ -217,25 +217,27 @@ def _find_valid(
     A brightness that equals nodata is common in images of unsigned integers, so there a pixel is
     missing only where every band is; of other dtypes it is missing where any band is.
     """
-    valid = ~_find_nodata(dataset, indexes, array)
+    valid = _differs_from_nodata(dataset, indexes, array)
     flags = [dataset.mask_flag_enums[index - 1] for index in indexes]
     if any(MaskFlags.per_dataset in flag for flag in flags):
         valid &= dataset.read_masks(indexes[0], window=window) > 0
     return valid
 
 
-def _find_nodata(dataset: Any, indexes: list[int], array: NDArray[Any]) -> NDArray[np.bool_]:
-    """Return (H, W) where pixels are NaN, infinite or nodata."""
+def _differs_from_nodata(
+    dataset: Any, indexes: list[int], array: NDArray[Any]
+) -> NDArray[np.bool_]:
+    """Return (H, W) where pixels are neither NaN, nor infinite, nor nodata."""
     is_float = array.dtype.kind == "f"
     nodata = [_nodata_of_dtype(dataset.nodatavals[index - 1], array.dtype) for index in indexes]
     if not is_float and all(value is None for value in nodata):
-        return np.zeros(array.shape[1:], bool)
+        return np.ones(array.shape[1:], bool)
     missing = ~np.isfinite(array) if is_float else np.zeros(array.shape, bool)
     for plane, plane_missing, value in zip(array, missing, nodata, strict=True):
         if value is not None:
             plane_missing |= plane == value
     combine = np.logical_and if array.dtype.kind == "u" else np.logical_or
-    return np.asarray(combine.reduce(missing, axis=0))
+    return np.asarray(~combine.reduce(missing, axis=0))
 
 
 def _nodata_of_dtype(nodata: float | None, dtype: np.dtype[Any]) -> NDArray[Any] | None:
