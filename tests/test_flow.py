@@ -197,7 +197,7 @@ def test_the_three_files_say_the_same(project: tuple[Path, dict[str, np.ndarray]
 
 
 def test_training_shows_its_crops(project: tuple[Path, dict[str, np.ndarray]]) -> None:
-    with Image.open(project[0] / "data/train/crops.png") as sheet:
+    with Image.open(project[0] / "data/train/large_patches.png") as sheet:
         assert sheet.width > 8 * 96
         assert len(sheet.convert("L").getcolors(256) or []) > 50
 
