@@ -6,11 +6,11 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from windhover.metrics.group_counts import counts_by_size
 from windhover.metrics.calibration import Reliability, detection_reliability
 from windhover.metrics.curve_points import curve_table
 from windhover.metrics.detection_metrics import DetectionMetrics
 from windhover.metrics.evaluation_result import EVALUATED_SPLITS, EvaluationResult
+from windhover.metrics.group_counts import counts_by_size
 
 PR_WINDOW_COLUMNS = ["class", "recall", "precision", "precision_true", "threshold"]
 ROC_WINDOW_COLUMNS = ["class", "false_alarm_rate", "recall", "threshold"]

@@ -7,10 +7,10 @@ from typing import Any
 
 import pandas as pd
 
-from windhover.metrics.group_counts import counts_by_place, size_band_name
 from windhover.metrics.detection_metrics import DetectionMetrics
 from windhover.metrics.evaluation_result import EvaluationResult
 from windhover.metrics.ground_truth import GroundTruth
+from windhover.metrics.group_counts import counts_by_place, size_band_name
 from windhover.metrics.window_metrics import WindowMetrics
 from windhover.params import flatten
 from windhover.rendering.text import format_interval, format_parameter

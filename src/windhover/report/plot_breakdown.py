@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from windhover.metrics.group_counts import size_band_name
 from windhover.metrics.calibration import Reliability
+from windhover.metrics.group_counts import size_band_name
 from windhover.rendering.plot_style import (
     GUIDE_COLOR,
     TEST_COLOR,

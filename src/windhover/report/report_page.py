@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from windhover.metrics.bootstrap import Estimate
-from windhover.metrics.evaluation_result import EvaluationResult, scenes_summary, match_rule_of
+from windhover.metrics.evaluation_result import EvaluationResult, match_rule_of, scenes_summary
 from windhover.rendering.html_page import EmbeddedImage, card_of, embed_file, render_page, table_of
 from windhover.rendering.text import format_cell
 from windhover.report import page_tables
