@@ -105,11 +105,16 @@ def test_the_same_inputs_give_the_same_catalog(three_places: Path) -> None:
 
 
 @given(
-    st.floats(0, 360), st.floats(-20, 20), st.sampled_from([-1.0, 1.0]), st.floats(0.3, 3),
+    st.floats(0, 360),
+    st.floats(-20, 20),
+    st.sampled_from([-1.0, 1.0]),
+    st.floats(0.3, 3),
     st.lists(
-        st.tuples(st.floats(0, 900), st.floats(0, 900), st.floats(1, 90), st.floats(1, 90)), min_size=1, max_size=5
+        st.tuples(st.floats(0, 900), st.floats(0, 900), st.floats(1, 90), st.floats(1, 90)),
+        min_size=1,
+        max_size=5,
     ),
-)  # fmt: skip
+)
 @settings(max_examples=50, deadline=None)
 def test_labels_come_back_through_any_affine_and_another_system(
     angle: float,
@@ -157,7 +162,8 @@ def test_pixel_labels_of_every_image_format_agree(tmp_path: Path, make_scene: Ma
     make_scene("raw/a.png", crs=None, driver="PNG")
     box = (10.5, 20.0, 40.25, 60.0)
     left, top, right, bottom = box
-    yolo = f"0 {(left + right) / 2 / 210} {(top + bottom) / 2 / 150} {(right - left) / 210} {(bottom - top) / 150}"
+    center = f"{(left + right) / 2 / 210} {(top + bottom) / 2 / 150}"
+    yolo = f"0 {center} {(right - left) / 210} {(bottom - top) / 150}"
     sides = "".join(
         f"<{name}>{value}</{name}>"
         for name, value in zip(("xmin", "ymin", "xmax", "ymax"), box, strict=True)
@@ -165,7 +171,8 @@ def test_pixel_labels_of_every_image_format_agree(tmp_path: Path, make_scene: Ma
     texts = {
         "a.csv": f"image,xmin,ymin,xmax,ymax\na.png,{left},{top},{right},{bottom}\n",
         "a.txt": yolo,
-        "a.xml": f"<annotation><object><name>x</name><bndbox>{sides}</bndbox></object></annotation>",
+        "a.xml": "<annotation><object><name>x</name>"
+        f"<bndbox>{sides}</bndbox></object></annotation>",
         "coco.json": json.dumps(
             {
                 "images": [{"id": 1, "file_name": "a.png"}],
@@ -398,7 +405,10 @@ def test_tiles_that_touch_are_divided_through_a_mosaic_of_them(
     ]
     for tile in tiles:
         write_labels(tile.with_suffix(".gpkg"), tile, [(60, 60, 90, 90)])
-    sentence = r"touch or overlap are one place, such as t0 and t1\. To divide .*gdalbuildvrt mosaic\.vrt.*`scenes\.spatial_block_m`"
+    sentence = (
+        r"touch or overlap are one place, such as t0 and t1\. To divide .*gdalbuildvrt "
+        r"mosaic\.vrt.*`scenes\.spatial_block_m`"
+    )
     with pytest.raises(DataError, match=sentence):
         catalog_of(tmp_path)
     with pytest.raises(DataError, match=sentence):
@@ -465,7 +475,8 @@ def test_single_bands_are_stacked_and_named_by_their_folder(
             planes[place, band] = path
         make_scene(f"raw/{place}/{place}_rgb.tif", origin=(4e5 + 1e4 * number, 5e6))
     (tmp_path / "raw/labels.csv").write_text(
-        "image,xmin,ymin,xmax,ymax\nnorth_rgb.tif,1,2,30,40\nsouth_rgb.tif,1,2,30,40\neast_rgb.tif,1,2,30,40\n"
+        "image,xmin,ymin,xmax,ymax\nnorth_rgb.tif,1,2,30,40\nsouth_rgb.tif,1,2,30,40\n"
+        "east_rgb.tif,1,2,30,40\n"
     )
     stack = {"B08": "*_B08_(Raw).tif", "B02": "*_B02_(Raw).tif"}
     catalog = catalog_of(tmp_path, stack=stack)
@@ -511,10 +522,15 @@ def test_a_folder_of_ready_patches_is_an_empty_catalog(tmp_path: Path) -> None:
 
 def test_the_airbus_scenes_enter_as_they_are(real_data: Path, tmp_path: Path) -> None:
     catalog = catalog_of(
-        tmp_path, raw=real_data / "airbus-aircraft", native_gsd_m=0.5, labels="annotations.csv",
+        tmp_path,
+        raw=real_data / "airbus-aircraft",
+        native_gsd_m=0.5,
+        labels="annotations.csv",
         classes={"Airplane": "aircraft"},
-        ignore_classes=["Truncated_airplane"], groups="airport_groups.csv", group_column="airport",
-    )  # fmt: skip
+        ignore_classes=["Truncated_airplane"],
+        groups="airport_groups.csv",
+        group_column="airport",
+    )
     report = catalog.report
     assert (report.scenes, report.labels, len(report.unlabelled_scenes)) == (70, 1815, 4)
     assert report.leaving_the_raster == 9
@@ -574,7 +590,7 @@ def test_an_object_marked_again_is_dropped_and_counted() -> None:
         {"scene": ["a", "a", "a", "b", "a"], "class": ["plane"] * 5}
         | dict(zip(("left", "top", "right", "bottom"), edges.T, strict=True)),
         geometry=shapely.box(*edges.T),
-    )  # fmt: skip
+    )
     kept, dropped = drop_near_duplicates(table, 0.6)
     assert dropped == 1
     assert kept[["scene", "left"]].to_numpy().tolist() == [

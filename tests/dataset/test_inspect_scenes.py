@@ -67,7 +67,9 @@ class Ranges(http.server.BaseHTTPRequestHandler):
             return self.send_error(404)
         data, wanted = path.read_bytes(), self.headers.get("Range", "")
         first, _, last = wanted.removeprefix("bytes=").partition("-")
-        start, stop = (int(first), min(int(last or len(data) - 1), len(data) - 1)) if wanted else (0, len(data) - 1)
+        start, stop = 0, len(data) - 1
+        if wanted:
+            start, stop = int(first), min(int(last or stop), stop)
         self.send_response(206 if wanted else 200)
         self.send_header("Accept-Ranges", "bytes")
         self.send_header("Content-Length", str(stop - start + 1))

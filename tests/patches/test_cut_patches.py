@@ -319,10 +319,16 @@ def test_the_same_picture_in_two_splits_fails_the_stage(world: Path) -> None:
     for number, name in enumerate(("copy0", "copy1")):
         (world / f"raw/{name}.png").unlink()
         with rasterio.open(
-            world / f"raw/{name}.tif", "w", driver="GTiff", height=210, width=400, count=3, dtype="uint8",
+            world / f"raw/{name}.tif",
+            "w",
+            driver="GTiff",
+            height=210,
+            width=400,
+            count=3,
+            dtype="uint8",
             crs="EPSG:32631",
             transform=rasterio.Affine(1.25, 0, 6e5 + 1e4 * number, 0, -1.25, 5e6),
-        ) as dataset:  # fmt: skip
+        ) as dataset:
             dataset.write(pixels)
         write_labels(world / f"raw/{name}.gpkg", world / f"raw/{name}.tif", CENTERS[:1], ["plane"])
     catalog = catalog_of(world, fixed_splits={"copy0": "train", "copy1": "test"})

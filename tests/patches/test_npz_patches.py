@@ -29,21 +29,35 @@ from windhover.summary import summary_lines
 GSD_M = 1.25
 PARAMS = read_yaml(ROOT / "params.yaml")
 WORLD: dict[str, Any] = {
-    "train_places": 2, "val_places": 1, "test_places": 1, "scene_width_px": 520, "scene_height_px": 480,
-    "aircraft_per_scene": 12, "fine_scenes": 0, "search_tiles": 2, "search_tile_px": 512, "search_empty": 0,
+    "train_places": 2,
+    "val_places": 1,
+    "test_places": 1,
+    "scene_width_px": 520,
+    "scene_height_px": 480,
+    "aircraft_per_scene": 12,
+    "fine_scenes": 0,
+    "search_tiles": 2,
+    "search_tile_px": 512,
+    "search_empty": 0,
     "search_aircraft": 10,
-}  # fmt: skip
+}
 TINY: dict[str, dict[str, Any]] = {
     "scenes": {"groups": None, "classes": {"1": "aircraft"}},
     "patches": {"npz": "data/raw/patches.npz"},
     "augment": {"variants": 0, "sheet_rows": 2},
     "train": {
-        "epochs": 5, "max_minutes": None, "options": {"width": 8, "stem": "strided"}, "batch_size": 64,
-        "learning_rate": 0.006, "ema_decay": 0.95, "threads": 1,
-        "batch_augment": dict.fromkeys(PARAMS["train"]["batch_augment"], 0.0) | {"d4": True, "brightness": 0.05},
+        "epochs": 5,
+        "max_minutes": None,
+        "options": {"width": 8, "stem": "strided"},
+        "batch_size": 64,
+        "learning_rate": 0.006,
+        "ema_decay": 0.95,
+        "threads": 1,
+        "batch_augment": dict.fromkeys(PARAMS["train"]["batch_augment"], 0.0)
+        | {"d4": True, "brightness": 0.05},
     },
     "evaluate": {"n_bootstrap": 100},
-}  # fmt: skip
+}
 STAGES = ("scenes", "patches", "augment", "train", "evaluate", "detect", "export")
 
 
@@ -212,9 +226,15 @@ def test_labeled_rasters_beside_the_patches_teach_sizes_and_are_measured(
         lines.append(f"{spec.name},{spec.place.name},{spec.place.split}")
     (raw / "places.csv").write_text("\n".join(["scene,place,split", *lines]))
     crops = {
-        "per_batch": 4, "side_px": 96, "count": 60, "per_epoch": 60, "object_fraction": 0.6,
-        "copy_paste_prob": 0.0, "negatives_per_positive": 3.0, "scales": [1.0],
-    }  # fmt: skip
+        "per_batch": 4,
+        "side_px": 96,
+        "count": 60,
+        "per_epoch": 60,
+        "object_fraction": 0.6,
+        "copy_paste_prob": 0.0,
+        "negatives_per_positive": 3.0,
+        "scales": [1.0],
+    }
     scenes = {"groups": "places.csv", "classes": {"1": "aircraft", "aircraft": "aircraft"}}
     run_stages(
         tmp_path,

@@ -15,6 +15,7 @@ from windhover.dataset.catalog_report import PixelShares
 from windhover.dataset.discover import rename_in_errors
 from windhover.errors import DataError
 from windhover.geometry.arrays import Bools
+from windhover.geometry.windows import WINDOW_PX
 from windhover.imagery.integrity import check_deflate_checksums, gdal_warnings_as_errors
 from windhover.imagery.rasters import SceneInfo, band_aliases
 from windhover.imagery.scenes import Scene
@@ -22,7 +23,7 @@ from windhover.progress import track
 
 # rasters up to this are read whole once, larger ones in small windows on a grid
 MAX_WHOLE_PX = 32_000_000
-SAMPLE_PX = 64  # side of such a window
+SAMPLE_PX = WINDOW_PX  # side of such a window
 N_SAMPLES = 12  # of them along each side of the raster
 SHARE_DIGITS = 4
 
