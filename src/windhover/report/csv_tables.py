@@ -23,7 +23,7 @@ def csv_tables(result: EvaluationResult, ap_table: pd.DataFrame) -> dict[str, pd
 
     Args:
         result: of the evaluation.
-        ap_table: of test by match threshold, from `windhover.metrics.ap_by_threshold.report_ap_table`.
+        ap_table: of test by match threshold, from `report_ap_table`.
     """
     curve = curve_table(result.scenes["test"].pooled_curve)
     pr_windows = []

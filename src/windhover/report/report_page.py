@@ -61,7 +61,7 @@ def report_page(result: EvaluationResult, folder: Path, ap_table: pd.DataFrame) 
     Args:
         result: of the evaluation.
         folder: of the plots, which are put into the page.
-        ap_table: of test by match threshold, from `windhover.metrics.ap_by_threshold.report_ap_table`.
+        ap_table: of test by match threshold, from `report_ap_table`.
     """
     values = _common_values(result, folder)
     if not result.has_scenes:
