@@ -60,7 +60,7 @@ def test_each_rule_is_as_good_as_a_search_through_all(
     rule = ThresholdRule(name, value)
     counts = score_curve(scores, is_tp, np.zeros(n), n_gt=[n_gt], km2=[km2]).counts()
     chosen = choose_level(counts, rule)
-    index = int(chosen.index[0])
+    index = int(chosen.level[0])
     points = every_threshold(scores, is_tp)
     finding = [point for point in points if point[1]] or points[-1:]
     best = max(rule_value(rule, h, a, n_gt, km2) for _, h, a in finding)
@@ -79,21 +79,21 @@ def test_a_rule_that_cannot_be_met_takes_the_nearest_with_a_note() -> None:
         [0.9, 0.8, 0.7, 0.6], [False, True, False, True], np.zeros(4), n_gt=[4], km2=[1.0]
     ).counts()
     recall = choose_level(counts, ThresholdRule("recall_at_least", 0.9))
-    assert (counts.thresholds[recall.index[0]], bool(recall.is_met[0])) == (0.6, False)
-    sentence = explain_unmet(counts, ThresholdRule("recall_at_least", 0.9), int(recall.index[0]))
+    assert (counts.thresholds[recall.level[0]], bool(recall.is_met[0])) == (0.6, False)
+    sentence = explain_unmet(counts, ThresholdRule("recall_at_least", 0.9), int(recall.level[0]))
     assert "the nearest is recall 0.5 at precision 0.5" in sentence
     precise = choose_level(counts, ThresholdRule("precision_at_least", 0.9))
-    assert (counts.thresholds[precise.index[0]], bool(precise.is_met[0])) == (0.8, False)
+    assert (counts.thresholds[precise.level[0]], bool(precise.is_met[0])) == (0.8, False)
     quiet = choose_level(counts, ThresholdRule("false_alarms_per_km2_at_most", 0.5))
-    assert (counts.thresholds[quiet.index[0]], bool(quiet.is_met[0])) == (0.8, False)
+    assert (counts.thresholds[quiet.level[0]], bool(quiet.is_met[0])) == (0.8, False)
 
 
 def test_costs_decide_how_much_is_reported() -> None:
     counts = score_curve(
         [0.9, 0.8, 0.7, 0.6], [True, False, False, True], np.zeros(4), n_gt=[2], km2=[1.0]
     ).counts()
-    assert counts.thresholds[choose_level(counts, ThresholdRule("least_cost", 1.0)).index[0]] == 0.9
-    assert counts.thresholds[choose_level(counts, ThresholdRule("least_cost", 3.0)).index[0]] == 0.6
+    assert counts.thresholds[choose_level(counts, ThresholdRule("least_cost", 1.0)).level[0]] == 0.9
+    assert counts.thresholds[choose_level(counts, ThresholdRule("least_cost", 3.0)).level[0]] == 0.6
 
 
 def test_each_resample_has_its_own_threshold() -> None:
@@ -106,7 +106,7 @@ def test_each_resample_has_its_own_threshold() -> None:
     )
     weights = [[2.0, 0.0], [0.0, 2.0]]
     both: LevelChoice = choose_level(curve.counts(weights), ThresholdRule("max_fbeta", 1.0))
-    assert curve.counts().thresholds[both.index].tolist() == [0.6, 0.8]
+    assert curve.counts().thresholds[both.level].tolist() == [0.6, 0.8]
 
 
 @pytest.mark.parametrize(

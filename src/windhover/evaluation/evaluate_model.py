@@ -64,7 +64,7 @@ def evaluate(params: EvaluateParams, folders: EvaluationFolders) -> EvaluationRe
         MissingFileError: an input is not there.
         DataError: val and test hold no labelled scene at all.
     """
-    bundle = _load_trained(params, folders.train)
+    bundle = _load_model(params, folders.train)
     catalog = load_catalog(folders.scenes)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     windows = {}
@@ -101,12 +101,12 @@ def evaluate(params: EvaluateParams, folders: EvaluationFolders) -> EvaluationRe
         calibration=calibration.to_json(),
         notes=tuple(notes),
     )
-    result = _with_pictures(result, bundle, catalog, folders=folders)
+    result = _with_images(result, bundle, catalog, folders=folders)
     write_report(result, folders.reports)
     return result
 
 
-def _load_trained(params: EvaluateParams, folder: Path) -> Bundle:
+def _load_model(params: EvaluateParams, folder: Path) -> Bundle:
     """Return the trained model, with the second stage that the parameters name."""
     bundle = load_bundle(folder)
     if params.second_stage is None:
@@ -165,7 +165,7 @@ def _evaluate_scenes(
     return _SceneEvaluation(chosen, metrics, notes)
 
 
-def _with_pictures(
+def _with_images(
     result: EvaluationResult, bundle: Bundle, catalog: Catalog, *, folders: EvaluationFolders
 ) -> EvaluationResult:
     """Return the result with what the report shows of scenes, patches and training."""

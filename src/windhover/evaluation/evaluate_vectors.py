@@ -210,8 +210,8 @@ def write_vector_evaluation(evaluation: VectorEvaluation, output: Path) -> None:
     document: dict[str, Any] = {
         "match": str(evaluation.rule),
         "bootstrap_unit": evaluation.bootstrap_unit,
-        "metrics": _estimates_json(metrics.estimates),
-        "classes": {name: _estimates_json(part) for name, part in metrics.per_class.items()},
+        "metrics": _estimate_values(metrics.estimates),
+        "classes": {name: _estimate_values(part) for name, part in metrics.per_class.items()},
         "notes": list(evaluation.notes),
     }
     if evaluation.ap_table is not None:
@@ -229,5 +229,5 @@ def write_vector_evaluation(evaluation: VectorEvaluation, output: Path) -> None:
             table.to_csv(temporary, index=False, float_format="%.6g", lineterminator="\n")
 
 
-def _estimates_json(estimates: dict[str, Estimate]) -> dict[str, Any]:
+def _estimate_values(estimates: dict[str, Estimate]) -> dict[str, Any]:
     return {name: estimate._asdict() for name, estimate in estimates.items()}

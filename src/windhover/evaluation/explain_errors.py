@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from typing import Any
 
 import numpy as np
@@ -36,7 +37,7 @@ def explain_errors(
 
 
 def _explain_error(
-    bundle: Bundle, row: SceneRow, kind: str, *, error: dict[str, Any]
+    bundle: Bundle, row: SceneRow, kind: str, *, error: dict[Hashable, Any]
 ) -> WindowExplanation:
     card = bundle.card
     with open_catalog_scene(row, card.gsd_m, list(card.bands)) as scene:

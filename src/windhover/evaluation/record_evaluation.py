@@ -49,17 +49,23 @@ def operating_point_of(
     return OperatingPoint(
         rule=ChosenRule(name=params.threshold_rule, value=params.threshold_rule_value),
         per_class={name: _class_operating_point(choice) for name, choice in chosen.items()},
-        chosen_on=ChosenOn(
-            split="val",
-            scenes=len(val.ground_truth.scenes),
-            objects=len(val.ground_truth.objects),
-            km2=float(val.ground_truth.scenes["km2"].sum()),
-            bootstrap_unit=val.sample.unit,
-            match=str(match_rule_of(params)),
-            inference_precision=inference_precision,
-        ),
+        chosen_on=_chosen_on(params, val, inference_precision),
         search=search_settings_of(params).to_json() | {"scales": list(params.scales)},
         curve=tuple(curve),
+    )
+
+
+def _chosen_on(params: EvaluateParams, val: DetectionMetrics, inference_precision: str) -> ChosenOn:
+    """Return what the thresholds were chosen on."""
+    ground_truth = val.ground_truth
+    return ChosenOn(
+        split="val",
+        scenes=len(ground_truth.scenes),
+        objects=len(ground_truth.objects),
+        km2=float(ground_truth.scenes["km2"].sum()),
+        bootstrap_unit=val.sample.unit,
+        match=str(match_rule_of(params)),
+        inference_precision=inference_precision,
     )
 
 

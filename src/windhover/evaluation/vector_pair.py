@@ -272,4 +272,5 @@ def _grid_cell(table: pd.DataFrame) -> NDArray[Any]:
     """Return (N,) the name of the cell of each row."""
     column = np.floor(table["x_m"] / GRID_CELL_M).astype(int).astype(str)
     row = np.floor(table["y_m"] / GRID_CELL_M).astype(int).astype(str)
-    return ("cell " + column + " " + row).to_numpy(object)
+    names: NDArray[Any] = ("cell " + column + " " + row).to_numpy(object)
+    return names

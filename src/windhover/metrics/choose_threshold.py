@@ -53,11 +53,11 @@ def choose_threshold(
     if not len(counts.thresholds) or not counts.tp[-1, 0]:
         return _default_threshold(curve, n_objects=float(counts.n_gt[0]))
     chosen = choose_level(counts, rule)
-    threshold = float(_midpoint_below(curve, counts.thresholds[chosen.index[:1]])[0])
+    threshold = float(_midpoint_below(curve, counts.thresholds[chosen.level[:1]])[0])
     met = bool(chosen.is_met[0])
     note = ""
     if not met:
-        note = explain_unmet(counts, rule, int(chosen.index[0]))
+        note = explain_unmet(counts, rule, int(chosen.level[0]))
     low, high = _threshold_interval(curve, sample, rule)
     values = _metric_values(curve.counts_at(threshold))
     return ChosenThreshold(threshold, low, high, met, note, **values)
@@ -79,7 +79,7 @@ def _threshold_interval(
 
     def thresholds(weights: Floats) -> dict[str, Floats]:
         counts = curve.counts(weights)
-        value = _midpoint_below(curve, counts.thresholds[choose_level(counts, rule).index])
+        value = _midpoint_below(curve, counts.thresholds[choose_level(counts, rule).level])
         return {"threshold": np.where(counts.tp[-1] > 0, value, np.nan)}
 
     resampled = bootstrap_values(thresholds, sample.weights, len(curve.thresholds))

@@ -65,11 +65,11 @@ class LevelChoice(NamedTuple):
     """The threshold chosen under each of D weights.
 
     Attributes:
-        index: (D,) into the thresholds of the counts.
+        level: (D,) row of the threshold in the counts.
         is_met: (D,) whether the rule is met there; if not, the nearest threshold is chosen.
     """
 
-    index: NDArray[np.int64]
+    level: NDArray[np.int64]
     is_met: NDArray[np.bool_]
 
 
