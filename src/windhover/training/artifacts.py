@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import shutil
 import tempfile
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -147,7 +146,7 @@ def make_card(finished: FinishedTraining) -> Card:
         stride_px=int(finished.module.network.stride_px),  # type: ignore[arg-type]
         gsd_m=summary.gsd_m,
         bands=tuple(summary.bands),
-        dtype=summary.dtype,
+        dtype=summary.dtype,  # type: ignore[arg-type]
         mean=tuple(summary.mean),
         std=tuple(summary.std),
         sampled_prior=float((labels[shown] >= 0).mean()),
@@ -159,7 +158,7 @@ def make_card(finished: FinishedTraining) -> Card:
     )
 
 
-def _training_record(finished: FinishedTraining) -> Mapping[str, Any]:
+def _training_record(finished: FinishedTraining) -> dict[str, Any]:
     """Return what the card holds of the training itself."""
     state = finished.module.training_state
     params = finished.data.params
@@ -188,7 +187,7 @@ def _measure_ranges(finished: FinishedTraining) -> QuantizationRanges | None:
     network = copy.deepcopy(finished.module.network).cpu().eval()
     network.load_state_dict(finished.weights)
     datamodule = finished.data.datamodule
-    pixels = []
+    pixels: list[Tensor] = []
     for images in (datamodule.patches, datamodule.large_patches):
         if images is None:
             continue

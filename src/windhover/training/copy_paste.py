@@ -165,7 +165,8 @@ def _shrink(cutout: ObjectCutout, scale: float) -> ObjectCutout:
     height, width = cutout.shape_hw
     new_height = min(max(round(height * scale), 3), height)
     new_width = min(max(round(width * scale), 3), width)
-    scale_xy = np.array([new_width / width, new_height / height], np.float32)
+    # to the digits of a float32 table, as all sizes of training objects
+    scale_xy = np.array([new_width / width, new_height / height], np.float32).astype(np.float64)
     pixels = _resize(cutout.pixels, (new_height, new_width))
     return ObjectCutout(pixels, round_to_float32(cutout.object.scaled(scale_xy)))
 

@@ -55,7 +55,8 @@ def _logits_by_window(network: nn.Module, inputs: Tensor, stride_px: int) -> Ten
     views = inputs.unfold(2, side, stride_px).unfold(3, side, stride_px)  # (B, C, h, w, side, side)
     batch, _, height, width = views.shape[:4]
     windows = views.permute(0, 2, 3, 1, 4, 5).flatten(0, 2)  # (B * h * w, C, side, side)
-    logits = [network(part).logits.flatten(1) for part in windows.split(WINDOWS_AT_ONCE)]  # (N, K)
+    parts = windows.split(WINDOWS_AT_ONCE)  # type: ignore[no-untyped-call]
+    logits = [network(part).logits.flatten(1) for part in parts]  # (N, K)
     return torch.cat(logits).reshape(batch, height, width, -1).permute(0, 3, 1, 2)  # (B, K, h, w)
 
 

@@ -306,7 +306,7 @@ def objects_near(objects: Objects, *, left: int, top: int, side_px: int) -> Obje
     moved = round_to_float32(objects.shifted(-(left + half), -(top + half)))
     reach = np.where(objects.is_ignored[:, None], np.nan_to_num(moved.sizes_wh) / 2, 0.0)
     is_near = np.abs(moved.centers_xy) <= reach.astype(np.float32) + half + MARGIN_PX
-    return moved.select(is_near.all(1))
+    return moved.select(np.asarray(is_near.all(1)))
 
 
 def _ignored_windows(ignored: BaseGeometry, left: int, top: int, side_px: int) -> Objects:

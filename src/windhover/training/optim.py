@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,8 @@ from windhover.errors import ParameterError
 if TYPE_CHECKING:
     from windhover.params.choices import Schedule
     from windhover.params.train import TrainParams
+
+Tensors: TypeAlias = tuple[Tensor, ...] | list[Tensor]
 
 ONECYCLE_WARMUP = 0.3  # share of the training over which `onecycle` rises
 LEAST_COSINE = 0.001  # of the highest rate, where the cosine ends
@@ -186,7 +188,7 @@ def make_weight_average(network: nn.Module, ema_decay: float) -> AveragedModel |
         return None
 
     @torch.no_grad()
-    def update(averaged: list[Tensor], current: list[Tensor], count: Tensor | int) -> None:
+    def update(averaged: Tensors, current: Tensors, count: Tensor | int) -> None:
         memory = min(ema_decay, (1 + int(count)) / (10 + int(count)))
         if torch.is_floating_point(averaged[0]):
             torch._foreach_lerp_(averaged, current, 1 - memory)
