@@ -144,15 +144,15 @@ def test_a_fifth_of_each_class_is_validation_and_places_are_unknown(project: Pat
 def test_the_report_speaks_of_patches_alone(project: Path) -> None:
     metrics = json.loads((project / "reports/metrics.json").read_text())
     assert metrics["scenes"] == {}
-    assert metrics["ap_by_nearness"] == {}
+    assert metrics["ap_by_threshold"] == {}
     made = metrics["windows"]["test"]["aircraft"]
     assert made["ap_sampled"] > 0.5  # another airport, after seconds of training
     assert made["ap_true"] is None
     notes = "\n".join(metrics["notes"])
     assert "no scene of val is labelled" in notes
-    assert "nobody knows how rare objects are" in notes
+    assert "there are no metrics at the true prior" in notes
     text = (project / "reports/index.html").read_text()
-    assert "nothing is said of whole scenes" in text
+    assert "there are no metrics of whole scenes" in text
     assert "By scene (test)" not in text
     assert "no labelled scene" in "\n".join(summary_lines(project))
 
