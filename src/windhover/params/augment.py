@@ -40,17 +40,19 @@ class AugmentParams(StageParams):
     """Augmented copies of the training patches."""
 
     seed: int = Field(
-        11,
+        default=11,
         ge=0,
         description="random seed; with a patch's row and copy number it decides a copy",
     )
-    variants: int = Field(1, ge=0, le=16, description="augmented copies of each training patch")
-    keep_original: bool = Field(True, description="whether the unchanged patch is kept too")
+    variants: int = Field(
+        default=1, ge=0, le=16, description="augmented copies of each training patch"
+    )
+    keep_original: bool = Field(default=True, description="whether the unchanged patch is kept too")
     transforms: tuple[dict[str, Any], ...] = Field(
-        DEFAULT_TRANSFORMS,
+        default=DEFAULT_TRANSFORMS,
         description="albumentations transforms in order: name and arguments",
     )
-    sheet_rows: int = Field(12, ge=1, le=64, description="rows of the contact sheet")
+    sheet_rows: int = Field(default=12, ge=1, le=64, description="rows of the contact sheet")
 
     @field_validator("transforms")
     @classmethod

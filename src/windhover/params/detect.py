@@ -13,15 +13,17 @@ from windhover.params.choices import Device, InferencePrecision
 class DetectParams(StageParams):
     """Where the search runs; what it finds is decided by the model bundle."""
 
-    device: Device = Field("auto", description="auto, cpu or cuda; auto uses a GPU if there is one")
+    device: Device = Field(
+        default="auto", description="auto, cpu or cuda; auto uses a GPU if there is one"
+    )
     inference_precision: InferencePrecision = Field(
-        "auto",
+        default="auto",
         description="number format of inference: fp32, fp16, bf16 or int8; auto: fp16 "
         "on a GPU, int8 for 8-bit pixels on a CPU with the instructions for it, else "
         "fp32",
     )
     block_px: int = Field(
-        2048,
+        default=2048,
         ge=256,
         le=16384,
         description="side of the blocks read at once, px at the training GSD; affects "

@@ -16,76 +16,76 @@ class EvaluateParams(StageParams):
     """
 
     stride_px: int = Field(
-        8,
+        default=8,
         ge=1,
         description="distance of windows, px: the network's stride, or half of it",
     )
     scales: list[float] = Field(
-        [1.0],
+        default=[1.0],
         min_length=1,
         description="GSD of each pass over a scene, in units of the training GSD; "
         "[1.0, 2.0] where objects exceed a window",
     )
     merge_distance: float = Field(
-        0.5,
+        default=0.5,
         ge=0,
         description="peaks nearer than this are one object, in units of the smaller one's size",
     )
     merge_iou: float = Field(
-        0.3, gt=0, le=1, description="IoU above which two boxes are one object"
+        default=0.3, gt=0, le=1, description="IoU above which two boxes are one object"
     )
     min_logit: float = Field(
-        -4.0, ge=-20, le=5, description="lowest raw logit kept; the curves end there"
+        default=-4.0, ge=-20, le=5, description="lowest raw logit kept; the curves end there"
     )
     peak_tta: PeakTta = Field(
-        "recenter",
+        default="recenter",
         description="test-time augmentation at peaks: none; recenter (rescored in a "
         "window with the object at its center); d4 (also flipped and rotated)",
     )
     rescore_min_logit: float = Field(
-        -1.0,
+        default=-1.0,
         ge=-20,
         le=20,
         description="raw logit from which a peak is rescored by `peak_tta`",
     )
     second_stage: str | None = Field(
-        None,
+        default=None,
         description="folder of another trained model that scores those peaks too; null for none",
     )
     match_by: MatchBy = Field(
-        "size",
+        default="size",
         description="how a detection is matched to an object: size (distance of the "
         "centers in units of the object's longer side), distance (m), iou, "
         "oriented_iou",
     )
     match_value: float = Field(
-        0.5,
+        default=0.5,
         gt=0,
         description="largest distance of the centers (object sizes or m), or smallest IoU",
     )
     point_match_radius_m: float = Field(
-        20.0, gt=0, description="largest distance for objects labelled by a point, m"
+        default=20.0, gt=0, description="largest distance for objects labelled by a point, m"
     )
     threshold_rule: ThresholdRuleName = Field(
-        "max_fbeta",
+        default="max_fbeta",
         description="how the threshold is chosen on val: max_fbeta, recall_at_least, "
         "precision_at_least, false_alarms_per_km2_at_most, least_cost",
     )
     threshold_rule_value: float = Field(
-        1.0,
+        default=1.0,
         gt=0,
         description="beta, recall, precision, false alarms per km2, or the cost of a "
         "miss in false alarms",
     )
     size_bands_m: list[float] = Field(
-        [20.0, 35.0, 50.0],
+        default=[20.0, 35.0, 50.0],
         min_length=1,
         description="limits between size bands of objects, by their longer side, m",
     )
     n_bootstrap: int = Field(
-        1000, ge=100, le=100_000, description="bootstrap resamples behind each interval"
+        default=1000, ge=100, le=100_000, description="bootstrap resamples behind each interval"
     )
-    seed: int = Field(0, ge=0, description="random seed of the bootstrap")
+    seed: int = Field(default=0, ge=0, description="random seed of the bootstrap")
 
     @model_validator(mode="after")
     def _check_ranges(self) -> EvaluateParams:

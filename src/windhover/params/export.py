@@ -12,7 +12,7 @@ class ExportParams(StageParams):
     """Files for a map."""
 
     formats: tuple[MapFormat, ...] = Field(
-        ("gpkg", "parquet", "geojson"),
+        default=("gpkg", "parquet", "geojson"),
         min_length=1,
         description="files written to data/map/: gpkg, parquet, geojson, csv",
     )

@@ -11,15 +11,15 @@ from windhover.params.choices import RadiusShape
 class NegativesPerPositive(StageParams):
     """Negatives of each kind per positive."""
 
-    random: float = Field(4.0, ge=0, le=1000, description="anywhere on labelled ground")
+    random: float = Field(default=4.0, ge=0, le=1000, description="anywhere on labelled ground")
     offcenter: float = Field(
-        1.0,
+        default=1.0,
         ge=0,
         le=1000,
         description="with an object in the window but not at its center",
     )
     lookalike: float = Field(
-        1.0, ge=0, le=1000, description="windows full of structure, away from objects"
+        default=1.0, ge=0, le=1000, description="windows full of structure, away from objects"
     )
 
 
@@ -27,45 +27,45 @@ class PatchesParams(StageParams):
     """Which windows are cut, and when a window counts as showing an object."""
 
     positive_radius_m: float = Field(
-        10.0,
+        default=10.0,
         gt=0,
         description="a window is positive if an object's center is this near to its own, m",
     )
     ignore_radius_m: float = Field(
-        18.75,
+        default=18.75,
         gt=0,
         description="a window is negative if no object's center is this near, m; "
         "windows between the two radii are not used",
     )
     radius_shape: RadiusShape = Field(
-        "square",
+        default="square",
         description="distance used: `square` = the larger of |dx| and |dy|, `circle` = Euclidean",
     )
     positives_per_object: int = Field(
-        24,
+        default=24,
         ge=1,
         le=1000,
         description="windows cut for each object, shifted at random within the positive radius",
     )
     negatives_per_positive: NegativesPerPositive = Field(
-        NegativesPerPositive(),
+        default=NegativesPerPositive(),
         description="negatives of each kind per positive; more are mined in training",
     )
     scale_jitter: tuple[float, float] = Field(
-        (1.0, 1.0),
+        default=(1.0, 1.0),
         description="training patches are resampled to `gsd_m` times a random factor "
         "from this range; 1, 1 for none",
     )
     npz: str | None = Field(
-        None,
+        default=None,
         description="file of ready-made patches (.npz), used unchanged; null cuts them from scenes",
     )
     max_objects_per_scene: int | None = Field(
-        None,
+        default=None,
         ge=1,
         description="largest number of objects used from one scene; null for all",
     )
-    seed: int = Field(0, ge=0, description="random seed of all sampling")
+    seed: int = Field(default=0, ge=0, description="random seed of all sampling")
 
     @model_validator(mode="after")
     def _check_ranges(self) -> PatchesParams:

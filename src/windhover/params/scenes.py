@@ -13,104 +13,104 @@ class ScenesParams(StageParams):
     """Which rasters and labels there are, what their classes mean, and how places are split."""
 
     raw: str = Field(
-        "data/raw",
+        default="data/raw",
         min_length=1,
         description="folder of the rasters and their labels, absolute or from the project's root",
     )
     rasters: str | None = Field(
-        None,
+        default=None,
         description="glob pattern of the rasters inside `raw`, such as tiles/*.tif; null takes all",
     )
     stack: dict[str, str] | None = Field(
-        None,
+        default=None,
         description="band name: file pattern; makes one scene of a folder's "
         "single-band files, "
         'such as {B04: "*_B04.tif"}; null for none',
     )
     gsd_m: float = Field(
-        1.25,
+        default=1.25,
         gt=0,
         le=1000,
         description="GSD to which every raster is resampled in training and inference, m",
     )
     native_gsd_m: float | None = Field(
-        None,
+        default=None,
         gt=0,
         le=1000,
         description="GSD of rasters without georeference, m; null where all have one",
     )
     bands: list[str] | None = Field(
-        None,
+        default=None,
         description="names of the bands in order; null takes all, the same in every raster",
     )
     labels: str = Field(
-        "auto",
+        default="auto",
         min_length=1,
         description="auto, or a file or pattern inside `raw`, such as labels/*.gpkg",
     )
     class_column: str | None = Field(
-        None, description="column of the class; null tries class, label, category, name"
+        default=None, description="column of the class; null tries class, label, category, name"
     )
     classes: dict[str, str] = Field(
-        {}, description="class in the labels: class of the model; empty keeps all names"
+        default={}, description="class in the labels: class of the model; empty keeps all names"
     )
     ignore_classes: list[str] = Field(
-        [], description="label classes that are ignored in training and evaluation"
+        default=[], description="label classes that are ignored in training and evaluation"
     )
     duplicate_iou: float = Field(
-        1.0,
+        default=1.0,
         gt=0,
         le=1,
         description="IoU above which two labels of one class are duplicates; 1 keeps all",
     )
     empty_scenes: EmptyScenes = Field(
-        "unlabelled",
+        default="unlabelled",
         description="a raster without labels is `unlabelled`, or `complete`: it holds no object",
     )
     groups: str | None = Field(
-        "places.csv",
+        default="places.csv",
         description="CSV inside `raw` with the place of each raster, and its split "
         "where fixed; null for none",
     )
     group_column: str | None = Field(
-        "place", description="column of the place in that CSV; null for `place`"
+        default="place", description="column of the place in that CSV; null for `place`"
     )
     fixed_splits: dict[str, SplitName] = Field(
-        {},
+        default={},
         description="place: split, where it is decided; the other places are assigned",
     )
     areas: str | None = Field(
-        None,
+        default=None,
         description="vector file inside `raw` with a column `role`: complete, "
         "positive_only, ignore; null for none",
     )
     spatial_block_m: float | None = Field(
-        None,
+        default=None,
         gt=0,
         description="side of the blocks into which larger scenes are cut, so that they "
         "can be in different splits, m; null keeps scenes whole",
     )
     guard_m: float = Field(
-        80.0, ge=0, description="distance between two blocks, m; at least one window"
+        default=80.0, ge=0, description="distance between two blocks, m; at least one window"
     )
     folds: int | None = Field(
-        None,
+        default=None,
         ge=3,
         le=50,
         description="number of folds of places; null for a plain split",
     )
     fold: int = Field(
-        0,
+        default=0,
         ge=0,
         description="fold used as test; the next one is val, the others are train",
     )
     split_fractions: list[float] = Field(
-        [0.6, 0.15, 0.25],
+        default=[0.6, 0.15, 0.25],
         min_length=3,
         max_length=3,
         description="wanted fraction of the objects in train, val, test",
     )
-    seed: int = Field(0, ge=0, description="random seed of the split")
+    seed: int = Field(default=0, ge=0, description="random seed of the split")
 
     @model_validator(mode="after")
     def _check_split(self) -> ScenesParams:

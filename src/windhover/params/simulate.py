@@ -13,71 +13,87 @@ from windhover.params.choices import WorldDtype
 class SimulateParams(StageParams):
     """The built-in world, made when you bring no scenes of your own."""
 
-    seed: int = Field(7, ge=0, description="random seed; the same seed gives the same bytes")
+    seed: int = Field(
+        default=7, ge=0, description="random seed; the same seed gives the same bytes"
+    )
     bands: Literal[3, 4] = Field(
-        3, description="number of bands: 3 = red, green, blue; 4 = with near infrared"
+        default=3, description="number of bands: 3 = red, green, blue; 4 = with near infrared"
     )
     dtype: WorldDtype = Field(
-        "uint8", description="uint8, or uint16: reflectance times 10,000, 0 is nodata"
+        default="uint8", description="uint8, or uint16: reflectance times 10,000, 0 is nodata"
     )
     nodata_border: float = Field(
-        0.0,
+        default=0.0,
         ge=0,
         le=0.3,
         description="largest slanted nodata border, fraction of a scene's width; 0 for none",
     )
-    gsd_m: float = Field(1.25, ge=0.3, le=3, description="GSD of all but the fine scenes, m")
-    fine_gsd_m: float = Field(0.5, ge=0.3, le=3, description="GSD of the fine scenes, m")
-    train_places: int = Field(5, ge=1, le=6, description="airports for training, one scene each")
-    val_places: int = Field(
-        2, ge=1, le=3, description="airports for choosing thresholds, one scene each"
+    gsd_m: float = Field(
+        default=1.25, ge=0.3, le=3, description="GSD of all but the fine scenes, m"
     )
-    test_places: int = Field(4, ge=1, le=5, description="airports that share the search set")
+    fine_gsd_m: float = Field(default=0.5, ge=0.3, le=3, description="GSD of the fine scenes, m")
+    train_places: int = Field(
+        default=5, ge=1, le=6, description="airports for training, one scene each"
+    )
+    val_places: int = Field(
+        default=2, ge=1, le=3, description="airports for choosing thresholds, one scene each"
+    )
+    test_places: int = Field(
+        default=4, ge=1, le=5, description="airports that share the search set"
+    )
     scene_width_px: int = Field(
-        1536, ge=200, le=4096, description="width of the scenes of train and val, px"
+        default=1536, ge=200, le=4096, description="width of the scenes of train and val, px"
     )
     scene_height_px: int = Field(
-        1408, ge=200, le=4096, description="height of the scenes of train and val, px"
+        default=1408, ge=200, le=4096, description="height of the scenes of train and val, px"
     )
     aircraft_per_scene: int = Field(
-        9,
+        default=9,
         ge=0,
         le=200,
         description="mean number of aircraft in a scene of train or val; varies by a third",
     )
     fine_scenes: int = Field(
-        3,
+        default=3,
         ge=0,
         le=9,
         description="further scenes of train and val at the fine GSD, with a third of the aircraft",
     )
-    fine_width_px: int = Field(1500, ge=200, le=4096, description="width of the fine scenes, px")
-    fine_height_px: int = Field(1400, ge=200, le=4096, description="height of the fine scenes, px")
+    fine_width_px: int = Field(
+        default=1500, ge=200, le=4096, description="width of the fine scenes, px"
+    )
+    fine_height_px: int = Field(
+        default=1400, ge=200, le=4096, description="height of the fine scenes, px"
+    )
     search_tiles: int = Field(
-        36,
+        default=36,
         ge=1,
         le=180,
         description="square tiles of the search set, over all test places",
     )
-    search_tile_px: int = Field(512, ge=128, le=2048, description="side of a search tile, px")
+    search_tile_px: int = Field(
+        default=512, ge=128, le=2048, description="side of a search tile, px"
+    )
     search_empty: int = Field(
-        12,
+        default=12,
         ge=0,
         le=180,
         description="search tiles without aircraft, at most `search_tiles`",
     )
     search_aircraft: int = Field(
-        40, ge=0, le=2000, description="number of aircraft in the whole search set"
+        default=40, ge=0, le=2000, description="number of aircraft in the whole search set"
     )
-    haze: float = Field(0.12, ge=0, le=0.5, description="strongest haze, fraction of the light")
+    haze: float = Field(
+        default=0.12, ge=0, le=0.5, description="strongest haze, fraction of the light"
+    )
     cloud: float = Field(
-        0.35, ge=0, le=1, description="strongest thin cloud, fraction of the light"
+        default=0.35, ge=0, le=1, description="strongest thin cloud, fraction of the light"
     )
     blur_px: float = Field(
-        0.6, ge=0.3, le=2, description="sensor blur, sigma in px; varies by a fifth"
+        default=0.6, ge=0.3, le=2, description="sensor blur, sigma in px; varies by a fifth"
     )
     noise_dn: float = Field(
-        2.0,
+        default=2.0,
         ge=0,
         le=20,
         description="strongest sensor noise, standard deviation in 8-bit counts",

@@ -18,62 +18,64 @@ from windhover.params.choices import (
 class BatchAugmentParams(StageParams):
     """Random changes of each picture on its device, new in every epoch; 0 switches one off."""
 
-    d4: bool = Field(True, description="flips and rotations: the eight symmetries of the square")
+    d4: bool = Field(
+        default=True, description="flips and rotations: the eight symmetries of the square"
+    )
     brightness: float = Field(
-        0.1,
+        default=0.1,
         ge=0,
         le=1,
         description="standard deviation of a shift, fraction of the full range",
     )
     contrast: float = Field(
-        0.3,
+        default=0.3,
         ge=0,
         le=2,
         description="standard deviation of the log of a factor about the picture's mean",
     )
     gamma: float = Field(
-        0.15, ge=0, le=2, description="standard deviation of the log of an exponent"
+        default=0.15, ge=0, le=2, description="standard deviation of the log of an exponent"
     )
     per_band_gain: float = Field(
-        0.06,
+        default=0.06,
         ge=0,
         le=2,
         description="standard deviation of the log of a factor of each band",
     )
     per_band_contrast: float = Field(
-        0.8,
+        default=0.8,
         ge=0,
         le=2,
         description="largest standard deviation of a factor about each band's mean; it "
         "can invert a band, so that white becomes colored",
     )
     highlight_darkening: float = Field(
-        3.0,
+        default=3.0,
         ge=0,
         le=4,
         description="strongest darkening of pixels brighter than their band's mean, in "
         "patches: white parts become colored or dark",
     )
     saturation: float = Field(
-        0.2,
+        default=0.2,
         ge=0,
         le=2,
         description="standard deviation of a factor about the mean of the bands",
     )
     sharpness: float = Field(
-        0.3,
+        default=0.3,
         ge=0,
         le=2,
         description="standard deviation of the weight of unsharp masking; negative weights blur",
     )
     blur_px: float = Field(
-        2.0,
+        default=2.0,
         ge=0,
         le=8,
         description="largest sigma of a Gaussian blur, px; most are far smaller",
     )
     noise: float = Field(
-        0.02,
+        default=0.02,
         ge=0,
         le=1,
         description="strongest white noise, fraction of the full range",
@@ -84,26 +86,26 @@ class HardNegativeMiningParams(StageParams):
     """Rounds in which the model searches the training scenes for its own errors."""
 
     after: tuple[float, ...] = Field(
-        (),
+        default=(),
         description="fractions of the training after which a round is held, such as "
         "[0.4, 0.7]; [] for none",
     )
     max_per_scene: int = Field(
-        60,
+        default=60,
         ge=1,
         description="largest number of false alarms taken from one scene in one round",
     )
     min_score: float = Field(
-        0.1,
+        default=0.1,
         gt=0,
         lt=1,
         description="lowest score of a false alarm, of the model at that time",
     )
     patches_per_miss: int = Field(
-        4, ge=0, le=100, description="patches cut for each object that the model misses"
+        default=4, ge=0, le=100, description="patches cut for each object that the model misses"
     )
     scales: tuple[float, ...] = Field(
-        (1.0,), min_length=1, description="GSDs searched, in units of the training GSD"
+        default=(1.0,), min_length=1, description="GSDs searched, in units of the training GSD"
     )
 
     @model_validator(mode="after")
@@ -119,42 +121,42 @@ class LargePatchesParams(StageParams):
     """Larger training pictures of many windows, cut from the scenes, used next to the patches."""
 
     per_batch: int = Field(
-        12, ge=0, le=4096, description="large patches in a training step; 0 for none"
+        default=12, ge=0, le=4096, description="large patches in a training step; 0 for none"
     )
     side_px: int = Field(
-        128,
+        default=128,
         ge=WINDOW_PX + STRIDE_PX,
         le=1024,
         description=f"side of a large patch, px: {WINDOW_PX} plus a multiple of {STRIDE_PX}",
     )
-    count: int = Field(2400, ge=1, le=1_000_000, description="large patches that are cut")
+    count: int = Field(default=2400, ge=1, le=1_000_000, description="large patches that are cut")
     per_epoch: int = Field(
-        1200,
+        default=1200,
         ge=1,
         le=1_000_000,
         description="large patches shown in an epoch; successive epochs go through all of them",
     )
     object_fraction: float = Field(
-        0.6,
+        default=0.6,
         ge=0,
         le=1,
         description="fraction of them that hold an object; the others are anywhere",
     )
     copy_paste_prob: float = Field(
-        0.5,
+        default=0.5,
         ge=0,
         le=1,
         description="probability that other objects of the scene are copied close to "
         "the object of a large patch; 0 for none",
     )
     negatives_per_positive: float = Field(
-        3.0,
+        default=3.0,
         ge=0,
         description="background windows that count per positive one, half of them the "
         "hardest; 0 counts all",
     )
     scales: tuple[float, ...] = Field(
-        (0.8, 0.9, 1.0, 1.12, 1.25),
+        default=(0.8, 0.9, 1.0, 1.12, 1.25),
         min_length=1,
         description="GSDs of the large patches, in units of the training GSD",
     )
@@ -171,150 +173,152 @@ class LargePatchesParams(StageParams):
 class TrainParams(StageParams):
     """How a detector is trained."""
 
-    seed: int = Field(3, ge=0, description="random seed of weights, order and all sampling")
+    seed: int = Field(default=3, ge=0, description="random seed of weights, order and all sampling")
     network: str = Field(
-        "valid64",
+        default="valid64",
         min_length=1,
         description="valid64, baseline_cnn, or a classifier of torchvision or timm, as resnet18",
     )
     options: dict[str, str | int | float | bool | None] = Field(
-        {"width": "small", "stem": "pooled"},
+        default={"width": "small", "stem": "pooled"},
         description="options of the network; width base takes three times as long",
     )
     start_from: str | None = Field(
-        None,
+        default=None,
         description="folder of a trained model of the same network to start from; null "
         "for random weights",
     )
     teacher: str | None = Field(
-        None,
+        default=None,
         description="folder of a trained model whose scores are learned too "
         "(distillation); null for none",
     )
     distillation_weight: float = Field(
-        0.5,
+        default=0.5,
         ge=0,
         le=1,
         description="weight of the teacher's scores against the labels, 0 to 1",
     )
     freeze_fraction: float = Field(
-        0.0,
+        default=0.0,
         ge=0,
         le=1,
         description="fraction of the training in which only the heads learn",
     )
     trunk_lr_factor: float = Field(
-        1.0,
+        default=1.0,
         ge=0,
         le=1,
         description="factor on the learning rate of all layers but the heads",
     )
     layer_lr_decay: float = Field(
-        1.0,
+        default=1.0,
         gt=0,
         le=1,
         description="further factor from each stage of the trunk to the one before it",
     )
-    epochs: int = Field(40, ge=1, le=10000, description="planned epochs")
+    epochs: int = Field(default=40, ge=1, le=10000, description="planned epochs")
     max_minutes: float | None = Field(
-        4.5,
+        default=4.5,
         gt=0,
         description="time budget, min: fewer epochs are planned if they would not fit; "
         "null for no limit",
     )
     patience: int = Field(
-        0,
+        default=0,
         ge=0,
         description="epochs without a better AP on val before training ends; 0 for never",
     )
-    batch_size: int = Field(16, ge=2, le=65536, description="patches in a training step")
-    optimizer: Optimizer = Field("adamw", description="adamw or sgd")
-    learning_rate: float = Field(0.003, gt=0, le=10, description="highest learning rate")
+    batch_size: int = Field(default=16, ge=2, le=65536, description="patches in a training step")
+    optimizer: Optimizer = Field(default="adamw", description="adamw or sgd")
+    learning_rate: float = Field(default=0.003, gt=0, le=10, description="highest learning rate")
     weight_decay: float = Field(
-        0.05, ge=0, le=1, description="weight decay of weights, not of biases and norms"
+        default=0.05, ge=0, le=1, description="weight decay of weights, not of biases and norms"
     )
-    momentum: float = Field(0.9, ge=0, lt=1, description="momentum of sgd")
+    momentum: float = Field(default=0.9, ge=0, lt=1, description="momentum of sgd")
     schedule: Schedule = Field(
-        "cosine",
+        default="cosine",
         description="learning-rate schedule: cosine, onecycle, step, exponential, "
         "constant, plateau",
     )
     warmup_fraction: float = Field(
-        0.08,
+        default=0.08,
         ge=0,
         lt=1,
         description="fraction of the training in which the learning rate rises",
     )
     ema_decay: float = Field(
-        0.995,
+        default=0.995,
         ge=0,
         lt=1,
         description="decay of the moving average of the weights, which is what is "
         "saved; 0 for none",
     )
     gradient_clip_norm: float = Field(
-        5.0, ge=0, description="largest norm of the gradient; 0 for no limit"
+        default=5.0, ge=0, description="largest norm of the gradient; 0 for no limit"
     )
     training_precision: TrainingPrecision = Field(
-        "auto",
+        default="auto",
         description="number format of training: fp32, bf16, fp16; auto takes bf16 if "
         "the device has it",
     )
     loss: Loss = Field(
-        "bce",
+        default="bce",
         description="loss of the scores: bce, weighted_bce, focal, class_balanced, logit_adjusted",
     )
-    focal_alpha: float = Field(0.25, ge=0, le=1, description="alpha of the focal loss")
-    focal_gamma: float = Field(2.0, ge=0, le=10, description="gamma of the focal loss")
+    focal_alpha: float = Field(default=0.25, ge=0, le=1, description="alpha of the focal loss")
+    focal_gamma: float = Field(default=2.0, ge=0, le=10, description="gamma of the focal loss")
     class_balanced_beta: float = Field(
-        0.999,
+        default=0.999,
         ge=0,
         lt=1,
         description="beta of the class_balanced loss (effective number)",
     )
     logit_adjustment_tau: float = Field(
-        1.0, ge=0, le=10, description="tau of the logit_adjusted loss"
+        default=1.0, ge=0, le=10, description="tau of the logit_adjusted loss"
     )
     label_smoothing: float = Field(
-        0.0, ge=0, lt=0.5, description="fraction of a label given to the other label"
+        default=0.0, ge=0, lt=0.5, description="fraction of a label given to the other label"
     )
     offset_weight: float = Field(
-        0.1, ge=0, description="weight of the Huber loss of object centers"
+        default=0.1, ge=0, description="weight of the Huber loss of object centers"
     )
-    size_weight: float = Field(0.1, ge=0, description="weight of the Huber loss of log sizes")
+    size_weight: float = Field(
+        default=0.1, ge=0, description="weight of the Huber loss of log sizes"
+    )
     sampler: SamplerStrategy = Field(
-        "under",
+        default="under",
         description="how an epoch is sampled: none (all patches), under (fewer "
         "negatives), over (repeated positives)",
     )
     negatives_per_positive: float = Field(
-        1.0, ge=0, description="negatives per positive of the samplers under and over"
+        default=1.0, ge=0, description="negatives per positive of the samplers under and over"
     )
     balance_classes: bool = Field(
-        True, description="whether rare classes are shown as often as common ones"
+        default=True, description="whether rare classes are shown as often as common ones"
     )
     mined_fraction: float = Field(
-        0.5,
+        default=0.5,
         ge=0,
         le=1,
         description="largest fraction of mined ones in an epoch's negatives",
     )
     batch_augment: BatchAugmentParams = Field(
-        BatchAugmentParams(),
+        default=BatchAugmentParams(),
         description="random changes of each picture on its device, new in every epoch",
     )
     hard_negative_mining: HardNegativeMiningParams = Field(
-        HardNegativeMiningParams(),
+        default=HardNegativeMiningParams(),
         description="rounds in which the model searches the training scenes for its own errors",
     )
     large_patches: LargePatchesParams = Field(
-        LargePatchesParams(),
+        default=LargePatchesParams(),
         description="larger training pictures of many windows, used next to the patches",
     )
     devices: int = Field(
-        1,
+        default=1,
         ge=0,
         le=64,
         description="GPUs that share every step, 0 for all there are; on a CPU, processes",
     )
-    threads: int = Field(0, ge=0, le=1024, description="CPU threads; 0 for one per core")
+    threads: int = Field(default=0, ge=0, le=1024, description="CPU threads; 0 for one per core")
