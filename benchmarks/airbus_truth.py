@@ -51,7 +51,8 @@ def airbus_scenes() -> list[AirbusScene]:
     """
     if not (FOLDER / "annotations.csv").exists():
         raise SystemExit(
-            f"{FOLDER}: no annotations.csv. Set WINDHOVER_REAL_DATA to the folder above airbus-aircraft."
+            f"{FOLDER}: no annotations.csv. "
+            "Set WINDHOVER_REAL_DATA to the folder above airbus-aircraft."
         )
     split_of = {row["airport"]: row["split"] for row in _rows(ROOT / "benchmarks/airbus_split.csv")}
     airport_of = {row["image_id"]: row["airport"] for row in _rows(FOLDER / "airport_groups.csv")}

@@ -27,8 +27,11 @@ request = VectorRequest(
 )
 assess_files(request)
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-print(json.dumps({"seconds": round(time.perf_counter() - started, 1),
-                  "processor_seconds": round(time.process_time() - used, 1), "peak_gib": round(peak, 2)}))
+seconds = {
+    "seconds": round(time.perf_counter() - started, 1),
+    "processor_seconds": round(time.process_time() - used, 1),
+}
+print(json.dumps(seconds | {"peak_gib": round(peak, 2)}))
 """
 
 

@@ -33,10 +33,20 @@ def make(folder: Path) -> None:
         x, y = 4e5 + number % 40 * 1000, 5e6 + number // 40 * 1000
         transform = Affine(1.25, 0, x, 0, -1.25, y)
         with rasterio.open(
-            folder / f"s{number:04}.tif", "w", driver="GTiff", height=SIDE_PX, width=SIDE_PX, count=3, dtype="uint8",
+            folder / f"s{number:04}.tif",
+            "w",
+            driver="GTiff",
+            height=SIDE_PX,
+            width=SIDE_PX,
+            count=3,
+            dtype="uint8",
             crs="EPSG:32631",
-            transform=transform, tiled=True, blockxsize=256, blockysize=256, compress="deflate",
-        ) as dataset:  # fmt: skip
+            transform=transform,
+            tiled=True,
+            blockxsize=256,
+            blockysize=256,
+            compress="deflate",
+        ) as dataset:
             dataset.write(rng.integers(0, 255, (3, SIDE_PX, SIDE_PX)).astype(np.uint8))
         left, top = rng.uniform(0, 600, (2, LABELS))
         shapes.append(shapely.box(x + left, y - top - 30, x + left + 30, y - top))
@@ -57,13 +67,29 @@ def main() -> None:
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         started = time.perf_counter()
         params = ScenesParams(
-            raw=str(raw), rasters=None, stack=None, gsd_m=1.25, native_gsd_m=None, bands=None, labels="labels.gpkg",
+            raw=str(raw),
+            rasters=None,
+            stack=None,
+            gsd_m=1.25,
+            native_gsd_m=None,
+            bands=None,
+            labels="labels.gpkg",
             class_column=None,
-            classes={}, ignore_classes=[], duplicate_iou=1.0,
-            empty_scenes="unlabelled", groups=None, group_column=None, fixed_splits={},
+            classes={},
+            ignore_classes=[],
+            duplicate_iou=1.0,
+            empty_scenes="unlabelled",
+            groups=None,
+            group_column=None,
+            fixed_splits={},
             areas=None,
-            spatial_block_m=None, guard_m=80.0, folds=None, fold=0, split_fractions=[0.6, 0.15, 0.25], seed=0,
-        )  # fmt: skip
+            spatial_block_m=None,
+            guard_m=80.0,
+            folds=None,
+            fold=0,
+            split_fractions=[0.6, 0.15, 0.25],
+            seed=0,
+        )
         with atomic_folder(out) as folder:
             catalog = build_catalog(params, folder, out)
             write_catalog(catalog, folder)

@@ -40,7 +40,7 @@ def seen(path: Path) -> np.ndarray:
 
 def seen_by_gdal(path: Path) -> np.ndarray:
     """Return the same, as larger files are read."""
-    with mock.patch.object(jpeg, "WHOLE_PX", 0):
+    with mock.patch.object(jpeg, "MAX_DECODED_PX", 0):
         return seen(path)
 
 

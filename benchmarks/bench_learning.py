@@ -97,7 +97,7 @@ def prepare(raw: str, seed: int | None) -> None:
 
 
 def train(changes: dict[str, Any], minutes: float, folder: Path) -> dict[str, Any]:
-    """Train one choice within so many minutes of processor time, on as many threads as torch has."""
+    """Train one choice within some minutes of processor time, on as many threads as torch has."""
     threads = torch.get_num_threads()
     budget = {"epochs": 400, "max_minutes": minutes / threads, "threads": threads}
     params = change_params("train", load_params("train", TrainParams), {**budget, **changes})

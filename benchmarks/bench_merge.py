@@ -27,9 +27,7 @@ def main() -> None:
         )
         with PeakMemory() as memory:
             started = time.perf_counter()
-            kept = merge_duplicates(
-                boxes, scores, labels, center_distance=0.5, iou_threshold=0.3
-            )
+            kept = merge_duplicates(boxes, scores, labels, center_distance=0.5, iou_threshold=0.3)
             seconds = time.perf_counter() - started
         figures[name] = {
             "kept": len(kept),

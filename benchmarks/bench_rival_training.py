@@ -43,8 +43,8 @@ from airbus_truth import GSD_M, AirbusScene, airbus_scenes, assess_found, write_
 from measuring import ROOT, save
 from rasterio.transform import from_origin
 
-from windhover.imagery.scenes import open_scene
 from windhover.detection.detect_request import parse_scales
+from windhover.imagery.scenes import open_scene
 from windhover.inference.detector import Detector
 from windhover.params import read_yaml
 
@@ -180,9 +180,21 @@ def tif_of(scene: AirbusScene, folder: Path) -> Path:
         bands, height, width = pixels.shape
         place = from_origin(500_000, 5_000_000, GSD_OF_RIVALS_M, GSD_OF_RIVALS_M)
         with rasterio.open(
-            path, "w", driver="GTiff", width=width, height=height, count=bands, dtype=pixels.dtype, crs="EPSG:32632",
-            transform=place, tiled=True, blockxsize=512, blockysize=512, compress="deflate", photometric="rgb",
-        ) as file:  # fmt: skip
+            path,
+            "w",
+            driver="GTiff",
+            width=width,
+            height=height,
+            count=bands,
+            dtype=pixels.dtype,
+            crs="EPSG:32632",
+            transform=place,
+            tiled=True,
+            blockxsize=512,
+            blockysize=512,
+            compress="deflate",
+            photometric="rgb",
+        ) as file:
             file.write(pixels)
     return path
 
@@ -209,7 +221,7 @@ def judged(
 
 
 def with_speed(figures: dict[str, Any], n_scenes: int, gsd_m: float) -> dict[str, Any]:
-    """Add how many Mpx a second were searched, of those the network saw, from either kind of file."""
+    """Add the Mpx searched per second, as the network saw them, from either kind of file."""
     searched = n_scenes * SIDE_PX**2 / 1e6 * (GSD_M / gsd_m) ** 2
     return {
         **figures,

@@ -67,7 +67,7 @@ def best_of(action: Callable[[], Any], repeats: int) -> float:
 
 
 def interleaved(actions: dict[str, Callable[[], Any]], repeats: int) -> dict[str, float]:
-    """Return the fastest seconds of each action, run in turns so that a busy minute hits all alike."""
+    """Return the fastest seconds of each action, run in turns: a busy minute slows all alike."""
     seconds: dict[str, float] = {}
     for _ in range(repeats):
         for name, action in actions.items():

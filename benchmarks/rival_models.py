@@ -201,8 +201,19 @@ def _retinanet() -> Torchvision:
     )
     backbone = _resnet((2, 3, 4), _NoExtra())
     return Torchvision(
-        RetinaNet(backbone, 1, anchor_generator=anchors, head=head, score_thresh=LOWEST, nms_thresh=OVERLAP,
-                  detections_per_img=MOST, topk_candidates=2 * MOST, _skip_resize=True), 0)  # fmt: skip
+        RetinaNet(
+            backbone,
+            1,
+            anchor_generator=anchors,
+            head=head,
+            score_thresh=LOWEST,
+            nms_thresh=OVERLAP,
+            detections_per_img=MOST,
+            topk_candidates=2 * MOST,
+            _skip_resize=True,
+        ),
+        0,
+    )
 
 
 class _NoExtra(LastLevelMaxPool):
@@ -218,10 +229,22 @@ def _faster_rcnn(backbone: BackboneWithFPN) -> Torchvision:
     """Anchors of 12 to 136 px at strides 4, 8, 16 and the one pooled after it."""
     anchors = Anchors(((12, 17), (24, 34), (48, 68), (96, 136)), ((0.7, 1.0, 1.4),) * 4)
     return Torchvision(
-        FasterRCNN(backbone, None, rpn_anchor_generator=anchors, box_head=TwoMLPHead(FPN_CHANNELS * 49, 256),
-                   box_predictor=FastRCNNPredictor(256, 2), box_score_thresh=LOWEST, box_nms_thresh=OVERLAP,
-                   box_detections_per_img=MOST, box_batch_size_per_image=128, rpn_pre_nms_top_n_train=500,
-                   rpn_post_nms_top_n_train=300, _skip_resize=True), 1)  # fmt: skip
+        FasterRCNN(
+            backbone,
+            None,
+            rpn_anchor_generator=anchors,
+            box_head=TwoMLPHead(FPN_CHANNELS * 49, 256),
+            box_predictor=FastRCNNPredictor(256, 2),
+            box_score_thresh=LOWEST,
+            box_nms_thresh=OVERLAP,
+            box_detections_per_img=MOST,
+            box_batch_size_per_image=128,
+            rpn_pre_nms_top_n_train=500,
+            rpn_post_nms_top_n_train=300,
+            _skip_resize=True,
+        ),
+        1,
+    )
 
 
 RIVALS = {

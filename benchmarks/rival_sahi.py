@@ -58,8 +58,16 @@ class WindowModel(DetectionModel):
                 x, y, w, h = 32 + dx, 32 + dy, math.exp(log_w), math.exp(log_h)
                 box = [float(x - w / 2), float(y - h / 2), float(x + w / 2), float(y + h / 2)]
                 score = 1 / (1 + math.exp(-float(logit)))
-                found.append(ObjectPrediction(bbox=box, category_id=0, category_name="aircraft", score=score,
-                                              shift_amount=shift, full_shape=shape))  # fmt: skip
+                found.append(
+                    ObjectPrediction(
+                        bbox=box,
+                        category_id=0,
+                        category_name="aircraft",
+                        score=score,
+                        shift_amount=shift,
+                        full_shape=shape,
+                    )
+                )
             self._object_prediction_list_per_image.append(found)
 
 
@@ -81,10 +89,20 @@ def main() -> None:
         image = np.ascontiguousarray(dataset.read().transpose(1, 2, 0))
     overlap = 1 - int(stride) / 64
     result = get_sliced_prediction(
-        image, detector, slice_height=64, slice_width=64, overlap_height_ratio=overlap, overlap_width_ratio=overlap,
-        perform_standard_pred=False, postprocess_type="NMS", postprocess_match_metric="IOU",
-        postprocess_match_threshold=0.3, batch_size=128, verbose=0, force_postprocess_type=True,
-    )  # fmt: skip
+        image,
+        detector,
+        slice_height=64,
+        slice_width=64,
+        overlap_height_ratio=overlap,
+        overlap_width_ratio=overlap,
+        perform_standard_pred=False,
+        postprocess_type="NMS",
+        postprocess_match_metric="IOU",
+        postprocess_match_threshold=0.3,
+        batch_size=128,
+        verbose=0,
+        force_postprocess_type=True,
+    )
     seconds = time.perf_counter() - started
     boxes = [[*found.bbox.to_xyxy(), found.score.value] for found in result.object_prediction_list]
     print(json.dumps({"sahi": sahi.__version__, "seconds": seconds, "boxes": boxes}))

@@ -145,8 +145,8 @@ def test_a_trial_that_is_not_passed_exits_with_1(
 ) -> None:
     asked = []
 
-    def checks(*given: Any, picture: Path) -> tuple[list[str], bool]:
-        asked.append((*given, picture))
+    def checks(*given: Any, figure_path: Path) -> tuple[list[str], bool]:
+        asked.append((*given, figure_path))
         return ["16 patches: not learnt"], len(asked) > 1
 
     monkeypatch.setattr("windhover.experiments.sanity_checks.run_sanity_checks", checks)

@@ -27,10 +27,10 @@ def patches(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_sixteen_patches_are_fitted(patches: Path) -> None:
     result = overfit(train_params(options={"width": 8, "stem": "strided"}), patches)
-    assert result.passed, result.describe()
+    assert result.passed, result.summary()
     assert result.loss < OVERFIT_LOSS
-    assert result.describe().startswith("16 patches fitted in ")
-    assert result.describe().endswith("ok")
+    assert result.summary().startswith("16 patches fitted in ")
+    assert result.summary().endswith("ok")
 
 
 def test_patches_that_all_look_the_same_fail(patches: Path, tmp_path: Path) -> None:
@@ -42,7 +42,7 @@ def test_patches_that_all_look_the_same_fail(patches: Path, tmp_path: Path) -> N
     )
     assert not result.passed
     assert result.loss > 0.5
-    assert "not under 0.01" in result.describe()
+    assert "not under 0.01" in result.summary()
 
 
 def test_too_few_patches_are_an_error(patches: Path) -> None:
@@ -60,7 +60,7 @@ def test_learning_rates_rise_until_training_diverges(patches: Path, changes: dic
     lowest_loss = lr_range.losses[rates.index(lr_range.lowest)]
     assert lowest_loss == min(lr_range.losses) < lr_range.losses[0]
     assert 1e-5 < lr_range.suggested < lr_range.lowest
-    assert f"{lr_range.suggested:.2g}" in lr_range.describe()
+    assert f"{lr_range.suggested:.2g}" in lr_range.summary()
 
 
 def test_the_checks_of_the_command_line(
@@ -72,12 +72,12 @@ def test_the_checks_of_the_command_line(
     (tmp_path / "params.yaml").write_text(text.replace("threads: 0", "threads: 1"))
     (tmp_path / "dvc.yaml").write_text((ROOT / "dvc.yaml").read_text())
     monkeypatch.chdir(tmp_path)
-    lines, passed = run_sanity_checks(4, True, patches, picture=Path("curve.png"))
+    lines, passed = run_sanity_checks(4, True, patches, figure_path=Path("curve.png"))
     assert passed
     assert lines[0].startswith("4 patches fitted")
     assert "Suggested: train.learning_rate" in lines[1]
     assert Path("curve.png").read_bytes().startswith(b"\x89PNG")
     monkeypatch.setattr("windhover.experiments.sanity_checks.OVERFIT_LOSS", 0.0)
-    assert not run_sanity_checks(4, False, patches, picture=Path("curve.png"))[1]
+    assert not run_sanity_checks(4, False, patches, figure_path=Path("curve.png"))[1]
     with pytest.raises(ParameterError, match="Name a check: --overfit 16 or --rate-range"):
-        run_sanity_checks(None, False, patches, picture=Path("curve.png"))
+        run_sanity_checks(None, False, patches, figure_path=Path("curve.png"))

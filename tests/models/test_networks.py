@@ -11,7 +11,7 @@ import torch
 
 from windhover.errors import FormatError, MissingFileError, ParameterError
 from windhover.models.model_summary import summarize_layers
-from windhover.models.networks import build_network, architecture_options
+from windhover.models.networks import architecture_options, build_network
 
 UNPADDED = [
     ("valid64", {"width": "small", "depth": depth, "mix": mix})
@@ -172,9 +172,13 @@ def test_files_that_are_no_weights_of_the_network_are_refused_and_run_nothing(
     Path("text.pt").write_bytes(b"not weights")
     Path("text.safetensors").write_bytes(b"not weights")
     for name, reason in {
-        "less.pt": "it lacks layer4", "more.pt": "it has more", "code.pt": "", "list.pt": "no tensors by name",
-        "text.pt": "", "text.safetensors": "",
-    }.items():  # fmt: skip
+        "less.pt": "it lacks layer4",
+        "more.pt": "it has more",
+        "code.pt": "",
+        "list.pt": "no tensors by name",
+        "text.pt": "",
+        "text.safetensors": "",
+    }.items():
         with pytest.raises(FormatError, match=rf"{name}: not weights of this network \({reason}"):
             build_network("resnet18", 3, 1, weights=name)
     assert not Path("planted").exists()

@@ -189,5 +189,5 @@ def test_a_missing_or_broken_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(MissingFileError, match=r"point\.json: no such file.*Run evaluate again"):
         OperatingPoint.load(tmp_path / "point.json")
     (tmp_path / "point.json").write_text("{")
-    with pytest.raises(FormatError, match="not valid JSON.*Run evaluate again"):
+    with pytest.raises(FormatError, match=r"not valid JSON.*Run evaluate again"):
         OperatingPoint.load(tmp_path / "point.json")

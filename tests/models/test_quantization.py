@@ -14,8 +14,7 @@ from fake_models import make_card, random_weights
 from windhover.errors import FormatError, ParameterError
 from windhover.inference import torch_scorer
 from windhover.inference.scorer import RawScores
-from windhover.inference.torch_scorer import TorchScorer
-from windhover.inference.torch_scorer import make_scorers
+from windhover.inference.torch_scorer import TorchScorer, make_scorers
 from windhover.models.bundle import Bundle, NetworkCard
 from windhover.models.networks import build_network
 from windhover.models.normalize import Normalizer
@@ -111,7 +110,9 @@ def test_a_band_far_from_black_brings_no_drift(mean: float, std: float, contrast
         network, normalizer, [torch.from_numpy(seen(seed))[None] for seed in (7, 8)]
     )
     exact = TorchScorer(network, normalizer).score(seen(0))
-    scores = TorchScorer(network, normalizer, inference_precision="int8", ranges=ranges).score(seen(0))
+    scores = TorchScorer(network, normalizer, inference_precision="int8", ranges=ranges).score(
+        seen(0)
+    )
     assert error(scores, exact) < 0.15
     assert abs(float((scores.logits - exact.logits).mean())) < 0.03 * exact.logits.std()
 
@@ -135,7 +136,9 @@ def test_a_window_is_worth_the_same_wherever_it_lies(
     for planes, parts in zip(whole, scorer.score_windows(crops), strict=True):
         assert np.abs(planes.reshape(len(planes), -1).T - parts).max() < 1e-4
     monkeypatch.setattr(torch_scorer, "CPU_BAND_BYTES", 20_000)
-    banded = TorchScorer(network, NORMALIZER, inference_precision="int8", ranges=ranges).score(block)
+    banded = TorchScorer(network, NORMALIZER, inference_precision="int8", ranges=ranges).score(
+        block
+    )
     assert all(np.abs(one - two).max() < 1e-4 for one, two in zip(banded, whole, strict=True))
 
 
@@ -165,7 +168,9 @@ def test_integers_are_sums_of_rounded_numbers() -> None:
             sums = (sums / step).round().clamp_max(255)
         maps = sums
     expected = network.heads.logits(maps.float())[0].detach().numpy()
-    scores = TorchScorer(network, NORMALIZER, inference_precision="int8", ranges=ranges).score(block)
+    scores = TorchScorer(network, NORMALIZER, inference_precision="int8", ranges=ranges).score(
+        block
+    )
     assert np.abs(scores.logits - expected).max() < 0.02 * expected.std()
 
 
@@ -302,7 +307,9 @@ def test_a_padded_second_stage_stays_in_floats(padded: bool) -> None:
     assert (
         error(
             first.score(picture(96, 120)),
-            make_scorers(bundle, device="cpu", inference_precision="fp32")[0].score(picture(96, 120)),
+            make_scorers(bundle, device="cpu", inference_precision="fp32")[0].score(
+                picture(96, 120)
+            ),
         )
         > 0
     )
@@ -324,7 +331,12 @@ def test_auto_takes_integers_where_nothing_is_lost(
     monkeypatch.setattr(torch_scorer, "has_int8_instructions", lambda: able)
     network = make_network(width=4)
     ranges = None if bands is None else QuantizationRanges((bands,) * 3, ranges_of(network).maps)
-    assert TorchScorer(network, NORMALIZER, inference_precision="auto", ranges=ranges).inference_precision == taken
+    assert (
+        TorchScorer(
+            network, NORMALIZER, inference_precision="auto", ranges=ranges
+        ).inference_precision
+        == taken
+    )
 
 
 def int8(**options: object) -> TorchScorer:

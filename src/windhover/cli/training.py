@@ -28,7 +28,7 @@ def train(
     """
     from windhover.experiments.sanity_checks import run_sanity_checks
 
-    lines, passed = run_sanity_checks(overfit, rate_range, patches, picture=output)
+    lines, passed = run_sanity_checks(overfit, rate_range, patches, figure_path=output)
     typer.echo("\n".join(lines))
     if not passed:
         raise typer.Exit(1)

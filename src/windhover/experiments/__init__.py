@@ -1,4 +1,4 @@
-"""Many trainings, or a try before one: k-fold by place, the search of parameters, short trials.
+"""Experiments: k-fold cross-validation, the search of parameters, and checks before a training.
 
-Holds flows over other flows; refuses to know how a network learns or is judged.
+Flows over the flows of other rooms; what a training or an evaluation does is defined there.
 """

@@ -166,7 +166,7 @@ def run_folds(params: FlowParams, n_folds: int) -> CrossValidationResult:
         ParameterError: too few folds, or a model that may have seen the places of a fold's test.
         DataError: fewer places than folds, or a fold without a labelled scene.
     """
-    _refuse_pretrained_models(params)
+    _check_no_pretrained_model(params)
     require_one_process(params.train, "kfold")
     fold_params = [
         change_params("scenes", params.scenes, {"folds": n_folds, "fold": fold})
@@ -194,7 +194,7 @@ def run_folds(params: FlowParams, n_folds: int) -> CrossValidationResult:
     return result
 
 
-def _refuse_pretrained_models(params: FlowParams) -> None:
+def _check_no_pretrained_model(params: FlowParams) -> None:
     """Raise a ParameterError for a model of an earlier training.
 
     Nearly every fold tests places that such a model was trained on.

@@ -57,7 +57,7 @@ def network_table(
     cells = [HEADER, *(_layer_cells(layer) for layer in layers)]
     widths = [max(len(row[column]) for row in cells) for column in range(len(HEADER))]
     lines = [_align_cells(row, widths) for row in cells]
-    return [*lines, "", *_describe_cost(name, network, layers, n_bands=n_bands)]
+    return [*lines, "", *_summarize_cost(name, network, layers, n_bands=n_bands)]
 
 
 def _layer_cells(layer: LayerSummary) -> tuple[str, ...]:
@@ -82,7 +82,7 @@ def _align_cells(row: Sequence[str], widths: Sequence[int]) -> str:
     return "  ".join(cells).rstrip()
 
 
-def _describe_cost(
+def _summarize_cost(
     name: str, network: nn.Module, layers: Sequence[LayerSummary], *, n_bands: int
 ) -> list[str]:
     """Return the lines below the table: size, window, stride and multiply-adds."""

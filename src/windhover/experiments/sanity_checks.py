@@ -59,7 +59,7 @@ class OverfitResult:
         """Whether the loss of the scores fell below `OVERFIT_LOSS`."""
         return self.loss < OVERFIT_LOSS
 
-    def describe(self) -> str:
+    def summary(self) -> str:
         """Return one line for the terminal."""
         verdict = "ok"
         if not self.passed:
@@ -86,7 +86,7 @@ class LrRange:
         """A third of that rate: high, and still below where training diverges (Smith 2017)."""
         return self.lowest / 3
 
-    def describe(self) -> str:
+    def summary(self) -> str:
         """Return one line for the terminal."""
         rates = self.learning_rates
         return (
@@ -238,7 +238,7 @@ class _ShortTraining:
 
 
 def run_sanity_checks(
-    overfit_count: int | None, with_lr_range: bool, patches: Path, *, picture: Path
+    overfit_count: int | None, with_lr_range: bool, patches: Path, *, figure_path: Path
 ) -> tuple[list[str], bool]:
     """Run the selected checks with the parameters of `train` in params.yaml.
 
@@ -246,7 +246,7 @@ def run_sanity_checks(
         overfit_count: number of patches to overfit; None for no such check.
         with_lr_range: whether to run the learning rate range test.
         patches: folder of the patches stage.
-        picture: PNG of the range test.
+        figure_path: PNG of the range test.
 
     Returns:
         Lines for the terminal, and whether every check was passed.
@@ -263,12 +263,12 @@ def run_sanity_checks(
     passed = True
     if overfit_count is not None:
         result = overfit(params, patches, overfit_count)
-        lines.append(result.describe())
+        lines.append(result.summary())
         passed = result.passed
     if with_lr_range:
         lr_range = lr_range_test(params, patches)
-        plot_lr_range(lr_range, picture)
-        lines += [lr_range.describe(), f"curve -> {picture}"]
+        plot_lr_range(lr_range, figure_path)
+        lines += [lr_range.summary(), f"curve -> {figure_path}"]
     return lines, passed
 
 

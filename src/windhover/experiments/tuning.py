@@ -73,7 +73,7 @@ class SearchAxis:
             return trial.suggest_int(self.name, int(self.low), int(self.high))
         return trial.suggest_float(self.name, self.low, self.high, log=self.kind == "log")
 
-    def extreme_values(self) -> tuple[Any, ...]:
+    def limits(self) -> tuple[Any, ...]:
         """Return the lowest and the highest value, or all choices."""
         if self.kind == "choice":
             return self.choices
@@ -180,7 +180,7 @@ def tune(
 def _check_axes(params: TrainParams, axes: Sequence[SearchAxis]) -> None:
     """Raise a ParameterError for an axis that is no parameter, or leaves its range."""
     for axis in axes:
-        for value in axis.extreme_values():
+        for value in axis.limits():
             change_params("train", params, {axis.name: value})
 
 

@@ -1,5 +1,4 @@
-"""What a model is: its network, normalisation, faster arithmetic, its folder, and how outputs
-become scores.
+"""Models: networks, their normalization, int8 quantization and calibration, and the saved bundle.
 
-Holds one picture at a time; refuses to learn, and to read a raster.
+A model scores one picture at a time; training and the search of scenes are other rooms.
 """

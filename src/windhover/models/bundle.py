@@ -1,6 +1,6 @@
 """The saved model: a folder of weights, card, calibration and operating point, read and written.
 
-The card holds everything that a search needs besides the weights (bands, radiometry, GSD, window,
+The card holds everything else that a search needs (bands, radiometry, GSD, window,
 classes), so that a model is complete in its folder. Weights that do not belong to the card, pickled
 code and unknown formats raise an error.
 """

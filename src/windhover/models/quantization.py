@@ -74,8 +74,8 @@ def measure_ranges(
 
     Returns:
         The ranges, or None where the network cannot be quantized: its trunk is not a chain of
-        convolutions with a ReLU after each, or rare pixels lie so far out that the steps of a byte
-        would be large beside a band's standard deviation.
+        convolutions with a ReLU after each, or rare pixels are so far out that the steps of a byte
+        would be large against a band's standard deviation.
     """
     trunk = getattr(network, "trunk", None)
     if not isinstance(trunk, nn.Sequential):
@@ -114,7 +114,7 @@ def _measure_bands(
     """Return the pixel values that stand for 0 and 255 in each band.
 
     Pixels that are 0 in every band are missing, and do not count. None where a step between two
-    bytes would be large beside a band's standard deviation.
+    bytes would be large against a band's standard deviation.
     """
     if pictures[0].dtype == torch.uint8:
         return ((0.0, float(MAX_UINT8)),) * pictures[0].shape[1]
