@@ -147,3 +147,13 @@ def test_a_bad_change_leaves_the_file_alone(project: Path, change: str, sentence
 def test_settings_without_a_parameter_set(project: Path) -> None:
     assert set_parameters(project / "params.yaml", ["cut.rate=0.25"]) == ["cut.rate"]
     assert read_yaml(project / "params.yaml")["cut"]["rate"] == 0.25
+
+
+def test_a_setting_changes_its_own_line_alone(project: Path) -> None:
+    text = (
+        "cut:\n  rate: 0.1 # learning rate\n  mask: null # none\n  steps: # in order\n"
+        "    - {name: blur, sigma: [0.3, 1.0]}\n    - {name: noise}\n"
+    )
+    (project / "params.yaml").write_text(text)
+    set_parameters(project / "params.yaml", ["cut.rate=0.2"])
+    assert (project / "params.yaml").read_text() == text.replace("0.1", "0.2")

@@ -52,8 +52,7 @@ def set_parameters(
         pairs += _read_parameter_set(like)
     pairs += [_parse_section_setting(setting) for setting in settings]
     read_yaml(params_file)  # a clear sentence when it is missing or broken
-    yaml = YAML()
-    yaml.width = 160
+    yaml = _layout_keeping_yaml()
     document: Any = yaml.load(params_file.read_text(encoding="utf-8"))
     _rename_keys_in_place(document)
     before = deepcopy(document)
@@ -68,6 +67,18 @@ def set_parameters(
     with atomic_file(params_file) as temporary:
         temporary.write_text(text.getvalue(), encoding="utf-8")
     return [name for name in names if value_at(document, name) != value_at(before, name)]
+
+
+def _layout_keeping_yaml() -> YAML:
+    """Return a reader and writer that keeps comments, indentation and the word `null`."""
+    yaml = YAML()
+    yaml.width = 10_000
+    yaml.indent(mapping=2, sequence=4, offset=2)
+    yaml.representer.add_representer(
+        type(None),
+        lambda representer, _: representer.represent_scalar("tag:yaml.org,2002:null", "null"),
+    )
+    return yaml
 
 
 def _read_parameter_set(path: Path) -> list[tuple[str, Any]]:
