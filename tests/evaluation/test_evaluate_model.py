@@ -402,6 +402,7 @@ def test_a_second_stage_is_calibrated_saved_and_recorded_in_the_run_of_the_first
         kept.append(f"{folder}/{Path(path).name}")
 
     mlflow = MagicMock(log_artifact=keep)
+    mlflow.__version__ = "3.13.0"
     monkeypatch.setattr(
         record_evaluation,
         "resume_run",
