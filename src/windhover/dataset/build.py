@@ -21,13 +21,13 @@ from windhover.dataset.discover import raster_paths, raw_folder
 from windhover.dataset.grouping import (
     PlaceAndSplit,
     assign_places_and_splits,
-    footprints_of,
+    join_touching,
     read_groups,
 )
 from windhover.dataset.label_classes import classify_labels
 from windhover.dataset.sources import DataSources, read_sources
 from windhover.dataset.spatial_blocks import cut_into_blocks, move_to_blocks
-from windhover.dataset.splits import SPLITS, TooFewPlacesError, join_places
+from windhover.dataset.splits import SPLITS, TooFewPlacesError
 from windhover.geometry import georef
 from windhover.imagery.rasters import SceneInfo
 from windhover.params.scenes import ScenesParams
@@ -175,7 +175,7 @@ def _assign_splits(
 
 def _note_on_touching_scenes(table: pd.DataFrame) -> str:
     """Return how scenes that touch can still be divided; "" where none do."""
-    _, joined = join_places(table["scene"].tolist(), footprints_of(table))
+    _, joined = join_touching(table["scene"].tolist(), table)
     if not joined:
         return ""
     one, other = joined[0]

@@ -6,13 +6,12 @@ place share a split. Blocks of one scene are places of their own, a guard strip 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
 import shapely
-from shapely.geometry.base import BaseGeometry
 
 from windhover.dataset.discover import RASTER_SUFFIXES
 from windhover.dataset.splits import SPLITS, assign_folds, assign_splits, join_places
@@ -57,7 +56,7 @@ def assign_places_and_splits(
     stated = [_stated_place(name, groups) for name in names]
     stated_places = [one.place for one in stated]
     _check_fixed_places(params, stated_places)
-    places, joined = join_places(stated_places, footprints_of(scenes))
+    places, joined = join_touching(stated_places, scenes)
     fixed: dict[str, str] = {}
     for scene, place, one in zip(names, places, stated, strict=True):
         split = one.split or fixed_scenes.get(scene, "") or _fixed_split(one.place, params)
@@ -76,10 +75,22 @@ def assign_places_and_splits(
     return scenes.assign(place=places, split=splits), joined
 
 
-def footprints_of(scenes: pd.DataFrame) -> list[BaseGeometry | None]:
-    """Return the outlines of scenes in longitude and latitude, None where one is not known."""
+def join_touching(
+    places: Sequence[str], scenes: pd.DataFrame
+) -> tuple[list[str], list[tuple[str, str]]]:
+    """Give one name to the places of scenes that touch or overlap, a px of gap included.
+
+    Args:
+        places: of each scene.
+        scenes: with their footprints and GSD.
+
+    Returns:
+        As `join_places`.
+    """
     # from_wkt gives None for None
-    return [shapely.from_wkt(wkt) for wkt in scenes["footprint_wkt_4326"]]
+    footprints = [shapely.from_wkt(wkt) for wkt in scenes["footprint_wkt_4326"]]
+    gsd_m = scenes[["gsd_x_m", "gsd_y_m"]].max(axis=1)
+    return join_places(places, footprints, gsd_m.tolist())
 
 
 def _objects_by_place(names: list[str], places: list[str], labels: pd.DataFrame) -> dict[str, int]:

@@ -10,11 +10,11 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-import shapely
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from shapely.geometry.base import BaseGeometry
 
+from windhover.dataset.touching import ROUNDING_M, touching_pairs
 from windhover.errors import DataError
 from windhover.geometry.arrays import Floats
 
@@ -29,13 +29,17 @@ class TooFewPlacesError(DataError):
 
 
 def join_places(
-    places: Sequence[str], footprints: Sequence[BaseGeometry | None]
+    places: Sequence[str],
+    footprints: Sequence[BaseGeometry | None],
+    tolerances_m: Sequence[float] | None = None,
 ) -> tuple[list[str], list[tuple[str, str]]]:
     """Give one name to places whose footprints touch or overlap: such scenes must share a split.
 
     Args:
         places: place of each scene.
         footprints: outline of each scene in longitude and latitude, None where it is not known.
+        tolerances_m: gap on the ground up to which each scene still touches others, m, such as one
+            px of its raster; None for what rounding of coordinates leaves.
 
     Returns:
         The place of each scene, where joined the first name in the alphabet; and for each place
@@ -43,10 +47,9 @@ def join_places(
     """
     unique_names, numbers = np.unique(np.array(places), return_inverse=True)
     names: list[str] = unique_names.tolist()
-    outlines = np.array(footprints, dtype=object)
-    known = np.flatnonzero(shapely.is_geometry(outlines))
-    touching = shapely.STRtree(outlines[known]).query(outlines[known], predicate="intersects")
-    edges = numbers[known[touching]]  # (2, K) of the graph of places
+    if tolerances_m is None:
+        tolerances_m = [ROUNDING_M] * len(places)
+    edges = numbers[touching_pairs(footprints, tolerances_m)]  # (2, K) of the graph of places
     ones = np.ones(edges.shape[1], bool)
     graph = coo_array((ones, (edges[0], edges[1])), shape=(len(names), len(names)))
     _, component = connected_components(graph, directed=False)
