@@ -147,7 +147,7 @@ def _adjacent_layers(network: nn.Module) -> Iterator[tuple[dict[str, nn.Module],
         if not isinstance(module, nn.Sequential):
             continue
         for name, next_name in pairwise(list(module._modules)):
-            yield module._modules, name, next_name  # type: ignore[misc]
+            yield module._modules, name, next_name
 
 
 def _is_plain_max_pool(pool: nn.MaxPool2d) -> bool:
