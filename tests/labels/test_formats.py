@@ -7,15 +7,19 @@ from pathlib import Path
 import pytest
 
 from windhover.errors import DataError, FormatError, MissingFileError
-from windhover.labels import find_labels, read_labels
+from windhover.labels import RasterNames, find_labels, read_labels
+
+
+def rasters(folder: Path, *paths: str) -> RasterNames:
+    return RasterNames(folder, {folder / path: Path(path).stem for path in paths})
 
 
 def test_a_folder_of_label_files_is_read_with_its_folders(tmp_path: Path) -> None:
     for name in ("train/a.txt", "val/b.txt", "classes.txt"):
         (tmp_path / "labels" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "labels" / name).write_text("")
-    found = find_labels(tmp_path, str(tmp_path / "labels"), ["a", "b"])
-    assert [path.name for path in found] == ["a.txt", "b.txt"]
+    found = find_labels(tmp_path, str(tmp_path / "labels"), rasters(tmp_path, "a.tif", "b.tif"))
+    assert [path.name for path in found.scene_of] == ["a.txt", "b.txt"]
 
 
 def test_unknown_suffix_and_missing_file(tmp_path: Path) -> None:
@@ -31,26 +35,30 @@ def test_labels_are_found_by_the_scenes_names(tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / "labels" / f"{name}.txt").write_text("")
     (tmp_path / "README.txt").write_text("")
-    found = find_labels(tmp_path, "auto", ["a", "b", "c"])
-    assert {path.name: scene for path, scene in found.items()} == {"a.txt": "a", "b.txt": "b"}
+    found = find_labels(tmp_path, "auto", rasters(tmp_path, "a.tif", "b.tif", "c.tif"))
+    scenes = {path.name: scene for path, scene in found.scene_of.items()}
+    assert scenes == {"a.txt": "a", "b.txt": "b"}
 
 
 def test_two_files_for_one_scene_are_refused(tmp_path: Path) -> None:
     for name in ("a.txt", "a.csv"):
         (tmp_path / name).write_text("")
     with pytest.raises(DataError, match="both hold labels of a"):
-        find_labels(tmp_path, "auto", ["a"])
-    assert list(find_labels(tmp_path, "*.csv", ["a"]).values()) == ["a"]
+        find_labels(tmp_path, "auto", rasters(tmp_path, "a.tif"))
+    assert list(find_labels(tmp_path, "*.csv", rasters(tmp_path, "a.tif")).scene_of.values()) == [
+        "a"
+    ]
 
 
 def test_merged_files_are_found_or_refused(tmp_path: Path) -> None:
     (tmp_path / "annotations.csv").write_text("")
     (tmp_path / "airports.csv").write_text("")
-    assert [path.name for path in find_labels(tmp_path, "auto", ["a"])] == ["annotations.csv"]
+    found = find_labels(tmp_path, "auto", rasters(tmp_path, "a.tif"))
+    assert [path.name for path in found.scene_of] == ["annotations.csv"]
     (tmp_path / "labels.json").write_text("")
     with pytest.raises(
         DataError, match=r"several files could hold the labels \(annotations.csv, labels.json\)"
     ):
-        find_labels(tmp_path, "auto", ["a"])
+        find_labels(tmp_path, "auto", rasters(tmp_path, "a.tif"))
     with pytest.raises(MissingFileError, match=r"none\*\.csv matches no label file"):
-        find_labels(tmp_path, "none*.csv", ["a"])
+        find_labels(tmp_path, "none*.csv", rasters(tmp_path, "a.tif"))

@@ -6,11 +6,9 @@ float. A label belongs to every scene that contains its center.
 
 from __future__ import annotations
 
-import unicodedata
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import PurePosixPath
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import geopandas
@@ -24,15 +22,22 @@ from windhover.errors import DataError
 from windhover.geometry import antimeridian, georef
 from windhover.geometry.arrays import Bools, Floats, Ints
 from windhover.imagery.rasters import SceneInfo
-from windhover.labels import RawLabels
+from windhover.labels import RasterNames, RawLabels
+from windhover.labels.raster_names import ResolvedNames
 from windhover.labels.table import NO_GEOMETRY, objects_array
 
 SAME_PX = 1e-3  # two labels of one class whose boxes agree to this are one
 CRS_CHARS = 40  # of a coordinate system that a message shows
 UNKNOWN_IMAGE = "of an image that is not there"  # reasons in the report
+AMBIGUOUS_IMAGE = "of an image name that several rasters have"
 OUTSIDE_RASTER = "centre outside the raster"
+LARGER_THAN_SCENE = "not finite, or much larger than the scene"
+MAX_SCENE_SIDES = 2.0  # longer sides of its scene that no object exceeds
+N_NAMES_SHOWN = 3  # in a note
 
-LabelSource = tuple[RawLabels, str]  # labels of a file, and the scene they belong to or ""
+# labels of a file, and the scene they belong to; "" where they name it themselves, None where the
+# file is of a raster that is not there
+LabelSource = tuple[RawLabels, str | None]
 
 
 class LabelPiece(NamedTuple):
@@ -55,7 +60,8 @@ class AlignedLabels:
         dropped: reason -> labels.
         n_labels_in_files: all of them.
         n_leaving: labels that reach beyond their raster.
-        size_conflicts: a sentence for each image whose file states another size than the raster's.
+        n_label_files: that were read.
+        notes: a sentence on each file whose names or sizes do not fit the rasters.
     """
 
     labels: geopandas.GeoDataFrame
@@ -63,42 +69,82 @@ class AlignedLabels:
     dropped: dict[str, int]
     n_labels_in_files: int
     n_leaving: int
-    size_conflicts: list[str]
+    n_label_files: int
+    notes: list[str]
+
+
+@dataclass
+class _NamedScenes:
+    """What the label files name: collected file by file.
+
+    Attributes:
+        covered: scenes that a file covers.
+        files_of: scene -> files of image coordinates that are of it.
+        missing: label files of one raster that is not there.
+        notes: a sentence on each file whose names do not fit.
+    """
+
+    covered: set[str] = field(default_factory=set)
+    files_of: dict[str, list[str]] = field(default_factory=dict)
+    missing: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def sentences(self) -> list[str]:
+        """Return all notes, those over all files first."""
+        notes = []
+        if self.missing:
+            notes.append(
+                f"{len(self.missing)} label files are of rasters that are not there, or of several "
+                f"({shown_names(self.missing)}): they are left out"
+            )
+        repeated = {scene: files for scene, files in self.files_of.items() if len(files) > 1}
+        if repeated:
+            scene, files = next(iter(repeated.items()))
+            notes.append(
+                f"{len(repeated)} rasters have several label files, all of which are taken "
+                f"({scene}: {shown_names(files)})"
+            )
+        return notes + self.notes
 
 
 def align_labels(
-    infos: list[SceneInfo],
-    sources: Sequence[LabelSource],
-    aliases: Mapping[str, str] | None = None,
+    infos: list[SceneInfo], sources: Sequence[LabelSource], names: RasterNames
 ) -> AlignedLabels:
     """Place labels on scenes.
 
     Args:
         infos: the scenes.
-        sources: label files, each with the scene it belongs to, "" where the labels name it
-            themselves.
-        aliases: other names of scenes.
+        sources: label files, each with the scene it belongs to.
+        names: by which label files may call the scenes.
 
     Raises:
-        DataError: there are labels, but none is on a scene.
+        DataError: there are labels, but none is on a scene, or they are in another unit.
     """
     by_name = {info.name: info for info in infos}
-    aliases = aliases or {}
     pieces: list[LabelPiece] = []
-    covered: set[str] = set()
+    named = _NamedScenes()
     dropped: Counter[str] = Counter()
+    claimed = {scene for _, scene in sources if scene}
     for labels, scene in sources:
         dropped.update(labels.dropped)
-        if labels.space == "map":
+        if scene is None:
+            dropped[UNKNOWN_IMAGE] += len(labels)
+            named.missing.append(labels.source)
+        elif labels.space == "map":
             on_scenes = [by_name[scene]] if scene else infos
             found = _pieces_on_map(labels, on_scenes, dropped)
-            covered.update([scene] if scene else [piece.scene for piece in found])
+            named.covered.update([scene] if scene else [piece.scene for piece in found])
+            pieces += found
         else:
-            scene_of = _scenes_of_images(labels, by_name, scene, aliases=aliases)
-            found = _pieces_in_pixels(labels, by_name, scene_of, dropped=dropped)
-            covered |= set(scene_of.values()) - {""}
-        pieces += found
+            scene_of = _scenes_of_images(labels, scene, names, claimed=claimed, named=named)
+            pieces += _pieces_in_pixels(labels, by_name, scene_of, dropped=dropped)
+            named.notes += _size_conflicts(labels, by_name, scene_of)
     table = _table_of_pieces(pieces)
+    tiny_note = _check_unit(table)
+    is_sound = _has_sound_size(table, by_name)
+    if not is_sound.all():
+        dropped[LARGER_THAN_SCENE] = int((~is_sound).sum())
+        table = table[is_sound].reset_index(drop=True)
     is_inside, is_leaving = _inside_raster(table, by_name)
     dropped[OUTSIDE_RASTER] += int((~is_inside).sum())
     n_labels = sum(len(labels) for labels, _ in sources)
@@ -107,12 +153,57 @@ def align_labels(
     dropped["repeated"] += n_repeated
     return AlignedLabels(
         labels=unique.reset_index(drop=True),
-        covered_scenes=covered,
+        covered_scenes=named.covered,
         dropped=dict(sorted(dropped.items())),
         n_labels_in_files=n_labels,
         n_leaving=int(is_leaving[is_inside].sum()),
-        size_conflicts=_size_conflicts(by_name, sources, aliases),
+        n_label_files=len(sources),
+        notes=named.sentences() + tiny_note,
     )
+
+
+def shown_names(names: Sequence[str]) -> str:
+    """Return the first of some names for a message."""
+    first = ", ".join(map(repr, names[:N_NAMES_SHOWN]))
+    return first if len(names) <= N_NAMES_SHOWN else f"{first}, ..."
+
+
+def _check_unit(table: geopandas.GeoDataFrame) -> list[str]:
+    """Check that boxes given in px are not in another unit; return a note where some may be.
+
+    Raises:
+        DataError: all of them are smaller than one px.
+    """
+    in_px = table[table["space"] == "px"]
+    boxes = in_px[list(BOX_COLUMNS)].to_numpy(np.float64).reshape(-1, 4)
+    sides = boxes[:, 2:] - boxes[:, :2]
+    is_point = (sides == 0).all(axis=1)
+    is_tiny = (sides < 1).all(axis=1) & ~is_point
+    points_are_fractions = bool((boxes >= 0).all() and (boxes <= 1).all() and len(boxes) > 1)
+    if not is_tiny.any() and not points_are_fractions:
+        return []
+    first = in_px.iloc[int(np.argmax(is_tiny))]
+    values = ", ".join(f"{float(first[side]):.6g}" for side in BOX_COLUMNS)
+    if (is_tiny | is_point).all():
+        raise DataError(
+            f"{first['source']}: all boxes are smaller than one px, the first is {values}, but "
+            "this format is in px. If they are fractions of the image, multiply them by its width "
+            "and height; if they are longitudes and latitudes, write them as GeoJSON."
+        )
+    note = (
+        f"{int(is_tiny.sum())} boxes are smaller than one px (the first, of {first['source']}, is "
+        f"{values}): are they fractions of the image?"
+    )
+    return [note]
+
+
+def _has_sound_size(table: geopandas.GeoDataFrame, by_name: Mapping[str, SceneInfo]) -> Bools:
+    """Return which labels have a finite box that is not far larger than their scene."""
+    longest = {name: max(info.width_px, info.height_px) for name, info in by_name.items()}
+    limit = table["scene"].map(longest).to_numpy(np.float64) * MAX_SCENE_SIDES
+    left, top, right, bottom = table[list(BOX_COLUMNS)].to_numpy(np.float64).T
+    sides = np.maximum(right - left, bottom - top)
+    return np.asarray(np.isfinite(sides) & (sides <= limit))
 
 
 def _check_any_found(
@@ -136,37 +227,53 @@ def _check_any_found(
         )
     if n_labels and not n_inside:
         labels = next(labels for labels, _ in sources if len(labels))
+        if dropped[LARGER_THAN_SCENE] == n_labels:
+            raise DataError(
+                f"{labels.source}: no label has finite coordinates, or all are much larger than "
+                "their scenes. Correct the file."
+            )
         if labels.space == "map":
             raise DataError(_sentence_on_map_labels(infos, labels))
         raise DataError(_sentence_on_image_labels(infos, labels, dropped))
 
 
 def _size_conflicts(
-    by_name: Mapping[str, SceneInfo], sources: Sequence[LabelSource], aliases: Mapping[str, str]
+    labels: RawLabels, by_name: Mapping[str, SceneInfo], scene_of: Mapping[str, str]
 ) -> list[str]:
     """Return a sentence for each image whose label file states another size than the raster's."""
     sentences = []
-    for labels, scene in sources:
-        for image, size in labels.image_sizes_wh.items():
-            info = by_name.get(scene or _scene_of_image(image, by_name, aliases))
-            if info is not None and size != (info.width_px, info.height_px):
-                sentences.append(
-                    f"{labels.source} says that {image} has {size[0]} x {size[1]} px, but the "
-                    f"raster has {info.width_px} x {info.height_px}: its boxes may be of another "
-                    "picture"
-                )
+    for image, size in labels.image_sizes_wh.items():
+        info = by_name.get(scene_of.get(image, ""))
+        if info is not None and size != (info.width_px, info.height_px):
+            sentences.append(
+                f"{labels.source} says that {image} has {size[0]} x {size[1]} px, but the "
+                f"raster has {info.width_px} x {info.height_px}: its boxes may be of another "
+                "picture"
+            )
     return sentences
 
 
 def to_pixels(
-    geometry: NDArray[np.object_], crs: str | None, info: SceneInfo
+    geometry: NDArray[np.object_],
+    crs: str | None,
+    info: SceneInfo,
+    *,
+    source: str = "the label file",
 ) -> NDArray[np.object_]:
     """Return map geometries in native px of a scene, vertex by vertex.
+
+    A shape with a corner that has no place in the scene's system becomes empty.
+
+    Args:
+        geometry: (N,) shapes.
+        crs: their coordinate system.
+        info: the scene.
+        source: file of the shapes, for the message.
 
     Raises:
         DataError: exactly one of the two has a coordinate system.
     """
-    _check_both_georeferenced(crs, info)
+    _check_both_georeferenced(crs, info, source)
     to_scene = None
     if not georef.same_crs(crs, info.crs):
         to_scene = georef.transformer(str(crs), str(info.crs))
@@ -181,11 +288,24 @@ def to_pixels(
             x = antimeridian.nearest_longitudes(x, middle)
         return np.stack(georef.world_to_pixel(info.transform, x, y), axis=1)
 
-    moved: NDArray[np.object_] = shapely.transform(shapely.force_2d(geometry), to_native_px)
+    return _transform_finite(shapely.force_2d(geometry), to_native_px)
+
+
+def _transform_finite(
+    geometry: NDArray[np.object_], transform: Callable[[Floats], Floats]
+) -> NDArray[np.object_]:
+    """Return transformed shapes (N,); empty where a corner becomes infinite."""
+    points, shape_numbers = shapely.get_coordinates(geometry, return_index=True)
+    moved_points = transform(points)
+    is_finite = np.isfinite(moved_points).all(axis=1)
+    moved_points[~is_finite] = 0.0
+    moved: NDArray[np.object_] = geometry.copy()
+    shapely.set_coordinates(moved, moved_points)
+    moved[np.unique(shape_numbers[~is_finite])] = shapely.Point()
     return moved
 
 
-def _check_both_georeferenced(crs: str | None, info: SceneInfo) -> None:
+def _check_both_georeferenced(crs: str | None, info: SceneInfo, source: str) -> None:
     """Check that labels and raster both have a coordinate system, or neither.
 
     Raises:
@@ -193,9 +313,9 @@ def _check_both_georeferenced(crs: str | None, info: SceneInfo) -> None:
     """
     if (crs is None) == (info.crs is None):
         return
-    without, other = "The label file", info.path
+    without, other = source, info.path
     if crs is not None:
-        without, other = info.path, "the label file"
+        without, other = info.path, source
     raise DataError(
         f"{without} has no coordinate system but {other} has one, so they cannot be laid over "
         "each other. Give it its coordinate system."
@@ -207,7 +327,7 @@ def _pieces_on_map(
 ) -> list[LabelPiece]:
     """Return the pieces of a map layer on each scene; a layer for one scene is taken whole."""
     if len(infos) == 1:
-        geometry = to_pixels(labels.geometry, labels.crs, infos[0])
+        geometry = to_pixels(labels.geometry, labels.crs, infos[0], source=labels.source)
         return [LabelPiece(infos[0].name, labels, np.arange(len(labels)), geometry)]
     candidates = _CandidateSearch(labels)
     is_used = np.zeros(len(labels), bool)
@@ -218,7 +338,7 @@ def _pieces_on_map(
         rows = candidates.rows_near(info)
         if not len(rows):
             continue
-        geometry = to_pixels(labels.geometry[rows], labels.crs, info)
+        geometry = to_pixels(labels.geometry[rows], labels.crs, info, source=labels.source)
         left, top, right, bottom = shapely.bounds(geometry).T
         is_on = _is_on_raster((left + right) / 2, (top + bottom) / 2, info.width_px, info.height_px)
         is_used[rows[is_on]] = True
@@ -260,17 +380,66 @@ def _is_on_raster(col: Floats, row: Floats, width: Any, height: Any) -> Bools:
 
 def _scenes_of_images(
     labels: RawLabels,
-    by_name: Mapping[str, SceneInfo],
     scene: str,
+    names: RasterNames,
     *,
-    aliases: Mapping[str, str],
+    claimed: set[str],
+    named: _NamedScenes,
 ) -> dict[str, str]:
-    """Return image -> scene of all images that a file names; "" where there is no such scene."""
-    normalized = {unicodedata.normalize("NFC", name): info for name, info in by_name.items()}
-    scene_of = {}
-    for image in {*labels.images, *labels.image}:
-        scene_of[image] = scene or _scene_of_image(str(image), normalized, aliases)
+    """Return image -> scene of all images that a file names.
+
+    Args:
+        labels: of the file.
+        scene: whose name the file has, "" for none; it counts where the file names one image.
+        names: of the scenes.
+        claimed: scenes with a label file of their own.
+        named: what is told of the names is added.
+
+    Returns:
+        "" for an image that is not there, and `AMBIGUOUS_IMAGE` where several may be meant.
+    """
+    images = list(dict.fromkeys(map(str, [*labels.images, *labels.image])))
+    resolved = names.resolve(images, claimed - {scene})
+    scene_of = resolved.scene_of
+    if scene and len(images) == 1:
+        other = scene_of[images[0]]
+        if other not in ("", scene) and images[0] not in resolved.weak:
+            named.notes.append(
+                f"{labels.source} has the name of {scene} and says that it is of {images[0]}: its "
+                f"labels are laid on {scene}"
+            )
+        scene_of = {images[0]: scene}
+    else:
+        named.notes += _notes_on_names(labels.source, resolved)
+        scene_of |= dict.fromkeys(resolved.ambiguous, AMBIGUOUS_IMAGE)
+    found = set(scene_of.values()) - {"", AMBIGUOUS_IMAGE}
+    named.covered |= found
+    for one in sorted(found):
+        named.files_of.setdefault(one, []).append(labels.source)
     return scene_of
+
+
+def _notes_on_names(source: str, resolved: ResolvedNames) -> list[str]:
+    """Return a sentence on each kind of name of a file that does not fit one raster."""
+    notes = []
+    if resolved.unknown:
+        notes.append(
+            f"{source}: {len(resolved.unknown)} images that it names match no raster "
+            f"({shown_names(resolved.unknown)})"
+        )
+    if resolved.ambiguous:
+        name, scenes = next(iter(resolved.ambiguous.items()))
+        notes.append(
+            f"{source}: {len(resolved.ambiguous)} image names do not fit one raster alone "
+            f"({name!r} may be {' or '.join(scenes)}): write the folder of the raster too"
+        )
+    if resolved.weak:
+        name, scene = next(iter(resolved.weak.items()))
+        notes.append(
+            f"{source}: {len(resolved.weak)} images are of another folder than the only raster of "
+            f"their name ({name!r} is taken for {scene})"
+        )
+    return notes
 
 
 def _pieces_in_pixels(
@@ -285,6 +454,8 @@ def _pieces_in_pixels(
     for row, image in enumerate(labels.image):
         rows_of.setdefault(scene_of[image], []).append(row)
     dropped[UNKNOWN_IMAGE] += len(rows_of.pop("", []))
+    if AMBIGUOUS_IMAGE in rows_of:
+        dropped[AMBIGUOUS_IMAGE] += len(rows_of.pop(AMBIGUOUS_IMAGE))
     pieces = []
     for name, rows in rows_of.items():
         geometry = labels.geometry[rows]
@@ -300,27 +471,13 @@ def _fractions_to_pixels(geometry: NDArray[np.object_], info: SceneInfo) -> NDAr
     return np.asarray(shapely.transform(geometry, lambda points: points * size), dtype=object)
 
 
-def _scene_of_image(
-    image: str, by_name: Mapping[str, SceneInfo], aliases: Mapping[str, str]
-) -> str:
-    """Return the scene that an image's name means, "" for none.
-
-    It is the stem of the name, or its path joined as the names of clashing scenes are.
-    """
-    path = PurePosixPath(unicodedata.normalize("NFC", image).replace("\\", "/"))
-    stem = path.stem if path.suffix else path.name
-    for name in (stem, path.name, "--".join(path.with_suffix("").parts)):
-        if name in by_name:
-            return by_name[name].name
-    return aliases.get(stem, "")
-
-
 def _table_of_pieces(pieces: list[LabelPiece]) -> geopandas.GeoDataFrame:
     """Return the labels of all pieces as one table."""
     scenes: list[str] = []
     classes: list[Any] = []
     is_ignored: list[bool] = []
     sources: list[str] = []
+    spaces: list[str] = []
     shapes: list[Any] = []
     for piece in pieces:
         count = len(piece.rows)
@@ -329,6 +486,7 @@ def _table_of_pieces(pieces: list[LabelPiece]) -> geopandas.GeoDataFrame:
         classes += piece.labels.class_name[piece.rows].tolist()
         is_ignored += [False] * count if ignored is None else ignored[piece.rows].tolist()
         sources += [piece.labels.source] * count
+        spaces += [piece.labels.space] * count
         shapes += piece.geometry.tolist()
     boxes = shapely.bounds(objects_array(shapes)).reshape(-1, 4)
     columns: dict[str, Any] = {
@@ -342,6 +500,7 @@ def _table_of_pieces(pieces: list[LabelPiece]) -> geopandas.GeoDataFrame:
         "right": boxes[:, 2],
         "bottom": boxes[:, 3],
         "source": objects_array(sources),
+        "space": objects_array(spaces),
     }
     table = geopandas.GeoDataFrame(columns, geometry=shapes, crs=None)
     return table.astype({"scene": "object", "class": "object", "source": "object"})
@@ -417,6 +576,11 @@ def _sentence_on_image_labels(
     infos: list[SceneInfo], labels: RawLabels, dropped: Counter[str]
 ) -> str:
     """Return the error sentence for labels in pixels that are on no scene."""
+    if dropped[AMBIGUOUS_IMAGE]:
+        return (
+            f"{labels.source}: several rasters have the name of its images, such as "
+            f"{labels.image[0]!r}. Write the folder of the raster too, as in folder/name.tif."
+        )
     if dropped[UNKNOWN_IMAGE]:
         return (
             f"{labels.source}: none of its images is among the rasters (it names "

@@ -22,6 +22,7 @@ from windhover.dataset.grouping import (
     PlaceAndSplit,
     assign_places_and_splits,
     join_touching,
+    match_groups,
     read_groups,
 )
 from windhover.dataset.label_classes import classify_labels
@@ -56,8 +57,10 @@ def build_catalog(params: ScenesParams, folder: Path, final: Path) -> Catalog:
     raw = raw_folder(params.raw)
     if not raster_paths(raw) and any(raw.glob("*.npz")):
         return _catalog_without_scenes(params)
-    groups = read_groups(raw, params)
+    groups_table = read_groups(raw, params)
     sources = read_sources(raw, params, folder, final=final)
+    scene_names = [info.name for info in sources.infos]
+    groups, group_notes = match_groups(groups_table, sources.names, scene_names)
     if params.spatial_block_m is not None:
         sources = _cut_into_blocks(
             sources, groups, params, folder=folder, final=final, side_m=params.spatial_block_m
@@ -69,6 +72,7 @@ def build_catalog(params: ScenesParams, folder: Path, final: Path) -> Catalog:
         update={
             "places": scenes["place"].nunique(),
             "places_joined_because_footprints_touch": joined,
+            "notes": [*sources.report.notes, *group_notes],
             **_counts(scenes, labels),
         }
     )

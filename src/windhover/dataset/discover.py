@@ -12,32 +12,11 @@ from pathlib import Path
 from windhover.errors import DataError, MissingFileError, WindhoverError
 from windhover.imagery.rasters import SceneInfo, inspect_scene
 from windhover.imagery.virtual_rasters import write_stack
+from windhover.labels.raster_names import NAME_SEPARATOR, RASTER_SUFFIXES, RasterNames
+from windhover.labels.walk_folder import walk_folder
 from windhover.progress import track
 
-RASTER_SUFFIXES = (
-    ".tif",
-    ".tiff",
-    ".vrt",
-    ".jp2",
-    ".j2k",
-    ".jpg",
-    ".jpeg",
-    ".png",
-    ".webp",
-    ".bmp",
-    ".img",
-    ".pix",
-    ".bil",
-    ".ntf",
-    ".nitf",
-    ".ecw",
-    ".sid",
-    ".hdf",
-    ".h5",
-    ".nc",
-)
 N_SUFFIXES_SHOWN = 6  # in a message
-NAME_SEPARATOR = "--"  # between folders and file in the name of a scene
 
 
 @dataclass(frozen=True)
@@ -46,11 +25,13 @@ class FoundScenes:
 
     Attributes:
         infos: the scenes, sorted by name.
-        aliases: other names by which label files may call a scene, name -> scene.
+        names: by which label files and tables may call them.
+        notes: a sentence on links in the folder that cannot be followed.
     """
 
     infos: list[SceneInfo]
-    aliases: dict[str, str] = field(default_factory=dict)
+    names: RasterNames
+    notes: list[str] = field(default_factory=list)
 
 
 def raw_folder(raw: str) -> Path:
@@ -94,17 +75,14 @@ def find_scenes(folder: Path, pattern: str | None, native_gsd_m: float | None) -
     for path in track(paths, "looking at rasters", len(paths)):
         info = inspect_scene(path, native_gsd_m)
         infos.append(replace(info, name=names[path], path=portable_path(path)))
-    return FoundScenes(sorted(infos, key=lambda info: info.name))
+    infos.sort(key=lambda info: info.name)
+    return FoundScenes(infos, RasterNames(folder, names), walk_folder(folder).notes)
 
 
 def raster_paths(folder: Path) -> list[Path]:
-    """Return the rasters of a folder and of those in it, sorted; hidden ones are left out."""
-    paths = []
-    for path in folder.rglob("*"):
-        is_hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        if path.suffix.lower() in RASTER_SUFFIXES and not is_hidden and path.is_file():
-            paths.append(path)
-    return sorted(paths)
+    """Return the rasters of a folder and of those in it, linked ones too, sorted; none hidden."""
+    files = walk_folder(folder).files
+    return [path for path in files if path.suffix.lower() in RASTER_SUFFIXES]
 
 
 def matching_rasters(folder: Path, pattern: str | None) -> list[Path]:
@@ -172,7 +150,7 @@ def stack_scenes(
     for path in raster_paths(raw):
         by_folder.setdefault(path.parent, []).append(path)
     infos: list[SceneInfo] = []
-    aliases: dict[str, str] = {}
+    scene_of_path: dict[Path, str] = {}
     for band_folder, paths in sorted(by_folder.items()):
         files = _files_of_bands(band_folder, paths, stack)
         if not files:
@@ -184,13 +162,14 @@ def stack_scenes(
         with rename_in_errors(str(target), str(band_folder)):
             info = inspect_scene(target, native_gsd_m)
         infos.append(replace(info, name=name, path=portable_path(final_path)))
-        aliases |= {path.stem: name for path in paths if _has_size_of(path, info)}
+        scene_of_path[band_folder] = name
+        scene_of_path |= {path: name for path in paths if _has_size_of(path, info)}
     if not infos:
         raise DataError(
             f"{raw}: no folder holds files for the bands of `scenes.stack` "
             f"({', '.join(stack.values())}). Correct the patterns."
         )
-    return FoundScenes(infos, aliases)
+    return FoundScenes(infos, RasterNames(raw, scene_of_path), walk_folder(raw).notes)
 
 
 def _files_of_bands(folder: Path, paths: list[Path], stack: Mapping[str, str]) -> dict[str, Path]:

@@ -7,20 +7,24 @@ place share a split. Blocks of one scene are places of their own, a guard strip 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
 import shapely
 
-from windhover.dataset.discover import RASTER_SUFFIXES
+from windhover.dataset.align_labels import shown_names
 from windhover.dataset.splits import SPLITS, assign_folds, assign_splits, join_places
 from windhover.errors import DataError, FormatError, MissingFileError
+from windhover.labels import RasterNames
+from windhover.labels.csv_labels import read_text_table
+from windhover.labels.table import find_column
 from windhover.params.scenes import ScenesParams
 
 BLOCK_SEPARATOR = "~"  # between the name of a scene and the number of its block
 # columns that name a scene in a table of groups, in order of preference
-SCENE_KEYS = ("scene", "image_id", "image", "filename", "file")
+SCENE_KEYS = ("scene", "image_id", "image", "filename", "file", "file_name", "image_path", "path")
 DEFAULT_GROUP_COLUMN = "place"
 
 
@@ -29,6 +33,30 @@ class PlaceAndSplit(NamedTuple):
 
     place: str
     split: str  # "" where it is not fixed
+
+
+@dataclass(frozen=True)
+class GroupsTable:
+    """A table of places.
+
+    Attributes:
+        path: of the file.
+        frame: all values as text, indexed by line.
+        keys: columns that may name the raster.
+        place_column: column of the place.
+    """
+
+    path: Path
+    frame: pd.DataFrame
+    keys: list[str]
+    place_column: str
+
+
+class MatchedGroups(NamedTuple):
+    """What a table of places states of the scenes."""
+
+    by_scene: dict[str, PlaceAndSplit]
+    notes: list[str]  # on rows and rasters without a counterpart
 
 
 def assign_places_and_splits(
@@ -44,7 +72,7 @@ def assign_places_and_splits(
     Args:
         scenes: of the catalog, without place and split.
         labels: of the catalog.
-        groups: by scene, of `read_groups`.
+        groups: by scene, of `match_groups`.
         params: of the stage.
         fixed_scenes: scene -> split, decided by areas.
 
@@ -136,25 +164,22 @@ def _stated_place(scene: str, groups: Mapping[str, PlaceAndSplit]) -> PlaceAndSp
     return PlaceAndSplit(f"{stated.place}{separator}{number}", stated.split)
 
 
-def read_groups(folder: Path, params: ScenesParams) -> dict[str, PlaceAndSplit]:
-    """Return place and fixed split by scene, of the CSV that `scenes.groups` names; empty for null.
+def read_groups(folder: Path, params: ScenesParams) -> GroupsTable | None:
+    """Return the rows of the CSV that `scenes.groups` names; None for null.
 
     Raises:
         MissingFileError: the file is missing.
         FormatError: it lacks the column, or holds an unknown split.
     """
     if params.groups is None:
-        return {}
+        return None
     path = folder / params.groups
     if not path.is_file():
         raise MissingFileError(
             f"`scenes.groups`: {path} does not exist. Name the CSV of the places, or set null."
         )
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except ValueError as error:
-        reason = " ".join(str(error).split())
-        raise FormatError(f"{path}: cannot be read as CSV ({reason}). Correct the file.") from None
+    table = read_text_table(path).frame
+    table = table.apply(lambda column: column.str.strip())
     column = params.group_column or DEFAULT_GROUP_COLUMN
     if column not in table.columns:
         raise FormatError(
@@ -166,14 +191,116 @@ def read_groups(folder: Path, params: ScenesParams) -> dict[str, PlaceAndSplit]:
     wrong = sorted(set(table["split"]) - {"", *SPLITS})
     if wrong:
         raise FormatError(f"{path}: {wrong[0]!r} is no split. Write train, val, test, or nothing.")
-    key = next((name for name in SCENE_KEYS if name in table.columns), table.columns[0])
-    groups = {}
-    for scene, place, split in zip(table[key], table[column], table["split"], strict=True):
-        groups[_scene_name(str(scene))] = PlaceAndSplit(str(place), str(split))
-    return groups
+    columns = list(map(str, table.columns))
+    keys = [find_column(columns, [name]) for name in SCENE_KEYS]
+    known_keys = [key for key in keys if key is not None] or columns[:1]
+    return GroupsTable(path, table, known_keys, column)
 
 
-def _scene_name(name: str) -> str:
-    """Return a scene's name from a name with or without folder and suffix."""
-    path = Path(name)
-    return path.stem if path.suffix.lower() in RASTER_SUFFIXES else path.name
+def match_groups(table: GroupsTable | None, names: RasterNames, scenes: list[str]) -> MatchedGroups:
+    """Return what a table of groups states of each scene.
+
+    Args:
+        table: None for no table.
+        names: of the scenes.
+        scenes: names of the scenes, before blocks are cut.
+
+    Raises:
+        DataError: no row names a raster, a name fits several, a raster has two places or two
+            splits, or a name differs from a raster's in case alone.
+    """
+    if table is None:
+        return MatchedGroups({}, [])
+    scene_of_row = _scenes_of_rows(table, names)
+    groups: dict[str, PlaceAndSplit] = {}
+    line_of: dict[str, int] = {}
+    for line, scene in scene_of_row.items():
+        if not scene:
+            continue
+        row = table.frame.loc[line]
+        place = str(row[table.place_column]) or scene
+        stated = PlaceAndSplit(place, str(row["split"]))
+        if groups.setdefault(scene, stated) != stated:
+            raise DataError(
+                f"{table.path}, line {line}: the raster {scene} has the place {place!r}"
+                f"{_split_in_words(stated)}, but line {line_of[scene]} gives it "
+                f"{groups[scene].place!r}{_split_in_words(groups[scene])}. Leave one line for it."
+            )
+        line_of.setdefault(scene, line)
+    return MatchedGroups(groups, _notes_on_groups(table, scene_of_row, scenes))
+
+
+def _split_in_words(stated: PlaceAndSplit) -> str:
+    return f" and the split {stated.split}" if stated.split else ""
+
+
+def _scenes_of_rows(table: GroupsTable, names: RasterNames) -> dict[int, str]:
+    """Return line -> scene of each row, "" for none, by the column that names most rasters.
+
+    Raises:
+        DataError: no row names a raster, a name fits several, or differs in case alone.
+    """
+    best: dict[int, str] = {}
+    for key in table.keys:
+        scene_of_row = {}
+        for line, name in table.frame[key].items():
+            scene_of_row[line] = _scene_of_row(table.path, line, name, names=names)
+        if not best or sum(map(bool, scene_of_row.values())) > sum(map(bool, best.values())):
+            best = scene_of_row
+            table.frame["name"] = table.frame[key]
+    if best and not any(best.values()):
+        raise DataError(
+            f"{table.path}: none of its {len(best)} rows names a raster of this folder (the first "
+            f"is {table.frame['name'].iloc[0]!r}). Write the rasters' names, with their folders "
+            "where names occur twice."
+        )
+    return best
+
+
+def _scene_of_row(path: Path, line: int, name: str, *, names: RasterNames) -> str:
+    """Return the scene that a row names, with the number of its block; "" for none.
+
+    Raises:
+        DataError: the name fits several rasters, or differs from one's in case or blanks alone.
+    """
+    whole, separator, block = name.partition(BLOCK_SEPARATOR)
+    match = names.match(name)
+    if not match.scenes and separator:
+        match = names.match(whole)
+    else:
+        separator = block = ""
+    if len(match.scenes) > 1:
+        raise DataError(
+            f"{path}, line {line}: {name!r} may be {' or '.join(match.scenes)}. Write the "
+            "folder of the raster too."
+        )
+    if match.scene:
+        return match.scene + separator + block
+    similar = names.similar(name)
+    if similar:
+        raise DataError(
+            f"{path}, line {line}: {name!r} names no raster, but {similar} is there. Write it as "
+            "the file is called, so that its place and split count."
+        )
+    return ""
+
+
+def _notes_on_groups(
+    table: GroupsTable, scene_of_row: Mapping[int, str], scenes: list[str]
+) -> list[str]:
+    """Return a sentence on rows that name no raster, and on rasters that no row names."""
+    notes = []
+    unknown = [table.frame.loc[line, "name"] for line, scene in scene_of_row.items() if not scene]
+    if unknown:
+        notes.append(
+            f"{table.path.name}: {len(unknown)} of {len(scene_of_row)} rows name no raster "
+            f"({shown_names(unknown)})"
+        )
+    named = {_without_block(scene) for scene in scene_of_row.values()}
+    without_row = [scene for scene in scenes if scene not in named]
+    if without_row:
+        notes.append(
+            f"{table.path.name}: {len(without_row)} rasters are not named in it, each is a place "
+            f"of its own ({shown_names(without_row)})"
+        )
+    return notes

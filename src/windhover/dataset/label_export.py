@@ -15,13 +15,15 @@ import numpy as np
 import shapely
 
 from windhover.dataset.catalog import BOX_COLUMNS, Catalog, SceneRow, scene_info
-from windhover.dataset.discover import NAME_SEPARATOR
 from windhover.errors import DataError, ParameterError
 from windhover.files import atomic_file
 from windhover.geometry import georef
 from windhover.geometry.arrays import Floats
 from windhover.imagery.rasters import SceneInfo
+from windhover.labels.raster_names import NAME_SEPARATOR
 
+# keys of the COCO files that are written, in their order
+COCO_KEYS = ["info", "images", "categories", "annotations"]
 GEOJSON_PROPERTIES = ("class", "role", "scene", "source")
 
 
@@ -56,6 +58,20 @@ def write_labels(catalog: Catalog, path: Path) -> list[str]:
         f"Labels are written as .json (COCO) or .geojson, got {path.name}. Choose one of these "
         "suffixes."
     )
+
+
+def is_own_label_file(path: Path) -> bool:
+    """Return whether a file that is there is one that `write_labels` wrote."""
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError):
+        return False
+    if not isinstance(document, dict):
+        return False
+    if path.suffix.lower() == ".json":
+        return list(document) == COCO_KEYS and "gsd_m" in document["info"]
+    features = document.get("features", [{}])
+    return all(set(GEOJSON_PROPERTIES) <= set(row.get("properties") or ()) for row in features)
 
 
 def write_coco(catalog: Catalog, path: Path) -> list[str]:

@@ -18,7 +18,7 @@ from windhover.dataset.check_rasters import check_pixels, common_bands
 from windhover.dataset.discover import FoundScenes, find_scenes, stack_scenes
 from windhover.errors import MissingFileError
 from windhover.imagery.rasters import SceneInfo
-from windhover.labels import find_labels, read_labels
+from windhover.labels import RasterNames, find_labels, read_labels
 from windhover.params.scenes import ScenesParams
 
 
@@ -28,6 +28,7 @@ class DataSources:
 
     Attributes:
         infos: the scenes, sorted by name.
+        names: by which tables may call them.
         labels: one row a label: `scene`, `class` as in the file, `ignored`, `col`, `row`, box,
             `source`, `geometry`.
         labeled: names of the scenes that label files or areas cover.
@@ -36,6 +37,7 @@ class DataSources:
     """
 
     infos: list[SceneInfo]
+    names: RasterNames
     labels: geopandas.GeoDataFrame
     labeled: set[str]
     areas: geopandas.GeoDataFrame
@@ -57,25 +59,30 @@ def read_sources(raw: Path, params: ScenesParams, folder: Path, *, final: Path) 
     found, pixels = _find_rasters(raw, params, folder, final=final)
     infos = found.infos
     bands = common_bands(infos, params.bands)
-    aligned, n_label_files = _read_labels(raw, params, found)
+    aligned, label_notes = _read_labels(raw, params, found)
     labels, n_duplicates = drop_near_duplicates(aligned.labels, params.duplicate_iou)
     areas = _read_areas(raw, params, infos)
     labeled = set(aligned.covered_scenes)
-    if params.empty_scenes == "complete" and n_label_files:
+    if params.empty_scenes == "complete" and aligned.n_label_files:
         labeled = {info.name for info in infos}
     labeled |= set(areas.loc[areas["role"] == "complete", "scene"])
     report = CatalogReport(
         training_gsd_m=params.gsd_m,
         class_names=params.classes,
-        label_files=n_label_files,
+        label_files=aligned.n_label_files,
         labels_in_files=aligned.n_labels_in_files,
         dropped={**aligned.dropped, "marking an object again": n_duplicates},
         leaving_the_raster=aligned.n_leaving,
         pixels=pixels,
         bands=bands,
-        notes=_raster_notes(infos) + aligned.size_conflicts + _label_notes(aligned),
+        notes=[
+            *dict.fromkeys([*found.notes, *label_notes]),
+            *_raster_notes(infos),
+            *aligned.notes,
+            *_label_notes(aligned),
+        ],
     )
-    return DataSources(infos, labels, labeled, areas, report)
+    return DataSources(infos, found.names, labels, labeled, areas, report)
 
 
 def _find_rasters(
@@ -92,15 +99,16 @@ def _find_rasters(
     return found, check_pixels(found.infos, current_paths)
 
 
-def _read_labels(raw: Path, params: ScenesParams, found: FoundScenes) -> tuple[AlignedLabels, int]:
-    """Return the labels on the scenes, and how many label files there are."""
+def _read_labels(
+    raw: Path, params: ScenesParams, found: FoundScenes
+) -> tuple[AlignedLabels, list[str]]:
+    """Return the labels on the scenes, and a sentence on each link that cannot be followed."""
     not_labels = [raw / name for name in (params.groups, params.areas) if name is not None]
-    scenes = [info.name for info in found.infos]
-    files = find_labels(raw, params.labels, scenes, exclude=not_labels)
+    files = find_labels(raw, params.labels, found.names, exclude=not_labels)
     sources = []
-    for path, scene in files.items():
+    for path, scene in files.scene_of.items():
         sources.append((read_labels(path, params.class_column), scene))
-    return align_labels(found.infos, sources, found.aliases), len(files)
+    return align_labels(found.infos, sources, found.names), files.notes
 
 
 def _read_areas(raw: Path, params: ScenesParams, infos: list[SceneInfo]) -> geopandas.GeoDataFrame:

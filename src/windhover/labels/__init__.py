@@ -8,6 +8,7 @@ reads no raster, assigns no class, and drops only labels without geometry, which
 from __future__ import annotations
 
 from windhover.labels.formats import find_labels, read_labels
+from windhover.labels.raster_names import RasterNames
 from windhover.labels.table import RawLabels
 
-__all__ = ["RawLabels", "find_labels", "read_labels"]
+__all__ = ["RasterNames", "RawLabels", "find_labels", "read_labels"]

@@ -66,7 +66,7 @@ def read_csv(path: Path, class_column: str | None = None) -> RawLabels:
     Raises:
         FormatError: no column for the geometry or for the class, or a polygon that cannot be read.
     """
-    frame, separator = _read_table(path)
+    frame, separator = read_text_table(path)
     columns = [str(name) for name in frame.columns]
     image_column = find_column(columns, IMAGE_COLUMNS)
     column = find_class_column(columns, class_column, str(path))
@@ -85,7 +85,7 @@ def read_csv(path: Path, class_column: str | None = None) -> RawLabels:
     return without_empty(labels)
 
 
-def _read_table(path: Path) -> CsvTable:
+def read_text_table(path: Path) -> CsvTable:
     """Return the table of a CSV file as text.
 
     Raises:

@@ -6,7 +6,8 @@ in `READERS`. Two formats of one suffix are distinguished by a function such as 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from windhover.errors import DataError, FormatError, MissingFileError
@@ -15,9 +16,11 @@ from windhover.labels.coco import read_coco
 from windhover.labels.csv_labels import SUFFIXES as CSV_SUFFIXES
 from windhover.labels.csv_labels import read_csv
 from windhover.labels.dota import is_dota, read_dota
+from windhover.labels.raster_names import UNPLACED, RasterNames
 from windhover.labels.table import RawLabels
 from windhover.labels.vector_layers import is_geojson, read_vector
 from windhover.labels.voc import read_voc
+from windhover.labels.walk_folder import walk_folder
 from windhover.labels.yolo import CLASS_LIST, read_yolo
 
 AUTO = "auto"
@@ -47,6 +50,7 @@ READERS: dict[str, Callable[[Path, str | None], RawLabels]] = {
     ".txt": read_text_labels,
 }
 ONE_IMAGE_SUFFIXES = (".xml", ".txt")  # such a file holds the labels of one image
+UNNAMED_SUFFIXES = (".txt",)  # of which none names its image
 
 
 def read_labels(path: str | Path, class_column: str | None = None) -> RawLabels:
@@ -61,6 +65,7 @@ def read_labels(path: str | Path, class_column: str | None = None) -> RawLabels:
         FormatError: no reader for this suffix, or the file is broken.
     """
     path = Path(path)
+    _check_not_geodatabase(path)
     if not path.is_file():
         raise MissingFileError(f"{path}: no such label file. Correct `scenes.labels`.")
     reader = READERS.get(path.suffix.lower())
@@ -72,72 +77,140 @@ def read_labels(path: str | Path, class_column: str | None = None) -> RawLabels:
     return reader(path, class_column)
 
 
+@dataclass
+class FoundLabels:
+    """Label files of a folder of rasters.
+
+    Attributes:
+        scene_of: file -> its scene; "" where the file itself names its scenes, None where it is
+            of one raster that is not there.
+        notes: a sentence on links that cannot be followed.
+    """
+
+    scene_of: dict[Path, str | None] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+
 def find_labels(
-    folder: Path, labels: str, scenes: Collection[str], *, exclude: Collection[Path] = ()
-) -> dict[Path, str]:
+    folder: Path, labels: str, rasters: RasterNames, *, exclude: Collection[Path] = ()
+) -> FoundLabels:
     """Return the label files of a folder of rasters, each with its scene.
 
     Args:
         folder: the raw folder.
         labels: `auto`, or a file or glob pattern relative to the folder, or an absolute path,
             or a folder.
-        scenes: names of the scenes.
+        rasters: names of the scenes.
         exclude: files that are known to be something else.
-
-    Returns:
-        file -> scene of the same name, or "" where the file itself names its scenes.
 
     Raises:
         MissingFileError: the named file is not there, or the pattern matches none.
-        DataError: `auto` finds two kinds of labels.
+        DataError: `auto` finds two kinds of labels, or two files of different folders could be
+            of one raster.
     """
     if labels == AUTO:
         excluded = {path.absolute() for path in exclude}
-        return _find_by_name(folder, set(scenes), excluded)
+        return _find_by_name(folder, rasters, excluded)
     path = Path(labels)
     if path.is_absolute() and path.is_file() and not _has_reader(path):
-        return {path: ""}  # `read_labels` raises the error
-    found = _matching_files(folder, labels)
-    if not found:
+        return FoundLabels({path: ""})  # `read_labels` raises the error
+    files, notes = _matching_files(folder, labels)
+    if not files:
+        _check_not_geodatabase(path if path.is_absolute() else folder / path)
         raise MissingFileError(
             f"`scenes.labels`: {labels} matches no label file in {folder}. "
             "Name a file or a pattern such as labels/*.gpkg."
         )
-    return {file: file.stem if file.stem in scenes else "" for file in found}
+    root = path if path.is_absolute() and path.is_dir() else None
+    return FoundLabels(_scenes_of_files(files, rasters, root), notes)
 
 
 def _has_reader(path: Path) -> bool:
     return path.suffix.lower() in READERS
 
 
-def _matching_files(folder: Path, labels: str) -> list[Path]:
+def _check_not_geodatabase(path: Path) -> None:
+    """Check that a path is no folder of ESRI's.
+
+    Raises:
+        FormatError: it is.
+    """
+    if path.suffix.lower() == ".gdb" and path.is_dir():
+        raise FormatError(
+            f"{path}: is a file geodatabase, a folder that is not read as labels. Convert the "
+            f"layer: ogr2ogr -nln labels {path.stem}.gpkg {path.name} LAYER."
+        )
+
+
+def _matching_files(folder: Path, labels: str) -> tuple[list[Path], list[str]]:
     """Return the label files that a path or a pattern names, with those in folders it names."""
     path = Path(labels)
     matches = [path] if path.is_absolute() else sorted(folder.glob(labels))
     files = []
+    notes = []
     for match in matches:
         if match.is_dir():
-            files.extend(sorted(match.rglob("*")))
+            _check_not_geodatabase(match)
+            walked = walk_folder(match)
+            files += walked.files
+            notes += walked.notes
         else:
             files.append(match)
-    return [file for file in files if _has_labels(file)]
+    return [file for file in files if _has_labels(file)], notes
 
 
 def _has_labels(file: Path) -> bool:
     return file.is_file() and _has_reader(file) and file.name != CLASS_LIST
 
 
-def _find_by_name(folder: Path, scenes: set[str], excluded: set[Path]) -> dict[Path, str]:
+def _scenes_of_files(
+    files: list[Path], rasters: RasterNames, root: Path | None
+) -> dict[Path, str | None]:
+    """Return the scene of each label file; "" where the file names its scenes.
+
+    Raises:
+        DataError: two files of different folders could be of one raster, by their names alone.
+    """
+    matches = {file: rasters.match_label_file(file, root) for file in files}
+    sure = {match.scene for match in matches.values() if match.level < UNPLACED}
+    scene_of: dict[Path, str | None] = {}
+    loosely_matched: dict[str, Path] = {}
+    for file, match in matches.items():
+        scene: str | None = match.scene
+        is_loose = match.level >= UNPLACED
+        if is_loose and scene in sure:
+            scene = ""
+        if scene and is_loose and scene in loosely_matched:
+            raise DataError(
+                f"{file} and {loosely_matched[scene]} could both hold the labels of {scene}: their "
+                "folders are not the raster's. Put each beside its raster, or in a folder `labels` "
+                "beside its `images`."
+            )
+        if scene and is_loose:
+            loosely_matched[scene] = file
+        if not scene and file.suffix.lower() in UNNAMED_SUFFIXES:
+            scene = None
+        scene_of[file] = scene
+    return scene_of
+
+
+def _find_by_name(folder: Path, rasters: RasterNames, excluded: set[Path]) -> FoundLabels:
     """Return the files named as the scenes; without any, the one file for all of them."""
-    files = []
-    for path in sorted(folder.rglob("*")):
-        is_label_file = _has_reader(path) and path.is_file() and not path.name.startswith(".")
-        if is_label_file and path.absolute() not in excluded:
-            files.append(path)
-    scene_files = {path: path.stem for path in files if path.stem in scenes}
+    walked = walk_folder(folder)
+    with_reader = [path for path in walked.files if _has_reader(path) and path.name != CLASS_LIST]
+    files = [path for path in with_reader if path.absolute() not in excluded]
+    scene_of = _scenes_of_files(files, rasters, None)
+    scene_files = {path: scene for path, scene in scene_of.items() if scene}
     if scene_files:
         _check_one_file_per_scene(scene_files)
-        return scene_files
+        suffixes = {path.suffix.lower() for path in scene_files}
+        folders = {path.parent for path in scene_files}
+        for path, scene in scene_of.items():
+            if scene or path.suffix.lower() not in suffixes:
+                continue
+            if _is_label_file(path, may_be_empty=path.parent in folders):
+                scene_files[path] = None
+        return FoundLabels(dict(sorted(scene_files.items())))
     merged = [path for path in files if _is_named_as_labels(path)]
     if not merged:
         merged = [path for path in files if path.suffix.lower() not in ONE_IMAGE_SUFFIXES]
@@ -147,15 +220,23 @@ def _find_by_name(folder: Path, scenes: set[str], excluded: set[Path]) -> dict[P
             f"{folder}: several files could hold the labels ({names}). "
             "Name the right one in `scenes.labels`."
         )
-    return dict.fromkeys(merged, "")
+    return FoundLabels(dict.fromkeys(merged, ""))
+
+
+def _is_label_file(path: Path, *, may_be_empty: bool) -> bool:
+    """Return whether a file holds labels, or none where it may: a text may be anything."""
+    try:
+        return len(read_labels(path)) > 0 or may_be_empty
+    except FormatError:
+        return path.suffix.lower() not in ONE_IMAGE_SUFFIXES
 
 
 def _is_named_as_labels(path: Path) -> bool:
     return any(word in path.stem.lower() for word in LABEL_FILE_WORDS)
 
 
-def _check_one_file_per_scene(files: dict[Path, str]) -> None:
-    seen: dict[str, Path] = {}
+def _check_one_file_per_scene(files: Mapping[Path, str | None]) -> None:
+    seen: dict[str | None, Path] = {}
     for path, scene in files.items():
         if scene in seen:
             raise DataError(
