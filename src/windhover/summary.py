@@ -10,6 +10,7 @@ from pathlib import Path
 
 from windhover.errors import MissingFileError
 from windhover.export.detection_summary import DetectionSummary
+from windhover.metrics.bootstrap import TOO_FEW_PLACES
 from windhover.metrics.metrics_record import EstimateRecord, MetricsRecord
 from windhover.rendering.text import (
     ValueAndInterval,
@@ -104,6 +105,8 @@ def scene_metric_lines(metrics: MetricsRecord) -> list[str]:
     """Return the metrics on the scenes of test."""
     test = metrics.scenes["test"]
     intervals = f"95 % intervals over {test.bootstrap_unit}"
+    if test.ap.low is None:
+        intervals = TOO_FEW_PLACES
     lines = [f"on test ({test.scenes} scenes of {test.places} places; {intervals})"]
     for key, label in METRIC_LABELS.items():
         lines.append(label_line(label, format_estimate(_estimate(getattr(test, key)))))

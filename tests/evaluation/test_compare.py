@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import windhover.evaluation.compare as compare_module
 from windhover.errors import DataError, MissingFileError
 from windhover.evaluation.compare import (
     TestRecord,
@@ -161,3 +162,77 @@ def test_reports_of_earlier_versions_are_read_with_a_message(
     assert old.thresholds == new.thresholds
     assert len(caplog.messages) == 2
     assert "judged.parquet: read as matches.parquet of an earlier version" in caplog.messages[0]
+
+
+def model_of_places(name: str, objects: np.ndarray, seed: int, *, skill: float = 0.8) -> TestRecord:
+    """A model whose recall and false alarms differ from place to place, by one law."""
+    rng = np.random.default_rng(seed)
+    scenes = [f"s{k:02d}" for k in range(len(objects))]
+    rows = []
+    for scene, number in zip(scenes, objects, strict=True):
+        found = rng.random(number) < rng.beta(10 * skill, 10 * (1 - skill))
+        alarms = rng.poisson(rng.gamma(1.0, 1.5))
+        rows += [(scene, "jet", float(score), True) for score in rng.beta(5, 2, found.sum())]
+        rows += [(scene, "jet", float(score), False) for score in rng.beta(2, 5, alarms)]
+    matches = pd.DataFrame(rows, columns=["scene", "class", "score", "is_tp"])
+    table = pd.DataFrame({"scene": scenes, "place": scenes, "km2": 1.0})
+    there = pd.DataFrame({"scene": np.repeat(scenes, objects), "class": "jet"})
+    ground_truth = GroundTruth(table, there, pd.DataFrame({"scene": [], "geometry": []}))
+    return TestRecord(name, matches.assign(ignored=False), ground_truth, {"jet": 0.4})
+
+
+@pytest.mark.parametrize("n_places", [6, 12])
+def test_equals_are_called_different_by_any_metric_in_few_trials(
+    n_places: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compare_module, "N_BOOTSTRAP", 200)
+    rng = np.random.default_rng(n_places)
+    n_trials, n_wrong = 40, 0
+    for trial in range(n_trials):
+        objects = rng.poisson(8, n_places) + 1
+        first = model_of_places("one", objects, 2 * trial)
+        second = model_of_places("two", objects, 2 * trial + 1)
+        n_wrong += compare(first, second)["verdict"].str.contains("better").any()
+    assert n_wrong <= 0.05 * n_trials
+
+
+@pytest.mark.parametrize("n_places", [1, 2, 5])
+def test_there_is_no_verdict_with_fewer_than_six_places(n_places: int, tmp_path: Path) -> None:
+    objects = np.full(n_places, 30)
+    first = model_of_places("one", objects, 0, skill=0.2)
+    second = model_of_places("two", objects, 1, skill=0.95)
+    table = compare(first, second)
+    assert (table["verdict"] == "too few places").all()
+    assert table[["low", "high", "p_value"]].isna().all(axis=None)
+    lines = compare_runs(str(save(first, tmp_path / "a")), str(save(second, tmp_path / "b")))
+    expected = f"{n_places} places: too few places for an interval or a verdict (6 at least)"
+    assert expected in lines[2]
+    six = np.full(6, 30)
+    table = compare(
+        model_of_places("one", six, 0, skill=0.2), model_of_places("two", six, 1, skill=0.95)
+    )
+    assert table.set_index("metric").loc["AP", "verdict"] == "second is better"
+    assert table["metric"].iloc[0] == "AP"
+
+
+def test_places_are_counted_not_scenes() -> None:
+    objects = np.full(36, 8)
+    first = model_of_places("one", objects, 0, skill=0.3)
+    second = model_of_places("two", objects, 1, skill=0.95)
+    for record in (first, second):
+        record.ground_truth.scenes["place"] = [f"p{k % 4}" for k in range(36)]
+    assert (compare(first, second)["verdict"] == "too few places").all()
+
+
+@pytest.mark.parametrize(
+    ("p_values", "expected"),
+    [
+        ([0.01, 0.04, 0.03], [True, False, False]),  # 0.01 <= 0.05 / 3; 0.03 > 0.05 / 2
+        ([0.016, 0.025, 0.05], [True, True, True]),
+        ([np.nan, 0.025, 0.03], [False, True, True]),
+        ([0.02, 0.02, 0.02], [False, False, False]),
+        ([], []),
+    ],
+)
+def test_holm_rejects_step_by_step(p_values: list[float], expected: list[bool]) -> None:
+    assert compare_module.holm_rejections(np.array(p_values)).tolist() == expected

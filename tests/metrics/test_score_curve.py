@@ -247,11 +247,11 @@ def test_the_interval_of_a_known_rate_covers_it() -> None:
     assert 48 <= covered <= 60
 
 
-def test_places_are_drawn_where_there_are_ten() -> None:
+def test_places_are_resampled_where_there_are_six() -> None:
     scenes = [f"s{k:02d}" for k in range(12)]
-    kind, index, names = resampling_groups([f"p{k % 10}" for k in range(12)], scenes)
-    assert (kind, len(names), index[0] == index[10]) == ("places", 10, True)
-    assert resampling_groups([f"p{k % 9}" for k in range(12)], scenes)[0] == "scenes"
+    kind, index, names = resampling_groups([f"p{k % 6}" for k in range(12)], scenes)
+    assert (kind, len(names), index[0] == index[6]) == ("places", 6, True)
+    assert resampling_groups([f"p{k % 5}" for k in range(12)], scenes)[0] == "scenes"
     assert resampling_groups([], [])[2] == []
 
 

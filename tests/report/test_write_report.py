@@ -74,8 +74,12 @@ def test_the_same_result_gives_the_same_bytes(folder: Path) -> None:
 
 
 def test_the_headline_has_intervals_and_notes() -> None:
-    lines = summary_lines(evaluation_result())
-    assert lines[0].startswith("test: 48 objects in 4 scenes of 4 places, 4 km²")
+    few = summary_lines(evaluation_result(n_scenes=4))
+    assert few[0].startswith("test: 48 objects in 4 scenes of 4 places, 4 km²")
+    assert few[0].endswith("too few places for an interval (6 at least)")
+    assert not any("[" in line for line in few[1:6])
+    lines = summary_lines(evaluation_result(n_scenes=6))
+    assert lines[0].endswith("6 scenes of 6 places, 6 km²; intervals over places")
     assert all("[" in line for line in lines[1:6])
     assert lines[-1] == "note: a note of <the user>."
 

@@ -1,7 +1,10 @@
 """The `windhover compare` flow: two evaluated models on the same scenes, and their differences.
 
-Both are resampled over the same places or scenes at once (paired bootstrap), so what scenes have in
-common cancels out. Models that were tested on different scenes are not compared.
+Both are resampled over the same places at once (paired bootstrap), so what places have in common
+cancels out. The interval of a difference is Student's over places, and the verdicts on all metrics
+are judged together (Holm 1979), so that two equal models are called different by any metric in at
+most 5 % of comparisons. With fewer than `MIN_PLACES` places there is no verdict. Models that were
+tested on different scenes are not compared.
 """
 
 from __future__ import annotations
@@ -13,14 +16,18 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.stats import t as student_t
 
 from windhover.errors import DataError, MissingFileError
-from windhover.geometry.arrays import Floats
+from windhover.geometry.arrays import Bools, Floats
 from windhover.metrics.bootstrap import (
+    MIN_PLACES,
+    TOO_FEW_PLACES,
     BootstrapSample,
     bootstrap_values,
-    percentile_interval,
+    mean_interval,
     resample,
+    standard_error,
 )
 from windhover.metrics.detection_metrics import weighted_metrics
 from windhover.metrics.ground_truth import GroundTruth
@@ -30,7 +37,9 @@ from windhover.metrics.metrics_record import MetricsRecord
 logger = logging.getLogger(__name__)
 
 N_BOOTSTRAP = 2000
-# metric -> label, and 1 where more is better, -1 where less is
+# chance that two equal models are called different by any metric
+FAMILY_ERROR = 0.05
+# metric -> label, and 1 where more is better, -1 where less is; AP, which decides, is the first
 COMPARED = {
     "ap": ("AP", 1),
     "f1": ("F1", 1),
@@ -121,7 +130,8 @@ def compare(first: TestRecord, second: TestRecord) -> pd.DataFrame:
     """Return each metric of both, the difference (second minus first) with interval, the verdict.
 
     Returns:
-        `metric, first, second, difference, low, high, verdict, bootstrap_unit`.
+        `metric, first, second, difference, low, high, p_value, verdict, bootstrap_unit`; AP is the
+        first row. Interval and p-value are of the metric alone, the verdict of all together.
 
     Raises:
         DataError: they were tested on different scenes, or against different labels.
@@ -131,24 +141,75 @@ def compare(first: TestRecord, second: TestRecord) -> pd.DataFrame:
     first_values, first_resampled = _metrics_of(first, sample)
     second_values, second_resampled = _metrics_of(second, sample)
     rows = []
-    for name, (label, sign) in COMPARED.items():
+    for name, (label, _) in COMPARED.items():
         first_value = float(first_values[name][0])
         second_value = float(second_values[name][0])
-        difference = second_resampled.get(name, np.zeros(0)) - first_resampled.get(
-            name, np.zeros(0)
-        )
-        low, high = percentile_interval(difference) or (np.nan, np.nan)
         row = {
             "metric": label,
             "first": first_value,
             "second": second_value,
             "difference": second_value - first_value,
-            "low": low,
-            "high": high,
-            "verdict": _verdict(low * sign, high * sign),
+            "low": np.nan,
+            "high": np.nan,
+            "p_value": np.nan,
         }
+        if sample.has_enough_places:
+            resampled = second_resampled[name] - first_resampled[name]
+            row |= _difference_test(row["difference"], resampled, n_places=len(sample.names))
         rows.append(row)
-    return pd.DataFrame(rows).assign(bootstrap_unit=sample.unit)
+    table = pd.DataFrame(rows)
+    return table.assign(verdict=_verdicts(table, sample), bootstrap_unit=sample.unit)
+
+
+def _difference_test(difference: float, resampled: Floats, *, n_places: int) -> dict[str, float]:
+    """Return `low`, `high` and `p_value` of a difference: Student's t over places."""
+    interval = mean_interval(difference, resampled, n_groups=n_places)
+    error = standard_error(resampled, n_places)
+    if interval is None or error is None:
+        return {}
+    p_value = 1.0
+    if difference != 0:
+        p_value = 0.0
+        if error > 0:
+            p_value = float(2 * student_t.sf(abs(difference) / error, n_places - 1))
+    return {"low": interval[0], "high": interval[1], "p_value": p_value}
+
+
+def _verdicts(table: pd.DataFrame, sample: BootstrapSample) -> list[str]:
+    """Return what each difference shows, all metrics judged together."""
+    if not sample.has_enough_places:
+        return ["too few places"] * len(table)
+    is_shown = holm_rejections(table["p_value"].to_numpy(np.float64))
+    signs = [sign for _, sign in COMPARED.values()]
+    verdicts = []
+    for p_value, shown, difference, sign in zip(
+        table["p_value"], is_shown, table["difference"], signs, strict=True
+    ):
+        verdict = "no difference shown"
+        if np.isnan(p_value):
+            verdict = "unknown"
+        elif shown:
+            verdict = "second is better" if difference * sign > 0 else "first is better"
+        verdicts.append(verdict)
+    return verdicts
+
+
+def holm_rejections(p_values: Floats, level: float = FAMILY_ERROR) -> Bools:
+    """Return which of several hypotheses are rejected, at most `level` wrongly in all (Holm 1979).
+
+    Args:
+        p_values: (N,); NaN, which is not tested, is not rejected.
+        level: chance of any wrong rejection.
+    """
+    rejected = np.zeros(len(p_values), bool)
+    order = np.argsort(p_values)  # NaN last
+    n_left = int(np.isfinite(p_values).sum())
+    for index in order[:n_left]:
+        if p_values[index] > level / n_left:
+            break
+        rejected[index] = True
+        n_left -= 1
+    return rejected
 
 
 def _metrics_of(
@@ -165,17 +226,6 @@ def _metrics_of(
     )
     values = metrics(np.ones((len(sample.names), 1)))
     return values, bootstrap_values(metrics, sample.weights, metrics.n_rows)
-
-
-def _verdict(low: float, high: float) -> str:
-    """Return what an interval of the difference shows, turned so that more is better."""
-    if np.isnan(low) or np.isnan(high):
-        return "unknown"
-    if min(low, high) > 0:
-        return "second is better"
-    if max(low, high) < 0:
-        return "first is better"
-    return "no difference shown"
 
 
 def _check_same_ground_truth(first: TestRecord, second: TestRecord) -> None:
@@ -214,7 +264,13 @@ def compare_runs(first: str, second: str) -> list[str]:
     table = compare(first_record, second_record)
     n_scenes = len(first_record.ground_truth.scenes)
     unit = table["bootstrap_unit"].iloc[0]
-    resampled = f"paired bootstrap over {unit}, {N_BOOTSTRAP} resamples, 95 % intervals"
+    n_places = first_record.ground_truth.scenes["place"].nunique()
+    resampled = f"{n_places} places: {TOO_FEW_PLACES} or a verdict ({MIN_PLACES} at least)"
+    if not table["p_value"].isna().all():
+        resampled = (
+            f"paired bootstrap over {unit}, {N_BOOTSTRAP} resamples, 95 % intervals of {n_places} "
+            f"places; verdicts on all metrics together (Holm, {FAMILY_ERROR:.0%})"
+        )
     lines = [
         f"first   {first} (model {first_record.model})",
         f"second  {second} (model {second_record.model})",

@@ -23,7 +23,7 @@ from windhover.evaluation.explain_errors import explain_errors
 from windhover.evaluation.record_evaluation import operating_point_of
 from windhover.evaluation.score_windows import WindowLogits, measure_splits, score_windows
 from windhover.evaluation.search_splits import SearchedSplit, search_splits, second_stage_notes
-from windhover.metrics.bootstrap import resample
+from windhover.metrics.bootstrap import MIN_PLACES, TOO_FEW_PLACES, resample
 from windhover.metrics.choose_threshold import ChosenThreshold
 from windhover.metrics.detection_metrics import DetectionMetrics, measure_detections
 from windhover.metrics.evaluation_result import EVALUATED_SPLITS, EvaluationResult, thresholds_of
@@ -160,9 +160,24 @@ def _evaluate_scenes(
     notes += second_stage_notes(bundle, params)
     notes += [f"{name}: {choice.note}" for name, choice in chosen.items() if choice.note]
     for split, split_metrics in metrics.items():
-        if len(split_metrics.ground_truth.scenes) == 1:
-            notes.append(f"{split} is one scene, so its metrics have no intervals.")
+        notes += _few_places_note(split, split_metrics)
     return _SceneEvaluation(chosen, metrics, notes)
+
+
+def _few_places_note(split: str, metrics: DetectionMetrics) -> list[str]:
+    """Return a sentence where a split has scenes, but too few places for an interval."""
+    if metrics.sample.has_enough_places or metrics.ground_truth.scenes.empty:
+        return []
+    n_places = int(metrics.ground_truth.scenes["place"].nunique())
+    note = (
+        f"{split} has {n_places} {'place' if n_places == 1 else 'places'}: {TOO_FEW_PLACES} of its "
+        f"metrics ({MIN_PLACES} at least)"
+    )
+    if split == "val" and len(metrics.sample.names) > 1:
+        note += (
+            "; the interval of the threshold is over its scenes, which is too narrow for new places"
+        )
+    return [f"{note}."]
 
 
 def _with_images(

@@ -36,7 +36,7 @@ def precision_band(curve: ScoreCurve, sample: BootstrapSample, n_points: int = 1
     """Return the 95 % band of the interpolated precision: `recall, low, high`; may be empty.
 
     Pointwise: at each recall, the percentiles of the resamples' precisions; 0 in a resample that
-    never reaches the recall. Empty without resamples.
+    never reaches the recall. Empty without resamples, and where places are too few.
     """
     recall = np.linspace(0, 1, n_points)
 
@@ -44,7 +44,7 @@ def precision_band(curve: ScoreCurve, sample: BootstrapSample, n_points: int = 1
         return {"precision": _precision_at_recall(curve.counts(weights), recall)}
 
     values = None
-    if len(curve.thresholds):
+    if len(curve.thresholds) and sample.has_enough_places:
         n_rows = max(len(curve.thresholds), n_points)
         values = bootstrap_values(at_recall, sample.weights, n_rows).get("precision")
     if values is None or not len(values):

@@ -1,8 +1,8 @@
 """Metrics of detections on whole scenes at given thresholds, with bootstrap intervals.
 
 Positions are metres in a plane of each scene (col x GSD, row x GSD, or a projected map). Intervals
-are over places or scenes. Knows no model and reads no raster; the thresholds are given, chosen by
-`windhover.metrics.choose_threshold` on another split.
+are over places, and there are none with fewer than `MIN_PLACES`. Knows no model and reads no
+raster; the thresholds are given, chosen by `windhover.metrics.choose_threshold` on another split.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ from windhover.metrics.bootstrap import (
     BootstrapSample,
     Estimate,
     bootstrap_values,
-    percentile_interval,
+    mean_interval,
+    rate_interval,
+    share_interval,
 )
 from windhover.metrics.ground_truth import GroundTruth
 from windhover.metrics.group_counts import counts_by_scene
@@ -96,14 +98,58 @@ def measure_detections(
 
 
 def _estimates(metrics: WeightedMetrics, sample: BootstrapSample) -> dict[str, Estimate]:
-    """Return every metric with its interval over the resamples."""
+    """Return every metric with its interval over places; without one where places are few."""
     values = metrics(np.ones((len(sample.names), 1)))
-    resampled = bootstrap_values(metrics, sample.weights, metrics.n_rows)
+    resampled: dict[str, Floats] = {}
+    if sample.has_enough_places:
+        resampled = bootstrap_values(metrics, sample.weights, metrics.n_rows)
+    counts = metrics.counts_at_thresholds()
     estimates = {}
     for name, value in values.items():
-        low, high = percentile_interval(resampled.get(name, [])) or (None, None)
+        class_name, _, metric = name.rpartition("/")
+        interval = None
+        if name in resampled:
+            interval = interval_of_metric(
+                metric,
+                float(value[0]),
+                resampled[name],
+                counts=counts[class_name],
+                n_groups=len(sample.names),
+            )
+        low, high = interval or (None, None)
         estimates[name] = Estimate(finite_or_none(value[0]), low, high)
     return estimates
+
+
+def interval_of_metric(
+    metric: str, value: float, resampled: Floats, *, counts: MatchCounts, n_groups: int
+) -> tuple[float, float] | None:
+    """Return the interval of a metric on its scale: share, rate, or mean.
+
+    Args:
+        metric: name without a class.
+        value: of the data.
+        resampled: (D,) values of the resamples.
+        counts: at the thresholds, of the class or of all classes.
+        n_groups: number of groups that were resampled.
+    """
+    tp, fp, n_gt = float(counts.tp[0, 0]), float(counts.fp[0, 0]), float(counts.n_gt[0])
+    if metric == "false_alarms_per_km2":
+        return rate_interval(fp, float(counts.km2[0]), resampled, n_groups=n_groups)
+    if metric == "count_bias":
+        return mean_interval(value, resampled, n_groups=n_groups)
+    if metric == "count_error":
+        interval = mean_interval(value, resampled, n_groups=n_groups)
+        return None if interval is None else (max(interval[0], 0.0), interval[1])
+    n_trials, trial_share = n_gt, None
+    if metric == "precision":
+        n_trials = tp + fp
+    if metric == "f1":
+        n_trials = fp + n_gt
+        trial_share = tp / n_trials if n_trials else 0.0
+    return share_interval(
+        value, resampled, n_groups=n_groups, n_trials=n_trials, trial_share=trial_share
+    )
 
 
 def _of_class(estimates: Mapping[str, Estimate], class_name: str) -> dict[str, Estimate]:
@@ -179,6 +225,15 @@ class WeightedMetrics:
         if at_threshold:
             values |= _threshold_metrics(_sum_over_classes(at_threshold))
         return values | self._count_errors(weights)
+
+    def counts_at_thresholds(self) -> dict[str, MatchCounts]:
+        """Return the counts of each class at its threshold; their sum under ""."""
+        counts = {
+            name: curve.counts_at(self.thresholds[name]) for name, curve in self.curves.items()
+        }
+        if counts:
+            counts[""] = _sum_over_classes(list(counts.values()))
+        return counts
 
     def _count_errors(self, weights: Floats) -> dict[str, Floats]:
         """Return the mean error of a scene's count, as a size and with its sign."""

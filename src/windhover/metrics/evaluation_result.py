@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL.Image import Image
 
+from windhover.metrics.bootstrap import MIN_PLACES, TOO_FEW_PLACES
 from windhover.metrics.choose_threshold import ChosenThreshold
 from windhover.metrics.detection_metrics import DetectionMetrics
 from windhover.metrics.ground_truth import GroundTruth
@@ -122,4 +123,11 @@ def scenes_summary(metrics: DetectionMetrics) -> str:
     n_objects = int(table["objects"].sum())
     n_places = table["place"].nunique()
     searched = f"{len(table)} scenes of {n_places} places, {table['km2'].sum():.3g} km²"
-    return f"test: {n_objects} objects in {searched}; intervals over {metrics.sample.unit}"
+    return f"test: {n_objects} objects in {searched}; {describe_intervals(metrics)}"
+
+
+def describe_intervals(metrics: DetectionMetrics) -> str:
+    """Return what the intervals of a split are over, or why there are none."""
+    if metrics.sample.has_enough_places:
+        return f"intervals over {metrics.sample.unit}"
+    return f"{TOO_FEW_PLACES} ({MIN_PLACES} at least)"
