@@ -8,8 +8,19 @@ from pathlib import Path
 
 import pytest
 
-from windhover.errors import ParameterError
-from windhover.files import atomic_file, atomic_folder, check_replaceable, sha256_file, write_json
+from windhover.errors import FormatError, ParameterError
+from windhover.files import (
+    atomic_file,
+    atomic_folder,
+    check_output,
+    check_replaceable,
+    is_csv_with_columns,
+    is_json_with_keys,
+    lock_output,
+    read_json,
+    sha256_file,
+    write_json,
+)
 
 
 def break_while_writing(target: Path) -> None:
@@ -126,3 +137,62 @@ def test_json_refuses_what_other_readers_cannot_read(tmp_path: Path) -> None:
 def test_sha256(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"kestrel")
     assert sha256_file(tmp_path / "a") == hashlib.sha256(b"kestrel").hexdigest()
+
+
+def test_what_is_read_is_no_output(tmp_path: Path) -> None:
+    (tmp_path / "labels").mkdir()
+    (tmp_path / "labels" / "a.json").write_text("{}")
+    (tmp_path / "s.shp").write_bytes(b"shape")
+    (tmp_path / "s.dbf").write_bytes(b"table")
+    (tmp_path / "link.json").symlink_to(tmp_path / "labels" / "a.json")
+    (tmp_path / "twin.shp").hardlink_to(tmp_path / "s.shp")
+    inputs = [tmp_path / "labels", tmp_path / "s.shp"]
+    for name in ("labels/a.json", "s.shp", "s.dbf", "link.json", "twin.shp"):
+        with pytest.raises(ParameterError, match="is read by this command and would be overw"):
+            check_output(tmp_path / name, inputs=inputs)
+    check_output(tmp_path / "labels" / "new.json", inputs=inputs)
+    check_output(tmp_path / "s.json", inputs=inputs)
+
+
+def test_a_file_of_another_program_is_no_output(tmp_path: Path) -> None:
+    path = tmp_path / "notes.json"
+    for content in ("text", "[1]", '{"other": 1}', "[" * 100_000):
+        path.write_text(content)
+        with pytest.raises(ParameterError, match=r"notes\.json: is there already and was not writ"):
+            check_output(path, is_own=lambda file: is_json_with_keys(file, ("match",)))
+    path.write_text('{"match": 1}')
+    check_output(path, is_own=lambda file: is_json_with_keys(file, ("match",)))
+    path.write_text("")
+    check_output(path, is_own=lambda _: False)  # an empty file holds nothing to be lost
+    path.write_text("a,b,c\n1,2,3\n")
+    assert is_csv_with_columns(path, ("a", "c"))
+    assert not is_csv_with_columns(path, ("a", "d"))
+
+
+def test_an_output_has_one_writer_at_a_time(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "a.gpkg"
+    with lock_output(path):
+        sentence = "another run is writing this file"
+        with pytest.raises(ParameterError, match=sentence), lock_output(path):
+            pass
+        with lock_output(tmp_path / "new" / "b.gpkg"):
+            pass
+    with lock_output(path):
+        pass
+    assert not list((tmp_path / "new").iterdir())
+
+
+def test_the_lock_of_a_killed_run_is_free(tmp_path: Path) -> None:
+    (tmp_path / ".a.gpkg.lock").write_bytes(b"")
+    with lock_output(tmp_path / "a.gpkg"):
+        pass
+
+
+@pytest.mark.parametrize("text", ["[" * 200 + "]" * 200, '{"a":' * 100_000 + "1" + "}" * 100_000])
+def test_deeply_nested_json_is_a_sentence(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "a.json"
+    path.write_text(text)
+    with pytest.raises(
+        FormatError, match=r"a\.json: its lists and objects stand more than 100"
+    ):
+        read_json(path, "Write it.", "Write it again.")

@@ -6,9 +6,24 @@ Every class also inherits the builtin that a caller without knowledge of Windhov
 
 from __future__ import annotations
 
+import re
+
+# what follows the path of an address, or stands before its host, may be a secret
+ADDRESS_QUERY = re.compile(r"""((?:https?|ftp|s3|gs)://[^\s?'"]+)\?[^\s'"]*[^\s'".,:;)]""", re.I)
+ADDRESS_USER = re.compile(r"((?:https?|ftp)://)[^\s/@'\"]+@", re.IGNORECASE)
+
+
+def shown_path(path: str) -> str:
+    """Return a text without the queries (tokens, signatures) and users of addresses in it."""
+    return ADDRESS_USER.sub(r"\1", ADDRESS_QUERY.sub(r"\1", path))
+
 
 class WindhoverError(Exception):
-    """Root of all errors that a user can cause and correct."""
+    """Root of all errors that a user can cause and correct; it shows no token of an address."""
+
+    def __init__(self, *args: object) -> None:
+        """Take a message."""
+        super().__init__(*(shown_path(part) if isinstance(part, str) else part for part in args))
 
     def sentence(self) -> str:
         """Return the message with its notes as one line, for the terminal."""

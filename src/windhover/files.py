@@ -1,6 +1,7 @@
-"""Atomic writing of files and folders, checks of output paths, and JSON.
+"""Atomic writing of files and folders, the guard of output paths, and JSON.
 
-A file is written next to its place and then renamed, so that it is never half-written.
+A file is written next to its place and then renamed, so that it is never half-written. Every
+command asks `check_output` before its work and holds `lock_output` while it writes.
 """
 
 from __future__ import annotations
@@ -9,13 +10,22 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 from windhover.errors import FormatError, MissingFileError, ParameterError
+
+try:
+    import fcntl
+except ImportError:  # Windows has no such locks
+    fcntl = None  # type: ignore[assignment]
+
+MAX_JSON_DEPTH = 100  # of lists and objects in one another; records have less than ten
+# files that stand beside a file of the same stem, and are read with it
+SIDECAR_SUFFIXES = (".shp", ".shx", ".dbf", ".prj", ".cpg", ".tfw", ".pgw", ".jgw", ".wld", ".ovr")
 
 
 def _temporary_sibling(path: Path) -> Path:
@@ -142,6 +152,122 @@ def check_writable(path: str | Path) -> None:
         )
 
 
+def check_output(
+    path: str | Path,
+    *,
+    inputs: Iterable[str | Path] = (),
+    is_own: Callable[[Path], bool] | None = None,
+) -> None:
+    """Raise if writing a file would destroy what is read, or what another program wrote.
+
+    Args:
+        path: of the file to write; it may be missing.
+        inputs: files and folders that the command reads; a folder holds inputs only.
+        is_own: tells whether a file that is there is an earlier output of the same command; None
+            where any file of that name may be replaced.
+
+    Raises:
+        ParameterError: nothing can be written there, it is or belongs to an input, or it is a
+            file of another program.
+    """
+    path = Path(path)
+    for read in map(Path, inputs):
+        if _is_part_of_input(path, read):
+            raise ParameterError(
+                f"{path}: is read by this command and would be overwritten. Name another file."
+            )
+    check_writable(path)
+    if is_own is None or not path.is_file() or path.stat().st_size == 0:
+        return
+    if not is_own(path):
+        raise ParameterError(
+            f"{path}: is there already and was not written by this command, so it is not "
+            "overwritten. Name another file, or remove it."
+        )
+
+
+def _is_part_of_input(path: Path, read: Path) -> bool:
+    """Return whether a path is an input, a sidecar of it, or a file in an input folder."""
+    resolved = path.resolve()
+    if resolved == read.resolve():
+        return True
+    if not path.exists():
+        return False
+    if read.is_dir():
+        return resolved.is_relative_to(read.resolve())
+    if read.exists() and path.samefile(read):  # a second name of the same file
+        return True
+    is_sidecar = resolved.suffix.lower() in SIDECAR_SUFFIXES
+    return is_sidecar and resolved.with_suffix("") == read.resolve().with_suffix("")
+
+
+def is_figure(path: Path) -> bool:
+    """Return whether a file is a PNG as figures are written: RGBA, its resolution before pixels."""
+    with path.open("rb") as stream:
+        head = stream.read(41)
+    is_rgba = head[:8] == b"\x89PNG\r\n\x1a\n" and head[24:26] == b"\x08\x06"
+    return is_rgba and head[37:41] == b"pHYs"
+
+
+def is_json_with_keys(path: Path, keys: Collection[str]) -> bool:
+    """Return whether a file is a JSON object that has all the keys."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(content, dict) and set(keys) <= set(content)
+
+
+def is_csv_with_columns(path: Path, columns: Collection[str]) -> bool:
+    """Return whether a file's first line, cut at commas, names all the columns."""
+    with path.open("rb") as stream:
+        first = stream.readline(10_000).decode("utf-8", errors="replace")
+    return set(columns) <= set(first.strip().split(","))
+
+
+@contextmanager
+def lock_output(path: str | Path) -> Iterator[None]:
+    """Hold the lock of an output file, `.NAME.lock` beside it; a killed process frees its own.
+
+    Raises:
+        ParameterError: another run writes there, or this one does already.
+        OSError: the folder cannot be made or written.
+    """
+    path = Path(os.path.abspath(path))
+    if fcntl is None:
+        yield
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = path.with_name(f".{path.name}.lock")
+    descriptor = _lock_file(lock)
+    if descriptor is None:
+        raise ParameterError(
+            f"{path}: another run is writing this file. Wait for its end, or name another file."
+        )
+    try:
+        yield
+    finally:
+        lock.unlink(missing_ok=True)
+        os.close(descriptor)
+
+
+def _lock_file(lock: Path) -> int | None:
+    """Return the descriptor of a locked file, None where another run holds it."""
+    while True:
+        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            return None
+        except OSError:  # a file system without locks
+            return descriptor
+        # the holder before may have removed the file between the two calls
+        if lock.exists() and os.path.samestat(os.fstat(descriptor), lock.stat()):
+            return descriptor
+        os.close(descriptor)
+
+
 def write_json(path: str | Path, value: Any) -> None:
     """Write `value` as indented JSON with a final newline, atomically.
 
@@ -168,9 +294,36 @@ def read_json(path: Path, missing: str, broken: str) -> Any:
     if not path.is_file():
         raise MissingFileError(f"{path}: no such file. {missing}")
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise FormatError(f"{path}: not valid JSON ({error}). {broken}") from None
+    except RecursionError:
+        content = None
+        depth = MAX_JSON_DEPTH + 1
+    else:
+        depth = _json_depth(content)
+    if depth > MAX_JSON_DEPTH:
+        raise FormatError(
+            f"{path}: its lists and objects stand more than {MAX_JSON_DEPTH} deep in one another, "
+            f"which no file of this program does. {broken}"
+        )
+    return content
+
+
+def _json_depth(content: Any) -> int:
+    """Return how deep lists and objects stand in one another, counted up to the limit."""
+    depth = 0
+    level = [content]
+    while level and depth <= MAX_JSON_DEPTH:
+        below: list[Any] = []
+        for value in level:
+            if isinstance(value, dict):
+                below.extend(value.values())
+            elif isinstance(value, list):
+                below.extend(value)
+        level = below
+        depth += 1
+    return depth
 
 
 def sha256_file(path: str | Path) -> str:

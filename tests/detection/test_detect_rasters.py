@@ -67,8 +67,9 @@ def test_scenes_are_searched_into_one_file_and_counted(
     assert [
         f"{name}: {counted(counts[name], 'object')} ({counts[name]} aircraft) in 0.05 km2"
         for name in "ab"
-    ] == said[1:]
-    assert "scored densely at stride 8 px on cpu in fp32" in said[0]
+    ] == said[2:]
+    assert "1 pairs of scenes overlap, such as a and b" in said[0]
+    assert "scored densely at stride 8 px on cpu in fp32" in said[1]
     assert sorted(path.name for path in tmp_path.glob("*found*")) == ["found.gpkg"]
     assert not list(tmp_path.glob(".found*"))
 
@@ -412,9 +413,9 @@ def test_killed_fifty_times(make_scene: Any, model: Path, tmp_path: Path) -> Non
         (
             {"scores": "scene.tif"},
             ParameterError,
-            "is read by this search and would be overwritten",
+            "is read by this command and would be overwritten",
         ),
-        ({"scores": ""}, ParameterError, "is read by this search and would be overwritten"),
+        ({"scores": ""}, ParameterError, "is read by this command and would be overwritten"),
         ({"output": "aoi.gpkg", "aoi": "aoi.gpkg"}, ParameterError, "would be overwritten"),
         ({"scenes": ["none.tif"]}, MissingFileError, "none.tif: no such file"),
     ],

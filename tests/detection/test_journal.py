@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import numpy as np
 import pytest
 
 from windhover.detection.journal import NO_SCORES, BlockKey, SceneJournal, SearchJournal
+from windhover.errors import ParameterError
 from windhover.inference.candidates import CANDIDATE
 from windhover.inference.results import BlockResult
 from windhover.models.calibrated_scores import Calibration
@@ -138,11 +138,15 @@ def test_files_left_by_a_killed_run_do_not_enter_a_new_one(tmp_path: Path) -> No
     assert not list(tmp_path.iterdir())
 
 
-def test_two_runs_cannot_share_a_journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_runs_cannot_share_a_journal(tmp_path: Path) -> None:
     path = tmp_path / "j"
-    connect = sqlite3.connect
-    monkeypatch.setattr(sqlite3, "connect", lambda name: connect(name, timeout=0.01))
     with SearchJournal(path, FINGERPRINT, resume=False) as journal:
         journal.save(BlockKey(0, 0, 0), block_result(), NO_SCORES)
-        with pytest.raises(OSError, match="j: database is locked"):
+        with pytest.raises(ParameterError, match="j: another run is writing this file"):
             resume(path)
+        other = {"model": "another"}
+        with pytest.raises(ParameterError, match="j: another run is writing this file"):
+            SearchJournal(path, other, resume=False)
+        assert len(journal.load(BlockKey(0, 0, 0)).candidates) == len(block_result().candidates)
+    with resume(path) as journal:
+        assert len(journal) == 1

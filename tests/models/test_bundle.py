@@ -165,7 +165,7 @@ def rewrite(path: Path, **changes: Any) -> None:
         (
             "model.json",
             {"ranges": {"bands": [[0, 255]] * 3, "maps": [float("nan")]}},
-            "a number above 0 for each feature map",
+            "ranges.maps.0`: Input should be a finite number",
         ),
         ("model.json", {"name": "0123456789abcdef"}, "does not belong to model.json"),
         ("calibration.json", {"window_temperature": 0}, "must be a finite number above 0"),
@@ -260,6 +260,7 @@ def test_an_old_folder_is_read_with_a_line_for_each_old_name(
     search = {"stride_px": 4, "peak_looks": 8, "peak_looks_from": -2.0}
     point = {"per_class": {"aircraft": {"threshold": 0.5}}, "search": search}
     (tmp_path / "operating_point.json").write_text(json.dumps(point))
+    (tmp_path / "calibration.json").write_text(json.dumps(Calibration().to_json()))
     with caplog.at_level(logging.WARNING):
         bundle = load_bundle(tmp_path)
     assert [line for line in caplog.messages if "earlier version" in line] == caplog.messages

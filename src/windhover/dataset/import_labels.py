@@ -12,10 +12,11 @@ from windhover.dataset.build import build_catalog
 from windhover.dataset.catalog import REPORT_FILE, Catalog, load_catalog, write_catalog
 from windhover.dataset.discover import matching_rasters
 from windhover.dataset.grouping import BLOCK_SEPARATOR
+from windhover.dataset.label_export import is_own_label_file
 from windhover.dataset.splits import TooFewPlacesError
 from windhover.dataset.write_report import PAGE_FILE, summary_lines, write_report
 from windhover.errors import MissingFileError, ParameterError, WindhoverError
-from windhover.files import atomic_folder, check_replaceable
+from windhover.files import atomic_folder, check_output, check_replaceable
 from windhover.imagery.rasters import inspect_scene
 from windhover.params.scenes import ScenesParams
 
@@ -77,6 +78,8 @@ def import_labels(
     if options.groups is not None:
         inputs.append(options.groups)
     check_replaceable(output, _files_of_earlier_import(output, options), inputs)
+    for path in options.label_files:
+        check_output(path, inputs=inputs, is_own=is_own_label_file)
     if scenes.is_file():
         options = replace(options, rasters=f"/{escape(scenes.name)}")
         scenes = scenes.parent

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +19,19 @@ from windhover.detection.detect_request import (
     DetectRequest,
     check_request,
     inspect_scenes,
+    output_paths,
     score_map_path,
+    with_assumed_gsd,
 )
 from windhover.detection.journal import SceneJournal, SearchJournal
+from windhover.detection.overlaps import overlapping_scenes
 from windhover.detection.scene_run import DetectionOutcome, SceneRun, log_overview_use
-from windhover.errors import DataError
+from windhover.errors import DataError, shown_path
 from windhover.export.detections import write_map
-from windhover.imagery.rasters import SceneInfo
+from windhover.files import lock_output
+from windhover.imagery.rasters import SceneInfo, files_read
 from windhover.imagery.scenes import Scene
-from windhover.inference.aoi import area_in_scene, read_aoi
+from windhover.inference.aoi import area_in_scene, describe_misplacement, read_aoi
 from windhover.inference.detector import Detector
 from windhover.inference.result_table import concatenate_tables, to_map_table
 from windhover.progress import counted, progress_bar
@@ -35,6 +40,11 @@ logger = logging.getLogger(__name__)
 
 # From here on a user is warned: the details that the model knows are not in the raster.
 ENLARGED_RATIO = 2.0
+# Searches of less end within a minute or so. A CPU's core searches some 20 Mpx a minute by the
+# slower networks, eight cores some 500 by the faster ones.
+LONG_SEARCH_MPX = 50.0
+SLOW_MPX_PER_MINUTE = 20.0
+FAST_MPX_PER_MINUTE = 500.0
 
 
 def detect_rasters(request: DetectRequest) -> DetectionOutcome:
@@ -49,22 +59,35 @@ def detect_rasters(request: DetectRequest) -> DetectionOutcome:
     Raises:
         WindhoverError: a child that names the fault of the files, the model or an option.
     """
+    infos = inspect_scenes(request)
+    check_request(request, infos)
+    with ExitStack() as locks:
+        for path in output_paths(request, infos):
+            locks.enter_context(lock_output(path))
+        return _search_scenes(request, infos)
+
+
+def _search_scenes(request: DetectRequest, infos: Sequence[SceneInfo]) -> DetectionOutcome:
+    """Search the scenes of a checked request and write its files."""
+    areas = _areas_of_interest(request, infos)
     detector = _make_detector(request)
     thresholds = detector.thresholds(request.threshold)
-    infos = inspect_scenes(request, detector.bundle.card.gsd_m)
-    check_request(request, infos)
-    areas = _areas_of_interest(request, infos)
+    if request.gsd_m == "unknown":
+        infos = with_assumed_gsd(infos, detector.bundle.card.gsd_m)
     for info in infos:
         for note in info.notes:
             logger.info("%s: %s", info.name, note)
+    _log_overlaps(infos)
     runs = _plan_runs(request, detector, thresholds, infos=infos, areas=areas)
-    _check_areas(runs)
+    _check_areas(request, runs)
     logger.info(detector.describe())
     _log_unsearched_scenes(runs)
     runs = [run for run in runs if run.mpx]
     for run in runs:
+        _check_scale(run.scene, detector.bundle.card.window_px)
         _log_enlargement(run.scene)
     log_overview_use(runs)
+    _log_amount(runs)
     fingerprint = run_fingerprint(
         request, detector, thresholds, infos=infos, areas=areas, runs=runs
     )
@@ -122,7 +145,7 @@ def _plan_runs(
     return runs
 
 
-def _check_areas(runs: Sequence[SceneRun]) -> None:
+def _check_areas(request: DetectRequest, runs: Sequence[SceneRun]) -> None:
     """Check that the area of interest has a part of some scene.
 
     Raises:
@@ -130,8 +153,11 @@ def _check_areas(runs: Sequence[SceneRun]) -> None:
     """
     if any(run.mpx for run in runs):
         return
-    path = runs[0].scene.info.path
-    raise DataError(f"{path}: no part of it lies in the area to be searched. Correct the area.")
+    infos = [run.scene.info for run in runs]
+    hint = "Correct the area."
+    if request.aoi is not None:
+        hint = describe_misplacement(read_aoi(request.aoi), infos) or hint
+    raise DataError(f"{infos[0].path}: no part of it lies in the area to be searched. {hint}")
 
 
 def _log_unsearched_scenes(runs: Sequence[SceneRun]) -> None:
@@ -139,6 +165,58 @@ def _log_unsearched_scenes(runs: Sequence[SceneRun]) -> None:
     for run in runs:
         if not run.mpx:
             logger.info("%s: no part of it lies in the area, not searched", run.scene.info.name)
+
+
+def _log_overlaps(infos: Sequence[SceneInfo]) -> None:
+    """Warn where scenes show the same ground, since each is searched by itself."""
+    overlaps = overlapping_scenes(infos)
+    if not overlaps:
+        return
+    first, second = overlaps[0]
+    logger.warning(
+        "%d pairs of scenes overlap, such as %s and %s: what lies in both is found in each and "
+        "counted twice. Search a mosaic of them instead: gdalbuildvrt mosaic.vrt FILES",
+        len(overlaps),
+        first,
+        second,
+    )
+
+
+def _log_amount(runs: Sequence[SceneRun]) -> None:
+    """Say how much is to be searched, before the first block, where it takes long."""
+    mpx = sum(run.mpx for run in runs)
+    n_blocks = sum(len(scale_pass.blocks) for run in runs for scale_pass in run.search.passes)
+    if mpx >= LONG_SEARCH_MPX:
+        logger.info(
+            "%.0f Mpx are to be searched in %d blocks: about %.0f to %.0f minutes on a CPU; the "
+            "first block tells how fast this machine is",
+            mpx,
+            n_blocks,
+            mpx / FAST_MPX_PER_MINUTE,
+            mpx / SLOW_MPX_PER_MINUTE,
+        )
+
+
+def _check_scale(scene: Scene, window_px: int) -> None:
+    """Check that a raster's px can show what the model looks for.
+
+    Raises:
+        DataError: one px of the raster is a whole window of the model, or the whole raster is
+            less than a px of it.
+    """
+    info = scene.info
+    ratio_x, ratio_y = scene.ratio_xy
+    advice = "Is the georeference, or --gsd, right?"
+    if min(ratio_x, ratio_y) < 1 / window_px:
+        raise DataError(
+            f"{info.path}: one px of {max(info.gsd_m):.3g} m is larger than the model's whole "
+            f"window of {window_px} px of {min(scene.gsd_m):.3g} m. {advice}"
+        )
+    if info.width_px < ratio_x or info.height_px < ratio_y:
+        raise DataError(
+            f"{info.path}: its {info.width_px} x {info.height_px} px of {min(info.gsd_m):.3g} m "
+            f"are less than one px of the model, {max(scene.gsd_m):.3g} m. {advice}"
+        )
 
 
 def _log_enlargement(scene: Scene) -> None:
@@ -185,7 +263,8 @@ def run_fingerprint(
     scenes = []
     area_codes = []
     for info, area in zip(infos, areas, strict=True):
-        scenes.append([info.path, *info.gsd_m, *_file_state(info.path)])
+        georeference = [info.crs, *tuple(info.transform)[:6]]
+        scenes.append([shown_path(info.path), *info.gsd_m, *georeference, *_files_state(info.path)])
         area_codes.append(None if area is None else area.wkb_hex)
     return {
         "program": __version__,
@@ -206,12 +285,19 @@ def run_fingerprint(
     }
 
 
-def _file_state(path: str) -> list[int]:
-    """Return size and time of change of a file; nothing for what is no file, such as a URL."""
-    if not Path(path).exists():
-        return []
-    stat = Path(path).stat()
-    return [stat.st_size, stat.st_mtime_ns]
+def _files_state(path: str) -> list[list[Any]]:
+    """Return name, size and time of change of each file that a raster is read from.
+
+    Nothing but the name of what is no file, such as a URL, or a source that is missing.
+    """
+    states: list[list[Any]] = []
+    for name in files_read(path):
+        state: list[Any] = [shown_path(name)]
+        if Path(name).exists():
+            stat = Path(name).stat()
+            state += [stat.st_size, stat.st_mtime_ns]
+        states.append(state)
+    return states
 
 
 def _run_with_journal(

@@ -10,11 +10,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from windhover.errors import DataError, ParameterError
-from windhover.export.detections import check_suffix
-from windhover.files import check_writable
+from windhover.dataset.discover import raster_paths
+from windhover.errors import DataError, FormatError, MissingFileError, ParameterError
+from windhover.export.detections import check_suffix, is_own_map
+from windhover.export.score_map import is_own_score_map
+from windhover.files import check_output
 from windhover.geometry.georef import local_transform
-from windhover.imagery.rasters import SceneInfo, inspect_scene
+from windhover.imagery.rasters import SceneInfo, files_read, inspect_scene
 
 MIN_BLOCK_PX = 64
 MIN_SCALE = 0.1
@@ -126,18 +128,16 @@ def parse_bands(text: str | None) -> tuple[str, ...] | None:
     return bands
 
 
-def inspect_scenes(request: DetectRequest, model_gsd_m: float) -> list[SceneInfo]:
-    """Return what each raster is.
-
-    A raster of unknown GSD is described as if its px were the model's, in a local grid of px.
+def inspect_scenes(request: DetectRequest) -> list[SceneInfo]:
+    """Return what each raster is; one of unknown GSD as if its px were 1 m.
 
     Raises:
         DataError: no georeference and no GSD stated, or a georeference although the GSD is stated
             to be unknown.
     """
     if request.gsd_m != "unknown":
-        return [inspect_scene(path, request.gsd_m) for path in request.scenes]
-    infos = [inspect_scene(path, model_gsd_m) for path in request.scenes]
+        return [inspect_scene(path, request.gsd_m) for path in expand_scenes(request.scenes)]
+    infos = [inspect_scene(path, 1.0) for path in expand_scenes(request.scenes)]
     for info in infos:
         if info.crs is not None:
             raise DataError(
@@ -145,6 +145,60 @@ def inspect_scenes(request: DetectRequest, model_gsd_m: float) -> list[SceneInfo
                 "Search it without --gsd."
             )
     return [replace(info, transform=local_transform(1.0), is_gsd_known=False) for info in infos]
+
+
+def with_assumed_gsd(infos: Sequence[SceneInfo], gsd_m: float) -> list[SceneInfo]:
+    """Return rasters of unknown GSD as if their px were those of a model, metres."""
+    return [replace(info, gsd_m=(gsd_m, gsd_m)) for info in infos]
+
+
+def expand_scenes(scenes: Sequence[str]) -> list[str]:
+    """Return the rasters to search, in order: folders and lists replaced by what they hold.
+
+    Args:
+        scenes: rasters, folders of rasters, and text files (`.txt`) with a raster a line; empty
+            lines and lines from `#` on are left out. A name in a list is that of a file beside
+            the list where there is one.
+
+    Raises:
+        MissingFileError: a list that is not there.
+        FormatError: a list that is no text.
+        DataError: a folder or a list that names no raster.
+    """
+    rasters: list[str] = []
+    for scene in scenes:
+        path = Path(scene)
+        if path.is_dir() and path.suffix.lower() != ".zarr":
+            found = [str(raster) for raster in raster_paths(path)]
+        elif path.suffix.lower() == ".txt":
+            found = _read_list(path)
+        else:
+            rasters.append(str(scene))
+            continue
+        if not found:
+            raise DataError(f"{scene}: names no raster. Name a folder or a list of your rasters.")
+        rasters += found
+    return rasters
+
+
+def _read_list(path: Path) -> list[str]:
+    """Return the rasters that a text file names, one a line."""
+    if not path.is_file():
+        raise MissingFileError(f"{path}: no such file. Correct the path.")
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except ValueError:
+        raise FormatError(
+            f"{path}: is not a text in UTF-8. Write it anew, with a raster a line."
+        ) from None
+    rasters = []
+    for line in lines:
+        name = line.strip()
+        if not name or name.startswith("#"):
+            continue
+        beside = path.parent / name
+        rasters.append(str(beside) if "://" not in name and beside.exists() else name)
+    return rasters
 
 
 def check_request(request: DetectRequest, infos: Sequence[SceneInfo]) -> None:
@@ -192,21 +246,24 @@ def _check_score_map(path: Path, n_scenes: int) -> None:
 
 def _check_outputs(request: DetectRequest, infos: Sequence[SceneInfo]) -> None:
     """Check that outputs can be written, and that none of them is read."""
-    inputs = [Path(path) for path in request.scenes]
+    inputs: list[str | Path] = [request.model]
+    for info in infos:
+        inputs += files_read(info.path)
     if request.aoi is not None:
         inputs.append(request.aoi)
-    read = {path.resolve() for path in inputs}
-    outputs = [request.output]
+    check_output(request.output, inputs=inputs, is_own=is_own_map)
+    for path in output_paths(request, infos)[1:]:
+        check_output(path, inputs=inputs, is_own=is_own_score_map)
+
+
+def output_paths(request: DetectRequest, infos: Sequence[SceneInfo]) -> list[Path]:
+    """Return the files that are written: that of detections first, then the score maps."""
+    paths = [request.output]
     for info in infos:
         path = score_map_path(request, info)
         if path is not None:
-            outputs.append(path)
-    for path in outputs:
-        if path.resolve() in read:
-            raise ParameterError(
-                f"{path}: is read by this search and would be overwritten. Name another file."
-            )
-        check_writable(path)
+            paths.append(path)
+    return paths
 
 
 def score_map_path(request: DetectRequest, info: SceneInfo) -> Path | None:

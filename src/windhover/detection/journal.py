@@ -11,7 +11,7 @@ import json
 import sqlite3
 import zlib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, NamedTuple
@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from windhover.export.score_map import quantize_scores
+from windhover.files import lock_output
 from windhover.inference.candidates import CANDIDATE
 from windhover.inference.results import BlockResult
 from windhover.models.calibrated_scores import Calibration, window_scores
@@ -81,7 +82,8 @@ class SearchJournal:
             resume: whether to go on with a journal of the same run; else it begins anew.
 
         Raises:
-            OSError: the file cannot be written, or another process uses it.
+            ParameterError: another run uses it.
+            OSError: the file cannot be written.
         """
         self.path = Path(path)
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -89,11 +91,17 @@ class SearchJournal:
         self.n_damaged = 0
         self._keys: set[BlockKey] = set()
         run = json.dumps(fingerprint, sort_keys=True)
-        with self._errors_of_path():
-            if resume and self.path.is_file():
-                self.state = self._try_to_resume(run)
-            if self.state != "resumed":
-                self._begin(run)
+        self._lock = ExitStack()
+        self._lock.enter_context(lock_output(self.path))
+        try:
+            with self._errors_of_path():
+                if resume and self.path.is_file():
+                    self.state = self._try_to_resume(run)
+                if self.state != "resumed":
+                    self._begin(run)
+        except BaseException:
+            self._lock.close()
+            raise
 
     def _begin(self, run: str) -> None:
         """Create an empty journal; a file that is there is deleted."""
@@ -198,6 +206,7 @@ class SearchJournal:
         """Close the journal and delete its file: the work is done."""
         self._connection.close()
         self._delete_files()
+        self._lock.close()
 
     def _delete_files(self) -> None:
         self.path.unlink(missing_ok=True)
@@ -222,6 +231,7 @@ class SearchJournal:
         traceback: TracebackType | None,
     ) -> None:
         self._connection.close()
+        self._lock.close()
 
 
 class SceneJournal:

@@ -14,9 +14,12 @@ import geopandas
 from shapely.geometry.base import BaseGeometry
 
 from windhover.detection.journal import SceneJournal
+from windhover.errors import shown_path
 from windhover.export.detection_summary import SceneSummary
 from windhover.export.score_map import ScoreBlock, write_score_map
+from windhover.imagery.missing_sources import missing_sources
 from windhover.imagery.overviews import MIN_OVERVIEW_SCALE
+from windhover.imagery.rasters import SceneInfo
 from windhover.imagery.scenes import Scene
 from windhover.inference.detector import Detector
 from windhover.inference.results import FailedBlock, SearchReport
@@ -111,6 +114,7 @@ class SceneRun:
                 self._write_score_map(self._score_map, journal)
         outcome.scenes.append(summarize_scene(self.scene, table, report))
         outcome.failed += report.failed
+        outcome.failed += _missing_parts(self.scene.info)
         return table
 
     def _write_score_map(self, path: Path, journal: SceneJournal) -> None:
@@ -132,6 +136,28 @@ class SceneRun:
             scores = journal.load_scores(shown.number, block.number)
             if scores is not None:
                 yield ScoreBlock(block.row0, block.col0, scores)
+
+
+def _missing_parts(info: SceneInfo) -> list[FailedBlock]:
+    """Return the parts of a virtual raster whose source files are missing."""
+    parts = []
+    for source in missing_sources(info.path):
+        last_row = source.row + source.height
+        last_col = source.col + source.width
+        reason = (
+            f"{info.path}: its source {source.path} is missing, so rows {source.row} to {last_row} "
+            f"and columns {source.col} to {last_col} are not searched. Put the file back."
+        )
+        part = FailedBlock(
+            info.name,
+            row_px=source.row,
+            col_px=source.col,
+            height_px=source.height,
+            width_px=source.width,
+            reason=shown_path(reason),
+        )
+        parts.append(part)
+    return parts
 
 
 def summarize_scene(

@@ -6,6 +6,7 @@ For detections of any tool, ground truth of any source, any coordinate system. K
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,13 @@ import pandas as pd
 
 from windhover.errors import ParameterError
 from windhover.evaluation.vector_pair import group_by_grid_cell, load_vector_pair
-from windhover.files import atomic_file, write_json
+from windhover.files import (
+    atomic_file,
+    check_output,
+    is_csv_with_columns,
+    is_json_with_keys,
+    write_json,
+)
 from windhover.metrics.ap_by_threshold import MEAN, ap_by_threshold
 from windhover.metrics.bootstrap import Estimate, resample
 from windhover.metrics.curve_points import curve_table
@@ -51,6 +58,8 @@ LABELS = {
     "count_error": "count error per scene, mean size",
     "count_bias": "count error per scene, mean",
 }
+# CSV files next to the JSON, and columns that tell them from files of other programs
+TABLE_COLUMNS = {"curve": ("threshold", "recall"), "scenes": ("scene", "reported")}
 CLASS_METRICS = ("ap", "precision", "recall", "f1")
 
 
@@ -130,10 +139,35 @@ def assess_files(request: VectorRequest) -> list[str]:
         ParameterError: the kind of matching is unknown, or its value out of range.
         windhover.errors.WindhoverError: a file is missing, damaged, or does not fit the other.
     """
+    if request.output is not None:
+        _check_outputs(request, request.output)
     evaluation = evaluate_vectors(request)
     if request.output is not None:
         write_vector_evaluation(evaluation, request.output)
     return vector_evaluation_lines(evaluation)
+
+
+def _check_outputs(request: VectorRequest, output: Path) -> None:
+    """Check that the three files can be written, and that none of them is read or foreign.
+
+    Raises:
+        ParameterError: one of them cannot, or would overwrite what is to be kept.
+    """
+    inputs = [path for path in (request.detections, request.truth, request.aoi) if path is not None]
+    check_output(
+        output, inputs=inputs, is_own=lambda path: is_json_with_keys(path, ("match", "metrics"))
+    )
+    for name, columns in TABLE_COLUMNS.items():
+        check_output(
+            _table_path(output, name),
+            inputs=inputs,
+            is_own=partial(is_csv_with_columns, columns=columns),
+        )
+
+
+def _table_path(output: Path, name: str) -> Path:
+    """Return the path of a CSV file that is written with the JSON."""
+    return output.with_name(f"{output.stem}_{name}.csv")
 
 
 def evaluate_vectors(request: VectorRequest) -> VectorEvaluation:
@@ -225,7 +259,7 @@ def write_vector_evaluation(evaluation: VectorEvaluation, output: Path) -> None:
         "scenes": metrics.per_scene,
     }
     for name, table in tables.items():
-        with atomic_file(output.with_name(f"{output.stem}_{name}.csv")) as temporary:
+        with atomic_file(_table_path(output, name)) as temporary:
             table.to_csv(temporary, index=False, float_format="%.6g", lineterminator="\n")
 
 

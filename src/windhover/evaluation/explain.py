@@ -11,7 +11,10 @@ from numpy.typing import NDArray
 
 from windhover.errors import MissingFileError, ParameterError
 from windhover.evaluation.attribution import attribute_logit
+from windhover.files import check_output, is_figure
 from windhover.geometry.arrays import Bools
+from windhover.geometry.lattice import read_mirrored
+from windhover.imagery.rasters import files_read
 from windhover.imagery.scenes import Scene
 from windhover.inference.model_input import open_for_model
 from windhover.metrics.evaluation_result import WindowExplanation
@@ -52,6 +55,8 @@ def explain_target(
         ParameterError: the target or the class is of no known form, or outside.
         MissingFileError: the file or the model is not there.
     """
+    path, _ = _parse_target(target)
+    check_output(output, inputs=files_read(path), is_own=is_figure)
     bundle = load_bundle(model)
     classes = bundle.card.classes
     name = class_name or classes[0]
@@ -161,7 +166,9 @@ def _read_patch(path: Path, row: int) -> tuple[NDArray[Any], Bools]:
 def read_window(
     scene: Scene, col: float, row: float, *, window_px: int
 ) -> tuple[NDArray[Any], Bools]:
-    """Return the window (C, H, W) around a point (scene px), parts outside read as 0.
+    """Return the window (C, H, W) around a point (scene px), mirrored at the scene's borders.
+
+    It is what a search scores there.
 
     Raises:
         ParameterError: the point is not in the scene.
@@ -176,4 +183,5 @@ def read_window(
         )
     top = round(row - window_px / 2)
     left = round(col - window_px / 2)
-    return scene.read(top, left, window_px, window_px)
+    extent = (top, top + window_px, left, left + window_px)
+    return read_mirrored(scene.read, scene.shape_hw, extent)

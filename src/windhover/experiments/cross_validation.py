@@ -24,7 +24,7 @@ from windhover.dataset.catalog import Catalog, load_catalog, write_catalog
 from windhover.errors import DataError, ParameterError
 from windhover.evaluation.evaluate_model import EvaluationFolders, evaluate
 from windhover.evaluation.record_evaluation import record_run
-from windhover.files import atomic_folder, write_json
+from windhover.files import atomic_folder, is_json_with_keys, write_json
 from windhover.metrics.metrics_record import MetricsRecord
 from windhover.params import StageParams, change_params, flatten, load_params
 from windhover.params.augment import AugmentParams
@@ -91,6 +91,11 @@ class CrossValidationResult(BaseModel):
     def save(self, path: str | Path) -> None:
         """Write the result as JSON, atomically."""
         write_json(path, self.model_dump(mode="json"))
+
+
+def is_own_result(path: Path) -> bool:
+    """Return whether a file that is there is a `CrossValidationResult`."""
+    return is_json_with_keys(path, ("folds", "summary"))
 
 
 @dataclass(frozen=True)

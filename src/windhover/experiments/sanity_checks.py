@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 from windhover.errors import DataError, ParameterError
-from windhover.files import atomic_file
+from windhover.files import atomic_file, check_output, is_figure
 from windhover.models.networks import build_network
 from windhover.models.normalize import Normalizer
 from windhover.params import load_params
@@ -258,6 +258,8 @@ def run_sanity_checks(
         raise ParameterError(
             "Name a check: --overfit 16 or --rate-range. The training itself is `dvc repro train`."
         )
+    if with_lr_range:
+        check_output(figure_path, inputs=[patches, "params.yaml"], is_own=is_figure)
     params = load_params("train", TrainParams)
     lines = []
     passed = True

@@ -6,6 +6,7 @@ equal bytes. Finds nothing.
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 import warnings
 from collections.abc import Iterator
@@ -14,17 +15,21 @@ from pathlib import Path
 
 import geopandas
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pyogrio
 import shapely
-from pyogrio.errors import DataSourceError
+from pyogrio.errors import DataLayerError, DataSourceError
 
 from windhover.errors import DataError, FormatError, MissingFileError, ParameterError
-from windhover.export.geojson import write_geojson
+from windhover.export.geojson import GEOJSON_HEAD, write_geojson
 from windhover.export.qgis_style import add_style
-from windhover.files import atomic_file
+from windhover.files import atomic_file, is_csv_with_columns
 from windhover.inference.result_table import COLUMNS, SCENE_CRS
 
 LAYER = "detections"
+STYLE_TABLE = "layer_styles"
+MIN_FREE_BYTES = 2**20  # with less, a failed write is put down to the full disk
 SUFFIXES = (".gpkg", ".parquet", ".geojson", ".csv")
 # GDAL writes the time into a GeoPackage; a fixed one makes equal tables equal files
 STAMP = "2000-01-01T00:00:00Z"
@@ -93,9 +98,41 @@ def write_map(table: geopandas.GeoDataFrame, path: str | Path) -> None:
     with atomic_file(path) as temporary:
         try:
             writers[path.suffix](table, temporary)
-        except (DataSourceError, sqlite3.Error) as error:
-            # a disk that is full, or a file system without locks
-            raise OSError(f"{path}: {' '.join(str(error).split())}") from None
+        except (DataSourceError, DataLayerError, sqlite3.Error, pa.ArrowException) as error:
+            reason = " ".join(str(error).split())  # a file system without locks
+            if shutil.disk_usage(path.parent).free < MIN_FREE_BYTES:
+                reason = "no space left on the disk. Free some, or name a file on another disk"
+            raise OSError(f"{path}: {reason}") from None
+
+
+def is_own_map(path: Path) -> bool:
+    """Return whether a file that is there is a map that `write_map` wrote, and nothing more.
+
+    A GeoPackage with other layers is not, whatever its layer of detections.
+    """
+    required = set(COLUMNS)
+    try:
+        if path.suffix == ".gpkg":
+            layers = {str(name) for name, _ in pyogrio.list_layers(path)}
+            if not {LAYER} <= layers <= {LAYER, STYLE_TABLE}:
+                return False
+            return required - {"geometry"} <= set(pyogrio.read_info(path, layer=LAYER)["fields"])
+        if path.suffix == ".parquet":
+            return required <= set(pq.read_schema(path).names)
+    except (DataSourceError, DataLayerError, pa.ArrowException, ValueError, OSError):
+        return False
+    if path.suffix == ".csv":
+        return is_csv_with_columns(path, COLUMNS)
+    return _is_own_geojson(path)
+
+
+def _is_own_geojson(path: Path) -> bool:
+    """Return whether a file begins as `write_geojson` begins it."""
+    with path.open(encoding="utf-8", errors="replace") as stream:
+        is_collection = stream.readline().startswith(GEOJSON_HEAD)
+        first = stream.readline()
+    has_columns = all(f'"{name}"' in first for name in COLUMNS)
+    return is_collection and (has_columns or first.strip() == "]}")
 
 
 def check_suffix(path: Path, georeferenced: bool) -> None:

@@ -19,6 +19,7 @@ from windhover.geometry.georef import WGS84
 from windhover.inference.result_table import SCENE_CRS, to_lonlat
 
 LONLAT_DECIMALS = 8  # 1 mm
+GEOJSON_HEAD = '{"type": "FeatureCollection", "features": ['  # first line of every file
 
 
 def write_geojson(table: geopandas.GeoDataFrame, path: Path) -> None:
@@ -42,7 +43,7 @@ def write_geojson(table: geopandas.GeoDataFrame, path: Path) -> None:
         }
         lines.append(json.dumps(feature, allow_nan=False, ensure_ascii=False))
     with path.open("w", encoding="utf-8") as stream:
-        stream.write('{"type": "FeatureCollection", "features": [')
+        stream.write(GEOJSON_HEAD)
         if lines:
             stream.write("\n" + ",\n".join(lines))
         stream.write("\n]}\n")

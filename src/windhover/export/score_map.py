@@ -15,6 +15,7 @@ import rasterio
 import rasterio.shutil
 from affine import Affine
 from numpy.typing import NDArray
+from rasterio.errors import RasterioError
 from rasterio.windows import Window as RasterWindow
 
 from windhover.files import atomic_file
@@ -49,6 +50,16 @@ def score_map_transform(lattice: Lattice, scene_transform: Affine) -> Affine:
     shift = (lattice.window_px - stride) / 2
     corner = Affine.translation(lattice.cols[0] * stride + shift, lattice.rows[0] * stride + shift)
     return scene_transform @ corner @ Affine.scale(stride)
+
+
+def is_own_score_map(path: Path) -> bool:
+    """Return whether a file that is there is a map that `write_score_map` wrote."""
+    try:
+        with rasterio.open(path) as dataset:
+            is_scaled = all(abs(scale * MAX_VALUE - 1) < 1e-6 for scale in dataset.scales)
+            return bool(is_scaled and dataset.nodata == NODATA and set(dataset.dtypes) == {"uint8"})
+    except RasterioError:
+        return False
 
 
 def write_score_map(

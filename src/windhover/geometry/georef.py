@@ -26,6 +26,7 @@ from windhover.geometry.arrays import Floats
 WGS84 = "EPSG:4326"
 # UTM is off by up to 0.0004 (its k0), equal-area and Mercator grids by much more
 PLANAR_TOLERANCE = 0.01
+POLE_DEG = 90 * (1 + 1e-9)
 # of a footprint: the side of a projected scene is a curve in longitude and latitude
 POINTS_PER_SIDE = 21
 POINTS_PER_EXTENT_SIDE = 9
@@ -153,7 +154,7 @@ def _check_on_earth(transform: Affine, crs: str | None, y: float) -> None:
             f"Its coordinate system {crs[:40]} is geocentric, and no map. "
             "Reproject it: gdalwarp -t_srs."
         )
-    if crs is not None and parse_crs(crs).is_geographic and abs(y) > 90 * (1 + 1e-9):
+    if crs is not None and is_geographic(crs) and abs(y) * degrees_per_unit(crs) > POLE_DEG:
         raise DataError(
             f"Its centre is at latitude {y:g}, beyond the pole. Its coordinate system is not "
             "longitude and latitude, or x and y are swapped: correct the georeference."
@@ -201,18 +202,17 @@ def _geodesic_sides(boxes: Floats, transform: Affine, crs: str) -> Floats:
     if geographic is None:
         return np.full((len(boxes), 2), np.inf)
     to_lonlat = transformer(crs, geographic.to_wkt())
+    to_degrees = degrees_per_unit(geographic.to_wkt())
     geod = parse_crs(crs).get_geod() or Geod(ellps="WGS84")
     lengths = []
     middle_lines = (((left, row), (right, row)), ((col, top), (col, bottom)))
     for start_px, end_px in middle_lines:
-        start = to_lonlat.transform(*pixel_to_world(transform, *start_px))
-        end = to_lonlat.transform(*pixel_to_world(transform, *end_px))
-        known = np.isfinite(np.array([*start, *end])).all(axis=0)
+        start = np.array(to_lonlat.transform(*pixel_to_world(transform, *start_px))) * to_degrees
+        end = np.array(to_lonlat.transform(*pixel_to_world(transform, *end_px))) * to_degrees
+        known = np.isfinite(start).all(axis=0) & np.isfinite(end).all(axis=0)
         length = np.full(len(boxes), np.inf)
         if known.any():
-            length[known] = geod.inv(
-                start[0][known], start[1][known], end[0][known], end[1][known]
-            )[2]
+            length[known] = geod.inv(*start[:, known], *end[:, known])[2]
         lengths.append(length)
     return np.stack(lengths, axis=1)
 
@@ -226,6 +226,17 @@ def meters_per_unit(crs: str) -> float | None:
     if system.is_geographic or not axes:
         return None
     return float(axes[0].unit_conversion_factor)
+
+
+@lru_cache(maxsize=256)
+def degrees_per_unit(crs: str) -> float:
+    """Return degrees per unit of a geographic system's axes: 1, or 0.9 where they are in grads."""
+    axes = parse_crs(crs).axis_info
+    if not axes:
+        return 1.0
+    degrees = math.degrees(axes[0].unit_conversion_factor)
+    # a factor that is written with few digits is still that of degrees
+    return 1.0 if abs(degrees - 1) < 1e-9 else degrees
 
 
 @lru_cache(maxsize=256)
@@ -245,6 +256,53 @@ def box_polygons(boxes_xyxy: ArrayLike, transform: Affine) -> NDArray[np.object_
     rows = boxes[:, [1, 1, 3, 3, 1]]
     x, y = pixel_to_world(transform, cols, rows)
     return np.asarray(shapely.polygons(np.stack([x, y], axis=-1)), dtype=object)
+
+
+def is_engineering(crs: str) -> bool:
+    """Return whether a system is a local one without a place on Earth."""
+    return bool(parse_crs(crs).is_engineering)
+
+
+def is_true_metric(crs: str, bounds_xyxy: tuple[float, float, float, float] | None = None) -> bool:
+    """Return whether a unit of both axes is a true metre on the ground, to `PLANAR_TOLERANCE`.
+
+    Not so in systems of angles or feet, in Mercator (whatever its name) and equirectangular ones
+    away from their true parallels, in equal-area cylinders, ...: measured, not read off the name.
+
+    Args:
+        crs: coordinate system.
+        bounds_xyxy: left, bottom, right, top of the ground in question, in the system; None asks
+            for the kind of system alone: whether it is made for lengths, as UTM is.
+    """
+    unit = meters_per_unit(crs)
+    if unit is None or abs(unit - 1) >= 1e-9:
+        return False
+    system = parse_crs(crs)
+    if not system.is_projected:
+        return bool(system.is_engineering)
+    if bounds_xyxy is None:
+        return not _is_cylindrical(crs)
+    if _is_mercator(crs):
+        return False
+    left, bottom, right, top = bounds_xyxy
+    for x in (left, (left + right) / 2, right):
+        for y in (bottom, (bottom + top) / 2, top):
+            square = Affine(1, 0, x, 0, -1, y)
+            sides = _geodesic_sides(np.array([[-0.5, -0.5, 0.5, 0.5]]), square, crs)
+            if not (np.abs(sides - 1) < PLANAR_TOLERANCE).all():
+                return False
+    return True
+
+
+@lru_cache(maxsize=256)
+def _is_cylindrical(crs: str) -> bool:
+    """Return whether a system has straight meridians and parallels, so that its scale varies."""
+    operation = parse_crs(crs).coordinate_operation
+    if operation is None:
+        return False
+    name = operation.method_name.lower()
+    straight = ("equidistant cylindrical", "equal area cylindrical", "plate carr", "miller")
+    return _is_mercator(crs) or any(word in name for word in straight) or "cylindrical" in name
 
 
 def is_geographic(crs: str | None) -> bool:

@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
-from rasterio.enums import MaskFlags
+from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.errors import RasterioError
 from rasterio.windows import Window as RasterWindow
 
 from windhover.errors import DataError, FormatError
 from windhover.geometry.windows import Bounds
 from windhover.imagery.jpeg import JpegCache
+from windhover.imagery.missing_sources import missing_sources
 from windhover.imagery.rasters import (
     GDAL_OPTIONS,
     SceneInfo,
@@ -24,9 +25,12 @@ from windhover.imagery.rasters import (
     gdal_reason,
     open_dataset,
     overview_info,
+    reading_advice,
 )
 from windhover.imagery.scene_grid import Pixels
 
+# bands with one of these flags have no mask of their own; nodata is compared here
+NO_OWN_MASK = {MaskFlags.all_valid, MaskFlags.per_dataset, MaskFlags.nodata}
 PRELOAD_PX = 64_000_000  # larger scenes are left on disk
 
 
@@ -109,6 +113,7 @@ class NativeReader:
         self.jpeg = JpegCache()
         self.handles = ThreadHandles(info.path, overview)
         self._force_gdal = force_gdal
+        self._missing = missing_sources(info.path)
         self._preloaded: Pixels | None = None
 
     @property
@@ -162,12 +167,11 @@ class NativeReader:
         try:
             with rasterio.Env(**GDAL_OPTIONS):
                 return self._read_dataset(self.handles.get(), bounds)
-        except (RasterioError, OSError) as error:
+        except (RasterioError, OSError, UnicodeDecodeError) as error:
             part = "" if self.overview is None else " of an overview"
             raise FormatError(
                 f"{self.info.path}: cannot read rows {top} to {bottom} and columns {left} to "
-                f"{right}{part} ({gdal_reason(error)}). "
-                "The file is damaged there: fetch it again, or take it out."
+                f"{right}{part} ({gdal_reason(error)}). {reading_advice(error)}"
             ) from None
 
     def _read_dataset(self, dataset: Any, bounds: Bounds) -> Pixels:
@@ -179,9 +183,25 @@ class NativeReader:
         if array is None:
             array = dataset.read(self._indexes, window=window)
         valid = _find_valid(dataset, self._indexes, array, window=window)
+        self._clear_missing(valid, bounds)
         if not valid.all():
             array[:, ~valid] = 0
         return Pixels(array, valid)
+
+    def _clear_missing(self, valid: NDArray[np.bool_], bounds: Bounds) -> None:
+        """Mark as invalid, in place, what missing sources of a virtual raster should have given."""
+        scale_x = self.source.width_px / self.info.width_px
+        scale_y = self.source.height_px / self.info.height_px
+        for source in self._missing:
+            rows = slice(
+                max(math.floor(source.row * scale_y) - bounds.top, 0),
+                max(math.ceil((source.row + source.height) * scale_y) - bounds.top, 0),
+            )
+            cols = slice(
+                max(math.floor(source.col * scale_x) - bounds.left, 0),
+                max(math.ceil((source.col + source.width) * scale_x) - bounds.left, 0),
+            )
+            valid[rows, cols] = False
 
     def close(self) -> None:
         """Close the file, and free its decoded pixels where they are this reader's own."""
@@ -221,6 +241,13 @@ def _find_valid(
     flags = [dataset.mask_flag_enums[index - 1] for index in indexes]
     if any(MaskFlags.per_dataset in flag for flag in flags):
         valid &= dataset.read_masks(indexes[0], window=window) > 0
+    elif ColorInterp.alpha in dataset.colorinterp:
+        # GDAL makes a mask of an alpha band only in files of two or four bands
+        alpha = dataset.colorinterp.index(ColorInterp.alpha) + 1
+        valid &= dataset.read(alpha, window=window) > 0
+    for index, flag in zip(indexes, flags, strict=True):
+        if not set(flag) & NO_OWN_MASK:  # a mask of this band alone
+            valid &= dataset.read_masks(index, window=window) > 0
     return valid
 
 

@@ -9,11 +9,13 @@ from __future__ import annotations
 import math
 import re
 import warnings
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
+from urllib.parse import unquote, urlsplit
 
 import rasterio
 from affine import Affine
@@ -26,14 +28,27 @@ from windhover.errors import (
     MissingFileError,
     ParameterError,
     UnsupportedError,
+    WindhoverError,
 )
 from windhover.geometry import georef
+from windhover.imagery.missing_sources import missing_sources, partial_raster
 
 DTYPES = ("uint8", "uint16", "int16", "float32")
 MAX_BANDS = 16
 # how numbers of bands are written: band3, Layer 3, ...
 NUMBER_PREFIXES = [word + gap for word in ("band", "layer") for gap in ("", " ", "_", "-")]
 ASSIGN_CRS = "name the system of its transform: gdal_translate -of VRT -a_srs EPSG:... IN OUT.vrt"
+# a raster inside an archive, as GDAL names it; the group is the archive
+ARCHIVE_MEMBER = re.compile(r"/vsi(?:zip|tar|gzip)/(.+?\.(?:zip|tar|tgz|tar\.gz|gz))(?:/|$)", re.I)
+ADVICE_ON_STATUS = {
+    "401": "The server wants to know who asks: give the address with its token, or log in.",
+    "403": "The server refuses it: the address, or its token, may have expired. Get a new one.",
+    "404": "The server has no such file: correct the address.",
+    "410": "The server has no such file any more: get a new address.",
+}
+# metres a px: finer and coarser ones are degrees taken for metres, or slips
+MIN_GSD_M = 1e-3
+MAX_GSD_M = 1e5
 CACHE_BYTES = 256 * 2**20  # rasterio hands the number to GDALSetCacheMax64
 GDAL_OPTIONS = {
     "GDAL_CACHEMAX": CACHE_BYTES,
@@ -111,6 +126,30 @@ def inspect_scene(path: str | Path, native_gsd_m: float | None = None) -> SceneI
         return _scene_info(dataset, str(path), native_gsd_m)
 
 
+def files_read(path: str | Path) -> tuple[str, ...]:
+    """Return the files that a raster is read from, itself first: sidecars and sources included.
+
+    Of a virtual raster, also those of its sources, and sources that are missing. What cannot be
+    opened is returned as it is.
+    """
+    names: dict[str, None] = {}
+    waiting = [str(path)]
+    while waiting:
+        name = waiting.pop(0)
+        if name in names:
+            continue
+        names[name] = None
+        if name == str(path) or name.lower().endswith(".vrt"):
+            try:
+                waiting += [source.path for source in missing_sources(name)]
+                with open_raster(name) as dataset:
+                    waiting += dataset.files
+            except WindhoverError:
+                continue
+    archives = {found.group(1) for name in names if (found := ARCHIVE_MEMBER.match(name))}
+    return (*names, *sorted(archives))
+
+
 def overview_info(info: SceneInfo, overview: int) -> SceneInfo:
     """Return a raster's description with the size and the blocks of one of its overviews.
 
@@ -134,6 +173,9 @@ def open_dataset(path: str, overview: int | None = None) -> Any:
     options: dict[str, Any] = {}
     if overview is not None:
         options["overview_level"] = overview
+    part = partial_raster(path)
+    if part is not None:
+        path = part.xml
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         return rasterio.open(path, **options)
@@ -154,7 +196,7 @@ def open_raster(path: str | Path, overview: int | None = None) -> Iterator[Any]:
     try:
         with rasterio.Env(**GDAL_OPTIONS), open_dataset(text, overview) as dataset:
             yield dataset
-    except (RasterioError, OSError) as error:
+    except (RasterioError, OSError, UnicodeDecodeError) as error:
         if isinstance(error, MissingFileError):
             raise
         if Path(text).is_dir():
@@ -162,15 +204,51 @@ def open_raster(path: str | Path, overview: int | None = None) -> Iterator[Any]:
                 f"{text}: is a folder. Name the rasters in it, such as {text}/*.tif."
             ) from None
         raise FormatError(
-            f"{text}: GDAL cannot open it ({gdal_reason(error)}). "
-            "The file is damaged or no raster: fetch it again, or take it out."
+            f"{text}: GDAL cannot open it ({gdal_reason(error)}). {_advice(text, error)}"
         ) from None
+
+
+def scene_name(path: str) -> str:
+    """Return the name of the scene of a raster: the file's without suffix, of addresses too."""
+    address = re.search(r"(?:https?|ftp|s3|gs)(?:://|%3A%2F%2F)[^&]*", path, re.IGNORECASE)
+    if address is None:
+        return Path(path).stem
+    return PurePosixPath(urlsplit(unquote(address.group())).path).stem or "scene"
 
 
 def gdal_reason(error: BaseException) -> str:
     """Return GDAL's own message, which rasterio keeps one level down, in at most 200 characters."""
     cause = error.__cause__ or error
     return " ".join(str(cause).split())[:200].rstrip(". ")
+
+
+def reading_advice(error: BaseException) -> str:
+    """Return a sentence about what to do with a raster of which a part cannot be read."""
+    status = re.search(r"response code: (\d{3})", gdal_reason(error))
+    if status is not None:
+        return ADVICE_ON_STATUS.get(status.group(1), "The server failed: try again later.")
+    return "The file is damaged there: fetch it again, or take it out."
+
+
+def _advice(path: str, error: BaseException) -> str:
+    """Return a sentence about what to do with a raster that cannot be opened or read."""
+    if isinstance(error, UnicodeDecodeError):
+        return "It holds bytes that are not UTF-8: write it again in UTF-8."
+    status = re.search(r"response code: (\d{3})", gdal_reason(error))
+    if status is not None:
+        return ADVICE_ON_STATUS.get(status.group(1), "The server failed: try again later.")
+    if zipfile.is_zipfile(path):
+        return f"It is an archive: name a raster in it, such as {_first_member(path)}."
+    return "The file is damaged or no raster: fetch it again, or take it out."
+
+
+def _first_member(path: str) -> str:
+    """Return how GDAL names the first raster in a zip archive."""
+    with zipfile.ZipFile(path) as archive:
+        names = archive.namelist()
+    rasters = [name for name in names if name.lower().endswith((".tif", ".tiff", ".jp2", ".png"))]
+    member = next(iter([*rasters, *names]), "NAME.tif")
+    return f"/vsizip/{path}/{member}"
 
 
 def _scene_info(dataset: Any, path: str, native_gsd_m: float | None) -> SceneInfo:
@@ -181,7 +259,7 @@ def _scene_info(dataset: Any, path: str, native_gsd_m: float | None) -> SceneInf
     georeference = _read_georeference(dataset, path, native_gsd_m)
     gsd_m = _check_gsd(path, georeference, (dataset.height, dataset.width))
     return SceneInfo(
-        name=Path(path).stem,
+        name=scene_name(path),
         path=path,
         width_px=dataset.width,
         height_px=dataset.height,
@@ -194,8 +272,18 @@ def _scene_info(dataset: Any, path: str, native_gsd_m: float | None) -> SceneInf
         file_block_hw=tuple(dataset.block_shapes[0]),
         scales=tuple(dataset.scales[index - 1] for index in indexes),
         offsets=tuple(dataset.offsets[index - 1] for index in indexes),
-        notes=georeference.notes,
+        notes=(*georeference.notes, *_missing_notes(path)),
     )
+
+
+def _missing_notes(path: str) -> tuple[str, ...]:
+    """Return a sentence on the missing sources of a virtual raster, if there are any."""
+    missing = missing_sources(path)
+    if not missing:
+        return ()
+    names = ", ".join(source.path for source in missing[:3])
+    more = ", ..." if len(missing) > 3 else ""
+    return (f"{len(missing)} of its sources are missing ({names}{more}): no data there",)
 
 
 def _data_bands(dataset: Any) -> list[int]:
@@ -277,6 +365,8 @@ def _read_georeference(dataset: Any, path: str, native_gsd_m: float | None) -> G
         ParameterError: `native_gsd_m` is not positive.
     """
     has_transform = dataset.transform != Affine.identity()
+    if dataset.crs is not None and georef.is_engineering(str(dataset.crs.to_wkt())):
+        return _engineering_grid(dataset, path, native_gsd_m)
     if dataset.crs is not None and has_transform:
         notes: tuple[str, ...] = ()
         if native_gsd_m is not None:
@@ -295,6 +385,25 @@ def _read_georeference(dataset: Any, path: str, native_gsd_m: float | None) -> G
     return _local_grid(path, native_gsd_m, has_transform=has_transform)
 
 
+def _engineering_grid(dataset: Any, path: str, native_gsd_m: float | None) -> Georeference:
+    """Return the local grid of a raster whose system has no place on Earth.
+
+    Raises:
+        DataError: no `native_gsd_m` is given.
+        ParameterError: it is out of range.
+    """
+    if native_gsd_m is None:
+        raise DataError(
+            f"{path}: its coordinate system is a local one (LOCAL_CS, an engineering system) "
+            "without a place on Earth, so it cannot be reprojected. State its metres per pixel "
+            f"(`scenes.native_gsd_m`, or --gsd) to read it in a grid of its own; or {ASSIGN_CRS}."
+        )
+    grid = _local_grid(path, native_gsd_m, has_transform=False)
+    return grid._replace(
+        notes=("its coordinate system has no place on Earth: a local grid is used",)
+    )
+
+
 def _local_grid(path: str, native_gsd_m: float | None, *, has_transform: bool) -> Georeference:
     """Return the local grid of a raster without georeference.
 
@@ -311,6 +420,11 @@ def _local_grid(path: str, native_gsd_m: float | None, *, has_transform: bool) -
     if not (math.isfinite(native_gsd_m) and native_gsd_m > 0):
         raise ParameterError(
             f"The stated GSD must be positive, got {native_gsd_m} m. Give metres per pixel."
+        )
+    if not MIN_GSD_M <= native_gsd_m <= MAX_GSD_M:
+        raise ParameterError(
+            f"The stated GSD must be in {MIN_GSD_M:g}..{MAX_GSD_M:g} m, got {native_gsd_m:g} m. "
+            "Give metres per pixel."
         )
     notes: tuple[str, ...] = ()
     if has_transform:
@@ -338,7 +452,24 @@ def _check_gsd(
         georef.footprint_4326(transform, crs, shape_hw)
     except (DataError, FormatError) as error:
         raise type(error)(f"{path}: {error}") from None
+    if not MIN_GSD_M <= min(gsd_m) <= max(gsd_m) <= MAX_GSD_M:
+        size = " x ".join(f"{value:.3g}" for value in dict.fromkeys(gsd_m))
+        raise DataError(
+            f"{path}: a px of {size} m cannot be, {MIN_GSD_M:g} to {MAX_GSD_M:g} m can. "
+            f"{_gsd_advice(transform, crs)}"
+        )
     return gsd_m
+
+
+def _gsd_advice(transform: Affine, crs: str | None) -> str:
+    """Return what to do about a px of an impossible size."""
+    is_lonlat = abs(transform.c) <= 360 and abs(transform.f) <= 90
+    if crs is not None and not georef.is_geographic(crs) and is_lonlat:
+        return (
+            f"Its numbers look like degrees, and its coordinate system {crs[:40]} is in metres: "
+            "name the right one, such as gdal_edit.py -a_srs EPSG:4326."
+        )
+    return "Correct its georeference."
 
 
 def _crs_text(dataset: Any) -> str:
@@ -375,5 +506,5 @@ def band_aliases(info: SceneInfo) -> dict[str, str]:
 
 
 def is_numbered_band_name(name: str) -> bool:
-    """Return whether a band's name is a number alone, such as `band3`, `Band_3` or `Layer 3`."""
-    return re.fullmatch(r"(band|layer)[ _-]?\d+", name, re.IGNORECASE) is not None
+    """Return whether a band's name is a number alone: `3`, `band3`, `Band_3` or `Layer 3`."""
+    return re.fullmatch(r"((band|layer)[ _-]?)?\d+", name, re.IGNORECASE) is not None

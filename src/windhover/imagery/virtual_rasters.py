@@ -20,6 +20,8 @@ from windhover.geometry.windows import Window
 from windhover.imagery.rasters import SceneInfo, open_raster
 
 GDAL_TYPES = {"uint8": "Byte", "uint16": "UInt16", "int16": "Int16", "float32": "Float32"}
+# flags of bands without a mask of their own
+SHARED_OR_NO_MASK = {MaskFlags.all_valid, MaskFlags.per_dataset, MaskFlags.nodata}
 COLOR_NAMES = {
     ColorInterp.red: "Red",
     ColorInterp.green: "Green",
@@ -77,7 +79,11 @@ def write_stack(sources: Mapping[str, Path], target: Path, final: Path | None = 
                 )
             band = _add_band(root, dataset, 1, number=number, name=name)
             window = Window(0, 0, dataset.height, dataset.width)
-            _add_source(band, SourceFile.of(path, final or target), "1", window=window)
+            source = SourceFile.of(path, final or target)
+            _add_source(band, source, "1", window=window)
+            mask_band = _mask_of_band(dataset, 1)
+            if mask_band is not None:
+                _add_mask(band, source, mask_band, window=window)
     if root is not None:
         target.write_bytes(ET.tostring(root))
 
@@ -112,10 +118,27 @@ def write_window(
             name = dataset.descriptions[index - 1] or ""
             band = _add_band(root, dataset, index, number=index, name=name)
             _add_source(band, source, str(index), window=window)
+            if not set(dataset.mask_flag_enums[index - 1]) & SHARED_OR_NO_MASK:
+                _add_mask(band, source, f"mask,{index}", window=window)
         if _has_mask(dataset):
-            mask = ET.SubElement(ET.SubElement(root, "MaskBand"), "VRTRasterBand", dataType="Byte")
-            _add_source(mask, source, "mask,1", window=window)
+            _add_mask(root, source, "mask,1", window=window)
     target.write_bytes(ET.tostring(root))
+
+
+def _mask_of_band(dataset: Any, index: int) -> str | None:
+    """Return what masks one band of a file, as a virtual raster names it; None for nothing."""
+    flags = set(dataset.mask_flag_enums[index - 1])
+    if not flags & {MaskFlags.all_valid, MaskFlags.nodata}:
+        return f"mask,{index}"
+    if ColorInterp.alpha in dataset.colorinterp:
+        return str(dataset.colorinterp.index(ColorInterp.alpha) + 1)
+    return None
+
+
+def _add_mask(parent: ET.Element, source: SourceFile, index: str, *, window: Window) -> None:
+    """Give a band, or all bands, the mask of a file."""
+    mask = ET.SubElement(ET.SubElement(parent, "MaskBand"), "VRTRasterBand", dataType="Byte")
+    _add_source(mask, source, index, window=window)
 
 
 def _has_mask(dataset: Any) -> bool:

@@ -5,6 +5,7 @@ An area with a place on Earth does not fit a scene without one, nor the reverse:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import geopandas
@@ -15,11 +16,21 @@ from shapely.geometry.base import BaseGeometry
 
 from windhover.errors import DataError, MissingFileError
 from windhover.geometry.antimeridian import with_wrapped_copies
-from windhover.geometry.georef import extent_in_crs, is_geographic, same_crs, transformer
+from windhover.geometry.georef import (
+    WGS84,
+    degrees_per_unit,
+    extent_in_crs,
+    footprint_4326,
+    is_geographic,
+    same_crs,
+    transformer,
+)
 from windhover.imagery.rasters import SceneInfo
 from windhover.imagery.vector_files import read_layer
 
 LAYER = "aoi"
+MAX_LONGITUDE = 360.0
+MAX_LATITUDE = 90.0
 SEGMENTS_PER_SIDE = 100  # an edge that is straight in one coordinate system is a curve in another
 
 
@@ -56,7 +67,9 @@ def area_in_scene(shapes: geopandas.GeoSeries, info: SceneInfo) -> BaseGeometry:
         DataError: one of the two has a place on Earth and the other has none.
     """
     _check_same_kind(shapes, info)
-    area = shapely.make_valid(shapely.union_all(shapes.to_numpy()))
+    if shapes.crs is not None and degrees_per_unit(shapes.crs.to_wkt()) != 1:
+        shapes = shapes.to_crs(WGS84)
+    area = union_of_valid(shapes)
     if info.crs is None:
         return area
     crs = shapes.crs.to_wkt()
@@ -68,9 +81,45 @@ def area_in_scene(shapes: geopandas.GeoSeries, info: SceneInfo) -> BaseGeometry:
     if same_crs(info.crs, crs) or area.is_empty:
         return area
     projected = _reproject(area, crs, info.crs)
-    if is_geographic(info.crs):
+    if is_geographic(info.crs) and degrees_per_unit(info.crs) == 1:
         return with_wrapped_copies(projected)
     return projected
+
+
+def union_of_valid(shapes: geopandas.GeoSeries) -> BaseGeometry:
+    """Return the union of shapes, each made valid by itself: a union of crossed ones fails."""
+    union: BaseGeometry = shapely.union_all(shapely.make_valid(shapes.to_numpy()))
+    return shapely.make_valid(union)
+
+
+def describe_misplacement(shapes: geopandas.GeoSeries, infos: Sequence[SceneInfo]) -> str:
+    """Return a sentence on why an area may have no part of any scene; empty where none is seen.
+
+    Args:
+        shapes: from `read_aoi`.
+        infos: of the scenes.
+    """
+    if shapes.crs is None or not shapes.crs.is_geographic:
+        return ""
+    left, bottom, right, top = shapes.total_bounds
+    if max(abs(left), abs(right)) > MAX_LONGITUDE or max(abs(bottom), abs(top)) > MAX_LATITUDE:
+        is_swapped = max(abs(left), abs(right)) <= 90 and max(abs(bottom), abs(top)) <= 180
+        if not is_swapped:
+            return (
+                "Its numbers look like metres, and its system is longitude and latitude: write "
+                "its true system into it (a GeoJSON without one is longitude and latitude)."
+            )
+    swapped = union_of_valid(shapes.map(lambda shape: shapely.transform(shape, _swap_axes)))
+    for info in infos:
+        outline = footprint_4326(info.transform, info.crs, info.shape_hw)
+        if outline is not None and swapped.intersects(outline):
+            return "With x and y swapped it would: longitude comes before latitude."
+    return ""
+
+
+def _swap_axes(xy: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return points (N, 2) with their two coordinates swapped."""
+    return xy[:, ::-1]
 
 
 def _check_same_kind(shapes: geopandas.GeoSeries, info: SceneInfo) -> None:

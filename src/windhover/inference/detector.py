@@ -6,6 +6,7 @@ detections. Chooses no threshold: `evaluate` does.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from shapely.geometry.base import BaseGeometry
 from windhover.errors import ParameterError
 from windhover.imagery.rasters import SceneInfo
 from windhover.imagery.scenes import Scene
+from windhover.inference.aoi import area_in_scene, read_aoi
 from windhover.inference.model_input import open_for_model
 from windhover.inference.result_table import to_map_table, to_result_table
 from windhover.inference.results import SearchReport
@@ -212,7 +214,7 @@ class Detector:
         *,
         gsd_m: float | None = None,
         threshold: float | Mapping[str, float] | None = None,
-        aoi: BaseGeometry | None = None,
+        aoi: BaseGeometry | str | Path | None = None,
         progress: Progress | None = None,
         block_px: int | None = None,
         report: SearchReport | None = None,
@@ -224,7 +226,8 @@ class Detector:
             gsd_m: metres per px, for images without georeference.
             threshold: score to reach, for all classes or by class; the operating point's by
                 default.
-            aoi: polygon in the raster's coordinate system; nothing else is read.
+            aoi: polygon in the raster's coordinate system, or the path of a vector file of
+                polygons; nothing else is read.
             progress: called with the Mpx just done.
             block_px: side of the blocks; changes memory and speed alone.
             report: filled with what was searched. Without one, a block that cannot be read is an
@@ -237,12 +240,34 @@ class Detector:
         Raises:
             WindhoverError: a child that names the fault of the raster, the model or an option.
         """
+        _check_types(raster, gsd_m)
         thresholds = self.thresholds(threshold)
         with self.open(raster, gsd_m) as scene:
+            if isinstance(aoi, str | Path):
+                aoi = area_in_scene(read_aoi(aoi), scene.info)
             search = self.plan(scene, thresholds, aoi=aoi, block_px=block_px)
             result = search.run(progress=progress, report=report)
             table = self.to_table(result.candidates, thresholds, scene)
             return to_map_table(table, [scene.crs])
+
+
+def _check_types(raster: Any, gsd_m: Any) -> None:
+    """Check the arguments that are easily mistaken, since numpy's own errors would mislead.
+
+    Raises:
+        ParameterError: a raster that is no path, or a GSD that is no number.
+    """
+    if not isinstance(raster, str | os.PathLike):
+        raise ParameterError(
+            f"`raster` must be a path of anything GDAL opens, got {type(raster).__name__}. Write "
+            "an array to a file first, or into rasterio's MemoryFile, and pass its name."
+        )
+    is_number = isinstance(gsd_m, int | float | np.number) and not isinstance(gsd_m, bool)
+    if gsd_m is not None and not is_number:
+        raise ParameterError(
+            f"`gsd_m` must be metres per px, got {gsd_m!r}. Where it is unknown, use "
+            "`windhover detect --gsd unknown`, or give the model's GSD and several `scales`."
+        )
 
 
 def _search_settings(

@@ -11,7 +11,6 @@ import hashlib
 import io
 import logging
 import math
-import pickle
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -94,7 +93,7 @@ class Card(BaseModel):
         training: what else is known of the training.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     format: Literal[1] = 1
     name: str = ""
@@ -314,13 +313,39 @@ def load_bundle(folder: str | Path) -> Bundle:
             f"{folder}: {WEIGHTS} (or {SECOND_STAGE}) does not belong to {CARD} ({card.name}). "
             "Copy the folder whole."
         )
-    calibration = Calibration()
-    if (folder / CALIBRATION).is_file():
-        calibration = Calibration.from_json(_read_model_json(folder / CALIBRATION))
     operating_point = None
     if (folder / OPERATING_POINT).is_file():
         operating_point = OperatingPoint.load(folder / OPERATING_POINT, card.classes)
+    calibration = _read_calibration(folder, card, is_evaluated=operating_point is not None)
     return Bundle(card, weights, calibration, operating_point, second_stage)
+
+
+def _read_calibration(folder: Path, card: Card, *, is_evaluated: bool) -> Calibration:
+    """Read the calibration of a model; that of a model never evaluated changes nothing.
+
+    Raises:
+        MissingFileError: it is not there, and the thresholds were chosen on calibrated scores.
+        FormatError: it is broken, or is of another number of classes.
+    """
+    path = folder / CALIBRATION
+    if not path.is_file():
+        if is_evaluated:
+            raise MissingFileError(
+                f"{path}: no such file, and the thresholds of {OPERATING_POINT} were chosen on "
+                "calibrated scores. Copy the folder whole, or run evaluate again."
+            )
+        return Calibration()
+    try:
+        calibration = Calibration.from_json(_read_model_json(path))
+    except FormatError as error:
+        raise FormatError(f"{path}: {error}") from None
+    biases = calibration.window_bias
+    if isinstance(biases, tuple) and len(biases) != len(card.classes):
+        raise FormatError(
+            f"{path}: `window_bias` has {len(biases)} numbers for {len(card.classes)} classes. "
+            "Copy the folder whole, or run evaluate again."
+        )
+    return calibration
 
 
 def _read_second_stage(folder: Path, card: Card) -> Bundle | None:
@@ -372,7 +397,11 @@ def _read_model_json(path: Path) -> Any:
 
 def _read_card(path: Path) -> Card:
     values = _read_model_json(path)
-    number = values.get("format") if isinstance(values, dict) else None
+    if not isinstance(values, dict):
+        raise FormatError(
+            f"{path}: must hold the keys of a card, got a {type(values).__name__}. {BROKEN_ADVICE}"
+        )
+    number = values.get("format")
     if isinstance(number, int) and number > FORMAT:
         raise FormatError(
             f"{path}: format {number} is newer than this program reads ({FORMAT}). "
@@ -393,14 +422,22 @@ def _read_weights(path: Path) -> Weights:
         raise MissingFileError(f"{path}: no such file. {MISSING_ADVICE}")
     try:
         weights = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, pickle.UnpicklingError, EOFError, OSError, ValueError, KeyError):
+    except Exception:  # noqa: BLE001  # damaged bytes can raise any error in torch's reader
         raise FormatError(f"{path}: not a file of weights, or cut short. {BROKEN_ADVICE}") from None
-    is_state_dict = isinstance(weights, dict) and all(
-        isinstance(value, Tensor) for value in weights.values()
-    )
-    if not is_state_dict:
+    if not isinstance(weights, dict) or not all(map(_is_weight, weights.items())):
         raise FormatError(f"{path}: must hold tensors by name. {BROKEN_ADVICE}")
     return weights  # type: ignore[no-any-return]
+
+
+def _is_weight(item: tuple[Any, Any]) -> bool:
+    """Return whether a name and a value are a tensor by name that is all there in memory."""
+    name, value = item
+    if not isinstance(name, str) or not isinstance(value, Tensor):
+        return False
+    if value.layout != torch.strided or value.device.type != "cpu" or value.is_quantized:
+        return False
+    # a tensor that repeats few bytes would fill the memory when it is copied
+    return value.numel() * value.element_size() <= value.untyped_storage().nbytes()
 
 
 def check_thresholds(thresholds: Mapping[str, float]) -> None:

@@ -72,7 +72,7 @@ class Calibration:
                     numbers[name] = _read_class_biases(name, value)
                 else:
                     numbers[name] = float(value)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise FormatError(f"calibration: {error}") from None
         return cls(**numbers)
 

@@ -1,0 +1,116 @@
+"""Rasters in which something is odd: sizes that cannot be, systems without a place, addresses."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import rasterio
+from affine import Affine
+from rasterio.errors import RasterioIOError
+
+from windhover.errors import DataError, FormatError, ParameterError, WindhoverError, shown_path
+from windhover.imagery import rasters
+from windhover.imagery.rasters import inspect_scene, is_numbered_band_name, scene_name
+
+LOCAL = 'LOCAL_CS["site grid",UNIT["metre",1]]'
+
+
+def write(path: Path, crs: str | None, gsd: float, origin: tuple[float, float]) -> Path:
+    transform = Affine(gsd, 0, origin[0], 0, -gsd, origin[1])
+    profile = {"width": 30, "height": 20, "count": 1, "dtype": "uint8", "transform": transform}
+    with rasterio.open(path, "w", driver="GTiff", crs=crs, **profile) as out:
+        out.write(np.full((1, 20, 30), 7, np.uint8))
+    return path
+
+
+def test_degrees_taken_for_metres_are_a_sentence(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.tif", "EPSG:32633", 2e-5, (13.4, 52.5))
+    with pytest.raises(DataError, match=r"a px of 2e-05 m cannot be.*look like degrees.*a_srs"):
+        inspect_scene(path)
+    far = write(tmp_path / "b.tif", "EPSG:32633", 5e5, (500_000, 5_000_000))
+    with pytest.raises(DataError, match=r"b\.tif: "):
+        inspect_scene(far)
+
+
+@pytest.mark.parametrize("gsd_m", [0.0005, 2e5, 1e9, 1e-300])
+def test_a_stated_size_that_cannot_be_is_a_sentence(tmp_path: Path, gsd_m: float) -> None:
+    path = write(tmp_path / "a.tif", None, 1.0, (0, 0))
+    with pytest.raises(ParameterError, match=r"stated GSD must be in 0\.001\.\.100000 m"):
+        inspect_scene(path, gsd_m)
+
+
+def test_a_system_without_a_place_is_read_with_a_stated_size(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.tif", LOCAL, 0.5, (100, 200))
+    with pytest.raises(DataError, match=r"cannot be reprojected.*--gsd"):
+        inspect_scene(path)
+    info = inspect_scene(path, 0.5)
+    assert (info.crs, info.gsd_m) == (None, (0.5, 0.5))
+    assert "its coordinate system has no place on Earth: a local grid is used" in info.notes
+
+
+def test_an_archive_names_the_raster_in_it(tmp_path: Path) -> None:
+    raster = write(tmp_path / "a.tif", "EPSG:32633", 1.0, (500_000, 5_000_000))
+    with zipfile.ZipFile(tmp_path / "all.zip", "w") as archive:
+        archive.writestr("read.me", "text")
+        archive.write(raster, "deep/a.tif")
+    member = f"/vsizip/{tmp_path}/all.zip/deep/a.tif"
+    with pytest.raises(FormatError, match=f"is an archive: name a raster in it, such as {member}"):
+        inspect_scene(tmp_path / "all.zip")
+    assert inspect_scene(member).name == "a"
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("https://h.org/x/base.tif?token=AA.BB.CC", "base"),
+        ("/vsicurl/https://h.org/x/base.tif?sig=a/b.c", "base"),
+        ("/vsicurl?max_retry=3&url=https%3A%2F%2Fh.org%2Fbase.tif%3Fsig%3DS", "base"),
+        ("s3://bucket/x/base.v2.tif", "base.v2"),
+        ("folder/base.v2.tif", "base.v2"),
+        ("a?b.tif", "a?b"),
+    ],
+)
+def test_a_scene_is_called_as_its_file(path: str, name: str) -> None:
+    assert scene_name(path) == name
+
+
+def test_no_message_shows_a_token() -> None:
+    text = "https://me:pass@h.org/a.tif?token=AAA.BBB: damaged; /vsicurl/http://h/a.tif?sig=S (no)"
+    shown = "https://h.org/a.tif: damaged; /vsicurl/http://h/a.tif (no)"
+    assert shown_path(text) == shown
+    error = FormatError(text)
+    assert str(error) == error.sentence() == shown
+    assert shown_path("is it so? yes") == "is it so? yes"
+
+
+@pytest.mark.parametrize(
+    ("status", "advice"),
+    [
+        (403, "may have expired. Get a new one"),
+        (404, "has no such file"),
+        (410, "get a new addr"),
+        (401, "with its token"),
+        (503, "server failed: try again later"),
+    ],
+)
+def test_what_a_server_refuses_is_no_damaged_file(
+    monkeypatch: pytest.MonkeyPatch, status: int, advice: str
+) -> None:
+    def refuse(*_: Any) -> None:
+        raise RasterioIOError(f"HTTP response code: {status}")
+
+    monkeypatch.setattr(rasters, "open_dataset", refuse)
+    with pytest.raises(WindhoverError, match=advice) as caught:
+        inspect_scene("https://h.org/base.tif?sig=SECRET")
+    assert "SECRET" not in str(caught.value)
+    assert "damaged" not in str(caught.value)
+
+
+def test_bands_called_by_a_number_have_no_telling_name() -> None:
+    assert is_numbered_band_name("1")
+    assert is_numbered_band_name("Band_12")
+    assert not is_numbered_band_name("B04")
