@@ -187,3 +187,45 @@ def test_same_crs_looks_past_axis_order_and_spelling() -> None:
     assert georef.same_crs("EPSG:4326", "OGC:CRS84")
     assert not georef.same_crs("EPSG:4326", None)
     assert georef.same_crs(None, None)
+
+
+@pytest.mark.parametrize(
+    ("crs", "lon", "lat"), [("EPSG:27573", 2.0, 44.0), ("EPSG:27562", 3.0, 46.8)]
+)
+def test_systems_on_grads_have_true_sizes(crs: str, lon: float, lat: float) -> None:
+    x, y = georef.transformer("EPSG:4326", crs).transform(lon, lat)
+    transform = Affine(0.5, 0, x, 0, -0.5, y)
+    assert georef.gsd_m(transform, crs, (100, 100)) == pytest.approx((0.5, 0.5), rel=1e-3)
+
+
+def test_a_raster_in_grads_has_its_size_and_its_pole() -> None:
+    paris = Affine(1e-5, 0, 0, 0, -1e-5, 54.0)  # 54 grads are 48.6 degrees
+    along, down = georef.gsd_m(paris, "EPSG:4807", (10, 10))
+    assert down == pytest.approx(1e-5 * 0.9 * 111_206, rel=1e-3)
+    assert along == pytest.approx(1e-5 * 0.9 * 73_740, rel=2e-3)
+    high = Affine(1e-5, 0, 0, 0, -1e-5, 95.0)  # 85.5 degrees
+    assert georef.gsd_m(high, "EPSG:4807", (10, 10))[1] == pytest.approx(1.005, rel=1e-2)
+    assert georef.degrees_per_unit("EPSG:4807") == pytest.approx(0.9)
+    assert georef.degrees_per_unit("EPSG:4326") == 1
+
+
+@pytest.mark.parametrize(
+    ("crs", "is_true"),
+    [
+        ("EPSG:32633", True),
+        ("EPSG:3035", True),
+        ("EPSG:25833", True),
+        ("EPSG:3857", False),
+        ("+proj=merc +ellps=GRS80 +units=m", False),
+        ("EPSG:4087", False),
+        ("+proj=eqc +lat_ts=30 +datum=WGS84", False),
+        ("+proj=mill +datum=WGS84", False),
+        ("EPSG:6933", False),
+        ("EPSG:2263", False),
+        ("EPSG:4326", False),
+        ("EPSG:2154", False),  # of France, and the ground is in Sweden
+    ],
+)
+def test_metres_that_are_true_are_measured(crs: str, is_true: bool) -> None:
+    x, y = georef.transformer("EPSG:4326", crs).transform(14.0, 63.0)
+    assert georef.is_true_metric(crs, (x, y, x + 500, y + 500)) is is_true

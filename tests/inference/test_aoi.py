@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from pathlib import Path
+from typing import Any
 
 import geopandas
 import pytest
 import shapely
+import shapely.affinity
 
 from conftest import MakeScene
 from windhover.errors import DataError, FormatError
 from windhover.export.qgis_style import add_style
 from windhover.geometry.georef import WGS84, transformer
 from windhover.imagery.rasters import inspect_scene
-from windhover.inference.aoi import area_in_scene, read_aoi
+from windhover.inference.aoi import area_in_scene, describe_misplacement, read_aoi
 
 AREA = geopandas.GeoDataFrame(
     {"name": ["here"]}, geometry=[shapely.box(0, 0, 30, 20)], crs="EPSG:32631"
@@ -64,3 +67,31 @@ def test_points_alone_are_no_area(tmp_path: Path) -> None:
     AREA.assign(geometry=AREA.centroid).to_file(tmp_path / "a.gpkg")
     with pytest.raises(DataError, match=r"a\.gpkg: holds no polygon"):
         read_aoi(tmp_path / "a.gpkg")
+
+
+def test_crossed_polygons_are_made_valid_one_by_one(make_scene: MakeScene, tmp_path: Path) -> None:
+    info = inspect_scene(make_scene(shape_hw=(40, 40)))
+    left, top = info.transform.c, info.transform.f
+    crossed = shapely.Polygon([(0, 0), (20, 20), (20, 0), (0, 20)])
+    shapes = [crossed, shapely.affinity.translate(crossed, 7.3, 3.1), shapely.box(5, 5, 30, 30)]
+    placed = [shapely.affinity.translate(shape, left, top - 50) for shape in shapes]
+    geopandas.GeoDataFrame(geometry=placed, crs=info.crs).to_file(tmp_path / "a.gpkg", layer="aoi")
+    area = area_in_scene(read_aoi(tmp_path / "a.gpkg"), info)
+    parts = [shapely.make_valid(shape) for shape in placed]
+    assert area.is_valid
+    assert area.area == pytest.approx(shapely.union_all(parts).area)
+
+
+@pytest.mark.parametrize(
+    ("box", "hint"),
+    [
+        (lambda lon, lat: shapely.box(lat, lon, lat + 1, lon + 1), "With x and y swapped it would"),
+        (lambda lon, lat: shapely.box(4e5, 5e6, 4.1e5, 5.1e6), "Its numbers look like metres"),
+        (lambda lon, lat: shapely.box(lon + 20, lat, lon + 21, lat + 1), "^$"),
+    ],
+)
+def test_an_area_elsewhere_is_told_why(make_scene: MakeScene, box: Any, hint: str) -> None:
+    info = inspect_scene(make_scene(shape_hw=(40, 40)))
+    lon, lat = transformer(str(info.crs), WGS84).transform(info.transform.c, info.transform.f)
+    shapes = geopandas.GeoSeries([box(lon - 0.5, lat - 0.5)], crs=WGS84)
+    assert re.search(hint, describe_misplacement(shapes, [info]))

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -280,3 +282,77 @@ def test_an_old_folder_is_read_with_a_line_for_each_old_name(
     )
     save_bundle(tmp_path, bundle.card, bundle.weights)
     assert not (tmp_path / "second_look").exists(), "no other model's is left behind"
+
+
+def test_thresholds_without_their_calibration_are_refused(tmp_path: Path) -> None:
+    write_bundle(tmp_path)
+    (tmp_path / "calibration.json").unlink()
+    with pytest.raises(MissingFileError, match=r"calibration\.json: no such file, and the thresho"):
+        load_bundle(tmp_path)
+    (tmp_path / "operating_point.json").unlink()
+    assert load_bundle(tmp_path).calibration == Calibration()  # never evaluated
+
+
+def test_a_calibration_of_other_classes_is_refused(tmp_path: Path) -> None:
+    write_bundle(tmp_path)
+    rewrite(tmp_path / "calibration.json", window_bias=[0.5, 0.1, 0.2])
+    with pytest.raises(FormatError, match=r"calibration\.json: `window_bias` has 3 numbers for 1"):
+        load_bundle(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["model.json", "calibration.json", "operating_point.json"])
+@pytest.mark.parametrize(
+    "content",
+    [b"[]", b"3", b"null", b'"text"', b"{}", b"\xff\xfe", b"", b"[" * 50_000, b'{"format": NaN}'],
+)
+def test_a_damaged_record_is_a_sentence_with_its_file(
+    tmp_path: Path, name: str, content: bytes
+) -> None:
+    write_bundle(tmp_path)
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(FormatError, match=re.escape(name)):
+        load_bundle(tmp_path)
+
+
+@pytest.mark.parametrize("key", ["window_temperature", "window_bias", "detection_bias"])
+@pytest.mark.parametrize("value", [None, "x", {}, [[1]], 10**400, float("inf"), [None]])
+def test_a_damaged_number_of_the_calibration_is_a_sentence(
+    tmp_path: Path, key: str, value: Any
+) -> None:
+    write_bundle(tmp_path)
+    rewrite(tmp_path / "calibration.json", **{key: value})
+    with pytest.raises(FormatError, match=r"calibration\.json: "):
+        load_bundle(tmp_path)
+
+
+def test_a_changed_byte_of_the_weights_is_a_sentence_or_no_change(tmp_path: Path) -> None:
+    write_bundle(tmp_path)
+    good = (tmp_path / "weights.pt").read_bytes()
+    start = good.find(b"data.pkl")
+    rng = np.random.default_rng(7)
+    n_refused = 0
+    for position, value in zip(rng.integers(0, 900, 150), rng.integers(0, 256, 150), strict=True):
+        damaged = bytearray(good)
+        damaged[start + int(position)] = int(value)
+        (tmp_path / "weights.pt").write_bytes(damaged)
+        try:
+            load_bundle(tmp_path)
+        except FormatError:
+            n_refused += 1
+    assert n_refused > 20
+
+
+@pytest.mark.parametrize(
+    "tensor",
+    [
+        torch.zeros(3, 3).to_sparse(),
+        torch.zeros(3, device="meta"),
+        torch.zeros(1).expand(10**12),
+        torch.quantize_per_tensor(torch.zeros(3), 0.1, 0, torch.quint8),
+    ],
+)
+def test_tensors_that_hold_no_weights_are_a_sentence(tmp_path: Path, tensor: torch.Tensor) -> None:
+    write_bundle(tmp_path)
+    torch.save({"a": tensor}, tmp_path / "weights.pt")
+    with pytest.raises(FormatError, match=r"weights\.pt: must hold tensors by name"):
+        load_bundle(tmp_path)

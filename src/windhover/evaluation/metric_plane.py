@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import geopandas
 import numpy as np
+import pandas as pd
 import shapely
+from numpy.typing import NDArray
 from pyproj import CRS
 
 from windhover.errors import DataError
-from windhover.geometry.georef import meters_per_unit
+from windhover.geometry.georef import is_true_metric
 
 # longitude that one UTM plane holds: within it lengths are true to 0.1 %
 MAX_WIDTH_DEG = 6.0
+# longitude without anything that parts two regions, and how far apart their planes are put
+MIN_GAP_DEG = 0.1
+REGION_DISTANCE_M = 2e7
 
 
 def to_metric_plane(
@@ -28,57 +32,128 @@ def to_metric_plane(
         paths: of their files, for messages.
 
     Raises:
-        DataError: some have a coordinate system and others none, or they reach too far for one
+        DataError: some have a coordinate system and others none, or they reach too far for a
             plane.
     """
     with_crs = [table.crs is not None for table in tables]
     if not any(with_crs):
         note = "no file names a coordinate system: coordinates are taken as metres."
         return list(tables), [note]
-    if not all(with_crs):
-        path = paths[with_crs.index(False)]
-        raise DataError(
-            f"{path}: has no coordinate system and another file has one. Write its system into it."
-        )
-    plane = _metric_crs(tables[1].crs) or _metric_crs(tables[0].crs) or _utm_crs(tables)
-    notes = []
+    tables, notes = _without_system(tables, paths)
+    plane = _metric_crs(tables[1].crs) or _metric_crs(tables[0].crs)
+    if plane is None:
+        moved, note = _to_utm(tables)
+        return moved, [*notes, note]
     if any(table.crs != plane for table in tables):
         notes.append(f"compared in {plane.name} ({plane.to_string()}), in metres.")
     return [table.to_crs(plane) for table in tables], notes
 
 
+def _without_system(
+    tables: Sequence[geopandas.GeoDataFrame], paths: Sequence[Path]
+) -> tuple[list[geopandas.GeoDataFrame], list[str]]:
+    """Return the tables, those of CSV files in the system of the others: CSV cannot name one.
+
+    Raises:
+        DataError: a file of another format has none.
+    """
+    known = next(table.crs for table in tables if table.crs is not None)
+    taken = []
+    notes = []
+    for table, path in zip(tables, paths, strict=True):
+        if table.crs is None and path.suffix.lower() == ".csv":
+            table = table.set_crs(known)
+            name = CRS.from_user_input(known).name
+            notes.append(f"{path.name} names no coordinate system: taken as {name}, as the others.")
+        elif table.crs is None:
+            raise DataError(
+                f"{path}: has no coordinate system and another file has one. "
+                "Write its system into it."
+            )
+        taken.append(table)
+    return taken, notes
+
+
 def _metric_crs(crs: Any) -> CRS | None:
     """Return a system whose unit is a true metre on the ground as it is; None for others."""
     system = CRS.from_user_input(crs)
-    if not system.is_projected or _is_mercator(system):
-        return None
-    meters = meters_per_unit(system.to_wkt())
-    if meters is None or abs(meters - 1) >= 1e-9:
-        return None
-    return system
+    return system if is_true_metric(system.to_wkt()) else None
 
 
-def _is_mercator(system: CRS) -> bool:
-    """Return whether a system is Mercator but not transverse: its metres grow with latitude."""
-    operation = str(system.coordinate_operation or "").lower()
-    return "mercator" in operation and "transverse" not in operation
+def _to_utm(
+    tables: Sequence[geopandas.GeoDataFrame],
+) -> tuple[list[geopandas.GeoDataFrame], str]:
+    """Return the tables in UTM, each region of ground in the zone of its middle; and a note.
 
-
-def _utm_crs(tables: Sequence[geopandas.GeoDataFrame]) -> CRS:
-    """Return the UTM system in the middle of all tables.
+    Regions stand so far apart in the plane that nothing of one is near anything of another.
 
     Raises:
-        DataError: they reach too far for one plane.
+        DataError: a region is too wide for a plane, or no region is in both of the first two.
     """
-    bounds = [table.to_crs(4326).total_bounds for table in tables if len(table)]
-    if not bounds:
-        return CRS.from_epsg(3857)
-    west, south = np.nanmin([bound[:2] for bound in bounds], axis=0)
-    east, north = np.nanmax([bound[2:] for bound in bounds], axis=0)
-    if east - west > MAX_WIDTH_DEG:
+    lonlat = [table.to_crs(4326) for table in tables]
+    bounds = np.concatenate([table.geometry.bounds.to_numpy(np.float64) for table in lonlat])
+    if not len(bounds):
+        return list(tables), "nothing is in the files."
+    regions = _split_by_longitude(bounds)
+    names = []
+    parts: list[list[geopandas.GeoDataFrame]] = [[] for _ in tables]
+    is_shared = False
+    for number, (west, east) in enumerate(regions):
+        inside = [_between(table, west, east) for table in lonlat]
+        is_shared |= bool(len(inside[0]) and len(inside[1]))
+        extent = np.concatenate([part.geometry.bounds.to_numpy() for part in inside])
+        box = shapely.box(*extent[:, :2].min(axis=0), *extent[:, 2:].max(axis=0))
+        plane = CRS.from_user_input(geopandas.GeoSeries([box], crs=4326).estimate_utm_crs())
+        names.append(f"{plane.name} ({plane.to_string()})")
+        for table_parts, part in zip(parts, inside, strict=True):
+            moved = part.to_crs(plane).geometry.translate(xoff=number * REGION_DISTANCE_M)
+            table_parts.append(part.set_geometry(moved.set_crs(None, allow_override=True)))
+    width = bounds[:, 2].max() - bounds[:, 0].min()
+    if width > MAX_WIDTH_DEG and not is_shared and len(tables[0]) and len(tables[1]):
         raise DataError(
-            f"the files reach over {east - west:.0f} degrees of longitude, more than the "
+            f"the files reach over {width:.0f} degrees of longitude and have no ground in common"
+            f"{_swapped_hint(lonlat)}. Give files of the same ground."
+        )
+    joined = [
+        geopandas.GeoDataFrame(pd.concat(part)).loc[t.index]
+        for part, t in zip(parts, tables, strict=True)
+    ]
+    return joined, f"compared in {', '.join(dict.fromkeys(names))}, in metres."
+
+
+def _swapped_hint(lonlat: Sequence[geopandas.GeoDataFrame]) -> str:
+    """Return a hint where the ground would be common with x and y of one file swapped."""
+    west, south, east, north = lonlat[0].total_bounds
+    other = lonlat[1].total_bounds
+    if west <= other[3] and other[1] <= east and south <= other[2] and other[0] <= north:
+        return ": they would have with x and y of one of them swapped"
+    return ""
+
+
+def _split_by_longitude(bounds: NDArray[np.float64]) -> list[tuple[float, float]]:
+    """Return west and east of the regions that gaps of longitude part; one where all fits a plane.
+
+    Raises:
+        DataError: a region is too wide for a plane.
+    """
+    west, east = float(bounds[:, 0].min()), float(bounds[:, 2].max())
+    if east - west <= MAX_WIDTH_DEG:
+        return [(west, east)]
+    regions: list[tuple[float, float]] = []
+    for left, right in sorted(map(tuple, bounds[:, [0, 2]])):
+        if regions and left <= regions[-1][1] + MIN_GAP_DEG:
+            regions[-1] = (regions[-1][0], max(regions[-1][1], right))
+        else:
+            regions.append((left, right))
+    widest = max(right - left for left, right in regions)
+    if widest > MAX_WIDTH_DEG:
+        raise DataError(
+            f"the files reach over {widest:.0f} degrees of longitude without a gap, more than the "
             f"{MAX_WIDTH_DEG:.0f} that one plane in metres holds. Assess them by parts."
         )
-    extent = geopandas.GeoSeries([shapely.box(west, south, east, north)], crs=4326)
-    return CRS.from_user_input(extent.estimate_utm_crs())
+    return regions
+
+
+def _between(table: geopandas.GeoDataFrame, west: float, east: float) -> geopandas.GeoDataFrame:
+    bounds = table.geometry.bounds
+    return table[(bounds["minx"] >= west) & (bounds["maxx"] <= east)]

@@ -1,7 +1,8 @@
 """Two vector files, detections and ground truth, in one plane: results of any tool, in any CRS.
 
 Nothing is guessed: files of which one has a coordinate system and the other none, extents too wide
-for one plane, and columns that are missing are errors or notes.
+for one plane, columns that are missing, outlines that cross themselves and files that have nothing
+in common are errors or notes.
 """
 
 from __future__ import annotations
@@ -17,10 +18,11 @@ import pandas as pd
 import shapely
 from numpy.typing import NDArray
 
-from windhover.errors import DataError, MissingFileError
+from windhover.errors import DataError, FormatError, MissingFileError
 from windhover.evaluation.metric_plane import to_metric_plane
 from windhover.geometry.arrays import Bools, Floats
 from windhover.imagery.vector_files import read_layer
+from windhover.inference.result_table import SCENE_CRS
 from windhover.metrics.ground_truth import GroundTruth
 
 # side of the grid cells that stand for scenes in files without a column of them
@@ -38,6 +40,8 @@ POINT = 0
 POLYGON = 3
 # coordinates of a closed outline with four corners
 BOX_COORDINATES = 5
+# no coordinate in degrees is larger
+MAX_LONLAT = 361.0
 
 
 @dataclass(frozen=True)
@@ -79,13 +83,17 @@ def load_vector_pair(
         FormatError: a file cannot be read.
         DataError: the files cannot be brought to one plane, or scores are no numbers.
     """
+    layers = {detections: DETECTIONS_LAYER, truth: TRUTH_LAYER}
     paths = [detections, truth]
-    tables = [_read_shapes(detections, DETECTIONS_LAYER), _read_shapes(truth, TRUTH_LAYER)]
+    read = [_read_shapes(path, layers[path]) for path in paths]
     if aoi is not None:
         paths.append(aoi)
-        tables.append(_read_shapes(aoi, AOI_LAYER))
-    tables, notes = to_metric_plane(tables, paths)
+        read.append(_read_area(aoi))
+    shape_notes = [note for _, part in read for note in part]
+    tables, notes = to_metric_plane([table for table, _ in read], paths)
+    notes = shape_notes + notes
     found, true = tables[:2]
+    notes += _ground_notes(found, true, detections, truth)
     area_km2 = float("nan")
     if aoi is not None:
         area = shapely.union_all(tables[2].geometry.to_numpy())
@@ -94,6 +102,9 @@ def load_vector_pair(
     has_classes = "class" in found and "class" in true
     has_scenes = "scene" in found and "scene" in true
     notes += _missing_notes(aoi=aoi, has_classes=has_classes, has_scenes=has_scenes)
+    for column, is_there in (("scene", has_scenes), ("class", has_classes)):
+        if is_there:
+            notes += _name_notes(found, true, column)
     scores, score_notes = _read_scores(found, score_column, detections)
     is_ignored = _is_ignored(true, ignored_classes)
     ignored = _metric_table(true[is_ignored], has_classes, has_scenes)
@@ -108,14 +119,175 @@ def load_vector_pair(
     return VectorPair(found_table, ground_truth, tuple(notes + score_notes), has_scenes)
 
 
-def _read_shapes(path: Path, layer: str) -> geopandas.GeoDataFrame:
-    """Return the rows of a vector file that have a geometry."""
+def _read_shapes(path: Path, layer: str) -> tuple[geopandas.GeoDataFrame, list[str]]:
+    """Return the rows of a vector file that have a geometry, and what was done to them.
+
+    Outlines that cross themselves are made valid; shapes at infinity are left out.
+    """
     if not path.is_file():
         raise MissingFileError(
             f"{path}: no such file. Give a vector file: GeoPackage, GeoParquet, GeoJSON, shapefile."
         )
-    table = read_layer(path, layer)
-    return table[~(table.geometry.isna() | table.geometry.is_empty)]
+    table = _read_csv(path) if path.suffix.lower() == ".csv" else read_layer(path, layer)
+    table = _in_one_system(table)
+    table = table[~(table.geometry.isna() | table.geometry.is_empty)]
+    notes = []
+    is_finite = np.isfinite(table.geometry.bounds.to_numpy(np.float64)).all(axis=1)
+    if not is_finite.all():
+        notes.append(
+            f"{path.name}: {int((~is_finite).sum())} shapes have a corner at infinity: left out."
+        )
+        table = table[is_finite]
+    is_crossed = ~table.geometry.is_valid.to_numpy(bool)
+    if is_crossed.any():
+        notes.append(f"{path.name}: {int(is_crossed.sum())} outlines cross themselves: made valid.")
+        shapes = table.geometry.to_numpy().copy()
+        shapes[is_crossed] = [_made_valid(shape) for shape in shapes[is_crossed]]
+        table = table.set_geometry(geopandas.GeoSeries(shapes, index=table.index, crs=table.crs))
+    return table, notes
+
+
+def _made_valid(shape: Any) -> Any:
+    """Return the polygons of a shape that crosses itself; the whole shape where there is none."""
+    valid = shapely.make_valid(shape)
+    parts = [part for part in shapely.get_parts(valid) if part.area > 0]
+    if not parts:
+        return valid
+    return shapely.union_all(parts)
+
+
+def _read_csv(path: Path) -> geopandas.GeoDataFrame:
+    """Return a CSV table with its shapes, which are WKT in a column `geometry`, as `detect` writes.
+
+    Raises:
+        FormatError: it has no such column, or a value is no WKT.
+    """
+    try:
+        table = pd.read_csv(path)
+        shapes = shapely.from_wkt(table["geometry"].astype(object).where(table["geometry"].notna()))
+    except (ValueError, OSError, KeyError, TypeError, shapely.errors.ShapelyError) as error:
+        reason = " ".join(str(error).split())[:120].rstrip(". ")
+        raise FormatError(
+            f"{path}: a CSV file needs a column `geometry` with shapes as WKT ({reason}). "
+            "Correct it, or give a GeoPackage."
+        ) from None
+    return geopandas.GeoDataFrame(table.drop(columns="geometry"), geometry=shapes)
+
+
+def _in_one_system(table: geopandas.GeoDataFrame) -> geopandas.GeoDataFrame:
+    """Return a table of several systems, named row by row in `scene_crs`, in longitude, latitude.
+
+    Maps of several systems are so already; CSV files of them do not say so.
+    """
+    if table.crs is not None or SCENE_CRS not in table or table[SCENE_CRS].isna().any():
+        return table
+    if table.empty:
+        return table.set_crs(4326)
+    if (np.abs(table.total_bounds) <= MAX_LONLAT).all():
+        return table.set_crs(4326)
+    parts = []
+    for crs, rows in table.groupby(SCENE_CRS, sort=False):
+        parts.append(rows.set_crs(str(crs)).to_crs(4326))
+    return geopandas.GeoDataFrame(pd.concat(parts)).loc[table.index]
+
+
+def _read_area(path: Path) -> tuple[geopandas.GeoDataFrame, list[str]]:
+    """Return the polygons of an area file, and what was done to them.
+
+    Raises:
+        DataError: it holds no polygon.
+    """
+    table, notes = _read_shapes(path, AOI_LAYER)
+    is_area = table.geometry.area.to_numpy() > 0
+    if not is_area.any():
+        raise DataError(
+            f"{path}: holds no polygon, and the area searched has to be polygons. "
+            "Draw it as polygons."
+        )
+    if not is_area.all():
+        notes.append(f"{path.name}: {int((~is_area).sum())} shapes are no polygons: left out.")
+    return table[is_area], notes
+
+
+def _ground_notes(
+    found: geopandas.GeoDataFrame, true: geopandas.GeoDataFrame, detections: Path, truth: Path
+) -> list[str]:
+    """Return a sentence where detections and ground truth have no ground in common."""
+    if found.empty or true.empty:
+        return []
+    shapely_boxes = [shapely.box(*table.total_bounds) for table in (found, true)]
+    if shapely_boxes[0].intersects(shapely_boxes[1]):
+        return []
+    distance_km = shapely.distance(*shapely_boxes) / 1e3
+    note = (
+        f"{detections.name} and {truth.name} have no ground in common: they are {distance_km:.3g} "
+        "km apart"
+    )
+    if _meet_when_swapped(found, true):
+        note += "; with x and y of one of them swapped they would meet"
+    return [f"{note}."]
+
+
+def _meet_when_swapped(found: geopandas.GeoDataFrame, true: geopandas.GeoDataFrame) -> bool:
+    """Return whether the truth would be on the detections' ground with its axes swapped."""
+    for system in (4326, None):
+        tables = [found, true]
+        if system is not None:
+            if found.crs is None:
+                continue
+            tables = [table.to_crs(system) for table in tables]
+        first, second = (table.total_bounds for table in tables)
+        swapped = shapely.box(second[1], second[0], second[3], second[2])
+        if np.isfinite([*first, *second]).all() and shapely.box(*first).intersects(swapped):
+            return True
+    return False
+
+
+def _name_notes(
+    found: geopandas.GeoDataFrame, true: geopandas.GeoDataFrame, column: str
+) -> list[str]:
+    """Return a sentence where no scene, or no class, is in both files; classes without a name."""
+    first, second = (sorted(set(_names_of(table, column)) - {""}) for table in (found, true))
+    notes = []
+    for kind, table in (("detections", found), ("objects", true)):
+        n_unnamed = int((_names_of(table, column) == "").sum())
+        if n_unnamed:
+            notes.append(f"{n_unnamed} {kind} have no {column}: they are one of their own.")
+    if not first or not second or set(first) & set(second):
+        return notes
+    note = (
+        f"no {column} is in both files: the detections have {_some(first)}, "
+        f"the ground truth {_some(second)}"
+    )
+    if {_folded(name) for name in first} & {_folded(name) for name in second}:
+        note += "; they differ in capitals, blanks or a suffix alone"
+    return [*notes, f"{note}. So nothing can match."]
+
+
+def _folded(name: str) -> str:
+    """Return a name without capitals, blanks, folder and suffix."""
+    last = name.strip().lower().replace("\\", "/").rpartition("/")[2]
+    return last.rpartition(".")[0] or last
+
+
+def _some(names: Sequence[str], most: int = 3) -> str:
+    """Return the first names, and how many more there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(f"`{name}`" for name in names[:most]) + more
+
+
+def _names_of(table: pd.DataFrame, column: str) -> NDArray[Any]:
+    """Return the values of a column as text, empty where missing; whole numbers without decimals.
+
+    A column of whole numbers with a gap is read as 1.0, 2.0.
+    """
+    texts = table[column].astype("string").fillna("").str.strip()
+    if table[column].dtype.kind == "f":
+        texts = texts.where(texts.str.lower() != "nan", "")
+    if texts.str.fullmatch(r"-?\d+(\.0+)?|").all():
+        texts = texts.str.replace(r"\.0+$", "", regex=True)
+    names: NDArray[Any] = texts.to_numpy(object)
+    return names
 
 
 def _centered_within(table: geopandas.GeoDataFrame, area: Any) -> geopandas.GeoDataFrame:
@@ -200,10 +372,10 @@ def _metric_table(
     centers, sides = centers_and_sides(shapes)
     scene: Any = WHOLE
     if has_scenes:
-        scene = table["scene"].astype(str).to_numpy(object)
+        scene = _names_of(table, "scene")
     class_name: Any = ANY_CLASS
     if has_classes:
-        class_name = table["class"].astype(str).to_numpy(object)
+        class_name = _names_of(table, "class")
     return pd.DataFrame(
         {
             "scene": pd.Series(np.broadcast_to(scene, len(table)), dtype=object),
@@ -221,7 +393,7 @@ def _is_ignored(truth: geopandas.GeoDataFrame, ignored_classes: Sequence[str]) -
     if "role" in truth:
         ignored |= (truth["role"] == "ignore").to_numpy()
     if ignored_classes and "class" in truth:
-        ignored |= truth["class"].isin(list(ignored_classes)).to_numpy()
+        ignored |= np.isin(_names_of(truth, "class"), list(ignored_classes))
     return ignored
 
 
