@@ -158,8 +158,21 @@ def align_labels(
         n_labels_in_files=n_labels,
         n_leaving=int(is_leaving[is_inside].sum()),
         n_label_files=len(sources),
-        notes=named.sentences() + tiny_note,
+        notes=named.sentences() + tiny_note + _notes_of_readers(sources),
     )
+
+
+def _notes_of_readers(sources: Sequence[LabelSource]) -> list[str]:
+    """Return what the readers noted, each sentence once, with the files it is of."""
+    files_of: dict[str, list[str]] = {}
+    for labels, _ in sources:
+        for note in labels.notes if len(labels) else ():
+            files_of.setdefault(note, []).append(labels.source)
+    notes = []
+    for note, files in files_of.items():
+        more = f" and {len(files) - 1} more files" if len(files) > 1 else ""
+        notes.append(f"{files[0]}{more}: {note}")
+    return notes
 
 
 def shown_names(names: Sequence[str]) -> str:

@@ -8,12 +8,14 @@ scenes whose centre is inside. `windhover.dataset.label_coverage` applies them.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import geopandas
 import numpy as np
 import pandas as pd
 import shapely
+from numpy.typing import NDArray
 
 from windhover.dataset.align_labels import to_pixels
 from windhover.dataset.catalog import AREA_COLUMNS, empty_areas
@@ -23,6 +25,9 @@ from windhover.errors import DataError, FormatError
 from windhover.geometry.arrays import Bools
 from windhover.imagery.rasters import SceneInfo
 from windhover.imagery.vector_files import crs_text, read_layer
+
+AREA_TYPES = ("Polygon", "MultiPolygon", "GeometryCollection")
+GEOMETRY_COLLECTION = 7  # shapely's number of the type
 
 
 def read_areas(path: Path, infos: list[SceneInfo]) -> geopandas.GeoDataFrame:
@@ -37,6 +42,7 @@ def read_areas(path: Path, infos: list[SceneInfo]) -> geopandas.GeoDataFrame:
         DataError: no area touches a scene.
     """
     frame = read_layer(path, "areas")
+    _check_polygons(path, frame)
     splits = _check_roles_and_splits(path, frame)
     crs = crs_text(frame)
     polygons = np.asarray(frame.geometry.array, dtype=object)
@@ -45,8 +51,8 @@ def read_areas(path: Path, infos: list[SceneInfo]) -> geopandas.GeoDataFrame:
         if (crs is None) != (info.crs is None):
             continue
         extent = shapely.box(0, 0, info.width_px, info.height_px)
-        moved = to_pixels(polygons, crs, info)
-        clipped = shapely.intersection(shapely.make_valid(moved), extent)
+        moved = to_pixels(polygons, crs, info, source=path.name)
+        clipped = polygonal_parts(shapely.intersection(shapely.make_valid(moved), extent))
         is_inside = ~shapely.is_empty(clipped) & (shapely.area(clipped) > 0)
         for number in np.flatnonzero(is_inside):
             role = frame["role"].iloc[number]
@@ -56,10 +62,49 @@ def read_areas(path: Path, infos: list[SceneInfo]) -> geopandas.GeoDataFrame:
         return geopandas.GeoDataFrame(rows, columns=list(AREA_COLUMNS), geometry="geometry")
     if len(frame):
         raise DataError(
-            f"{path}: its areas touch no scene. Correct `scenes.areas`, or the file's coordinate "
-            "system."
+            f"{path}: its areas touch no scene{_swapped_axes_hint(polygons, crs, infos)}. Correct "
+            "`scenes.areas`, or the file's coordinate system."
         )
     return empty_areas()
+
+
+def polygonal_parts(shapes: NDArray[np.object_]) -> NDArray[np.object_]:
+    """Return shapes (N,) without the lines and points that cutting and mending leave."""
+    is_mixed = shapely.get_type_id(shapes) == GEOMETRY_COLLECTION
+    result = shapes.copy()
+    for number in np.flatnonzero(is_mixed):
+        parts = shapely.get_parts(shapes[number])
+        result[number] = shapely.union_all(parts[shapely.area(parts) > 0])
+    return result
+
+
+def _swapped_axes_hint(
+    polygons: NDArray[np.object_], crs: str | None, infos: list[SceneInfo]
+) -> str:
+    """Return that areas would lie on a scene with x and y swapped, "" where they would not."""
+    flipped = shapely.transform(polygons, lambda points: points[:, ::-1])
+    for info in infos:
+        if (crs is None) != (info.crs is None):
+            continue
+        extent = shapely.box(0, 0, info.width_px, info.height_px)
+        if shapely.intersects(to_pixels(flipped, crs, info), extent).any():
+            return ", but would with x and y swapped: write x (east, longitude) first"
+    return ""
+
+
+def _check_polygons(path: Path, frame: geopandas.GeoDataFrame) -> None:
+    """Check that areas are polygons.
+
+    Raises:
+        FormatError: one is a line or a point.
+    """
+    kinds = frame.geometry.geom_type
+    wrong = np.flatnonzero(kinds.notna() & ~kinds.isin(AREA_TYPES) & ~frame.geometry.is_empty)
+    if len(wrong):
+        raise FormatError(
+            f"{path}: area {wrong[0] + 1} is a {kinds.iloc[wrong[0]]}, areas must be polygons. "
+            "Draw its outline as a polygon."
+        )
 
 
 def _check_roles_and_splits(path: Path, frame: geopandas.GeoDataFrame) -> pd.Series:
@@ -68,13 +113,15 @@ def _check_roles_and_splits(path: Path, frame: geopandas.GeoDataFrame) -> pd.Ser
     Raises:
         FormatError: no column `role`, or an unknown role or split.
     """
+    if "role" in frame.columns:
+        frame["role"] = frame["role"].astype("string").str.strip().str.lower().fillna("")
     if "role" not in frame.columns or not set(frame["role"]) <= set(ROLES):
         raise FormatError(
             f"{path}: areas need a column `role` with {', '.join(ROLES)} in every row. Add it."
         )
     if "split" not in frame.columns:
         return pd.Series([""] * len(frame))
-    splits: pd.Series = frame["split"].fillna("").astype(str)
+    splits: pd.Series = frame["split"].fillna("").astype(str).str.strip()
     unknown = sorted(set(splits) - {"", *SPLITS})
     if unknown:
         raise FormatError(
@@ -91,6 +138,19 @@ def labels_in_ignore_areas(labels: geopandas.GeoDataFrame, areas: geopandas.GeoD
         centers = labels[["col", "row"]].to_numpy(np.float64)[rows]
         is_ignored[rows] = LabelCoverage.from_areas(areas_of_scene).is_ignored(centers)
     return is_ignored
+
+
+def note_on_unused_splits(areas: geopandas.GeoDataFrame, fixed: Mapping[str, str]) -> list[str]:
+    """Return a sentence where areas state a split and hold the centre of no scene."""
+    with_split = areas[areas["split"].notna()]
+    unused = with_split[~with_split["scene"].isin(list(fixed))]
+    if unused.empty:
+        return []
+    note = (
+        f"{len(unused)} areas with a split hold the centre of no scene, so they fix none (the "
+        f"first is on {unused['scene'].iloc[0]})"
+    )
+    return [note]
 
 
 def fixed_splits_of_areas(areas: geopandas.GeoDataFrame, infos: list[SceneInfo]) -> dict[str, str]:

@@ -14,7 +14,7 @@ from typing import Any
 import geopandas
 import pandas as pd
 
-from windhover.dataset.areas import fixed_splits_of_areas
+from windhover.dataset.areas import fixed_splits_of_areas, note_on_unused_splits
 from windhover.dataset.catalog import LABEL_COLUMNS, SCENE_COLUMNS, Catalog, empty_areas
 from windhover.dataset.catalog_report import CatalogReport, LabelCount
 from windhover.dataset.discover import raster_paths, raw_folder
@@ -37,6 +37,12 @@ NOTE_NO_RASTERS = (
     "no rasters, only ready-made patches (.npz): nothing is measured on scenes, and places are "
     "unknown"
 )
+
+LACKING = {  # what follows where a split lacks a class
+    "train": "they cannot be learned",
+    "val": "no threshold of their own can be chosen",
+    "test": "they are not tested",
+}
 
 
 def build_catalog(params: ScenesParams, folder: Path, final: Path) -> Catalog:
@@ -67,12 +73,20 @@ def build_catalog(params: ScenesParams, folder: Path, final: Path) -> Catalog:
         )
     labels = classify_labels(sources.labels, sources.areas, params, infos=sources.infos)
     table = _scene_table(sources.infos, sources.labeled)
-    scenes, joined = _assign_splits(table, labels, sources, groups=groups, params=params)
+    fixed = fixed_splits_of_areas(sources.areas, sources.infos)
+    scenes, joined = _assign_splits(
+        table, labels, sources, groups=groups, params=params, fixed_scenes=fixed
+    )
     report = sources.report.model_copy(
         update={
             "places": scenes["place"].nunique(),
             "places_joined_because_footprints_touch": joined,
-            "notes": [*sources.report.notes, *group_notes],
+            "notes": [
+                *sources.report.notes,
+                *group_notes,
+                *note_on_unused_splits(sources.areas, fixed),
+                *_notes_on_lacking_classes(scenes, labels),
+            ],
             **_counts(scenes, labels),
         }
     )
@@ -117,14 +131,27 @@ def _cut_into_blocks(
     areas, _ = move_to_blocks(sources.areas, origins)
     labeled_blocks = {block for block, origin in origins.items() if origin.scene in sources.labeled}
     dropped = {**sources.report.dropped, "in the guard strips between blocks": n_lost}
+    notes = [*sources.report.notes, *_note_on_guard_strips(len(sources.labels), n_lost, params)]
     return replace(
         sources,
         infos=sorted([*whole, *blocks], key=lambda info: info.name),
         labels=labels,
         labeled=sources.labeled | labeled_blocks,
         areas=areas,
-        report=sources.report.model_copy(update={"dropped": dropped}),
+        report=sources.report.model_copy(update={"dropped": dropped, "notes": notes}),
     )
+
+
+def _note_on_guard_strips(n_labels: int, n_lost: int, params: ScenesParams) -> list[str]:
+    """Return what the guard strips cost in labels; nothing where they cost none."""
+    if not n_lost:
+        return []
+    note = (
+        f"the guard strips of {params.guard_m:g} m between the blocks leave out {n_lost} of "
+        f"{n_labels} labels ({n_lost / n_labels:.0%}): larger blocks (`scenes.spatial_block_m`) "
+        "leave out fewer"
+    )
+    return [note]
 
 
 def _scene_table(infos: list[SceneInfo], labeled: set[str]) -> pd.DataFrame:
@@ -159,6 +186,7 @@ def _assign_splits(
     *,
     groups: Mapping[str, PlaceAndSplit],
     params: ScenesParams,
+    fixed_scenes: Mapping[str, str],
 ) -> tuple[pd.DataFrame, list[tuple[str, str]]]:
     """Return the table of scenes with place and split, and the pairs of places that were joined.
 
@@ -167,9 +195,10 @@ def _assign_splits(
     """
     if not sources.labeled:  # nothing is learned from these scenes: there is nothing to divide
         params = params.model_copy(update={"split_fractions": [0.0, 0.0, 1.0], "folds": None})
-    fixed = fixed_splits_of_areas(sources.areas, sources.infos)
     try:
-        return assign_places_and_splits(table, labels, groups, params=params, fixed_scenes=fixed)
+        return assign_places_and_splits(
+            table, labels, groups, params=params, fixed_scenes=fixed_scenes
+        )
     except TooFewPlacesError as error:
         note = _note_on_touching_scenes(table)
         if note:
@@ -189,6 +218,22 @@ def _note_on_touching_scenes(table: pd.DataFrame) -> str:
         "in `scenes.rasters`, and set `scenes.spatial_block_m` to the side of the blocks that it "
         "is cut into."
     )
+
+
+def _notes_on_lacking_classes(scenes: pd.DataFrame, labels: pd.DataFrame) -> list[str]:
+    """Return a sentence on each split that has objects, but none of a class of the others."""
+    split_of = dict(zip(scenes["scene"], scenes["split"], strict=True))
+    objects = labels[labels["role"] == "object"]
+    splits = objects["scene"].map(split_of)
+    notes = []
+    for split in SPLITS:
+        in_split = set(objects.loc[splits == split, "class"])
+        lacking = sorted(set(objects["class"]) - in_split)
+        if in_split and lacking:
+            notes.append(
+                f"{split} has no object of the classes {', '.join(lacking)}: {LACKING[split]}"
+            )
+    return notes
 
 
 def _counts(scenes: pd.DataFrame, labels: pd.DataFrame) -> dict[str, Any]:

@@ -86,7 +86,8 @@ class LabelCoverage:
             height, width = shape_hw
             return 0, 0, width, height
         left, top, right, bottom = (round(value) for value in self.complete.bounds)
-        return left, top, right, bottom
+        # a sliver of less than a px still has bounds to draw from
+        return left, top, max(right, left + 1), max(bottom, top + 1)
 
     def is_background_known(self, xy: Floats) -> Bools:
         """Return at which points (N, 2) all is labeled; the border of a complete area is not."""

@@ -13,11 +13,13 @@ from typing import Any
 import geopandas
 import numpy as np
 import shapely
+from shapely.geometry.base import BaseGeometry
 
 from windhover.dataset.catalog import BOX_COLUMNS, Catalog, SceneRow, scene_info
 from windhover.errors import DataError, ParameterError
 from windhover.files import atomic_file
 from windhover.geometry import georef
+from windhover.geometry.antimeridian import split_small_polygon
 from windhover.geometry.arrays import Floats
 from windhover.imagery.rasters import SceneInfo
 from windhover.labels.raster_names import NAME_SEPARATOR
@@ -198,7 +200,8 @@ def _features_of(labels: geopandas.GeoDataFrame, info: SceneInfo) -> list[dict[s
         x, y = georef.pixel_to_world(info.transform, points[:, 0], points[:, 1])
         return np.stack(to_lonlat.transform(x, y), axis=1)
 
-    shapes = shapely.transform(labels.geometry.to_numpy(), to_world)
+    moved = shapely.transform(labels.geometry.to_numpy(), to_world)
+    shapes = [_on_globe(shape) for shape in moved]
     features = []
     for label, shape in zip(labels.to_dict("records"), shapes, strict=True):
         features.append(
@@ -209,6 +212,14 @@ def _features_of(labels: geopandas.GeoDataFrame, info: SceneInfo) -> list[dict[s
             }
         )
     return features
+
+
+def _on_globe(shape: BaseGeometry) -> BaseGeometry:
+    """Return a shape as RFC 7946 has it: cut at the antimeridian, outer rings counter-clockwise."""
+    if shape.area == 0:
+        return shape
+    oriented: BaseGeometry = shapely.orient_polygons(split_small_polygon(shape))
+    return oriented
 
 
 def _write_document(path: Path, document: dict[str, Any]) -> None:

@@ -16,9 +16,11 @@ from typing import NamedTuple
 
 import geopandas
 import pandas as pd
+import shapely
 from affine import Affine
 from shapely import affinity
 
+from windhover.dataset.areas import polygonal_parts
 from windhover.geometry.windows import WINDOW_PX, Window
 from windhover.imagery.rasters import SceneInfo
 from windhover.imagery.virtual_rasters import write_window
@@ -126,6 +128,8 @@ def move_to_blocks(
         rows = table[table["scene"] == scene].copy()
         if are_labels:
             rows = _labels_in_window(rows, window)
+        else:
+            rows = _areas_in_window(rows, window)
         rows["geometry"] = [
             affinity.translate(shape, -window.col, -window.row) for shape in rows["geometry"]
         ]
@@ -146,3 +150,23 @@ def _labels_in_window(labels: geopandas.GeoDataFrame, window: Window) -> geopand
     moved[["col", "left", "right"]] -= window.col
     moved[["row", "top", "bottom"]] -= window.row
     return moved
+
+
+def _areas_in_window(areas: geopandas.GeoDataFrame, window: Window) -> geopandas.GeoDataFrame:
+    """Return the areas clipped to a window, unmoved.
+
+    A block without any of its scene's complete areas is positive-only: with no complete area at all
+    its background would count as known.
+    """
+    left, top = window.col, window.row
+    extent = shapely.box(left, top, left + window.width, top + window.height)
+    clipped = areas.copy()
+    shapes = areas["geometry"].to_numpy(object)
+    clipped["geometry"] = polygonal_parts(shapely.intersection(shapes, extent))
+    inside = clipped[shapely.area(clipped["geometry"].to_numpy(object)) > 0]
+    are_complete = areas["role"] == "complete"
+    if are_complete.any() and not (inside["role"] == "complete").any():
+        rest = areas[are_complete].head(1).assign(role="positive_only", split=None)
+        rest["geometry"] = [extent]
+        inside = geopandas.GeoDataFrame(pd.concat([inside, rest]), geometry="geometry")
+    return inside

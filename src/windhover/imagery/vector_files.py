@@ -9,13 +9,20 @@ from __future__ import annotations
 from pathlib import Path
 
 import geopandas
+import numpy as np
+import pyarrow as pa
 import pyogrio
+import shapely
 from shapely.errors import ShapelyError
 
 from windhover.errors import FormatError
 
 PARQUET_SUFFIXES = (".parquet", ".geoparquet")
 SUFFIXES = (".gpkg", ".geojson", ".shp", ".fgb", *PARQUET_SUFFIXES)
+
+CURVE_WORDS = ("curve", "circular", "compound", "surface")  # in GDAL's names of geometry types
+MAX_LONGITUDE = 540.0  # beyond it are no degrees; grads and turns over 180 are below
+MAX_LATITUDE = 100.1
 
 
 def read_layer(path: Path, layer: str) -> geopandas.GeoDataFrame:
@@ -31,12 +38,15 @@ def read_layer(path: Path, layer: str) -> geopandas.GeoDataFrame:
     """
     try:
         if path.suffix.lower() in PARQUET_SUFFIXES:
-            return geopandas.read_parquet(path)
-        layers = [name for name, kind in pyogrio.list_layers(path) if kind is not None]
-        if layer in layers:
-            return _read_gdal_layer(path, layer)
-        if len(layers) == 1:
-            return _read_gdal_layer(path, layers[0])
+            return _check_degrees(path, geopandas.read_parquet(path))
+        kinds = {name: kind for name, kind in pyogrio.list_layers(path) if kind is not None}
+        layers = list(kinds)
+        chosen = layer if layer in layers else layers[0] if len(layers) == 1 else None
+        if chosen is not None:
+            _check_not_curved(path, chosen, kinds[chosen])
+            return _check_degrees(path, _read_gdal_layer(path, chosen))
+    except FormatError:
+        raise
     except (ValueError, OSError, RuntimeError, KeyError, TypeError, ShapelyError) as error:
         reason = " ".join(str(error).split())[:200].rstrip(". ")
         raise FormatError(
@@ -54,8 +64,56 @@ def read_layer(path: Path, layer: str) -> geopandas.GeoDataFrame:
 
 
 def _read_gdal_layer(path: Path, layer: str) -> geopandas.GeoDataFrame:
-    frame = pyogrio.read_dataframe(path, layer=layer, use_arrow=True, on_invalid="ignore")
+    """Return one layer; without Arrow where its texts are not UTF-8, which GDAL then decodes."""
+    try:
+        frame = pyogrio.read_dataframe(path, layer=layer, use_arrow=True, on_invalid="ignore")
+    except (pa.ArrowException, UnicodeDecodeError):
+        frame = pyogrio.read_dataframe(path, layer=layer, use_arrow=False, on_invalid="ignore")
     return geopandas.GeoDataFrame(frame)
+
+
+def _check_not_curved(path: Path, layer: str, kind: str) -> None:
+    """Check that a layer holds no curves.
+
+    Raises:
+        FormatError: it does.
+    """
+    if any(word in kind.lower() for word in CURVE_WORDS):
+        raise _curve_error(path, layer)
+
+
+def _curve_error(path: Path, layer: str) -> FormatError:
+    return FormatError(
+        f"{path}: the layer {layer} holds curves, which are not read. Write them as straight "
+        f"lines: ogr2ogr -nlt CONVERT_TO_LINEAR straight.gpkg {path.name} {layer}."
+    )
+
+
+def _check_degrees(path: Path, frame: geopandas.GeoDataFrame) -> geopandas.GeoDataFrame:
+    """Return the layer if its coordinates can be what its system is.
+
+    Raises:
+        FormatError: the system is longitude and latitude, and most shapes are beyond them.
+    """
+    if frame.crs is None or not frame.crs.is_geographic or frame.empty:
+        return frame
+    bounds = shapely.bounds(np.asarray(frame.geometry.array, dtype=object)).reshape(-1, 4)
+    known = bounds[np.isfinite(bounds).all(axis=1)]
+    is_beyond = (np.abs(known[:, ::2]) > MAX_LONGITUDE).any(axis=1)
+    is_beyond |= (np.abs(known[:, 1::2]) > MAX_LATITUDE).any(axis=1)
+    if not len(known) or is_beyond.mean() <= 0.5:
+        return frame
+    left, bottom, _, _ = known[np.argmax(is_beyond)]
+    hint = (
+        "Name the file's coordinate system, or reproject it: ogr2ogr -s_srs EPSG:... -t_srs "
+        "EPSG:4326."
+    )
+    if abs(left) <= MAX_LATITUDE and MAX_LATITUDE < abs(bottom) <= MAX_LONGITUDE:
+        hint = "x and y may be swapped: write the longitude before the latitude."
+    raise FormatError(
+        f"{path}: coordinates like {left:.9g}, {bottom:.9g} are no longitude and latitude, which "
+        f"is its system ({frame.crs.name}; GeoJSON without another has it). {hint}"
+    )
 
 
 def crs_text(frame: geopandas.GeoDataFrame) -> str | None:

@@ -12,8 +12,17 @@ import numpy as np
 import shapely
 
 from windhover.errors import FormatError
-from windhover.labels.table import LabelRow, RawLabels, box_geometry, labels_from_rows
+from windhover.labels.table import (
+    LabelRow,
+    RawLabels,
+    box_geometry,
+    is_true,
+    labels_from_rows,
+    turned_box,
+)
 from windhover.labels.text_files import read_json
+
+UNCLEAR_ANGLES = ("angle", "theta")
 
 
 def read_coco(path: Path, class_column: str | None = None) -> RawLabels:
@@ -40,7 +49,7 @@ def read_coco(path: Path, class_column: str | None = None) -> RawLabels:
     annotations = document["annotations"]
     if not isinstance(annotations, list) or not all(isinstance(one, dict) for one in annotations):
         raise FormatError(f"{path}: `annotations` is no list of objects. Export the labels again.")
-    crowds = [bool(annotation.get("iscrowd", 0)) for annotation in annotations]
+    crowds = [is_true(one.get("iscrowd"), f"{path}: `iscrowd`") for one in annotations]
     crowds_are_ignored = not all(crowds)
     rows = []
     for number, (annotation, is_crowd) in enumerate(zip(annotations, crowds, strict=True), 1):
@@ -77,12 +86,19 @@ def _names_by_id(
                 "Export the labels again."
             )
         name = str(entry[name_key])
-        if names.setdefault(str(entry["id"]), name) != name:
+        if names.setdefault(_id_text(entry["id"]), name) != name:
             raise FormatError(
                 f"{path}: `{key}` has the id {entry['id']!r} twice. "
                 "Give every entry an id of its own."
             )
     return names
+
+
+def _id_text(value: Any) -> str:
+    """Return an id as text; 1.0 is 1."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return str(value)
 
 
 def _image_sizes(
@@ -93,7 +109,7 @@ def _image_sizes(
     for entry in entries:
         sides = (entry.get("width"), entry.get("height"))
         if all(isinstance(side, (int, float)) and 0 < side < 1e9 for side in sides):
-            sizes[images[str(entry["id"])]] = (int(entry["width"]), int(entry["height"]))
+            sizes[images[_id_text(entry["id"])]] = (int(entry["width"]), int(entry["height"]))
     return sizes
 
 
@@ -105,8 +121,8 @@ def _label_row(
     Raises:
         FormatError: its image, category or geometry is missing or broken.
     """
-    image_id = str(annotation.get("image_id"))
-    category_id = str(annotation.get("category_id"))
+    image_id = _id_text(annotation.get("image_id"))
+    category_id = _id_text(annotation.get("category_id"))
     _check_reference(annotation, "image_id", images, where=where)
     # a file without categories has classes named by their numbers
     _check_reference(annotation, "category_id", categories or {category_id: ""}, where=where)
@@ -123,7 +139,7 @@ def _check_reference(
     annotation: dict[str, Any], key: str, known: dict[str, str], *, where: str
 ) -> None:
     value = annotation.get(key)
-    if value is None or str(value) not in known:
+    if value is None or _id_text(value) not in known:
         raise FormatError(
             f"{where} has the {key} {value!r}, which the file lacks. Export it again."
         )
@@ -141,6 +157,9 @@ def _annotation_geometry(annotation: dict[str, Any]) -> Any:
             raise ValueError(f"`bbox` must be 4 numbers, got {str(bbox)[:40]}")
         left, top, width, height = (float(number) for number in bbox)
         box_xyxy = (left, top, left + width, top + height)
+        angle_deg = _rotation_deg(annotation)
+        if angle_deg:
+            return turned_box(box_geometry(*box_xyxy), angle_deg)
         outline = _outline_of_box(annotation, box_xyxy)
         return outline if outline is not None else box_geometry(*box_xyxy)
     rings = annotation.get("segmentation") or []
@@ -152,6 +171,27 @@ def _annotation_geometry(annotation: dict[str, Any]) -> Any:
     if len(polygons) > 1:
         return shapely.MultiPolygon(polygons).envelope
     return polygons[0]
+
+
+def _rotation_deg(annotation: dict[str, Any]) -> float:
+    """Return by how much a box is turned clockwise (CVAT's attribute `rotation`), 0 for none.
+
+    Raises:
+        ValueError: it is turned by an angle of another kind.
+    """
+    if annotation.get("segmentation"):  # it tells the outline anyway
+        return 0.0
+    attributes = annotation.get("attributes")
+    places = [annotation, attributes if isinstance(attributes, dict) else {}]
+    for place in places:
+        for key in UNCLEAR_ANGLES:
+            if place.get(key):
+                raise ValueError(
+                    f"it is turned by `{key}`, which may be of any kind: write corners"
+                )
+        if place.get("rotation"):
+            return float(place["rotation"])
+    return 0.0
 
 
 def _outline_of_box(annotation: dict[str, Any], box_xyxy: tuple[float, float, float, float]) -> Any:

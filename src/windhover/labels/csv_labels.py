@@ -18,8 +18,11 @@ from windhover.labels.table import (
     RawLabels,
     boxes_geometry,
     class_names_of,
+    explode_parts,
     find_class_column,
     find_column,
+    is_ignore_role,
+    notes_on_class_column,
     objects_array,
     without_empty,
 )
@@ -33,6 +36,14 @@ CORNER_COLUMNS = (
     ("x1", "y1", "x2", "y2"),
 )
 SIZE_COLUMNS = (("x", "y", "w", "h"), ("x", "y", "width", "height"))
+ANGLE_COLUMNS = ("angle", "rotation", "theta", "rotation_deg", "angle_deg")
+KNOWN_COLUMNS = {
+    *IMAGE_COLUMNS,
+    *POLYGON_COLUMNS,
+    *(name for four in CORNER_COLUMNS for name in four),
+}
+SEPARATOR_LINE = re.compile(r"sep=[,;\t|]?", re.IGNORECASE)
+THOUSANDS = re.compile(r"[-+]?\d{1,3},\d{3}(?:\.0*)?")  # 1,234 may be either
 MAX_POLYGON_CHARS = 100_000  # longer texts are no outline of an object
 SEPARATORS = (",", ";", "\t")  # of columns; the most frequent one of the header line
 NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
@@ -66,7 +77,7 @@ def read_csv(path: Path, class_column: str | None = None) -> RawLabels:
     Raises:
         FormatError: no column for the geometry or for the class, or a polygon that cannot be read.
     """
-    frame, separator = read_text_table(path)
+    frame = read_text_table(path).frame
     columns = [str(name) for name in frame.columns]
     image_column = find_column(columns, IMAGE_COLUMNS)
     column = find_class_column(columns, class_column, str(path))
@@ -74,15 +85,18 @@ def read_csv(path: Path, class_column: str | None = None) -> RawLabels:
         images = np.full(len(frame), path.stem, object)
     else:
         images = frame[image_column].str.strip().to_numpy(object)
+    role_column = find_column(columns, ["role"])
     labels = RawLabels(
         source=path.name,
         image=images,
         class_name=class_names_of(frame, column),
-        geometry=_read_geometry(frame, path, decimal="," if separator == ";" else "."),
+        geometry=_read_geometry(frame, path),
         space="px",
         images=tuple(dict.fromkeys(images)),
+        ignored=None if role_column is None else is_ignore_role(frame[role_column]),
+        notes=notes_on_class_column(columns, class_column),
     )
-    return without_empty(labels)
+    return without_empty(explode_parts(labels))
 
 
 def read_text_table(path: Path) -> CsvTable:
@@ -125,41 +139,103 @@ def _read_rows(path: Path) -> tuple[str, list[tuple[int, list[str]]]]:
     text = path.read_text(encoding="utf-8-sig")
     if "\0" in text:
         raise ValueError("it holds bytes that no text has")
+    n_skipped, text, separator = _skip_head(text)
     if not text.strip():
         raise ValueError("it is empty")
-    separator = max(SEPARATORS, key=text.lstrip().splitlines()[0].count)
+    if separator is None:
+        separator = max(SEPARATORS, key=text.lstrip().splitlines()[0].count)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True)
-    rows = [(reader.line_num, row) for row in reader if any(map(str.strip, row))]
+    rows = [(n_skipped + reader.line_num, row) for row in reader if any(map(str.strip, row))]
     if not rows:
         raise ValueError("all its columns are empty")
     return separator, rows
 
 
-def _read_geometry(frame: pd.DataFrame, path: Path, decimal: str) -> NDArray[np.object_]:
+def _skip_head(text: str) -> tuple[int, str, str | None]:
+    """Return how many lines before the column names are none of the table, the rest, the separator.
+
+    These are comments and the line `sep=;` by which spreadsheets name the separator; a comment that
+    holds the names of the columns is taken for them.
+    """
+    lines = text.splitlines(keepends=True)
+    separator = None
+    count = 0
+    for line in lines:
+        content = line.strip().strip('"')
+        names = set(re.split(r"[,;\t]", content.lstrip("# ").lower().replace(" ", "")))
+        if content.startswith("#") and names & KNOWN_COLUMNS:
+            lines[count] = line.lstrip("# ")
+            break
+        if SEPARATOR_LINE.fullmatch(content):
+            separator = content[4:] or "\t"
+        elif content and not content.startswith("#"):
+            break
+        count += 1
+    return count, "".join(lines[count:]), separator
+
+
+def _read_geometry(frame: pd.DataFrame, path: Path) -> NDArray[np.object_]:
     """Return the shapes (N,) of a table; None where a box has no number or a polygon no text.
 
+    A row without a polygon has the box of its other columns, where the table has these too.
+
     Raises:
-        FormatError: the table has no columns for shapes, or a polygon cannot be read.
+        FormatError: the table has no columns for shapes, or a shape cannot be read.
     """
     frame = frame.rename(columns=str.lower)
     frame = frame.loc[:, ~frame.columns.duplicated()]
     polygon_column = find_column(list(frame.columns), POLYGON_COLUMNS)
-    if polygon_column is not None:
-        texts = frame[polygon_column].items()
-        return objects_array([parse_polygon(text, f"{path}, line {line}") for line, text in texts])
+    boxes = _read_boxes(frame, path)
+    if polygon_column is None and boxes is None:
+        possible = ((POLYGON_COLUMNS[0],), CORNER_COLUMNS[0], SIZE_COLUMNS[0])
+        raise FormatError(
+            f"{path}: has no columns for boxes or polygons; its columns are "
+            f"{', '.join(frame.columns)}. Name them {' or '.join(map(', '.join, possible))}."
+        )
+    if polygon_column is None:
+        return boxes if boxes is not None else objects_array([])
+    texts = frame[polygon_column].items()
+    shapes = objects_array([parse_polygon(text, f"{path}, line {line}") for line, text in texts])
+    if boxes is None:
+        return shapes
+    return np.where(shapely.is_missing(shapes), boxes, shapes)
+
+
+def _read_boxes(frame: pd.DataFrame, path: Path) -> NDArray[np.object_] | None:
+    """Return the boxes (N,) of a table, None where it has no columns for them.
+
+    Raises:
+        FormatError: the boxes are turned by an angle, or a number may be read in two ways.
+    """
     corner_columns = _first_complete(frame, CORNER_COLUMNS)
-    if corner_columns is not None:
-        return boxes_geometry(_numbers(frame, corner_columns, decimal))
     size_columns = _first_complete(frame, SIZE_COLUMNS)
-    if size_columns is not None:
-        boxes = _numbers(frame, size_columns, decimal)
-        boxes[:, 2:] += boxes[:, :2]
-        return boxes_geometry(boxes)
-    possible = ((POLYGON_COLUMNS[0],), CORNER_COLUMNS[0], SIZE_COLUMNS[0])
-    raise FormatError(
-        f"{path}: has no columns for boxes or polygons; its columns are "
-        f"{', '.join(frame.columns)}. Name them {' or '.join(map(', '.join, possible))}."
-    )
+    if corner_columns is None and size_columns is None:
+        return None
+    _check_not_turned(frame, path)
+    if corner_columns is not None:
+        return boxes_geometry(_numbers(frame, corner_columns, path))
+    boxes = _numbers(frame, size_columns or (), path)
+    boxes[:, 2:] += boxes[:, :2]
+    return boxes_geometry(boxes)
+
+
+def _check_not_turned(frame: pd.DataFrame, path: Path) -> None:
+    """Check that no column turns the boxes.
+
+    Raises:
+        FormatError: one does.
+    """
+    column = find_column(list(frame.columns), ANGLE_COLUMNS)
+    if column is None or find_column(list(frame.columns), POLYGON_COLUMNS) is not None:
+        return
+    angles = _numbers(frame, (column,), path)[:, 0]
+    turned = np.flatnonzero(np.nan_to_num(angles) != 0)
+    if len(turned):
+        raise FormatError(
+            f"{path}, line {frame.index[turned[0]]}: the box is turned by the column {column!r} "
+            f"({angles[turned[0]]:g}), which is not read. Write the corners as a column `polygon`: "
+            "[(x, y), ...]."
+        )
 
 
 def _first_complete(
@@ -173,11 +249,42 @@ def _first_complete(
     return None
 
 
-def _numbers(frame: pd.DataFrame, columns: tuple[str, ...], decimal: str) -> NDArray[np.float64]:
-    """Return the numbers (N, C) of text columns; NaN where a text is none."""
-    texts = frame[list(columns)].apply(lambda column: column.str.replace(decimal, ".", regex=False))
+def _numbers(frame: pd.DataFrame, columns: tuple[str, ...], path: Path) -> NDArray[np.float64]:
+    """Return the numbers (N, C) of text columns; NaN where a text is none.
+
+    Raises:
+        FormatError: a comma may part thousands or decimals.
+    """
+    texts = frame[list(columns)].apply(lambda column: column.str.strip())
     numbers = texts.apply(pd.to_numeric, errors="coerce")
-    return np.asarray(numbers.to_numpy(np.float64, copy=True))
+    result = np.array(numbers.to_numpy(np.float64, copy=True))
+    with_comma = np.argwhere(texts.apply(lambda column: column.str.contains(",")).to_numpy(bool))
+    are_decimals = False
+    for row, col in with_comma:
+        text = str(texts.iat[row, col])
+        result[row, col] = _number_with_comma(text)
+        are_decimals |= not THOUSANDS.fullmatch(text)
+    if len(with_comma) and not are_decimals and np.isfinite(result[tuple(with_comma[0])]):
+        row, col = with_comma[0]
+        raise FormatError(
+            f"{path}, line {frame.index[row]}: {texts.iat[row, col]!r} in the column "
+            f"{columns[col]!r} may be thousands or decimals. Write a decimal point, and no "
+            "separators of thousands."
+        )
+    return result
+
+
+def _number_with_comma(text: str) -> float:
+    """Return a number with a decimal comma, or with commas between thousands; NaN for no number."""
+    comma = text.rfind(",")
+    if "." in text and text.rfind(".") > comma:
+        plain = text.replace(",", "")
+    else:
+        plain = text[:comma].replace(".", "") + "." + text[comma + 1 :]
+    try:
+        return float(plain)
+    except ValueError:
+        return float("nan")
 
 
 def parse_polygon(text: str, where: str) -> shapely.geometry.base.BaseGeometry | None:

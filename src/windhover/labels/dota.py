@@ -11,7 +11,7 @@ import numpy as np
 import shapely
 
 from windhover.errors import FormatError
-from windhover.labels.table import LabelRow, RawLabels, labels_from_rows
+from windhover.labels.table import LabelRow, RawLabels, is_true, labels_from_rows
 from windhover.labels.text_files import is_number, read_label_lines
 
 
@@ -46,5 +46,5 @@ def _label_row(path: Path, number: int, words: list[str]) -> LabelRow:
             f"{' '.join(words)[:60]!r}. Correct the line."
         )
     polygon = shapely.Polygon(np.array(words[:8], np.float64).reshape(4, 2))
-    is_difficult = words[9:] not in ([], ["0"])
+    is_difficult = len(words) == 10 and is_true(words[9], f"{path}, line {number}, difficulty")
     return LabelRow(path.stem, words[8], polygon, is_difficult)

@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import pandas as pd
 import shapely
+import shapely.affinity
 from numpy.typing import NDArray
 
 from windhover.errors import FormatError
@@ -17,6 +18,11 @@ from windhover.errors import FormatError
 CLASS_COLUMNS = ("class", "label", "category", "class_name", "name", "type")
 NO_CLASS = "object"  # the class of labels whose file has no class
 NO_GEOMETRY = "empty or reversed geometry"
+WHOLE_NUMBER = r"[-+]?\d+\.0+"
+TRUE_TEXTS = ("true", "yes", "y", "t", "on")
+FALSE_TEXTS = ("", "false", "no", "n", "f", "off", "none", "null", "nan", "unspecified")
+IGNORE_ROLES = ("ignore", "ignored")
+MULTI_TYPE = 4  # shapely's number of the first type with parts
 Space = Literal["map", "px", "fraction"]
 
 
@@ -38,6 +44,7 @@ class RawLabels:
         ignored: (N,) labels that the file itself marks as not to be counted, None for none.
         dropped: reason -> number of labels that could not be read.
         image_sizes_wh: image -> width and height in px, where the file has them.
+        notes: a sentence on each choice that the reader made, without the file's name.
     """
 
     source: str
@@ -50,6 +57,7 @@ class RawLabels:
     ignored: NDArray[np.bool_] | None = None
     dropped: dict[str, int] = field(default_factory=dict)
     image_sizes_wh: dict[str, tuple[int, int]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.geometry)
@@ -109,14 +117,16 @@ def without_empty(labels: RawLabels) -> RawLabels:
     """Return the labels that have a geometry with finite coordinates; the others are counted.
 
     A label whose class is left empty is of the class `NO_CLASS`: an empty name would be read as
-    background.
+    background. Boxes of four zeros have no geometry.
     """
     if not len(labels):
         return labels
     class_names = [str(name).strip() or NO_CLASS for name in labels.class_name]
     labels = replace(labels, class_name=objects_array(class_names))
-    is_finite = np.isfinite(shapely.bounds(labels.geometry)).all(axis=1)
-    is_sound = is_finite & ~shapely.is_missing(labels.geometry)
+    bounds = shapely.bounds(labels.geometry)
+    is_sound = np.isfinite(bounds).all(axis=1) & ~shapely.is_missing(labels.geometry)
+    if labels.space != "map":  # rows of zeros fill up tables of a fixed length
+        is_sound &= (bounds != 0).any(axis=1)
     if is_sound.all():
         return labels
     dropped = dict(labels.dropped)
@@ -164,11 +174,89 @@ def find_class_column(columns: list[str], wanted: str | None, source: str) -> st
     )
 
 
+def notes_on_class_column(columns: Sequence[str], wanted: str | None) -> tuple[str, ...]:
+    """Return a sentence where no column is known as the class, or several are."""
+    if wanted is not None:
+        return ()
+    known = [column for name in CLASS_COLUMNS for column in columns if column.lower() == name]
+    if not known:
+        note = (
+            f"no column is known as the class ({', '.join(CLASS_COLUMNS)}), so all labels are of "
+            f"the class {NO_CLASS!r}; `scenes.class_column` names another column"
+        )
+        return (note,)
+    if len(known) > 1:
+        note = (
+            f"the columns {', '.join(known)} may all hold the class; {known[0]!r} is taken, "
+            "`scenes.class_column` names another"
+        )
+        return (note,)
+    return ()
+
+
 def class_names_of(frame: pd.DataFrame, column: str | None) -> NDArray[np.object_]:
-    """Return the class names (N,) of a column as text; `NO_CLASS` for all without a column."""
+    """Return the class names (N,) of a column as text; `NO_CLASS` for all without a column.
+
+    Whole numbers have no decimals: a column of them becomes 1.0, 2.0 where a value is missing.
+    """
     if column is None:
         return np.full(len(frame), NO_CLASS, dtype=object)
-    return frame[column].astype("string").fillna("").to_numpy(dtype=object)
+    texts = frame[column].astype("string").fillna("")
+    texts = (
+        texts.where(texts.str.lower() != "nan", "") if frame[column].dtype.kind == "f" else texts
+    )
+    is_whole = texts.str.fullmatch(WHOLE_NUMBER) | (texts == "")
+    if is_whole.all():
+        texts = texts.str.replace(r"\.0+$", "", regex=True)
+    return np.asarray(texts.to_numpy(dtype=object))
+
+
+def is_true(value: Any, where: str) -> bool:
+    """Return the truth of a flag: a boolean, a number, or a text such as `false`, `no` or `0`.
+
+    Raises:
+        FormatError: the text is none of these.
+    """
+    if value is None or isinstance(value, (bool, int, float)):
+        return bool(value) and value == value
+    text = str(value).strip().lower()
+    if text in TRUE_TEXTS or text in FALSE_TEXTS:
+        return text in TRUE_TEXTS
+    try:
+        return float(text) != 0
+    except ValueError:
+        raise FormatError(f"{where}: {str(value)[:40]!r} is no flag. Write 0 or 1.") from None
+
+
+def is_ignore_role(roles: pd.Series) -> NDArray[np.bool_]:
+    """Return which values of a column `role` (N,) mark ignored labels, in any case."""
+    texts = roles.astype("string").fillna("").str.strip().str.lower()
+    return texts.isin(IGNORE_ROLES).to_numpy(bool)
+
+
+def explode_parts(labels: RawLabels) -> RawLabels:
+    """Return the labels with each part of a multi-part shape or collection as one of its own."""
+    geometry = labels.geometry
+    rows = np.arange(len(geometry))
+    while (shapely.get_type_id(geometry) >= MULTI_TYPE).any():
+        is_missing = shapely.is_missing(geometry)
+        whole = np.where(is_missing, shapely.Point(), geometry)
+        parts, part_rows = shapely.get_parts(whole, return_index=True)
+        kept = objects_array(
+            [None if is_missing[row] else part for part, row in zip(parts, part_rows, strict=True)]
+        )
+        empty = np.setdiff1d(np.arange(len(geometry)), part_rows)  # collections without parts
+        order = np.argsort(np.concatenate([part_rows, empty]), kind="stable")
+        geometry = np.concatenate([kept, np.full(len(empty), None, object)])[order]
+        rows = rows[np.concatenate([part_rows, empty])[order]]
+    ignored = None if labels.ignored is None else labels.ignored[rows]
+    return replace(
+        labels,
+        image=labels.image[rows],
+        class_name=labels.class_name[rows],
+        geometry=geometry,
+        ignored=ignored,
+    )
 
 
 def boxes_geometry(boxes_xyxy: NDArray[np.float64]) -> NDArray[np.object_]:
@@ -183,3 +271,10 @@ def boxes_geometry(boxes_xyxy: NDArray[np.float64]) -> NDArray[np.object_]:
 def box_geometry(left: float, top: float, right: float, bottom: float) -> Any:
     """Return the polygon of one box; None for a box that ends before it begins."""
     return boxes_geometry(np.array([[left, top, right, bottom]]))[0]
+
+
+def turned_box(box: Any, angle_deg: float) -> Any:
+    """Return a box turned clockwise about its center, in px whose rows go down; None stays None."""
+    if box is None or not angle_deg:
+        return box
+    return shapely.affinity.rotate(box, angle_deg, origin="center")

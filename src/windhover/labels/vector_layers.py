@@ -14,7 +14,10 @@ from windhover.labels.table import (
     NO_GEOMETRY,
     RawLabels,
     class_names_of,
+    explode_parts,
     find_class_column,
+    is_ignore_role,
+    notes_on_class_column,
     without_empty,
 )
 from windhover.labels.text_files import read_json
@@ -25,6 +28,8 @@ GEOJSON_TYPES = (
     "Feature",
     "Point",
     "MultiPoint",
+    "LineString",
+    "MultiLineString",
     "Polygon",
     "MultiPolygon",
     "GeometryCollection",
@@ -60,7 +65,7 @@ def read_vector(path: Path, class_column: str | None = None) -> RawLabels:
         frame = frame[~is_empty].explode(index_parts=False, ignore_index=True)
     ignored = None
     if "role" in frame.columns:
-        ignored = (frame["role"].astype("string").fillna("") == "ignore").to_numpy(bool)
+        ignored = is_ignore_role(frame["role"])
     columns = [str(name) for name in frame.columns if name != frame.geometry.name]
     labels = RawLabels(
         source=path.name,
@@ -71,5 +76,6 @@ def read_vector(path: Path, class_column: str | None = None) -> RawLabels:
         crs=crs_text(frame),
         ignored=ignored,
         dropped={NO_GEOMETRY: int(is_empty.sum())} if is_empty.any() else {},
+        notes=notes_on_class_column(columns, class_column),
     )
-    return without_empty(labels)
+    return without_empty(explode_parts(labels))

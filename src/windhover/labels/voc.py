@@ -6,40 +6,121 @@ shifted. XML is read without expanding entities.
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
+from typing import Any
 from xml.etree.ElementTree import Element, ParseError
 
+import shapely
 from defusedxml import DefusedXmlException
 from defusedxml import ElementTree as SafeTree
 
 from windhover.errors import FormatError
-from windhover.labels.table import LabelRow, RawLabels, box_geometry, labels_from_rows
+from windhover.labels.table import (
+    LabelRow,
+    RawLabels,
+    box_geometry,
+    is_true,
+    labels_from_rows,
+    turned_box,
+)
 
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
+TURNED_BOX = ("cx", "cy", "w", "h", "angle")
+SHAPE_TAGS = ("bndbox", "robndbox", "points", "polygon")
+MIN_CORNERS = 3
 
 
 def read_voc(path: Path, class_column: str | None = None) -> RawLabels:
     """Read one Pascal VOC file; objects marked `difficult` are ignored labels.
+
+    Objects may be nested (FAIR1M), and be boxes, corners, or boxes turned by an angle (roLabelImg,
+    CVAT).
 
     Args:
         path: the file; its `filename` is the image, its own name where that is missing.
         class_column: not used, objects have names.
 
     Raises:
-        FormatError: not XML, entities in it, or an object without a box.
+        FormatError: not XML, entities in it, an object without a shape, or shapes outside objects.
     """
     root = _parse_xml(path)
-    image = (root.findtext("filename") or "").strip() or path.stem
+    image = (root.findtext("filename") or root.findtext("source/filename") or "").strip()
+    image = image or path.stem
     rows = []
-    for number, element in enumerate(root.findall("object"), 1):
-        box = element.find("bndbox")
-        corners = [_corner(box, name, where=f"{path}: object {number}") for name in CORNERS]
-        class_name = (element.findtext("name") or "").strip()
-        is_difficult = (element.findtext("difficult") or "0").strip() not in ("0", "")
-        rows.append(LabelRow(image, class_name, box_geometry(*corners), is_difficult))
+    elements = [element for element in root.iter() if _tag(element) == "object"]
+    if not elements and any(_tag(element) in SHAPE_TAGS for element in root.iter()):
+        raise FormatError(
+            f"{path}: has shapes but no <object> around them, so nothing is known of the image. "
+            "Export the labels as Pascal VOC."
+        )
+    for number, element in enumerate(elements, 1):
+        where = f"{path}: object {number}"
+        name = element.findtext("name") or element.findtext("possibleresult/name") or ""
+        is_difficult = is_true(element.findtext("difficult"), f"{where}, <difficult>")
+        rows.append(LabelRow(image, name.strip(), _shape(element, where), is_difficult))
     size_wh = _image_size(root)
     sizes = {} if size_wh is None else {image: size_wh}
     return labels_from_rows(path, rows, "px", images=(image,), image_sizes_wh=sizes)
+
+
+def _tag(element: Element) -> str:
+    return str(element.tag).lower()
+
+
+def _shape(element: Element, where: str) -> Any:
+    """Return the shape of an object: its box, turned where it says so, or its corners.
+
+    Raises:
+        FormatError: it has none, a corner is no number, or it is not in px.
+    """
+    coordinate = (element.findtext("coordinate") or "pixel").strip().lower()
+    if coordinate != "pixel":
+        raise FormatError(
+            f"{where} has coordinates in {coordinate!r}, only px are read. Export it in px."
+        )
+    corners = _corners(element, where)
+    if corners and element.find("bndbox") is None:
+        return shapely.Polygon(corners)
+    turned = element.find("robndbox")
+    if turned is not None:
+        col, row, width, height, angle_rad = (
+            _corner(turned, name, where=where) for name in TURNED_BOX
+        )
+        box = box_geometry(col - width / 2, row - height / 2, col + width / 2, row + height / 2)
+        return turned_box(box, math.degrees(angle_rad))
+    bndbox = element.find("bndbox")
+    box = box_geometry(*(_corner(bndbox, name, where=where) for name in CORNERS))
+    return turned_box(box, _rotation_deg(element, where))
+
+
+def _corners(element: Element, where: str) -> list[tuple[float, float]]:
+    """Return the corners of a polygon: points of `x,y`, or of <x> and <y>; empty for none."""
+    points = element.findall("points/point") + element.findall("polygon/pt")
+    corners = []
+    for point in points:
+        texts = (point.text or "").split(",")
+        if point.find("x") is not None:
+            texts = [point.findtext("x") or "", point.findtext("y") or ""]
+        try:
+            x, y = map(float, texts)
+        except ValueError:
+            raise FormatError(
+                f"{where} has the corner {','.join(texts)[:40]!r}, which is no x,y. "
+                "Export the labels again."
+            ) from None
+        corners.append((x, y))
+    if points and len(corners) < MIN_CORNERS:
+        raise FormatError(f"{where} has {len(corners)} corners, at least 3 make an outline.")
+    return corners
+
+
+def _rotation_deg(element: Element, where: str) -> float:
+    """Return by how much a box is turned clockwise (CVAT's attribute), 0 for none."""
+    for attribute in element.findall("attributes/attribute"):
+        if (attribute.findtext("name") or "").strip() == "rotation":
+            return _corner(attribute, "value", where=where)
+    return 0.0
 
 
 def _parse_xml(path: Path) -> Element:

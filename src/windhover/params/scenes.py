@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from windhover.geometry.windows import WINDOW_PX
 from windhover.params import StageParams
@@ -112,11 +112,23 @@ class ScenesParams(StageParams):
     )
     seed: int = Field(default=0, ge=0, description="random seed of the split")
 
+    @field_validator("split_fractions")
+    @classmethod
+    def _check_fractions(cls, fractions: list[float]) -> list[float]:
+        total = sum(fractions)
+        if abs(total - 100) < 0.5 and min(fractions) >= 0:
+            of_one = ", ".join(f"{value / 100:g}" for value in fractions)
+            raise ValueError(f"fractions of 1, not percent: write [{of_one}]")
+        if abs(total - 1) > 1e-6 or min(fractions) < 0:
+            raise ValueError(f"they must be 0 or more and sum to 1, not to {total:g}")
+        return fractions
+
     @model_validator(mode="after")
     def _check_split(self) -> ScenesParams:
-        if abs(sum(self.split_fractions) - 1) > 1e-6 or min(self.split_fractions) < 0:
+        if self.spatial_block_m is not None and self.spatial_block_m <= self.guard_m:
             raise ValueError(
-                f"split_fractions must be 0 or more and sum to 1, got {self.split_fractions}"
+                f"spatial_block_m must be larger than guard_m ({self.guard_m:g} m), which is taken "
+                f"off every block, got {self.spatial_block_m:g} m"
             )
         window_m = WINDOW_PX * self.gsd_m
         if self.spatial_block_m is not None and self.guard_m < window_m:
