@@ -5,7 +5,6 @@ Validation and test patches are never changed.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +12,16 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from windhover.errors import MissingFileError
-from windhover.files import atomic_folder, write_json
+from windhover.errors import FormatError, MissingFileError, ParameterError
+from windhover.files import atomic_folder, read_json, write_json
 from windhover.params import check_params
 from windhover.params.augment import AugmentParams
-from windhover.patches.augmentation import Augmented, augment_patches, build_transforms
+from windhover.patches.augmentation import (
+    Augmented,
+    augment_patches,
+    build_transforms,
+    without_unfit_defaults,
+)
 from windhover.patches.patch_sheets import patch_cell
 from windhover.patches.patch_store import load_patches, read_summary
 from windhover.patches.patch_summary import PatchSummary
@@ -36,21 +40,31 @@ def read_augment_params(folder: Path) -> AugmentParams:
 
     Raises:
         MissingFileError: the folder does not hold them.
+        FormatError: the file is damaged.
     """
     path = folder / PARAMETERS_FILE
     if not path.is_file():
         raise MissingFileError(f"{path}: no such file. Run the augment stage: dvc repro augment.")
-    return check_params("augment", AugmentParams, json.loads(path.read_text(encoding="utf-8")))
+    again = "Run the augment stage again: dvc repro -f augment."
+    content = read_json(path, missing=again, broken=again)
+    if not isinstance(content, dict):
+        raise FormatError(f"{path}: must hold the parameters of the augment stage. {again}")
+    try:
+        return check_params("augment", AugmentParams, content)
+    except ParameterError as error:
+        raise FormatError(f"{path}: {str(error).split(' Set `')[0]} {again}") from None
 
 
 def augment_training_patches(patches: Path, out: Path, params: AugmentParams) -> str:
     """Write augmented copies of the training patches, their parameters and a contact sheet.
 
+    Transforms of the default that need three bands are left out for other patches.
+
     Returns:
         What was written, as a sentence.
 
     Raises:
-        ParameterError: a transform is unknown or does not fit the bands.
+        ParameterError: a transform is unknown or does not fit the patches.
         MissingFileError: there are no patches.
     """
     train = load_patches(patches, "train")
@@ -74,6 +88,12 @@ def augment_training_patches(patches: Path, out: Path, params: AugmentParams) ->
         left_out = (
             f"; {augmented.n_left_out} copies left out, whose object crossed the label's radius"
         )
+    _, unfit = without_unfit_defaults(params.transforms, len(summary.bands))
+    if unfit:
+        left_out += (
+            f"; {', '.join(unfit)} of the default left out, which needs 3 bands: the patches have "
+            f"{len(summary.bands)}"
+        )
     return (
         f"{len(train.images)} training patches -> {len(augmented.images)} with {params.variants} "
         f"augmented copies each{left_out}"
@@ -92,9 +112,12 @@ def augment_set(
         params: of the stage.
 
     Raises:
-        ParameterError: a transform is unknown or does not fit the bands.
+        ParameterError: a transform is unknown, does not fit the bands, or does not keep the size,
+            the type or the labels of a patch.
     """
-    transforms = build_transforms(params.transforms, images.shape[-1])
+    n_bands = images.shape[-1]
+    declared, _ = without_unfit_defaults(params.transforms, n_bands)
+    transforms = build_transforms(declared, n_bands)
     with progress_bar("augmenting", len(images), "patches") as advance:
         return augment_patches(
             images,

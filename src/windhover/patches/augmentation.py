@@ -19,10 +19,14 @@ from numpy.typing import NDArray
 
 from windhover.dataset.label_rule import LabelRule
 from windhover.errors import ParameterError
+from windhover.geometry.arrays import Floats
+from windhover.params.augment import DEFAULT_TRANSFORMS
+from windhover.patches.transform_probe import find_fault
 from windhover.patches.value_range import ValueRange
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 import albumentations as A
+import cv2
 
 THREE_BANDS = frozenset(
     [
@@ -73,8 +77,12 @@ def build_transforms(declared: Sequence[Mapping[str, Any]], n_bands: int) -> A.C
         declared: each a mapping with `name` (a class of albumentations) and its arguments.
         n_bands: bands of the pictures.
 
+    Every transform is tried first: one that changes the size, the number type or the range of the
+    pixels, or moves labels beside them, is an error.
+
     Raises:
-        ParameterError: an unknown transform or argument, or a three-band one for other bands.
+        ParameterError: an unknown transform or argument, a three-band one for other bands, or one
+            that does not fit.
     """
     transforms = []
     for entry in declared:
@@ -94,13 +102,83 @@ def build_transforms(declared: Sequence[Mapping[str, Any]], n_bands: int) -> A.C
                 "Remove it; brightness, contrast, gamma, noise and blur take any number."
             )
         transforms.append(_build_transform(transform_class, name, arguments))
+        _check_fit(_build_transform(transform_class, name, {**arguments, "p": 1.0}), name, n_bands)
+    return _compose(transforms)
+
+
+def without_unfit_defaults(
+    declared: Sequence[Mapping[str, Any]], n_bands: int
+) -> tuple[list[Mapping[str, Any]], list[str]]:
+    """Return the transforms without those of the default that need three bands, and their names.
+
+    Args:
+        declared: transforms, of which those that are not the default's own stay.
+        n_bands: of the pictures.
+    """
+    kept: list[Mapping[str, Any]] = []
+    left_out: list[str] = []
+    for entry in declared:
+        is_unfit = n_bands != 3 and entry.get("name") in THREE_BANDS
+        if is_unfit and dict(entry) in DEFAULT_TRANSFORMS:
+            left_out.append(str(entry["name"]))
+        else:
+            kept.append(entry)
+    return kept, left_out
+
+
+def _compose(transforms: Sequence[Any]) -> A.Compose:
+    """Return transforms one after another; labels beyond the border are kept."""
     keypoints = A.KeypointParams(format="xy", remove_invisible=False)
-    return A.Compose(transforms, keypoint_params=keypoints)
+    with warnings.catch_warnings():
+        # that none of them moves labels
+        warnings.simplefilter("ignore", UserWarning)
+        return A.Compose(transforms, keypoint_params=keypoints)
 
 
-def _build_transform(
-    transform_class: Callable[..., Any], name: str, arguments: Mapping[str, Any]
-) -> Any:
+def _check_fit(transform: Any, name: str, n_bands: int) -> None:
+    """Raise if a transform, always applied, does not keep size, type and place of labels.
+
+    Raises:
+        ParameterError: it does not.
+    """
+    pipeline = _compose([transform])
+
+    def trial(image: NDArray[np.float32], points: Floats, seed: int) -> tuple[Any, Any]:
+        pipeline.set_random_seed(seed)
+        done = pipeline(image=image, keypoints=points.astype(np.float32))
+        return done["image"], done["keypoints"]
+
+    moves_labels = isinstance(transform, A.DualTransform)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        fault = find_fault(trial, n_bands, moves_labels=moves_labels)
+    if fault is not None:
+        raise ParameterError(f"`augment.transforms`: {name} {fault}")
+
+
+def _without_mirrored_labels(transform_class: type[Any]) -> type[Any]:
+    """Return a transform that moves each label once.
+
+    With a mirrored border albumentations returns the labels of the mirror images too, and these
+    first; pixels are not changed by this.
+    """
+
+    class OneLabelEach(transform_class):  # type: ignore[misc]
+        def apply_to_keypoints(self, *args: Any, **kwargs: Any) -> Any:
+            border_mode = getattr(self, "border_mode", None)
+            if border_mode is None:
+                return super().apply_to_keypoints(*args, **kwargs)
+            self.border_mode = cv2.BORDER_CONSTANT
+            try:
+                return super().apply_to_keypoints(*args, **kwargs)
+            finally:
+                self.border_mode = border_mode
+
+    OneLabelEach.__name__ = transform_class.__name__
+    return OneLabelEach
+
+
+def _build_transform(transform_class: type[Any], name: str, arguments: Mapping[str, Any]) -> Any:
     """Return one transform; lists among its arguments become tuples.
 
     Raises:
@@ -113,7 +191,7 @@ def _build_transform(
         # albumentations reports an unknown argument as a warning
         warnings.simplefilter("error", UserWarning)
         try:
-            return transform_class(**values)
+            return _without_mirrored_labels(transform_class)(**values)
         except (ValueError, TypeError, UserWarning) as error:
             reason = " ".join(str(error).split())[:REASON_CHARS]
             raise ParameterError(
