@@ -68,7 +68,7 @@ def test_scenes_are_searched_into_one_file_and_counted(
         f"{name}: {counted(counts[name], 'object')} ({counts[name]} aircraft) in 0.05 km2"
         for name in "ab"
     ] == said[2:]
-    assert "1 pairs of scenes overlap, such as a and b" in said[0]
+    assert "1 pair of scenes overlap, such as a and b" in said[0]
     assert "scored densely at stride 8 px on cpu in fp32" in said[1]
     assert sorted(path.name for path in tmp_path.glob("*found*")) == ["found.gpkg"]
     assert not list(tmp_path.glob(".found*"))

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from windhover.dataset.catalog import load_catalog, scene_info
+from windhover.detection.overlaps import log_overlaps
 from windhover.detection.scene_run import DetectionOutcome, SceneRun, log_overview_use
 from windhover.errors import DataError
 from windhover.export.detection_summary import SUMMARY, DetectionSummary
@@ -56,6 +57,7 @@ def detect_catalog(
     for row in catalog:
         scene = detector.open(_with_file_blocks(scene_info(row)))
         runs.append(SceneRun(detector, scene, thresholds, block_px=block_px))
+    log_overlaps([run.scene.info for run in runs])
     log_overview_use(runs)
     outcome = DetectionOutcome()
     total_mpx = sum(run.mpx for run in runs)

@@ -24,7 +24,7 @@ from windhover.detection.detect_request import (
     with_assumed_gsd,
 )
 from windhover.detection.journal import SceneJournal, SearchJournal
-from windhover.detection.overlaps import overlapping_scenes
+from windhover.detection.overlaps import log_overlaps
 from windhover.detection.scene_run import DetectionOutcome, SceneRun, log_overview_use
 from windhover.errors import DataError, shown_path
 from windhover.export.detections import write_map
@@ -77,7 +77,7 @@ def _search_scenes(request: DetectRequest, infos: Sequence[SceneInfo]) -> Detect
     for info in infos:
         for note in info.notes:
             logger.info("%s: %s", info.name, note)
-    _log_overlaps(infos)
+    log_overlaps(infos)
     runs = _plan_runs(request, detector, thresholds, infos=infos, areas=areas)
     _check_areas(request, runs)
     logger.info(detector.describe())
@@ -165,21 +165,6 @@ def _log_unsearched_scenes(runs: Sequence[SceneRun]) -> None:
     for run in runs:
         if not run.mpx:
             logger.info("%s: no part of it lies in the area, not searched", run.scene.info.name)
-
-
-def _log_overlaps(infos: Sequence[SceneInfo]) -> None:
-    """Warn where scenes show the same ground, since each is searched by itself."""
-    overlaps = overlapping_scenes(infos)
-    if not overlaps:
-        return
-    first, second = overlaps[0]
-    logger.warning(
-        "%d pairs of scenes overlap, such as %s and %s: what lies in both is found in each and "
-        "counted twice. Search a mosaic of them instead: gdalbuildvrt mosaic.vrt FILES",
-        len(overlaps),
-        first,
-        second,
-    )
 
 
 def _log_amount(runs: Sequence[SceneRun]) -> None:

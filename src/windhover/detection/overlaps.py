@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,6 +10,9 @@ import shapely
 
 from windhover.geometry.georef import footprint_4326
 from windhover.imagery.rasters import SceneInfo
+from windhover.progress import counted
+
+logger = logging.getLogger(__name__)
 
 # Outlines of adjoining tiles of different systems overlap a little, since sides are curves there.
 MIN_OVERLAP_PX = 8.0
@@ -33,3 +37,18 @@ def overlapping_scenes(infos: Sequence[SceneInfo]) -> list[tuple[str, str]]:
     pairs = shapely.STRtree(shrunk).query(shrunk, predicate="intersects").T
     names = [info.name for info in placed]
     return sorted((names[first], names[second]) for first, second in pairs if first < second)
+
+
+def log_overlaps(infos: Sequence[SceneInfo]) -> None:
+    """Warn where scenes show the same ground, since each is searched by itself."""
+    overlaps = overlapping_scenes(infos)
+    if not overlaps:
+        return
+    first, second = overlaps[0]
+    logger.warning(
+        "%s of scenes overlap, such as %s and %s: what lies in both is found in each and counted "
+        "twice. To count it once, search a mosaic of them: gdalbuildvrt mosaic.vrt FILES",
+        counted(len(overlaps), "pair"),
+        first,
+        second,
+    )

@@ -146,6 +146,10 @@ def files_read(path: str | Path) -> tuple[str, ...]:
                     waiting += dataset.files
             except WindhoverError:
                 continue
+    for name in list(names):
+        for suffix in (".aux.xml", ".msk", ".ovr"):  # of the sources too
+            if Path(name + suffix).is_file():
+                names[name + suffix] = None
     archives = {found.group(1) for name in names if (found := ARCHIVE_MEMBER.match(name))}
     return (*names, *sorted(archives))
 
