@@ -16,6 +16,8 @@ MODULES = (
 CODE = f"""
 import sys
 
+import lightning  # its own imports may include what is taken away from ours
+
 sys.modules.update(dict.fromkeys("{MISSING}".split()))
 for name in "{MODULES}".split():
     __import__("windhover.training." + name)
