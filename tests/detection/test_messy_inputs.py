@@ -86,7 +86,7 @@ def test_a_second_search_into_one_file_is_refused(
 
 
 def interrupt(*_: Any) -> None:
-    raise KeyboardInterrupt
+    raise KeyboardInterrupt("stopped")
 
 
 @pytest.mark.parametrize("change", ["nothing", "source", "sidecar"])
@@ -98,7 +98,7 @@ def test_a_search_is_resumed_on_the_same_picture_only(
     rasterio.shutil.copy(source, mosaic, driver="VRT")
     with monkeypatch.context() as patch:
         patch.setattr(flow, "write_map", interrupt)
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(KeyboardInterrupt, match="stopped"):
             detect_rasters(DetectRequest([str(mosaic)], model, tmp_path / "f.gpkg"))
     if change == "source":
         with rasterio.open(source, "r+") as out:

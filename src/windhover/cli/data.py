@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+from json import dumps
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from windhover.cli.options import ClassColumn, Gsd, Labels
+from windhover.cli.options import ClassColumn, Gsd, Json, Labels
 
 
 def inspect(
@@ -20,25 +22,34 @@ def inspect(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder for a page with pictures.")
     ] = None,
+    json: Json = False,
 ) -> None:
     """Print what rasters are, whether they can be used, and what their labels hold."""
+    from windhover.console import show_messages
     from windhover.dataset.import_labels import (
         ImportOptions,
         import_labels,
         single_raster_or_folder,
     )
-    from windhover.dataset.inspect_scenes import inspect_rasters
+    from windhover.dataset.inspect_scenes import describe_rasters, inspect_rasters
 
+    show_messages(only_stderr=json)
     scenes = None
     if labels is not None:
         scenes = single_raster_or_folder(rasters)
-    failed = inspect_rasters(rasters, gsd, typer.echo)
+    if json:
+        documents = describe_rasters(rasters, gsd)
+        typer.echo(dumps(documents, indent=2, allow_nan=False, ensure_ascii=False))
+        failed = not all(document["can_be_used"] for document in documents)
+    else:
+        failed = bool(inspect_rasters(rasters, gsd, typer.echo))
     if failed:
         raise typer.Exit(1)
     if labels is not None and scenes is not None:
         output = output or Path("inspection")
         options = ImportOptions(gsd_m=gsd)
-        import_labels(labels, scenes, output, options=options, report=typer.echo)
+        report = partial(typer.echo, err=json)
+        import_labels(labels, scenes, output, options=options, report=report)
 
 
 def import_(

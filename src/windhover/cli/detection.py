@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from windhover.cli.options import Bands, Gsd, MatchRadiometry, Model, Verbose
+from windhover.cli.options import Bands, Gsd, Json, MatchRadiometry, Model, Verbose
 
 if TYPE_CHECKING:
     from windhover.detection.scene_run import DetectionOutcome
@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 INCOMPLETE = 3  # exit code of a run that finished but could not read everything
 
 Scenes = Annotated[
-    list[str], typer.Argument(help="Rasters to search: files, or anything GDAL opens.")
+    list[str],
+    typer.Argument(help="Rasters to search: files, anything GDAL opens, folders, or lists (.txt)."),
 ]
 AnyModel = Annotated[Path, typer.Option(help="Folder of the model, or models:/NAME@ALIAS.")]
 MapFile = Annotated[Path, typer.Option("--output", "-o", help=".gpkg, .parquet, .geojson or .csv")]
@@ -79,13 +80,14 @@ def detect(
     block_px: BlockPx = None,
     resume: Resume = False,
     verbose: Verbose = False,
+    json: Json = False,
 ) -> None:
     """Find the objects of rasters of any size and write them for a map."""
     from windhover.console import show_messages
     from windhover.detection import detect_request
     from windhover.detection.detect_rasters import detect_rasters
 
-    show_messages(verbose=verbose)
+    show_messages(verbose=verbose, only_stderr=json)
     request = detect_request.DetectRequest(
         scenes=scenes,
         model=_model_folder(model),
@@ -105,7 +107,10 @@ def detect(
         match_radiometry=match_radiometry,
     )
     outcome = detect_rasters(request)
-    _print_outcome(outcome, output, scores, verbose=verbose)
+    if json:
+        _print_json(outcome, output, scores)
+    else:
+        _print_outcome(outcome, output, scores, verbose=verbose)
     if outcome.failed:
         raise typer.Exit(INCOMPLETE)
 
@@ -117,6 +122,21 @@ def _model_folder(model: Path) -> Path:
     from windhover.tracking.registry import fetch_model
 
     return fetch_model(str(model))
+
+
+def _print_json(outcome: DetectionOutcome, output: Path, scores: Path | None) -> None:
+    """Print what was found and written, and what could not be read, as one JSON object."""
+    from dataclasses import asdict
+    from json import dumps
+
+    document = {
+        "output": str(output),
+        "scores": None if scores is None else str(scores),
+        "objects": outcome.n_objects,
+        "scenes": [scene.model_dump(mode="json") for scene in outcome.scenes],
+        "failed": [asdict(part) for part in outcome.failed],
+    }
+    typer.echo(dumps(document, indent=2, allow_nan=False, ensure_ascii=False))
 
 
 def _print_outcome(

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from windhover.cli.options import Json
+
 
 def assess(
     detections: Annotated[
@@ -38,10 +40,16 @@ def assess(
     sweep: Annotated[
         bool, typer.Option("--sweep", help="Also AP from loose to strict matching.")
     ] = False,
+    json: Json = False,
 ) -> None:
     """Measure detections: AP, precision, recall and false alarms per km2, with intervals."""
-    from windhover.evaluation.evaluate_vectors import VectorRequest, assess_files
+    from json import dumps
 
+    from windhover.console import show_messages
+    from windhover.evaluation import evaluate_vectors
+    from windhover.evaluation.evaluate_vectors import VectorRequest
+
+    show_messages(only_stderr=json)
     request = VectorRequest(
         detections=detections,
         truth=truth,
@@ -54,7 +62,12 @@ def assess(
         output=output,
         with_ap_by_threshold=sweep,
     )
-    typer.echo("\n".join(assess_files(request)))
+    evaluation = evaluate_vectors.evaluate_and_write(request)
+    if json:
+        document = evaluate_vectors.vector_evaluation_document(evaluation)
+        typer.echo(dumps(document, indent=2, allow_nan=False, ensure_ascii=False))
+    else:
+        typer.echo("\n".join(evaluate_vectors.vector_evaluation_lines(evaluation)))
 
 
 def compare(

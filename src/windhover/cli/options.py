@@ -15,6 +15,9 @@ Bands = Annotated[
 ]
 ClassColumn = Annotated[str | None, typer.Option(help="Column of the labels' class.")]
 Gsd = Annotated[float | None, typer.Option(help="Meters per px, for images without georeference.")]
+Json = Annotated[
+    bool, typer.Option("--json", help="Print the result as JSON; messages go to standard error.")
+]
 Labels = Annotated[
     Path, typer.Argument(help="Label file, or folder of label files, of any format.")
 ]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from windhover.dataset.catalog_report import PixelShares
 from windhover.dataset.check_rasters import check_pixels
 from windhover.dataset.discover import raster_paths
-from windhover.errors import DataError, WindhoverError
+from windhover.errors import DataError, WindhoverError, shown_path
 from windhover.imagery.rasters import SceneInfo, inspect_scene
 
 CRS_CHARS = 40  # of a coordinate system that a line shows
@@ -21,7 +22,7 @@ def scene_line(info: SceneInfo, shares: PixelShares) -> str:
     crs = info.crs or "local grid"
     gsd = " x ".join(f"{value:.4g}" for value in dict.fromkeys(info.gsd_m))
     line = (
-        f"{info.path}: {info.width_px} x {info.height_px} px, {gsd} m, {info.dtype}, "
+        f"{shown_path(info.path)}: {info.width_px} x {info.height_px} px, {gsd} m, {info.dtype}, "
         f"{', '.join(info.bands)}, {crs[:CRS_CHARS]}"
     )
     if shares.valid < 1:
@@ -30,6 +31,47 @@ def scene_line(info: SceneInfo, shares: PixelShares) -> str:
     if info.is_striped:
         line += ", in strips (slow to read in windows: make a COG of it)"
     return line
+
+
+def scene_document(info: SceneInfo, shares: PixelShares) -> dict[str, Any]:
+    """Return what a raster is, in JSON types."""
+    return {
+        "path": shown_path(info.path),
+        "scene": info.name,
+        "can_be_used": True,
+        "width_px": info.width_px,
+        "height_px": info.height_px,
+        "gsd_m": list(info.gsd_m),
+        "dtype": info.dtype,
+        "bands": list(info.bands),
+        "crs": info.crs,
+        "valid_fraction": shares.valid,
+        "is_sampled": shares.sampled,
+        "is_striped": info.is_striped,
+        "notes": list(info.notes),
+    }
+
+
+def describe_rasters(paths: Sequence[str], gsd_m: float | None) -> list[dict[str, Any]]:
+    """Return what each raster is in JSON types, or `can_be_used` false and the reason.
+
+    Args:
+        paths: rasters, and folders of rasters.
+        gsd_m: of rasters without georeference.
+
+    Raises:
+        DataError: a folder holds no raster.
+    """
+    documents = []
+    for path in _expand_folders(paths):
+        try:
+            info = inspect_scene(path, gsd_m)
+            document = scene_document(info, check_pixels([info])[info.name])
+        except WindhoverError as error:
+            reason = error.sentence()
+            document = {"path": shown_path(path), "can_be_used": False, "reason": reason}
+        documents.append(document)
+    return documents
 
 
 def inspect_rasters(paths: Sequence[str], gsd_m: float | None, report: Report) -> list[str]:

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from windhover.errors import ParameterError
-from windhover.evaluation.vector_pair import group_by_grid_cell, load_vector_pair
+from windhover.evaluation.vector_pair import ANY_CLASS, group_by_grid_cell, load_vector_pair
 from windhover.files import (
     atomic_file,
     check_output,
@@ -139,12 +139,22 @@ def assess_files(request: VectorRequest) -> list[str]:
         ParameterError: the kind of matching is unknown, or its value out of range.
         windhover.errors.WindhoverError: a file is missing, damaged, or does not fit the other.
     """
+    return vector_evaluation_lines(evaluate_and_write(request))
+
+
+def evaluate_and_write(request: VectorRequest) -> VectorEvaluation:
+    """Measure the detections of a vector file, and write the files asked for.
+
+    Raises:
+        ParameterError: an option is out of range, or a file would overwrite what is to be kept.
+        windhover.errors.WindhoverError: a file is missing, damaged, or does not fit the other.
+    """
     if request.output is not None:
         _check_outputs(request, request.output)
     evaluation = evaluate_vectors(request)
     if request.output is not None:
         write_vector_evaluation(evaluation, request.output)
-    return vector_evaluation_lines(evaluation)
+    return evaluation
 
 
 def _check_outputs(request: VectorRequest, output: Path) -> None:
@@ -187,7 +197,7 @@ def evaluate_vectors(request: VectorRequest) -> VectorEvaluation:
     )
     ground_truth = pair.ground_truth
     matches = match_detections(pair.detections, ground_truth, rule)
-    classes = sorted({*pair.detections["class"], *ground_truth.objects["class"]})
+    classes = sorted({*pair.detections["class"], *ground_truth.objects["class"]}) or [ANY_CLASS]
     ap_table = None
     if request.with_ap_by_threshold:
         ap_table = ap_by_threshold(pair.detections, ground_truth, classes, by=rule.by)
@@ -241,6 +251,19 @@ def _estimate_line(label: str, estimate: Estimate) -> str:
 def write_vector_evaluation(evaluation: VectorEvaluation, output: Path) -> None:
     """Write the metrics as JSON; next to it the curve and the scenes as CSV."""
     metrics = evaluation.metrics
+    write_json(output, vector_evaluation_document(evaluation))
+    tables = {
+        "curve": curve_table(metrics.pooled_curve, MAX_CURVE_ROWS),
+        "scenes": metrics.per_scene,
+    }
+    for name, table in tables.items():
+        with atomic_file(_table_path(output, name)) as temporary:
+            table.to_csv(temporary, index=False, float_format="%.6g", lineterminator="\n")
+
+
+def vector_evaluation_document(evaluation: VectorEvaluation) -> dict[str, Any]:
+    """Return the metrics in JSON types, as they are written."""
+    metrics = evaluation.metrics
     document: dict[str, Any] = {
         "match": str(evaluation.rule),
         "bootstrap_unit": evaluation.bootstrap_unit,
@@ -253,14 +276,7 @@ def write_vector_evaluation(evaluation: VectorEvaluation, output: Path) -> None:
         for row in evaluation.ap_table.to_dict("records"):
             values = {key: finite_or_none(row[key]) for key in ("value", "ap")}
             document["ap_by_threshold"].append(values)
-    write_json(output, document)
-    tables = {
-        "curve": curve_table(metrics.pooled_curve, MAX_CURVE_ROWS),
-        "scenes": metrics.per_scene,
-    }
-    for name, table in tables.items():
-        with atomic_file(_table_path(output, name)) as temporary:
-            table.to_csv(temporary, index=False, float_format="%.6g", lineterminator="\n")
+    return document
 
 
 def _estimate_values(estimates: dict[str, Estimate]) -> dict[str, Any]:
