@@ -98,10 +98,19 @@ def positive_windows(labels: SceneLabels, repeats: Ints, rng: np.random.Generato
     return corners[distance <= rule.positive_px]
 
 
-def offcenter_windows(labels: SceneLabels, count: int, rng: np.random.Generator) -> Ints:
+def offcenter_windows(
+    shape_hw: tuple[int, int], labels: SceneLabels, count: int, *, rng: np.random.Generator
+) -> Ints:
     """Return up to `count` (K, 2) left, top of windows that show an object away from their center.
 
-    They are beyond the object's ignore radius: a detector must not fire on them.
+    They are beyond the object's ignore radius: a detector must not fire on them. Their centers are
+    on the scene: beyond its border a window shows the object's mirror image.
+
+    Args:
+        shape_hw: height and width of the scene, px.
+        labels: of the scene.
+        count: wanted.
+        rng: of the draws.
     """
     n_objects = len(labels.objects)
     if not n_objects:
@@ -112,7 +121,10 @@ def offcenter_windows(labels: SceneLabels, count: int, rng: np.random.Generator)
     farthest = max(HALF_WINDOW_PX, rule.ignore_px + 1.0)
     offsets = rule.sample_offsets(rng, tries, low_px=rule.ignore_px, high_px=farthest)
     corners = np.rint(about + offsets - HALF_WINDOW_PX).astype(np.int64)
-    return corners[is_negative(_centers_of(corners), labels)][:count]
+    centers = _centers_of(corners)
+    height, width = shape_hw
+    is_on_scene = ((centers >= 0) & (centers <= (width, height))).all(axis=1)
+    return corners[is_on_scene & is_negative(centers, labels)][:count]
 
 
 def random_windows(
@@ -128,6 +140,12 @@ def random_windows(
     """
     tries = count * TRIES_PER_WINDOW
     left, top, right, bottom = labels.coverage.complete_bounds(shape_hw)
+    height, width = shape_hw
+    left, top = max(left, 0), max(top, 0)
+    right, bottom = min(right, width), min(bottom, height)
+    if left >= right or top >= bottom:
+        # a sliver of a complete area: no window is in it
+        return np.zeros((0, 2), np.int64)
     x = rng.integers(left, right, tries)
     y = rng.integers(top, bottom, tries)
     centers = np.stack([x, y], axis=1)

@@ -197,7 +197,9 @@ class SceneCutter:
         rng = self._rng
         corners = {
             "positive": sampling.positive_windows(labels, repeats, rng),
-            "offcenter": sampling.offcenter_windows(labels, n_negatives["offcenter"], rng),
+            "offcenter": sampling.offcenter_windows(
+                seen.shape_hw, labels, n_negatives["offcenter"], rng=rng
+            ),
             "random": sampling.random_windows(
                 seen.shape_hw, labels, n_negatives["random"], rng=rng
             ),

@@ -77,12 +77,16 @@ class LabeledGround:
         return self.objects.select(~self.objects.is_ignored)
 
     def is_ignored(self, xy: Points) -> NDArray[np.bool_]:
-        """Return which points (N, 2) are in an ignored object's box or in the ignored region."""
+        """Return which points (N, 2) are in the ignored region or near an ignored object's box.
+
+        Near is within the ignore radius, as for patches.
+        """
         inside: NDArray[np.bool_] = shapely.contains_xy(self.ignored, xy[:, 0], xy[:, 1])
         ignored = self.objects.select(self.objects.is_ignored)
         half_sizes = np.nan_to_num(ignored.sizes_wh) / 2
         for center, half_size in zip(ignored.centers_xy, half_sizes, strict=True):
-            inside |= (np.abs(xy - center) <= half_size).all(1)
+            beside = np.maximum(np.abs(xy - center) - half_size, 0)  # (N, 2) px from the box
+            inside |= self.rule.distance(beside[:, 0], beside[:, 1]) <= self.rule.ignore_px
         return inside
 
     def distances(self, xy: Points) -> NDArray[np.float64]:
@@ -259,7 +263,8 @@ def _background_windows(
     windows = []
     for left, top in corners:
         center = np.array([[left + HALF_WINDOW_PX, top + HALF_WINDOW_PX]], np.float64)
-        if ground.distances(center).min(initial=np.inf) > ground.rule.ignore_px:
+        is_far = ground.distances(center).min(initial=np.inf) > ground.rule.ignore_px
+        if is_far and not ground.is_ignored(center)[0]:
             unknown = dict.fromkeys(("dx_px", "dy_px", "w_px", "h_px"), np.nan)
             windows.append(
                 {

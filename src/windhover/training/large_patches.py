@@ -85,8 +85,8 @@ def cut_large_patches(
         classes: names in the order of their index.
         params: how many, where, at which GSDs.
         seed: decides every place.
-        margin_px: an object this far inside ground that is not labeled would still matter to a
-            window next to it.
+        margin_px: an object this far inside ground that is not labeled, or an ignored label this
+            far away, would still matter to a window next to it.
         progress: called with the number of large patches just cut.
     """
     rows = [row for row in catalog if row.labeled]
@@ -150,6 +150,7 @@ class _SceneCutter:
         cutouts: list[ObjectCutout] = []
         if self._params.copy_paste_prob and count.around_objects:
             cutouts = cut_out_objects(scene.read, scene.shape_hw, objects)
+        objects = grow_ignored(objects, self._margin_px)
         side_px = self._params.side_px
         corners = _draw_corners(
             scene.shape_hw, objects, count, side_px=side_px, random=self._random
@@ -271,6 +272,16 @@ def scene_objects(
     """
     objects = catalog.objects_of(scene, ratio_xy, classes)
     sizes = np.where(objects.sizes_wh > 0, objects.sizes_wh, np.nan)
+    return round_to_float32(replace(objects, sizes_wh=sizes))
+
+
+def grow_ignored(objects: Objects, margin_px: float) -> Objects:
+    """Return the objects with ignored ones grown on every side; points become boxes.
+
+    No window within the margin of an ignored label is background, as in patches.
+    """
+    sizes = objects.sizes_wh.copy()
+    sizes[objects.is_ignored] = np.nan_to_num(sizes[objects.is_ignored]) + 2 * margin_px
     return round_to_float32(replace(objects, sizes_wh=sizes))
 
 
