@@ -9,6 +9,7 @@ import shutil
 import sqlite3
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import geopandas
@@ -247,3 +248,16 @@ def test_what_cannot_be_read_or_written_is_said(tmp_path: Path) -> None:
         check_suffix(Path("found.shp"), True)
     with pytest.raises(DataError, match="no longitude and latitude for GeoJSON"):
         check_suffix(Path("found.geojson"), False)
+
+
+def test_a_full_disk_is_called_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any) -> None:
+        raise sqlite3.OperationalError("no such table: gpkg_contents")
+
+    usage = SimpleNamespace(free=30_000)
+    monkeypatch.setattr(detections, "add_style", fail)
+    monkeypatch.setattr(detections.shutil, "disk_usage", lambda _: usage)
+    (tmp_path / "f.gpkg").write_bytes(b"the old one")
+    with pytest.raises(OSError, match=r"f\.gpkg: no space left on the disk"):
+        write_map(empty_result_table(), tmp_path / "f.gpkg")
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"the old one"]

@@ -12,7 +12,14 @@ import rasterio
 from affine import Affine
 from rasterio.errors import RasterioIOError
 
-from windhover.errors import DataError, FormatError, ParameterError, WindhoverError, shown_path
+from windhover.errors import (
+    DataError,
+    FormatError,
+    MissingFileError,
+    ParameterError,
+    WindhoverError,
+    shown_path,
+)
 from windhover.imagery import rasters
 from windhover.imagery.rasters import inspect_scene, is_numbered_band_name, scene_name
 
@@ -84,6 +91,7 @@ def test_no_message_shows_a_token() -> None:
     assert shown_path(text) == shown
     error = FormatError(text)
     assert str(error) == error.sentence() == shown
+    assert str(MissingFileError(text)) == shown
     assert shown_path("is it so? yes") == "is it so? yes"
 
 

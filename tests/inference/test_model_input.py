@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import rasterio
+from rasterio.enums import ColorInterp
 
 from fake_models import make_card, squares, write_bundle
 from windhover.errors import DataError, ParameterError, UnsupportedError
@@ -115,3 +117,12 @@ def test_bands_that_cannot_be_taken_are_said(
 ) -> None:
     with pytest.raises(ParameterError, match=sentence):
         open_for_model(make_card(), make_scene(bands=4, photometric="MINISBLACK"), bands=bands)
+
+
+def test_bands_called_by_numbers_are_taken_by_position(make_scene: Any) -> None:
+    path = make_scene()
+    with rasterio.open(path, "r+") as out:
+        out.descriptions = ("1", "2", "3")
+        out.colorinterp = [ColorInterp.undefined] * 3
+    with open_for_model(make_card(bands=("red", "green", "blue")), path) as scene:
+        assert scene.bands == ("band1", "band2", "band3")

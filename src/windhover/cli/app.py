@@ -10,7 +10,7 @@ import typer
 from windhover import __version__
 from windhover.cli import data, detection, evaluation, project, training
 from windhover.console import show_messages
-from windhover.errors import WindhoverError
+from windhover.errors import WindhoverError, shown_path
 from windhover.extras import explain_missing_extras
 
 INCOMPLETE = detection.INCOMPLETE
@@ -57,5 +57,6 @@ def main() -> None:
         print(f"windhover: {error.sentence()}", file=sys.stderr)
         raise SystemExit(1) from None
     except OSError as error:  # a full disk, a path that may not be written to
-        print(f"windhover: cannot read or write: {' '.join(str(error).split())}", file=sys.stderr)
+        reason = shown_path(" ".join(str(error).split()))
+        print(f"windhover: cannot read or write: {reason}", file=sys.stderr)
         raise SystemExit(1) from None

@@ -15,6 +15,7 @@ import rasterio
 import rasterio.shutil
 from affine import Affine
 from numpy.typing import NDArray
+from rasterio._err import CPLE_BaseError
 from rasterio.errors import RasterioError
 from rasterio.windows import Window as RasterWindow
 
@@ -80,6 +81,9 @@ def write_score_map(
         scene_transform: scene px -> world.
         crs: coordinate system, None for a local grid.
         classes: names of the bands.
+
+    Raises:
+        OSError: the file cannot be written, such as to a full disk.
     """
     rows, cols = lattice.shape_cells
     profile = {
@@ -111,6 +115,8 @@ def write_score_map(
                 bigtiff="if_safer",
                 num_threads=1,
             )
+        except (RasterioError, CPLE_BaseError) as error:  # such as a disk that is full
+            raise OSError(f"{path}: {' '.join(str(error.__cause__ or error).split())}") from None
         finally:
             plain.unlink(missing_ok=True)
 
