@@ -299,7 +299,8 @@ def to_pixels(
             x, y = to_scene.transform(x, y)
         if in_degrees:  # 181 is -179
             x = antimeridian.nearest_longitudes(x, middle)
-        return np.stack(georef.world_to_pixel(info.transform, x, y), axis=1)
+        with np.errstate(invalid="ignore"):  # infinite ones are left out by the caller
+            return np.stack(georef.world_to_pixel(info.transform, x, y), axis=1)
 
     return _transform_finite(shapely.force_2d(geometry), to_native_px)
 

@@ -20,7 +20,6 @@ from windhover.errors import FormatError
 PARQUET_SUFFIXES = (".parquet", ".geoparquet")
 SUFFIXES = (".gpkg", ".geojson", ".shp", ".fgb", *PARQUET_SUFFIXES)
 
-CURVE_WORDS = ("curve", "circular", "compound", "surface")  # in GDAL's names of geometry types
 MAX_LONGITUDE = 540.0  # beyond it are no degrees; grads and turns over 180 are below
 MAX_LATITUDE = 100.1
 
@@ -39,14 +38,14 @@ def read_layer(path: Path, layer: str) -> geopandas.GeoDataFrame:
     try:
         if path.suffix.lower() in PARQUET_SUFFIXES:
             return _check_degrees(path, geopandas.read_parquet(path))
-        kinds = {name: kind for name, kind in pyogrio.list_layers(path) if kind is not None}
-        layers = list(kinds)
+        layers = [name for name, kind in pyogrio.list_layers(path) if kind is not None]
         chosen = layer if layer in layers else layers[0] if len(layers) == 1 else None
         if chosen is not None:
-            _check_not_curved(path, chosen, kinds[chosen])
             return _check_degrees(path, _read_gdal_layer(path, chosen))
     except FormatError:
         raise
+    except (NotImplementedError, pyogrio.errors.GeometryError):  # not linear
+        raise _curve_error(path, layer) from None
     except (ValueError, OSError, RuntimeError, KeyError, TypeError, ShapelyError) as error:
         reason = " ".join(str(error).split())[:200].rstrip(". ")
         raise FormatError(
@@ -67,25 +66,17 @@ def _read_gdal_layer(path: Path, layer: str) -> geopandas.GeoDataFrame:
     """Return one layer; without Arrow where its texts are not UTF-8, which GDAL then decodes."""
     try:
         frame = pyogrio.read_dataframe(path, layer=layer, use_arrow=True, on_invalid="ignore")
+        for column in frame.select_dtypes(["object", "string"]).columns:
+            frame[column].to_numpy(object)  # texts are decoded when they are used
     except (pa.ArrowException, UnicodeDecodeError):
         frame = pyogrio.read_dataframe(path, layer=layer, use_arrow=False, on_invalid="ignore")
     return geopandas.GeoDataFrame(frame)
 
 
-def _check_not_curved(path: Path, layer: str, kind: str) -> None:
-    """Check that a layer holds no curves.
-
-    Raises:
-        FormatError: it does.
-    """
-    if any(word in kind.lower() for word in CURVE_WORDS):
-        raise _curve_error(path, layer)
-
-
 def _curve_error(path: Path, layer: str) -> FormatError:
     return FormatError(
-        f"{path}: the layer {layer} holds curves, which are not read. Write them as straight "
-        f"lines: ogr2ogr -nlt CONVERT_TO_LINEAR straight.gpkg {path.name} {layer}."
+        f"{path}: holds curves, which are not read. Write them as straight lines: ogr2ogr -nlt "
+        f"CONVERT_TO_LINEAR -nln {layer} straight.gpkg {path.name}."
     )
 
 

@@ -22,6 +22,7 @@ from windhover.tracking.mlflow_client import (
     project_root,
     without_warnings,
 )
+from windhover.tracking.safe_names import safe_names
 
 PARAM_CHARS = 500  # MLflow's limit for a parameter's value
 
@@ -75,13 +76,16 @@ class MlflowTracker:
 
     def log_params(self, values: Mapping[str, Any]) -> None:
         """Log parameters, nested ones by dotted names."""
-        texts = {key: str(value)[:PARAM_CHARS] for key, value in flatten(values).items()}
+        flat = flatten(values)
+        names = safe_names(flat)
+        texts = {names[key]: str(value)[:PARAM_CHARS] for key, value in flat.items()}
         self._mlflow.log_params(texts)
 
     def log_metrics(self, values: Mapping[str, float], step: int | None = None) -> None:
         """Log numbers of one step; those that are not finite are left out."""
+        names = safe_names(values)
         finite = {
-            key: float(value)
+            names[key]: float(value)
             for key, value in values.items()
             if value == value and abs(value) != float("inf")
         }
