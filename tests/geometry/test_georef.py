@@ -229,3 +229,11 @@ def test_a_raster_in_grads_has_its_size_and_its_pole() -> None:
 def test_metres_that_are_true_are_measured(crs: str, is_true: bool) -> None:
     x, y = georef.transformer("EPSG:4326", crs).transform(14.0, 63.0)
     assert georef.is_true_metric(crs, (x, y, x + 500, y + 500)) is is_true
+
+
+def test_a_system_without_a_place_is_not_told_to_be_reprojected() -> None:
+    local = 'LOCAL_CS["site grid",UNIT["metre",1]]'
+    assert georef.is_engineering(local)
+    assert not georef.is_engineering("EPSG:32631")
+    with pytest.raises(DataError, match=r"\(LOCAL_CS\) without a place on Earth, which cannot"):
+        georef.transformer(local, "EPSG:4326")

@@ -101,9 +101,14 @@ def transformer(source_crs: str, target_crs: str) -> Transformer:
     try:
         return Transformer.from_crs(parse_crs(source_crs), parse_crs(target_crs), always_xy=True)
     except ProjError as error:
+        advice = "Reproject the file first."
+        if is_engineering(source_crs) or is_engineering(target_crs):
+            advice = (
+                "One of them is a local system (LOCAL_CS) without a place on Earth, which cannot "
+                "be reprojected: take the system out of the file, and state the GSD."
+            )
         raise DataError(
-            f"There is no way from {source_crs[:60]!r} to {target_crs[:60]!r} ({error}). "
-            "Reproject the file first."
+            f"There is no way from {source_crs[:60]!r} to {target_crs[:60]!r} ({error}). {advice}"
         ) from None
 
 
