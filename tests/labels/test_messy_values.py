@@ -298,3 +298,14 @@ def test_curves_and_geodatabases_are_named_with_the_way_out(tmp_path: Path) -> N
         FormatError, match=r"city\.gdb: is a file geodatabase.* ogr2ogr -nln labels"
     ):
         read_labels(tmp_path / "city.gdb")
+
+
+def test_two_images_of_one_name_are_told(tmp_path: Path) -> None:
+    boxes = [{"image_id": number, "category_id": 1, "bbox": [1, 2, 3, 4]} for number in (1, 2)]
+    images = [{"id": number, "file_name": "q.tif"} for number in (1, 2)]
+    coco = {"images": images, "annotations": boxes, "categories": [{"id": 1, "name": "a"}]}
+    (tmp_path / "l.json").write_text(json.dumps(coco))
+    assert (
+        "1 file names are of several images ('q.tif' is one)"
+        in read_labels(tmp_path / "l.json").notes[0]
+    )

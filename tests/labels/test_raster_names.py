@@ -90,6 +90,8 @@ def test_label_files_follow_the_folders_of_the_rasters(tmp_path: Path) -> None:
     }
     assert found_in(tmp_path, rasters) == expected
     assert found_in(tmp_path, rasters, str(tmp_path / "labels")) == expected
+    names = RasterNames(tmp_path, {tmp_path / path: path for path in rasters})
+    assert "1 label files are in another folder" in find_labels(tmp_path, "auto", names).notes[0]
     put(tmp_path, "labels/b/8.txt")
     assert found_in(tmp_path, rasters)["labels/a/8.txt"] is None
 

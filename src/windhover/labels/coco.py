@@ -5,6 +5,8 @@ Coordinates are corners of pixels, from 0, half-open, as COCO defines them: noth
 
 from __future__ import annotations
 
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -56,13 +58,26 @@ def read_coco(path: Path, class_column: str | None = None) -> RawLabels:
         where = f"{path}: annotation {number} (id {annotation.get('id')!r})"
         row = _label_row(annotation, images, categories, where=where)
         rows.append(row._replace(ignored=is_crowd and crowds_are_ignored))
-    return labels_from_rows(
+    labels = labels_from_rows(
         path,
         rows,
         "px",
         images=tuple(images.values()),
         image_sizes_wh=_image_sizes(images, document["images"]),
     )
+    return replace(labels, notes=_notes_on_images(images))
+
+
+def _notes_on_images(images: dict[str, str]) -> tuple[str, ...]:
+    """Return a sentence where several images have one name, as after a merge of two sets."""
+    repeated = [name for name, count in Counter(images.values()).items() if count > 1]
+    if not repeated:
+        return ()
+    note = (
+        f"{len(repeated)} file names are of several images ({repeated[0]!r} is one), whose labels "
+        "are put together: write their folders too if they are not one picture"
+    )
+    return (note,)
 
 
 def _names_by_id(

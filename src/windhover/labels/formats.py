@@ -16,7 +16,7 @@ from windhover.labels.coco import read_coco
 from windhover.labels.csv_labels import SUFFIXES as CSV_SUFFIXES
 from windhover.labels.csv_labels import read_csv
 from windhover.labels.dota import is_dota, read_dota
-from windhover.labels.raster_names import UNPLACED, RasterNames
+from windhover.labels.raster_names import UNPLACED, WEAK, RasterNames
 from windhover.labels.table import RawLabels
 from windhover.labels.vector_layers import is_geojson, read_vector
 from windhover.labels.voc import read_voc
@@ -122,7 +122,8 @@ def find_labels(
             "Name a file or a pattern such as labels/*.gpkg."
         )
     root = path if path.is_absolute() and path.is_dir() else None
-    return FoundLabels(_scenes_of_files(files, rasters, root), notes)
+    scene_of = _scenes_of_files(files, rasters, root)
+    return FoundLabels(scene_of, notes + _notes_on_weak_matches(scene_of, rasters, root))
 
 
 def _has_reader(path: Path) -> bool:
@@ -194,6 +195,23 @@ def _scenes_of_files(
     return scene_of
 
 
+def _notes_on_weak_matches(
+    scene_of: Mapping[Path, str | None], rasters: RasterNames, root: Path | None
+) -> list[str]:
+    """Return a sentence on label files in other folders than the only raster of their name."""
+    weak = []
+    for file, scene in scene_of.items():
+        if scene and rasters.match_label_file(file, root).level == WEAK:
+            weak.append(file)
+    if not weak:
+        return []
+    note = (
+        f"{len(weak)} label files are in another folder than the only raster of their name "
+        f"({weak[0]} is taken for {scene_of[weak[0]]})"
+    )
+    return [note]
+
+
 def _find_by_name(folder: Path, rasters: RasterNames, excluded: set[Path]) -> FoundLabels:
     """Return the files named as the scenes; without any, the one file for all of them."""
     walked = walk_folder(folder)
@@ -210,7 +228,8 @@ def _find_by_name(folder: Path, rasters: RasterNames, excluded: set[Path]) -> Fo
                 continue
             if _is_label_file(path, may_be_empty=path.parent in folders):
                 scene_files[path] = None
-        return FoundLabels(dict(sorted(scene_files.items())))
+        notes = _notes_on_weak_matches(scene_files, rasters, None)
+        return FoundLabels(dict(sorted(scene_files.items())), notes)
     merged = [path for path in files if _is_named_as_labels(path)]
     if not merged:
         merged = [path for path in files if path.suffix.lower() not in ONE_IMAGE_SUFFIXES]
