@@ -119,7 +119,9 @@ def test_a_circle_holds_less_than_its_square_and_meters_are_meters(
     assert 7 < within[1][1].max() <= 8
     assert nearest(circle[circle["kind"] != "positive"])[1].min() > 15
     coarse = catalog_of(tmp_path, gsd_m=2.5)
-    assert cut(coarse, tmp_path / "coarse").positive_radius_px == 4, "10 m, at whatever GSD"
+    assert cut(coarse, tmp_path / "coarse").positive_radius_px == 8, "px, at every GSD"
+    in_meters = cut(coarse, tmp_path / "in_meters", positive_radius_m=10.0)
+    assert in_meters.positive_radius_px == 4, "10 m, at every GSD"
 
 
 @pytest.fixture(scope="module")

@@ -126,7 +126,9 @@ def _cut_into_blocks(
             whole.append(info)
         else:
             divided.append(info)
-    blocks, origins = cut_into_blocks(divided, side_m, params.guard_m, folder=folder, final=final)
+    blocks, origins = cut_into_blocks(
+        divided, side_m, params.guard_width_m, folder=folder, final=final
+    )
     labels, n_lost = move_to_blocks(sources.labels, origins)
     areas, _ = move_to_blocks(sources.areas, origins)
     labeled_blocks = {block for block, origin in origins.items() if origin.scene in sources.labeled}
@@ -147,7 +149,7 @@ def _note_on_guard_strips(n_labels: int, n_lost: int, params: ScenesParams) -> l
     if not n_lost:
         return []
     note = (
-        f"the guard strips of {params.guard_m:g} m between the blocks leave out {n_lost} of "
+        f"the guard strips of {params.guard_width_m:g} m between the blocks leave out {n_lost} of "
         f"{n_labels} labels ({n_lost / n_labels:.0%}): larger blocks (`scenes.spatial_block_m`) "
         "leave out fewer"
     )

@@ -26,16 +26,27 @@ class NegativesPerPositive(StageParams):
 class PatchesParams(StageParams):
     """Which windows are cut, and when a window counts as showing an object."""
 
-    positive_radius_m: float = Field(
-        default=10.0,
+    positive_radius_px: float = Field(
+        default=8.0,
         gt=0,
-        description="a window is positive if an object's center is this near to its own, m",
+        description="a window is positive if an object's center is this near to its own, px at "
+        "the training GSD",
     )
-    ignore_radius_m: float = Field(
-        default=18.75,
+    ignore_radius_px: float = Field(
+        default=15.0,
         gt=0,
-        description="a window is negative if no object's center is this near, m; "
+        description="a window is negative if no object's center is this near, px; "
         "windows between the two radii are not used",
+    )
+    positive_radius_m: float | None = Field(
+        default=None,
+        gt=0,
+        description="the positive radius in m, in place of positive_radius_px; null for none",
+    )
+    ignore_radius_m: float | None = Field(
+        default=None,
+        gt=0,
+        description="the ignore radius in m, in place of ignore_radius_px; null for none",
     )
     radius_shape: RadiusShape = Field(
         default="square",
@@ -74,10 +85,20 @@ class PatchesParams(StageParams):
             raise ValueError(
                 f"scale_jitter must be low <= high within 0.25..4, got {low} and {high}"
             )
-        if self.ignore_radius_m < self.positive_radius_m:
-            raise ValueError(
-                f"ignore_radius_m ({self.ignore_radius_m} m) must be at least "
-                f"positive_radius_m "
-                f"({self.positive_radius_m} m)"
-            )
+        _check_order(self.positive_radius_m, self.ignore_radius_m, "m")
+        if self.positive_radius_m is None and self.ignore_radius_m is None:
+            _check_order(self.positive_radius_px, self.ignore_radius_px, "px")
         return self
+
+
+def _check_order(positive: float | None, ignore: float | None, unit: str) -> None:
+    """Raise if both radii are given in a unit and the ignore radius is the smaller one.
+
+    Raises:
+        ValueError: it is.
+    """
+    if positive is not None and ignore is not None and ignore < positive:
+        raise ValueError(
+            f"ignore_radius_{unit} ({ignore:g} {unit}) must be at least positive_radius_{unit} "
+            f"({positive:g} {unit})"
+        )

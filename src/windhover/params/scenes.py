@@ -90,8 +90,10 @@ class ScenesParams(StageParams):
         description="side of the blocks into which larger scenes are cut, so that they "
         "can be in different splits, m; null keeps scenes whole",
     )
-    guard_m: float = Field(
-        default=80.0, ge=0, description="distance between two blocks, m; at least one window"
+    guard_m: float | None = Field(
+        default=None,
+        ge=0,
+        description="distance between two blocks, m; at least one window, which null takes",
     )
     folds: int | None = Field(
         default=None,
@@ -112,6 +114,11 @@ class ScenesParams(StageParams):
     )
     seed: int = Field(default=0, ge=0, description="random seed of the split")
 
+    @property
+    def guard_width_m(self) -> float:
+        """Distance between two blocks, m: one window where `guard_m` is null."""
+        return WINDOW_PX * self.gsd_m if self.guard_m is None else self.guard_m
+
     @field_validator("split_fractions")
     @classmethod
     def _check_fractions(cls, fractions: list[float]) -> list[float]:
@@ -125,15 +132,17 @@ class ScenesParams(StageParams):
 
     @model_validator(mode="after")
     def _check_split(self) -> ScenesParams:
-        if self.spatial_block_m is not None and self.spatial_block_m <= self.guard_m:
+        guard_m = self.guard_width_m
+        if self.spatial_block_m is not None and self.spatial_block_m <= guard_m:
             raise ValueError(
-                f"spatial_block_m must be larger than guard_m ({self.guard_m:g} m), which is taken "
+                f"spatial_block_m must be larger than guard_m ({guard_m:g} m), which is taken "
                 f"off every block, got {self.spatial_block_m:g} m"
             )
         window_m = WINDOW_PX * self.gsd_m
-        if self.spatial_block_m is not None and self.guard_m < window_m:
+        if self.spatial_block_m is not None and guard_m < window_m:
             raise ValueError(
-                f"guard_m must be at least one window ({window_m:g} m), got {self.guard_m:g} m"
+                f"guard_m must be at least one window ({WINDOW_PX} px = {window_m:g} m), got "
+                f"{guard_m / self.gsd_m:g} px = {guard_m:g} m"
             )
         if self.folds is not None and self.fold >= self.folds:
             raise ValueError(f"fold must be under folds ({self.folds}), got {self.fold}")

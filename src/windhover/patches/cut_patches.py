@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -16,8 +16,8 @@ import pandas as pd
 from windhover.dataset.catalog import Catalog
 from windhover.dataset.label_rule import LabelRule
 from windhover.dataset.splits import SPLITS
-from windhover.errors import DataError
-from windhover.geometry.windows import STRIDE_PX, WINDOW_PX
+from windhover.errors import DataError, ParameterError
+from windhover.geometry.windows import HALF_WINDOW_PX, STRIDE_PX, WINDOW_PX
 from windhover.params.patches import PatchesParams
 from windhover.patches.cut_statistics import CutStatistics, rounded_statistics
 from windhover.patches.leakage import check_leakage, measure_leakage
@@ -46,6 +46,7 @@ def cut_patches(catalog: Catalog, params: PatchesParams, folder: Path) -> PatchS
 
     Raises:
         DataError: there is nothing to cut, or patches of two splits overlap or are the same.
+        ParameterError: a radius of the labels does not fit the stride or the window.
         FormatError: a raster cannot be read.
     """
     if params.npz is not None:
@@ -79,10 +80,56 @@ def cut_patches(catalog: Catalog, params: PatchesParams, folder: Path) -> PatchS
 
 
 def label_rule_of(params: PatchesParams, gsd_m: float) -> LabelRule:
-    """Return when a window shows an object, in px at a GSD."""
-    return LabelRule(
-        params.positive_radius_m / gsd_m, params.ignore_radius_m / gsd_m, params.radius_shape
+    """Return when a window shows an object, in px at a GSD.
+
+    Raises:
+        ParameterError: a radius does not fit the stride or the window.
+    """
+    positive = _radius(
+        "positive_radius", params.positive_radius_px, params.positive_radius_m, gsd_m=gsd_m
     )
+    ignore = _radius("ignore_radius", params.ignore_radius_px, params.ignore_radius_m, gsd_m=gsd_m)
+    _require(positive, positive.px >= STRIDE_PX / 2, "at least half a stride", STRIDE_PX / 2)
+    _require(positive, positive.px <= HALF_WINDOW_PX, "at most half a window", HALF_WINDOW_PX)
+    _require(ignore, ignore.px >= positive.px, f"at least `patches.{positive.key}`", positive.px)
+    _require(ignore, ignore.px <= WINDOW_PX, "at most a window", WINDOW_PX)
+    return LabelRule(positive.px, ignore.px, params.radius_shape)
+
+
+class _Radius(NamedTuple):
+    """A radius of the label rule, and the key of `patches` that it comes from."""
+
+    key: str
+    px: float
+    gsd_m: float
+
+
+def _radius(name: str, px: float, meters: float | None, *, gsd_m: float) -> _Radius:
+    """Return a radius, px: from metres where they are given."""
+    if meters is None:
+        return _Radius(f"{name}_px", px, gsd_m)
+    return _Radius(f"{name}_m", meters / gsd_m, gsd_m)
+
+
+def _require(radius: _Radius, holds: bool, rule: str, limit_px: float) -> None:
+    """Raise if a radius breaks a rule.
+
+    Raises:
+        ParameterError: it does; with the limit and the value in px and in m.
+    """
+    if holds:
+        return
+    gsd_m = radius.gsd_m
+    raise ParameterError(
+        f"`patches.{radius.key}`: must be {rule} ({_both_units(limit_px, gsd_m)}), got "
+        f"{_both_units(radius.px, gsd_m)} at the training GSD of {gsd_m:g} m. Change it, or "
+        "`scenes.gsd_m`; null for a radius in m takes the one in px, which follows the GSD."
+    )
+
+
+def _both_units(length_px: float, gsd_m: float) -> str:
+    """Return a length in px and in m, such as `8 px = 10 m`."""
+    return f"{length_px:g} px = {length_px * gsd_m:g} m"
 
 
 def _cut_scenes(
@@ -260,7 +307,8 @@ def _check_scenes_fit(path: Path, catalog: Catalog, content: NpzContent) -> None
 
 def summary_lines(summary: PatchSummary) -> list[str]:
     """Return what was cut, for the terminal."""
-    lines = [_split_line(summary, split) for split in SPLITS]
+    lines = [_rule_line(summary)]
+    lines += [_split_line(summary, split) for split in SPLITS]
     lines += [f"  left out, {reason}: {number}" for reason, number in summary.skipped.items()]
     if summary.source is not None:
         return [*lines, f"  {summary.source}"]
@@ -271,6 +319,16 @@ def summary_lines(summary: PatchSummary) -> list[str]:
         apart = f"{distance:.0f} m at least"
     lines.append(f"  between splits: {apart}, no patch overlaps or is repeated")
     return lines
+
+
+def _rule_line(summary: PatchSummary) -> str:
+    """Return the radii of the labels in px and in m, as one line."""
+    positive = _both_units(summary.positive_radius_px, summary.gsd_m)
+    ignore = _both_units(summary.ignore_radius_px, summary.gsd_m)
+    return (
+        f"  windows show an object within {positive} ({summary.radius_shape}), background begins "
+        f"beyond {ignore}; a window is {_both_units(summary.window_px, summary.gsd_m)}"
+    )
 
 
 def _split_line(summary: PatchSummary, split: str) -> str:
