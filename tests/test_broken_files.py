@@ -379,7 +379,7 @@ PLACES: dict[str, tuple[Any, Affine, str]] = {
         "latitude 119.999, beyond the pole",
     ),
     "geocentric": ("EPSG:4978", SOUND, "is geocentric"),
-    "engineering": ('LOCAL_CS["here",UNIT["metre",1]]', SOUND, "There is no way from"),
+    "engineering": ('LOCAL_CS["here",UNIT["metre",1]]', SOUND, "cannot be reprojected"),
 }
 
 

@@ -192,7 +192,5 @@ def test_the_lock_of_a_killed_run_is_free(tmp_path: Path) -> None:
 def test_deeply_nested_json_is_a_sentence(tmp_path: Path, text: str) -> None:
     path = tmp_path / "a.json"
     path.write_text(text)
-    with pytest.raises(
-        FormatError, match=r"a\.json: its lists and objects stand more than 100"
-    ):
+    with pytest.raises(FormatError, match=r"a\.json: its lists and objects stand more than 100"):
         read_json(path, "Write it.", "Write it again.")

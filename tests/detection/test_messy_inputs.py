@@ -61,8 +61,9 @@ def test_any_own_map_is_known_and_any_other_file_refused_before_the_model_is_rea
     detect_rasters(DetectRequest([scene], model, output))
     detect_rasters(DetectRequest([scene], model, output))
     output.write_text("my,own,table\n1,2,3\n")
+    (tmp_path / "empty").mkdir()  # reading it would be another error
     with pytest.raises(ParameterError, match="was not written by this command"):
-        detect_rasters(DetectRequest([scene], tmp_path / "no_model", output))
+        detect_rasters(DetectRequest([scene], tmp_path / "empty", output))
 
 
 def test_a_source_of_a_mosaic_is_no_score_map(make_scene: Any, model: Path, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from shapely.geometry.base import BaseGeometry
 from windhover import __version__
 from windhover.detection.detect_request import (
     DetectRequest,
+    check_model_folder,
     check_request,
     inspect_scenes,
     output_paths,
@@ -59,6 +60,7 @@ def detect_rasters(request: DetectRequest) -> DetectionOutcome:
     Raises:
         WindhoverError: a child that names the fault of the files, the model or an option.
     """
+    check_model_folder(request.model)
     infos = inspect_scenes(request)
     check_request(request, infos)
     with ExitStack() as locks:

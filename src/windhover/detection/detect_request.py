@@ -128,6 +128,19 @@ def parse_bands(text: str | None) -> tuple[str, ...] | None:
     return bands
 
 
+def check_model_folder(folder: Path) -> None:
+    """Check that a model's folder is there, before rasters are opened; its files are read later.
+
+    Raises:
+        MissingFileError: it is not.
+    """
+    if not folder.is_dir():
+        raise MissingFileError(
+            f"{folder}: no such model folder. "
+            "Run `dvc repro evaluate`, or give the folder that holds model.json."
+        )
+
+
 def inspect_scenes(request: DetectRequest) -> list[SceneInfo]:
     """Return what each raster is; one of unknown GSD as if its px were 1 m.
 
