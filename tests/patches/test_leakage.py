@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from windhover.errors import DataError
+from windhover.patches import leakage
 from windhover.patches.leakage import check_leakage, measure_leakage
 from windhover.patches.patch_summary import Leakage
 
@@ -97,3 +99,36 @@ def test_identical_patches_are_refused() -> None:
         DataError, match="2 patches have the same pixels as a patch of another split"
     ):
         check_leakage(Leakage(identical_patches=2))
+
+
+def test_the_smallest_distance_is_the_same_in_every_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One pair is nearer than the many that are measured, wherever it stands."""
+    monkeypatch.setattr(leakage, "MAX_PAIRS", 30)
+    scenes = pd.DataFrame(
+        [
+            {
+                "scene": name,
+                "crs": "EPSG:32633",
+                "transform": [1.0, 0, x, 0, -1.0, 5.6e6],
+                "gsd_x_m": 1.0,
+                "gsd_y_m": 1.0,
+                "width_px": 2000,
+                "height_px": 2000,
+            }
+            for name, x in (("west", 5e5), ("east", 5e5 + 2100))
+        ]
+    )
+    random = np.random.default_rng(0)
+    places = [("west", "train", left, top) for left, top in random.integers(1700, 1890, (150, 2))]
+    places += [("east", "val", left, top) for left, top in random.integers(40, 200, (150, 2))]
+    places += [("west", "train", 1936, 900), ("east", "val", 0, 900)]
+    columns = ["scene", "split", "left_px", "top_px"]
+    index = pd.DataFrame(places, columns=columns).assign(gsd_m=1.0)
+    told = set()
+    for seed in range(6):
+        mixed = index.sample(frac=1, random_state=seed).reset_index(drop=True)
+        told.add(leakage.measure_leakage(mixed, scenes, 0).smallest_distance_m)
+    told.add(leakage.measure_leakage(index, scenes, 0).smallest_distance_m)
+    told.add(leakage.measure_leakage(index[::-1], scenes, 0).smallest_distance_m)
+    assert len(told) == 1
+    assert told.pop() == pytest.approx(100, abs=0.1)

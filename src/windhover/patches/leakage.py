@@ -182,8 +182,10 @@ class _SplitPair:
         distance = distance.reshape(len(self._centers), -1)
         number = number.reshape(len(self._centers), -1)
         is_near = distance <= distance.min() + 2 * self._reach_m
-        pairs = np.argwhere(is_near)[:MAX_PAIRS]
-        for row, rank in pairs[np.argsort(distance[tuple(pairs.T)], kind="stable")]:
+        pairs = np.argwhere(is_near)
+        # the nearest centers, whichever order the patches stand in
+        nearest_first = np.argsort(distance[tuple(pairs.T)], kind="stable")
+        for row, rank in pairs[nearest_first[:MAX_PAIRS]]:
             if best_m is not None and distance[row, rank] - self._reach_m > best_m:
                 break
             window = self._first.iloc[row]

@@ -16,10 +16,14 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from windhover.errors import FormatError, MissingFileError
+from windhover.geometry.windows import WINDOW_PX
 from windhover.patches.patch_summary import SUMMARY_FILE, PatchSummary
 
 KINDS = ("positive", "random", "offcenter", "lookalike")
 OBJECT_COLUMNS = ("dx_px", "dy_px", "w_px", "h_px")  # center from the window's, and size
+NUMBER_COLUMNS = ("patch", *OBJECT_COLUMNS, "left_px", "top_px", "gsd_m")
+# name of a folder of patches -> the stage that writes it
+STAGES = {"patches": "patches", "augmented": "augment"}
 INDEX_COLUMNS = (
     "patch",
     "split",
@@ -131,31 +135,72 @@ def load_patches(folder: str | Path, split: str) -> PatchSet:
 
     Raises:
         MissingFileError: the folder lacks the arrays or the index.
-        FormatError: the arrays do not fit the index.
+        FormatError: the arrays or the index are damaged, or do not fit each other.
     """
     folder = Path(folder)
+    stage = STAGES.get(folder.name, "patches")
+    again = f"Run the stage again: dvc repro -f {stage}."
     array_path = folder / f"{split}.npy"
     index_path = folder / "index.parquet"
     for path in (array_path, index_path):
         if not path.is_file():
             raise MissingFileError(
-                f"{path}: no such file. Run the stage that writes it: dvc repro {folder.name}."
+                f"{path}: no such file. Run the stage that writes it: dvc repro {stage}."
             )
-    try:
-        images = np.load(array_path, mmap_mode="r", allow_pickle=False)
-        index = pd.read_parquet(index_path)
-    except (ValueError, OSError) as error:
-        raise FormatError(
-            f"{folder}: the patches cannot be read ({error}). Run the stage that writes them again."
-        ) from None
+    images = _load_array(array_path, again)
+    index = _load_index(index_path, again)
     index = index[index["split"] == split]
     index = index.sort_values("patch", kind="stable").reset_index(drop=True)
     if len(index) != len(images) or (index["patch"].to_numpy() != np.arange(len(images))).any():
         raise FormatError(
-            f"{array_path}: holds {len(images)} patches but the index lists {len(index)}. Run the "
-            "stage that writes them again."
+            f"{array_path}: holds {len(images)} patches but the index lists {len(index)}, or not "
+            f"in order. {again}"
         )
     return PatchSet(images, index)
+
+
+def _load_array(path: Path, again: str) -> NDArray[Any]:
+    """Return the memory-mapped patches of a file, (N, S, S, C).
+
+    Raises:
+        FormatError: it is damaged or holds something else.
+    """
+    try:
+        images = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, OSError, EOFError, SyntaxError) as error:
+        raise FormatError(f"{path}: cannot be read ({error}). {again}") from None
+    is_array = isinstance(images, np.ndarray)
+    if not is_array or images.ndim != 4 or images.shape[1:3] != (WINDOW_PX, WINDOW_PX):
+        found = " x ".join(str(side) for side in images.shape) if is_array else "an archive"
+        raise FormatError(
+            f"{path}: must hold patches of {WINDOW_PX} x {WINDOW_PX} px and some bands, got "
+            f"{found}. {again}"
+        )
+    if images.dtype.kind not in "uif":
+        raise FormatError(f"{path}: must hold numbers, got {images.dtype}. {again}")
+    return images
+
+
+def _load_index(path: Path, again: str) -> pd.DataFrame:
+    """Return an index table with all its columns.
+
+    Raises:
+        FormatError: it is damaged, lacks a column, or a column of numbers holds something else.
+    """
+    try:
+        index = pd.read_parquet(path)
+    except (ValueError, OSError) as error:
+        raise FormatError(f"{path}: cannot be read ({error}). {again}") from None
+    for column in INDEX_COLUMNS:
+        if column not in index.columns:
+            raise FormatError(f"{path}: lacks the column {column!r}. {again}")
+        is_number = pd.api.types.is_numeric_dtype(index[column].dtype)
+        if column in NUMBER_COLUMNS and not is_number:
+            raise FormatError(
+                f"{path}: the column {column!r} must hold numbers, got {index[column].dtype}. "
+                f"{again}"
+            )
+    return index
 
 
 def read_summary(folder: str | Path) -> PatchSummary:
