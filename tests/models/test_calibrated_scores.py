@@ -57,7 +57,7 @@ def test_a_bias_is_finite_and_a_file_is_whole() -> None:
         Calibration(window_bias=float("inf"))
     with pytest.raises(FormatError, match="`window_bias` must be finite"):
         Calibration(window_bias=(0.0, float("nan")))
-    for wrong in ({"detection_bias": [1.0]}, {"window_bias": []}, {"window_bias": ["a"]}):
+    for wrong in ({"detection_bias": []}, {"window_bias": []}, {"window_bias": ["a"]}):
         with pytest.raises(FormatError, match="calibration: "):
             Calibration.from_json(Calibration().to_json() | wrong)
     with pytest.raises(FormatError, match="must hold exactly"):
@@ -81,3 +81,21 @@ def test_classes_have_biases_of_their_own_along_any_axis() -> None:
             window_scores(logits[:, index], calibration.of_class(index)), scores[:, index]
         )
     assert np.array_equal(detection_scores(logits, calibration), 1 / (1 + np.exp(-logits)))
+
+
+def test_classes_have_temperatures_and_biases_of_their_own_in_detections() -> None:
+    calibration = Calibration((2.0, 4.0), (0.0, 1.0), (1.0, 2.0), (0.5, -3.0))
+    logits = np.array([1.0, 1.0, -4.0])
+    index = np.array([0, 1, 1])
+    expected = 1 / (1 + np.exp(-(logits / np.array([1.0, 2.0, 2.0]) + [0.5, -3.0, -3.0])))
+    scores = detection_scores(logits, calibration, index)
+    assert scores == pytest.approx(expected)
+    for row in range(3):
+        of_one = calibration.of_class(int(index[row]))
+        assert detection_scores(logits[row], of_one) == pytest.approx(expected[row])
+        assert detection_logits(scores[row], of_one) == pytest.approx(logits[row])
+    with pytest.raises(ValueError, match="give the class of each logit"):
+        detection_scores(logits, calibration)
+    windows = window_scores(np.array([[4.0, 4.0]]), calibration)
+    assert windows == pytest.approx(1 / (1 + np.exp([[-2.0, -2.0]])))
+    assert Calibration.from_json(json.loads(json.dumps(calibration.to_json()))) == calibration

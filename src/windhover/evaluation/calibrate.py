@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
 from windhover.evaluation.score_windows import WindowLogits
 from windhover.metrics.calibration import Scaling, fit_scaling, prior_shift
 from windhover.models.bundle import Bundle, Card
 from windhover.models.calibrated_scores import Calibration, detection_scores
 
+# windows or detections of each outcome that a class needs for a fit of its own
+MIN_OF_EACH = 10
 NO_PRIOR = (
     "the patches were ready-made, so the share of windows with an object is unknown: scores are "
     "probabilities among patches like those of val, and there are no metrics at the true prior. "
@@ -39,26 +44,64 @@ def calibrate(
     """
     notes = []
     card = bundle.card
-    window = fit_scaling(windows.logits.ravel(), windows.is_true.ravel())
-    if window is None:
+    shared = fit_scaling(windows.logits.ravel(), windows.is_true.ravel())
+    if shared is None:
         notes.append(NO_WINDOW_FIT)
-        window = Scaling(1.0, 0.0)
+        shared = Scaling(1.0, 0.0)
         sampled_priors = [card.sampled_prior / len(card.classes)] * len(card.classes)
     else:
         sampled_priors = windows.is_true.mean(axis=0).tolist()
-    biases = _window_biases(card, window.bias, sampled_priors)
+    fits = [
+        _fit_of_class(windows.logits[:, index], windows.is_true[:, index], shared)
+        for index in range(len(card.classes))
+    ]
+    biases = _window_biases(card, [fit.bias for fit in fits], sampled_priors)
     if card.true_prior is None:
         notes.append(NO_PRIOR)
+    temperatures = [fit.temperature for fit in fits]
     counted = matches[~matches["ignored"]]
-    detection = fit_scaling(counted["score"], counted["is_tp"])
-    if detection is None:
+    shared_detection = fit_scaling(counted["score"], counted["is_tp"])
+    if shared_detection is None:
         notes.append(NO_DETECTION_FIT)
-        detection = Scaling(window.temperature, float(np.mean(biases)))
-    bias = biases[0] if len(biases) == 1 else tuple(biases)
-    return Calibration(window.temperature, bias, detection.temperature, detection.bias), notes
+        detections = [Scaling(*pair) for pair in zip(temperatures, biases, strict=True)]
+        if len(set(temperatures)) == 1:
+            # a shared fit: the detections are scored as the mean of the classes' windows
+            detections = [Scaling(temperatures[0], float(np.mean(biases)))] * len(fits)
+    else:
+        detections = []
+        for name in card.classes:
+            of_class = counted[counted["class"] == name]
+            detections.append(_fit_of_class(of_class["score"], of_class["is_tp"], shared_detection))
+    calibration = Calibration(
+        _one_or_each(temperatures),
+        _one_or_each(biases, keep=True),
+        _one_or_each([fit.temperature for fit in detections]),
+        _one_or_each([fit.bias for fit in detections]),
+    )
+    return calibration, notes
 
 
-def _window_biases(card: Card, bias: float, sampled_priors: list[float]) -> list[float]:
+def _fit_of_class(logits: ArrayLike, is_true: ArrayLike, shared: Scaling) -> Scaling:
+    """Return the fit of one class where it has enough of both outcomes, else the shared one."""
+    true = np.asarray(is_true, bool)
+    if min(true.sum(), (~true).sum()) < MIN_OF_EACH:
+        return shared
+    return fit_scaling(logits, true) or shared
+
+
+def _one_or_each(values: list[float], keep: bool = False) -> float | tuple[float, ...]:
+    """Return the value of all classes where they are alike, else those of each.
+
+    Args:
+        values: by class.
+        keep: whether several equal values are kept as they are.
+    """
+    if len(values) == 1 or (len(set(values)) == 1 and not keep):
+        return values[0]
+    return tuple(values)
+
+
+def _window_biases(card: Card, fitted: list[float], sampled_priors: list[float]) -> list[float]:
     """Return the bias of each class, shifted from the prior of the sample to the true one."""
     # of a class that no window of val shows
     mean_prior = float(np.mean(sampled_priors))
@@ -68,11 +111,25 @@ def _window_biases(card: Card, bias: float, sampled_priors: list[float]) -> list
         to_prior = card.prior_of(index)
         if to_prior is None:
             to_prior = from_prior
-        biases.append(bias + prior_shift(from_prior, to_prior))
+        biases.append(fitted[index] + prior_shift(from_prior, to_prior))
     return biases
 
 
-def calibrated_matches(matches: pd.DataFrame, calibration: Calibration) -> pd.DataFrame:
-    """Return matches with `logit` (raw) and `score` (calibrated)."""
+def calibrated_matches(
+    matches: pd.DataFrame, calibration: Calibration, classes: Sequence[str]
+) -> pd.DataFrame:
+    """Return matches with `logit` (raw) and `score` (calibrated), in falling score.
+
+    Args:
+        matches: from `match_detections`, with raw logits as scores.
+        calibration: of the model.
+        classes: names, in the model's order.
+    """
     logits = matches["score"]
-    return matches.assign(logit=logits, score=detection_scores(logits, calibration))
+    class_index = pd.Index(classes).get_indexer(matches["class"])
+    table = matches.assign(logit=logits, score=detection_scores(logits, calibration, class_index))
+    if isinstance(calibration.detection_bias, tuple) or isinstance(
+        calibration.detection_temperature, tuple
+    ):
+        return table.sort_values("score", ascending=False, kind="stable", ignore_index=True)
+    return table

@@ -85,7 +85,7 @@ def choose_window_thresholds(
             "instead."
         )
         rule = ThresholdRule("max_fbeta", 1.0)
-    scores = detection_scores(windows.logits, calibration)
+    scores = detection_scores(windows.logits, calibration, np.arange(len(classes)))
     sample = resample(ONE_GROUP, n_bootstrap=0, seed=0)
     chosen = {}
     for index, name in enumerate(classes):

@@ -138,7 +138,9 @@ def _evaluate_scenes(
     for split in EVALUATED_SPLITS:
         scenes = searched[split].ground_truth.scenes
         samples[split] = resample(scenes, params.n_bootstrap, params.seed)
-        matches[split] = calibrated_matches(searched[split].matches, calibration)
+        matches[split] = calibrated_matches(
+            searched[split].matches, calibration, bundle.card.classes
+        )
     ground_truth = searched["val"].ground_truth
     classes = bundle.card.classes
     rule = threshold_rule_of(params)

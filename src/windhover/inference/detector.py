@@ -201,7 +201,9 @@ class Detector:
             thresholds: score to reach, by class.
             scene: the grid that the candidates are in.
         """
-        scores = detection_scores(candidates["logit"], self.bundle.calibration)
+        classes = pd.Index(self.bundle.card.classes)
+        class_index = classes.get_indexer(candidates["class"])
+        scores = detection_scores(candidates["logit"], self.bundle.calibration, class_index)
         reached = scores >= candidates["class"].map(thresholds).to_numpy(np.float64)
         card = self.bundle.card
         return to_result_table(

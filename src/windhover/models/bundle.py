@@ -226,8 +226,8 @@ class Bundle:
     def min_logits(self, thresholds: Mapping[str, float]) -> list[float]:
         """Return the raw logit at which each class, in the card's order, reaches its threshold."""
         return [
-            float(detection_logits(thresholds[name], self.calibration))
-            for name in self.card.classes
+            float(detection_logits(thresholds[name], self.calibration.of_class(index)))
+            for index, name in enumerate(self.card.classes)
         ]
 
 

@@ -28,7 +28,7 @@ class Teacher:
 
     network: nn.Module
     normalizer: nn.Module
-    temperature: float
+    temperatures: Tensor  # (K, 1, 1), or (1, 1, 1) for all classes
     biases: Tensor  # (K, 1, 1), added to the logits after the temperature
 
     @torch.no_grad()
@@ -46,7 +46,8 @@ class Teacher:
             logits = network(inputs).logits  # (B, K, h, w)
         else:
             logits = _logits_by_window(network, inputs, stride_px)
-        return torch.sigmoid(logits.float() / self.temperature + self.biases.to(logits.device))
+        scaled = logits.float() / self.temperatures.to(logits.device)
+        return torch.sigmoid(scaled + self.biases.to(logits.device))
 
 
 def _logits_by_window(network: nn.Module, inputs: Tensor, stride_px: int) -> Tensor:
@@ -88,4 +89,5 @@ def load_teacher(folder: str, wanted: Mapping[str, Any]) -> Teacher:
     window_bias = torch.tensor(calibration.window_bias).reshape(-1, 1, 1)
     biases = window_bias + torch.tensor(shifts)[:, None, None]  # (K, 1, 1)
     network = fold_batch_norms(bundle.network()).requires_grad_(False)
-    return Teacher(network, bundle.normalizer(), calibration.window_temperature, biases)
+    temperatures = torch.tensor(calibration.window_temperature).reshape(-1, 1, 1)
+    return Teacher(network, bundle.normalizer(), temperatures, biases)
