@@ -89,7 +89,7 @@ def _distance_m(one: BaseGeometry, other: BaseGeometry) -> float:
     scale = np.array([cosine * METERS_PER_DEGREE, METERS_PER_DEGREE])
 
     def to_meters(lonlat: Floats) -> Floats:
-        return lonlat * scale
+        return np.asarray(lonlat * scale)
 
     return float(
         shapely.distance(shapely.transform(one, to_meters), shapely.transform(other, to_meters))
@@ -97,4 +97,4 @@ def _distance_m(one: BaseGeometry, other: BaseGeometry) -> float:
 
 
 def _one_turn_west(lonlat: Floats) -> Floats:
-    return lonlat - np.array([TURN_DEG, 0.0])
+    return np.asarray(lonlat - np.array([TURN_DEG, 0.0]))

@@ -218,7 +218,7 @@ def _find_by_name(folder: Path, rasters: RasterNames, excluded: set[Path]) -> Fo
     with_reader = [path for path in walked.files if _has_reader(path) and path.name != CLASS_LIST]
     files = [path for path in with_reader if path.absolute() not in excluded]
     scene_of = _scenes_of_files(files, rasters, None)
-    scene_files = {path: scene for path, scene in scene_of.items() if scene}
+    scene_files: dict[Path, str | None] = {path: scene for path, scene in scene_of.items() if scene}
     if scene_files:
         _check_one_file_per_scene(scene_files)
         suffixes = {path.suffix.lower() for path in scene_files}

@@ -240,7 +240,8 @@ def explode_parts(labels: RawLabels) -> RawLabels:
     rows = np.arange(len(geometry))
     while (shapely.get_type_id(geometry) >= MULTI_TYPE).any():
         is_missing = shapely.is_missing(geometry)
-        whole = np.where(is_missing, shapely.Point(), geometry)
+        whole = geometry.copy()
+        whole[is_missing] = shapely.Point()
         parts, part_rows = shapely.get_parts(whole, return_index=True)
         kept = objects_array(
             [None if is_missing[row] else part for part, row in zip(parts, part_rows, strict=True)]
