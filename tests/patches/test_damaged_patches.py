@@ -42,7 +42,7 @@ def of_another_side(path: Path) -> None:
 
 
 def of_text(path: Path) -> None:
-    np.save(path, np.full(np.load(path).shape[:1] + (64, 64, 3), "x"))
+    np.save(path, np.full((len(np.load(path)), 64, 64, 3), "x"))
 
 
 def one_fewer(path: Path) -> None:

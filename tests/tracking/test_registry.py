@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from fake_models import write_bundle
-from windhover.errors import MissingFileError
+from windhover.errors import MissingFileError, ParameterError
 from windhover.models.bundle import load_bundle
 from windhover.models.calibrated_scores import window_scores
 from windhover.tracking import registry
@@ -127,3 +127,26 @@ def test_a_trained_model_pins_its_requirements(tmp_path: Path) -> None:
     runs = mlflow.search_runs(experiment_names=[EXPERIMENT], output_format="list")
     folder = mlflow.artifacts.download_artifacts(f"runs:/{runs[0].info.run_id}/model")
     check_requirements(Path(folder))
+
+
+@pytest.mark.parametrize(
+    "alias", ["", "v1", "V12", "latest", "a b", "a@b", "a/b", "a.b", "a" * 256]
+)
+def test_an_alias_that_the_registry_refuses_is_found_at_the_door(root: Path, alias: str) -> None:
+    with pytest.raises(ParameterError, match=r"--alias: .*Choose another alias"):
+        registry.promote("0123456789abcdef", "never", alias, root=root)
+    with pytest.raises(MissingFileError, match="no such registered model"):
+        registry.fetch_model("models:/never/1", root)
+
+
+@pytest.mark.parametrize("name", ["", " ", "a/b", "a:b", "a@b", "it's", 'a"b', "a" * 256])
+def test_a_name_that_the_registry_refuses_is_found_at_the_door(root: Path, name: str) -> None:
+    with pytest.raises(ParameterError, match=r"--name: .*Choose another name"):
+        registry.promote("0123456789abcdef", name, "champion", root=root)
+
+
+@pytest.mark.parametrize("alias", ["best", "v1-best", "version_2", "A" * 255])
+def test_an_alias_that_it_takes_is_set(root: Path, alias: str) -> None:
+    version = registry.promote("0123456789abcdef", "Jets 2.0", alias, root=root)
+    assert version >= 1
+    assert (registry.fetch_model(f"models:/Jets 2.0@{alias}", root) / "model.json").is_file()

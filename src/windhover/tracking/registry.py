@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
-from windhover.errors import MissingFileError
+from windhover.errors import MissingFileError, ParameterError
 from windhover.tracking.mlflow_client import EXPERIMENT, KEY_TAG, open_mlflow, project_root
+
+MAX_NAME_CHARS = 255
+NAME_PATTERN = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_. -]{0,254}")
+ALIAS_PATTERN = re.compile(r"[A-Za-z0-9_-]{1,255}")
+RESERVED_ALIAS = re.compile(r"latest|v[0-9]+", re.IGNORECASE)
 
 
 def download_run_files(run: str, folder: str, root: Path | None = None) -> Path:
@@ -41,8 +47,11 @@ def promote(run: str, name: str, alias: str, *, root: Path | None = None) -> int
         The version's number.
 
     Raises:
+        ParameterError: the registry takes no such name or alias.
         MissingFileError: there is no such run, or it keeps no finished model.
     """
+    _check_name(name)
+    _check_alias(alias)
     download_run_files(run, "bundle", root)
     mlflow = open_mlflow(root or project_root())
     client = mlflow.MlflowClient()
@@ -53,6 +62,37 @@ def promote(run: str, name: str, alias: str, *, root: Path | None = None) -> int
     version = client.create_model_version(name, source, found.info.run_id)
     client.set_registered_model_alias(name, alias, version.version)
     return int(version.version)
+
+
+def _check_name(name: str) -> None:
+    """Raise if the registry takes no such name.
+
+    Raises:
+        ParameterError: it is empty, too long, or holds a character that addresses use.
+    """
+    if not NAME_PATTERN.fullmatch(name):
+        raise ParameterError(
+            f"--name: a model is named by letters, digits, `_`, `-`, `.` and spaces, at most "
+            f"{MAX_NAME_CHARS}, got {name!r}. Choose another name."
+        )
+
+
+def _check_alias(alias: str) -> None:
+    """Raise if the registry takes no such alias.
+
+    Raises:
+        ParameterError: it is empty, too long, reserved, or holds another character.
+    """
+    if not ALIAS_PATTERN.fullmatch(alias):
+        raise ParameterError(
+            f"--alias: an alias is of letters, digits, `_` and `-`, at most {MAX_NAME_CHARS}, got "
+            f"{alias!r}. Choose another alias."
+        )
+    if RESERVED_ALIAS.fullmatch(alias):
+        raise ParameterError(
+            f"--alias: {alias!r} is what the registry calls a version itself. Choose another "
+            "alias, such as champion."
+        )
 
 
 def fetch_model(address: str, root: Path | None = None) -> Path:
