@@ -536,3 +536,31 @@ def test_the_threshold_leaves_room_below_the_last_object_it_keeps() -> None:
         0.6
     )  # not 0.8: 0.79 on another scene is more likely an object than not
     assert (point.precision, point.recall) == (1.0, 1.0)
+
+
+@pytest.mark.parametrize(("distance", "is_ignored"), [(19.0, True), (21.0, False)])
+def test_an_ignored_point_has_the_reach_of_a_point(distance: float, is_ignored: bool) -> None:
+    truth = ground_truth([], ["a"], [("a", (50, 50, 50, 50))])
+    x = 50 + distance
+    found = found_table([("a", "jet", 0.9, (x, 50, x, 50))])
+    rule = MatchRule("size", 0.5, point_match_radius_m=20)
+    assert match_detections(found, truth, rule)["ignored"].tolist() == [is_ignored]
+
+
+def test_a_score_at_the_threshold_is_reported() -> None:
+    truth = ground_truth([("a", "jet", (0, 0, 10, 10))], ["a"])
+    found = found_table([("a", "jet", 0.5, (0, 0, 10, 10)), ("a", "jet", 0.5, (90, 0, 99, 9))])
+    matches = match_detections(found, truth, MatchRule("size", 0.5))
+    sample = resample(truth.scenes, n_bootstrap=0, seed=0)
+    metrics = measure_detections(matches, truth, {"jet": 0.5}, sample=sample)
+    assert metrics.estimates["recall"].value == 1.0
+    assert metrics.estimates["precision"].value == 0.5
+    assert metrics.per_scene["reported"].tolist() == [2]
+    assert counts_by_size(matches, truth, {"jet": 0.5}, edges_m=[])["found"].sum() == 1
+
+
+def test_a_recall_that_is_just_reached_is_enough() -> None:
+    curve = score_curve([0.9, 0.8, 0.4], [True, True, True], [0, 0, 0], n_gt=[4], km2=[1.0])
+    sample = resample(random_world(3, scenes=1)[1].scenes, n_bootstrap=0, seed=0)
+    point = choose_threshold(curve, sample, ThresholdRule("recall_at_least", 0.5))
+    assert (point.met, point.recall) == (True, 0.5)

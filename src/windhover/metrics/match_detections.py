@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import shapely
 from numpy.typing import NDArray
 
 from windhover.errors import ParameterError
@@ -111,7 +112,9 @@ def match_detections_by_rules(
     detections = detections.reset_index(drop=True)
     objects = ground_truth.objects
     pairs = _candidate_pairs(detections, objects, _least_strict(rules))
-    in_ignored = _in_ignored_region(detections, ground_truth)
+    in_ignored = _in_ignored_region(
+        detections, ground_truth, point_radius_m=rules[0].point_match_radius_m
+    )
     matches = []
     for rule in rules:
         near = _pairs_within(pairs, objects, rule)
@@ -170,10 +173,17 @@ def _match_geometry(table: pd.DataFrame, rule: MatchRule) -> NDArray[Any]:
     return table[["x_m", "y_m"]].to_numpy(np.float64)
 
 
-def _in_ignored_region(detections: pd.DataFrame, ground_truth: GroundTruth) -> NDArray[np.bool_]:
-    """Return (N,) whether each detection is in an ignore region of its scene."""
+def _in_ignored_region(
+    detections: pd.DataFrame, ground_truth: GroundTruth, *, point_radius_m: float
+) -> NDArray[np.bool_]:
+    """Return (N,) whether each detection is in an ignore region of its scene.
+
+    An ignored label without extent, a point, reaches as far as an object of unknown size.
+    """
     inside = np.zeros(len(detections), bool)
-    regions = ground_truth.ignored["geometry"].to_numpy(object)
+    regions = np.array(ground_truth.ignored["geometry"].to_numpy(object), object)
+    is_point = shapely.area(regions) == 0
+    regions[is_point] = shapely.buffer(shapely.centroid(regions[is_point]), point_radius_m)
     regions_of: Any = ground_truth.ignored.groupby("scene").indices
     detections_of: Any = detections.groupby("scene").indices
     for scene, region_rows in regions_of.items():

@@ -1,0 +1,112 @@
+"""Files as other tools leave them: crossed outlines, nothing at all, nothing in common, CSV."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import geopandas
+import numpy as np
+import pandas as pd
+import pytest
+import shapely
+
+from windhover.errors import DataError, FormatError
+from windhover.evaluation.evaluate_vectors import VectorRequest, assess_files, evaluate_vectors
+
+UTM = "EPSG:32633"
+BOXES = [shapely.box(x, 5_000_000, x + 20, 5_000_020) for x in range(500_000, 502_000, 100)]
+
+
+def layer(path: Path, shapes: list[Any], crs: Any = UTM, **columns: Any) -> Path:
+    table = geopandas.GeoDataFrame(columns, index=range(len(shapes)), geometry=shapes, crs=crs)
+    if path.suffix == ".parquet":
+        table.to_parquet(path)
+    else:
+        table.to_file(path)
+    return path
+
+
+def notes_of(found: Path, truth: Path, **options: Any) -> str:
+    return " ".join(evaluate_vectors(VectorRequest(found, truth, **options)).notes)
+
+
+def test_crossed_outlines_are_made_valid_and_counted(tmp_path: Path) -> None:
+    bow = shapely.Polygon([(0, 0), (20, 20), (20, 0), (0, 20)])
+    crossed = [shapely.affinity.translate(bow, box.bounds[0], box.bounds[1]) for box in BOXES]
+    found = layer(tmp_path / "d.parquet", crossed[:5] + BOXES[5:], score=np.linspace(0.2, 0.9, 20))
+    truth = layer(tmp_path / "t.parquet", BOXES)
+    request = VectorRequest(found, truth, match_by="oriented_iou", match_value=0.4)
+    evaluation = evaluate_vectors(request)
+    assert evaluation.metrics.estimates["recall"].value == 1.0
+    assert "d.parquet: 5 outlines cross themselves: made valid." in evaluation.notes
+
+
+def test_nothing_found_where_nothing_is(tmp_path: Path) -> None:
+    found = layer(tmp_path / "d.parquet", [], score=np.zeros(0))
+    truth = layer(tmp_path / "t.parquet", [])
+    area = layer(tmp_path / "a.parquet", [shapely.box(499_000, 4_999_000, 503_000, 5_001_000)])
+    metrics = evaluate_vectors(VectorRequest(found, truth, area)).metrics
+    assert metrics.estimates["ap"].value is None
+    assert metrics.estimates["false_alarms_per_km2"].value == 0.0
+    lines = layer(tmp_path / "l.parquet", [shapely.LineString([(0, 0), (1, 1)])])
+    with pytest.raises(DataError, match=r"l\.parquet: holds no polygon"):
+        assess_files(VectorRequest(found, truth, lines))
+
+
+def test_files_that_never_meet_say_why(tmp_path: Path) -> None:
+    score = np.linspace(0.2, 0.9, 20)
+    ships = layer(tmp_path / "t.parquet", BOXES, **{"class": "ship", "scene": "a"})
+    upper = layer(tmp_path / "d.parquet", BOXES, score=score, **{"class": "Ship", "scene": "a"})
+    assert "no class is in both files: the detections have `Ship`, the" in notes_of(upper, ships)
+    suffix = layer(
+        tmp_path / "s.parquet", BOXES, score=score, **{"class": "ship", "scene": "a.tif"}
+    )
+    assert "they differ in capitals, blanks or a suffix alone" in notes_of(suffix, ships)
+    far = [shapely.affinity.translate(box, 30_000, 0) for box in BOXES]
+    assert "have no ground in common" in notes_of(layer(tmp_path / "f.parquet", far), ships)
+    lonlat = geopandas.GeoSeries(BOXES, crs=UTM).to_crs(4326)
+    swapped = [shapely.transform(box, lambda xy: xy[:, ::-1]) for box in lonlat]
+    told = notes_of(upper, layer(tmp_path / "x.parquet", swapped, crs=4326))
+    assert "with x and y of one of them swapped they would meet" in told
+
+
+def test_a_csv_of_wkt_is_read(tmp_path: Path) -> None:
+    truth = layer(tmp_path / "t.parquet", BOXES)
+    table = pd.DataFrame({"score": 0.5, "geometry": [box.wkt for box in BOXES]})
+    table.to_csv(tmp_path / "d.csv", index=False)
+    request = VectorRequest(tmp_path / "d.csv", truth)
+    assert evaluate_vectors(request).metrics.estimates["recall"].value == 1.0
+    assert "d.csv names no coordinate system: taken as" in notes_of(tmp_path / "d.csv", truth)
+    table.drop(columns="geometry").to_csv(tmp_path / "e.csv", index=False)
+    with pytest.raises(FormatError, match="needs a column `geometry` with shapes as WKT"):
+        assess_files(VectorRequest(tmp_path / "e.csv", truth))
+
+
+def test_a_map_of_several_systems_is_compared_in_the_zone_of_each_region(tmp_path: Path) -> None:
+    other = geopandas.GeoSeries(BOXES, crs="EPSG:32618").to_crs(4326)
+    here = geopandas.GeoSeries(BOXES, crs=UTM).to_crs(4326)
+    truth = layer(tmp_path / "t.parquet", [*here, *other], crs=4326)
+    found = layer(tmp_path / "d.parquet", [*here, *other[:10]], crs=4326)
+    evaluation = evaluate_vectors(VectorRequest(found, truth))
+    assert evaluation.metrics.estimates["recall"].value == pytest.approx(30 / 40)
+    assert evaluation.metrics.estimates["precision"].value == 1.0
+
+
+def test_numbers_of_classes_with_a_gap_are_whole(tmp_path: Path) -> None:
+    gap = pd.array([1] * 19 + [None], dtype="Int64")
+    truth = layer(tmp_path / "t.gpkg", BOXES, **{"class": gap})
+    found = layer(tmp_path / "d.gpkg", BOXES, **{"class": [1] * 20})
+    evaluation = evaluate_vectors(VectorRequest(found, truth))
+    assert set(evaluation.metrics.per_class) == {"1", ""}
+    assert evaluation.metrics.per_class["1"]["recall"].value == 1.0
+
+
+@pytest.mark.parametrize("crs", ["+proj=merc +datum=WGS84 +units=m", "EPSG:4087", "EPSG:3857"])
+def test_systems_that_stretch_the_ground_are_compared_in_utm(tmp_path: Path, crs: str) -> None:
+    moved = geopandas.GeoSeries(BOXES, crs=UTM).to_crs(crs)
+    off = geopandas.GeoSeries([shapely.affinity.translate(b, 9, 0) for b in BOXES], crs=UTM)
+    found = layer(tmp_path / "d.parquet", list(off.to_crs(crs)), crs=crs)
+    truth = layer(tmp_path / "t.parquet", list(moved), crs=crs)
+    request = VectorRequest(found, truth, match_by="distance", match_value=10.0)
+    assert evaluate_vectors(request).metrics.estimates["recall"].value == 1.0
