@@ -158,7 +158,7 @@ def test_scenes_by_name_are_what_is_drawn(files: tuple[Path, Path, Path], tmp_pa
             tmp_path / name
         )
     lines = assess_files(VectorRequest(tmp_path / "f.gpkg", tmp_path / "t.gpkg", aoi))
-    assert "1000 resamples over 2 scenes" in lines[1]
+    assert "2 scenes: too few places for an interval (6 at least)" in lines[1]
 
 
 def test_ap_by_threshold_is_printed_and_written(

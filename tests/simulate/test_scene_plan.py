@@ -103,7 +103,7 @@ def test_the_default_world_holds_what_it_should(default_scenes: list[SceneSpec])
             {"search_tiles": 2, "search_empty": 0},
             (
                 r"`simulate.test_places` must be at most `simulate.search_tiles` "
-                r"\(2 tiles\), got 4\. Set"
+                r"\(2 tiles\), got 6\. Set"
             ),
         ),
     ],

@@ -23,7 +23,7 @@ from windhover.files import (
     write_json,
 )
 from windhover.metrics.ap_by_threshold import MEAN, ap_by_threshold
-from windhover.metrics.bootstrap import Estimate, resample
+from windhover.metrics.bootstrap import MIN_PLACES, TOO_FEW_PLACES, Estimate, resample
 from windhover.metrics.curve_points import curve_table
 from windhover.metrics.detection_metrics import DetectionMetrics, measure_detections
 from windhover.metrics.match_detections import MatchRule, match_detections
@@ -220,11 +220,10 @@ def vector_evaluation_lines(evaluation: VectorEvaluation) -> list[str]:
     metrics = evaluation.metrics
     n_objects = len(metrics.ground_truth.objects)
     n_reported = int(metrics.per_scene["reported"].sum())
-    n_units = len(metrics.per_scene)
     counts = f"{n_objects} objects, {n_reported} detections that count"
     lines = [
         f"{counts}; a detection is an object when: {evaluation.rule}",
-        f"95 % intervals: {N_BOOTSTRAP} resamples over {n_units} {evaluation.bootstrap_unit}",
+        _interval_line(metrics, evaluation.bootstrap_unit),
         "",
     ]
     for name, label in LABELS.items():
@@ -242,6 +241,14 @@ def vector_evaluation_lines(evaluation: VectorEvaluation) -> list[str]:
     if evaluation.notes:
         lines += ["", *(f"note: {note}" for note in evaluation.notes)]
     return lines
+
+
+def _interval_line(metrics: DetectionMetrics, unit: str) -> str:
+    """Return what the intervals are over, or why there are none."""
+    n_units = len(metrics.per_scene)
+    if metrics.sample.has_enough_places:
+        return f"95 % intervals: {N_BOOTSTRAP} resamples over {n_units} {unit}"
+    return f"{n_units} {unit}: {TOO_FEW_PLACES} ({MIN_PLACES} at least)"
 
 
 def _estimate_line(label: str, estimate: Estimate) -> str:

@@ -39,7 +39,7 @@ class SimulateParams(StageParams):
         default=2, ge=1, le=3, description="airports for choosing thresholds, one scene each"
     )
     test_places: int = Field(
-        default=4, ge=1, le=5, description="airports that share the search set"
+        default=6, ge=1, le=8, description="airports that share the search set; 6 bear an interval"
     )
     scene_width_px: int = Field(
         default=1536, ge=200, le=4096, description="width of the scenes of train and val, px"

@@ -37,6 +37,18 @@ def plot_reliability(
             axes.plot([0, 1], [0, 1], color=GUIDE_COLOR, lw=1)
             for split, color in (("val", VAL_COLOR), ("test", TEST_COLOR)):
                 table = tables[split]
+                offset = {"val": -9, "test": 5}[split]
+                for x, y, count in zip(
+                    table.confidence, table.accuracy, table.n_scores, strict=True
+                ):
+                    axes.annotate(
+                        str(count),
+                        (x, y),
+                        xytext=(4, offset),
+                        textcoords="offset points",
+                        color=color,
+                        fontsize=6,
+                    )
                 label = f"{split}, ECE {format_value(table.ece)}"
                 axes.plot(
                     table.confidence, table.accuracy, "o-", color=color, ms=4, lw=1.4, label=label
@@ -44,7 +56,9 @@ def plot_reliability(
             limits = (-0.01, 1.01)
             axes.set(xlabel="score", ylabel="share that is true", xlim=limits, ylim=limits)
             add_legend(axes, "best")
-            add_titles(axes, title, "detections of the scenes, ten bins of the score")
+            add_titles(
+                axes, title, "detections of the scenes; numbers: those in a bin"
+            )
 
 
 def plot_recall_by_size(path: Path, bands: pd.DataFrame, subtitle: str) -> None:

@@ -21,8 +21,11 @@ PLACES = (
     ("test", "iris", 45.12, 10.93, "green"),
     ("test", "jarrah", -31.92, 117.24, "dry"),
     ("test", "lupin", 40.43, -98.92, "green"),
-    ("test", "sorrel", 30.61, 31.82, "arid"),
+    ("test", "willow", 54.72, 33.18, "boreal"),
+    ("test", "yucca", -24.61, 17.42, "arid"),
+    ("test", "zelkova", 6.83, 115.27, "tropical"),
     ("test", "kapok", 2.14, 102.83, "tropical"),
+    ("test", "sorrel", 30.61, 31.82, "arid"),
 )
 
 
