@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 
 import numpy as np
 import pytest
@@ -134,15 +133,3 @@ def test_a_constant_stays_constant() -> None:
             cols=axis_weights(0, shape[1], ratio, 70),
         )
         assert set(np.unique(result[:, seen])) == {65535}
-
-
-def test_a_large_block_takes_a_moment() -> None:
-    array = np.random.default_rng(0).integers(0, 255, (3, 2560, 2560)).astype(np.uint8)
-    weights = axis_weights(0, 1024, 2.5, 2560)
-    valid = np.ones((2560, 2560), bool)
-    seconds = []
-    for _ in range(3):
-        started = time.perf_counter()
-        resample_block(array, valid, weights, cols=weights)
-        seconds.append(time.perf_counter() - started)
-    assert min(seconds) < 0.3
