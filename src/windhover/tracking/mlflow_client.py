@@ -15,7 +15,39 @@ from typing import Any
 
 EXPERIMENT = "windhover"
 KEY_TAG = "pipeline.key"  # of a run: the content key of its weights
+# variables by which MLflow would write elsewhere, or into another run
+REDIRECTING_VARIABLES = (
+    "MLFLOW_TRACKING_URI",
+    "MLFLOW_REGISTRY_URI",
+    "MLFLOW_EXPERIMENT_ID",
+    "MLFLOW_EXPERIMENT_NAME",
+    "MLFLOW_RUN_ID",
+)
 NOISY_LOGGERS = ("mlflow", "alembic", "mlflow.store.db.utils", "mlflow.system_metrics")
+
+
+logger = logging.getLogger(__name__)
+_addresses: set[str] = set()  # of the databases opened here: MLflow leaves them in its variables
+
+
+def ignore_redirections(own_address: str) -> None:
+    """Take out of the environment what would redirect the project's runs; one line names it.
+
+    Args:
+        own_address: of the project's database.
+    """
+    _addresses.add(own_address)
+    ignored = []
+    for name in REDIRECTING_VARIABLES:
+        value = os.environ.pop(name, "")
+        if value and value not in _addresses:
+            ignored.append(name)
+    if ignored:
+        logger.warning(
+            "%s in the environment ignored: runs are kept in the project's own database (%s)",
+            ", ".join(ignored),
+            own_address,
+        )
 
 
 def project_root() -> Path:
@@ -40,13 +72,17 @@ def open_mlflow(root: Path) -> Any:
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+    address = f"sqlite:///{root / 'mlflow.db'}"
+    ignore_redirections(address)
     with without_warnings():
         import mlflow
     for name in NOISY_LOGGERS:
         logging.getLogger(name).setLevel(logging.ERROR)
-    mlflow.set_tracking_uri(f"sqlite:///{root / 'mlflow.db'}")
+    mlflow.set_tracking_uri(address)
     if mlflow.get_experiment_by_name(EXPERIMENT) is None:
         mlflow.create_experiment(EXPERIMENT, artifact_location=(root / "mlartifacts").as_uri())
     mlflow.set_experiment(EXPERIMENT)
+    # MLflow leaves it there for processes started from here, which open the project themselves
+    os.environ.pop("MLFLOW_EXPERIMENT_ID", None)
     os.environ.setdefault("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "10")
     return mlflow
