@@ -246,7 +246,8 @@ def test_evaluate_measures_chooses_and_writes_all(world: World) -> None:
     test = metrics["scenes"]["test"]
     assert (test["objects"], test["scenes"], test["places"]) == (10, 3, 3)
     assert test["ap"]["value"] > 0.9
-    assert test["ap"]["low"] <= test["ap"]["value"] <= test["ap"]["high"]
+    assert test["ap"]["value"] is not None
+    assert test["ap"]["low"] is None  # fewer than six places
     assert test["recall"]["value"] >= 0.8
     places = test["by_place"]
     assert {place: row["objects"] for place, row in places.items()} == {
