@@ -14,9 +14,9 @@ import rasterio
 import shapely
 from rasterio.transform import Affine
 
-from windhover.dataset.build import build_catalog
+from windhover.dataset.build_catalog import build_catalog
 from windhover.dataset.catalog import write_catalog
-from windhover.dataset.write_report import write_report
+from windhover.dataset.write_catalog_report import write_report
 from windhover.files import atomic_folder, write_json
 from windhover.params.scenes import ScenesParams
 

@@ -11,8 +11,8 @@ from scipy.special import expit
 
 from fake_models import random_weights
 from windhover.inference.torch_scorer import TorchScorer
+from windhover.models.input_normalization import Normalizer
 from windhover.models.networks import build_network
-from windhover.models.normalize import Normalizer
 
 
 @torch.inference_mode()

@@ -25,7 +25,7 @@ from fake_models import random_weights, write_bundle
 from windhover.inference.detector import Detector
 from windhover.inference.multi_scale import BLOCK_PX
 from windhover.models.bundle import load_bundle
-from windhover.models.fusion import fold_batch_norms
+from windhover.models.layer_fusion import fold_batch_norms
 
 SIDE = int(os.environ.get("SIDE", "8000"))
 WIDTH = os.environ.get("WIDTH", "base")

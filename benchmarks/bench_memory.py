@@ -61,7 +61,7 @@ def child(model: str, raster: str) -> None:
 
     torch.set_num_threads(2)
     from windhover.inference.detector import Detector
-    from windhover.inference.results import SearchReport
+    from windhover.inference.search_results import SearchReport
 
     detector = Detector.from_bundle(model)
     report = SearchReport()

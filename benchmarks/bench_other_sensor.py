@@ -36,7 +36,7 @@ from windhover.detection.detect_request import SCALES_OF_UNKNOWN_GSD
 from windhover.evaluation.search_splits import SearchedSplit, detections_in_meters
 from windhover.inference.detector import Detector
 from windhover.inference.scene_search import search_scene
-from windhover.inference.settings import SearchSettings
+from windhover.inference.search_settings import SearchSettings
 from windhover.metrics.ground_truth import ground_truth_of
 from windhover.metrics.match_detections import MatchRule, match_detections
 

@@ -21,8 +21,8 @@ from sahi.models.base import DetectionModel
 from sahi.predict import get_sliced_prediction
 from sahi.prediction import ObjectPrediction
 
+from windhover.models.input_normalization import Normalizer
 from windhover.models.networks import build_network
-from windhover.models.normalize import Normalizer
 
 
 class WindowModel(DetectionModel):

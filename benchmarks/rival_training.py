@@ -22,7 +22,7 @@ from rival_models import RIVALS
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from windhover.patches.value_range import value_range
+from windhover.patches.pixel_value_range import value_range
 from windhover.training.batch_augment import Radiometry, random_d4, random_radiometry
 
 BYTES = value_range("uint8", [0.0] * 3, [1.0] * 3)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from windhover.params.augment import AugmentParams
 from windhover.patches.augment_patches import augment_training_patches
-from windhover.stages import run_stage
+from windhover.run_stage import run_stage
 
 
 def main(params: AugmentParams) -> None:

@@ -3,7 +3,7 @@
 from windhover.detection.detect_catalog import detect_catalog
 from windhover.params.detect import DetectParams
 from windhover.progress import counted
-from windhover.stages import run_stage
+from windhover.run_stage import run_stage
 
 
 def main(params: DetectParams) -> None:

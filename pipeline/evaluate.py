@@ -6,7 +6,7 @@ from windhover.evaluation.evaluate_model import EvaluationFolders, evaluate
 from windhover.evaluation.record_evaluation import record_run
 from windhover.params.evaluate import EvaluateParams
 from windhover.report.text_summary import summary_lines
-from windhover.stages import run_stage
+from windhover.run_stage import run_stage
 
 
 def main(params: EvaluateParams) -> None:

@@ -2,7 +2,7 @@
 
 from windhover.export.export_map import export_map
 from windhover.params.export import ExportParams
-from windhover.stages import run_stage
+from windhover.run_stage import run_stage
 
 
 def main(params: ExportParams) -> None:

@@ -4,7 +4,7 @@ from windhover.dataset.catalog import load_catalog
 from windhover.files import atomic_folder
 from windhover.params.patches import PatchesParams
 from windhover.patches.cut_patches import cut_patches, summary_lines
-from windhover.stages import run_stage
+from windhover.run_stage import run_stage
 
 
 def main(params: PatchesParams) -> None:

@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from windhover.dataset.build import build_catalog
+from windhover.dataset.build_catalog import build_catalog
 from windhover.dataset.catalog import write_catalog
-from windhover.dataset.write_report import summary_lines, write_report
+from windhover.dataset.write_catalog_report import summary_lines, write_report
 from windhover.files import atomic_folder
 from windhover.params.scenes import ScenesParams
-from windhover.stages import run_stage
+from windhover.run_stage import run_stage
 
 FOLDER = Path("data/scenes")
 

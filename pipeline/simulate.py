@@ -1,8 +1,8 @@
 """simulate: nothing -> the built-in world, tiles and complete labels for when you bring none."""
 
 from windhover.params.simulate import SimulateParams
+from windhover.run_stage import run_stage
 from windhover.simulate.world import make_world
-from windhover.stages import run_stage
 
 
 def main(params: SimulateParams) -> None:

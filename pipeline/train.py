@@ -1,7 +1,7 @@
 """train: augmented patches and mined negatives -> a detector, logged to MLflow."""
 
 from windhover.params.train import TrainParams
-from windhover.stages import run_stage
+from windhover.run_stage import run_stage
 from windhover.training.train import train_detector
 from windhover.training.training_data import TrainingFolders
 

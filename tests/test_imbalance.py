@@ -19,11 +19,11 @@ from fake_models import make_card
 from toy_catalog import CENTERS, catalog_of, cut, write_labels
 from toy_patches import learning_folders, train_params
 from windhover.dataset.catalog import Catalog
-from windhover.evaluation.calibrate import calibrate
+from windhover.evaluation.fit_calibration import calibrate
 from windhover.evaluation.score_windows import WindowLogits
 from windhover.metrics.bootstrap import percentile_interval
+from windhover.models.apply_calibration import window_scores
 from windhover.models.bundle import load_bundle
-from windhover.models.calibrated_scores import window_scores
 from windhover.training import train
 
 OBJECTS = np.array([CENTERS[0], CENTERS[1], CENTERS[3]])

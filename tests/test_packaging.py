@@ -17,7 +17,7 @@ import windhover
 from fake_models import write_bundle
 from project import ROOT
 from windhover.errors import MissingExtraError
-from windhover.extras import DISTRIBUTION, EXTRAS, explain_missing_extras
+from windhover.optional_dependencies import DISTRIBUTION, EXTRAS, explain_missing_extras
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 OPTIONAL: dict[str, list[str]] = PROJECT["optional-dependencies"]

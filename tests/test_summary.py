@@ -10,7 +10,7 @@ import pytest
 
 from windhover.errors import FormatError, MissingFileError
 from windhover.export.detection_summary import DetectionSummary, TotalSummary
-from windhover.stages import log_seconds
+from windhover.run_stage import log_seconds
 from windhover.summary import summary_lines
 
 

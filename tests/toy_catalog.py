@@ -8,7 +8,7 @@ from typing import Any
 import geopandas
 import numpy as np
 
-from windhover.dataset.build import build_catalog
+from windhover.dataset.build_catalog import build_catalog
 from windhover.dataset.catalog import Catalog
 from windhover.dataset.import_labels import ImportOptions, import_labels
 from windhover.geometry import georef

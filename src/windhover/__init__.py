@@ -40,7 +40,7 @@ def __getattr__(name: str) -> Any:
     """Return a public class, imported when it is first named."""
     if name != "Detector":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from windhover.extras import explain_missing_extras
+    from windhover.optional_dependencies import explain_missing_extras
 
     with explain_missing_extras():
         from windhover.inference.detector import Detector

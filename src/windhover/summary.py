@@ -18,7 +18,7 @@ from windhover.rendering.text import (
     format_value,
     label_line,
 )
-from windhover.stages import SECONDS_LOG, last_seconds
+from windhover.run_stage import SECONDS_LOG, last_seconds
 
 METRICS_FILE = Path("reports/metrics.json")
 DETECTIONS_FILE = Path("data/detections/summary.json")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from conftest import MakeScene
-from windhover.dataset.build import build_catalog
+from windhover.dataset.build_catalog import build_catalog
 from windhover.dataset.catalog import Catalog
 from windhover.errors import DataError
 from windhover.params.scenes import ScenesParams

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from windhover.dataset.label_rule import LabelRule
-from windhover.params.choices import RadiusShape
+from windhover.params.allowed_values import RadiusShape
 
 
 def test_the_shape_decides_the_distance() -> None:

@@ -12,9 +12,9 @@ import pytest
 import shapely
 
 from conftest import MakeScene
-from windhover.dataset.build import build_catalog
+from windhover.dataset.build_catalog import build_catalog
 from windhover.dataset.catalog import Catalog
-from windhover.dataset.label_export import write_geojson
+from windhover.dataset.export_labels import write_geojson
 from windhover.dataset.spatial_blocks import BlockOrigin, move_to_blocks
 from windhover.errors import DataError, FormatError, ParameterError
 from windhover.geometry.windows import Window

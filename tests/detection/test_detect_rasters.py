@@ -26,14 +26,14 @@ from windhover.detection.detect_request import (
     parse_gsd,
     parse_scales,
 )
+from windhover.detection.detect_scene import SceneRun
 from windhover.detection.journal import SearchJournal
-from windhover.detection.scene_run import SceneRun
 from windhover.errors import DataError, FormatError, MissingFileError, ParameterError
 from windhover.geometry.lattice import Lattice
 from windhover.imagery.scenes import Scene, open_scene
 from windhover.inference.detector import Detector
 from windhover.inference.result_table import COLUMNS
-from windhover.models.calibrated_scores import window_scores
+from windhover.models.apply_calibration import window_scores
 from windhover.progress import counted
 
 HERE = Path(__file__).parents[1]

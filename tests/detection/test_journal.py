@@ -11,8 +11,8 @@ import pytest
 from windhover.detection.journal import NO_SCORES, BlockKey, SceneJournal, SearchJournal
 from windhover.errors import ParameterError
 from windhover.inference.candidates import CANDIDATE
-from windhover.inference.results import BlockResult
-from windhover.models.calibrated_scores import Calibration
+from windhover.inference.search_results import BlockResult
+from windhover.models.apply_calibration import Calibration
 
 FINGERPRINT = {"model": "m", "thresholds": {"plane": 0.5}}
 

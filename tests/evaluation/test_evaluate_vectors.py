@@ -14,8 +14,8 @@ import shapely
 import shapely.affinity
 
 from windhover.errors import DataError, MissingFileError, ParameterError
+from windhover.evaluation.detections_and_truth import centers_and_sides, load_vector_pair
 from windhover.evaluation.evaluate_vectors import VectorRequest, assess_files
-from windhover.evaluation.vector_pair import centers_and_sides, load_vector_pair
 
 UTM = "EPSG:32631"
 EAST, NORTH = 420_000.0, 5_000_000.0

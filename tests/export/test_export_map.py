@@ -16,7 +16,7 @@ from windhover.export.export_map import export_map
 from windhover.inference.detector import Detector
 from windhover.inference.result_table import COLUMNS
 from windhover.inference.scene_search import search_scene
-from windhover.inference.settings import SearchSettings
+from windhover.inference.search_settings import SearchSettings
 
 
 @pytest.fixture

@@ -20,12 +20,12 @@ from windhover.detection.detect_rasters import detect_rasters
 from windhover.detection.detect_request import DetectRequest
 from windhover.geometry.georef import pixel_to_world
 from windhover.geometry.windows import Bounds
-from windhover.imagery.native_reader import NativeReader
+from windhover.imagery.native_resolution_reader import NativeReader
 from windhover.imagery.overviews import downsampled_scene
 from windhover.imagery.scenes import Scene, open_scene
 from windhover.inference.multi_scale import plan_passes
 from windhover.inference.scene_search import search_scene
-from windhover.inference.settings import SearchSettings
+from windhover.inference.search_settings import SearchSettings
 from windhover.inference.torch_scorer import TorchScorer
 
 

@@ -27,12 +27,12 @@ from windhover.imagery.scenes import Scene, open_scene
 from windhover.inference import multi_scale
 from windhover.inference.detector import Detector
 from windhover.inference.multi_scale import plan_passes
-from windhover.inference.results import SearchReport
 from windhover.inference.scene_search import search_scene
-from windhover.inference.settings import SearchSettings
+from windhover.inference.search_results import SearchReport
+from windhover.inference.search_settings import SearchSettings
 from windhover.inference.torch_scorer import TorchScorer
+from windhover.models.input_normalization import Normalizer
 from windhover.models.networks import build_network
-from windhover.models.normalize import Normalizer
 from windhover.models.operating_point import ChosenOn
 from windhover.models.quantization import measure_ranges
 

@@ -19,11 +19,11 @@ from windhover.imagery.scenes import open_scene
 from windhover.inference.detector import Detector
 from windhover.inference.peak_tta import d4_test_time_augmentation
 from windhover.inference.scene_search import search_scene
-from windhover.inference.settings import SearchSettings
+from windhover.inference.search_settings import SearchSettings
 from windhover.inference.torch_scorer import TorchScorer
+from windhover.models.input_normalization import Normalizer
 from windhover.models.networks import Outputs, build_network
-from windhover.models.normalize import Normalizer
-from windhover.params.choices import PeakTta
+from windhover.params.allowed_values import PeakTta
 
 CENTERS = [(100.3, 60.7), (150, 90), (420.5, 262.5), (200, 33.3), (37, 210), (300.25, 205.5)]
 RECENTER = SearchSettings(peak_tta="recenter", rescore_min_logit=-4.0)

@@ -10,7 +10,7 @@ from windhover.geometry.lattice import Lattice
 from windhover.inference.candidates import SECONDARY_PEAK_DISTANCE, merge_candidates
 from windhover.inference.peaks import find_peaks, margin_cells
 from windhover.inference.scorer import RawScores
-from windhover.inference.settings import SearchSettings
+from windhover.inference.search_settings import SearchSettings
 
 STRIDE, WINDOW = 8, 64
 LATTICE = Lattice((200, 264), WINDOW, STRIDE)

@@ -14,8 +14,8 @@ from windhover.errors import ParameterError
 from windhover.inference import torch_scorer
 from windhover.inference.scorer import RawScores
 from windhover.inference.torch_scorer import TorchScorer
+from windhover.models.input_normalization import Normalizer
 from windhover.models.networks import build_network
-from windhover.models.normalize import Normalizer
 
 NORMALIZER = Normalizer([100.0] * 3, [60.0] * 3)
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import precision_recall_curve
 
-from windhover.geometry.matching import assign_one_to_one, inside_any, pairs_by_center
+from windhover.geometry.pairing import assign_one_to_one, inside_any, pairs_by_center
 from windhover.metrics.bootstrap import (
     bootstrap_values,
     bootstrap_weights,

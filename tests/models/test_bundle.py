@@ -15,6 +15,7 @@ import torch
 
 from fake_models import make_card, random_weights, write_bundle
 from windhover.errors import FormatError, MissingFileError, ParameterError
+from windhover.models.apply_calibration import Calibration
 from windhover.models.bundle import (
     Bundle,
     Card,
@@ -24,7 +25,6 @@ from windhover.models.bundle import (
     load_compatible_bundle,
     save_bundle,
 )
-from windhover.models.calibrated_scores import Calibration
 from windhover.models.networks import build_network
 from windhover.models.operating_point import ClassOperatingPoint, OperatingPoint
 from windhover.models.quantization import QuantizationRanges

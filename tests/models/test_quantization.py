@@ -16,8 +16,8 @@ from windhover.inference import torch_scorer
 from windhover.inference.scorer import RawScores
 from windhover.inference.torch_scorer import TorchScorer, make_scorers
 from windhover.models.bundle import Bundle, NetworkCard
+from windhover.models.input_normalization import Normalizer
 from windhover.models.networks import build_network
-from windhover.models.normalize import Normalizer
 from windhover.models.quantization import PixelQuantizer, QuantizationRanges, measure_ranges
 
 NORMALIZER = Normalizer([90.0, 100.0, 120.0], [40.0, 60.0, 50.0])

@@ -13,14 +13,14 @@ from toy_patches import AUGMENT, patch_folder
 from windhover.dataset.label_rule import LabelRule
 from windhover.errors import FormatError, ParameterError
 from windhover.params.augment import DEFAULT_TRANSFORMS, AugmentParams
-from windhover.patches.augment_patches import augment_training_patches, read_augment_params
-from windhover.patches.augmentation import (
+from windhover.patches.albumentations_pipeline import (
     augment_one,
     augment_patches,
     build_transforms,
     without_unfit_defaults,
 )
-from windhover.patches.value_range import ValueRange
+from windhover.patches.augment_patches import augment_training_patches, read_augment_params
+from windhover.patches.pixel_value_range import ValueRange
 
 MIRRORED_AFFINE = {
     "name": "Affine",

@@ -15,8 +15,8 @@ import torch
 
 from fake_models import write_bundle
 from windhover.errors import MissingFileError, ParameterError
+from windhover.models.apply_calibration import window_scores
 from windhover.models.bundle import load_bundle
-from windhover.models.calibrated_scores import window_scores
 from windhover.tracking import registry
 from windhover.tracking.mlflow_client import EXPERIMENT
 from windhover.tracking.runs import resume_run

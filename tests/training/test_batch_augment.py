@@ -9,7 +9,7 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter
 
-from windhover.patches.value_range import value_range
+from windhover.patches.pixel_value_range import value_range
 from windhover.training.batch_augment import (
     Radiometry,
     gaussian_blur_,

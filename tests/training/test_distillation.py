@@ -15,14 +15,14 @@ import torch
 from fake_models import make_card, one_threshold, random_weights
 from toy_patches import learning_folders, train_params
 from windhover.errors import MissingFileError, ParameterError
+from windhover.models.apply_calibration import Calibration, window_scores
 from windhover.models.bundle import NetworkCard, load_bundle, save_bundle
-from windhover.models.calibrated_scores import Calibration, window_scores
 from windhover.models.networks import Outputs, build_network
-from windhover.params.choices import Loss
+from windhover.params.allowed_values import Loss
 from windhover.patches.patch_store import load_patches, read_summary
 from windhover.training import train
+from windhover.training.data_fingerprint import training_fingerprint
 from windhover.training.distillation import load_teacher
-from windhover.training.fingerprint import training_fingerprint
 from windhover.training.losses import DetectionLoss
 from windhover.training.targets import ObjectTensor, patch_targets
 from windhover.training.training_data import TrainingFolders

@@ -34,7 +34,7 @@ from types import SimpleNamespace
 import numpy as np
 from windhover.training import train, training_data
 from windhover.training.callbacks import hard_negative_mining
-from windhover.training.hard_negatives import MinedPatches
+from windhover.training.mined_patches import MinedPatches
 from windhover.params.train import TrainParams
 from windhover.patches.patch_store import load_patches
 

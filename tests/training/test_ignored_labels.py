@@ -11,8 +11,8 @@ import torch
 
 from windhover.dataset.label_rule import LabelRule
 from windhover.geometry.objects import Objects, Role
-from windhover.training.hard_negatives import LabeledGround, select_windows
 from windhover.training.large_patches import grow_ignored, objects_near
+from windhover.training.mined_patches import LabeledGround, select_windows
 from windhover.training.object_table import pad_tables, table_of_objects
 from windhover.training.targets import ObjectTensor, cell_targets
 

@@ -10,7 +10,7 @@ import torch
 
 from windhover.errors import ParameterError
 from windhover.models.networks import Outputs
-from windhover.params.choices import Loss
+from windhover.params.allowed_values import Loss
 from windhover.training.losses import SCORE_LOSSES, DetectionLoss
 from windhover.training.object_table import PAD
 from windhover.training.targets import ObjectTensor, cell_targets, patch_targets

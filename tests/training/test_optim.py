@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from toy_patches import train_params
 from windhover.errors import ParameterError
 from windhover.models.networks import build_network
-from windhover.params.choices import Schedule
+from windhover.params.allowed_values import Schedule
 from windhover.training.optim import (
     SCHEDULES,
     freeze_trunk,

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from windhover.errors import ParameterError
-from windhover.params.choices import SamplerStrategy
+from windhover.params.allowed_values import SamplerStrategy
 from windhover.training.samplers import STRATEGIES, Sampler, make_batches
 
 LABELS = np.array([0] * 10 + [1] * 2 + [-1] * 100)

@@ -22,8 +22,8 @@ from windhover.models.quantization import measure_ranges
 from windhover.patches.patch_store import PatchSet, load_patches
 from windhover.training import artifacts, train, training_data
 from windhover.training.callbacks import last_checkpoint
-from windhover.training.fingerprint import training_fingerprint
-from windhover.training.hard_negatives import MinedPatches
+from windhover.training.data_fingerprint import training_fingerprint
+from windhover.training.mined_patches import MinedPatches
 from windhover.training.module import DetectionModule
 from windhover.training.training_data import TrainingFolders
 

@@ -11,7 +11,7 @@ from windhover import __version__
 from windhover.cli import data, detection, evaluation, project, training
 from windhover.console import show_messages
 from windhover.errors import WindhoverError, shown_path
-from windhover.extras import explain_missing_extras
+from windhover.optional_dependencies import explain_missing_extras
 
 INCOMPLETE = detection.INCOMPLETE
 

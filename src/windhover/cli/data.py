@@ -78,8 +78,8 @@ def import_(
     ] = None,
 ) -> None:
     """Make a catalog of rasters and their labels, checked, with a page that shows them."""
+    from windhover.dataset.export_labels import export_labels
     from windhover.dataset.import_labels import ImportOptions, import_labels, parse_stack
-    from windhover.dataset.label_export import export_labels
 
     label_files = tuple(write or ())
     options = ImportOptions(

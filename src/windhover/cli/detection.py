@@ -10,7 +10,7 @@ import typer
 from windhover.cli.options import Bands, Gsd, Json, MatchRadiometry, Model, Verbose
 
 if TYPE_CHECKING:
-    from windhover.detection.scene_run import DetectionOutcome
+    from windhover.detection.detect_scene import DetectionOutcome
 
 INCOMPLETE = 3  # exit code of a run that finished but could not read everything
 

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from windhover.records import JsonRecord
+from windhover.json_record import JsonRecord
 
 TableRow = dict[str, Any]  # of a table of the report page: column -> number or text
 

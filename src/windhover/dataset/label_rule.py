@@ -11,7 +11,7 @@ import numpy as np
 
 from windhover.geometry.arrays import Floats
 from windhover.geometry.windows import WINDOW_PX
-from windhover.params.choices import RadiusShape
+from windhover.params.allowed_values import RadiusShape
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from shapely.geometry.base import BaseGeometry
 
-from windhover.dataset.touching import ROUNDING_M, touching_pairs
+from windhover.dataset.touching_scenes import ROUNDING_M, touching_pairs
 from windhover.errors import DataError
 from windhover.geometry.arrays import Floats
 

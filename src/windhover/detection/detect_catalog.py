@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from windhover.dataset.catalog import load_catalog, scene_info
+from windhover.detection.detect_scene import DetectionOutcome, SceneRun, log_overview_use
 from windhover.detection.overlaps import log_overlaps
-from windhover.detection.scene_run import DetectionOutcome, SceneRun, log_overview_use
 from windhover.errors import DataError
 from windhover.export.detection_summary import SUMMARY, DetectionSummary
 from windhover.export.detections import save_table

@@ -24,9 +24,9 @@ from windhover.detection.detect_request import (
     score_map_path,
     with_assumed_gsd,
 )
+from windhover.detection.detect_scene import DetectionOutcome, SceneRun, log_overview_use
 from windhover.detection.journal import SceneJournal, SearchJournal
 from windhover.detection.overlaps import log_overlaps
-from windhover.detection.scene_run import DetectionOutcome, SceneRun, log_overview_use
 from windhover.errors import DataError, shown_path
 from windhover.export.detections import write_map
 from windhover.files import lock_output

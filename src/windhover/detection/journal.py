@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from windhover.export.score_map import quantize_scores
 from windhover.files import lock_output
 from windhover.inference.candidates import CANDIDATE
-from windhover.inference.results import BlockResult
-from windhover.models.calibrated_scores import Calibration, window_scores
+from windhover.inference.search_results import BlockResult
+from windhover.models.apply_calibration import Calibration, window_scores
 
 FORMAT = 2
 SIDECAR_SUFFIXES = ("-journal", "-wal", "-shm")  # SQLite's own files next to a database

@@ -12,14 +12,14 @@ from pathlib import Path
 import torch
 
 from windhover.dataset.catalog import Catalog, load_catalog
-from windhover.evaluation.calibrate import calibrate, calibrated_matches
-from windhover.evaluation.choose_thresholds import (
+from windhover.evaluation.explain_errors import explain_errors
+from windhover.evaluation.fit_calibration import calibrate, calibrated_matches
+from windhover.evaluation.fit_operating_point import (
     choose_on_windows,
     choose_scene_thresholds,
     choose_window_thresholds,
     threshold_rule_of,
 )
-from windhover.evaluation.explain_errors import explain_errors
 from windhover.evaluation.record_evaluation import operating_point_of
 from windhover.evaluation.score_windows import WindowLogits, measure_splits, score_windows
 from windhover.evaluation.search_splits import SearchedSplit, search_splits, second_stage_notes
@@ -28,8 +28,8 @@ from windhover.metrics.choose_threshold import ChosenThreshold
 from windhover.metrics.detection_metrics import DetectionMetrics, measure_detections
 from windhover.metrics.evaluation_result import EVALUATED_SPLITS, EvaluationResult, thresholds_of
 from windhover.metrics.ground_truth import ground_truth_of
+from windhover.models.apply_calibration import Calibration
 from windhover.models.bundle import Bundle, load_bundle, load_compatible_bundle, save_bundle
-from windhover.models.calibrated_scores import Calibration
 from windhover.params.evaluate import EvaluateParams
 from windhover.patches.patch_sheets import patch_sheet
 from windhover.patches.patch_store import load_patches

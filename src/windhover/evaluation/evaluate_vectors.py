@@ -14,7 +14,11 @@ import numpy as np
 import pandas as pd
 
 from windhover.errors import ParameterError
-from windhover.evaluation.vector_pair import ANY_CLASS, group_by_grid_cell, load_vector_pair
+from windhover.evaluation.detections_and_truth import (
+    ANY_CLASS,
+    group_by_grid_cell,
+    load_vector_pair,
+)
 from windhover.files import (
     atomic_file,
     check_output,
@@ -28,7 +32,7 @@ from windhover.metrics.curve_points import curve_table
 from windhover.metrics.detection_metrics import DetectionMetrics, measure_detections
 from windhover.metrics.match_detections import MatchRule, match_detections
 from windhover.metrics.nan_safe import finite_or_none
-from windhover.params.choices import MatchBy
+from windhover.params.allowed_values import MatchBy
 from windhover.rendering.text import format_estimate, label_line
 
 N_BOOTSTRAP = 1000

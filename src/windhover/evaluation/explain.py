@@ -18,8 +18,8 @@ from windhover.imagery.rasters import files_read
 from windhover.imagery.scenes import Scene
 from windhover.inference.model_input import open_for_model
 from windhover.metrics.evaluation_result import WindowExplanation
+from windhover.models.apply_calibration import window_scores
 from windhover.models.bundle import Bundle, load_bundle
-from windhover.models.calibrated_scores import window_scores
 from windhover.rendering.images import to_rgb
 from windhover.report.plot_errors import plot_explanations
 

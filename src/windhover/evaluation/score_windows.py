@@ -12,8 +12,8 @@ import torch
 from windhover.geometry.arrays import Bools, Floats
 from windhover.metrics.evaluation_result import EVALUATED_SPLITS
 from windhover.metrics.window_metrics import WindowMetrics, best_threshold, measure_windows
+from windhover.models.apply_calibration import Calibration, window_scores
 from windhover.models.bundle import Bundle
-from windhover.models.calibrated_scores import Calibration, window_scores
 from windhover.patches.patch_store import load_patches
 
 BATCH_SIZE = 512

@@ -1,6 +1,6 @@
 """The search of the labelled scenes of val and test, and the detections matched with the labels.
 
-Scores are raw logits here; `windhover.evaluation.calibrate` turns them into probabilities.
+Scores are raw logits here; `windhover.evaluation.fit_calibration` turns them into probabilities.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from windhover.dataset.catalog import Catalog, SceneRow, open_catalog_scene
 from windhover.errors import DataError
 from windhover.inference.scene_search import Progress, search_scene
 from windhover.inference.scorer import Scorer
-from windhover.inference.settings import SearchSettings
+from windhover.inference.search_settings import SearchSettings
 from windhover.inference.torch_scorer import make_scorers
 from windhover.metrics.evaluation_result import EVALUATED_SPLITS, match_rule_of
 from windhover.metrics.ground_truth import GroundTruth, ground_truth_of

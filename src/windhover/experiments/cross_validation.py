@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from windhover.dataset.build import build_catalog
+from windhover.dataset.build_catalog import build_catalog
 from windhover.dataset.catalog import Catalog, load_catalog, write_catalog
 from windhover.errors import DataError, ParameterError
 from windhover.evaluation.evaluate_model import EvaluationFolders, evaluate

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from windhover.errors import DataError, ParameterError
 from windhover.files import atomic_file, check_output, is_figure
+from windhover.models.input_normalization import Normalizer
 from windhover.models.networks import build_network
-from windhover.models.normalize import Normalizer
 from windhover.params import load_params
 from windhover.params.train import TrainParams
 from windhover.patches.patch_store import load_patches, read_summary

@@ -25,8 +25,8 @@ from windhover.params import change_params, value_at
 from windhover.params.train import TrainParams
 from windhover.patches.patch_store import load_patches
 from windhover.tracking.runs import Tracker, resume_run
+from windhover.training.data_fingerprint import training_fingerprint
 from windhover.training.distributed import require_one_process
-from windhover.training.fingerprint import training_fingerprint
 from windhover.training.train import train_detector
 from windhover.training.training_data import TrainingFolders
 

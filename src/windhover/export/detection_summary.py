@@ -10,8 +10,8 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
+from windhover.json_record import JsonRecord
 from windhover.progress import counted
-from windhover.records import JsonRecord
 
 SUMMARY = "summary.json"
 

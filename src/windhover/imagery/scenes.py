@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from windhover.geometry.arrays import Floats
 from windhover.geometry.windows import Bounds
-from windhover.imagery.native_reader import NativeReader
+from windhover.imagery.native_resolution_reader import NativeReader
 from windhover.imagery.rasters import SceneInfo, inspect_scene
 from windhover.imagery.scene_grid import Pixels, SceneGrid, ratio_for_gsd
 

@@ -25,8 +25,8 @@ from windhover.inference.candidates import empty_candidates
 from windhover.inference.multi_scale import ScalePass
 from windhover.inference.peak_tta import SYMMETRIES, d4_test_time_augmentation
 from windhover.inference.peaks import Rescorer, find_peaks, margin_cells
-from windhover.inference.results import BlockResult, FailedBlock
 from windhover.inference.scorer import RawScores, Scorer
+from windhover.inference.search_results import BlockResult, FailedBlock
 
 LARGE_BLOCK_PX = 2**21  # from here on the memory that a block leaves behind is worth returning
 GPU_READERS = 8  # blocks read ahead for a GPU, which is faster than one reader

@@ -18,7 +18,7 @@ from shapely.geometry.base import BaseGeometry
 
 from windhover.geometry.boxes import merge_duplicates, to_xyxy
 from windhover.geometry.georef import pixel_to_world
-from windhover.inference.settings import SearchSettings
+from windhover.inference.search_settings import SearchSettings
 
 # One candidate, 45 bytes. It is an array type and not `geometry.objects.Objects`, because it
 # carries flags of the search, and blocks of it are stored byte for byte for resuming.

@@ -23,13 +23,13 @@ from windhover.imagery.scenes import Scene
 from windhover.inference.aoi import area_in_scene, read_aoi
 from windhover.inference.model_input import open_for_model
 from windhover.inference.result_table import to_map_table, to_result_table
-from windhover.inference.results import SearchReport
 from windhover.inference.scene_search import Progress, SceneSearch
 from windhover.inference.scorer import Scorer
-from windhover.inference.settings import SearchSettings
+from windhover.inference.search_results import SearchReport
+from windhover.inference.search_settings import SearchSettings
 from windhover.inference.torch_scorer import choose_device, make_scorers
+from windhover.models.apply_calibration import detection_scores
 from windhover.models.bundle import Bundle, check_thresholds, load_bundle
-from windhover.models.calibrated_scores import detection_scores
 
 # Logits are searched from a little below the thresholds, because scores decide in the end.
 MIN_LOGIT_MARGIN = 1e-4

@@ -21,7 +21,7 @@ from windhover.imagery.rasters import CACHE_BYTES
 from windhover.imagery.scenes import Scene
 from windhover.inference.peaks import margin_cells
 from windhover.inference.scorer import Scorer
-from windhover.inference.settings import SearchSettings
+from windhover.inference.search_settings import SearchSettings
 
 BLOCK_PX = 2048  # its halo of 72 px is 7 % more to score
 MIN_BLOCK_HEIGHT_PX = 256  # its halo of 72 px is 28 % more to score

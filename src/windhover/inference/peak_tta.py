@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from windhover.inference.scorer import Scorer
-from windhover.params.choices import PeakTta
+from windhover.params.allowed_values import PeakTta
 
 Floats: TypeAlias = NDArray[np.float64]
 # whether a window is mirrored left-right, mirrored up-down, and transposed

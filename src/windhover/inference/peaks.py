@@ -2,7 +2,7 @@
 
 Works on one block and its margin of cells; the result for a cell depends on the cells around it
 alone, so blocks change nothing. Removes no duplicates (`candidates` does) and computes no
-probabilities (`windhover.models.calibrated_scores` does).
+probabilities (`windhover.models.apply_calibration` does).
 """
 
 from __future__ import annotations

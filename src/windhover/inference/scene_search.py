@@ -22,9 +22,9 @@ from windhover.imagery.scenes import Scene
 from windhover.inference.block_search import BlockSearch
 from windhover.inference.candidates import merge_candidates
 from windhover.inference.multi_scale import ScalePass, plan_passes
-from windhover.inference.results import BlockResult, SceneResult, SearchReport
 from windhover.inference.scorer import Scorer
-from windhover.inference.settings import SearchSettings
+from windhover.inference.search_results import BlockResult, SceneResult, SearchReport
+from windhover.inference.search_settings import SearchSettings
 
 Progress = Callable[[float], None]
 

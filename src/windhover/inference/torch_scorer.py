@@ -19,14 +19,14 @@ from torch import Tensor, nn
 
 from windhover.errors import ParameterError
 from windhover.inference.scorer import RawScores, WindowScores
-from windhover.models.fusion import (
+from windhover.models.input_normalization import Normalizer
+from windhover.models.layer_fusion import (
     TrunkSegment,
     fold_batch_norms,
     halve_stride,
     optimize_pools,
     trunk_segments,
 )
-from windhover.models.normalize import Normalizer
 from windhover.models.quantization import (
     PixelQuantizer,
     QuantizationRanges,

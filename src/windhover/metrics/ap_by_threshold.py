@@ -17,7 +17,7 @@ from windhover.metrics.ground_truth import GroundTruth
 from windhover.metrics.match_detections import MatchRule, match_detections_by_rules
 from windhover.metrics.nan_safe import mean_of_finite
 from windhover.metrics.score_curve import average_precision
-from windhover.params.choices import MatchBy
+from windhover.params.allowed_values import MatchBy
 
 # IoU 0.5, 0.55, ... 0.95, as COCO (Lin 2014)
 COCO_IOUS = tuple(round(0.5 + 0.05 * step, 2) for step in range(10))

@@ -1,7 +1,7 @@
 """Fitting the few numbers that turn logits into probabilities, and measuring how true those are.
 
 `sigmoid(logit / temperature + bias)`: temperature of Guo 2017, bias and targets of Platt 1999,
-shift of the prior of Saerens 2002. Torch-free; `windhover.models.calibrated_scores` applies the
+shift of the prior of Saerens 2002. Torch-free; `windhover.models.apply_calibration` applies the
 fit.
 """
 

@@ -16,7 +16,7 @@ import shapely
 from numpy.typing import NDArray
 
 from windhover.errors import ParameterError
-from windhover.geometry.matching import (
+from windhover.geometry.pairing import (
     ROUNDING,
     Pairs,
     assign_one_to_one,
@@ -25,7 +25,7 @@ from windhover.geometry.matching import (
     pairs_by_iou,
 )
 from windhover.metrics.ground_truth import GroundTruth
-from windhover.params.choices import MatchBy
+from windhover.params.allowed_values import MatchBy
 
 
 @dataclass(frozen=True)

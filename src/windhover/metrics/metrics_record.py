@@ -21,6 +21,7 @@ from pydantic import (
     model_validator,
 )
 
+from windhover.json_record import JsonRecord
 from windhover.metrics.ap_by_threshold import MEAN
 from windhover.metrics.bootstrap import Estimate
 from windhover.metrics.calibration import Reliability, detection_reliability
@@ -30,7 +31,6 @@ from windhover.metrics.evaluation_result import EVALUATED_SPLITS, EvaluationResu
 from windhover.metrics.group_counts import counts_by_place, counts_by_size, size_band_name
 from windhover.metrics.nan_safe import finite_or_none
 from windhover.metrics.window_metrics import WindowMetrics
-from windhover.records import JsonRecord
 
 logger = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from windhover.errors import ParameterError
 from windhover.geometry.arrays import Floats
 from windhover.metrics.score_curve import MatchCounts
-from windhover.params.choices import ThresholdRuleName
+from windhover.params.allowed_values import ThresholdRuleName
 
 # what the value of each rule is
 RULE_VALUES: dict[ThresholdRuleName, str] = {

@@ -30,9 +30,9 @@ from torch import Tensor, nn
 
 from windhover.errors import FormatError, MissingFileError, ParameterError
 from windhover.files import atomic_file, read_json, write_json
-from windhover.models.calibrated_scores import Calibration, detection_logits
+from windhover.models.apply_calibration import Calibration, detection_logits
+from windhover.models.input_normalization import Normalizer
 from windhover.models.networks import build_network, current_name
-from windhover.models.normalize import Normalizer
 from windhover.models.operating_point import OperatingPoint
 from windhover.models.quantization import QuantizationRanges
 

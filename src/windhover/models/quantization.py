@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from windhover.errors import FormatError
-from windhover.models.fusion import TrunkSegment
-from windhover.models.normalize import Normalizer
+from windhover.models.input_normalization import Normalizer
+from windhover.models.layer_fusion import TrunkSegment
 
 MAX_UINT8 = 255  # largest value of a feature map; the smallest is 0
 MAX_INT8 = 127  # largest magnitude of a kernel's value

@@ -7,7 +7,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from windhover.params import StageParams
-from windhover.params.choices import Device, InferencePrecision
+from windhover.params.allowed_values import Device, InferencePrecision
 
 
 class DetectParams(StageParams):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field, model_validator
 
 from windhover.params import StageParams
-from windhover.params.choices import MatchBy, PeakTta, ThresholdRuleName
+from windhover.params.allowed_values import MatchBy, PeakTta, ThresholdRuleName
 
 
 class EvaluateParams(StageParams):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from windhover.params import StageParams
-from windhover.params.choices import MapFormat
+from windhover.params.allowed_values import MapFormat
 
 
 class ExportParams(StageParams):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field, model_validator
 
 from windhover.params import StageParams
-from windhover.params.choices import RadiusShape
+from windhover.params.allowed_values import RadiusShape
 
 
 class NegativesPerPositive(StageParams):

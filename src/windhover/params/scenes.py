@@ -6,7 +6,7 @@ from pydantic import Field, field_validator, model_validator
 
 from windhover.geometry.windows import WINDOW_PX
 from windhover.params import StageParams
-from windhover.params.choices import EmptyScenes, SplitName
+from windhover.params.allowed_values import EmptyScenes, SplitName
 
 
 class ScenesParams(StageParams):

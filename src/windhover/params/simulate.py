@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from windhover.params import StageParams
-from windhover.params.choices import WorldDtype
+from windhover.params.allowed_values import WorldDtype
 
 
 class SimulateParams(StageParams):

@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from windhover.geometry.windows import STRIDE_PX, WINDOW_PX
 from windhover.params import StageParams
-from windhover.params.choices import (
+from windhover.params.allowed_values import (
     Loss,
     Optimizer,
     SamplerStrategy,

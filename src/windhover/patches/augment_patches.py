@@ -16,7 +16,7 @@ from windhover.errors import FormatError, MissingFileError, ParameterError
 from windhover.files import atomic_folder, read_json, write_json
 from windhover.params import check_params
 from windhover.params.augment import AugmentParams
-from windhover.patches.augmentation import (
+from windhover.patches.albumentations_pipeline import (
     Augmented,
     augment_patches,
     build_transforms,
@@ -25,7 +25,7 @@ from windhover.patches.augmentation import (
 from windhover.patches.patch_sheets import patch_cell
 from windhover.patches.patch_store import load_patches, read_summary
 from windhover.patches.patch_summary import PatchSummary
-from windhover.patches.value_range import value_range
+from windhover.patches.pixel_value_range import value_range
 from windhover.progress import progress_bar
 from windhover.rendering.contact_sheet import Cell, draw_sheet
 from windhover.rendering.images import evenly_chosen

@@ -10,8 +10,8 @@ from typing import ClassVar
 from pydantic import BaseModel, ConfigDict, Field
 
 from windhover.dataset.label_rule import LabelRule
-from windhover.params.choices import RadiusShape
-from windhover.records import JsonRecord
+from windhover.json_record import JsonRecord
+from windhover.params.allowed_values import RadiusShape
 
 SUMMARY_FILE = "summary.json"
 

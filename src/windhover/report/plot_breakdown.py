@@ -56,9 +56,7 @@ def plot_reliability(
             limits = (-0.01, 1.01)
             axes.set(xlabel="score", ylabel="share that is true", xlim=limits, ylim=limits)
             add_legend(axes, "best")
-            add_titles(
-                axes, title, "detections of the scenes; numbers: those in a bin"
-            )
+            add_titles(axes, title, "detections of the scenes; numbers: those in a bin")
 
 
 def plot_recall_by_size(path: Path, bands: pd.DataFrame, subtitle: str) -> None:

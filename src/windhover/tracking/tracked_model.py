@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from windhover.models.apply_calibration import window_scores
 from windhover.models.bundle import load_bundle
-from windhover.models.calibrated_scores import window_scores
 
 
 class WindowScorer:

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from windhover.files import atomic_folder, write_json
 from windhover.models.bundle import Card, NetworkCard, save_bundle
+from windhover.models.input_normalization import Normalizer
 from windhover.models.networks import architecture_options
-from windhover.models.normalize import Normalizer
 from windhover.models.quantization import QuantizationRanges, measure_ranges
 from windhover.patches.patch_summary import SplitPrior
 from windhover.tracking.mlflow_client import KEY_TAG

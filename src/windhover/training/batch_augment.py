@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from windhover.patches.value_range import ValueRange
+from windhover.patches.pixel_value_range import ValueRange
 from windhover.training.object_table import CLASS, HEIGHT, WIDTH, X, Y
 
 LEAST_BLUR_PX = 0.25  # a smaller sigma changes nothing that can be seen

@@ -7,10 +7,10 @@ from torch import nn
 
 from windhover.errors import ParameterError
 from windhover.models.bundle import load_bundle
+from windhover.models.input_normalization import Normalizer
 from windhover.models.networks import build_network
-from windhover.models.normalize import Normalizer
 from windhover.params.train import TrainParams
-from windhover.patches.value_range import value_range
+from windhover.patches.pixel_value_range import value_range
 from windhover.training.distillation import Teacher, load_teacher
 from windhover.training.losses import DetectionLoss
 from windhover.training.module import DetectionModule

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from windhover.geometry.objects import Objects, Role, concatenate
 from windhover.geometry.windows import WINDOW_PX
-from windhover.training.blending import blend
 from windhover.training.object_table import round_to_float32
+from windhover.training.paste_blending import blend
 
 MAX_COPIES = 4  # of objects in one large patch
 # copies are shrunk to between this and their own size, those of one image alike: small ones crowd

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from windhover.errors import ParameterError
 from windhover.metrics.calibration import prior_shift
 from windhover.models.bundle import load_compatible_bundle
-from windhover.models.fusion import fold_batch_norms
+from windhover.models.layer_fusion import fold_batch_norms
 
 WINDOWS_AT_ONCE = 256  # of a network that takes one window at a time
 

@@ -19,7 +19,7 @@ from windhover.errors import ParameterError
 
 if TYPE_CHECKING:
     from windhover.models.networks import Outputs
-    from windhover.params.choices import Loss
+    from windhover.params.allowed_values import Loss
     from windhover.params.train import TrainParams
     from windhover.training.targets import Targets
 

@@ -30,7 +30,7 @@ from windhover.training.validation_ap import window_ap
 if TYPE_CHECKING:
     from windhover.dataset.label_rule import LabelRule
     from windhover.params.train import TrainParams
-    from windhover.patches.value_range import ValueRange
+    from windhover.patches.pixel_value_range import ValueRange
     from windhover.training.distillation import Teacher
     from windhover.training.epoch_batches import StepBatch, ValidationBatch
     from windhover.training.image_set import ImageBatch

@@ -16,7 +16,7 @@ from torch.optim.swa_utils import AveragedModel
 from windhover.errors import ParameterError
 
 if TYPE_CHECKING:
-    from windhover.params.choices import Schedule
+    from windhover.params.allowed_values import Schedule
     from windhover.params.train import TrainParams
 
 Tensors: TypeAlias = tuple[Tensor, ...] | list[Tensor]

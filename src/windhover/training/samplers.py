@@ -17,7 +17,7 @@ from torch import Tensor
 from windhover.errors import ParameterError
 
 if TYPE_CHECKING:
-    from windhover.params.choices import SamplerStrategy
+    from windhover.params.allowed_values import SamplerStrategy
     from windhover.params.train import TrainParams
 
 Rows = NDArray[np.int64]

@@ -30,8 +30,8 @@ from windhover.training.callbacks.last_checkpoint import LastCheckpoint
 from windhover.training.callbacks.process_sync import ProcessSync
 from windhover.training.callbacks.time_budget import TimeBudget
 from windhover.training.callbacks.validation_patience import ValidationPatience
+from windhover.training.data_fingerprint import training_fingerprint
 from windhover.training.distributed import count_processes, process_rank, rank_zero_output
-from windhover.training.fingerprint import training_fingerprint
 from windhover.training.module import DetectionModule
 from windhover.training.trainer import make_trainer, quiet_lightning, select_precision
 from windhover.training.training_data import TrainingData, TrainingFolders, load_training_data

@@ -30,7 +30,7 @@ from windhover.rendering.contact_sheet import Cell, draw_sheet
 from windhover.rendering.images import evenly_chosen
 from windhover.tracking.runs import Tracker
 from windhover.training.datamodule import PatchDataModule
-from windhover.training.hard_negatives import MinedPatches, mine_hard_negatives
+from windhover.training.mined_patches import MinedPatches, mine_hard_negatives
 from windhover.training.module import DetectionModule
 from windhover.training.object_table import table_of_patches
 

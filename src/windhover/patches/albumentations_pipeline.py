@@ -21,8 +21,8 @@ from windhover.dataset.label_rule import LabelRule
 from windhover.errors import ParameterError
 from windhover.geometry.arrays import Floats
 from windhover.params.augment import DEFAULT_TRANSFORMS
+from windhover.patches.pixel_value_range import ValueRange
 from windhover.patches.transform_probe import find_fault
-from windhover.patches.value_range import ValueRange
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 import albumentations as A

@@ -11,8 +11,8 @@ import shapely
 
 from conftest import MakeScene
 from toy_catalog import import_folder
+from windhover.dataset.export_labels import export_labels, write_labels
 from windhover.dataset.import_labels import ImportOptions, import_labels
-from windhover.dataset.label_export import export_labels, write_labels
 from windhover.errors import DataError, ParameterError
 from windhover.geometry import georef
 from windhover.imagery.rasters import inspect_scene

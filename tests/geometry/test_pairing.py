@@ -9,7 +9,7 @@ import shapely.affinity
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from windhover.geometry.matching import (
+from windhover.geometry.pairing import (
     Pairs,
     assign_one_to_one,
     inside_any,

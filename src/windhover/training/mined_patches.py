@@ -24,7 +24,7 @@ from windhover.geometry.windows import HALF_WINDOW_PX, WINDOW_PX
 from windhover.imagery.scenes import Scene
 from windhover.inference.scene_search import search_scene
 from windhover.inference.scorer import Scorer
-from windhover.inference.settings import SearchSettings
+from windhover.inference.search_settings import SearchSettings
 from windhover.params.train import HardNegativeMiningParams
 from windhover.patches.patch_store import index_table
 from windhover.training.large_patches import read_square, scene_objects

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from windhover.errors import ParameterError
-from windhover.models.normalize import Normalizer
+from windhover.models.input_normalization import Normalizer
 
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.uint16, torch.float32])

@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 
 from windhover.dataset.label_rule import LabelRule
 from windhover.errors import ParameterError
-from windhover.patches.augmentation import (
+from windhover.patches.albumentations_pipeline import (
     THREE_BANDS,
     augment_one,
     augment_patches,
     build_transforms,
 )
-from windhover.patches.value_range import ValueRange, value_range
+from windhover.patches.pixel_value_range import ValueRange, value_range
 
 FULL = [
     {"name": "D4", "p": 1.0},

@@ -17,9 +17,9 @@ from pandas.testing import assert_frame_equal
 
 from conftest import MakeScene
 from windhover.dataset.align_labels import drop_near_duplicates, to_pixels
-from windhover.dataset.build import build_catalog
+from windhover.dataset.build_catalog import build_catalog
 from windhover.dataset.catalog import Catalog, load_catalog, open_catalog_scene, save_catalog
-from windhover.dataset.write_report import summary_lines
+from windhover.dataset.write_catalog_report import summary_lines
 from windhover.errors import DataError, FormatError, MissingFileError, UnsupportedError
 from windhover.geometry import georef
 from windhover.imagery.rasters import SceneInfo, inspect_scene

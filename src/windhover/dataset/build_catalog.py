@@ -26,7 +26,7 @@ from windhover.dataset.grouping import (
     read_groups,
 )
 from windhover.dataset.label_classes import classify_labels
-from windhover.dataset.sources import DataSources, read_sources
+from windhover.dataset.raw_sources import DataSources, read_sources
 from windhover.dataset.spatial_blocks import cut_into_blocks, move_to_blocks
 from windhover.dataset.splits import SPLITS, TooFewPlacesError
 from windhover.geometry import georef

@@ -19,7 +19,7 @@ from windhover.dataset.label_rule import LabelRule
 from windhover.geometry.objects import Objects, Role
 from windhover.inference.torch_scorer import TorchScorer
 from windhover.params.train import HardNegativeMiningParams
-from windhover.training.hard_negatives import (
+from windhover.training.mined_patches import (
     LabeledGround,
     MinedPatches,
     mine_hard_negatives,

@@ -19,7 +19,7 @@ import shapely
 from numpy.typing import NDArray
 
 from windhover.errors import DataError, FormatError, MissingFileError
-from windhover.evaluation.metric_plane import to_metric_plane
+from windhover.evaluation.projected_plane import to_metric_plane
 from windhover.geometry.arrays import Bools, Floats
 from windhover.imagery.vector_files import read_layer
 from windhover.inference.result_table import SCENE_CRS

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from windhover.errors import FormatError
-from windhover.models.calibrated_scores import (
+from windhover.models.apply_calibration import (
     Calibration,
     detection_logits,
     detection_scores,

@@ -11,7 +11,7 @@ from pyproj import Transformer
 from shapely.geometry.base import BaseGeometry
 
 from windhover.dataset.splits import join_places
-from windhover.dataset.touching import touching_pairs
+from windhover.dataset.touching_scenes import touching_pairs
 from windhover.geometry.georef import footprint_4326
 
 

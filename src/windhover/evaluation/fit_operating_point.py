@@ -12,8 +12,8 @@ from windhover.metrics.detection_metrics import class_score_curve
 from windhover.metrics.ground_truth import GroundTruth
 from windhover.metrics.score_curve import score_curve
 from windhover.metrics.threshold_rule import ThresholdRule
+from windhover.models.apply_calibration import Calibration, detection_scores
 from windhover.models.bundle import Bundle
-from windhover.models.calibrated_scores import Calibration, detection_scores
 from windhover.params.evaluate import EvaluateParams
 
 # patches of unknown places: one group, so there is nothing to resample

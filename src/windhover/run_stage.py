@@ -14,7 +14,7 @@ from pathlib import Path
 
 from windhover.console import show_messages
 from windhover.errors import WindhoverError
-from windhover.extras import explain_missing_extras
+from windhover.optional_dependencies import explain_missing_extras
 from windhover.params import Params, load_params
 
 SECONDS_LOG = Path(".windhover/stage_seconds.jsonl")

@@ -10,7 +10,7 @@ import pytest
 
 from windhover.errors import DataError
 from windhover.params import StageParams
-from windhover.stages import last_seconds, log_seconds, run_stage
+from windhover.run_stage import last_seconds, log_seconds, run_stage
 
 
 class CutParams(StageParams):

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, get_args
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from windhover.errors import FormatError, ParameterError
-from windhover.params.choices import PeakTta
+from windhover.params.allowed_values import PeakTta
 
 logger = logging.getLogger(__name__)
 

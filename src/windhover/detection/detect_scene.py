@@ -22,8 +22,8 @@ from windhover.imagery.overviews import MIN_OVERVIEW_SCALE
 from windhover.imagery.rasters import SceneInfo
 from windhover.imagery.scenes import Scene
 from windhover.inference.detector import Detector
-from windhover.inference.results import FailedBlock, SearchReport
 from windhover.inference.scene_search import Progress
+from windhover.inference.search_results import FailedBlock, SearchReport
 
 logger = logging.getLogger(__name__)
 

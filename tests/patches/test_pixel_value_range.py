@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from windhover.patches.augmentation import augment_one, build_transforms
-from windhover.patches.value_range import value_range
+from windhover.patches.albumentations_pipeline import augment_one, build_transforms
+from windhover.patches.pixel_value_range import value_range
 from windhover.training.batch_augment import Radiometry, random_radiometry
 
 MEAN = [400.0, 900.0, 2500.0]  # of a multispectral scene: blue is dark, near infrared bright

@@ -10,7 +10,7 @@ from torch import nn
 
 from fake_models import random_weights
 from windhover.errors import ParameterError
-from windhover.models.fusion import (
+from windhover.models.layer_fusion import (
     SlicedMaxPool2d,
     fold_batch_norms,
     halve_stride,
