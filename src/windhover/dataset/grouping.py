@@ -242,8 +242,8 @@ def _scenes_of_rows(table: GroupsTable, names: RasterNames) -> dict[int, str]:
     """
     best: dict[int, str] = {}
     for key in table.keys:
-        scene_of_row = {}
-        for line, name in table.frame[key].items():
+        scene_of_row: dict[int, str] = {}
+        for line, name in zip(table.frame.index.tolist(), table.frame[key], strict=True):
             scene_of_row[line] = _scene_of_row(table.path, line, name, names=names)
         if not best or sum(map(bool, scene_of_row.values())) > sum(map(bool, best.values())):
             best = scene_of_row
@@ -290,7 +290,9 @@ def _notes_on_groups(
 ) -> list[str]:
     """Return a sentence on rows that name no raster, and on rasters that no row names."""
     notes = []
-    unknown = [table.frame.loc[line, "name"] for line, scene in scene_of_row.items() if not scene]
+    unknown = [
+        str(table.frame.loc[line, "name"]) for line, scene in scene_of_row.items() if not scene
+    ]
     if unknown:
         notes.append(
             f"{table.path.name}: {len(unknown)} of {len(scene_of_row)} rows name no raster "

@@ -155,7 +155,8 @@ def compare(first: TestRecord, second: TestRecord) -> pd.DataFrame:
         }
         if sample.has_enough_places:
             resampled = second_resampled[name] - first_resampled[name]
-            row |= _difference_test(row["difference"], resampled, n_places=len(sample.names))
+            difference = second_value - first_value
+            row |= _difference_test(difference, resampled, n_places=len(sample.names))
         rows.append(row)
     table = pd.DataFrame(rows)
     return table.assign(verdict=_verdicts(table, sample), bootstrap_unit=sample.unit)

@@ -126,7 +126,7 @@ def calibrated_matches(
         classes: names, in the model's order.
     """
     logits = matches["score"]
-    class_index = pd.Index(classes).get_indexer(matches["class"])
+    class_index = pd.Index(classes).get_indexer(pd.Index(matches["class"]))
     table = matches.assign(logit=logits, score=detection_scores(logits, calibration, class_index))
     if isinstance(calibration.detection_bias, tuple) or isinstance(
         calibration.detection_temperature, tuple

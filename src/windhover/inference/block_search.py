@@ -149,7 +149,8 @@ class BlockSearch:
         candidates: NDArray[np.void] = find(min_logits=lowest, rescorer=rescorer)
         logit = candidates["logit"]
         is_high = np.isfinite(logit) & (logit >= min_logits[candidates["class_index"]])
-        return candidates[is_high]
+        selected: NDArray[np.void] = candidates[is_high]
+        return selected
 
 
 def _read_block(scale_pass: ScalePass, block: Block) -> BlockPixels:

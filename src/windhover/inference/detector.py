@@ -202,7 +202,7 @@ class Detector:
             scene: the grid that the candidates are in.
         """
         classes = pd.Index(self.bundle.card.classes)
-        class_index = classes.get_indexer(candidates["class"])
+        class_index = classes.get_indexer(pd.Index(candidates["class"]))
         scores = detection_scores(candidates["logit"], self.bundle.calibration, class_index)
         reached = scores >= candidates["class"].map(thresholds).to_numpy(np.float64)
         card = self.bundle.card

@@ -426,7 +426,7 @@ def _read_weights(path: Path) -> Weights:
         raise FormatError(f"{path}: not a file of weights, or cut short. {BROKEN_ADVICE}") from None
     if not isinstance(weights, dict) or not all(map(_is_weight, weights.items())):
         raise FormatError(f"{path}: must hold tensors by name. {BROKEN_ADVICE}")
-    return weights  # type: ignore[no-any-return]
+    return weights
 
 
 def _is_weight(item: tuple[Any, Any]) -> bool:

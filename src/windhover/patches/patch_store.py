@@ -178,7 +178,8 @@ def _load_array(path: Path, again: str) -> NDArray[Any]:
         )
     if images.dtype.kind not in "uif":
         raise FormatError(f"{path}: must hold numbers, got {images.dtype}. {again}")
-    return images
+    patches: NDArray[Any] = images
+    return patches
 
 
 def _load_index(path: Path, again: str) -> pd.DataFrame:

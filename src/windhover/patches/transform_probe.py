@@ -40,9 +40,13 @@ def find_fault(trial: Trial, n_bands: int, *, moves_labels: bool) -> str | None:
         n_bands: of the patches.
         moves_labels: whether it is one that moves pixels and labels.
     """
-    x = np.tile(np.arange(WINDOW_PX, dtype=np.float32) / MAX_PX, (WINDOW_PX, 1))
+    x: NDArray[np.float32] = np.tile(
+        np.arange(WINDOW_PX, dtype=np.float32) / np.float32(MAX_PX), (WINDOW_PX, 1)
+    )
     planes = (x, 1 - x, x.T, 1 - x.T)
-    ramps = [np.repeat(plane[..., None], n_bands, axis=2) for plane in planes]
+    ramps: list[NDArray[np.float32]] = [
+        np.repeat(plane[..., None], n_bands, axis=2) for plane in planes
+    ]
     steps = np.arange(2.0 * EDGE_PX, WINDOW_PX - 2 * EDGE_PX, POINT_STEP_PX)
     points = np.stack(np.meshgrid(steps, steps), axis=-1).reshape(-1, 2)
     highest_contrast = 0.0
@@ -122,10 +126,10 @@ def _distance_from_pixels(outputs: list[Floats], points: Floats, moved: Floats) 
         source = (rising - falling + 1) / 2 * MAX_PX
         sources.append(source)
         slopes.append(np.hypot(*np.gradient(source)))
-    inside: Bools = ((moved >= EDGE_PX) & (moved <= MAX_PX - EDGE_PX)).all(axis=1)
+    inside: Bools = np.all((moved >= EDGE_PX) & (moved <= MAX_PX - EDGE_PX), axis=1)
     at = moved[inside].T[::-1]
     read = [map_coordinates(plane, at, order=1) for plane in (*sources, *slopes)]
-    is_shown = (read[2] > MIN_SLOPE) & (read[3] > MIN_SLOPE)
+    is_shown: Bools = np.asarray((read[2] > MIN_SLOPE) & (read[3] > MIN_SLOPE))
     if is_shown.sum() < MIN_POINTS:
         return None
     offset = np.stack(read[:2], axis=1) - points[inside]
