@@ -277,7 +277,7 @@ def spoil_vector(path: Path, how: str) -> Path:
 @pytest.mark.parametrize(
     ("how", "sentence"),
     [
-        ("prj", "The label file has no coordinate system"),
+        ("prj", "l.shp has no coordinate system"),
         ("shx", "Unable to open"),
         ("layers", "has the layers one, two and none called 'labels'"),
         ("table", "holds no layer of points or polygons, only a table"),

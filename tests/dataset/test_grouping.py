@@ -21,8 +21,8 @@ def two_dates(tmp_path: Path, make_scene: MakeScene) -> Path:
     """Rasters of two dates with the same names, without georeference, one label each."""
     for name in RASTERS:
         make_scene(f"raw/{name}", crs=None, shape_hw=(90, 80))
-    rows = "".join(f"{name},10,10,30,30\n" for name in RASTERS)
-    (tmp_path / "raw/labels.csv").write_text(f"image,xmin,ymin,xmax,ymax\n{rows}")
+    rows = "".join(f"{name},10,10,30,30,ship\n" for name in RASTERS)
+    (tmp_path / "raw/labels.csv").write_text(f"image,xmin,ymin,xmax,ymax,class\n{rows}")
     return tmp_path
 
 

@@ -79,7 +79,13 @@ def test_large_patches_get_probabilities_window_by_window(tmp_path: Path) -> Non
 def test_a_padded_network_teaches_large_patches_too(tmp_path: Path) -> None:
     network = build_network("shufflenet_v2_x0_5", 3, 1)
     card = NetworkCard(name="shufflenet_v2_x0_5", n_bands=3, n_classes=1)
-    save_bundle(tmp_path, make_card(network=card), network.state_dict(), operating_point=POINT)
+    save_bundle(
+        tmp_path,
+        make_card(network=card),
+        network.state_dict(),
+        calibration=Calibration(),
+        operating_point=POINT,
+    )
     found = load_teacher(str(tmp_path), WANTED).teacher_probs(images(72, 80), 8)
     assert found.shape == (2, 1, 2, 3)
     assert found.isfinite().all()

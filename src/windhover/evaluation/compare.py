@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import t as student_t
+from scipy.special import stdtr
 
 from windhover.errors import DataError, MissingFileError
 from windhover.geometry.arrays import Bools, Floats
@@ -172,7 +172,7 @@ def _difference_test(difference: float, resampled: Floats, *, n_places: int) -> 
     if difference != 0:
         p_value = 0.0
         if error > 0:
-            p_value = float(2 * student_t.sf(abs(difference) / error, n_places - 1))
+            p_value = float(2 * stdtr(n_places - 1, -abs(difference) / error))
     return {"low": interval[0], "high": interval[1], "p_value": p_value}
 
 

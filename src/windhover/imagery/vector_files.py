@@ -20,7 +20,8 @@ from windhover.errors import FormatError
 PARQUET_SUFFIXES = (".parquet", ".geoparquet")
 SUFFIXES = (".gpkg", ".geojson", ".shp", ".fgb", *PARQUET_SUFFIXES)
 
-MAX_LONGITUDE = 540.0  # beyond it are no degrees; grads and turns over 180 are below
+# Beyond it are no degrees. Longitudes may be counted a turn or two from where a scene begins.
+MAX_LONGITUDE = 720.0
 MAX_LATITUDE = 100.1
 
 

@@ -21,8 +21,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import expit, logit
-from scipy.stats import t as student_t
+from scipy.special import expit, logit, stdtrit
 
 from windhover.geometry.arrays import Floats
 
@@ -116,7 +115,7 @@ def standard_error(resampled: ArrayLike, n_groups: int) -> float | None:
 
 def student_quantile(n_groups: int, level: float = 0.95) -> float:
     """Return the quantile of Student's t for an interval over groups: n - 1 degrees of freedom."""
-    return float(student_t.ppf((1 + level) / 2, n_groups - 1))
+    return float(stdtrit(n_groups - 1, (1 + level) / 2))
 
 
 def mean_interval(
