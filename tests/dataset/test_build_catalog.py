@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 from pandas.testing import assert_frame_equal
 
 from conftest import MakeScene
-from windhover.dataset.align_labels import drop_near_duplicates, to_pixels
 from windhover.dataset.build_catalog import build_catalog
 from windhover.dataset.catalog import Catalog, load_catalog, open_catalog_scene, save_catalog
+from windhover.dataset.duplicate_labels import drop_near_duplicates
+from windhover.dataset.label_pieces import to_pixels
 from windhover.dataset.write_catalog_report import summary_lines
 from windhover.errors import DataError, FormatError, MissingFileError, UnsupportedError
 from windhover.geometry import georef

@@ -13,8 +13,8 @@ from affine import Affine
 from hypothesis import given
 from hypothesis import strategies as st
 
-from windhover.dataset.align_labels import to_pixels
 from windhover.dataset.discover import raster_paths
+from windhover.dataset.label_pieces import to_pixels
 from windhover.errors import DataError, FormatError, WindhoverError
 from windhover.geometry import georef
 from windhover.imagery.rasters import inspect_scene

@@ -17,9 +17,9 @@ import pandas as pd
 import shapely
 from numpy.typing import NDArray
 
-from windhover.dataset.align_labels import to_pixels
 from windhover.dataset.catalog import AREA_COLUMNS, empty_areas
 from windhover.dataset.label_coverage import ROLES, LabelCoverage
+from windhover.dataset.label_pieces import to_pixels
 from windhover.dataset.splits import SPLITS
 from windhover.errors import DataError, FormatError
 from windhover.geometry.arrays import Bools

@@ -10,12 +10,13 @@ from pathlib import Path
 
 import geopandas
 
-from windhover.dataset.align_labels import AlignedLabels, align_labels, drop_near_duplicates
+from windhover.dataset.align_labels import AlignedLabels, align_labels
 from windhover.dataset.areas import read_areas
 from windhover.dataset.catalog import empty_areas
 from windhover.dataset.catalog_report import CatalogReport, PixelShares
 from windhover.dataset.check_rasters import check_pixels, common_bands
 from windhover.dataset.discover import FoundScenes, find_scenes, stack_scenes
+from windhover.dataset.duplicate_labels import drop_near_duplicates
 from windhover.errors import MissingFileError
 from windhover.imagery.rasters import SceneInfo
 from windhover.labels import RasterNames, find_labels, read_labels

@@ -31,6 +31,7 @@ from windhover.errors import (
     WindhoverError,
 )
 from windhover.geometry import georef
+from windhover.imagery.band_names import band_names
 from windhover.imagery.missing_sources import missing_sources, partial_raster
 
 DTYPES = ("uint8", "uint16", "int16", "float32")
@@ -267,7 +268,7 @@ def _scene_info(dataset: Any, path: str, native_gsd_m: float | None) -> SceneInf
         path=path,
         width_px=dataset.width,
         height_px=dataset.height,
-        bands=_band_names(dataset, indexes),
+        bands=band_names(dataset, indexes),
         dtype=dataset.dtypes[indexes[0] - 1],
         nodata=dataset.nodatavals[indexes[0] - 1],
         crs=georeference.crs,
@@ -482,22 +483,6 @@ def _crs_text(dataset: Any) -> str:
     return ":".join(authority) if authority is not None else str(dataset.crs.to_wkt())
 
 
-def _band_names(dataset: Any, indexes: list[int]) -> tuple[str, ...]:
-    """Return the bands' descriptions where they name all of them, else the known colors."""
-    descriptions = [(dataset.descriptions[index - 1] or "").strip() for index in indexes]
-    are_complete = all(descriptions) and len(set(descriptions)) == len(descriptions)
-    if are_complete and not all(map(is_numbered_band_name, descriptions)):
-        return tuple(descriptions)
-    colors = [dataset.colorinterp[index - 1].name for index in indexes]
-    known = [color for color in colors if color not in ("undefined", "gray")]
-    has_unique_colors = len(known) > 0 and len(set(known)) == len(known)
-    names = []
-    for index, color in zip(indexes, colors, strict=True):
-        is_named = has_unique_colors and color in known
-        names.append(color if is_named else f"band{index}")
-    return tuple(names)
-
-
 def band_aliases(info: SceneInfo) -> dict[str, str]:
     """Return alias in lower case -> band: each band's own name, and its number as in `band3`."""
     aliases = {}
@@ -507,8 +492,3 @@ def band_aliases(info: SceneInfo) -> dict[str, str]:
     for name in info.bands:
         aliases[name.lower()] = name
     return aliases
-
-
-def is_numbered_band_name(name: str) -> bool:
-    """Return whether a band's name is a number alone: `3`, `band3`, `Band_3` or `Layer 3`."""
-    return re.fullmatch(r"((band|layer)[ _-]?)?\d+", name, re.IGNORECASE) is not None

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from windhover.errors import ParameterError, UnsupportedError
-from windhover.imagery.rasters import SceneInfo, band_aliases, inspect_scene, is_numbered_band_name
+from windhover.imagery.band_names import is_numbered_band_name
+from windhover.imagery.rasters import SceneInfo, band_aliases, inspect_scene
 from windhover.imagery.scenes import Scene
 from windhover.inference.radiometric_normalization import match_band_moments
 from windhover.models.bundle import Card
