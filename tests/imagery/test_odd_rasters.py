@@ -21,7 +21,8 @@ from windhover.errors import (
     shown_path,
 )
 from windhover.imagery import rasters
-from windhover.imagery.rasters import inspect_scene, is_numbered_band_name, scene_name
+from windhover.imagery.band_names import is_numbered_band_name
+from windhover.imagery.rasters import inspect_scene, scene_name
 
 LOCAL = 'LOCAL_CS["site grid",UNIT["metre",1]]'
 
