@@ -103,7 +103,9 @@ def test_the_recipe_runs_as_written(project: Path) -> None:
     assert "windows.val.shed.threshold" in told["dvc metrics"]
     assert "index.html" in told["dvc plots"]
     assert "first   usual (model" in told["windhover compare"]
-    assert "11 test scenes; paired bootstrap over places, 2000 draws" in told["windhover compare"]
+    assert (
+        "11 test scenes; paired bootstrap over places, 2000 resamples" in told["windhover compare"]
+    )
     assert re.search(
         r"^  AP .*\[[+-]\d.*\]  (first is|second is|no difference)",
         told["windhover compare"],
