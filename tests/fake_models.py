@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from windhover.models.apply_calibration import Calibration
-from windhover.models.bundle import Bundle, Card, NetworkCard, load_bundle, save_bundle
+from windhover.models.bundle import Bundle, load_bundle, save_bundle
+from windhover.models.card import Card, NetworkCard
 from windhover.models.networks import Outputs, build_network
 from windhover.models.operating_point import ClassOperatingPoint, OperatingPoint
 

@@ -132,7 +132,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> train.Folders:
 def weights(folders: train.Folders, out: Path, **changes: Any) -> dict[str, torch.Tensor]:
     where = replace(folders, out=str(out))
     train.train_detector(train_params(epochs=1, **changes), where, track=False)
-    return dict(load_bundle(out).weights)
+    return load_bundle(out).state_dict()
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,8 @@ from windhover.errors import MissingFileError, ParameterError, UnsupportedError
 from windhover.evaluation.attribution import attribute_logit, last_spatial_layer
 from windhover.evaluation.explain import explain_target, read_target
 from windhover.inference.detector import Detector
-from windhover.models.bundle import Card, NetworkCard, load_bundle, save_bundle
+from windhover.models.bundle import load_bundle, save_bundle
+from windhover.models.card import Card, NetworkCard
 from windhover.models.networks import build_network
 
 

@@ -29,7 +29,8 @@ from windhover.evaluation.record_evaluation import flat_metrics, record_run
 from windhover.files import write_json
 from windhover.inference import torch_scorer
 from windhover.inference.detector import Detector
-from windhover.models.bundle import Card, NetworkCard, load_bundle, save_bundle
+from windhover.models.bundle import load_bundle, save_bundle
+from windhover.models.card import Card, NetworkCard
 from windhover.models.networks import build_network
 from windhover.models.operating_point import ChosenRule
 from windhover.models.quantization import measure_ranges
@@ -414,8 +415,8 @@ def test_a_second_stage_is_calibrated_saved_and_recorded_in_the_run_of_the_first
     record_run(both, model=world.folders.model, reports=world.folders.reports)
     assert keys == [load_bundle(world.folders.train).card.name]
     assert {
-        "bundle/weights.pt",
-        "bundle/second_stage/weights.pt",
+        "bundle/weights.safetensors",
+        "bundle/second_stage/weights.safetensors",
         "bundle/second_stage/model.json",
     } <= set(kept)
 

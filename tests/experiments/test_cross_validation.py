@@ -134,7 +134,7 @@ def test_every_file_that_a_parameter_names_makes_the_key(project: Path) -> None:
         project / "given.npz",
     ]
     named += [
-        project / "old" / "weights.pt",
+        project / "old" / "weights.safetensors",
         project / "start.pth",
         project / "data" / "raw" / "new.tif",
     ]

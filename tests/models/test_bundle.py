@@ -6,6 +6,8 @@ import json
 import logging
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +18,12 @@ import torch
 from fake_models import make_card, random_weights, write_bundle
 from windhover.errors import FormatError, MissingFileError, ParameterError
 from windhover.models.apply_calibration import Calibration
-from windhover.models.bundle import (
-    Bundle,
-    Card,
-    NetworkCard,
-    content_key,
-    load_bundle,
-    load_compatible_bundle,
-    save_bundle,
-)
+from windhover.models.bundle import Bundle, load_bundle, load_compatible_bundle, save_bundle
+from windhover.models.card import Card, NetworkCard
 from windhover.models.networks import build_network
 from windhover.models.operating_point import ClassOperatingPoint, OperatingPoint
-from windhover.models.quantization import QuantizationRanges
+from windhover.models.quantization_ranges import QuantizationRanges
+from windhover.models.weights_file import as_arrays, content_key
 
 
 def test_a_bundle_comes_back(tmp_path: Path) -> None:
@@ -62,7 +58,7 @@ def test_equal_models_are_equal_bytes_and_names_follow_the_weights(tmp_path: Pat
     one, two, other = (random_weights(seed=seed) for seed in (0, 0, 1))
     for name, weights in (("a", one), ("b", two), ("c", other)):
         save_bundle(tmp_path / name, make_card(), weights)
-    for file in ("weights.pt", "model.json"):
+    for file in ("weights.safetensors", "model.json"):
         assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
     assert content_key(one) == content_key(two) != content_key(other)
     assert len(content_key(one)) == 16
@@ -87,7 +83,12 @@ def test_a_second_stage_travels_inside_and_is_part_of_the_name(tmp_path: Path) -
     assert looked is not None
     assert looked.card == other.card
     assert content_key(looked.network().state_dict()) == content_key(other.weights)
-    for file in ("model.json", "weights.pt", "second_stage/model.json", "second_stage/weights.pt"):
+    for file in (
+        "model.json",
+        "weights.safetensors",
+        "second_stage/model.json",
+        "second_stage/weights.safetensors",
+    ):
         assert (tmp_path / "two" / file).read_bytes() == (tmp_path / "again" / file).read_bytes()
     assert load_bundle(tmp_path / "alone").second_stage is None
     save_bundle(tmp_path / "again", make_card(), random_weights())
@@ -106,7 +107,7 @@ def test_a_second_stage_that_is_another_or_lost_is_said(tmp_path: Path) -> None:
             match=r"second_stage\) does not belong to model\.json.*Copy the folder whole",
         ):
             load_bundle(tmp_path / folder)
-    (tmp_path / "two" / "second_stage" / "weights.pt").write_bytes(b"not this")
+    (tmp_path / "two" / "second_stage" / "weights.safetensors").write_bytes(b"not this")
     with pytest.raises(FormatError, match="not a file of weights"):
         load_bundle(tmp_path / "two")
     with pytest.raises(
@@ -192,7 +193,7 @@ def test_what_does_not_fit_is_said(tmp_path: Path, file: str, changes: dict, sen
         load_bundle(tmp_path)
 
 
-@pytest.mark.parametrize("file", ["weights.pt", "model.json"])
+@pytest.mark.parametrize("file", ["weights.safetensors", "model.json"])
 @pytest.mark.parametrize("content", [b"", b"not this", None])
 def test_missing_and_broken_files_are_named(
     tmp_path: Path, file: str, content: bytes | None
@@ -211,10 +212,39 @@ def test_a_missing_folder_is_named(tmp_path: Path) -> None:
         load_bundle(tmp_path / "none")
 
 
+def write_old_weights(folder: Path, content: object) -> None:
+    """Write weights as versions before safetensors did, in place of today's."""
+    (folder / "weights.safetensors").unlink()
+    torch.save(content, folder / "weights.pt")
+
+
+def test_weights_of_an_earlier_version_are_read_and_named_alike(tmp_path: Path) -> None:
+    bundle = write_bundle(tmp_path)
+    write_old_weights(tmp_path, bundle.state_dict())
+    again = load_bundle(tmp_path)
+    assert again.card == bundle.card
+    assert all(np.array_equal(again.weights[name], bundle.weights[name]) for name in bundle.weights)
+    save_bundle(tmp_path, again.card, again.weights)
+    assert not (tmp_path / "weights.pt").exists()
+    assert load_bundle(tmp_path).card == bundle.card
+
+
+def test_reading_a_model_folder_loads_no_torch(tmp_path: Path) -> None:
+    write_bundle(tmp_path)
+    program = (
+        "import sys; from windhover.models.bundle import load_bundle; "
+        f"load_bundle({str(tmp_path)!r}); sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
 def test_pickled_code_is_refused(tmp_path: Path) -> None:
     write_bundle(tmp_path)
-    torch.save({"weights": Path("x")}, tmp_path / "weights.pt")
-    with pytest.raises(FormatError, match="not a file of weights"):
+    write_old_weights(tmp_path, {"weights": Path("x")})
+    with pytest.raises(FormatError, match=r"weights\.pt: not a file of weights"):
+        load_bundle(tmp_path)
+    (tmp_path / "weights.pt").rename(tmp_path / "weights.safetensors")
+    with pytest.raises(FormatError, match=r"weights\.safetensors: not a file of weights"):
         load_bundle(tmp_path)
 
 
@@ -254,7 +284,7 @@ def test_an_old_folder_is_read_with_a_line_for_each_old_name(
     baseline = NetworkCard(name="baseline_cnn", n_bands=3, n_classes=1)
     network = build_network("baseline_cnn", 3, 1)
     card = make_card(network=baseline, stride_px=4)
-    second = Bundle(make_card(), random_weights())
+    second = Bundle(make_card(), as_arrays(random_weights()))
     save_bundle(tmp_path, card, network.state_dict(), second_stage=second)
     expected = load_bundle(tmp_path)
     (tmp_path / "second_stage").rename(tmp_path / "second_look")
@@ -327,14 +357,13 @@ def test_a_damaged_number_of_the_calibration_is_a_sentence(
 
 def test_a_changed_byte_of_the_weights_is_a_sentence_or_no_change(tmp_path: Path) -> None:
     write_bundle(tmp_path)
-    good = (tmp_path / "weights.pt").read_bytes()
-    start = good.find(b"data.pkl")
+    good = (tmp_path / "weights.safetensors").read_bytes()
     rng = np.random.default_rng(7)
     n_refused = 0
     for position, value in zip(rng.integers(0, 900, 150), rng.integers(0, 256, 150), strict=True):
         damaged = bytearray(good)
-        damaged[start + int(position)] = int(value)
-        (tmp_path / "weights.pt").write_bytes(damaged)
+        damaged[int(position)] = int(value)
+        (tmp_path / "weights.safetensors").write_bytes(damaged)
         try:
             load_bundle(tmp_path)
         except FormatError:
@@ -353,6 +382,6 @@ def test_a_changed_byte_of_the_weights_is_a_sentence_or_no_change(tmp_path: Path
 )
 def test_tensors_that_hold_no_weights_are_a_sentence(tmp_path: Path, tensor: torch.Tensor) -> None:
     write_bundle(tmp_path)
-    torch.save({"a": tensor}, tmp_path / "weights.pt")
+    write_old_weights(tmp_path, {"a": tensor})
     with pytest.raises(FormatError, match=r"weights\.pt: must hold tensors by name"):
         load_bundle(tmp_path)

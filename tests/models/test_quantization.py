@@ -15,10 +15,13 @@ from windhover.errors import FormatError, ParameterError
 from windhover.inference import torch_scorer
 from windhover.inference.scorer import RawScores
 from windhover.inference.torch_scorer import TorchScorer, make_scorers
-from windhover.models.bundle import Bundle, NetworkCard
+from windhover.models.bundle import Bundle
+from windhover.models.card import NetworkCard
 from windhover.models.input_normalization import Normalizer
 from windhover.models.networks import build_network
-from windhover.models.quantization import PixelQuantizer, QuantizationRanges, measure_ranges
+from windhover.models.quantization import PixelQuantizer, measure_ranges
+from windhover.models.quantization_ranges import QuantizationRanges
+from windhover.models.weights_file import as_arrays
 
 NORMALIZER = Normalizer([90.0, 100.0, 120.0], [40.0, 60.0, 50.0])
 
@@ -287,16 +290,17 @@ def test_a_backbone_has_no_ranges() -> None:
 @pytest.mark.parametrize("padded", [True, False])
 def test_a_padded_second_stage_stays_in_floats(padded: bool) -> None:
     network = make_network(width=4)
-    ranges, weights = ranges_of(network), network.state_dict()
+    ranges, weights = ranges_of(network), as_arrays(network.state_dict())
     classes = ("plane", "ship")
     other = make_card(classes=classes, ranges=ranges), weights
     if padded:
         backbone = NetworkCard(name="shufflenet_v2_x0_5", n_bands=3, n_classes=2)
         other = (
             make_card(classes=classes, network=backbone),
-            build_network("shufflenet_v2_x0_5", 3, 2).state_dict(),
+            as_arrays(build_network("shufflenet_v2_x0_5", 3, 2).state_dict()),
         )
-    bundle = Bundle(make_card(classes=classes, ranges=ranges), weights, second_stage=Bundle(*other))
+    card = make_card(classes=classes, ranges=ranges)
+    bundle = Bundle(card, weights, second_stage=Bundle(*other))
     first, second = make_scorers(bundle, device="cpu", inference_precision="int8")
     alone, _ = make_scorers(
         Bundle(*other), device="cpu", inference_precision="fp32" if padded else "int8"

@@ -30,10 +30,10 @@ pytestmark = pytest.mark.filterwarnings(
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project with one evaluated run, and one that is not."""
     folder = tmp_path_factory.mktemp("project")
-    for name in ("weights.pt", "model.json", "metrics.json"):
+    for name in ("weights.safetensors", "model.json", "metrics.json"):
         (folder / name).write_text(name)
     with resume_run("0123456789abcdef", folder) as tracker:
-        for name in ("weights.pt", "model.json"):
+        for name in ("weights.safetensors", "model.json"):
             tracker.log_file(folder / name, "bundle")
             tracker.log_file(folder / name, "bundle/second_stage")
         tracker.log_file(folder / "metrics.json", "evaluation")
@@ -51,8 +51,12 @@ def test_files_of_a_run_are_found_by_the_key_of_its_weights(root: Path) -> None:
 def test_a_promoted_model_is_what_its_alias_names(root: Path) -> None:
     assert registry.promote("0123456789abcdef", "jets", "champion", root=root) == 1
     folder = registry.fetch_model("models:/jets@champion", root)
-    assert {path.name for path in folder.iterdir()} == {"weights.pt", "model.json", "second_stage"}
-    assert (folder / "second_stage" / "weights.pt").is_file()
+    assert {path.name for path in folder.iterdir()} == {
+        "weights.safetensors",
+        "model.json",
+        "second_stage",
+    }
+    assert (folder / "second_stage" / "weights.safetensors").is_file()
     assert registry.promote("0123456789abcdef", "jets", "champion", root=root) == 2
     assert (registry.fetch_model("models:/jets/1", root) / "model.json").is_file()
 

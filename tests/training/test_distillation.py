@@ -16,7 +16,8 @@ from fake_models import make_card, one_threshold, random_weights
 from toy_patches import learning_folders, train_params
 from windhover.errors import MissingFileError, ParameterError
 from windhover.models.apply_calibration import Calibration, window_scores
-from windhover.models.bundle import NetworkCard, load_bundle, save_bundle
+from windhover.models.bundle import load_bundle, save_bundle
+from windhover.models.card import NetworkCard
 from windhover.models.networks import Outputs, build_network
 from windhover.params.allowed_values import Loss
 from windhover.patches.patch_store import load_patches, read_summary

@@ -128,7 +128,7 @@ def test_two_processes_come_to_the_weights_of_one(
         assert len(history) == 3
         bundle = load_bundle(work / "train")
         assert bundle.card.training["mined"] == 16
-        weights.append(bundle.weights)
+        weights.append(bundle.state_dict())
     for name, value in weights[0].items():
         assert torch.allclose(value, weights[1][name], atol=1e-4), name
 

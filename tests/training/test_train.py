@@ -52,7 +52,7 @@ def out(
 
 
 def weights_of(folders: TrainingFolders) -> dict[str, torch.Tensor]:
-    return dict(load_bundle(folders.out).weights)
+    return load_bundle(folders.out).state_dict()
 
 
 def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:
@@ -75,7 +75,7 @@ def test_it_learns_and_writes_weights_card_history_and_pictures(out: TrainingFol
     assert bundle.card.ranges.maps == pytest.approx(ranges.maps, rel=1e-4)
     written = {path.name for path in Path(out.out).iterdir()}
     assert {
-        "weights.pt",
+        "weights.safetensors",
         "model.json",
         "mined.npy",
         "mined.parquet",

@@ -11,7 +11,8 @@ from numpy.typing import ArrayLike
 from windhover.evaluation.score_windows import WindowLogits
 from windhover.metrics.calibration import Scaling, fit_scaling, prior_shift
 from windhover.models.apply_calibration import Calibration, detection_scores
-from windhover.models.bundle import Bundle, Card
+from windhover.models.bundle import Bundle
+from windhover.models.card import Card
 
 # windows or detections of each outcome that a class needs for a fit of its own
 MIN_OF_EACH = 10

@@ -13,7 +13,7 @@ from windhover.imagery.band_names import is_numbered_band_name
 from windhover.imagery.rasters import SceneInfo, band_aliases, inspect_scene
 from windhover.imagery.scenes import Scene
 from windhover.inference.radiometric_normalization import match_band_moments
-from windhover.models.bundle import Card
+from windhover.models.card import Card
 
 GDAL_TYPES = {"uint8": "Byte", "uint16": "UInt16", "int16": "Int16", "float32": "Float32"}
 

@@ -29,10 +29,10 @@ from windhover.models.layer_fusion import (
 )
 from windhover.models.quantization import (
     PixelQuantizer,
-    QuantizationRanges,
     has_int8_instructions,
     quantize_int8,
 )
+from windhover.models.quantization_ranges import QuantizationRanges
 
 if TYPE_CHECKING:
     from windhover.models.bundle import Bundle

@@ -8,157 +8,39 @@ code and unknown formats raise an error.
 from __future__ import annotations
 
 import hashlib
-import io
 import logging
-import math
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
-
-import torch
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
-from torch import Tensor, nn
+from typing import TYPE_CHECKING, Any
 
 from windhover.errors import FormatError, MissingFileError, ParameterError
-from windhover.files import atomic_file, read_json, write_json
+from windhover.files import write_json
 from windhover.models.apply_calibration import Calibration, detection_logits
-from windhover.models.input_normalization import Normalizer
-from windhover.models.networks import build_network, current_name
+from windhover.models.card import CARD, WINDOW_FIELDS, Card, read_card, read_model_json
 from windhover.models.operating_point import OperatingPoint
-from windhover.models.quantization import QuantizationRanges
+from windhover.models.weights_file import (
+    WEIGHTS,
+    Weights,
+    as_arrays,
+    content_key,
+    read_weights,
+    write_weights,
+)
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from windhover.models.input_normalization import Normalizer
 
 logger = logging.getLogger(__name__)
 
-FORMAT = 1
-WEIGHTS = "weights.pt"
-CARD = "model.json"
 CALIBRATION = "calibration.json"
 OPERATING_POINT = "operating_point.json"
 # folder, inside a model's, of another network that scores the peaks too
 SECOND_STAGE = "second_stage"
 OLD_SECOND_STAGE = "second_look"  # its name in models of earlier versions
-# what two models must share to score the same windows
-WINDOW_FIELDS = ("window_px", "gsd_m", "bands", "dtype", "classes")
-MISSING_ADVICE = f"A model folder holds {WEIGHTS} and {CARD}."
-BROKEN_ADVICE = "Restore it, or train again."
-
-Weights = Mapping[str, Tensor]
-
-
-class NetworkCard(BaseModel):
-    """The network that the weights belong to, as arguments of `build_network`."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    name: str
-    n_bands: int = Field(ge=1)
-    n_classes: int = Field(ge=1)
-    options: dict[str, Any] = Field(default_factory=dict)
-
-    @field_validator("name")
-    @classmethod
-    def _use_current_name(cls, name: str) -> str:
-        return current_name(name)
-
-
-class Card(BaseModel):
-    """Description of a model and of its input.
-
-    Attributes:
-        format: of the folder.
-        name: content key of the weights, those of a second stage included; set by `save_bundle`.
-        network: whose weights they are.
-        classes: names, in the order of the logits.
-        window_px: side of a window.
-        stride_px: between neighboring windows.
-        gsd_m: meters per px on the ground.
-        bands: names, in the order of the input.
-        dtype: number type of the pixels as read.
-        mean: of each band, in units of the pixels as read.
-        std: standard deviation of each band.
-        sampled_prior: fraction of the training windows that show an object.
-        true_prior: the same in scenes; None for ready-made patches, where it is unknown.
-        class_priors: of each class by itself; None where unknown.
-        sized: whether labels have sizes; if not, boxes have the window's size and mean nothing.
-        ranges: of pixels and feature maps, for a search in int8; None where not possible.
-        training: what else is known of the training.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    format: Literal[1] = 1
-    name: str = ""
-    network: NetworkCard
-    classes: tuple[str, ...] = Field(min_length=1)
-    window_px: int = Field(ge=1)
-    stride_px: int = Field(ge=1)
-    gsd_m: float = Field(gt=0)
-    bands: tuple[str, ...] = Field(min_length=1)
-    dtype: Literal["uint8", "uint16", "int16", "float32"]
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    sampled_prior: float = Field(ge=0, le=1)
-    true_prior: float | None = Field(ge=0, le=1)
-    class_priors: tuple[float, ...] | None = None
-    sized: bool = True
-    ranges: QuantizationRanges | None = None
-    training: dict[str, Any] = Field(default_factory=dict)
-
-    @model_validator(mode="after")
-    def _check_consistency(self) -> Card:
-        self._check_counts()
-        if min(self.std) <= 0:
-            raise ValueError("every std must be above 0")
-        if self.ranges is not None:
-            self._check_ranges(self.ranges)
-        return self
-
-    def _check_counts(self) -> None:
-        counts = {
-            "bands": len(self.bands),
-            "mean": len(self.mean),
-            "std": len(self.std),
-            "network.n_bands": self.network.n_bands,
-        }
-        if len(set(counts.values())) > 1:
-            raise ValueError(
-                f"bands, mean, std and network.n_bands must agree in number, got {counts}"
-            )
-        if len(self.classes) != self.network.n_classes:
-            raise ValueError(
-                f"{len(self.classes)} classes for a network of {self.network.n_classes}"
-            )
-        if self.class_priors is not None and len(self.class_priors) != len(self.classes):
-            raise ValueError(
-                f"{len(self.class_priors)} class_priors for {len(self.classes)} classes"
-            )
-
-    def _check_ranges(self, ranges: QuantizationRanges) -> None:
-        increasing = all(-math.inf < low < high < math.inf for low, high in ranges.bands)
-        if len(ranges.bands) != len(self.bands) or not increasing:
-            raise ValueError("ranges must hold, for each band, a lowest pixel and a higher one")
-        if not ranges.maps or not all(0 < highest < math.inf for highest in ranges.maps):
-            raise ValueError("ranges must hold a number above 0 for each feature map")
-
-    def prior_of(self, index: int) -> float | None:
-        """Return the fraction of a scene's windows that show a class, None where unknown.
-
-        Where only the fraction of all classes together is known, each class gets an equal part.
-        """
-        if self.class_priors is not None:
-            return self.class_priors[index]
-        if self.true_prior is None:
-            return None
-        return self.true_prior / len(self.classes)
 
 
 @dataclass(frozen=True)
@@ -167,7 +49,7 @@ class Bundle:
 
     Attributes:
         card: its description.
-        weights: tensors by name.
+        weights: arrays by name.
         calibration: identity before `evaluate` has run.
         operating_point: None before `evaluate` has run.
         second_stage: another network that scores the peaks too; only its card and weights count.
@@ -186,10 +68,12 @@ class Bundle:
             FormatError: the weights, or the card's window and stride, do not fit the network
                 that the card names.
         """
+        from windhover.models.networks import build_network
+
         card = self.card.network
         network = build_network(card.name, card.n_bands, card.n_classes, **card.options)
         try:
-            network.load_state_dict(dict(self.weights))
+            network.load_state_dict(self.state_dict())
         except RuntimeError as error:
             reason = " ".join(str(error).split())[:200]
             raise FormatError(
@@ -206,8 +90,16 @@ class Bundle:
             )
         return network.eval()
 
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return the weights as tensors of their own, which may be trained on."""
+        import torch
+
+        return {name: torch.tensor(array) for name, array in self.weights.items()}
+
     def normalizer(self) -> Normalizer:
         """Build the map from pixels as read to the input of the network."""
+        from windhover.models.input_normalization import Normalizer
+
         return Normalizer(self.card.mean, self.card.std)
 
     def thresholds(self) -> dict[str, float]:
@@ -231,17 +123,6 @@ class Bundle:
         ]
 
 
-def content_key(weights: Weights) -> str:
-    """Return 16 hexadecimal digits of a SHA-256 over names, shapes, types and values."""
-    digest = hashlib.sha256()
-    for name in sorted(weights):
-        tensor = weights[name].detach().cpu().contiguous()
-        digest.update(f"{name}|{tensor.dtype}|{tuple(tensor.shape)}|".encode())
-        if tensor.numel():
-            digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()[:16]
-
-
 def _model_key(weights: Weights, second_stage: Bundle | None) -> str:
     """Return the content key of a model: of its weights and those of its second stage."""
     key = content_key(weights)
@@ -254,7 +135,7 @@ def _model_key(weights: Weights, second_stage: Bundle | None) -> str:
 def save_bundle(
     folder: str | Path,
     card: Card,
-    weights: Weights,
+    weights: Mapping[str, Any],
     *,
     calibration: Calibration | None = None,
     operating_point: OperatingPoint | None = None,
@@ -265,7 +146,7 @@ def save_bundle(
     Args:
         folder: of the model, created where missing.
         card: its description.
-        weights: tensors by name.
+        weights: arrays, or tensors of torch, by name.
         calibration: written where given.
         operating_point: written where given.
         second_stage: another network that scores the peaks too; an old one is removed.
@@ -274,16 +155,13 @@ def save_bundle(
         The card as written, named by the content of the weights.
     """
     folder = Path(folder)
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
-    card = card.model_copy(update={"name": _model_key(tensors, second_stage)})
+    arrays = as_arrays(weights)
+    card = card.model_copy(update={"name": _model_key(arrays, second_stage)})
     for old in (SECOND_STAGE, OLD_SECOND_STAGE):
         shutil.rmtree(folder / old, ignore_errors=True)
     if second_stage is not None:
         save_bundle(folder / SECOND_STAGE, second_stage.card, second_stage.weights)
-    stream = io.BytesIO()  # torch.save into a path would write the temporary name into the file
-    torch.save(tensors, stream)
-    with atomic_file(folder / WEIGHTS) as temporary:
-        temporary.write_bytes(stream.getvalue())
+    write_weights(folder, arrays)
     write_json(folder / CARD, card.model_dump(mode="json"))
     if calibration is not None:
         write_json(folder / CALIBRATION, calibration.to_json())
@@ -305,8 +183,8 @@ def load_bundle(folder: str | Path) -> Bundle:
             f"{folder}: no such model folder. "
             f"Run `dvc repro evaluate`, or give the folder that holds {CARD}."
         )
-    card = _read_card(folder / CARD)
-    weights = _read_weights(folder / WEIGHTS)
+    card = read_card(folder / CARD)
+    weights = read_weights(folder)
     second_stage = _read_second_stage(folder, card)
     if card.name != _model_key(weights, second_stage):
         raise FormatError(
@@ -336,7 +214,7 @@ def _read_calibration(folder: Path, card: Card, *, is_evaluated: bool) -> Calibr
             )
         return Calibration()
     try:
-        calibration = Calibration.from_json(_read_model_json(path))
+        calibration = Calibration.from_json(read_model_json(path))
     except FormatError as error:
         raise FormatError(f"{path}: {error}") from None
     biases = calibration.window_bias
@@ -389,55 +267,6 @@ def load_compatible_bundle(folder: str | Path, wanted: Mapping[str, Any], key: s
                 "Name a model with the same window, GSD, bands, number type and classes."
             )
     return bundle
-
-
-def _read_model_json(path: Path) -> Any:
-    return read_json(path, MISSING_ADVICE, BROKEN_ADVICE)
-
-
-def _read_card(path: Path) -> Card:
-    values = _read_model_json(path)
-    if not isinstance(values, dict):
-        raise FormatError(
-            f"{path}: must hold the keys of a card, got a {type(values).__name__}. {BROKEN_ADVICE}"
-        )
-    number = values.get("format")
-    if isinstance(number, int) and number > FORMAT:
-        raise FormatError(
-            f"{path}: format {number} is newer than this program reads ({FORMAT}). "
-            "Update windhover."
-        )
-    try:
-        return Card.model_validate(values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"]) or "the card"
-        raise FormatError(
-            f"{path}: `{key}`: {first['msg']}. Train again, or restore the file."
-        ) from None
-
-
-def _read_weights(path: Path) -> Weights:
-    if not path.is_file():
-        raise MissingFileError(f"{path}: no such file. {MISSING_ADVICE}")
-    try:
-        weights = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception:  # noqa: BLE001  # damaged bytes can raise any error in torch's reader
-        raise FormatError(f"{path}: not a file of weights, or cut short. {BROKEN_ADVICE}") from None
-    if not isinstance(weights, dict) or not all(map(_is_weight, weights.items())):
-        raise FormatError(f"{path}: must hold tensors by name. {BROKEN_ADVICE}")
-    return weights
-
-
-def _is_weight(item: tuple[Any, Any]) -> bool:
-    """Return whether a name and a value are a tensor by name that is all there in memory."""
-    name, value = item
-    if not isinstance(name, str) or not isinstance(value, Tensor):
-        return False
-    if value.layout != torch.strided or value.device.type != "cpu" or value.is_quantized:
-        return False
-    # a tensor that repeats few bytes would fill the memory when it is copied
-    return value.numel() * value.element_size() <= value.untyped_storage().nbytes()
 
 
 def check_thresholds(thresholds: Mapping[str, float]) -> None:

@@ -8,7 +8,6 @@ interface and are scored window by window. Losses, scores and files are defined 
 from __future__ import annotations
 
 import inspect
-import logging
 import math
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -20,8 +19,7 @@ from torch import Tensor, nn
 from windhover.errors import ParameterError
 from windhover.geometry.windows import WINDOW_PX
 from windhover.models.backbones import make_backbone
-
-logger = logging.getLogger(__name__)
+from windhover.models.network_names import current_name
 
 WIDTHS = {"small": 16, "base": 32, "large": 48}  # channels of the first layer
 INITS = ("he", "glorot")
@@ -333,16 +331,6 @@ BUILDERS: dict[str, Callable[..., nn.Module]] = {
     "valid64": build_valid64,
     "baseline_cnn": build_baseline_cnn,
 }
-RENAMED_NETWORKS = {"course": "baseline_cnn"}  # names in models and parameters of earlier versions
-
-
-def current_name(name: str) -> str:
-    """Return the name of a network today, and log it where an earlier version had another one."""
-    if name not in RENAMED_NETWORKS:
-        return name
-    renamed = RENAMED_NETWORKS[name]
-    logger.warning("network `%s` of an earlier version is read as `%s`.", name, renamed)
-    return renamed
 
 
 def build_network(name: str, n_bands: int, n_classes: int, **options: Any) -> nn.Module:

@@ -22,8 +22,8 @@ from torch import Tensor, nn
 from windhover.errors import FormatError
 from windhover.models.input_normalization import Normalizer
 from windhover.models.layer_fusion import TrunkSegment
+from windhover.models.quantization_ranges import MAX_UINT8, QuantizationRanges
 
-MAX_UINT8 = 255  # largest value of a feature map; the smallest is 0
 MAX_INT8 = 127  # largest magnitude of a kernel's value
 # share of the pixels that may be clipped at either end, where pixels are wider than a byte
 CLIPPED_SHARE = 1e-4
@@ -33,19 +33,6 @@ MIN_ACTIVATION = 1e-6  # largest number of a feature map that is 0 everywhere
 SUPPORTED_LAYERS = (nn.Conv2d, nn.BatchNorm2d, nn.ReLU, nn.MaxPool2d)
 # without one of these instructions, oneDNN's sums of int8 products may overflow
 INT8_INSTRUCTIONS = ("avx512_vnni", "avx_vnni", "amx_int8")
-
-
-@dataclass(frozen=True)
-class QuantizationRanges:
-    """Ranges of pixels and feature maps on training pictures; values beyond are clipped."""
-
-    bands: tuple[tuple[float, float], ...]  # lowest and highest pixel of each band, as read
-    maps: tuple[float, ...]  # highest number after each ReLU of the trunk, in order
-
-    @property
-    def is_uint8(self) -> bool:
-        """Whether pixels are bytes already, so that none is rounded or clipped."""
-        return all(tuple(pair) == (0.0, float(MAX_UINT8)) for pair in self.bands)
 
 
 def cpu_supports(*features: str) -> bool:

@@ -13,10 +13,12 @@ import numpy as np
 from torch import Tensor
 
 from windhover.files import atomic_folder, write_json
-from windhover.models.bundle import Card, NetworkCard, save_bundle
+from windhover.models.bundle import save_bundle
+from windhover.models.card import Card, NetworkCard
 from windhover.models.input_normalization import Normalizer
 from windhover.models.networks import architecture_options
-from windhover.models.quantization import QuantizationRanges, measure_ranges
+from windhover.models.quantization import measure_ranges
+from windhover.models.quantization_ranges import QuantizationRanges
 from windhover.patches.patch_summary import SplitPrior
 from windhover.tracking.mlflow_client import KEY_TAG
 from windhover.tracking.runs import Tracker, run_name
@@ -121,7 +123,7 @@ def _track_files(data: TrainingData, folders: TrainingFolders, tracker: Tracker)
     if augmentation_sheet.is_file():
         tracker.log_file(augmentation_sheet, "pictures")
     with tempfile.TemporaryDirectory() as temporary:
-        for file in ("weights.pt", "model.json"):
+        for file in ("weights.safetensors", "model.json"):
             shutil.copy(out / file, temporary)
         tracker.log_model(Path(temporary), data.example)
 

@@ -51,7 +51,7 @@ def _load_start_weights(network: nn.Module, folder: str) -> None:
     """
     start = load_bundle(folder)
     try:
-        network.load_state_dict(dict(start.weights))
+        network.load_state_dict(start.state_dict())
     except RuntimeError:
         raise ParameterError(
             f"`train.start_from`: the network of {folder} is another one. Train the same."

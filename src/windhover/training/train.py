@@ -54,7 +54,7 @@ def train_detector(
     name: str | None = None,
     should_stop: ShouldStop = never_stop,
 ) -> TrainingResult:
-    """Train and write `weights.pt`, `model.json`, the mined patches, `history.json` and pictures.
+    """Train and write the model, the mined patches, `history.json` and pictures.
 
     Args:
         params: of the stage.

@@ -76,5 +76,5 @@ def test_calibration_leaves_the_module_as_it_was(
     for max_minutes in (None, 60.0):
         params = train_params(epochs=1, max_minutes=max_minutes)
         train.train_detector(params, folders, track=False)
-        weights.append((Path(folders.out) / "weights.pt").read_bytes())
+        weights.append((Path(folders.out) / "weights.safetensors").read_bytes())
     assert weights[0] == weights[1]
