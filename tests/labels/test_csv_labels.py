@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from windhover.errors import FormatError
-from windhover.labels import read_labels
 from windhover.labels.csv_labels import parse_polygon
+from windhover.labels.formats import read_labels
 
 BOX = (10.5, 20.0, 40.25, 60.0)
 PAIRS = "[(10.5, 20), (40.25, 20), (40.25, 60), (10.5, 60), (10.5, 20)]"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import shapely
 
-from windhover.labels import read_labels
+from windhover.labels.formats import read_labels
 
 
 def test_dota_corners_are_px(tmp_path: Path) -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from windhover.errors import DataError, FormatError, MissingFileError
-from windhover.labels import RasterNames, find_labels, read_labels
+from windhover.labels.formats import find_labels, read_labels
+from windhover.labels.raster_names import RasterNames
 
 
 def rasters(folder: Path, *paths: str) -> RasterNames:

@@ -15,7 +15,7 @@ import pytest
 import shapely
 
 from windhover.errors import FormatError
-from windhover.labels import read_labels
+from windhover.labels.formats import read_labels
 from windhover.labels.table import is_true
 
 HEAD = "image\txmin\tymin\txmax\tymax\tkind\tlabel\n"

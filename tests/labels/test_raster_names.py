@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from windhover.errors import DataError
-from windhover.labels import RasterNames, find_labels
-from windhover.labels.raster_names import WEAK, cut_suffix
+from windhover.labels.formats import find_labels
+from windhover.labels.raster_names import WEAK, RasterNames, cut_suffix
 
 RAW = Path("raw")
 

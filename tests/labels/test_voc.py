@@ -8,7 +8,7 @@ import pytest
 import shapely
 
 from windhover.errors import FormatError
-from windhover.labels import read_labels
+from windhover.labels.formats import read_labels
 
 BOX = (10.5, 20.0, 40.25, 60.0)
 

@@ -9,7 +9,7 @@ import pytest
 import shapely
 
 from windhover.errors import FormatError
-from windhover.labels import read_labels
+from windhover.labels.formats import read_labels
 
 
 def test_yolo_boxes_and_corners_are_fractions(tmp_path: Path) -> None:

@@ -22,9 +22,8 @@ from windhover.dataset.label_pieces import LabelPiece, is_on_raster, pieces_on_m
 from windhover.errors import DataError
 from windhover.geometry.arrays import Bools
 from windhover.imagery.rasters import SceneInfo
-from windhover.labels import RasterNames, RawLabels
-from windhover.labels.raster_names import ResolvedNames
-from windhover.labels.table import NO_GEOMETRY, objects_array
+from windhover.labels.raster_names import RasterNames, ResolvedNames
+from windhover.labels.table import NO_GEOMETRY, RawLabels, objects_array
 
 SAME_PX = 1e-3  # two labels of one class whose boxes agree to this are one
 CRS_CHARS = 40  # of a coordinate system that a message shows

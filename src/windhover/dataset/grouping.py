@@ -17,8 +17,8 @@ import shapely
 from windhover.dataset.align_labels import shown_names
 from windhover.dataset.splits import SPLITS, assign_folds, assign_splits, join_places
 from windhover.errors import DataError, FormatError, MissingFileError
-from windhover.labels import RasterNames
 from windhover.labels.csv_labels import read_text_table
+from windhover.labels.raster_names import RasterNames
 from windhover.labels.table import find_column
 from windhover.params.scenes import ScenesParams
 

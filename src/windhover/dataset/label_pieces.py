@@ -17,7 +17,7 @@ from windhover.errors import DataError
 from windhover.geometry import antimeridian, georef
 from windhover.geometry.arrays import Bools, Floats, Ints
 from windhover.imagery.rasters import SceneInfo
-from windhover.labels import RawLabels
+from windhover.labels.table import RawLabels
 
 
 class LabelPiece(NamedTuple):

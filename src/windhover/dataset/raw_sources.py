@@ -19,7 +19,8 @@ from windhover.dataset.discover import FoundScenes, find_scenes, stack_scenes
 from windhover.dataset.duplicate_labels import drop_near_duplicates
 from windhover.errors import MissingFileError
 from windhover.imagery.rasters import SceneInfo
-from windhover.labels import RasterNames, find_labels, read_labels
+from windhover.labels.formats import find_labels, read_labels
+from windhover.labels.raster_names import RasterNames
 from windhover.params.scenes import ScenesParams
 
 
