@@ -25,7 +25,7 @@ from windhover.dataset.catalog_report import CatalogReport
 from windhover.errors import DataError, ParameterError
 from windhover.evaluation import evaluate_model, record_evaluation, search_splits
 from windhover.evaluation.evaluate_model import EvaluationFolders, evaluate
-from windhover.evaluation.record_evaluation import flat_metrics, record_run
+from windhover.evaluation.record_evaluation import record_run
 from windhover.files import write_json
 from windhover.inference import torch_scorer
 from windhover.inference.detector import Detector
@@ -37,6 +37,7 @@ from windhover.models.quantization import measure_ranges
 from windhover.params import check_params, read_yaml
 from windhover.params.evaluate import EvaluateParams
 from windhover.patches.patch_store import PatchWriter, index_table
+from windhover.patches.patch_summary import SUMMARY_FILE, PatchSummary
 from windhover.rendering import plot_style
 from windhover.tracking.runs import MlflowTracker
 
@@ -219,6 +220,20 @@ class World:
                         }
                     )
         index_table(rows).to_parquet(folder / "index.parquet", index=False)
+        summary = PatchSummary(
+            window_px=64,
+            stride_px=8,
+            gsd_m=GSD,
+            bands=["gray"],
+            positive_radius_px=8.0,
+            ignore_radius_px=15.0,
+            radius_shape="square",
+            dtype="uint8",
+            classes=["square"],
+            mean=[60.0],
+            std=[40.0],
+        )
+        summary.save(folder / SUMMARY_FILE)
 
 
 @pytest.fixture
@@ -260,7 +275,6 @@ def test_evaluate_measures_chooses_and_writes_all(world: World) -> None:
     assert places["place-3"]["recall"] is None
     assert sum(row["found"] for row in test["by_size"].values()) == test["found"]
     assert sum(row["objects"] for row in test["by_size"].values()) == 10
-    assert not any("by_place" in name for name in flat_metrics(metrics))
     assert (
         metrics["operating_point"]["square"]["on_val"]["recall"]
         == result.chosen_thresholds["square"].recall
@@ -269,8 +283,9 @@ def test_evaluate_measures_chooses_and_writes_all(world: World) -> None:
     assert "of 100 objects of the class square about" in page
     assert "20 m and more" in page or "to 20 m" in page
     assert metrics["windows"]["test"]["square"]["auc"] > 0.95
-    assert len(result.notes) == 2
-    assert all("too few places for an interval" in note for note in result.notes)
+    assert result.notes[0].startswith("Few objects: 9 in val (20 are few), 10 in test")
+    assert len(result.notes) == 3
+    assert all("too few places for an interval" in note for note in result.notes[1:])
     bundle = load_bundle(world.folders.model)
     point = bundle.operating_point
     assert point is not None
@@ -468,7 +483,8 @@ def test_splits_without_objects_are_noted(
     ) == (not val_has)
     assert load_bundle(world.folders.model).thresholds()["square"] >= 0
     assert (result.scenes["test"].estimates["ap"].value is None) == (not objects["test-0"])
-    note = "test has 1 place: too few places for an interval of its metrics (6 at least)."
+    note = "test has 1 place: too few places for an interval of its metrics (6 at least): "
+    note += "label scenes of more places."
     assert note in result.notes
 
 

@@ -122,8 +122,8 @@ def test_a_study_finds_the_better_value_and_goes_on_after_a_kill(
         "trial-3",
     ]
     assert {run.data.tags["mlflow.parentRunId"] for run in children} == {parent.info.run_id}
-    aps = [run.data.metrics["kept_val_ap"] for run in children]
-    assert parent.data.metrics["best_val_ap"] == pytest.approx(max(aps))
+    aps = [run.data.metrics["validation/kept_ap"] for run in children]
+    assert parent.data.metrics["validation/best_ap"] == pytest.approx(max(aps))
     written = read_yaml(best)["train"]
     assert written["learning_rate"] == 0.003
     assert set(written) == {"learning_rate", "batch_augment.contrast"}

@@ -52,7 +52,9 @@ def test_a_page_of_scenes_has_every_section(
     assert sections(page) == SCENE_SECTIONS
     assert page.count('class="card"') == 8
     assert page.count("<figure") == 9
-    assert "a note of &lt;the user&gt;." in page
+    assert page.count('<div class="note">') == 1
+    assert "<li>a note of &lt;the user&gt;.</li>" in page
+    assert page.index("a note of") < page.index('class="card"')
     assert "of 100 objects of the class helicopter about" in page
 
 

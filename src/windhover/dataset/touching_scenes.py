@@ -18,6 +18,8 @@ from windhover.geometry.arrays import Floats, Ints
 
 ROUNDING_M = 0.05  # gap that coordinates of neighbors can have by rounding
 METERS_PER_DEGREE = 111_320.0  # of latitude, and of longitude at the equator
+# outlines of adjoining tiles of different systems overlap a little, since sides are curves there
+MIN_OVERLAP_PX = 8.0
 MIN_COSINE = 1e-3  # of a latitude: beyond 89.94 degrees meridians meet anyway
 
 
@@ -51,6 +53,21 @@ def touching_pairs(
         tolerance_m = max(margins[one], margins[other])
         touches[pair] = _distance_m(shapes[one], shapes[other]) <= tolerance_m
     return np.stack([number[first[touches]], number[second[touches]]])
+
+
+def overlapping_pairs(
+    outlines: NDArray[np.object_], px_m: Sequence[float]
+) -> list[tuple[int, int]]:
+    """Return the pairs of outlines, by number, that have ground in common.
+
+    Args:
+        outlines: in longitude and latitude.
+        px_m: size of a px of each scene, m.
+    """
+    margins = MIN_OVERLAP_PX / 2 / METERS_PER_DEGREE * np.asarray(px_m, np.float64)
+    shrunk = shapely.buffer(outlines, -margins)
+    pairs = shapely.STRtree(shrunk).query(shrunk, predicate="intersects").T.tolist()
+    return sorted((first, second) for first, second in pairs if first < second)
 
 
 def _pairs_of_near_bounds(

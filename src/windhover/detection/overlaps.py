@@ -6,17 +6,13 @@ import logging
 from collections.abc import Sequence
 
 import numpy as np
-import shapely
 
+from windhover.dataset.touching_scenes import overlapping_pairs
 from windhover.geometry.georef import footprint_4326
 from windhover.imagery.rasters import SceneInfo
 from windhover.progress import counted
 
 logger = logging.getLogger(__name__)
-
-# Outlines of adjoining tiles of different systems overlap a little, since sides are curves there.
-MIN_OVERLAP_PX = 8.0
-METERS_PER_DEGREE = 111_000.0  # of latitude
 
 
 def overlapping_scenes(infos: Sequence[SceneInfo]) -> list[tuple[str, str]]:
@@ -31,12 +27,9 @@ def overlapping_scenes(infos: Sequence[SceneInfo]) -> list[tuple[str, str]]:
     outlines = np.array(
         [footprint_4326(info.transform, info.crs, info.shape_hw) for info in placed], dtype=object
     )
-    # degrees of latitude in the px by which outlines must overlap
-    margins = [MIN_OVERLAP_PX / 2 * max(info.gsd_m) / METERS_PER_DEGREE for info in placed]
-    shrunk = shapely.buffer(outlines, -np.array(margins))
-    pairs = shapely.STRtree(shrunk).query(shrunk, predicate="intersects").T
-    names = [info.name for info in placed]
-    return sorted((names[first], names[second]) for first, second in pairs if first < second)
+    px_m = [max(info.gsd_m) for info in placed]
+    pairs = overlapping_pairs(outlines, px_m)
+    return sorted((placed[first].name, placed[second].name) for first, second in pairs)
 
 
 def log_overlaps(infos: Sequence[SceneInfo]) -> None:

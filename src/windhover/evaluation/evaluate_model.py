@@ -21,6 +21,13 @@ from windhover.evaluation.fit_operating_point import (
     threshold_rule_of,
 )
 from windhover.evaluation.record_evaluation import operating_point_of
+from windhover.evaluation.report_warnings import (
+    nearness_warnings,
+    object_warnings,
+    read_history,
+    scene_warnings,
+    training_warnings,
+)
 from windhover.evaluation.score_windows import WindowLogits, measure_splits, score_windows
 from windhover.evaluation.search_splits import SearchedSplit, search_splits, second_stage_notes
 from windhover.metrics.bootstrap import MIN_PLACES, TOO_FEW_PLACES, resample
@@ -33,6 +40,7 @@ from windhover.models.bundle import Bundle, load_bundle, load_compatible_bundle,
 from windhover.params.evaluate import EvaluateParams
 from windhover.patches.patch_sheets import patch_sheet
 from windhover.patches.patch_store import load_patches
+from windhover.patches.patch_summary import SUMMARY_FILE, PatchSummary
 from windhover.report.error_examples import example_groups
 from windhover.report.write_report import write_report
 
@@ -102,6 +110,8 @@ def evaluate(params: EvaluateParams, folders: EvaluationFolders) -> EvaluationRe
         notes=tuple(notes),
     )
     result = _with_images(result, bundle, catalog, folders=folders)
+    warnings = _warnings(result, catalog, folders)
+    result = replace(result, notes=(*warnings, *result.notes))
     write_report(result, folders.reports)
     return result
 
@@ -173,13 +183,28 @@ def _few_places_note(split: str, metrics: DetectionMetrics) -> list[str]:
     n_places = int(metrics.ground_truth.scenes["place"].nunique())
     note = (
         f"{split} has {n_places} {'place' if n_places == 1 else 'places'}: {TOO_FEW_PLACES} of its "
-        f"metrics ({MIN_PLACES} at least)"
+        f"metrics ({MIN_PLACES} at least): label scenes of more places"
     )
     if split == "val" and len(metrics.sample.names) > 1:
         note += (
             "; the interval of the threshold is over its scenes, which is too narrow for new places"
         )
     return [f"{note}."]
+
+
+def _warnings(result: EvaluationResult, catalog: Catalog, folders: EvaluationFolders) -> list[str]:
+    """Return what a reader has to know before the figures."""
+    card = result.card
+    truths = {split: result.scenes[split].ground_truth for split in EVALUATED_SPLITS}
+    if result.train_ground_truth is not None:
+        truths["train"] = result.train_ground_truth
+    summary = PatchSummary.load(folders.patches / SUMMARY_FILE)
+    return [
+        *training_warnings(card.get("training", {}), read_history(folders.train)),
+        *object_warnings(truths, result.classes),
+        *scene_warnings(catalog.scenes, gsd_m=card["gsd_m"], window_px=card["window_px"]),
+        *nearness_warnings(summary.leakage),
+    ]
 
 
 def _with_images(

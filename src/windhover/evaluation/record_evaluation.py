@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
+from windhover.evaluation.run_description import run_description, run_metrics
 from windhover.evaluation.search_splits import search_settings_of
 from windhover.metrics.choose_threshold import ChosenThreshold
 from windhover.metrics.curve_points import curve_table
@@ -21,7 +21,6 @@ from windhover.models.operating_point import (
     CurvePoint,
     OperatingPoint,
 )
-from windhover.params import flatten
 from windhover.params.evaluate import EvaluateParams
 from windhover.tracking.runs import resume_run
 
@@ -102,7 +101,7 @@ def _curve_points(class_name: str, counts: MatchCounts) -> list[CurvePoint]:
 
 
 def record_run(result: EvaluationResult, *, model: Path, reports: Path) -> None:
-    """Write metrics, parameters, the report's files and the model into the MLflow run.
+    """Write figures, a description, parameters, the report and the model into the MLflow run.
 
     The run is that of the weights that were trained here.
 
@@ -111,27 +110,14 @@ def record_run(result: EvaluationResult, *, model: Path, reports: Path) -> None:
         model: folder of the finished model.
         reports: folder of the report.
     """
-    metrics = MetricsRecord.load(reports / "metrics.json").to_json()
+    metrics = MetricsRecord.load(reports / "metrics.json")
     parameters = result.params.model_dump(mode="json")
     with resume_run(str(result.card["name"])) as tracker:
-        tracker.log_metrics(flat_metrics(metrics))
+        tracker.log_metrics(run_metrics(metrics))
+        tracker.set_description(run_description(result, metrics))
         tracker.set_tags({f"evaluate.{key}": value for key, value in parameters.items()})
         for path in sorted(reports.iterdir()):
             if path.is_file() and not path.name.startswith("."):
                 tracker.log_file(path, "evaluation")
         card = load_bundle(model).card
         tracker.log_bundle(model, card.dtype, (card.window_px, card.window_px, len(card.bands)))
-
-
-def flat_metrics(metrics: dict[str, Any]) -> dict[str, float]:
-    """Return every number of `metrics.json` by a flat name, as MLflow takes them; no places.
-
-    Args:
-        metrics: content of the file.
-    """
-    flat = flatten({key: value for key, value in metrics.items() if key != "notes"})
-    numbers = {}
-    for key, value in flat.items():
-        if isinstance(value, (int, float)) and ".by_place." not in key:
-            numbers[key.removesuffix(".value").replace(".", "/")] = float(value)
-    return numbers

@@ -252,7 +252,7 @@ def _run_trial(
     else:
         study.tell(trial, ap)
     best = study.best_value if study.best_trials else ap
-    tracker.log_metrics({"val_ap": ap, "best_val_ap": best}, step=trial.number)
+    tracker.log_metrics({"validation/kept_ap": ap, "validation/best_ap": best}, step=trial.number)
     outcome = f"AP {ap:.4f}"
     if pruned:
         outcome += ", ended early"

@@ -26,6 +26,8 @@ from windhover.params.renamed_keys import (
     with_current_names,
 )
 
+LEAST_FOLLOWED = 0.6  # of the keys of a set, where a parameter file follows it
+
 
 def set_parameters(
     params_file: Path, settings: Sequence[str], like: Path | None = None
@@ -67,6 +69,31 @@ def set_parameters(
     with atomic_file(params_file) as temporary:
         temporary.write_text(text.getvalue(), encoding="utf-8")
     return [name for name in names if value_at(document, name) != value_at(before, name)]
+
+
+def describe_parameters(params_file: Path, folder: Path) -> str:
+    """Return the name of the parameter set that a parameter file follows, `defaults` for none.
+
+    Keys of the set with another value are named after it.
+
+    Args:
+        params_file: such as `params.yaml`.
+        folder: of the parameter sets; of several that fit, the one with most keys counts.
+    """
+    if not params_file.is_file():
+        return "defaults"
+    values = read_yaml(params_file)
+    best = (0, "defaults")
+    for path in sorted(folder.glob("*.yaml")):
+        pairs = _read_parameter_set(path)
+        changed = [name for name, value in pairs if value_at(values, name) != value]
+        n_same = len(pairs) - len(changed)
+        if n_same > max(best[0], LEAST_FOLLOWED * len(pairs)):
+            text = path.stem
+            if changed:
+                text += f", other {', '.join(changed)}"
+            best = (n_same, text)
+    return best[1]
 
 
 def _layout_keeping_yaml() -> YAML:

@@ -13,6 +13,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from windhover.tracking.artifact_paths import (
+    ARTIFACTS_FOLDER,
+    make_places_relative,
+    read_places_from,
+)
+
 EXPERIMENT = "windhover"
 KEY_TAG = "pipeline.key"  # of a run: the content key of its weights
 # variables by which MLflow would write elsewhere, or into another run
@@ -23,6 +29,18 @@ REDIRECTING_VARIABLES = (
     "MLFLOW_EXPERIMENT_NAME",
     "MLFLOW_RUN_ID",
 )
+HEADLINE_AP = "headline/1_ap"
+# what MLflow's pages show of the experiment: its kind, the figure that comes first, a description
+EXPERIMENT_TAGS = {
+    "mlflow.experimentKind": "custom_model_development",
+    "mlflow.experiment.primaryMetric.name": HEADLINE_AP,
+    "mlflow.note.content": (
+        "Trainings of this project, and what each model reached on the places of test: five "
+        "figures under `headline`. The columns `model`, `data_version` and `parameter_set` tell "
+        "runs apart; the description of a run tells what it was trained on; its report is among "
+        "its artifacts, `evaluation/index.html`."
+    ),
+}
 NOISY_LOGGERS = ("mlflow", "alembic", "mlflow.store.db.utils", "mlflow.system_metrics")
 
 
@@ -80,7 +98,10 @@ def open_mlflow(root: Path) -> Any:
         logging.getLogger(name).setLevel(logging.ERROR)
     mlflow.set_tracking_uri(address)
     if mlflow.get_experiment_by_name(EXPERIMENT) is None:
-        mlflow.create_experiment(EXPERIMENT, artifact_location=(root / "mlartifacts").as_uri())
+        place = (root / ARTIFACTS_FOLDER).as_uri()
+        mlflow.create_experiment(EXPERIMENT, artifact_location=place, tags=EXPERIMENT_TAGS)
+    make_places_relative(root / "mlflow.db", EXPERIMENT)
+    read_places_from(root)
     mlflow.set_experiment(EXPERIMENT)
     # MLflow leaves it there for processes started from here, which open the project themselves
     os.environ.pop("MLFLOW_EXPERIMENT_ID", None)

@@ -25,6 +25,8 @@ from windhover.tracking.mlflow_client import (
 from windhover.tracking.safe_names import safe_names
 
 PARAM_CHARS = 500  # MLflow's limit for a parameter's value
+TAG_CHARS = 8000  # and for a tag
+DESCRIPTION_TAG = "mlflow.note.content"
 
 
 class Tracker(Protocol):
@@ -38,6 +40,9 @@ class Tracker(Protocol):
 
     def set_tags(self, values: Mapping[str, Any]) -> None:
         """Set tags of the run."""
+
+    def set_description(self, text: str) -> None:
+        """Set the text in Markdown that describes the run."""
 
     def log_file(self, path: Path, folder: str | None = None) -> None:
         """Keep a copy of a file."""
@@ -60,6 +65,7 @@ class NoTracker:
     def log_params(self, values: Mapping[str, Any]) -> None: ...
     def log_metrics(self, values: Mapping[str, float], step: int | None = None) -> None: ...
     def set_tags(self, values: Mapping[str, Any]) -> None: ...
+    def set_description(self, text: str) -> None: ...
     def log_file(self, path: Path, folder: str | None = None) -> None: ...
     def log_dataset(
         self, name: str, source: str, *, digest: str, profile: Mapping[str, Any]
@@ -93,7 +99,11 @@ class MlflowTracker:
 
     def set_tags(self, values: Mapping[str, Any]) -> None:
         """Set tags of the run."""
-        self._mlflow.set_tags({key: str(value) for key, value in values.items()})
+        self._mlflow.set_tags({key: str(value)[:TAG_CHARS] for key, value in values.items()})
+
+    def set_description(self, text: str) -> None:
+        """Set the text in Markdown that describes the run."""
+        self.set_tags({DESCRIPTION_TAG: text})
 
     def log_file(self, path: Path, folder: str | None = None) -> None:
         """Keep a copy of a file."""

@@ -100,23 +100,35 @@ def write_artifacts(
         plot_training_curves(state.history, rounds, folder / "curves.png")
         if finished.data.sheet is not None:
             finished.data.sheet.save(folder / "large_patches.png")
-    tracker.set_tags(
-        {KEY_TAG: card.name, **run_name(name, card.name), "epochs": len(state.history)}
-    )
-    tracker.log_metrics(
-        {
-            "kept_val_ap": state.kept_ap,
-            "kept_epoch": state.kept_epoch + 1,
-            "minutes": state.seconds / 60,
-        }
-    )
+    result = TrainingResult(card, state.history, state.kept_epoch, state.kept_ap, state.seconds)
+    _track_result(result, finished, tracker, name=name)
     _track_files(finished.data, folders, tracker)
-    return TrainingResult(card, state.history, state.kept_epoch, state.kept_ap, state.seconds)
+    return result
+
+
+def _track_result(
+    result: TrainingResult, finished: FinishedTraining, tracker: Tracker, *, name: str
+) -> None:
+    """Log the run's name, tags, last figures and a description, until it is evaluated."""
+    key = result.card.name
+    n_epochs = len(result.history)
+    tags = {"epochs": n_epochs, "kept_epoch": result.kept_epoch + 1}
+    tracker.set_tags({KEY_TAG: key, **run_name(name, key), **tags})
+    minutes = result.seconds / 60
+    tracker.log_metrics({"validation/kept_ap": result.kept_ap, "training/minutes": minutes})
+    counts = zip(finished.data.classes, finished.data.class_counts[1:], strict=True)
+    patches = ", ".join(f"{count} patches of {class_name}" for class_name, count in counts)
+    tracker.set_description(
+        f"**{result.card.network.name}**, trained for {n_epochs} of {finished.data.params.epochs} "
+        f"epochs in {minutes:.1f} min on {patches}. AP of windows on val: "
+        f"{max(result.kept_ap, 0):.3f}.\n\nNot evaluated on scenes yet: `dvc repro evaluate`."
+    )
 
 
 def _track_files(data: TrainingData, folders: TrainingFolders, tracker: Tracker) -> None:
     """Log the pictures and the model of the output folder."""
     out = Path(folders.out)
+    tracker.log_file(out / "history.json")
     for picture in sorted(out.glob("*.png")):
         tracker.log_file(picture, "pictures")
     augmentation_sheet = Path(folders.augmented) / "contact_sheet.png"
@@ -164,8 +176,11 @@ def _training_record(finished: FinishedTraining) -> dict[str, Any]:
     """Return what the card holds of the training itself."""
     state = finished.module.training_state
     params = finished.data.params
+    n_epochs = len(state.history)
+    n_planned = n_epochs if params.patience else params.epochs
     return {
-        "epochs": len(state.history),
+        "epochs": n_epochs,
+        "planned_epochs": n_planned,
         "kept_epoch": state.kept_epoch + 1,
         "window_ap_val": round(max(state.kept_ap, 0.0), AP_DIGITS),
         "loss": params.loss,

@@ -16,6 +16,7 @@ from pathlib import Path
 import lightning as L
 import torch
 
+from windhover.params.parameter_sets import describe_parameters
 from windhover.params.train import TrainParams
 from windhover.patches.augment_patches import read_augment_params
 from windhover.progress import progress_bar
@@ -39,6 +40,7 @@ from windhover.training.training_data import TrainingData, TrainingFolders, load
 logger = logging.getLogger(__name__)
 
 CHECKPOINTS = Path(".windhover/checkpoints")
+VERSION_CHARS = 8  # of a hash of DVC
 
 
 def never_stop(row: Mapping[str, float]) -> bool:
@@ -109,6 +111,9 @@ class _Training:
         tracker.log_params(self.params.model_dump(mode="json"))
         hashes = dvc_hashes([folders.scenes, folders.patches, folders.augmented])
         tags = {
+            "model": self.params.network,
+            "data_version": hashes.get(folders.scenes, "")[:VERSION_CHARS] or "not in dvc.lock",
+            "parameter_set": describe_parameters(Path("params.yaml"), Path("params")),
             "device": torch.device(self.device).type,
             "precision": self.precision,
             "network.parameters": sum(p.numel() for p in self.module.network.parameters()),

@@ -11,6 +11,17 @@ from windhover.progress import Advance
 from windhover.tracking.runs import Tracker
 from windhover.training.module import DetectionModule
 
+# column of the history -> metric of the run; `history.json`, which the run keeps, has the others
+TRACKED = {
+    "total": "training/loss",
+    "score": "training/loss_score",
+    "offset": "training/loss_offset",
+    "size": "training/loss_size",
+    "learning_rate": "training/learning_rate",
+    "seconds": "training/seconds",
+    "val_ap": "validation/ap",
+    "val_loss": "validation/loss",
+}
 ShouldStop = Callable[[Mapping[str, float]], bool]
 
 
@@ -53,5 +64,5 @@ class EpochReport(L.Callback):
             state.stop_after(trainer.current_epoch)
 
     def _track(self, row: Mapping[str, float]) -> None:
-        metrics = {name: value for name, value in row.items() if name != "epoch"}
+        metrics = {TRACKED[key]: value for key, value in row.items() if key in TRACKED}
         self._tracker.log_metrics(metrics, step=int(row["epoch"]))

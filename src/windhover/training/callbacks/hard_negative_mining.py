@@ -171,7 +171,8 @@ class HardNegativeMining(L.Callback):
             n_missed,
         )
         self._tracker.log_metrics(
-            {"mined_false_alarms": n_false, "mined_missed": n_missed}, step=epoch
+            {"training/mined_false_alarms": n_false, "training/mined_missed": n_missed},
+            step=epoch,
         )
 
     def _add_patches(self, mined: MinedPatches, datamodule: PatchDataModule) -> None:

@@ -1,0 +1,54 @@
+"""What MLflow shows of a run: five figures first, and a description with intervals."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from toy_evaluation import evaluation_result
+from windhover.evaluation.run_description import HEADLINES, run_description, run_metrics
+from windhover.metrics.ap_by_threshold import report_ap_table
+from windhover.metrics.evaluation_result import EvaluationResult
+from windhover.metrics.metrics_record import MetricsRecord
+
+
+def record_of(result: EvaluationResult) -> MetricsRecord:
+    test = result.scenes["test"]
+    table = report_ap_table(test.matches, test.ground_truth, result.classes)
+    return MetricsRecord.from_result(result, table)
+
+
+def test_five_figures_stand_first_and_few_follow() -> None:
+    figures = run_metrics(record_of(evaluation_result()))
+    by_name = sorted(figures)
+    assert [name for name in by_name if name.startswith("headline")] == sorted(HEADLINES)
+    assert len(HEADLINES) == 5
+    assert sorted({name.rpartition("/")[0] for name in by_name}) == ["by_class", "headline"]
+    assert len(figures) <= 5 + 2 * 2
+    one_class = run_metrics(record_of(evaluation_result(classes=("aircraft",))))
+    assert sorted(one_class) == sorted(HEADLINES)
+
+
+def test_without_scenes_the_figure_is_that_of_windows() -> None:
+    figures = run_metrics(record_of(evaluation_result(n_scenes=0)))
+    assert list(figures) == ["headline/1_window_ap"]
+    assert 0 < figures["headline/1_window_ap"] < 1
+
+
+@pytest.mark.parametrize("n_scenes", [0, 4, 7])
+def test_a_description_tells_data_figures_and_what_to_beware_of(n_scenes: int) -> None:
+    result = evaluation_result(n_scenes)
+    record = record_of(result)
+    text = run_description(result, record)
+    assert "for aircraft, helicopter" in text
+    assert "- a note of <the user>." in text
+    assert "evaluation/index.html" in text
+    rows = re.findall(r"^\| (.+?) \| (.+?) \| (.+?) \|$", text, flags=re.MULTILINE)[1:]
+    if n_scenes == 0:
+        assert not rows
+        return
+    assert f"trained on {n_scenes * 12} objects in {n_scenes} scenes of {n_scenes} places" in text
+    assert [title for title, _, _ in rows] == [title for _, title in HEADLINES.values()]
+    has_intervals = [" to " in interval for _, _, interval in rows]
+    assert all(has_intervals) if n_scenes > 6 else not any(has_intervals)
