@@ -68,16 +68,18 @@ def training_warnings(
     n_planned = int(training.get("planned_epochs", n_done))
     if n_done < FEW_EPOCHS and n_done < n_planned and 2 * n_done <= n_planned:
         epochs = "epoch" if n_done == 1 else "epochs"
-        return [
+        warning = (
             f"The training was cut to {n_done} {epochs} of {n_planned}, so these figures are of a "
             "model that has not learned all it can: give it more time (`train.max_minutes`)."
-        ]
+        )
+        return [warning]
     fall = _loss_fall(history)
     if fall > STILL_FALLING:
-        return [
+        warning = (
             f"The loss still fell by {fall:.0%} in the last third of the {n_done} epochs: train "
             "longer (`train.epochs`, `train.max_minutes`)."
-        ]
+        )
+        return [warning]
     return []
 
 
@@ -183,8 +185,9 @@ def nearness_warnings(leakage: Leakage) -> list[str]:
     if distance is None or leakage.between is None or distance >= NEAR_M:
         return []
     first, second = leakage.between
-    return [
+    warning = (
         f"{first} and {second} are in two splits and {distance:,.0f} m apart: ground so near looks "
         "alike, and the figures for new places will be lower. Test on places further away "
         "(`scenes.groups`, `scenes.fixed_splits`)."
-    ]
+    )
+    return [warning]

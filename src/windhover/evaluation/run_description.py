@@ -89,9 +89,12 @@ def _trained_on(result: EvaluationResult) -> str:
 
 
 def _figures_on_test(test: SceneMetricsRecord) -> str:
-    lines = [
+    searched = (
         f"On test: {test.objects} objects in {test.scenes} scenes of {test.places} places, "
-        f"{test.km2:.3g} km².",
+        f"{test.km2:.3g} km²."
+    )
+    lines = [
+        searched,
         "",
         "| figure | value | 95 % interval |",
         "|---|---|---|",

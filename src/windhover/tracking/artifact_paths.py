@@ -44,7 +44,7 @@ def make_places_relative(database: Path, experiment: str) -> None:
             return
         for table, column in PLACE_COLUMNS:
             connection.execute(
-                f"UPDATE {table} SET {column} = substr({column}, ?) "  # noqa: S608  (constants)
+                f"UPDATE {table} SET {column} = substr({column}, ?) "
                 f"WHERE substr({column}, 1, ?) = ?",
                 (len(before) + 2, len(row[0]), row[0]),
             )
