@@ -47,6 +47,7 @@ from windhover.detection.detect_request import parse_scales
 from windhover.imagery.scenes import open_scene
 from windhover.inference.detector import Detector
 from windhover.params import read_yaml
+from windhover.training.choose_radiometry import FOR_ONE_CLASS_IN_COLOR
 
 RECIPES: dict[str, dict[str, Any]] = {  # what the pilots chose
     "retinanet": {"learning_rate": 1e-3, "batch": 4, "side_px": 320},
@@ -167,8 +168,10 @@ def search_with_ours(
 
 def our_colors() -> dict[str, float]:
     """Return how far params.yaml lets pixels be changed."""
-    jitter = read_yaml(ROOT / "params.yaml")["train"]["batch_augment"]
-    return {name: value for name, value in jitter.items() if name != "d4"}
+    written = read_yaml(ROOT / "params.yaml")["train"]["batch_augment"]
+    colors = {name: value for name, value in written.items() if name != "d4"}
+    open_keys = [name for name, value in colors.items() if value is None]
+    return colors | {name: FOR_ONE_CLASS_IN_COLOR[name] for name in open_keys}
 
 
 def tif_of(scene: AirbusScene, folder: Path) -> Path:

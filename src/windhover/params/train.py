@@ -16,7 +16,10 @@ from windhover.params.allowed_values import (
 
 
 class BatchAugmentParams(StageParams):
-    """Random changes of each picture on its device, new in every epoch; 0 switches one off."""
+    """Random changes of each picture on its device, new in every epoch; 0 switches one off.
+
+    Null leaves a change of color to bands and classes: `training.choose_radiometry`.
+    """
 
     d4: bool = Field(
         default=True, description="flips and rotations: the eight symmetries of the square"
@@ -42,25 +45,28 @@ class BatchAugmentParams(StageParams):
         le=2,
         description="standard deviation of the log of a factor of each band",
     )
-    per_band_contrast: float = Field(
-        default=0.8,
+    per_band_contrast: float | None = Field(
+        default=None,
         ge=0,
         le=2,
-        description="largest standard deviation of a factor about each band's mean; it "
-        "can invert a band, so that white becomes colored",
+        description="largest standard deviation of a factor about each band's mean; 0.8 "
+        "can invert a band, so that white becomes colored; null: 0.8 for one class in three "
+        "bands, else 0.2",
     )
-    highlight_darkening: float = Field(
-        default=3.0,
+    highlight_darkening: float | None = Field(
+        default=None,
         ge=0,
         le=4,
         description="strongest darkening of pixels brighter than their band's mean, in "
-        "patches: white parts become colored or dark",
+        "patches: white parts become colored or dark; null: 3 for one class in three bands, else "
+        "0",
     )
-    saturation: float = Field(
-        default=0.2,
+    saturation: float | None = Field(
+        default=None,
         ge=0,
         le=2,
-        description="standard deviation of a factor about the mean of the bands",
+        description="standard deviation of a factor about the mean of the bands; null: 0.2 for "
+        "three bands, else 0",
     )
     sharpness: float = Field(
         default=0.3,

@@ -23,6 +23,7 @@ from windhover.patches.patch_sheets import large_patch_sheet
 from windhover.patches.patch_store import load_patches, read_summary
 from windhover.patches.patch_summary import PatchSummary
 from windhover.progress import progress_bar
+from windhover.training.choose_radiometry import with_chosen_radiometry
 from windhover.training.datamodule import PatchDataModule
 from windhover.training.image_set import ImageSet
 from windhover.training.large_patches import LargePatches, cut_large_patches
@@ -89,6 +90,7 @@ def load_training_data(params: TrainParams, folders: TrainingFolders, device: st
     """
     summary = read_summary(folders.patches)
     classes = list(summary.classes)
+    params = with_chosen_radiometry(params, n_bands=len(summary.bands), n_classes=len(classes))
     catalog = None
     if params.hard_negative_mining.after or params.large_patches.per_batch:
         params, catalog = _load_training_scenes(params, folders)
