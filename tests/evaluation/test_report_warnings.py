@@ -73,7 +73,7 @@ def test_a_history_is_read_or_refused_in_one_sentence(tmp_path: Path) -> None:
 
 def truth_of(n_objects: int, classes: tuple[str, ...] = CLASSES) -> GroundTruth:
     truth = ground_truth(4, classes, 0)
-    return replace(truth, objects=truth.objects.iloc[:n_objects])
+    return replace(truth, objects=truth.objects.sort_values("x_m").iloc[:n_objects])
 
 
 def test_few_objects_are_told_once_with_their_number_in_each_split() -> None:
