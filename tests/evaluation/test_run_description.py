@@ -26,8 +26,13 @@ def test_five_figures_stand_first_and_few_follow() -> None:
     assert len(HEADLINES) == 5
     assert sorted({name.rpartition("/")[0] for name in by_name}) == ["by_class", "headline"]
     assert len(figures) <= 5 + 2 * 2
-    one_class = run_metrics(record_of(evaluation_result(classes=("aircraft",))))
-    assert sorted(one_class) == sorted(HEADLINES)
+
+
+def test_one_class_has_the_five_figures_alone() -> None:
+    record = record_of(evaluation_result())
+    test = record.scenes["test"].model_copy(update={"classes": None})
+    one_class = record.model_copy(update={"scenes": {"test": test}})
+    assert sorted(run_metrics(one_class)) == sorted(HEADLINES)
 
 
 def test_without_scenes_the_figure_is_that_of_windows() -> None:
