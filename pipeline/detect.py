@@ -12,6 +12,7 @@ def main(params: DetectParams) -> None:
         "data/scenes",
         "data/model",
         "data/detections",
+        runtime=params.runtime,
         device=params.device,
         inference_precision=params.inference_precision,
         block_px=params.block_px,

@@ -16,7 +16,10 @@ EXTRAS = {
     "torch": "torch",
     "torchvision": "torch",
     "timm": "torch",
-    "safetensors": "torch",
+    "openvino": "openvino",
+    "onnxruntime": "onnx",
+    "onnx": "train",
+    "nncf": "train",
     "lightning": "train",
     "albumentations": "train",
     "sklearn": "train",
@@ -26,7 +29,9 @@ EXTRAS = {
     "dvc": "pipeline",
 }
 ACTIVITIES = {
-    "torch": "searching",
+    "torch": "searching by torch",
+    "onnx": "searching by onnxruntime",
+    "openvino": "searching by OpenVINO",
     "train": "training",
     "pipeline": "running the pipeline",
 }

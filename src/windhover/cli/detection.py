@@ -43,6 +43,12 @@ Scales = Annotated[
         help="GSDs searched, in units of the model's, such as 0.7,1,1.4 for an uncertain GSD."
     ),
 ]
+RuntimeName = Annotated[
+    str,
+    typer.Option(
+        help="torch, onnx or openvino; auto: openvino on a CPU where it is installed, else torch."
+    ),
+]
 DeviceName = Annotated[str, typer.Option(help="auto, cpu or cuda")]
 Precision = Annotated[
     str,
@@ -73,6 +79,7 @@ def detect(
     scales: Scales = None,
     bands: Bands = None,
     match_radiometry: MatchRadiometry = False,
+    runtime: RuntimeName = "auto",
     device: DeviceName = "auto",
     inference_precision: Precision = "auto",
     old_precision: OldPrecision = None,
@@ -97,6 +104,7 @@ def detect(
         threshold=threshold,
         gsd_m=detect_request.parse_gsd(gsd),
         stride_px=stride,
+        runtime=runtime,
         device=device,
         inference_precision=old_precision or inference_precision,
         batch_px=batch_px,

@@ -27,6 +27,7 @@ def detect_catalog(
     model_folder: str | Path,
     out_folder: str | Path,
     *,
+    runtime: str = "auto",
     device: str = "auto",
     inference_precision: str = "auto",
     block_px: int | None = None,
@@ -37,6 +38,7 @@ def detect_catalog(
         catalog_folder: written by the scenes stage.
         model_folder: written by the evaluate stage; its operating point gives the thresholds.
         out_folder: replaced whole when all is done.
+        runtime: `auto`, `torch`, `onnx` or `openvino`.
         device: `auto`, `cpu` or `cuda`.
         inference_precision: as for `Detector`.
         block_px: side of the blocks.
@@ -49,7 +51,10 @@ def detect_catalog(
     """
     catalog = load_catalog(catalog_folder)
     detector = Detector.from_bundle(
-        model_folder, device=device, inference_precision=inference_precision
+        model_folder,
+        runtime=runtime,
+        device=device,
+        inference_precision=inference_precision,
     )
     logger.info(detector.describe())
     thresholds = detector.thresholds()

@@ -100,6 +100,7 @@ def _make_detector(request: DetectRequest) -> Detector:
     """Return the detector that a request asks for."""
     return Detector.from_bundle(
         request.model,
+        runtime=request.runtime,
         device=request.device,
         inference_precision=request.inference_precision,
         stride_px=request.stride_px,
@@ -260,6 +261,7 @@ def run_fingerprint(
         "search": detector.settings.to_json(),
         "thresholds": thresholds,
         "device": detector.scorer.device,
+        "runtime": detector.scorer.runtime,
         "inference_precision": precisions,
         "match_radiometry": request.match_radiometry,
         "bands": bands,

@@ -42,6 +42,7 @@ class DetectRequest:
         threshold: score to reach; the model's own by default.
         gsd_m: metres per px of images without georeference; `unknown` tries many.
         stride_px: px between windows; the model's own by default.
+        runtime: `auto`, `torch`, `onnx` or `openvino`.
         device: `auto`, `cpu` or `cuda`.
         inference_precision: as for `Detector`.
         batch_px: px scored at once.
@@ -60,6 +61,7 @@ class DetectRequest:
     threshold: float | None = None
     gsd_m: StatedGsd = None
     stride_px: int | None = None
+    runtime: str = "auto"
     device: str = "auto"
     inference_precision: str = "auto"
     batch_px: int | None = None

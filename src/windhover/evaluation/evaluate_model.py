@@ -97,6 +97,7 @@ def evaluate(params: EvaluateParams, folders: EvaluationFolders) -> EvaluationRe
         calibration=calibration,
         operating_point=point,
         second_stage=bundle.second_stage,
+        graphs=bundle.graphs,
     )
     result = EvaluationResult(
         model=finished.name,

@@ -12,10 +12,10 @@ import shapely
 
 from windhover.dataset.catalog import Catalog, SceneRow, open_catalog_scene
 from windhover.errors import DataError
+from windhover.inference.runtimes import make_scorers
 from windhover.inference.scene_search import Progress, search_scene
 from windhover.inference.scorer import Scorer
 from windhover.inference.search_settings import SearchSettings
-from windhover.inference.torch_scorer import make_scorers
 from windhover.metrics.evaluation_result import EVALUATED_SPLITS, match_rule_of
 from windhover.metrics.ground_truth import GroundTruth, ground_truth_of
 from windhover.metrics.match_detections import match_detections

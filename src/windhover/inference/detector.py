@@ -23,11 +23,11 @@ from windhover.imagery.scenes import Scene
 from windhover.inference.aoi import area_in_scene, read_aoi
 from windhover.inference.model_input import open_for_model
 from windhover.inference.result_table import to_map_table, to_result_table
+from windhover.inference.runtimes import make_scorers
 from windhover.inference.scene_search import Progress, SceneSearch
 from windhover.inference.scorer import Scorer
 from windhover.inference.search_results import SearchReport
 from windhover.inference.search_settings import SearchSettings
-from windhover.inference.torch_scorer import choose_device, make_scorers
 from windhover.models.apply_calibration import detection_scores
 from windhover.models.bundle import Bundle, check_thresholds, load_bundle
 
@@ -49,6 +49,7 @@ class Detector:
         self,
         bundle: Bundle,
         *,
+        runtime: str = "auto",
         device: str = "auto",
         inference_precision: str = "auto",
         stride_px: int | None = None,
@@ -61,6 +62,8 @@ class Detector:
 
         Args:
             bundle: from `load_bundle`.
+            runtime: `torch`, `onnx` or `openvino`; `auto` takes OpenVINO on a CPU where it is
+                installed and the model holds its graphs, else torch.
             device: `auto` takes the GPU where there is one, else the CPU; or a torch device's name.
             inference_precision: `fp32`, `fp16`, `bf16`, `int8` on a CPU, or `auto`, as for
                 `TorchScorer`; with `match_radiometry`, `auto` takes `fp32` on a CPU.
@@ -80,14 +83,13 @@ class Detector:
         self.match_radiometry = match_radiometry
         self.bands = bands
         self.settings = _search_settings(bundle, stride_px, scales)
-        device = choose_device(device)
-        if inference_precision == "auto" and match_radiometry and device == "cpu":
-            # matched pixels are no bytes: int8 would round them, and clip what is beyond
-            inference_precision = "fp32"
         scorer, second_stage = make_scorers(
             bundle,
+            runtime=runtime,
             device=device,
             inference_precision=inference_precision,
+            # matched pixels are no bytes: int8 would round them, and clip what is beyond
+            allow_int8=not match_radiometry,
             stride_px=self.settings.stride_px,
             batch_px=batch_px,
         )
@@ -110,7 +112,7 @@ class Detector:
         way = "densely" if scorer.dense else "window by window (its network is padded)"
         line = (
             f"model {self.bundle.card.name}, scored {way} at stride {self.settings.stride_px} px "
-            f"on {scorer.device} in {scorer.inference_precision}"
+            f"on {scorer.device} in {scorer.inference_precision} by {scorer.runtime}"
         )
         if self.bundle.second_stage is not None:
             line += f", its peaks by {self.bundle.second_stage.card.network.name} too"

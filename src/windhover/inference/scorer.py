@@ -51,6 +51,10 @@ class Scorer(Protocol):
     def inference_precision(self) -> str:
         """Number type of the arithmetic: `fp32`, `fp16`, `bf16` or `int8`."""
 
+    @property
+    def runtime(self) -> str:
+        """Library that computes: `torch`, `onnx` or `openvino`."""
+
     def score(self, block: NDArray[np.generic]) -> RawScores:
         """Score every window of a block.
 

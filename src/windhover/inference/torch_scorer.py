@@ -72,6 +72,8 @@ class TorchScorer:
         batch_px: input px computed at once.
     """
 
+    runtime = "torch"
+
     def __init__(
         self,
         network: nn.Module,

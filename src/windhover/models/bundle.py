@@ -20,6 +20,7 @@ from windhover.files import write_json
 from windhover.models.apply_calibration import Calibration, detection_logits
 from windhover.models.card import CARD, WINDOW_FIELDS, Card, read_card, read_model_json
 from windhover.models.operating_point import OperatingPoint
+from windhover.models.score_graphs import ScoreGraphs, copy_graphs, read_graphs
 from windhover.models.weights_file import (
     WEIGHTS,
     Weights,
@@ -53,6 +54,8 @@ class Bundle:
         calibration: identity before `evaluate` has run.
         operating_point: None before `evaluate` has run.
         second_stage: another network that scores the peaks too; only its card and weights count.
+        graphs: the same network for other runtimes; None for models of earlier versions and for
+            networks without a dense form.
     """
 
     card: Card
@@ -60,6 +63,7 @@ class Bundle:
     calibration: Calibration = field(default_factory=Calibration)
     operating_point: OperatingPoint | None = None
     second_stage: Bundle | None = None
+    graphs: ScoreGraphs | None = None
 
     def network(self) -> nn.Module:
         """Build the network with its weights, in evaluation mode, on the CPU.
@@ -140,6 +144,7 @@ def save_bundle(
     calibration: Calibration | None = None,
     operating_point: OperatingPoint | None = None,
     second_stage: Bundle | None = None,
+    graphs: ScoreGraphs | None = None,
 ) -> Card:
     """Write a bundle's files into `folder`, each atomically; equal content gives equal bytes.
 
@@ -150,6 +155,7 @@ def save_bundle(
         calibration: written where given.
         operating_point: written where given.
         second_stage: another network that scores the peaks too; an old one is removed.
+        graphs: of another folder with the same weights, which are copied; old ones are removed.
 
     Returns:
         The card as written, named by the content of the weights.
@@ -160,8 +166,10 @@ def save_bundle(
     for old in (SECOND_STAGE, OLD_SECOND_STAGE):
         shutil.rmtree(folder / old, ignore_errors=True)
     if second_stage is not None:
-        save_bundle(folder / SECOND_STAGE, second_stage.card, second_stage.weights)
+        second = folder / SECOND_STAGE
+        save_bundle(second, second_stage.card, second_stage.weights, graphs=second_stage.graphs)
     write_weights(folder, arrays)
+    copy_graphs(graphs, folder)
     write_json(folder / CARD, card.model_dump(mode="json"))
     if calibration is not None:
         write_json(folder / CALIBRATION, calibration.to_json())
@@ -195,7 +203,8 @@ def load_bundle(folder: str | Path) -> Bundle:
     if (folder / OPERATING_POINT).is_file():
         operating_point = OperatingPoint.load(folder / OPERATING_POINT, card.classes)
     calibration = _read_calibration(folder, card, is_evaluated=operating_point is not None)
-    return Bundle(card, weights, calibration, operating_point, second_stage)
+    graphs = read_graphs(folder, content_key(weights))
+    return Bundle(card, weights, calibration, operating_point, second_stage, graphs)
 
 
 def _read_calibration(folder: Path, card: Card, *, is_evaluated: bool) -> Calibration:

@@ -37,6 +37,7 @@ ThresholdRuleName: TypeAlias = Literal[
 
 # detect
 Device: TypeAlias = Literal["auto", "cpu", "cuda"]
+Runtime: TypeAlias = Literal["auto", "torch", "onnx", "openvino"]
 InferencePrecision: TypeAlias = Literal["auto", "fp32", "fp16", "bf16", "int8"]
 
 # export

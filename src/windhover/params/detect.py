@@ -7,7 +7,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from windhover.params import StageParams
-from windhover.params.allowed_values import Device, InferencePrecision
+from windhover.params.allowed_values import Device, InferencePrecision, Runtime
 
 
 class DetectParams(StageParams):
@@ -15,6 +15,11 @@ class DetectParams(StageParams):
 
     device: Device = Field(
         default="auto", description="auto, cpu or cuda; auto uses a GPU if there is one"
+    )
+    runtime: Runtime = Field(
+        default="auto",
+        description="library that computes: torch, onnx (onnxruntime) or openvino; auto: openvino "
+        "on a CPU where it is installed, else torch",
     )
     inference_precision: InferencePrecision = Field(
         default="auto",

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch import Tensor
+from torch import Tensor, nn
 
 from windhover.files import atomic_folder, write_json
 from windhover.models.bundle import save_bundle
@@ -19,6 +19,9 @@ from windhover.models.input_normalization import Normalizer
 from windhover.models.networks import architecture_options
 from windhover.models.quantization import measure_ranges
 from windhover.models.quantization_ranges import QuantizationRanges
+from windhover.models.score_graph import make_graphs
+from windhover.models.score_graphs import write_graphs
+from windhover.models.weights_file import content_key
 from windhover.patches.patch_summary import SplitPrior
 from windhover.tracking.mlflow_client import KEY_TAG
 from windhover.tracking.runs import Tracker, run_name
@@ -93,7 +96,12 @@ def write_artifacts(
     """
     state = finished.module.training_state
     with atomic_folder(folders.out) as folder:
-        card = save_bundle(folder, make_card(finished), finished.weights)
+        network = _kept_network(finished)
+        pictures = _representative_pictures(finished.data)
+        card = make_card(finished, _measure_ranges(finished, network, pictures))
+        card = save_bundle(folder, card, finished.weights)
+        arrays = [picture.numpy() for picture in pictures]
+        write_graphs(folder, content_key(finished.weights), make_graphs(network, card, arrays))
         finished.mining.write(folder)
         rounds = finished.mining.round_log
         write_json(folder / "history.json", {"epochs": state.history, "rounds": rounds})
@@ -140,7 +148,7 @@ def _track_files(data: TrainingData, folders: TrainingFolders, tracker: Tracker)
         tracker.log_model(Path(temporary), data.example)
 
 
-def make_card(finished: FinishedTraining) -> Card:
+def make_card(finished: FinishedTraining, ranges: QuantizationRanges | None) -> Card:
     """Return the model's card; its name comes with the weights."""
     data = finished.data
     params = data.params
@@ -167,7 +175,7 @@ def make_card(finished: FinishedTraining) -> Card:
         true_prior=prior.true,
         class_priors=_class_priors(prior, data.classes),
         sized=data.datamodule.has_offsets_and_sizes()[1],
-        ranges=_measure_ranges(finished),
+        ranges=ranges,
         training=_training_record(finished),
     )
 
@@ -199,19 +207,30 @@ def _class_priors(prior: SplitPrior, classes: list[str]) -> tuple[float, ...] | 
     return tuple(prior.by_class[name] for name in classes)
 
 
-def _measure_ranges(finished: FinishedTraining) -> QuantizationRanges | None:
-    """Return the ranges of the kept network's numbers over some patches and large patches."""
+def _kept_network(finished: FinishedTraining) -> nn.Module:
+    """Return the network with the weights that are kept, in evaluation mode, on the CPU."""
     network = copy.deepcopy(finished.module.network).cpu().eval()
     network.load_state_dict(finished.weights)
-    datamodule = finished.data.datamodule
-    pixels: list[Tensor] = []
-    for images in (datamodule.patches, datamodule.large_patches):
+    return network
+
+
+def _representative_pictures(data: TrainingData) -> list[Tensor]:
+    """Return some patches and large patches, (B, C, H, W) pixels as read."""
+    pictures: list[Tensor] = []
+    for images in (data.datamodule.patches, data.datamodule.large_patches):
         if images is None:
             continue
         count = min(len(images), RANGE_IMAGES)
         rows = np.linspace(0, len(images) - 1, count).astype(np.int64)
         batch_size = max(RANGE_BATCH_PX // images.side_px**2, 1)
         batches = make_batches(rows, batch_size)
-        pixels.extend(images.take(batch).pixels.cpu() for batch in batches)
+        pictures.extend(images.take(batch).pixels.cpu() for batch in batches)
+    return pictures
+
+
+def _measure_ranges(
+    finished: FinishedTraining, network: nn.Module, pictures: list[Tensor]
+) -> QuantizationRanges | None:
+    """Return the ranges of the kept network's numbers over some pictures."""
     summary = finished.data.summary
-    return measure_ranges(network, Normalizer(summary.mean, summary.std), pixels)
+    return measure_ranges(network, Normalizer(summary.mean, summary.std), pictures)
