@@ -11,7 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import grimp
+import numpy as np
 import pytest
+import rasterio
+from rasterio.transform import from_origin
 
 import windhover
 from fake_models import write_bundle
@@ -37,6 +40,7 @@ IMPORTABLE_WITHOUT_EXTRAS = [
     "windhover.evaluation.evaluate_vectors",
     "windhover.export.export_map",
     "windhover.imagery.scenes",
+    "windhover.inference.detector",
     "windhover.simulate.world",
 ]
 
@@ -82,21 +86,33 @@ def test_the_base_installation_needs_no_extra(module: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
+MISSING_TORCH = "running the network by torch needs torch: pip install 'windhover-eo[torch]'"
+
+
 def test_a_missing_extra_is_named_in_one_sentence(tmp_path: Path) -> None:
+    write_bundle(tmp_path / "model")
+    scene = tmp_path / "scene.tif"
+    profile = {"driver": "GTiff", "count": 3, "height": 70, "width": 90, "dtype": "uint8"}
+    grid = {"crs": "EPSG:32631", "transform": from_origin(500000, 0, 1.25, 1.25)}
+    with rasterio.open(scene, "w", **profile, **grid) as raster:
+        raster.write(np.zeros((3, 70, 90), np.uint8))
     code = (
-        "sys.argv = ['windhover', 'detect', 'scene.tif']\n"
+        f"sys.argv = ['windhover', 'detect', {str(scene)!r}, '--model', "
+        f"{str(tmp_path / 'model')!r}, '-o', {str(tmp_path / 'map.gpkg')!r}]\n"
         "from windhover.cli.app import main\n"
         "main()"
     )
     done = run_without({"torch"}, code)
     assert done.returncode == 1
-    assert done.stderr == ("windhover: searching needs torch: pip install 'windhover-eo[torch]'\n")
+    assert done.stderr == f"windhover: {MISSING_TORCH}\n"
 
 
-def test_the_front_door_names_a_missing_extra() -> None:
-    done = run_without({"torch"}, "from windhover import Detector")
+def test_the_front_door_names_a_missing_extra(tmp_path: Path) -> None:
+    write_bundle(tmp_path / "model")
+    code = f"from windhover import load_model; load_model({str(tmp_path / 'model')!r})"
+    done = run_without({"torch"}, code)
     assert done.returncode == 1
-    assert "searching needs torch: pip install 'windhover-eo[torch]'" in done.stderr
+    assert MISSING_TORCH in done.stderr
 
 
 def test_other_failed_imports_stay_as_they_are() -> None:

@@ -30,7 +30,7 @@ def load_model(path: str | Path, **options: Any) -> Detector:
     Raises:
         windhover.errors.MissingFileError: the folder or one of its files is not there.
         windhover.errors.FormatError: a file of the bundle is not what it should be.
-        windhover.errors.MissingExtraError: torch is not installed.
+        windhover.errors.MissingExtraError: the runtime is not installed.
     """
     detector: type[Detector] = __getattr__("Detector")
     return detector.from_bundle(path, **options)

@@ -29,9 +29,9 @@ EXTRAS = {
     "dvc": "pipeline",
 }
 ACTIVITIES = {
-    "torch": "searching by torch",
-    "onnx": "searching by onnxruntime",
-    "openvino": "searching by OpenVINO",
+    "torch": "running the network by torch",
+    "onnx": "running the network by onnxruntime",
+    "openvino": "running the network by OpenVINO",
     "train": "training",
     "pipeline": "running the pipeline",
 }

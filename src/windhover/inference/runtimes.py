@@ -16,6 +16,7 @@ from windhover.inference.cpu_features import sums_bytes_exactly
 from windhover.inference.graph_scorer import BAND_PX, GraphScorer, RunGraph
 from windhover.inference.scorer import Scorer
 from windhover.models.bundle import Bundle
+from windhover.optional_dependencies import explain_missing_extras
 from windhover.params.allowed_values import Runtime
 
 GPU_DRIVERS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")  # NVIDIA, AMD, a GPU within WSL
@@ -23,6 +24,7 @@ RUNTIMES: tuple[str, ...] = get_args(Runtime)
 GRAPH_PRECISIONS = ("fp32", "int8")
 
 
+@explain_missing_extras()
 def make_scorers(
     bundle: Bundle,
     *,
@@ -48,6 +50,7 @@ def make_scorers(
         ParameterError: runtime, device, precision or stride is not available.
         MissingFileError: the model has no graph for the runtime.
         FormatError: a file of the model is damaged.
+        MissingExtraError: the runtime is not installed.
     """
     if stride_px is None:
         stride_px = bundle.card.stride_px
