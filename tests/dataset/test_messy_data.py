@@ -176,9 +176,20 @@ def test_what_guard_strips_and_splits_cost_is_told(tmp_path: Path, make_scene: M
     (tmp_path / "raw/q.csv").write_text(CSV_HEAD + rows)
     blocks = {"spatial_block_m": 250.0, "guard_m": 80.0, "labels": "q.csv"}
     catalog = catalog_of(tmp_path, split_fractions=[0.34, 0.33, 0.33], **blocks)
-    assert "leave out 1 of 4 labels (25%)" in notes_of(catalog)
+    assert "leave out 1 of 4 labels (25%): 1 b; larger blocks" in notes_of(catalog)
+    assert "hold no whole window" not in notes_of(catalog)
     lacking = [note for note in catalog.report.notes if "has no object of the classes" in note]
     assert len(lacking) == 3
+
+
+def test_blocks_without_a_whole_window_are_told(tmp_path: Path, make_scene: MakeScene) -> None:
+    make_scene("raw/q.tif", shape_hw=(200, 600), origin=(4e5, 5e6))
+    (tmp_path / "raw/q.csv").write_text(f"{CSV_HEAD}q,10,90,30,110,a\nq,300,90,320,110,a\n")
+    blocks = {"spatial_block_m": 140.0, "guard_m": 80.0, "labels": "q.csv"}
+    catalog = catalog_of(tmp_path, split_fractions=[0.34, 0.33, 0.33], **blocks)
+    (note,) = [note for note in catalog.report.notes if "hold no whole window" in note]
+    assert "such as q~r0c" in note
+    assert "80 m" in note
 
 
 CLASS_OF_COL = {40: "a", 190: "b", 300: "b", 500: "c"}  # 190: in a strip

@@ -30,8 +30,10 @@ from windhover.dataset.raw_sources import DataSources, read_sources
 from windhover.dataset.spatial_blocks import cut_into_blocks, move_to_blocks
 from windhover.dataset.splits import SPLITS, TooFewPlacesError
 from windhover.geometry import georef
+from windhover.geometry.windows import WINDOW_PX
 from windhover.imagery.rasters import SceneInfo
 from windhover.params.scenes import ScenesParams
+from windhover.progress import counted
 
 NOTE_NO_RASTERS = (
     "no rasters, only ready-made patches (.npz): nothing is measured on scenes, and places are "
@@ -133,7 +135,12 @@ def _cut_into_blocks(
     areas, _ = move_to_blocks(sources.areas, origins)
     labeled_blocks = {block for block, origin in origins.items() if origin.scene in sources.labeled}
     dropped = {**sources.report.dropped, "in the guard strips between blocks": n_lost}
-    notes = [*sources.report.notes, *_note_on_guard_strips(len(sources.labels), n_lost, params)]
+    small = [info.name for info in blocks if info.name in origins and _is_small(info, params)]
+    notes = [
+        *sources.report.notes,
+        *_note_on_guard_strips(sources.labels, labels, params),
+        *_note_on_small_blocks(small, params),
+    ]
     return replace(
         sources,
         infos=sorted([*whole, *blocks], key=lambda info: info.name),
@@ -144,14 +151,47 @@ def _cut_into_blocks(
     )
 
 
-def _note_on_guard_strips(n_labels: int, n_lost: int, params: ScenesParams) -> list[str]:
-    """Return what the guard strips cost in labels; nothing where they cost none."""
+def _note_on_guard_strips(
+    before: pd.DataFrame, after: pd.DataFrame, params: ScenesParams
+) -> list[str]:
+    """Return what the guard strips cost in labels, of each class; nothing where they cost none.
+
+    Args:
+        before: labels on the whole scenes.
+        after: labels on the blocks.
+        params: of the stage.
+    """
+    n_labels = len(before)
+    n_lost = n_labels - len(after)
     if not n_lost:
         return []
+    by_class = (before["class"].value_counts() - after["class"].value_counts()).fillna(
+        before["class"].value_counts()
+    )
+    parts = [f"{int(count)} {name}" for name, count in by_class.sort_index().items() if count]
+    classes = f": {', '.join(parts)}" if len(by_class) > 1 else ""
     note = (
         f"the guard strips of {params.guard_width_m:g} m between the blocks leave out {n_lost} of "
-        f"{n_labels} labels ({n_lost / n_labels:.0%}): larger blocks (`scenes.spatial_block_m`) "
-        "leave out fewer"
+        f"{n_labels} labels ({n_lost / n_labels:.0%}){classes}; larger blocks "
+        "(`scenes.spatial_block_m`) leave out fewer"
+    )
+    return [note]
+
+
+def _is_small(info: SceneInfo, params: ScenesParams) -> bool:
+    """Return whether no window fits into a scene."""
+    sides_m = (info.width_px * info.gsd_m[0], info.height_px * info.gsd_m[1])
+    return min(sides_m) < WINDOW_PX * params.gsd_m
+
+
+def _note_on_small_blocks(names: list[str], params: ScenesParams) -> list[str]:
+    """Return a sentence on blocks into which no window fits; nothing where there are none."""
+    if not names:
+        return []
+    note = (
+        f"{counted(len(names), 'block')}, such as {names[0]}, hold no whole window of "
+        f"{WINDOW_PX * params.gsd_m:g} m once the guard strips are taken off: take larger blocks "
+        "(`scenes.spatial_block_m`)"
     )
     return [note]
 
