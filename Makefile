@@ -25,7 +25,7 @@ $(STAMP): requirements.txt pyproject.toml
 	@[ -n "$(PYTHON)" ] || { echo "Windhover needs Python 3.11 or newer, and found none. Install it, or name it: make venv PYTHON=/path/to/python3.11" >&2; exit 1; }
 	@[ -x $(BIN)/python ] || { echo "making $(VENV) with $(PYTHON)"; $(PYTHON) -m venv $(VENV); }
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check "$$(grep -E '^uv==' requirements.txt | cut -d';' -f1)"
-	@echo "installing the pinned packages (about 6 GB, a minute or a few)"
+	@echo "installing the pinned packages (about 6.5 GB, a minute or a few)"
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements.txt
 	@$(BIN)/uv pip uninstall --quiet --python $(BIN)/python windhover 2>/dev/null || true # its name until 0.1
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps -e .

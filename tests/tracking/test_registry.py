@@ -5,6 +5,7 @@ when there are none.
 from __future__ import annotations
 
 import os
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +18,7 @@ from fake_models import write_bundle
 from windhover.errors import MissingFileError, ParameterError
 from windhover.models.apply_calibration import window_scores
 from windhover.models.bundle import load_bundle
+from windhover.params import read_yaml
 from windhover.tracking import registry
 from windhover.tracking.mlflow_client import EXPERIMENT
 from windhover.tracking.runs import resume_run
@@ -101,6 +103,13 @@ def check_requirements(model: Path) -> None:
     assert {"mlflow", "numpy", "scipy", "torch", "pydantic"} <= names
     assert not {name for name in names if "windhover" in name}, "on the index it is not ours"
     assert (model / "code" / "windhover" / "models" / "bundle.py").is_file()
+    # what an environment or an image is made of
+    environment = read_yaml(model / "python_env.yaml")
+    assert "-r requirements.txt" in environment["dependencies"]
+    assert environment["python"] == platform.python_version()
+    flavor = read_yaml(model / "MLmodel")["flavors"]["python_function"]
+    assert flavor["env"]["virtualenv"] == "python_env.yaml"
+    assert flavor["code"] == "code"
     assert not list((model / "code").rglob("__pycache__"))
 
 

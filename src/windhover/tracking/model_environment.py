@@ -6,6 +6,7 @@ project's; requirements name only packages of others.
 
 from __future__ import annotations
 
+import platform
 import shutil
 from importlib.metadata import version
 from pathlib import Path
@@ -22,13 +23,23 @@ REQUIRED_PACKAGES = (
     "torch",
     "torchvision",
 )
-CODE_FOLDER = "code"  # MLflow's name for it
+# MLflow's names for them
+CODE_FOLDER = "code"
+ENVIRONMENT_FILE = "python_env.yaml"
 
 
 def pinned_requirements() -> list[str]:
     """Return the packages that a model needs with the versions installed here."""
     # without the local part of a version, such as +cpu, which the index does not have
     return [f"{name}=={version(name).partition('+')[0]}" for name in REQUIRED_PACKAGES]
+
+
+def write_environment(folder: Path, *, mlflow_version: str) -> None:
+    """Write the Python version and the pinned packages that MLflow makes an environment of."""
+    requirements = [f"mlflow=={mlflow_version}", *pinned_requirements()]
+    (folder / "requirements.txt").write_text("\n".join(requirements) + "\n")
+    lines = [f"python: {platform.python_version()}", "dependencies:", "- -r requirements.txt"]
+    (folder / ENVIRONMENT_FILE).write_text("\n".join(lines) + "\n")
 
 
 def source_folder() -> Path:

@@ -155,8 +155,9 @@ class MlflowTracker:
 
         from windhover.tracking.model_environment import (
             CODE_FOLDER,
+            ENVIRONMENT_FILE,
             copy_source,
-            pinned_requirements,
+            write_environment,
         )
 
         for path in sorted(folder.rglob("*")):
@@ -164,12 +165,14 @@ class MlflowTracker:
                 self.log_file(path, str("bundle" / path.relative_to(folder).parent))
         model = Model(signature=_window_signature(dtype, window_shape))
         self._mlflow.pyfunc.add_to_model(
-            model, loader_module="windhover.tracking.tracked_model", code=CODE_FOLDER
+            model,
+            loader_module="windhover.tracking.tracked_model",
+            code=CODE_FOLDER,
+            python_env=ENVIRONMENT_FILE,
         )
         with tempfile.TemporaryDirectory() as temporary:
             model.save(f"{temporary}/MLmodel")
-            requirements = [f"mlflow=={self._mlflow.__version__}", *pinned_requirements()]
-            (Path(temporary) / "requirements.txt").write_text("\n".join(requirements) + "\n")
+            write_environment(Path(temporary), mlflow_version=self._mlflow.__version__)
             copy_source(Path(temporary))
             self._mlflow.log_artifacts(temporary, "bundle")
 
