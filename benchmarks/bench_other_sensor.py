@@ -114,15 +114,13 @@ def search(detector: Detector, catalog: Catalog, name: str, folder: Path) -> Sea
         _write(path, changed)
         # of an unknown GSD a px is taken for the model's
         with detector.open(path, card.gsd_m if name in RESIZED else row.gsd_x_m) as scene:
-            candidates = search_scene(
-                detector.scorer,
-                scene,
-                settings,
-                min_logit=FLOOR_LOGIT,
-                classes=card.classes,
-            ).candidates
+            result = search_scene(detector.scorer, scene, settings, min_logit=FLOOR_LOGIT)
             true_gsd = tuple(row.gsd_x_m / times * ratio for ratio in scene.ratio_xy)
-        found.append(detections_in_meters(candidates, row.scene, (true_gsd[0], true_gsd[1])))
+        found.append(
+            detections_in_meters(
+                result.candidates, row.scene, (true_gsd[0], true_gsd[1]), classes=card.classes
+            )
+        )
         path.unlink()
     ground_truth = ground_truth_of(catalog)
     rule = MatchRule("size", 0.5, 20.0)

@@ -96,6 +96,12 @@ def test_an_edit_of_the_map_or_of_a_page_trains_nothing_again(path: str) -> None
         assert not (ROOT / path).is_relative_to(ROOT / dep), dep
 
 
+def test_training_depends_on_the_files_that_draw_its_own_pictures_alone() -> None:
+    room = "src/windhover/rendering/"
+    drawn_by = [dep.removeprefix(room) for dep in STAGES["train"]["deps"] if dep.startswith(room)]
+    assert drawn_by == ["contact_sheet.py", "images.py", "plot_style.py"]
+
+
 def test_no_stage_writes_into_anothers_outs() -> None:
     outs = [
         Path(out if isinstance(out, str) else next(iter(out)))

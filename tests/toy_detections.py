@@ -1,4 +1,4 @@
-"""Tables of detections from made-up candidates on real rasters."""
+"""Candidates as tables, and tables of detections from made-up candidates on real rasters."""
 
 from __future__ import annotations
 
@@ -8,21 +8,37 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from windhover.geometry.objects import Objects
 from windhover.imagery.scenes import open_scene
+from windhover.inference.candidates import Candidates
 from windhover.inference.result_table import to_result_table
 
 
-def candidates(*rows: tuple[float, float, float, float]) -> pd.DataFrame:
-    col, row, w, h = np.array(rows, float).reshape(-1, 4).T
+def candidates(*rows: tuple[float, float, float, float]) -> Candidates:
+    """Return candidates of one class from centre x, y, width and height."""
+    boxes = np.array(rows, float).reshape(-1, 4)
+    count = len(boxes)
+    objects = Objects(
+        boxes[:, :2],
+        boxes[:, 2:],
+        np.zeros(count, np.int64),
+        np.zeros(count, np.int8),
+        np.ones(count),
+    )
+    return Candidates(objects, np.zeros(count, bool), np.zeros(count, bool))
+
+
+def candidate_table(found: Candidates) -> pd.DataFrame:
+    """Return candidates as a table, for tests that sort, join and compare rows."""
     return pd.DataFrame(
         {
-            "class": ["plane"] * len(rows),
-            "logit": 1.0,
-            "col": col,
-            "row": row,
-            "w": w,
-            "h": h,
-            "edge": False,
+            "class_index": found.class_index,
+            "logit": found.logits,
+            "col": found.objects.centers_xy[:, 0],
+            "row": found.objects.centers_xy[:, 1],
+            "w": found.objects.sizes_wh[:, 0],
+            "h": found.objects.sizes_wh[:, 1],
+            "edge": found.touches_edge,
         }
     )
 
@@ -35,5 +51,9 @@ def table_of(
 ) -> Any:
     with open_scene(path, target, gsd) as scene:
         return to_result_table(
-            candidates(*rows), np.linspace(0.9, 0.5, len(rows)), scene, model="model"
+            candidates(*rows),
+            np.linspace(0.9, 0.5, len(rows)),
+            scene,
+            classes=("plane",),
+            model="model",
         )

@@ -71,10 +71,19 @@ def library_deps(script: Path, graph: grimp.ImportGraph) -> list[str]:
     """
     deps: set[str] = set()
     for name in import_closure(script, graph) - WITHOUT_EFFECT:
+        if name in FILE_BY_FILE and not _has_code(name):
+            continue
         deps.add(_dependency(name))
         if name in PACKAGE_DATA:
             deps.add(PACKAGE_DATA[name])
     return sorted(deps)
+
+
+def _has_code(package: str) -> bool:
+    """Return whether a package's `__init__.py` holds more than a docstring, which has no effect."""
+    path = ROOT / "src" / Path(*package.split(".")) / "__init__.py"
+    statements = ast.parse(path.read_text(encoding="utf-8")).body
+    return any(not isinstance(statement, ast.Expr) for statement in statements)
 
 
 def _dependency(module: str) -> str:

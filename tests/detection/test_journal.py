@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,8 @@ import pytest
 
 from windhover.detection.journal import NO_SCORES, BlockKey, SceneJournal, SearchJournal
 from windhover.errors import ParameterError
-from windhover.inference.candidates import CANDIDATE
+from windhover.geometry.objects import Objects
+from windhover.inference.candidates import Candidates
 from windhover.inference.search_results import BlockResult
 from windhover.models.apply_calibration import Calibration
 
@@ -18,9 +21,16 @@ FINGERPRINT = {"model": "m", "thresholds": {"plane": 0.5}}
 
 
 def block_result(n_candidates: int = 3, seed: int = 0) -> BlockResult:
-    candidates = np.zeros(n_candidates, CANDIDATE)
-    candidates["col"] = np.random.default_rng(seed).normal(size=n_candidates)
-    candidates["logit"] = np.arange(n_candidates)
+    random = np.random.default_rng(seed)
+    objects = Objects(
+        random.normal(size=(n_candidates, 2)),
+        random.uniform(1, 30, size=(n_candidates, 2)),
+        np.arange(n_candidates),
+        np.zeros(n_candidates, np.int8),
+        random.normal(size=n_candidates),
+    )
+    is_first = np.arange(n_candidates) == 0
+    candidates = Candidates(objects, touches_edge=is_first, is_secondary=~is_first)
     return BlockResult(candidates, windows_searched=40, windows_skipped=2)
 
 
@@ -45,8 +55,7 @@ def test_blocks_are_read_as_they_were_saved(tmp_path: Path) -> None:
         assert (journal.state, len(journal), journal.n_damaged) == ("resumed", 2, 0)
         assert BlockKey(1, 0, 9) not in journal
         loaded = journal.load(BlockKey(1, 0, 7))
-        assert loaded.candidates.tobytes() == block_result().candidates.tobytes()
-        assert loaded.candidates.dtype == CANDIDATE
+        assert loaded.candidates.to_bytes() == block_result().candidates.to_bytes()
         assert (loaded.windows_searched, loaded.windows_skipped) == (40, 2)
         assert np.array_equal(journal.load_scores(BlockKey(1, 0, 7)), scores)
         assert len(journal.load(BlockKey(1, 0, 8)).candidates) == 0
@@ -92,11 +101,27 @@ def test_another_run_is_not_resumed_and_nothing_begins_anew_unasked(tmp_path: Pa
         assert (journal.state, len(journal)) == ("new", 0)
 
 
+@pytest.mark.parametrize(
+    "change",
+    ["UPDATE run SET format = 2", "ALTER TABLE run DROP COLUMN format", "DELETE FROM run"],
+)
+def test_a_journal_of_another_version_is_not_read(tmp_path: Path, change: str) -> None:
+    path = tmp_path / "j"
+    write_journal(path)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute(change)
+    with resume(path) as journal:
+        assert (journal.state, len(journal)) == ("other_version", 0)
+        journal.save(BlockKey(0, 0, 0), block_result(), NO_SCORES)
+    with resume(path) as journal:
+        assert (journal.state, len(journal)) == ("resumed", 1)
+
+
 def test_a_changed_block_is_found_and_searched_again(tmp_path: Path) -> None:
     path = tmp_path / "j"
     write_journal(path)
     content = path.read_bytes()
-    candidates = block_result(seed=3).candidates.tobytes()
+    candidates = block_result(seed=3).candidates.to_bytes()
     assert content.count(candidates) == 1
     path.write_bytes(content.replace(candidates, candidates[:-1] + b"\x07"))
     with resume(path) as journal:
@@ -123,7 +148,7 @@ def test_a_torn_journal_is_never_believed(tmp_path: Path) -> None:
             for number in range(40):
                 if BlockKey(0, 0, number) in journal:
                     loaded = journal.load(BlockKey(0, 0, number)).candidates
-                    assert loaded.tobytes() == block_result(seed=number).candidates.tobytes()
+                    assert loaded.to_bytes() == block_result(seed=number).candidates.to_bytes()
     assert "damaged" in states
 
 

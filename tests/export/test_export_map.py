@@ -92,9 +92,7 @@ def stage_output(folder: Path, tables: list, systems: list[str | None]) -> Path:
 def one_table(path: Path, model: Path, gsd: float | None = None) -> Any:
     detector = Detector.from_bundle(model)
     with detector.open(path, gsd) as scene:
-        result = search_scene(
-            detector.scorer, scene, SearchSettings(), min_logit=0.0, classes=("aircraft",)
-        )
+        result = search_scene(detector.scorer, scene, SearchSettings(), min_logit=0.0)
         return detector.to_table(result.candidates, detector.thresholds(), scene)
 
 

@@ -16,6 +16,7 @@ from rasterio.shutil import copy
 
 from fake_models import Identity, PlantedNetwork, squares, write_bundle
 from messages import recorded_messages
+from toy_detections import candidate_table
 from windhover.detection.detect_rasters import detect_rasters
 from windhover.detection.detect_request import DetectRequest
 from windhover.geometry.georef import pixel_to_world
@@ -164,8 +165,8 @@ PLANTED = TorchScorer(PlantedNetwork(), Identity())
 
 def search_for_squares(scene: Scene, settings: SearchSettings) -> pd.DataFrame:
     """Return the candidates of a scene from left to right."""
-    candidates = search_scene(PLANTED, scene, settings, min_logit=3.0).candidates
-    return candidates.sort_values("col")
+    result = search_scene(PLANTED, scene, settings, min_logit=3.0)
+    return candidate_table(result.candidates).sort_values("col")
 
 
 @pytest.mark.parametrize("shape", [(304, 480), (301, 477)])

@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from fake_models import Identity, PlantedNetwork, random_weights, squares, write_bundle
+from toy_detections import candidate_table
 from windhover.errors import ParameterError
 from windhover.imagery.scenes import open_scene
 from windhover.inference.detector import Detector
@@ -57,7 +58,8 @@ def search(
 ) -> pd.DataFrame:
     with open_scene(path, 1.25) as scene:
         result = search_scene(scorer, scene, settings, min_logit=min_logit, **options)
-    return result.candidates.sort_values(["class", "row", "col"], ignore_index=True)
+    table = candidate_table(result.candidates)
+    return table.sort_values(["class_index", "row", "col"], ignore_index=True)
 
 
 def assert_same(one: pd.DataFrame, two: pd.DataFrame, atol: float = 1e-4) -> None:
@@ -176,7 +178,7 @@ def test_blocks_change_nothing(
     settings = dataclasses.replace(D4, rescore_min_logit=-3.0)
     whole = search(path, random_scorer(), settings, -3.0, second_stage=other)
     assert len(whole) > 20
-    assert set(whole["class"]) == {"0", "1"}
+    assert set(whole["class_index"]) == {0, 1}
     assert_same(whole, search(path, random_scorer(), settings, -3.0, second_stage=other, **options))
 
 

@@ -7,7 +7,11 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from windhover.geometry.lattice import Lattice
-from windhover.inference.candidates import SECONDARY_PEAK_DISTANCE, merge_candidates
+from windhover.inference.candidates import (
+    SECONDARY_PEAK_DISTANCE,
+    Candidates,
+    merge_candidates,
+)
 from windhover.inference.peaks import find_peaks, margin_cells
 from windhover.inference.scorer import RawScores
 from windhover.inference.search_settings import SearchSettings
@@ -36,7 +40,7 @@ def network_outputs(objects_xy: np.ndarray, size_px: float, logits: np.ndarray) 
     return RawScores(*(plane.astype(np.float32) for plane in maps))
 
 
-def find_candidates(maps: RawScores, min_logit: float) -> np.ndarray:
+def find_candidates(maps: RawScores, min_logit: float) -> Candidates:
     """Return the candidates of the whole lattice."""
     return find_peaks(
         maps,
@@ -50,8 +54,7 @@ def find_candidates(maps: RawScores, min_logit: float) -> np.ndarray:
 def find_objects(maps: RawScores, min_logit: float = 0.0) -> np.ndarray:
     """Where objects are, (N, 2) x, y px, after duplicates are merged."""
     candidates = find_candidates(maps, min_logit)
-    table = merge_candidates([candidates], SearchSettings(STRIDE))
-    return table[["col", "row"]].to_numpy()
+    return merge_candidates([candidates], SearchSettings(STRIDE)).objects.centers_xy
 
 
 @settings(max_examples=60, deadline=None)
@@ -103,8 +106,6 @@ def test_only_secondary_peaks_are_marked() -> None:
     objects = np.array([[96.0, 96.0], [113.0, 96.0], [200.0, 100.0]])
     maps = network_outputs(objects, 20.0, np.array([6.0, 3.0, 5.0]))
     candidates = find_candidates(maps, min_logit=2.5)
-    assert {(round(one["col"]), bool(one["is_secondary"])) for one in candidates} == {
-        (96, False),
-        (113, True),
-        (200, False),
-    }
+    x = candidates.objects.centers_xy[:, 0].round()
+    marked = dict(zip(x.tolist(), candidates.is_secondary.tolist(), strict=True))
+    assert marked == {96: False, 113: True, 200: False}

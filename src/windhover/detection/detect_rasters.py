@@ -321,6 +321,8 @@ def _describe_resuming(journal: SearchJournal) -> str:
     """Return a sentence about what of an earlier run is used."""
     if journal.state == "damaged":
         return f"the journal {journal.path} is damaged: begun anew"
+    if journal.state == "other_version":
+        return f"the journal {journal.path} is of another version of Windhover: begun anew"
     if journal.state != "resumed":
         return "no journal of this run: begun anew"
     line = f"going on after {len(journal)} blocks"

@@ -21,11 +21,11 @@ from numpy.typing import NDArray
 
 from windhover.export.score_map import quantize_scores
 from windhover.files import lock_output
-from windhover.inference.candidates import CANDIDATE
+from windhover.inference.candidates import Candidates
 from windhover.inference.search_results import BlockResult
 from windhover.models.apply_calibration import Calibration, window_scores
 
-FORMAT = 2
+FORMAT = 3
 SIDECAR_SUFFIXES = ("-journal", "-wal", "-shm")  # SQLite's own files next to a database
 NO_SCORES = np.zeros((0, 0, 0), np.uint8)
 
@@ -51,7 +51,7 @@ SELECT = f"SELECT {COLUMNS} FROM blocks WHERE scene = ? AND pass = ? AND block =
 SELECT_ALL = f"SELECT scene, pass, block, {COLUMNS}, checksum FROM blocks"
 DELETE = "DELETE FROM blocks WHERE scene = ? AND pass = ? AND block = ?"
 
-State = Literal["new", "resumed", "other_run", "damaged"]
+State = Literal["new", "resumed", "other_run", "other_version", "damaged"]
 
 
 class BlockKey(NamedTuple):
@@ -67,8 +67,8 @@ class SearchJournal:
 
     Attributes:
         path: of the file.
-        state: whether the journal is `new` or `resumed`; `other_run` or `damaged` where a file was
-            there and could not be resumed.
+        state: whether the journal is `new` or `resumed`; `other_run`, `other_version` (its format
+            is not this version's) or `damaged` where a file was there and could not be resumed.
         n_damaged: blocks of a resumed journal that were dropped because their checksum is wrong.
     """
 
@@ -117,11 +117,9 @@ class SearchJournal:
         state: State = "damaged"
         try:
             self._connection.executescript(PRAGMAS)
-            if not self._is_of_run(run):
-                state = "other_run"
-            elif self._connection.execute("PRAGMA quick_check").fetchone() == ("ok",):
+            state = self._state_for(run)
+            if state == "resumed":
                 self._check_blocks()
-                state = "resumed"
         except sqlite3.OperationalError:
             raise
         except sqlite3.DatabaseError as error:
@@ -131,13 +129,19 @@ class SearchJournal:
             self._connection.close()
         return state
 
-    def _is_of_run(self, run: str) -> bool:
-        """Return whether the journal holds this run's fingerprint."""
+    def _state_for(self, run: str) -> State:
+        """Return whether this run can go on with the journal, blocks not yet checked."""
         tables = self._connection.execute("SELECT name FROM sqlite_master WHERE name = 'run'")
         if tables.fetchone() is None:
-            return False
-        row = self._connection.execute("SELECT format, fingerprint FROM run").fetchone()
-        return bool(row == (FORMAT, run))
+            return "other_run"
+        row = self._connection.execute("SELECT * FROM run").fetchone()
+        if row is None or row[0] != FORMAT:
+            return "other_version"
+        if row[1:] != (run,):
+            return "other_run"
+        if self._connection.execute("PRAGMA quick_check").fetchone() != ("ok",):
+            return "damaged"
+        return "resumed"
 
     def _check_blocks(self) -> None:
         """Note the whole blocks, and delete those whose checksum is wrong."""
@@ -169,7 +173,7 @@ class SearchJournal:
         values = (
             result.windows_searched,
             result.windows_skipped,
-            result.candidates.tobytes(),
+            result.candidates.to_bytes(),
             json.dumps(scores.shape),
             scores.tobytes(),
         )
@@ -184,7 +188,7 @@ class SearchJournal:
             KeyError: it is not there.
         """
         searched, skipped, candidates, _, _ = self._row(key)
-        return BlockResult(np.frombuffer(candidates, CANDIDATE), searched, skipped)
+        return BlockResult(Candidates.from_bytes(candidates), searched, skipped)
 
     def load_scores(self, key: BlockKey) -> NDArray[np.uint8]:
         """Return a block's quantized scores (K, rows, cols).

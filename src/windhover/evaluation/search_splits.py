@@ -5,13 +5,16 @@ Scores are raw logits here; `windhover.evaluation.fit_calibration` turns them in
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 import shapely
 
 from windhover.dataset.catalog import Catalog, SceneRow, open_catalog_scene
 from windhover.errors import DataError
+from windhover.inference.candidates import Candidates
 from windhover.inference.runtimes import make_scorers
 from windhover.inference.scene_search import Progress, search_scene
 from windhover.inference.scorer import Scorer
@@ -70,11 +73,13 @@ class _SplitSearcher:
                     scene,
                     self.settings,
                     min_logit=self.min_logit,
-                    classes=card.classes,
                     second_stage=self.second_stage,
                     progress=progress,
                 )
-                tables.append(detections_in_meters(result.candidates, row.scene, scene.gsd_m))
+                detections = detections_in_meters(
+                    result.candidates, row.scene, scene.gsd_m, classes=card.classes
+                )
+                tables.append(detections)
         return pd.concat(tables, ignore_index=True)
 
     def mpx(self, row: SceneRow) -> float:
@@ -130,18 +135,22 @@ def search_settings_of(params: EvaluateParams) -> SearchSettings:
 
 
 def detections_in_meters(
-    candidates: pd.DataFrame, scene: str, gsd_m: tuple[float, float]
+    candidates: Candidates, scene: str, gsd_m: tuple[float, float], *, classes: Sequence[str]
 ) -> pd.DataFrame:
     """Return candidates (scene px) in the scene's plane in metres, the raw logit as their score."""
-    x_m = candidates["col"] * gsd_m[0]
-    y_m = candidates["row"] * gsd_m[1]
-    half_width = candidates["w"] * gsd_m[0] / 2
-    half_height = candidates["h"] * gsd_m[1] / 2
-    boxes = shapely.box(x_m - half_width, y_m - half_height, x_m + half_width, y_m + half_height)
-    table = candidates[["class", "edge"]].assign(
-        scene=scene, score=candidates["logit"], x_m=x_m, y_m=y_m
+    objects = candidates.objects.scaled(gsd_m)
+    boxes = shapely.box(*objects.to_xyxy().T)
+    return pd.DataFrame(
+        {
+            "class": pd.Series(np.asarray(classes, object)[objects.class_index], dtype="str"),
+            "edge": candidates.touches_edge,
+            "scene": scene,
+            "score": candidates.logits,
+            "x_m": objects.centers_xy[:, 0],
+            "y_m": objects.centers_xy[:, 1],
+            "geometry": pd.Series(boxes, dtype=object),
+        }
     )
-    return table.assign(geometry=pd.Series(boxes, index=table.index, dtype=object))
 
 
 def second_stage_notes(bundle: Bundle, params: EvaluateParams) -> list[str]:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from windhover.errors import FormatError
 from windhover.geometry.lattice import Block, read_mirrored, windows_with_data
-from windhover.inference.candidates import empty_candidates
+from windhover.inference.candidates import Candidates
 from windhover.inference.multi_scale import ScalePass
 from windhover.inference.peak_tta import SYMMETRIES, d4_test_time_augmentation
 from windhover.inference.peaks import Rescorer, find_peaks, margin_cells
@@ -108,20 +108,20 @@ class BlockSearch:
         searched = int(owned_cells.sum())
         skipped = owned_cells.size - searched
         if searched == 0:
-            return BlockResult(empty_candidates(), 0, skipped)
+            return BlockResult(Candidates.empty(), 0, skipped)
         maps = self.scorer.score(block_pixels.pixels)
         logits = np.where(has_valid_px, maps.logits, -np.inf)
         scores = RawScores(logits, maps.offsets_px, maps.log_sizes)
         candidates = self._find_candidates(scale_pass, block, scores, block_pixels.pixels)
-        _scale_to_scene(candidates, scale_pass.scale_xy)
         kept_logits = None
         if keep_logits:
             kept_logits = logits[:, owned_rows, owned_cols]
+        candidates = candidates.scaled(scale_pass.scale_xy)
         return BlockResult(candidates, searched, skipped, kept_logits)
 
     def _find_candidates(
         self, scale_pass: ScalePass, block: Block, scores: RawScores, pixels: NDArray[Any]
-    ) -> NDArray[np.void]:
+    ) -> Candidates:
         """Return the candidates of a block, px of the pass's grid."""
         lattice = scale_pass.lattice
         settings = scale_pass.settings
@@ -146,11 +146,10 @@ class BlockSearch:
         # was in evaluation.
         rescorer = Rescorer(score_windows_at, settings.rescore_min_logit)
         lowest = np.minimum(min_logits, settings.rescore_min_logit)
-        candidates: NDArray[np.void] = find(min_logits=lowest, rescorer=rescorer)
-        logit = candidates["logit"]
-        is_high = np.isfinite(logit) & (logit >= min_logits[candidates["class_index"]])
-        selected: NDArray[np.void] = candidates[is_high]
-        return selected
+        candidates = find(min_logits=lowest, rescorer=rescorer)
+        logits = candidates.logits
+        is_high = np.isfinite(logits) & (logits >= min_logits[candidates.class_index])
+        return candidates.select(is_high)
 
 
 def _read_block(scale_pass: ScalePass, block: Block) -> BlockPixels:
@@ -159,15 +158,6 @@ def _read_block(scale_pass: ScalePass, block: Block) -> BlockPixels:
     scored = lattice.expand_block(block, margin_cells(lattice.stride_px))
     extent = lattice.extent_px(scored)
     return BlockPixels(*read_mirrored(scale_pass.grid.read, lattice.shape_hw, extent))
-
-
-def _scale_to_scene(candidates: NDArray[np.void], scale_xy: tuple[float, float]) -> None:
-    """Bring candidates, in place, from px of a pass's grid to px of the scene."""
-    scale_x, scale_y = scale_xy
-    candidates["col"] *= scale_x
-    candidates["row"] *= scale_y
-    candidates["w"] *= scale_x
-    candidates["h"] *= scale_y
 
 
 def _return_freed_memory() -> None:

@@ -1,4 +1,4 @@
-"""Candidate objects of a search: their array type, and one table of a scene without duplicates.
+"""Candidate objects of a search, and how those of one scene become one table without duplicates.
 
 Peaks of all blocks and passes are merged once, so objects do not depend on how a scene is cut.
 Finds no peak and computes no probability.
@@ -7,89 +7,144 @@ Finds no peak and computes no probability.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import shapely
 from affine import Affine
 from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
-from windhover.geometry.boxes import merge_duplicates, to_xyxy
+from windhover.geometry import objects as object_tables
+from windhover.geometry.arrays import Bools, Floats, Ints
+from windhover.geometry.boxes import merge_duplicates
 from windhover.geometry.georef import pixel_to_world
+from windhover.geometry.objects import Objects
 from windhover.inference.search_settings import SearchSettings
 
-# One candidate, 45 bytes. It is an array type and not `geometry.objects.Objects`, because it
-# carries flags of the search, and blocks of it are stored byte for byte for resuming.
-CANDIDATE = np.dtype(
-    [
-        ("class_index", "i2"),
-        ("logit", "f4"),  # raw, of the network
-        ("col", "f8"),  # centre, px of the scene's grid
-        ("row", "f8"),
-        ("w", "f8"),  # size, px of the scene's grid
-        ("h", "f8"),
-        ("edge", "?"),  # the window reaches beyond the scene
-        ("is_secondary", "?"),  # a neighbouring cell is higher, but for another object
-    ]
-)
 # a secondary peak nearer than this to a better candidate, in units of its size, is a duplicate
 SECONDARY_PEAK_DISTANCE = 0.7
+# how a candidate is kept in a journal: 46 bytes, the same on every machine
+STORED = np.dtype(
+    [
+        ("center_xy", "<f8", 2),
+        ("size_wh", "<f8", 2),
+        ("logit", "<f8"),
+        ("class_index", "<i4"),
+        ("touches_edge", "?"),
+        ("is_secondary", "?"),
+    ]
+)
 
 
-def empty_candidates() -> NDArray[np.void]:
-    """Return no candidates, of dtype `CANDIDATE`."""
-    return np.zeros(0, CANDIDATE)
+@dataclass(frozen=True)
+class Candidates:
+    """Candidates of a search, in px of one grid.
+
+    Attributes:
+        objects: centres, sizes and classes; their scores are raw logits of the network.
+        touches_edge: (N,) whether the window reaches beyond the scene.
+        is_secondary: (N,) whether a neighbouring cell is higher, but for another object.
+    """
+
+    objects: Objects
+    touches_edge: Bools
+    is_secondary: Bools
+
+    @classmethod
+    def empty(cls) -> Candidates:
+        """Return no candidates."""
+        objects = replace(Objects.empty(), scores=np.zeros(0))
+        return cls(objects, np.zeros(0, bool), np.zeros(0, bool))
+
+    @classmethod
+    def from_bytes(cls, stored: bytes) -> Candidates:
+        """Return the candidates that `to_bytes` wrote."""
+        records = np.frombuffer(stored, STORED)
+        objects = Objects(
+            records["center_xy"],
+            records["size_wh"],
+            records["class_index"].astype(np.int64),
+            np.zeros(len(records), np.int8),
+            records["logit"],
+        )
+        return cls(objects, records["touches_edge"], records["is_secondary"])
+
+    def to_bytes(self) -> bytes:
+        """Return the candidates as bytes that hold every number exactly."""
+        records = np.zeros(len(self), STORED)
+        records["center_xy"] = self.objects.centers_xy
+        records["size_wh"] = self.objects.sizes_wh
+        records["logit"] = self.logits
+        records["class_index"] = self.class_index
+        records["touches_edge"] = self.touches_edge
+        records["is_secondary"] = self.is_secondary
+        return records.tobytes()
+
+    def __len__(self) -> int:
+        return len(self.objects)
+
+    @property
+    def logits(self) -> Floats:
+        """(N,) raw logits."""
+        if self.objects.scores is None:
+            return np.full(len(self), np.nan)
+        return self.objects.scores
+
+    @property
+    def class_index(self) -> Ints:
+        """(N,) index into the classes of the model."""
+        return self.objects.class_index
+
+    def select(self, rows: NDArray[Any]) -> Candidates:
+        """Return the candidates of `rows`, a mask (N,) or indices."""
+        return Candidates(
+            self.objects.select(rows), self.touches_edge[rows], self.is_secondary[rows]
+        )
+
+    def scaled(self, factor_xy: tuple[float, float]) -> Candidates:
+        """Return the candidates in px of another grid, which are `factor_xy` times as many."""
+        return replace(self, objects=self.objects.scaled(factor_xy))
+
+
+def concatenate(parts: Sequence[Candidates]) -> Candidates:
+    """Return the candidates of several parts as one."""
+    parts = [Candidates.empty(), *parts]
+    return Candidates(
+        object_tables.concatenate([part.objects for part in parts]),
+        np.concatenate([part.touches_edge for part in parts]),
+        np.concatenate([part.is_secondary for part in parts]),
+    )
 
 
 def merge_candidates(
-    parts: Sequence[NDArray[np.void]],
+    parts: Sequence[Candidates],
     settings: SearchSettings,
     *,
     aoi: BaseGeometry | None = None,
     transform: Affine | None = None,
-    classes: Sequence[str] | None = None,
-) -> pd.DataFrame:
+) -> Candidates:
     """Return the candidates of all blocks and passes without duplicates, best first.
 
     Args:
-        parts: of each block, (N,) of dtype `CANDIDATE`.
+        parts: of each block, in px of the scene.
         settings: when two candidates are the same object.
         aoi: polygon in the scene's coordinate system; candidates outside are dropped.
         transform: px of the scene -> world; needed with `aoi`.
-        classes: names; numbers as text without them.
-
-    Returns:
-        Columns class, logit, col, row, w, h, edge.
     """
-    candidates = np.concatenate([empty_candidates(), *parts])
-    boxes = to_xyxy(candidates["col"], candidates["row"], candidates["w"], candidates["h"])
+    candidates = concatenate(parts)
     secondary_distance = max(SECONDARY_PEAK_DISTANCE, settings.merge_distance)
-    distance = np.where(candidates["is_secondary"], secondary_distance, settings.merge_distance)
+    distance = np.where(candidates.is_secondary, secondary_distance, settings.merge_distance)
     kept = merge_duplicates(
-        boxes,
-        candidates["logit"],
-        candidates["class_index"],
+        candidates.objects.to_xyxy(),
+        candidates.logits,
+        candidates.class_index,
         center_distance=distance,
         iou_threshold=settings.merge_iou,
     )
-    candidates = candidates[kept]
+    candidates = candidates.select(kept)
     if aoi is not None and transform is not None:
-        x, y = pixel_to_world(transform, candidates["col"], candidates["row"])
-        candidates = candidates[shapely.contains_xy(aoi, x, y)]
-    return _to_frame(candidates, classes)
-
-
-def _to_frame(candidates: NDArray[np.void], classes: Sequence[str] | None) -> pd.DataFrame:
-    """Return candidates as a table, their classes by name."""
-    index = candidates["class_index"]
-    if classes is None:
-        names = index.astype(str)
-    else:
-        names = np.asarray(classes, object)[index]
-    columns: dict[str, Any] = {"class": pd.Series(names, dtype="str")}
-    for name in ("logit", "col", "row", "w", "h"):
-        columns[name] = candidates[name].astype(np.float64)
-    columns["edge"] = candidates["edge"]
-    return pd.DataFrame(columns)
+        x, y = pixel_to_world(transform, *candidates.objects.centers_xy.T)
+        candidates = candidates.select(shapely.contains_xy(aoi, x, y))
+    return candidates

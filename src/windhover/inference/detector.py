@@ -14,13 +14,13 @@ from typing import Any
 
 import geopandas
 import numpy as np
-import pandas as pd
 from shapely.geometry.base import BaseGeometry
 
 from windhover.errors import ParameterError
 from windhover.imagery.rasters import SceneInfo
 from windhover.imagery.scenes import Scene
 from windhover.inference.aoi import area_in_scene, read_aoi
+from windhover.inference.candidates import Candidates
 from windhover.inference.model_input import open_for_model
 from windhover.inference.result_table import to_map_table, to_result_table
 from windhover.inference.runtimes import make_scorers
@@ -186,7 +186,6 @@ class Detector:
             scene,
             self.settings,
             min_logit=[logit - MIN_LOGIT_MARGIN for logit in logits],
-            classes=self.bundle.card.classes,
             aoi=aoi,
             block_px=block_px,
             second_stage=self.second_stage,
@@ -194,7 +193,7 @@ class Detector:
         )
 
     def to_table(
-        self, candidates: pd.DataFrame, thresholds: Mapping[str, float], scene: Scene
+        self, candidates: Candidates, thresholds: Mapping[str, float], scene: Scene
     ) -> geopandas.GeoDataFrame:
         """Return the candidates that reach their class's threshold, as the table of results.
 
@@ -203,13 +202,18 @@ class Detector:
             thresholds: score to reach, by class.
             scene: the grid that the candidates are in.
         """
-        classes = pd.Index(self.bundle.card.classes)
-        class_index = classes.get_indexer(pd.Index(candidates["class"]))
-        scores = detection_scores(candidates["logit"], self.bundle.calibration, class_index)
-        reached = scores >= candidates["class"].map(thresholds).to_numpy(np.float64)
         card = self.bundle.card
+        class_index = candidates.class_index
+        scores = detection_scores(candidates.logits, self.bundle.calibration, class_index)
+        threshold_of_class = np.array([thresholds[name] for name in card.classes])
+        reached = scores >= threshold_of_class[class_index]
         return to_result_table(
-            candidates[reached], scores[reached], scene, model=card.name, has_sizes=card.sized
+            candidates.select(reached),
+            scores[reached],
+            scene,
+            classes=card.classes,
+            model=card.name,
+            has_sizes=card.sized,
         )
 
     def detect(

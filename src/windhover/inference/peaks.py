@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from windhover.geometry.lattice import Block, Lattice
-from windhover.inference.candidates import CANDIDATE
+from windhover.geometry.objects import Objects
+from windhover.inference.candidates import Candidates
 from windhover.inference.scorer import RawScores
 
 Bools: TypeAlias = NDArray[np.bool_]
@@ -126,7 +127,7 @@ def find_peaks(
     owned: Block,
     min_logits: Floats,
     rescorer: Rescorer | None = None,
-) -> NDArray[np.void]:
+) -> Candidates:
     """Return the peaks of a block as candidates in px of the scene.
 
     A cell is a peak of its class where none of its 8 neighbours is higher; of equal neighbours the
@@ -147,7 +148,7 @@ def find_peaks(
         rescorer: if given, its logit and votes replace those of the peaks.
 
     Returns:
-        (N,) of dtype `CANDIDATE`, in reading order within each class.
+        Candidates in reading order within each class.
     """
     maps = CellMaps.pad(scores, lattice)
     cells = _cells_of_interest(maps, scored, owned, min_logits)
@@ -158,8 +159,9 @@ def find_peaks(
     estimates = _estimate_by_votes(maps, cells)
     if rescorer is not None:
         _rescore(estimates, cells, maps, rescorer)
-    candidates = _to_candidates(estimates, cells, maps, scored)
-    candidates["is_secondary"] = is_secondary[is_candidate]
+    objects = _to_objects(estimates, cells, maps, scored)
+    touches_edge = _touch_edge(cells, maps, scored)
+    candidates = Candidates(objects, touches_edge, is_secondary[is_candidate])
     return _within_scene(candidates, lattice)
 
 
@@ -265,41 +267,41 @@ def _rescore(estimates: PeakEstimates, cells: Cells, maps: CellMaps, rescorer: R
     estimates.log_size[:, chosen] = np.clip(np.nan_to_num(log_sizes), 0.0, MAX_LOG_SIZE)
 
 
-def _to_candidates(
-    estimates: PeakEstimates, cells: Cells, maps: CellMaps, scored: Block
-) -> NDArray[np.void]:
-    """Return peaks as candidates, cells brought to px of the scene."""
-    lattice = maps.lattice
-    row = cells.row - maps.margin + scored.row0  # of the lattice
-    col = cells.col - maps.margin + scored.col0
-    top_px = row * lattice.stride_px
-    left_px = col * lattice.stride_px
-    candidates = np.zeros(len(row), CANDIDATE)
-    candidates["class_index"] = cells.class_index
-    candidates["logit"] = estimates.logit
-    candidates["col"] = left_px + lattice.window_px / 2 + estimates.offset_px[0]
-    candidates["row"] = top_px + lattice.window_px / 2 + estimates.offset_px[1]
-    width, height = np.exp(estimates.log_size)
-    candidates["w"] = width
-    candidates["h"] = height
-    scene_height, scene_width = lattice.shape_hw
-    candidates["edge"] = (
-        (np.minimum(top_px, left_px) < 0)
-        | (top_px + lattice.window_px > scene_height)
-        | (left_px + lattice.window_px > scene_width)
+def _corners_px(cells: Cells, maps: CellMaps, scored: Block) -> NDArray[np.intp]:
+    """Return (N, 2) left and top of the windows of cells, px of the scene."""
+    left = cells.col - maps.margin + scored.col0
+    top = cells.row - maps.margin + scored.row0
+    return np.stack([left, top], axis=1) * maps.lattice.stride_px
+
+
+def _to_objects(estimates: PeakEstimates, cells: Cells, maps: CellMaps, scored: Block) -> Objects:
+    """Return peaks as objects in px of the scene, their scores raw logits."""
+    middles = _corners_px(cells, maps, scored) + maps.lattice.window_px / 2
+    return Objects(
+        middles + estimates.offset_px.T,
+        np.exp(estimates.log_size).T,
+        cells.class_index,
+        np.zeros(len(cells.row), np.int8),
+        estimates.logit.astype(np.float64),
     )
-    return candidates
 
 
-def _within_scene(candidates: NDArray[np.void], lattice: Lattice) -> NDArray[np.void]:
+def _touch_edge(cells: Cells, maps: CellMaps, scored: Block) -> Bools:
+    """Return whether the windows of cells (N,) reach beyond the scene."""
+    corners = _corners_px(cells, maps, scored)
+    height, width = maps.lattice.shape_hw
+    is_beyond = (corners < 0) | (corners + maps.lattice.window_px > (width, height))
+    return np.asarray(is_beyond.any(axis=1))
+
+
+def _within_scene(candidates: Candidates, lattice: Lattice) -> Candidates:
     """Return the candidates less than a stride outside the scene, centres clipped to its border.
 
     The mirror pulls the votes for an object at the border outwards, by less than a stride.
     """
-    height, width = lattice.shape_hw
-    inside = np.ones(len(candidates), bool)
-    for name, length in (("col", width), ("row", height)):
-        position = candidates[name]
-        inside &= (position > -lattice.stride_px) & (position < length + lattice.stride_px)
-        candidates[name] = np.clip(position, 0, length)
-    return candidates[inside]
+    size_xy = np.array(lattice.shape_hw[::-1])
+    margin_px = lattice.stride_px
+    centers_xy = candidates.objects.centers_xy
+    is_near = (centers_xy > -margin_px) & (centers_xy < size_xy + margin_px)
+    objects = replace(candidates.objects, centers_xy=np.clip(centers_xy, 0, size_xy))
+    return replace(candidates, objects=objects).select(is_near.all(axis=1))

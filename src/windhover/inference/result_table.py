@@ -20,9 +20,9 @@ from shapely.geometry.base import BaseGeometry
 
 from windhover.errors import DataError
 from windhover.geometry.antimeridian import split_small_polygon
-from windhover.geometry.boxes import to_xyxy
 from windhover.geometry.georef import WGS84, box_polygons, box_sides_m, same_crs, transformer
 from windhover.imagery.scenes import Scene
+from windhover.inference.candidates import Candidates
 
 COLUMNS = (
     "scene",
@@ -55,19 +55,21 @@ def empty_result_table() -> geopandas.GeoDataFrame:
 
 
 def to_result_table(
-    candidates: pd.DataFrame,
+    candidates: Candidates,
     scores: NDArray[np.float64],
     scene: Scene,
     *,
+    classes: Sequence[str],
     model: str,
     has_sizes: bool = True,
 ) -> geopandas.GeoDataFrame:
     """Return a scene's detections in its own coordinate system, or its local grid in metres.
 
     Args:
-        candidates: columns class, col, row, w, h (px of `scene`'s grid), edge.
+        candidates: in px of `scene`'s grid.
         scores: (N,) calibrated probabilities.
         scene: the grid that the candidates are in.
+        classes: names, in the model's order.
         model: the model's name.
         has_sizes: whether the model knows sizes; if not, boxes are windows and the lengths of their
             sides are unknown.
@@ -76,12 +78,8 @@ def to_result_table(
         Columns `COLUMNS` and `scene_crs`; in the order of the candidates.
     """
     info = scene.info
-    ratio_x, ratio_y = scene.ratio_xy
-    col = candidates["col"].to_numpy(np.float64) * ratio_x
-    row = candidates["row"].to_numpy(np.float64) * ratio_y
-    width = candidates["w"].to_numpy(np.float64) * ratio_x
-    height = candidates["h"].to_numpy(np.float64) * ratio_y
-    boxes = to_xyxy(col, row, width, height)
+    objects = candidates.objects.scaled(scene.ratio_xy)
+    boxes = objects.to_xyxy()
     sides = box_sides_m(boxes, info.transform, info.crs)
     sides[~np.isfinite(sides) | (not has_sizes) | (not info.is_gsd_known)] = np.nan
     count = len(candidates)
@@ -95,13 +93,13 @@ def to_result_table(
         polygons = geopandas.GeoSeries([])
     columns: dict[str, Any] = {
         "scene": pd.Series([info.name] * count, dtype="str"),
-        "class": pd.Series(candidates["class"].to_numpy(), dtype="str"),
+        "class": pd.Series(np.asarray(classes, object)[objects.class_index], dtype="str"),
         "score": np.asarray(scores, np.float64),
-        "col": col,
-        "row": row,
+        "col": objects.centers_xy[:, 0],
+        "row": objects.centers_xy[:, 1],
         "length_m": lengths,
         "width_m": widths,
-        "edge": candidates["edge"].to_numpy(bool),
+        "edge": candidates.touches_edge,
         "model": pd.Series([model] * count, dtype="str"),
         "geometry": polygons,
         SCENE_CRS: pd.Series([info.crs] * count, dtype="str"),

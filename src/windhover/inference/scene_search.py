@@ -11,16 +11,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-import numpy as np
-import pandas as pd
-from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
 from windhover.errors import FormatError
 from windhover.geometry.lattice import Block
 from windhover.imagery.scenes import Scene
 from windhover.inference.block_search import BlockSearch
-from windhover.inference.candidates import merge_candidates
+from windhover.inference.candidates import Candidates, merge_candidates
 from windhover.inference.multi_scale import ScalePass, plan_passes
 from windhover.inference.scorer import Scorer
 from windhover.inference.search_results import BlockResult, SceneResult, SearchReport
@@ -48,7 +45,6 @@ class SceneSearch:
         settings: stride, scales and the rules by which candidates are the same object.
         block_search: how blocks are searched.
         passes: over the scene, each with its blocks.
-        classes: names; numbers as text without them.
         aoi: polygon in the scene's coordinate system; None for all of the scene.
         keep_logits: whether blocks of `nearest_pass` keep their logits, for a score map.
     """
@@ -57,7 +53,6 @@ class SceneSearch:
     settings: SearchSettings
     block_search: BlockSearch
     passes: tuple[ScalePass, ...]
-    classes: Sequence[str] | None = None
     aoi: BaseGeometry | None = None
     keep_logits: bool = False
 
@@ -69,7 +64,6 @@ class SceneSearch:
         settings: SearchSettings,
         *,
         min_logit: float | Sequence[float],
-        classes: Sequence[str] | None = None,
         aoi: BaseGeometry | None = None,
         block_px: int | None = None,
         second_stage: Scorer | None = None,
@@ -82,7 +76,6 @@ class SceneSearch:
             scene: opened at the training GSD, with the training bands.
             settings: stride, scales and the rules by which candidates are the same object.
             min_logit: lowest raw logit of interest, one for all classes or one each.
-            classes: names; numbers as text without them.
             aoi: polygon in the scene's coordinate system.
             block_px: side of the blocks.
             second_stage: scorer of another network for the peaks that are scored again.
@@ -99,7 +92,6 @@ class SceneSearch:
             settings,
             block_search,
             passes=tuple(passes),
-            classes=classes,
             aoi=aoi,
             keep_logits=keep_logits,
         )
@@ -143,15 +135,9 @@ class SceneSearch:
             raise FormatError(filled_report.failed[0].reason)
         return SceneResult(self._merge(parts), filled_report)
 
-    def _merge(self, parts: Sequence[NDArray[np.void]]) -> pd.DataFrame:
+    def _merge(self, parts: Sequence[Candidates]) -> Candidates:
         """Return the candidates of all blocks without duplicates."""
-        return merge_candidates(
-            parts,
-            self.settings,
-            aoi=self.aoi,
-            transform=self.scene.transform,
-            classes=self.classes,
-        )
+        return merge_candidates(parts, self.settings, aoi=self.aoi, transform=self.scene.transform)
 
     def _block_results(
         self,
@@ -191,7 +177,6 @@ def search_scene(
     settings: SearchSettings,
     *,
     min_logit: float | Sequence[float],
-    classes: Sequence[str] | None = None,
     aoi: BaseGeometry | None = None,
     block_px: int | None = None,
     second_stage: Scorer | None = None,
@@ -205,7 +190,6 @@ def search_scene(
         scene: opened at the training GSD, with the training bands.
         settings: stride, scales and the rules by which candidates are the same object.
         min_logit: lowest raw logit of interest, one for all classes or one each.
-        classes: names; numbers as text without them.
         aoi: polygon in the scene's coordinate system (its local grid where it has none); nothing
             else is read.
         block_px: side of the blocks; changes memory and speed alone.
@@ -225,7 +209,6 @@ def search_scene(
         scene,
         settings,
         min_logit=min_logit,
-        classes=classes,
         aoi=aoi,
         block_px=block_px,
         second_stage=second_stage,

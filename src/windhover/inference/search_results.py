@@ -8,8 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
+
+from windhover.inference.candidates import Candidates
 
 
 @dataclass(frozen=True)
@@ -17,14 +18,14 @@ class BlockResult:
     """All that is kept of one block.
 
     Attributes:
-        candidates: (N,) of dtype `candidates.CANDIDATE`, px of the scene.
+        candidates: in px of the scene.
         windows_searched: windows with at least one valid px.
         windows_skipped: windows without one.
         logits: (K, rows, cols) raw logits of the block's own cells, -inf where nothing was
             searched; None where no score map is wanted.
     """
 
-    candidates: NDArray[np.void]
+    candidates: Candidates
     windows_searched: int
     windows_skipped: int
     logits: NDArray[np.float32] | None = None
@@ -58,10 +59,9 @@ class SceneResult:
     """What the search of one scene gave.
 
     Attributes:
-        candidates: duplicates removed, best first; columns class, logit, col, row, w, h (px of the
-            scene's grid, centre and size) and edge (the window reaches beyond the scene).
+        candidates: duplicates removed, best first, in px of the scene's grid.
         report: what was searched.
     """
 
-    candidates: pd.DataFrame
+    candidates: Candidates
     report: SearchReport

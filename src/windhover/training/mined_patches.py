@@ -194,7 +194,6 @@ class _SceneMiner:
                 stride_px=self._scorer.stride_px, scales=(1.0,), merge_distance=MERGE_DISTANCE
             ),
             min_logit=float(np.log(min_score) - np.log1p(-min_score)),
-            classes=self._classes,
             progress=progress,
         ).candidates
         rule = self._rule
@@ -209,7 +208,7 @@ class _SceneMiner:
         n_scales = len(self._params.scales)
         most = self._params.max_per_scene
         windows = select_windows(
-            candidates[["col", "row"]].to_numpy(np.float64).reshape(-1, 2),
+            candidates.objects.centers_xy,
             ground,
             max_false_positives=most // n_scales + (scale_number < most % n_scales),
             patches_per_miss=self._params.patches_per_miss,
