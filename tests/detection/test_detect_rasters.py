@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -277,6 +279,23 @@ def test_the_journal_of_another_run_is_not_continued(
     (tmp_path / ".f.gpkg.journal").write_bytes(b"windhover journal 1\nnonsense")
     assert run([path], model, output, resume=True)[1] == "no journal of this run: begun anew"
     assert len(geopandas.read_file(output, layer="detections")) > 5
+
+
+def test_a_journal_of_another_version_is_told(
+    make_scene: Any, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = make_scene(shape_hw=(157, 211))
+    output = tmp_path / "f.gpkg"
+    journal = tmp_path / ".f.gpkg.journal"
+    with monkeypatch.context() as patch:
+        patch.setattr(SearchJournal, "remove", lambda self: None)  # as if killed at the end
+        run([path], model, output)
+    with closing(sqlite3.connect(journal)) as connection, connection:
+        connection.execute("UPDATE run SET format = 2")
+    before = output.read_bytes()
+    told = f"the journal {journal} is of another version of Windhover: begun anew"
+    assert run([path], model, output, resume=True)[1] == told
+    assert output.read_bytes() == before
 
 
 def test_the_style_is_in_the_file_before_it_takes_its_place(

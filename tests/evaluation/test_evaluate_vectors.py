@@ -14,7 +14,7 @@ import shapely
 import shapely.affinity
 
 from windhover.errors import DataError, MissingFileError, ParameterError
-from windhover.evaluation.detections_and_truth import centers_and_sides, load_vector_pair
+from windhover.evaluation.detections_and_truth import fitted_boxes, load_vector_pair
 from windhover.evaluation.evaluate_vectors import VectorRequest, assess_files
 
 UTM = "EPSG:32631"
@@ -217,7 +217,7 @@ def test_local_grids_are_meters(files: tuple[Path, Path, Path], tmp_path: Path) 
     assert figures(tmp_path / "out.json")["recall"] == pytest.approx(50 / 60, abs=0.03)
 
 
-def test_centers_and_sides_of_every_shape() -> None:
+def test_boxes_that_fit_every_shape() -> None:
     turned = shapely.affinity.rotate(shapely.box(0, 0, 40, 10), 30)
     diamond = shapely.Polygon([(0, 0), (4, 3), (0, 6), (-4, 3)])  # four corners, and no box
     shapes = [
@@ -227,8 +227,12 @@ def test_centers_and_sides_of_every_shape() -> None:
         shapely.Point(3, 4),
         shapely.LineString([(0, 0), (6, 8)]),
     ]
-    centers, sides = centers_and_sides(shapes)
-    assert centers == pytest.approx(np.array([[20, 5], [11, 13], [0, 3], [3, 4], [3, 4]]))
+    boxes = fitted_boxes(shapes)
+    sides = boxes.longer_side
+    assert boxes.centers_xy == pytest.approx(np.array([[20, 5], [11, 13], [0, 3], [3, 4], [3, 4]]))
+    assert boxes.angles_rad is not None
+    along_40_m = boxes.angles_rad[0] + np.pi / 2 * (boxes.sizes_wh[0].argmax() == 1)
+    assert np.degrees(along_40_m) % 180 == pytest.approx(30)
     assert sides[:2] == pytest.approx([40, 6])
     fitted = shapely.get_coordinates(shapely.oriented_envelope(diamond))
     assert sides[2] == pytest.approx(np.hypot(*np.diff(fitted, axis=0).T).max())

@@ -21,9 +21,11 @@ from numpy.typing import NDArray
 from windhover.errors import DataError, FormatError, MissingFileError
 from windhover.evaluation.projected_plane import to_metric_plane
 from windhover.geometry.arrays import Bools, Floats
+from windhover.geometry.objects import Objects
 from windhover.imagery.vector_files import read_layer
 from windhover.inference.result_table import SCENE_CRS
 from windhover.metrics.ground_truth import GroundTruth
+from windhover.metrics.matching_table import matching_table
 
 # side of the grid cells that stand for scenes in files without a column of them
 GRID_CELL_M = 1000.0
@@ -293,7 +295,7 @@ def _names_of(table: pd.DataFrame, column: str) -> NDArray[Any]:
 def _centered_within(table: geopandas.GeoDataFrame, area: Any) -> geopandas.GeoDataFrame:
     """Return the rows whose centre is in an area, borders included."""
     shapely.prepare(area)
-    x, y = centers_and_sides(table.geometry)[0].T
+    x, y = fitted_boxes(table.geometry).centers_xy.T
     return table[shapely.intersects_xy(area, x, y)]
 
 
@@ -315,32 +317,35 @@ def _missing_notes(*, aoi: Path | None, has_classes: bool, has_scenes: bool) -> 
     return notes
 
 
-def centers_and_sides(shapes: Any) -> tuple[Floats, Floats]:
-    """Return (N, 2) centres and (N,) longer sides of the closest-fitting boxes of shapes.
+def fitted_boxes(shapes: Any) -> Objects:
+    """Return the closest-fitting boxes of shapes, turned where that fits closer.
 
-    The side of a point is NaN. Most shapes are boxes already; those are read off their corners,
-    which is a hundred times faster than fitting.
+    A point has no size. Most shapes are boxes already; those are read off their corners, which is a
+    hundred times faster than fitting.
     """
     shapes = np.asarray(shapes, object)
     centers = np.full((len(shapes), 2), np.nan)
-    sides = np.full(len(shapes), np.nan)
+    sizes = np.full((len(shapes), 2), np.nan)
+    angles = np.full(len(shapes), np.nan)
     is_point = shapely.get_type_id(shapes) == POINT
     centers[is_point] = shapely.get_coordinates(shapes[is_point])
     is_box = _is_box(shapes)
     is_other = ~(is_box | is_point)
-    fitted_boxes = (
+    rows_and_boxes = (
         (np.flatnonzero(is_box), shapes[is_box]),
         (np.flatnonzero(is_other), shapely.oriented_envelope(shapes[is_other])),
     )
-    for rows, boxes in fitted_boxes:
+    for rows, boxes in rows_and_boxes:
         # a line or a point has no sides
         has_sides = shapely.get_num_coordinates(boxes) == BOX_COORDINATES
         corners = _corners(boxes[has_sides])
         edges = np.moveaxis(np.diff(corners[:, :3], axis=1), 2, 0)  # (2, M, 2)
         centers[rows[has_sides]] = (corners[:, 0] + corners[:, 2]) / 2
-        sides[rows[has_sides]] = np.hypot(*edges).max(axis=1)
+        sizes[rows[has_sides]] = np.hypot(*edges)
+        angles[rows[has_sides]] = np.arctan2(edges[1, :, 0], edges[0, :, 0])
         centers[rows[~has_sides]] = shapely.get_coordinates(shapely.centroid(boxes[~has_sides]))
-    return centers, sides
+    nothing = np.zeros(len(shapes), np.int8)
+    return Objects(centers, sizes, nothing.astype(np.int64), nothing, angles_rad=angles)
 
 
 def _corners(shapes: NDArray[Any]) -> Floats:
@@ -369,23 +374,13 @@ def _metric_table(
 ) -> pd.DataFrame:
     """Return the columns that are matched, in the plane's metres."""
     shapes = np.asarray(table.geometry.to_numpy(), object)
-    centers, sides = centers_and_sides(shapes)
     scene: Any = WHOLE
     if has_scenes:
         scene = _names_of(table, "scene")
     class_name: Any = ANY_CLASS
     if has_classes:
         class_name = _names_of(table, "class")
-    return pd.DataFrame(
-        {
-            "scene": pd.Series(np.broadcast_to(scene, len(table)), dtype=object),
-            "class": pd.Series(np.broadcast_to(class_name, len(table)), dtype=object),
-            "x_m": centers[:, 0],
-            "y_m": centers[:, 1],
-            "longer_m": sides,
-            "geometry": pd.Series(shapes, dtype=object),
-        }
-    )
+    return matching_table(fitted_boxes(shapes), scene=scene, class_name=class_name, shapes=shapes)
 
 
 def _is_ignored(truth: geopandas.GeoDataFrame, ignored_classes: Sequence[str]) -> Bools:

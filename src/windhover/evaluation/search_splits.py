@@ -22,19 +22,10 @@ from windhover.inference.search_settings import SearchSettings
 from windhover.metrics.evaluation_result import EVALUATED_SPLITS, match_rule_of
 from windhover.metrics.ground_truth import GroundTruth, ground_truth_of
 from windhover.metrics.match_detections import match_detections
+from windhover.metrics.matching_table import empty_matching_table, matching_table
 from windhover.models.bundle import Bundle
 from windhover.params.evaluate import EvaluateParams
 from windhover.progress import progress_bar
-
-DETECTION_DTYPES = {
-    "class": "object",
-    "edge": "bool",
-    "scene": "object",
-    "score": "float64",
-    "x_m": "float64",
-    "y_m": "float64",
-    "geometry": "object",
-}
 
 
 @dataclass(frozen=True)
@@ -64,7 +55,7 @@ class _SplitSearcher:
 
     def detections(self, rows: list[SceneRow], progress: Progress) -> pd.DataFrame:
         """Return the detections of scenes in metres, their raw logits as scores."""
-        tables = [_no_detections()]
+        tables = [empty_matching_table(has_scores=True)]
         card = self.bundle.card
         for row in rows:
             with open_catalog_scene(row, card.gsd_m, list(card.bands)) as scene:
@@ -139,17 +130,11 @@ def detections_in_meters(
 ) -> pd.DataFrame:
     """Return candidates (scene px) in the scene's plane in metres, the raw logit as their score."""
     objects = candidates.objects.scaled(gsd_m)
-    boxes = shapely.box(*objects.to_xyxy().T)
-    return pd.DataFrame(
-        {
-            "class": pd.Series(np.asarray(classes, object)[objects.class_index], dtype="str"),
-            "edge": candidates.touches_edge,
-            "scene": scene,
-            "score": candidates.logits,
-            "x_m": objects.centers_xy[:, 0],
-            "y_m": objects.centers_xy[:, 1],
-            "geometry": pd.Series(boxes, dtype=object),
-        }
+    return matching_table(
+        objects,
+        scene=scene,
+        class_name=np.asarray(classes, object)[objects.class_index],
+        shapes=shapely.box(*objects.to_xyxy().T),
     )
 
 
@@ -164,9 +149,3 @@ def second_stage_notes(bundle: Bundle, params: EvaluateParams) -> list[str]:
         "explanations, are of this network alone."
     )
     return [note]
-
-
-def _no_detections() -> pd.DataFrame:
-    return pd.DataFrame(
-        {name: pd.Series([], dtype=dtype) for name, dtype in DETECTION_DTYPES.items()}
-    )

@@ -12,13 +12,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import shapely
+from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
 from windhover.dataset.catalog import Catalog
 from windhover.dataset.label_coverage import LabelCoverage
+from windhover.geometry.arrays import Bools
+from windhover.geometry.objects import Objects
+from windhover.metrics.matching_table import empty_matching_table, matching_table
 
-OBJECT_COLUMNS = ("scene", "class", "x_m", "y_m", "longer_m", "geometry")
-NUMERIC_COLUMNS = ("x_m", "y_m", "longer_m")
 # shapely's type ids of Polygon and MultiPolygon
 POLYGON_TYPES = (3, 6)
 
@@ -30,8 +32,7 @@ class GroundTruth:
     Attributes:
         scenes: `scene`, `place`, `km2` (area in which all objects are labelled); one row per scene,
             sorted.
-        objects: `scene`, `class`, `x_m`, `y_m`, `longer_m` (NaN where unknown), `geometry`
-            (shapely, metres).
+        objects: from `matching_table`.
         ignored: `scene`, `geometry`: ignore regions, where a detection without an object is no
             false positive.
     """
@@ -49,7 +50,7 @@ def ground_truth_of(catalog: Catalog) -> GroundTruth:
     region where labels are not known are left out.
     """
     scenes = []
-    objects = [_no_objects()]
+    objects = [empty_matching_table()]
     ignored = [pd.DataFrame({"scene": [], "geometry": []}, dtype=object)]
     for row in catalog:
         if not row.labeled:
@@ -60,9 +61,21 @@ def ground_truth_of(catalog: Catalog) -> GroundTruth:
         coverage = LabelCoverage.in_meters(areas, gsd_xy)
         unlabeled = coverage.unlabeled_region(extent)
         region = unlabeled.union(coverage.positive_only)
-        labels = _labels_in_meters(catalog.labels_of(row.scene), gsd_xy)
-        objects.append(_objects_outside(unlabeled, labels))
-        ignored.append(_ignored_of_scene(row.scene, labels, region))
+        labels = catalog.labels_of(row.scene)
+        class_name = labels["class"].to_numpy(object)
+        classes = list(dict.fromkeys(class_name))
+        labeled = catalog.objects_of(row.scene, (1.0, 1.0), classes).scaled(gsd_xy)
+        shapes = _shapes_in_meters(labels, ~labeled.is_ignored, gsd_xy)
+        counts = ~labeled.is_ignored & ~_is_centered_in(unlabeled, labeled)
+        objects.append(
+            matching_table(
+                labeled.select(counts),
+                scene=row.scene,
+                class_name=class_name[counts],
+                shapes=shapes[counts],
+            )
+        )
+        ignored.append(_ignored_of_scene(row.scene, shapes[labeled.is_ignored], region))
         km2 = (extent.area - extent.intersection(region).area) / 1e6
         scenes.append({"scene": row.scene, "place": row.place, "km2": km2})
     table = pd.DataFrame(scenes, columns=["scene", "place", "km2"])
@@ -73,51 +86,29 @@ def ground_truth_of(catalog: Catalog) -> GroundTruth:
     )
 
 
-def _objects_outside(region: BaseGeometry, labels: pd.DataFrame) -> pd.DataFrame:
-    """Return the labels that are objects and not centred in the region."""
-    is_object = (labels["role"] == "object").to_numpy()
-    if not region.is_empty:
-        x, y = labels[["x_m", "y_m"]].to_numpy(np.float64).T
-        is_object = is_object & ~shapely.intersects_xy(region, x, y)
-    return labels.loc[is_object, list(OBJECT_COLUMNS)]
+def _is_centered_in(region: BaseGeometry, objects: Objects) -> Bools:
+    """Return (N,) which objects have their centre in a region, borders included."""
+    if region.is_empty:
+        return np.zeros(len(objects), bool)
+    x, y = objects.centers_xy.T
+    return np.asarray(shapely.intersects_xy(region, x, y))
 
 
-def _ignored_of_scene(scene: str, labels: pd.DataFrame, region: BaseGeometry) -> pd.DataFrame:
-    """Return the ignored labels of a scene and its ignored region, a row each."""
-    geometry = labels.loc[labels["role"] == "ignore", "geometry"].to_list()
+def _ignored_of_scene(scene: str, shapes: NDArray[Any], region: BaseGeometry) -> pd.DataFrame:
+    """Return the shapes of a scene's ignored labels and its ignored region, a row each."""
+    geometry = list(shapes)
     if not region.is_empty:
         geometry.append(region)
     return pd.DataFrame({"scene": scene, "geometry": pd.Series(geometry, dtype=object)})
 
 
-def _labels_in_meters(labels: pd.DataFrame, gsd_xy: tuple[float, float]) -> pd.DataFrame:
-    """Return a scene's labels with centres, longer sides (of the box) and shapes in metres."""
-    boxes_xyxy = labels[["left", "top", "right", "bottom"]].to_numpy(np.float64)
-    sides = (boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]) * gsd_xy
-    longer = sides.max(axis=1, initial=0)
-    return pd.DataFrame(
-        {
-            "scene": labels["scene"].to_numpy(object),
-            "class": labels["class"].to_numpy(object),
-            "role": labels["role"].to_numpy(object),
-            "x_m": labels["col"].to_numpy(np.float64) * gsd_xy[0],
-            "y_m": labels["row"].to_numpy(np.float64) * gsd_xy[1],
-            "longer_m": np.where(longer > 0, longer, np.nan),
-            "geometry": shapely.transform(_shapes_px(labels), lambda xy: xy * gsd_xy),
-        }
-    )
-
-
-def _shapes_px(labels: pd.DataFrame) -> Any:
-    """Return (N,) shapes in px: the polygon of an object that has one, else the box."""
+def _shapes_in_meters(
+    labels: pd.DataFrame, is_object: Bools, gsd_xy: tuple[float, float]
+) -> NDArray[Any]:
+    """Return (N,) shapes in metres: the polygon of an object that has one, else the box."""
     boxes_xyxy = labels[["left", "top", "right", "bottom"]].to_numpy(np.float64)
     boxes = np.asarray(shapely.box(*boxes_xyxy.T), object)
     shapes = labels["geometry"].to_numpy(object)
     is_polygon = np.isin(shapely.get_type_id(shapes), POLYGON_TYPES)
-    is_object = (labels["role"] == "object").to_numpy()
-    return np.where(is_polygon & is_object, shapes, boxes)
-
-
-def _no_objects() -> pd.DataFrame:
-    dtypes = dict.fromkeys(OBJECT_COLUMNS, "object") | dict.fromkeys(NUMERIC_COLUMNS, "float64")
-    return pd.DataFrame({name: pd.Series([], dtype=dtype) for name, dtype in dtypes.items()})
+    shapes_px = np.where(is_polygon & is_object, shapes, boxes)
+    return np.asarray(shapely.transform(shapes_px, lambda xy: xy * gsd_xy), object)

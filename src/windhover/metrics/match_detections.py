@@ -84,8 +84,7 @@ def match_detections(
     """Assign detections to objects: in falling score, each object once, classes apart.
 
     Args:
-        detections: `scene`, `class`, `score`, `x_m`, `y_m`, and for matching by IoU `geometry`;
-            any order.
+        detections: from `matching_table`, with scores; any order.
         ground_truth: the objects and the ignore regions.
         rule: when a detection is an object.
 
