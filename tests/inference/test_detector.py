@@ -415,7 +415,8 @@ def test_another_gsd_is_resampled_to_the_models(make_scene: Any, tmp_path: Path)
     """Squares of 20 px at 0.625 m are squares of 10 px at the training GSD of 1.25 m."""
     fine = [(2 * x, 2 * y) for x, y in CENTERS]
     with open_scene(make_scene(data=squares((602, 954), fine, 20), gsd_m=0.625), 1.25) as scene:
-        found = search_scene(planted(), scene, SearchSettings(), min_logit=3.0).candidates
+        result = search_scene(planted(), scene, SearchSettings(), min_logit=3.0)
+    found = candidate_table(result.candidates)
     assert errors(found, CENTERS).max() < 0.1
 
 
