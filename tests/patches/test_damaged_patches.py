@@ -88,7 +88,7 @@ def test_an_index_without_a_column_names_it(tmp_path: Path, column: str) -> None
     folder = patch_folder(tmp_path / "patches")
     path = folder / "index.parquet"
     pd.read_parquet(path).drop(columns=column).to_parquet(path)
-    with pytest.raises(FormatError, match=rf"lacks the column '{column}'.*{AGAIN}"):
+    with pytest.raises(FormatError, match=rf"has no column '{column}'.*{AGAIN}"):
         load_patches(folder, "train")
 
 
@@ -96,7 +96,27 @@ def test_text_for_numbers_is_refused(tmp_path: Path) -> None:
     folder = patch_folder(tmp_path / "patches")
     path = folder / "index.parquet"
     pd.read_parquet(path).assign(left_px="far").to_parquet(path)
-    with pytest.raises(FormatError, match=rf"'left_px' must hold numbers.*{AGAIN}"):
+    with pytest.raises(FormatError, match=rf"'left_px' must hold finite numbers.*{AGAIN}"):
+        load_patches(folder, "train")
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "rule"),
+    [
+        ("class", 3, "must hold text"),
+        ("split", None, "has no value"),
+        ("gsd_m", 0.0, "above 0"),
+        ("left_px", np.inf, "finite numbers"),
+        ("patch", 0.5, "whole numbers"),
+    ],
+)
+def test_a_value_that_breaks_its_rule_is_named(
+    tmp_path: Path, column: str, value: object, rule: str
+) -> None:
+    folder = patch_folder(tmp_path / "patches")
+    path = folder / "index.parquet"
+    pd.read_parquet(path).assign(**{column: value}).to_parquet(path)
+    with pytest.raises(FormatError, match=rf"column '{column}' .*{rule}.*{AGAIN}"):
         load_patches(folder, "train")
 
 

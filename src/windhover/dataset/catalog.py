@@ -16,9 +16,19 @@ import geopandas
 import numpy as np
 import pandas as pd
 from affine import Affine
+from geopandas import GeoDataFrame
 from numpy.typing import NDArray
 
 from windhover.dataset.catalog_report import CatalogReport
+from windhover.dataset.catalog_tables import (
+    AREA_COLUMNS,
+    AREAS,
+    BOX_COLUMNS,
+    LABEL_COLUMNS,
+    LABELS,
+    SCENE_COLUMNS,
+    SCENES,
+)
 from windhover.errors import FormatError, MissingFileError
 from windhover.files import atomic_folder
 from windhover.geometry.arrays import Floats
@@ -26,37 +36,6 @@ from windhover.geometry.objects import Objects, Role
 from windhover.imagery.rasters import SceneInfo
 from windhover.imagery.scenes import Scene
 
-SCENE_COLUMNS = (
-    "scene",
-    "path",
-    "width_px",
-    "height_px",
-    "bands",
-    "dtype",
-    "nodata",
-    "crs",
-    "transform",
-    "gsd_x_m",
-    "gsd_y_m",
-    "place",
-    "split",
-    "labeled",
-    "footprint_wkt_4326",
-)
-BOX_COLUMNS = ("left", "top", "right", "bottom")
-LABEL_COLUMNS = (
-    "scene",
-    "class",
-    "role",
-    "col",
-    "row",
-    *BOX_COLUMNS,
-    "length_m",
-    "width_m",
-    "source",
-    "geometry",
-)
-AREA_COLUMNS = ("scene", "role", "split", "geometry")
 REPORT_FILE = "report.json"
 
 
@@ -309,35 +288,29 @@ def load_catalog(folder: str | Path) -> Catalog:
         FormatError: a table is broken or lacks a column, or the report has a wrong value.
     """
     folder = Path(folder)
-    for name in ("scenes.parquet", "labels.parquet", "areas.parquet", REPORT_FILE):
-        if not (folder / name).is_file():
-            raise MissingFileError(
-                f"{folder / name}: no such file. Run the scenes stage first: dvc repro scenes."
-            )
-    try:
-        scenes = pd.read_parquet(folder / "scenes.parquet")
-        labels = geopandas.read_parquet(folder / "labels.parquet")
-        areas = geopandas.read_parquet(folder / "areas.parquet")
-    except (ValueError, OSError) as error:
-        raise FormatError(
-            f"{folder}: the catalog cannot be read ({error}). Run the scenes stage again: "
-            "dvc repro -f scenes."
-        ) from None
-    _check_columns(folder / "scenes.parquet", scenes, SCENE_COLUMNS)
-    _check_columns(folder / "labels.parquet", labels, LABEL_COLUMNS)
-    _check_columns(folder / "areas.parquet", areas, AREA_COLUMNS)
-    return Catalog(scenes, labels, areas, CatalogReport.load(folder / REPORT_FILE))
+    scenes = SCENES.read(folder / "scenes.parquet")
+    labels = LABELS.read(folder / "labels.parquet")
+    areas = AREAS.read(folder / "areas.parquet")
+    for name, table in (("labels.parquet", labels), ("areas.parquet", areas)):
+        _check_scenes_known(folder / name, table, scenes)
+    report = CatalogReport.load(folder / REPORT_FILE)
+    return Catalog(scenes, GeoDataFrame(labels), GeoDataFrame(areas), report)
 
 
-def _check_columns(path: Path, table: pd.DataFrame, columns: Sequence[str]) -> None:
-    """Check that a table has its columns.
+def _check_scenes_known(path: Path, table: pd.DataFrame, scenes: pd.DataFrame) -> None:
+    """Check that a table speaks of scenes that are there, each of them once.
 
     Raises:
-        FormatError: one is missing.
+        FormatError: it does not.
     """
-    missing = [column for column in columns if column not in table.columns]
-    if missing:
+    again = "Run the scenes stage again: dvc repro -f scenes."
+    twice = scenes.loc[scenes["scene"].duplicated(), "scene"]
+    if len(twice):
         raise FormatError(
-            f"{path}: has no column {missing[0]!r}. Run the scenes stage again: "
-            "dvc repro -f scenes."
+            f"{path.with_name('scenes.parquet')}: lists the scene {twice.iloc[0]!r} twice. {again}"
+        )
+    strange = sorted(set(table["scene"]) - set(scenes["scene"]))
+    if strange:
+        raise FormatError(
+            f"{path}: names the scene {strange[0]!r}, which scenes.parquet does not list. {again}"
         )

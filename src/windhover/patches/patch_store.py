@@ -6,7 +6,7 @@ Holds how patches are written and read back, memory-mapped; where they are cut i
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -18,25 +18,32 @@ from numpy.typing import NDArray
 from windhover.errors import FormatError, MissingFileError
 from windhover.geometry.windows import WINDOW_PX
 from windhover.patches.patch_summary import SUMMARY_FILE, PatchSummary
+from windhover.table_record import Column, TableSchema
 
 KINDS = ("positive", "random", "offcenter", "lookalike")
 OBJECT_COLUMNS = ("dx_px", "dy_px", "w_px", "h_px")  # center from the window's, and size
-NUMBER_COLUMNS = ("patch", *OBJECT_COLUMNS, "left_px", "top_px", "gsd_m")
 # name of a folder of patches -> the stage that writes it
 STAGES = {"patches": "patches", "augmented": "augment"}
-INDEX_COLUMNS = (
-    "patch",
-    "split",
-    "scene",
-    "place",
-    "kind",
-    "class",
-    *OBJECT_COLUMNS,
-    "left_px",
-    "top_px",
-    "gsd_m",
-    "origin",
+INDEX = TableSchema(
+    "patches",
+    {
+        "patch": Column("integer", least=0),
+        "split": Column("text"),
+        "scene": Column("text"),
+        "place": Column("text"),
+        "kind": Column("text"),
+        "class": Column("text"),  # empty for background
+        "dx_px": Column("number", nullable=True),
+        "dy_px": Column("number", nullable=True),
+        "w_px": Column("number", nullable=True, least=0),
+        "h_px": Column("number", nullable=True, least=0),
+        "left_px": Column("number"),
+        "top_px": Column("number"),
+        "gsd_m": Column("number", above=0),
+        "origin": Column("text"),
+    },
 )
+INDEX_COLUMNS = tuple(INDEX.columns)
 
 
 @dataclass(frozen=True)
@@ -148,7 +155,7 @@ def load_patches(folder: str | Path, split: str) -> PatchSet:
                 f"{path}: no such file. Run the stage that writes it: dvc repro {stage}."
             )
     images = _load_array(array_path, again)
-    index = _load_index(index_path, again)
+    index = replace(INDEX, stage=stage).read(index_path)
     index = index[index["split"] == split]
     index = index.sort_values("patch", kind="stable").reset_index(drop=True)
     if len(index) != len(images) or (index["patch"].to_numpy() != np.arange(len(images))).any():
@@ -180,28 +187,6 @@ def _load_array(path: Path, again: str) -> NDArray[Any]:
         raise FormatError(f"{path}: must hold numbers, got {images.dtype}. {again}")
     patches: NDArray[Any] = images
     return patches
-
-
-def _load_index(path: Path, again: str) -> pd.DataFrame:
-    """Return an index table with all its columns.
-
-    Raises:
-        FormatError: it is damaged, lacks a column, or a column of numbers holds something else.
-    """
-    try:
-        index = pd.read_parquet(path)
-    except (ValueError, OSError) as error:
-        raise FormatError(f"{path}: cannot be read ({error}). {again}") from None
-    for column in INDEX_COLUMNS:
-        if column not in index.columns:
-            raise FormatError(f"{path}: lacks the column {column!r}. {again}")
-        is_number = pd.api.types.is_numeric_dtype(index[column].dtype)
-        if column in NUMBER_COLUMNS and not is_number:
-            raise FormatError(
-                f"{path}: the column {column!r} must hold numbers, got {index[column].dtype}. "
-                f"{again}"
-            )
-    return index
 
 
 def read_summary(folder: str | Path) -> PatchSummary:
