@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+import shutil
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from windhover.errors import FormatError, ParameterError
+from windhover.errors import FormatError, FullDiskError, ParameterError
 from windhover.files import (
     atomic_file,
     atomic_folder,
     check_output,
     check_replaceable,
+    check_space,
     is_csv_with_columns,
     is_json_with_keys,
     lock_output,
@@ -50,6 +55,42 @@ def test_a_failure_keeps_the_old_file_and_leaves_nothing(tmp_path: Path) -> None
         break_while_writing(tmp_path / "a.txt")
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.txt"]
     assert (tmp_path / "a.txt").read_text() == "old"
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
+def test_a_full_disk_is_told_with_the_name_of_the_file(tmp_path: Path, code: int) -> None:
+    def fill(target: Path) -> None:
+        with atomic_file(target) as path:
+            path.write_text("half")
+            raise OSError(code, "full")
+
+    (tmp_path / "a.txt").write_text("old")
+    with pytest.raises(FullDiskError, match=r"/a\.txt: no space left on the disk\. Free some"):
+        fill(tmp_path / "a.txt")
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.txt"]
+    assert (tmp_path / "a.txt").read_text() == "old"
+
+
+@pytest.mark.parametrize("write", [break_while_writing, break_while_filling])
+def test_any_error_on_a_full_disk_is_told_as_such(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write: Callable[[Path], None]
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=30_000))
+    with pytest.raises(FullDiskError, match="/out: no space left on the disk"):
+        write(tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_room_on_the_disk_is_asked_for_at_the_door(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check_space(tmp_path / "new" / "a.tif", 1)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=2_500_000))
+    with pytest.raises(FullDiskError, match=r"a\.tif: 3\.0 GB are needed .* 2\.5 MB are free"):
+        check_space(tmp_path / "new" / "a.tif", 3 * 10**9)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=100))
+    with pytest.raises(FullDiskError, match="100 bytes are free"):
+        check_output(tmp_path / "a.gpkg")
 
 
 def test_a_folder_is_replaced_whole(tmp_path: Path) -> None:

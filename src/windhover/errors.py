@@ -55,5 +55,12 @@ class UnsupportedError(WindhoverError, TypeError):
     """Something valid that this program does not do, such as a complex raster."""
 
 
+class FullDiskError(WindhoverError, OSError):
+    """There is no room on the disk for what is to be written."""
+
+    def __str__(self) -> str:  # OSError would print a tuple
+        return str(self.args[0]) if self.args else ""
+
+
 class MissingExtraError(WindhoverError, ImportError):
     """An optional package is not installed."""

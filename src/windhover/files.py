@@ -6,6 +6,7 @@ command asks `check_output` before its work and holds `lock_output` while it wri
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -16,13 +17,22 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from windhover.errors import FormatError, MissingFileError, ParameterError
+from windhover.errors import (
+    FormatError,
+    FullDiskError,
+    MissingFileError,
+    ParameterError,
+    WindhoverError,
+)
 
 try:
     import fcntl
 except ImportError:  # Windows has no such locks
     fcntl = None  # type: ignore[assignment]
 
+MIN_FREE_BYTES = 1 << 20  # with less, a disk counts as full: no file of this program is smaller
+# disk full, quota reached, limit of file size
+FULL_DISK_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 MAX_JSON_DEPTH = 100  # of lists and objects in one another; records have less than ten
 # files that stand beside a file of the same stem, and are read with it
 SIDECAR_SUFFIXES = (".shp", ".shx", ".dbf", ".prj", ".cpg", ".tfw", ".pgw", ".jgw", ".wld", ".ovr")
@@ -35,6 +45,57 @@ def _temporary_sibling(path: Path) -> Path:
     """
     path = Path(os.path.abspath(path))  # `.` and `..` have no name; a link at the end stays a link
     return path.with_name(f".{path.stem}.{os.getpid()}-{uuid4().hex[:8]}{path.suffix}")
+
+
+def check_space(path: str | Path, needed_bytes: int = MIN_FREE_BYTES) -> None:
+    """Raise if the disk of a path has less room than what is to be written there.
+
+    Args:
+        path: of a file or folder that is to be written; it may be missing.
+        needed_bytes: that it will take, or its least where that is not known.
+
+    Raises:
+        FullDiskError: there is less.
+    """
+    path = Path(os.path.abspath(path))
+    folder = next(parent for parent in path.parents if parent.exists())
+    free_bytes = shutil.disk_usage(folder).free
+    if free_bytes < needed_bytes:
+        raise FullDiskError(
+            f"{path}: {_size_text(needed_bytes)} are needed on the disk and "
+            f"{_size_text(free_bytes)} are free. Free some, or name a path on another disk."
+        )
+
+
+def _size_text(n_bytes: int) -> str:
+    """Return a number of bytes with its unit."""
+    for unit, size in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if n_bytes >= size:
+            return f"{n_bytes / size:.1f} {unit}"
+    return f"{n_bytes} bytes"
+
+
+@contextmanager
+def _full_disk_told(path: Path) -> Iterator[None]:
+    """Raise a FullDiskError in place of any error while nothing more fits on the disk.
+
+    Writers report a full disk in many ways, such as "no such table: gpkg_contents" of SQLite.
+
+    Raises:
+        FullDiskError: the disk, a quota or a limit of file size is reached.
+    """
+    try:
+        yield
+    except WindhoverError:
+        raise
+    except Exception as error:
+        is_full = isinstance(error, OSError) and error.errno in FULL_DISK_ERRNOS
+        folder = next(parent for parent in path.absolute().parents if parent.exists())
+        if not is_full and shutil.disk_usage(folder).free >= MIN_FREE_BYTES:
+            raise
+        raise FullDiskError(
+            f"{path}: no space left on the disk. Free some, or name a path on another disk."
+        ) from None
 
 
 @contextmanager
@@ -50,8 +111,9 @@ def atomic_file(path: str | Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = _temporary_sibling(path)
     try:
-        yield temporary
-        os.replace(temporary, path)
+        with _full_disk_told(path):
+            yield temporary
+            os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -74,10 +136,11 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
     old = _temporary_sibling(path)
     temporary.mkdir()
     try:
-        yield temporary
-        if path.exists():
-            os.replace(path, old)
-        os.replace(temporary, path)
+        with _full_disk_told(path):
+            yield temporary
+            if path.exists():
+                os.replace(path, old)
+            os.replace(temporary, path)
     finally:
         if old.exists() and not path.exists():
             os.replace(old, path)
@@ -137,6 +200,7 @@ def check_writable(path: str | Path) -> None:
 
     Raises:
         ParameterError: it is a folder, is below a file, or in a folder that may not be written to.
+        FullDiskError: the disk is full.
     """
     path = Path(path)
     if path.is_dir():
@@ -150,6 +214,7 @@ def check_writable(path: str | Path) -> None:
         raise ParameterError(
             f"{path}: the folder {folder} may not be written to. Name another path."
         )
+    check_space(path)
 
 
 def check_output(

@@ -7,15 +7,20 @@ differ between runs.
 from __future__ import annotations
 
 import json
+import logging
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+from pydantic import BaseModel, ConfigDict, ValidationError
+
 from windhover.console import show_messages
 from windhover.errors import WindhoverError
 from windhover.optional_dependencies import explain_missing_extras
 from windhover.params import Params, load_params
+
+logger = logging.getLogger(__name__)
 
 SECONDS_LOG = Path(".windhover/stage_seconds.jsonl")
 
@@ -56,14 +61,33 @@ def log_seconds(stage: str, seconds: float, log: Path = SECONDS_LOG) -> None:
 
 
 def last_seconds(log: Path = SECONDS_LOG) -> dict[str, float]:
-    """Return the seconds of each stage's last run, in the order in which the stages last ended."""
+    """Return the seconds of each stage's last run, in the order in which the stages last ended.
+
+    A line that is damaged, such as by a kill, is left out and told.
+    """
     if not log.is_file():
         return {}
-    lines = [
-        json.loads(line) for line in log.read_text(encoding="utf-8").splitlines() if line.strip()
-    ]
-    newest = {line["stage"]: line for line in lines}
-    return {
-        line["stage"]: float(line["seconds"])
-        for line in sorted(newest.values(), key=lambda line: lines.index(line))
-    }
+    seconds: dict[str, float] = {}
+    damaged = 0
+    for line in log.read_text(encoding="utf-8", errors="replace").splitlines():
+        if not line.strip():
+            continue
+        try:
+            entry = _LogLine.model_validate_json(line)
+        except ValidationError:
+            damaged += 1
+            continue
+        seconds.pop(entry.stage, None)
+        seconds[entry.stage] = entry.seconds
+    if damaged:
+        logger.warning("%s: %d damaged lines are left out.", log, damaged)
+    return seconds
+
+
+class _LogLine(BaseModel):
+    """One finished stage."""
+
+    model_config = ConfigDict(strict=True, allow_inf_nan=False)
+
+    stage: str
+    seconds: float

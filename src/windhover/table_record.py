@@ -16,6 +16,7 @@ import geopandas
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+from numpy.typing import NDArray
 from shapely.errors import ShapelyError
 
 from windhover.errors import FormatError, MissingFileError
@@ -83,8 +84,12 @@ class TableSchema:
     stage: str
     columns: Mapping[str, Column]
 
-    def read(self, path: str | Path) -> pd.DataFrame:
+    def read(self, path: str | Path, renamed: Mapping[str, str] | None = None) -> pd.DataFrame:
         """Read a Parquet file; a GeoDataFrame where a column holds shapes.
+
+        Args:
+            path: of the file.
+            renamed: columns of earlier versions -> today's; None for none.
 
         Raises:
             MissingFileError: no such file.
@@ -102,6 +107,7 @@ class TableSchema:
         except READER_ERRORS as error:
             reason = " ".join(str(error).split())[:REASON_CHARS]
             raise FormatError(f"{path}: cannot be read ({reason}). {self._again()}") from None
+        table = table.rename(columns=dict(renamed or {}))
         self.check(table, path)
         return table
 
@@ -132,22 +138,27 @@ def _find_fault(values: pd.Series[Any], column: Column) -> str | None:
         return f"must hold {WORDS[column.kind]}, and row {row} has no value"
     known = values[~missing]
     if column.kind in ("number", "integer"):
-        return _number_fault(known, column)
-    for row, value in enumerate(known):
+        return _number_fault(known, column, np.flatnonzero(~missing))
+    for row, value in zip(np.flatnonzero(~missing), known, strict=True):
         rule = _broken_rule(value, column)
         if rule is not None:
             return f"must hold {rule}, got {_shown(value)} in row {row}"
     return None
 
 
-def _number_fault(values: pd.Series[Any], column: Column) -> str | None:
-    """Return what is wrong with a column of numbers, None for nothing."""
+def _number_fault(values: pd.Series[Any], column: Column, rows: NDArray[np.int64]) -> str | None:
+    """Return what is wrong with a column of numbers, None for nothing.
+
+    Args:
+        values: that are there.
+        column: what they must be.
+        rows: of the values in the file.
+    """
     dtype = values.dtype
     is_number = pd.api.types.is_numeric_dtype(dtype) and not pd.api.types.is_complex_dtype(dtype)
     if len(values) and (not is_number or pd.api.types.is_bool_dtype(dtype)):
-        numbers = pd.to_numeric(values.astype(object), errors="coerce")
-        if values.map(lambda value: isinstance(value, int | float)).all() and numbers.notna().all():
-            return _number_fault(numbers, column)
+        if pd.api.types.is_object_dtype(dtype) and all(map(_is_real, values)):
+            return _number_fault(values.astype(np.float64), column, rows)
         return f"must hold {WORDS[column.kind]}, got {_shown(values.iloc[0])}"
     numbers = values.to_numpy(np.float64)
     bad = np.isnan(numbers)
@@ -165,8 +176,13 @@ def _number_fault(values: pd.Series[Any], column: Column) -> str | None:
         rule += f" above {column.above:g}"
     if not bad.any():
         return None
-    row = int(np.flatnonzero(bad)[0])
-    return f"must hold {rule}, got {numbers[row]:g} in row {row}"
+    first = int(np.flatnonzero(bad)[0])
+    return f"must hold {rule}, got {numbers[first]:g} in row {rows[first]}"
+
+
+def _is_real(value: object) -> bool:
+    """Return whether a value is a whole or decimal number, and no flag."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _broken_rule(value: Any, column: Column) -> str | None:
@@ -208,4 +224,6 @@ def _text_rule(value: Any, column: Column) -> str | None:
 
 def _shown(value: Any) -> str:
     """Return a wrong value as it is shown, cut to a few letters."""
+    if isinstance(value, np.generic):
+        value = value.item()
     return json.dumps(value, default=str)[:SHOWN_CHARS]

@@ -128,7 +128,7 @@ def test_a_mosaic_without_one_tile_is_searched_and_told(
     outcome = detect_rasters(DetectRequest([str(tmp_path / "m.vrt")], model, tmp_path / "f.gpkg"))
     (failed,) = outcome.failed
     assert "its source" in failed.reason
-    assert "lost.tif is missing, so rows 0 to 80 and columns 0 to 10" in failed.reason
+    assert "lost.tif is missing or damaged, so rows 0 to 80 and columns 0 to 10" in failed.reason
     assert outcome.scenes[0].windows_searched > 0
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,7 @@ from rasterio.enums import ColorInterp
 
 from windhover.errors import FormatError
 from windhover.geometry.windows import Window
+from windhover.imagery.gdal_messages import undecodable_messages_raised
 from windhover.imagery.missing_sources import missing_sources
 from windhover.imagery.rasters import files_read, inspect_scene
 from windhover.imagery.scenes import Scene, open_scene
@@ -112,7 +115,8 @@ def test_a_missing_source_is_named_and_the_rest_is_read(tmp_path: Path) -> None:
     (source,) = missing_sources(str(mosaic))
     assert source == (str(tmp_path / "east.tif"), 0, 60, 40, 60)
     info = inspect_scene(mosaic)
-    assert f"1 of its sources are missing ({tmp_path}/east.tif): no data there" in info.notes
+    sentence = f"1 of its sources are missing or damaged ({tmp_path}/east.tif): no data there"
+    assert sentence in info.notes
     with open_scene(mosaic) as scene:
         pixels, valid = scene.read(0, 0, 40, 120)
     assert valid[:, :60].all()
@@ -121,6 +125,81 @@ def test_a_missing_source_is_named_and_the_rest_is_read(tmp_path: Path) -> None:
     (tmp_path / "west.tif").unlink()
     with pytest.raises(FormatError, match=r"west\.tif"), open_scene(mosaic) as scene:
         scene.read(0, 0, 40, 120)
+
+
+NESTED = MOSAIC.replace('"120"', '"240"')
+INNER = (
+    '<SimpleSource><SourceFilename relativeToVRT="1">{name}</SourceFilename>'
+    '<SourceBand>1</SourceBand><SrcRect xOff="0" yOff="0" xSize="120" ySize="40"/>'
+    '<DstRect xOff="{col}" yOff="0" xSize="120" ySize="40"/></SimpleSource>'
+)
+
+
+def write_nested(folder: Path) -> Path:
+    """Write a mosaic of two mosaics of two tiles each, of 60 x 40 px."""
+    for name in ("left", "right"):
+        (folder / name).mkdir()
+        write_mosaic(folder / name)
+    places = {"left/mosaic.vrt": 0, "right/mosaic.vrt": 120}
+    sources = [INNER.format(name=name, col=col) for name, col in places.items()]
+    (folder / "outer.vrt").write_text(NESTED.format(sources="".join(sources)))
+    return folder / "outer.vrt"
+
+
+def test_a_missing_source_of_a_mosaic_in_a_mosaic_is_named_and_the_rest_is_read(
+    tmp_path: Path,
+) -> None:
+    outer = write_nested(tmp_path)
+    assert missing_sources(str(outer)) == ()
+    (tmp_path / "right/east.tif").unlink()
+    assert missing_sources(str(outer)) == ((f"{tmp_path}/right/east.tif", 0, 180, 40, 60),)
+    with open_scene(outer) as scene:
+        pixels, valid = scene.read(0, 0, 40, 240)
+    assert valid[:, :180].all()
+    assert (pixels[0, :, :180] == 100).all()
+    assert not valid[:, 180:].any()
+
+
+@pytest.mark.parametrize("junk", [b"", b"junk" * 99])
+def test_a_source_that_is_no_raster_is_never_read_as_zeros(tmp_path: Path, junk: bytes) -> None:
+    outer = write_nested(tmp_path)
+    (tmp_path / "left/west.tif").write_bytes(junk)
+    for _ in range(3):  # GDAL fails once, and gives zeros from then on
+        with open_scene(outer) as scene:
+            pixels, valid = scene.read(0, 0, 40, 240)
+        assert not valid[:, :60].any()
+        assert valid[:, 60:].all()
+        assert (pixels[0, :, 60:] == 100).all()
+
+
+def test_a_mosaic_without_any_source_is_a_sentence(tmp_path: Path) -> None:
+    outer = write_nested(tmp_path)
+    for tile in tmp_path.glob("*/*.tif"):
+        tile.unlink()
+    with pytest.raises(FormatError, match=r"outer\.vrt: every source .* missing .*west\.tif"):
+        inspect_scene(outer)
+
+
+@pytest.mark.parametrize("place", [b"west", b"<SourceBand>", b"</VRTDataset>"])
+def test_bytes_that_are_not_utf8_are_one_sentence_wherever_they_stand(
+    tmp_path: Path, place: bytes
+) -> None:
+    mosaic = write_mosaic(tmp_path)
+    mosaic.write_bytes(mosaic.read_bytes().replace(place, b"\xff" + place, 1))
+    with pytest.raises(FormatError, match=r"mosaic\.vrt: holds bytes that are not UTF-8"):
+        inspect_scene(mosaic)
+
+
+def test_an_error_that_rasterio_drops_is_raised() -> None:
+    def drop() -> None:
+        with undecodable_messages_raised():
+            error = UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte")
+            sys.unraisablehook(SimpleNamespace(exc_value=error, object="rasterio._err.log_error"))
+
+    before = sys.unraisablehook
+    with pytest.raises(UnicodeDecodeError, match="invalid start byte"):
+        drop()
+    assert sys.unraisablehook is before
 
 
 def test_a_virtual_raster_that_is_no_text_is_a_sentence(tmp_path: Path) -> None:

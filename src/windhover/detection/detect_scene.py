@@ -139,14 +139,15 @@ class SceneRun:
 
 
 def _missing_parts(info: SceneInfo) -> list[FailedBlock]:
-    """Return the parts of a virtual raster whose source files are missing."""
+    """Return the parts of a virtual raster whose source files are missing or damaged."""
     parts = []
     for source in missing_sources(info.path):
         last_row = source.row + source.height
         last_col = source.col + source.width
         reason = (
-            f"{info.path}: its source {source.path} is missing, so rows {source.row} to {last_row} "
-            f"and columns {source.col} to {last_col} are not searched. Put the file back."
+            f"{info.path}: its source {source.path} is missing or damaged, so rows {source.row} "
+            f"to {last_row} and columns {source.col} to {last_col} are not searched. "
+            "Put the file back."
         )
         part = FailedBlock(
             info.name,

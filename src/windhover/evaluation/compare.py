@@ -33,6 +33,7 @@ from windhover.metrics.detection_metrics import weighted_metrics
 from windhover.metrics.ground_truth import GroundTruth
 from windhover.metrics.group_counts import counts_by_scene
 from windhover.metrics.metrics_record import MetricsRecord
+from windhover.table_record import Column, TableSchema
 
 logger = logging.getLogger(__name__)
 
@@ -53,6 +54,25 @@ COMPARED = {
 MATCHES_FILES = ("matches.parquet", "judged.parquet")
 GROUND_TRUTH_FILES = ("ground_truth.parquet", "ground.parquet")
 RENAMED_COLUMNS = {"hit": "is_tp"}
+MATCHES = TableSchema(
+    "evaluate",
+    {
+        "scene": Column("text"),
+        "class": Column("text"),
+        "score": Column("number"),
+        "is_tp": Column("flag"),
+    },
+)
+GROUND_TRUTH = TableSchema(
+    "evaluate",
+    {
+        "scene": Column("text"),
+        "place": Column("text"),
+        "km2": Column("number", least=0),
+        "class": Column("text", nullable=True),  # of a scene without objects
+        "objects": Column("integer", least=0),
+    },
+)
 
 
 @dataclass(frozen=True)
@@ -82,9 +102,9 @@ def load_test_record(folder: Path) -> TestRecord:
         DataError: the model was tested on no scene, as with ready-made patches alone.
     """
     matches_path = _existing_file(folder, MATCHES_FILES)
-    rows = pd.read_parquet(_existing_file(folder, GROUND_TRUTH_FILES))
+    rows = GROUND_TRUTH.read(_existing_file(folder, GROUND_TRUTH_FILES))
     metrics = MetricsRecord.load(_existing_file(folder, ("metrics.json",)))
-    matches = pd.read_parquet(matches_path).rename(columns=RENAMED_COLUMNS)
+    matches = MATCHES.read(matches_path, renamed=RENAMED_COLUMNS)
     if rows.empty:
         raise DataError(
             f"{folder}: this model was tested on patches alone, and models are compared on scenes. "

@@ -17,14 +17,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from windhover.dataset.build_catalog import build_catalog
 from windhover.dataset.catalog import Catalog, load_catalog, write_catalog
-from windhover.errors import DataError, ParameterError
+from windhover.errors import DataError, FormatError, ParameterError
 from windhover.evaluation.evaluate_model import EvaluationFolders, evaluate
 from windhover.evaluation.record_evaluation import record_run
-from windhover.files import atomic_folder, is_json_with_keys, write_json
+from windhover.files import atomic_folder, is_json_with_keys, read_json, write_json
+from windhover.json_record import describe_fault
 from windhover.metrics.metrics_record import MetricsRecord
 from windhover.params import StageParams, change_params, flatten, load_params
 from windhover.params.augment import AugmentParams
@@ -250,7 +251,7 @@ def _flat_summary(summary: Mapping[str, MetricSummary]) -> dict[str, float]:
 def _run_fold(params: FlowParams, scenes: ScenesParams, folders: FoldFolders) -> FoldMetrics:
     """Run the unfinished stages of one fold and return its metrics on test."""
     if folders.metrics_file.is_file():
-        return FoldMetrics.model_validate_json(folders.metrics_file.read_text(encoding="utf-8"))
+        return _read_fold(folders.metrics_file)
     catalog = _make_catalog(scenes, folders.of_stage("scenes"))
     _make_patches(params, catalog, folders)
     _train_fold(params, f"fold-{scenes.fold}", folders)
@@ -270,6 +271,20 @@ def _run_fold(params: FlowParams, scenes: ScenesParams, folders: FoldFolders) ->
     for name in INTERMEDIATE:
         shutil.rmtree(folders.of_stage(name), ignore_errors=True)
     return fold
+
+
+def _read_fold(path: Path) -> FoldMetrics:
+    """Return the metrics of a finished fold.
+
+    Raises:
+        FormatError: the file is damaged.
+    """
+    again = f"Remove {path.parent}, and run the same again: the other folds are kept."
+    content = read_json(path, missing=again, broken=again)
+    try:
+        return FoldMetrics.model_validate(content)
+    except ValidationError as error:
+        raise FormatError(f"{path}: {describe_fault(error)} {again}") from None
 
 
 def _make_catalog(scenes: ScenesParams, folder: Path) -> Catalog:

@@ -17,11 +17,10 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import torch
 from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
 from windhover.errors import DataError, ParameterError, WindhoverError
 from windhover.files import atomic_file
-from windhover.params import change_params, value_at
+from windhover.params import change_params, parse_yaml, value_at
 from windhover.params.train import TrainParams
 from windhover.patches.patch_store import load_patches
 from windhover.tracking.runs import Tracker, resume_run
@@ -102,7 +101,7 @@ def parse_axis(text: str) -> SearchAxis:
         if ":" in values:
             return _parse_range(key, values)
         return _parse_choices(key, values)
-    except (ValueError, YAMLError):
+    except ValueError:
         raise ParameterError(
             f"{text!r} must read train.KEY=LOW:HIGH, =log:LOW:HIGH, =int:LOW:HIGH or =A,B,C "
             "with the low below the high. Write for example train.learning_rate=log:1e-4:1e-2."
@@ -110,7 +109,7 @@ def parse_axis(text: str) -> SearchAxis:
 
 
 def _parse_choices(key: str, values: str) -> SearchAxis:
-    choices = tuple(YAML(typ="safe", pure=True).load(f"[{values}]"))
+    choices = tuple(parse_yaml(f"[{values}]"))
     scalars = (str, int, float, bool, type(None))
     if len(choices) < 2 or not all(isinstance(choice, scalars) for choice in choices):
         raise ValueError("not several scalars")

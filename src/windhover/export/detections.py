@@ -6,7 +6,6 @@ equal bytes. Finds nothing.
 
 from __future__ import annotations
 
-import shutil
 import sqlite3
 import warnings
 from collections.abc import Iterator
@@ -21,15 +20,16 @@ import pyogrio
 import shapely
 from pyogrio.errors import DataLayerError, DataSourceError
 
-from windhover.errors import DataError, FormatError, MissingFileError, ParameterError
+from windhover.errors import DataError, ParameterError
 from windhover.export.geojson import GEOJSON_HEAD, write_geojson
 from windhover.export.qgis_style import add_style
-from windhover.files import atomic_file, is_csv_with_columns
-from windhover.inference.result_table import COLUMNS, SCENE_CRS
+from windhover.files import atomic_file, check_space, is_csv_with_columns
+from windhover.inference.result_table import COLUMNS, RESULTS, SCENE_CRS
 
 LAYER = "detections"
 STYLE_TABLE = "layer_styles"
-MIN_FREE_BYTES = 2**20  # with less, a failed write is put down to the full disk
+EMPTY_MAP_BYTES = 200_000  # a GeoPackage with its style and no row has 110 kB
+ROW_BYTES = 600  # of a detection in the largest format, GeoJSON, about twice over
 SUFFIXES = (".gpkg", ".parquet", ".geojson", ".csv")
 # GDAL writes the time into a GeoPackage; a fixed one makes equal tables equal files
 STAMP = "2000-01-01T00:00:00Z"
@@ -54,20 +54,7 @@ def load_table(path: str | Path) -> geopandas.GeoDataFrame:
         MissingFileError: no such file.
         FormatError: not such a table.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise MissingFileError(f"{path}: no such file. Run the detect stage first.")
-    try:
-        table = geopandas.read_parquet(path)
-    except (ValueError, OSError, KeyError) as error:
-        reason = " ".join(str(error).split())[:120]
-        raise FormatError(
-            f"{path}: not a table of detections ({reason}). Run detect again."
-        ) from None
-    for name in (*COLUMNS, SCENE_CRS):
-        if name not in table.columns:
-            raise FormatError(f"{path}: has no column `{name}`. Run detect again.")
-    return table
+    return geopandas.GeoDataFrame(RESULTS.read(path))
 
 
 def write_map(table: geopandas.GeoDataFrame, path: str | Path) -> None:
@@ -80,7 +67,8 @@ def write_map(table: geopandas.GeoDataFrame, path: str | Path) -> None:
     Raises:
         ParameterError: another suffix.
         DataError: a local grid as GeoJSON, which knows longitude and latitude only.
-        OSError: the file cannot be written, such as to a full disk.
+        FullDiskError: the disk has no room for it.
+        OSError: the file cannot be written.
     """
     path = Path(path)
     check_suffix(path, georeferenced=True)
@@ -95,13 +83,12 @@ def write_map(table: geopandas.GeoDataFrame, path: str | Path) -> None:
         ".geojson": write_geojson,
         ".csv": _write_csv,
     }
+    check_space(path, EMPTY_MAP_BYTES + ROW_BYTES * len(table))
     with atomic_file(path) as temporary:
         try:
             writers[path.suffix](table, temporary)
         except (DataSourceError, DataLayerError, sqlite3.Error, pa.ArrowException) as error:
             reason = " ".join(str(error).split())  # a file system without locks
-            if shutil.disk_usage(path.parent).free < MIN_FREE_BYTES:
-                reason = "no space left on the disk. Free some, or name a file on another disk"
             raise OSError(f"{path}: {reason}") from None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import threading
 from collections.abc import Sequence
 from typing import Any
@@ -16,6 +17,7 @@ from rasterio.windows import Window as RasterWindow
 
 from windhover.errors import DataError, FormatError
 from windhover.geometry.windows import Bounds
+from windhover.imagery.gdal_messages import undecodable_messages_raised
 from windhover.imagery.jpeg import JpegCache
 from windhover.imagery.missing_sources import missing_sources
 from windhover.imagery.rasters import (
@@ -29,6 +31,10 @@ from windhover.imagery.rasters import (
 )
 from windhover.imagery.scene_grid import Pixels
 
+# GDAL's words for a source that it cannot open; from then on a virtual raster gives zeros
+CANNOT_OPEN = re.compile(
+    r"not recognized|no such file|response code|does not exist|recursion", re.IGNORECASE
+)
 # bands with one of these flags have no mask of their own; nodata is compared here
 NO_OWN_MASK = {MaskFlags.all_valid, MaskFlags.per_dataset, MaskFlags.nodata}
 PRELOAD_PX = 64_000_000  # larger scenes are left on disk
@@ -115,6 +121,7 @@ class NativeReader:
         self._force_gdal = force_gdal
         self._missing = missing_sources(info.path)
         self._preloaded: Pixels | None = None
+        self._failure: str | None = None
 
     @property
     def is_preloaded(self) -> bool:
@@ -164,15 +171,21 @@ class NativeReader:
             FormatError: the file is damaged there.
         """
         top, bottom, left, right = bounds
+        if self._failure is not None:
+            raise FormatError(self._failure)
         try:
-            with rasterio.Env(**GDAL_OPTIONS):
+            with undecodable_messages_raised(), rasterio.Env(**GDAL_OPTIONS):
                 return self._read_dataset(self.handles.get(), bounds)
         except (RasterioError, OSError, UnicodeDecodeError) as error:
             part = "" if self.overview is None else " of an overview"
-            raise FormatError(
+            sentence = (
                 f"{self.info.path}: cannot read rows {top} to {bottom} and columns {left} to "
                 f"{right}{part} ({gdal_reason(error)}). {reading_advice(error)}"
-            ) from None
+            )
+            is_virtual = self.info.path.lower().endswith(".vrt")
+            if is_virtual and CANNOT_OPEN.search(gdal_reason(error)):
+                self._failure = sentence
+            raise FormatError(sentence) from None
 
     def _read_dataset(self, dataset: Any, bounds: Bounds) -> Pixels:
         height, width = bounds.shape_hw

@@ -32,8 +32,12 @@ from windhover.errors import (
 )
 from windhover.geometry import georef
 from windhover.imagery.band_names import band_names
+from windhover.imagery.gdal_messages import undecodable_messages_raised
 from windhover.imagery.missing_sources import missing_sources, partial_raster
 
+NOT_UTF8 = (
+    "It names a file, or holds other text, by bytes that are not UTF-8: write it again in UTF-8."
+)
 DTYPES = ("uint8", "uint16", "int16", "float32")
 MAX_BANDS = 16
 # how numbers of bands are written: band3, Layer 3, ...
@@ -199,7 +203,11 @@ def open_raster(path: str | Path, overview: int | None = None) -> Iterator[Any]:
     if is_file_path and not Path(text).exists():
         raise MissingFileError(f"{text}: no such file. Correct the path.")
     try:
-        with rasterio.Env(**GDAL_OPTIONS), open_dataset(text, overview) as dataset:
+        with (
+            undecodable_messages_raised(),
+            rasterio.Env(**GDAL_OPTIONS),
+            open_dataset(text, overview) as dataset,
+        ):
             yield dataset
     except (RasterioError, OSError, UnicodeDecodeError) as error:
         if isinstance(error, MissingFileError):
@@ -229,6 +237,8 @@ def gdal_reason(error: BaseException) -> str:
 
 def reading_advice(error: BaseException) -> str:
     """Return a sentence about what to do with a raster of which a part cannot be read."""
+    if isinstance(error, UnicodeDecodeError):
+        return NOT_UTF8
     status = re.search(r"response code: (\d{3})", gdal_reason(error))
     if status is not None:
         return ADVICE_ON_STATUS.get(status.group(1), "The server failed: try again later.")
@@ -238,7 +248,7 @@ def reading_advice(error: BaseException) -> str:
 def _advice(path: str, error: BaseException) -> str:
     """Return a sentence about what to do with a raster that cannot be opened or read."""
     if isinstance(error, UnicodeDecodeError):
-        return "It holds bytes that are not UTF-8: write it again in UTF-8."
+        return NOT_UTF8
     status = re.search(r"response code: (\d{3})", gdal_reason(error))
     if status is not None:
         return ADVICE_ON_STATUS.get(status.group(1), "The server failed: try again later.")
@@ -288,7 +298,7 @@ def _missing_notes(path: str) -> tuple[str, ...]:
         return ()
     names = ", ".join(source.path for source in missing[:3])
     more = ", ..." if len(missing) > 3 else ""
-    return (f"{len(missing)} of its sources are missing ({names}{more}): no data there",)
+    return (f"{len(missing)} of its sources are missing or damaged ({names}{more}): no data there",)
 
 
 def _data_bands(dataset: Any) -> list[int]:

@@ -20,23 +20,36 @@ from shapely.geometry.base import BaseGeometry
 
 from windhover.errors import DataError
 from windhover.geometry.antimeridian import split_small_polygon
-from windhover.geometry.georef import WGS84, box_polygons, box_sides_m, same_crs, transformer
+from windhover.geometry.georef import (
+    WGS84,
+    box_polygons,
+    box_sides_m,
+    parse_crs,
+    same_crs,
+    transformer,
+)
 from windhover.imagery.scenes import Scene
 from windhover.inference.candidates import Candidates
+from windhover.table_record import Column, TableSchema
 
-COLUMNS = (
-    "scene",
-    "class",
-    "score",
-    "col",
-    "row",
-    "length_m",
-    "width_m",
-    "edge",
-    "model",
-    "geometry",
-)
 SCENE_CRS = "scene_crs"
+RESULTS = TableSchema(
+    "detect",
+    {
+        "scene": Column("text"),
+        "class": Column("text"),
+        "score": Column("number", least=0),
+        "col": Column("number"),
+        "row": Column("number"),
+        "length_m": Column("number", nullable=True, least=0),
+        "width_m": Column("number", nullable=True, least=0),
+        "edge": Column("flag"),
+        "model": Column("text"),
+        "geometry": Column("geometry"),
+        SCENE_CRS: Column("text", nullable=True, check=parse_crs),
+    },
+)
+COLUMNS = tuple(name for name in RESULTS.columns if name != SCENE_CRS)
 
 
 def empty_result_table() -> geopandas.GeoDataFrame:

@@ -193,8 +193,10 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     text = read_utf8(path)
     try:
         content = YAML(typ="safe", pure=True).load(text) or {}
-    except (YAMLError, ValueError, TypeError) as error:
+    except (YAMLError, ValueError, TypeError, AttributeError, KeyError) as error:
         raise _names_error(path, error) from None
+    except RecursionError:
+        raise _names_error(path, ValueError("nested too deep")) from None
     if not isinstance(content, dict):
         raise _names_error(path, TypeError(f"{type(content).__name__} is no mapping"))
     return content

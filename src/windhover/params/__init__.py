@@ -147,13 +147,33 @@ def read_yaml(path: Path) -> dict[str, Any]:
             "params.yaml."
         )
     try:
-        value = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
-    except YAMLError as error:
-        reason = " ".join(str(error).split())
-        raise ParameterError(f"{path}: not valid YAML: {reason}. Correct that line.") from None
+        value = parse_yaml(path.read_text(encoding="utf-8"))
+    except UnicodeDecodeError as error:
+        raise ParameterError(
+            f"{path}: not UTF-8 text (byte {error.start}). Save it as UTF-8, or restore it."
+        ) from None
+    except ParameterError as error:
+        raise ParameterError(f"{path}: {error} Correct that line, or restore the file.") from None
     if not isinstance(value, dict):
         raise ParameterError(f"{path}: must hold `key: value` lines, got {type(value).__name__}.")
     return value
+
+
+def parse_yaml(text: str) -> Any:
+    """Return what a YAML 1.2 text holds, as plain Python.
+
+    Raises:
+        ParameterError: it is not YAML, or its lists and mappings stand too deep in one another.
+    """
+    try:
+        return YAML(typ="safe", pure=True).load(text)
+    except (YAMLError, ValueError, AttributeError, TypeError, KeyError) as error:
+        reason = " ".join(str(error).split())
+        raise ParameterError(f"not valid YAML: {reason}.") from None
+    except RecursionError:
+        raise ParameterError(
+            "not valid YAML: its lists and mappings stand too deep in one another."
+        ) from None
 
 
 def _unknown_key_message(stage: str, key: str, known: list[str]) -> str:

@@ -18,7 +18,7 @@ from ruamel.yaml.error import YAMLError
 
 from windhover.errors import MissingFileError, ParameterError
 from windhover.files import atomic_file
-from windhover.params import read_yaml, value_at
+from windhover.params import parse_yaml, read_yaml, value_at
 from windhover.params.renamed_keys import (
     current_key,
     current_setting,
@@ -55,7 +55,11 @@ def set_parameters(
     pairs += [_parse_section_setting(setting) for setting in settings]
     read_yaml(params_file)  # a clear sentence when it is missing or broken
     yaml = _layout_keeping_yaml()
-    document: Any = yaml.load(params_file.read_text(encoding="utf-8"))
+    try:
+        document: Any = yaml.load(params_file.read_text(encoding="utf-8"))
+    except (YAMLError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise ParameterError(f"{params_file}: not valid YAML: {reason}. Correct it.") from None
     _rename_keys_in_place(document)
     before = deepcopy(document)
     for name, value in pairs:
@@ -113,6 +117,10 @@ def _read_parameter_set(path: Path) -> list[tuple[str, Any]]:
     pairs = []
     all_renames: dict[str, str] = {}
     for section, keys in read_yaml(path).items():
+        if not isinstance(keys, Mapping | None):
+            raise ParameterError(
+                f"{path}: `{section}` must hold `key: value` lines, got {str(keys)[:60]!r}."
+            )
         for key, given_value in (keys or {}).items():
             name, value, renames = current_setting(f"{section}.{key}", given_value)
             pairs.append((name, value))
@@ -179,8 +187,8 @@ def parse_setting(setting: str) -> tuple[str, Any]:
     is_valid = bool(equals and name.strip())
     value = None
     try:
-        value = YAML(typ="safe", pure=True).load(text)
-    except YAMLError:
+        value = parse_yaml(text)
+    except ParameterError:
         is_valid = False
     if not is_valid:
         raise ParameterError(f"A setting must read name=value, got {setting!r}.")

@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from windhover.errors import FormatError, MissingFileError, ParameterError
-from windhover.files import atomic_folder, read_json, write_json
+from windhover.files import atomic_folder, check_space, read_json, write_json
 from windhover.params import check_params
 from windhover.params.augment import AugmentParams
 from windhover.patches.albumentations_pipeline import (
@@ -66,9 +66,12 @@ def augment_training_patches(patches: Path, out: Path, params: AugmentParams) ->
     Raises:
         ParameterError: a transform is unknown or does not fit the patches.
         MissingFileError: there are no patches.
+        FullDiskError: the disk has no room for the copies.
     """
     train = load_patches(patches, "train")
     summary = read_summary(patches)
+    copies = params.variants + int(params.keep_original)
+    check_space(out, copies * train.images.nbytes)
     augmented = augment_set(train.images, train.index, summary, params=params)
     with atomic_folder(out) as folder:
         np.save(folder / "train.npy", augmented.images, allow_pickle=False)

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import logging
 import os
+import sqlite3
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+from windhover.errors import FormatError
+from windhover.files import check_space
 from windhover.tracking.artifact_paths import (
     ARTIFACTS_FOLDER,
     make_places_relative,
@@ -41,6 +44,19 @@ EXPERIMENT_TAGS = {
         "its artifacts, `evaluation/index.html`."
     ),
 }
+REQUIRED_TABLES = {
+    "alembic_version",
+    "experiments",
+    "latest_metrics",
+    "metrics",
+    "model_versions",
+    "params",
+    "registered_model_aliases",
+    "registered_models",
+    "runs",
+    "tags",
+}
+REASON_CHARS = 160  # of the database's own message
 NOISY_LOGGERS = ("mlflow", "alembic", "mlflow.store.db.utils", "mlflow.system_metrics")
 
 
@@ -73,6 +89,50 @@ def project_root() -> Path:
     return Path(os.environ.get("DVC_ROOT") or ".").resolve()
 
 
+def _open_experiment(mlflow: Any, root: Path) -> None:
+    """Open the project's experiment, which is made where it is missing."""
+    if mlflow.get_experiment_by_name(EXPERIMENT) is None:
+        place = (root / ARTIFACTS_FOLDER).as_uri()
+        mlflow.create_experiment(EXPERIMENT, artifact_location=place, tags=EXPERIMENT_TAGS)
+    make_places_relative(root / "mlflow.db", EXPERIMENT)
+    read_places_from(root)
+    mlflow.set_experiment(EXPERIMENT)
+
+
+def check_database(path: Path) -> None:
+    """Raise if the database of runs is there and is not sound; a missing one is made by MLflow.
+
+    Raises:
+        FormatError: it is damaged, lacks a table, or is of another program.
+    """
+    if not path.is_file() or path.stat().st_size == 0:
+        return
+    try:
+        with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as database:
+            rows = database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+            tables = {str(name) for (name,) in rows}
+            (state,) = database.execute("PRAGMA quick_check(1)").fetchone()
+    except sqlite3.OperationalError as error:  # locked by another run: MLflow waits for it
+        if "locked" in str(error):
+            return
+        raise _database_error(path, str(error)) from None
+    except (sqlite3.Error, UnicodeDecodeError) as error:
+        raise _database_error(path, str(error)) from None
+    if state != "ok":
+        raise _database_error(path, str(state))
+    missing = sorted(REQUIRED_TABLES - tables)
+    if tables and missing:
+        raise _database_error(path, f"no table {missing[0]}")
+
+
+def _database_error(path: Path, reason: str) -> FormatError:
+    reason = " ".join(reason.split())[:REASON_CHARS]
+    return FormatError(
+        f"{path}: the database of MLflow's runs cannot be read ({reason}). Restore it, or move it "
+        "away: a new one is begun, and the files of earlier runs stay in mlartifacts."
+    )
+
+
 @contextmanager
 def without_warnings() -> Iterator[None]:
     """Suppress the warnings of MLflow and of what it imports; errors are raised as usual."""
@@ -92,17 +152,17 @@ def open_mlflow(root: Path) -> Any:
     os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
     address = f"sqlite:///{root / 'mlflow.db'}"
     ignore_redirections(address)
+    check_database(root / "mlflow.db")
     with without_warnings():
         import mlflow
     for name in NOISY_LOGGERS:
         logging.getLogger(name).setLevel(logging.ERROR)
     mlflow.set_tracking_uri(address)
-    if mlflow.get_experiment_by_name(EXPERIMENT) is None:
-        place = (root / ARTIFACTS_FOLDER).as_uri()
-        mlflow.create_experiment(EXPERIMENT, artifact_location=place, tags=EXPERIMENT_TAGS)
-    make_places_relative(root / "mlflow.db", EXPERIMENT)
-    read_places_from(root)
-    mlflow.set_experiment(EXPERIMENT)
+    try:
+        _open_experiment(mlflow, root)
+    except Exception as error:  # noqa: BLE001  # of MLflow, SQLAlchemy or Alembic
+        check_space(root / "mlflow.db")
+        raise _database_error(root / "mlflow.db", str(error)) from None
     # MLflow leaves it there for processes started from here, which open the project themselves
     os.environ.pop("MLFLOW_EXPERIMENT_ID", None)
     os.environ.setdefault("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "10")

@@ -14,6 +14,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
+from pydantic import BaseModel, Field, ValidationError
+
+from windhover.errors import FormatError, ParameterError
+from windhover.json_record import describe_fault
 from windhover.params import flatten, read_yaml
 from windhover.tracking.mlflow_client import (
     EXPERIMENT,
@@ -246,11 +250,46 @@ def dvc_hashes(folders: Sequence[str], root: Path | None = None) -> dict[str, st
     if not lock.is_file():
         return {}
     hashes = {}
-    for stage in read_yaml(lock).get("stages", {}).values():
-        for output in stage.get("outs", []):
-            if output.get("path") in folders:
-                hashes[output["path"]] = str(output.get("md5", output.get("hash", "")))
+    for output in _locked_outputs(lock):
+        if output.path in folders:
+            hashes[output.path] = output.md5 or output.hash
     return hashes
+
+
+class _LockedOutput(BaseModel):
+    """A folder that a stage wrote, as `dvc.lock` lists it."""
+
+    path: str
+    md5: str = ""
+    hash: str = ""
+
+
+class _LockedStage(BaseModel):
+    """A stage of `dvc.lock`."""
+
+    outs: tuple[_LockedOutput, ...] = ()
+
+
+class _Lock(BaseModel):
+    """What is read of `dvc.lock`."""
+
+    stages: dict[str, _LockedStage] = Field(default_factory=dict)
+
+
+def _locked_outputs(lock: Path) -> list[_LockedOutput]:
+    """Return the folders that `dvc.lock` lists.
+
+    Raises:
+        FormatError: the file is damaged.
+    """
+    again = "Remove the file, and run the stages again: dvc repro."
+    try:
+        content = _Lock.model_validate(read_yaml(lock))
+    except ParameterError as error:
+        raise FormatError(f"{error} {again}") from None
+    except ValidationError as error:
+        raise FormatError(f"{lock}: {describe_fault(error)} {again}") from None
+    return [output for stage in content.stages.values() for output in stage.outs]
 
 
 def _code_version(root: Path) -> dict[str, str]:
