@@ -213,7 +213,7 @@ def test_a_file_of_another_program_is_no_output(tmp_path: Path) -> None:
 def test_an_output_has_one_writer_at_a_time(tmp_path: Path) -> None:
     path = tmp_path / "new" / "a.gpkg"
     with lock_output(path):
-        sentence = "another run is writing this file"
+        sentence = "another run is writing this file or folder"
         with pytest.raises(ParameterError, match=sentence), lock_output(path):
             pass
         with lock_output(tmp_path / "new" / "b.gpkg"):

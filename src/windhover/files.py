@@ -292,7 +292,9 @@ def is_csv_with_columns(path: Path, columns: Collection[str]) -> bool:
 
 @contextmanager
 def lock_output(path: str | Path) -> Iterator[None]:
-    """Hold the lock of an output file, `.NAME.lock` beside it; a killed process frees its own.
+    """Hold the lock of an output file or folder, `.NAME.lock` beside it, until the block ends.
+
+    A killed process frees its own.
 
     Raises:
         ParameterError: another run writes there, or this one does already.
@@ -307,7 +309,8 @@ def lock_output(path: str | Path) -> Iterator[None]:
     descriptor = _lock_file(lock)
     if descriptor is None:
         raise ParameterError(
-            f"{path}: another run is writing this file. Wait for its end, or name another file."
+            f"{path}: another run is writing this file or folder. Wait for its end, or name "
+            "another."
         )
     try:
         yield

@@ -167,10 +167,10 @@ def test_two_runs_cannot_share_a_journal(tmp_path: Path) -> None:
     path = tmp_path / "j"
     with SearchJournal(path, FINGERPRINT, resume=False) as journal:
         journal.save(BlockKey(0, 0, 0), block_result(), NO_SCORES)
-        with pytest.raises(ParameterError, match="j: another run is writing this file"):
+        with pytest.raises(ParameterError, match="j: another run is writing this file or folder"):
             resume(path)
         other = {"model": "another"}
-        with pytest.raises(ParameterError, match="j: another run is writing this file"):
+        with pytest.raises(ParameterError, match="j: another run is writing this file or folder"):
             SearchJournal(path, other, resume=False)
         assert len(journal.load(BlockKey(0, 0, 0)).candidates) == len(block_result().candidates)
     with resume(path) as journal:

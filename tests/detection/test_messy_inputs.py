@@ -80,7 +80,7 @@ def test_a_second_search_into_one_file_is_refused(
 ) -> None:
     scene = str(make_scene("a.tif", shape_hw=(70, 70)))
     request = DetectRequest([scene], model, tmp_path / "f.gpkg", scores=tmp_path / "scores")
-    sentence = "another run is writing this file"
+    sentence = "another run is writing this file or folder"
     with lock_output(tmp_path / busy), pytest.raises(ParameterError, match=sentence):
         detect_rasters(request)
     assert not (tmp_path / "f.gpkg").exists()

@@ -44,11 +44,12 @@ def kfold(
 ) -> None:
     """Train and test once for each fold of places; print mean and spread. A stopped run goes on."""
     from windhover.experiments.cross_validation import is_own_result, load_flow, run_folds
-    from windhover.files import check_output
+    from windhover.files import check_output, lock_output
 
     check_output(output, inputs=["params.yaml"], is_own=is_own_result)
-    result = run_folds(load_flow(settings or []), folds)
-    result.save(output)
+    with lock_output(output):
+        result = run_folds(load_flow(settings or []), folds)
+        result.save(output)
     typer.echo(f"figures -> {output}")
 
 

@@ -16,7 +16,7 @@ from windhover.dataset.grouping import BLOCK_SEPARATOR
 from windhover.dataset.splits import TooFewPlacesError
 from windhover.dataset.write_catalog_report import PAGE_FILE, summary_lines, write_report
 from windhover.errors import MissingFileError, ParameterError, WindhoverError
-from windhover.files import atomic_folder, check_output, check_replaceable
+from windhover.files import atomic_folder, check_output, check_replaceable, lock_output
 from windhover.imagery.rasters import inspect_scene
 from windhover.params.scenes import ScenesParams
 
@@ -67,7 +67,8 @@ def import_labels(
 
     Raises:
         MissingFileError: the labels or the folder do not exist.
-        ParameterError: `output` holds anything else than an earlier catalog, or what is read.
+        ParameterError: `output` holds anything else than an earlier catalog, or what is read, or
+            another run writes it.
         WindhoverError: what `build_catalog` raises.
     """
     if not labels.exists():
@@ -84,7 +85,7 @@ def import_labels(
         options = replace(options, rasters=f"/{escape(scenes.name)}")
         scenes = scenes.parent
     params = _scenes_params(labels, scenes, options)
-    with atomic_folder(output) as folder:
+    with lock_output(output), atomic_folder(output) as folder:
         try:
             catalog = build_catalog(params, folder, output)
         except TooFewPlacesError:

@@ -24,6 +24,7 @@ from windhover.files import (
     check_output,
     is_csv_with_columns,
     is_json_with_keys,
+    lock_output,
     write_json,
 )
 from windhover.metrics.ap_by_threshold import MEAN, ap_by_threshold
@@ -153,10 +154,11 @@ def evaluate_and_write(request: VectorRequest) -> VectorEvaluation:
         ParameterError: an option is out of range, or a file would overwrite what is to be kept.
         windhover.errors.WindhoverError: a file is missing, damaged, or does not fit the other.
     """
-    if request.output is not None:
-        _check_outputs(request, request.output)
-    evaluation = evaluate_vectors(request)
-    if request.output is not None:
+    if request.output is None:
+        return evaluate_vectors(request)
+    _check_outputs(request, request.output)
+    with lock_output(request.output):
+        evaluation = evaluate_vectors(request)
         write_vector_evaluation(evaluation, request.output)
     return evaluation
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from windhover.errors import MissingFileError, ParameterError
 from windhover.evaluation.attribution import attribute_logit
-from windhover.files import check_output, is_figure
+from windhover.files import check_output, is_figure, lock_output
 from windhover.geometry.arrays import Bools
 from windhover.geometry.lattice import read_mirrored
 from windhover.imagery.rasters import files_read
@@ -52,12 +52,35 @@ def explain_target(
         lines for the terminal.
 
     Raises:
-        ParameterError: the target or the class is of no known form, or outside.
+        ParameterError: the target or the class is of no known form, or outside, or another run
+            writes the output.
         MissingFileError: the file or the model is not there.
     """
     path, _ = _parse_target(target)
     check_output(output, inputs=files_read(path), is_own=is_figure)
-    bundle = load_bundle(model)
+    with lock_output(output):
+        return _explain_to_file(
+            target,
+            load_bundle(model),
+            output,
+            class_name=class_name,
+            gsd_m=gsd_m,
+            match_radiometry=match_radiometry,
+            bands=bands,
+        )
+
+
+def _explain_to_file(
+    target: str,
+    bundle: Bundle,
+    output: Path,
+    *,
+    class_name: str | None,
+    gsd_m: float | None,
+    match_radiometry: bool,
+    bands: Sequence[str] | None,
+) -> list[str]:
+    """Draw the attribution of a window's score; return lines for the terminal."""
     classes = bundle.card.classes
     name = class_name or classes[0]
     if name not in classes:

@@ -24,7 +24,7 @@ from windhover.dataset.catalog import Catalog, load_catalog, write_catalog
 from windhover.errors import DataError, FormatError, ParameterError
 from windhover.evaluation.evaluate_model import EvaluationFolders, evaluate
 from windhover.evaluation.record_evaluation import record_run
-from windhover.files import atomic_folder, is_json_with_keys, read_json, write_json
+from windhover.files import atomic_folder, is_json_with_keys, lock_output, read_json, write_json
 from windhover.json_record import describe_fault
 from windhover.metrics.metrics_record import MetricsRecord
 from windhover.params import StageParams, change_params, flatten, load_params
@@ -179,7 +179,8 @@ def run_folds(params: FlowParams, n_folds: int) -> CrossValidationResult:
         for fold in range(n_folds)
     ]
     key = _flow_key(params, n_folds)
-    with resume_run(f"kfold-{key}", name="kfold") as tracker:
+    locks = lock_output(WORK / key)
+    with locks, resume_run(f"kfold-{key}", name="kfold") as tracker:
         tracker.log_params({"folds": n_folds, **params.to_json()})
         folds = []
         for number, scenes in enumerate(fold_params):

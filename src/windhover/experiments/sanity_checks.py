@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 from windhover.errors import DataError, ParameterError
-from windhover.files import atomic_file, check_output, is_figure
+from windhover.files import atomic_file, check_output, is_figure, lock_output
 from windhover.models.input_normalization import Normalizer
 from windhover.models.networks import build_network
 from windhover.params import load_params
@@ -268,8 +268,9 @@ def run_sanity_checks(
         lines.append(result.summary())
         passed = result.passed
     if with_lr_range:
-        lr_range = lr_range_test(params, patches)
-        plot_lr_range(lr_range, figure_path)
+        with lock_output(figure_path):
+            lr_range = lr_range_test(params, patches)
+            plot_lr_range(lr_range, figure_path)
         lines += [lr_range.summary(), f"curve -> {figure_path}"]
     return lines, passed
 

@@ -19,7 +19,7 @@ import torch
 from ruamel.yaml import YAML
 
 from windhover.errors import DataError, ParameterError, WindhoverError
-from windhover.files import atomic_file
+from windhover.files import atomic_file, lock_output
 from windhover.params import change_params, parse_yaml, value_at
 from windhover.params.train import TrainParams
 from windhover.patches.patch_store import load_patches
@@ -161,7 +161,25 @@ def tune(
         )
     require_one_process(params, "tune")
     _check_axes(params, axes)
-    study = _open_study(name, params, folders, axes=axes)
+    with lock_output(WORK / name):
+        study = _open_study(name, params, folders, axes=axes)
+        return _run_study(study, params, folders, axes=axes, n_trials=n_trials)
+
+
+def _run_study(
+    study: Study,
+    params: TrainParams,
+    folders: TrainingFolders,
+    *,
+    axes: Sequence[SearchAxis],
+    n_trials: int,
+) -> Path:
+    """Run trials until there are `n_trials`; return the file with the best values.
+
+    Raises:
+        DataError: no trial could be trained.
+    """
+    name = study.study_name
     with resume_run(f"tune-{study.user_attrs[KEY_ATTR]}", name=f"tune {name}") as tracker:
         tracker.log_params({"study": name, "axes": {axis.name: vars(axis) for axis in axes}})
         while _count_finished(study) < n_trials:

@@ -1,16 +1,29 @@
-"""GDAL's messages that are not UTF-8: rasterio drops them, and with them the error that they tell.
+"""GDAL's errors: their reasons, what to do, and those that would be lost.
 
-A read that failed then looks like one of zeros. Such a message is the name of a file in another
-encoding, in a virtual raster or on the disk.
+rasterio drops messages that are not UTF-8, and with them the error that they tell: a read that
+failed then looks like one of zeros. Such a message is the name of a file in another encoding, in a
+virtual raster or on the disk.
 """
 
 from __future__ import annotations
 
+import re
 import sys
 import threading
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+
+ADVICE_ON_STATUS = {
+    "401": "The server wants to know who asks: give the address with its token, or log in.",
+    "403": "The server refuses it: the address, or its token, may have expired. Get a new one.",
+    "404": "The server has no such file: correct the address.",
+    "410": "The server has no such file any more: get a new address.",
+}
+NOT_UTF8 = (
+    "It names a file, or holds other text, by bytes that are not UTF-8: write it again in UTF-8."
+)
 
 _lock = threading.Lock()
 _lost = threading.local()  # the error of a thread that reads
@@ -62,3 +75,40 @@ def _keep_error(unraisable: Any) -> None:
         _lost.error = unraisable.exc_value
         return
     _previous_hook(unraisable)
+
+
+def gdal_reason(error: BaseException) -> str:
+    """Return GDAL's own message, which rasterio keeps one level down, in at most 200 characters."""
+    cause = error.__cause__ or error
+    return " ".join(str(cause).split())[:200].rstrip(". ")
+
+
+def reading_advice(error: BaseException) -> str:
+    """Return a sentence about what to do with a raster of which a part cannot be read."""
+    if isinstance(error, UnicodeDecodeError):
+        return NOT_UTF8
+    status = re.search(r"response code: (\d{3})", gdal_reason(error))
+    if status is not None:
+        return ADVICE_ON_STATUS.get(status.group(1), "The server failed: try again later.")
+    return "The file is damaged there: fetch it again, or take it out."
+
+
+def opening_advice(path: str, error: BaseException) -> str:
+    """Return a sentence about what to do with a raster that cannot be opened or read."""
+    if isinstance(error, UnicodeDecodeError):
+        return NOT_UTF8
+    status = re.search(r"response code: (\d{3})", gdal_reason(error))
+    if status is not None:
+        return ADVICE_ON_STATUS.get(status.group(1), "The server failed: try again later.")
+    if zipfile.is_zipfile(path):
+        return f"It is an archive: name a raster in it, such as {_first_member(path)}."
+    return "The file is damaged or no raster: fetch it again, or take it out."
+
+
+def _first_member(path: str) -> str:
+    """Return how GDAL names the first raster in a zip archive."""
+    with zipfile.ZipFile(path) as archive:
+        names = archive.namelist()
+    rasters = [name for name in names if name.lower().endswith((".tif", ".tiff", ".jp2", ".png"))]
+    member = next(iter([*rasters, *names]), "NAME.tif")
+    return f"/vsizip/{path}/{member}"

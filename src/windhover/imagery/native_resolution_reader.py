@@ -17,17 +17,19 @@ from rasterio.windows import Window as RasterWindow
 
 from windhover.errors import DataError, FormatError
 from windhover.geometry.windows import Bounds
-from windhover.imagery.gdal_messages import undecodable_messages_raised
+from windhover.imagery.gdal_messages import (
+    gdal_reason,
+    reading_advice,
+    undecodable_messages_raised,
+)
 from windhover.imagery.jpeg import JpegCache
 from windhover.imagery.missing_sources import missing_sources
 from windhover.imagery.rasters import (
     GDAL_OPTIONS,
     SceneInfo,
     band_aliases,
-    gdal_reason,
     open_dataset,
     overview_info,
-    reading_advice,
 )
 from windhover.imagery.scene_grid import Pixels
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import re
 import warnings
-import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -32,12 +31,13 @@ from windhover.errors import (
 )
 from windhover.geometry import georef
 from windhover.imagery.band_names import band_names
-from windhover.imagery.gdal_messages import undecodable_messages_raised
+from windhover.imagery.gdal_messages import (
+    gdal_reason,
+    opening_advice,
+    undecodable_messages_raised,
+)
 from windhover.imagery.missing_sources import missing_sources, partial_raster
 
-NOT_UTF8 = (
-    "It names a file, or holds other text, by bytes that are not UTF-8: write it again in UTF-8."
-)
 DTYPES = ("uint8", "uint16", "int16", "float32")
 MAX_BANDS = 16
 # how numbers of bands are written: band3, Layer 3, ...
@@ -45,12 +45,6 @@ NUMBER_PREFIXES = [word + gap for word in ("band", "layer") for gap in ("", " ",
 ASSIGN_CRS = "name the system of its transform: gdal_translate -of VRT -a_srs EPSG:... IN OUT.vrt"
 # a raster inside an archive, as GDAL names it; the group is the archive
 ARCHIVE_MEMBER = re.compile(r"/vsi(?:zip|tar|gzip)/(.+?\.(?:zip|tar|tgz|tar\.gz|gz))(?:/|$)", re.I)
-ADVICE_ON_STATUS = {
-    "401": "The server wants to know who asks: give the address with its token, or log in.",
-    "403": "The server refuses it: the address, or its token, may have expired. Get a new one.",
-    "404": "The server has no such file: correct the address.",
-    "410": "The server has no such file any more: get a new address.",
-}
 # metres a px: finer and coarser ones are degrees taken for metres, or slips
 MIN_GSD_M = 1e-3
 MAX_GSD_M = 1e5
@@ -217,7 +211,7 @@ def open_raster(path: str | Path, overview: int | None = None) -> Iterator[Any]:
                 f"{text}: is a folder. Name the rasters in it, such as {text}/*.tif."
             ) from None
         raise FormatError(
-            f"{text}: GDAL cannot open it ({gdal_reason(error)}). {_advice(text, error)}"
+            f"{text}: GDAL cannot open it ({gdal_reason(error)}). {opening_advice(text, error)}"
         ) from None
 
 
@@ -227,43 +221,6 @@ def scene_name(path: str) -> str:
     if address is None:
         return Path(path).stem
     return PurePosixPath(urlsplit(unquote(address.group())).path).stem or "scene"
-
-
-def gdal_reason(error: BaseException) -> str:
-    """Return GDAL's own message, which rasterio keeps one level down, in at most 200 characters."""
-    cause = error.__cause__ or error
-    return " ".join(str(cause).split())[:200].rstrip(". ")
-
-
-def reading_advice(error: BaseException) -> str:
-    """Return a sentence about what to do with a raster of which a part cannot be read."""
-    if isinstance(error, UnicodeDecodeError):
-        return NOT_UTF8
-    status = re.search(r"response code: (\d{3})", gdal_reason(error))
-    if status is not None:
-        return ADVICE_ON_STATUS.get(status.group(1), "The server failed: try again later.")
-    return "The file is damaged there: fetch it again, or take it out."
-
-
-def _advice(path: str, error: BaseException) -> str:
-    """Return a sentence about what to do with a raster that cannot be opened or read."""
-    if isinstance(error, UnicodeDecodeError):
-        return NOT_UTF8
-    status = re.search(r"response code: (\d{3})", gdal_reason(error))
-    if status is not None:
-        return ADVICE_ON_STATUS.get(status.group(1), "The server failed: try again later.")
-    if zipfile.is_zipfile(path):
-        return f"It is an archive: name a raster in it, such as {_first_member(path)}."
-    return "The file is damaged or no raster: fetch it again, or take it out."
-
-
-def _first_member(path: str) -> str:
-    """Return how GDAL names the first raster in a zip archive."""
-    with zipfile.ZipFile(path) as archive:
-        names = archive.namelist()
-    rasters = [name for name in names if name.lower().endswith((".tif", ".tiff", ".jp2", ".png"))]
-    member = next(iter([*rasters, *names]), "NAME.tif")
-    return f"/vsizip/{path}/{member}"
 
 
 def _scene_info(dataset: Any, path: str, native_gsd_m: float | None) -> SceneInfo:

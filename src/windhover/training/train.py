@@ -10,12 +10,13 @@ import logging
 import os
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import lightning as L
 import torch
 
+from windhover.files import lock_output
 from windhover.params.parameter_sets import describe_parameters
 from windhover.params.train import TrainParams
 from windhover.patches.augment_patches import read_augment_params
@@ -67,6 +68,7 @@ def train_detector(
         should_stop: takes each epoch's row of history; training ends where it returns True.
 
     Raises:
+        ParameterError: another training writes the folder.
         MissingFileError: an earlier stage's output is missing.
         DataError: there is no object to learn from.
     """
@@ -74,7 +76,9 @@ def train_detector(
     rank = process_rank(n_processes)
     torch.set_num_threads(max((params.threads or os.cpu_count() or 1) // n_processes, 1))
     L.seed_everything(params.seed, workers=False, verbose=False)
-    with rank_zero_output(rank):
+    with rank_zero_output(rank), ExitStack() as locks:
+        if rank == 0:
+            locks.enter_context(lock_output(folders.out))
         training = _Training(params, folders, n_processes=n_processes, rank=rank)
         with _open_run(name or "train", track=track and rank == 0) as tracker:
             training.describe(tracker)
