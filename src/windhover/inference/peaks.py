@@ -304,4 +304,4 @@ def _within_scene(candidates: Candidates, lattice: Lattice) -> Candidates:
     centers_xy = candidates.objects.centers_xy
     is_near = (centers_xy > -margin_px) & (centers_xy < size_xy + margin_px)
     objects = replace(candidates.objects, centers_xy=np.clip(centers_xy, 0, size_xy))
-    return replace(candidates, objects=objects).select(is_near.all(axis=1))
+    return replace(candidates, objects=objects).select(np.asarray(is_near.all(axis=1)))
