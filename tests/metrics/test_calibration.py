@@ -87,3 +87,11 @@ def test_reliability_counts_promises_and_what_became_of_them() -> None:
     assert table.ece == pytest.approx((0.1 + 0.4) / 2)
     assert table.brier == pytest.approx((0.01 + 0.01 + 0.01 + 0.81) / 4)
     assert np.isnan(reliability([], []).ece)
+
+
+@pytest.mark.parametrize(("n_true", "n_false"), [(1, 3), (5, 2), (30, 90)])
+def test_logits_that_tell_nothing_get_the_mean_of_platts_targets(n_true: int, n_false: int) -> None:
+    scaling = fit_scaling(np.zeros(n_true + n_false), np.arange(n_true + n_false) < n_true)
+    assert scaling is not None
+    wanted = n_true * (n_true + 1) / (n_true + 2) + n_false / (n_false + 2)
+    assert expit(scaling.bias) == pytest.approx(wanted / (n_true + n_false), abs=1e-4)

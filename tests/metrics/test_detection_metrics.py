@@ -13,9 +13,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import shapely
+from scipy.special import expit, logit, stdtrit
 
 from windhover.errors import ParameterError
-from windhover.metrics.ap_by_threshold import ap_by_threshold
+from windhover.metrics.ap_by_threshold import ap_by_threshold, report_ap_table
 from windhover.metrics.bootstrap import resample
 from windhover.metrics.choose_threshold import choose_threshold
 from windhover.metrics.curve_points import precision_band
@@ -188,6 +189,44 @@ def test_the_order_of_the_input_changes_nothing() -> None:
         match_detections(table, truth, MatchRule("size", 0.5)) for table in (found, shuffled)
     )
     pd.testing.assert_frame_equal(first, second)
+
+
+def test_matches_have_the_columns_of_detections_and_three_more() -> None:
+    found, truth = random_world(6)
+    table = match_detections(found.set_index(found.index + 7), truth, MatchRule("size", 0.5))
+    assert list(table.columns) == [*found.columns, "object_index", "is_tp", "ignored"]
+    assert table.index.tolist() == list(range(len(found)))
+
+
+def test_a_report_has_the_mean_of_each_kind_of_rule_by_its_name() -> None:
+    found, truth = random_world(3)
+    table = report_ap_table(found, truth, ["jet", "prop"])
+    for by in ("size", "distance", "iou"):
+        rows = table[table["match_by"] == by]
+        expected = ap_by_threshold(found, truth, ["jet", "prop"], by=by)
+        names = [f"{value:g}" for value in expected["value"][:-1]]
+        assert rows["threshold"].tolist() == [*names, "mean"]
+        assert rows["ap"].to_numpy() == pytest.approx(expected["ap"].to_numpy())
+        assert rows["ap"].iloc[-1] == pytest.approx(rows["ap"].iloc[:-1].mean())
+    assert table["match_by"].nunique() == 3
+
+
+def test_places_that_are_alike_have_the_interval_of_independent_trials() -> None:
+    """In each of eight places one of four objects is found, and two alarms are false."""
+    names = [f"p{k}" for k in range(8)]
+    boxes = [(100.0 * k, 0.0, 100.0 * k + 20, 10.0) for k in range(6)]
+    truth = ground_truth([(name, "jet", box) for name in names for box in boxes[:4]], names)
+    found = [(name, "jet", 0.9, box) for name in names for box in (boxes[0], *boxes[4:])]
+    matches = match_detections(found_table(found), truth, MatchRule("size", 0.5))
+    sample = resample(truth.scenes, n_bootstrap=50, seed=0)
+    estimates = measure_detections(matches, truth, {"jet": 0.5}, sample=sample).estimates
+    t = stdtrit(7, 0.975)
+    for metric, share, n_trials in (("recall", 1 / 4, 32), ("precision", 1 / 3, 24)):
+        smoothed = (share * n_trials + 0.5) / (n_trials + 1)
+        error = 1 / np.sqrt(n_trials * smoothed * (1 - smoothed))
+        ends = expit(logit(share) + np.array([-1, 1]) * t * error)
+        estimate = estimates[metric]
+        assert (estimate.low, estimate.high) == pytest.approx(tuple(ends))
 
 
 def test_figures_of_classes_and_of_all() -> None:

@@ -125,3 +125,9 @@ def test_scenes_without_labels_are_left_out_and_empty_ones_are_not() -> None:
     assert len(ground_truth_of(catalog([label(1, 1, 1, 1)], labeled=False)).scenes) == 0
     truth = ground_truth_of(catalog([]))
     assert (len(truth.scenes), len(truth.objects), len(truth.ignored)) == (1, 0, 0)
+
+
+def test_the_longer_side_is_that_of_the_ground_not_of_the_picture() -> None:
+    """A label that is wider in px is taller in metres, where a px is taller than wide."""
+    truth = ground_truth_of(catalog([label(100, 50, 40, 16), label(30, 50, 8, 30)]))
+    assert truth.objects["longer_m"].tolist() == [32.0, 60.0]

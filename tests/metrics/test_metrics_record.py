@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from toy_evaluation import evaluation_result
 from windhover.errors import FormatError
+from windhover.metrics.ap_by_threshold import report_ap_table
+from windhover.metrics.calibration import detection_reliability
+from windhover.metrics.evaluation_result import EvaluationResult, describe_intervals
 from windhover.metrics.metrics_record import MetricsRecord
 
 
@@ -80,3 +85,86 @@ def test_a_file_without_a_model_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "metrics.json").write_text("{}")
     with pytest.raises(FormatError, match=r"metrics\.json: `model` is missing"):
         MetricsRecord.load(tmp_path / "metrics.json")
+
+
+def record_of(result: EvaluationResult) -> MetricsRecord:
+    test = result.scenes["test"]
+    table = report_ap_table(test.matches, test.ground_truth, result.classes)
+    return MetricsRecord.from_result(result, table)
+
+
+def rounded(value: float | None) -> float:
+    return pytest.approx(value, rel=1e-5)
+
+
+def test_a_record_holds_what_was_measured() -> None:
+    result = evaluation_result(n_scenes=7)
+    record = record_of(result).to_json()
+    table = result.scenes["test"].per_scene
+    test = record["scenes"]["test"]
+    assert (test["scenes"], test["places"]) == (7, 7)
+    for name in ("objects", "reported", "found", "false_alarms"):
+        assert test[name] == table[name].sum()
+        assert sum(place[name] for place in test["by_place"].values()) == table[name].sum()
+    assert test["km2"] == rounded(table["km2"].sum())
+    assert sum(band["objects"] for band in test["by_size"].values()) == table["objects"].sum()
+    assert sum(band["found"] for band in test["by_size"].values()) == table["found"].sum()
+    half_width = ((table["expected_high"] - table["expected"]) ** 2).sum() ** 0.5
+    total = table["expected"].sum()
+    assert test["expected"]["value"] == rounded(total)
+    assert test["expected"]["low"] == rounded(total - half_width)
+    assert test["expected"]["high"] == rounded(total + half_width)
+
+
+def test_thresholds_keep_their_intervals_apart_from_what_they_reach() -> None:
+    result = evaluation_result(n_scenes=7)
+    points = record_of(result).to_json()["operating_point"]
+    for name, chosen in result.chosen_thresholds.items():
+        threshold = points[name]["threshold"]
+        assert threshold["value"] == rounded(chosen.threshold)
+        assert (threshold["low"], threshold["high"]) == (rounded(chosen.low), rounded(chosen.high))
+        assert threshold["low"] < threshold["high"]
+        on_val = points[name]["on_val"]
+        for key in ("precision", "recall", "f1", "false_alarms_per_km2"):
+            assert on_val[key] == rounded(getattr(chosen, key))
+
+
+def test_errors_of_calibration_stand_before_and_after() -> None:
+    result = evaluation_result(n_scenes=7)
+    for split in ("val", "test"):
+        matches = result.scenes[split].matches
+        matches["logit"] = matches["logit"] * 3
+    calibration = record_of(result).to_json()["calibration"]
+    for split in ("val", "test"):
+        matches = result.scenes[split].matches
+        for key, is_after in (("before", False), ("after", True)):
+            table = detection_reliability(matches, calibrated=is_after)
+            assert calibration[f"ece_{key}"][split] == rounded(table.ece)
+            assert calibration[f"brier_{key}"][split] == rounded(table.brier)
+        assert calibration["brier_before"][split] != calibration["brier_after"][split]
+
+
+def test_windows_have_their_confusion() -> None:
+    result = evaluation_result()
+    windows = record_of(result).to_json()["windows"]["val"]
+    for name, metrics in result.windows["val"].items():
+        tp, fp, fn, tn = metrics.confusion
+        assert len({tp, fp, fn, tn}) == 4
+        assert windows[name]["confusion"] == {"tp": tp, "fp": fp, "fn": fn, "tn": tn}
+        assert (windows[name]["positives"], windows[name]["negatives"]) == (50, 150)
+
+
+def test_one_split_with_scenes_is_enough_to_have_some() -> None:
+    result = evaluation_result()
+    assert result.has_scenes
+    nothing = evaluation_result(n_scenes=0)
+    assert not nothing.has_scenes
+    both = replace(result, scenes={"val": nothing.scenes["val"], "test": result.scenes["test"]})
+    assert both.has_scenes
+
+
+def test_intervals_are_told_with_what_they_are_over_or_why_there_are_none() -> None:
+    many = evaluation_result(n_scenes=6).scenes["test"]
+    assert describe_intervals(many) == "intervals over places"
+    few = evaluation_result(n_scenes=5).scenes["test"]
+    assert describe_intervals(few) == "too few places for an interval (6 at least)"

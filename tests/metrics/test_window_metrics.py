@@ -50,9 +50,10 @@ def test_the_weights_give_the_prior() -> None:
     assert (prior_weights(np.ones(5, bool), 0.1) == 1).all()
 
 
-def test_the_best_threshold_is_the_best_of_all() -> None:
-    true, score = sample(60, 200, seed=3)
-    prior = 0.05
+@pytest.mark.parametrize("prior", [0.01, 0.05, 0.5])
+@pytest.mark.parametrize("seed", [3, 4, 5])
+def test_the_best_threshold_is_the_best_of_all(seed: int, prior: float) -> None:
+    true, score = sample(60, 200, seed=seed)
     weight = prior_weights(true, prior)
 
     def f1(threshold: float) -> float:

@@ -4,9 +4,11 @@ parameters beside it.
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -14,7 +16,12 @@ from toy_patches import AUGMENT, patch_folder
 from windhover.errors import MissingFileError, ParameterError
 from windhover.files import sha256_file
 from windhover.params.augment import AugmentParams
-from windhover.patches.augment_patches import augment_training_patches, read_augment_params
+from windhover.patches.albumentations_pipeline import Augmented
+from windhover.patches.augment_patches import (
+    augment_training_patches,
+    read_augment_params,
+    sheet_rows,
+)
 from windhover.patches.patch_store import load_patches
 
 
@@ -26,6 +33,12 @@ def test_the_stage_writes_copies_a_sheet_and_how_they_were_made(tmp_path: Path) 
     assert set(done.index["split"]) == {"train"}
     assert (done.index["variant"] == 0).sum() == 40
     assert done.images.dtype == np.uint8
+    n_left_out = 40 * (1 + AUGMENT.variants) - len(done.index)
+    assert json.loads((out / "summary.json").read_text()) == {
+        "patches": 40,
+        "written": len(done.index),
+        "left_out": n_left_out,
+    }
     assert read_augment_params(out) == AUGMENT
     with Image.open(out / "contact_sheet.png") as sheet:
         assert min(sheet.size) > 100
@@ -47,3 +60,27 @@ def test_a_refusal_leaves_what_was_there(tmp_path: Path) -> None:
 def test_a_folder_that_does_not_say_how_is_refused(tmp_path: Path) -> None:
     with pytest.raises(MissingFileError, match="Run the augment stage"):
         read_augment_params(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("n_rows", "kinds"), [(5, "ppprr"), (4, "pprr"), (1, "p"), (30, "p" * 6 + "r" * 6)]
+)
+def test_the_sheet_shows_patches_of_every_kind_each_before_its_copies(
+    n_rows: int, kinds: str
+) -> None:
+    images = np.random.default_rng(0).integers(0, 255, (12, 64, 64, 3)).astype(np.uint8)
+    values = {name: np.nan for name in ("dx_px", "dy_px", "w_px", "h_px")}
+    index = pd.DataFrame({"kind": ["random"] * 6 + ["positive"] * 6, "class": "", **values})
+    parts = []
+    for source in range(12):
+        for variant in range(source % 3 + 1):  # 0 is the patch as cut; copies may be left out
+            parts.append({**index.iloc[source], "source": source, "variant": variant})
+    copies = pd.DataFrame(parts)
+    augmented = Augmented(images[copies["source"]], copies, 0)
+    rows = sheet_rows(images, index, augmented, n_rows=n_rows)
+    captions = [[cell.caption for cell in row] for row in rows]
+    assert "".join(row[0][0] for row in captions) == kinds
+    sources = [int(np.flatnonzero((images == row[0].image).all((1, 2, 3)))[0]) for row in rows]
+    assert len(set(sources)) == len(sources)
+    for source, row in zip(sources, captions, strict=True):
+        assert row[1:] == [f"copy {variant}" for variant in range(1, source % 3 + 1)]
