@@ -69,18 +69,17 @@ def test_the_sheet_shows_patches_of_every_kind_each_before_its_copies(
     n_rows: int, kinds: str
 ) -> None:
     images = np.random.default_rng(0).integers(0, 255, (12, 64, 64, 3)).astype(np.uint8)
-    values = {name: np.nan for name in ("dx_px", "dy_px", "w_px", "h_px")}
+    values = dict.fromkeys(("dx_px", "dy_px", "w_px", "h_px"), np.nan)
     index = pd.DataFrame({"kind": ["random"] * 6 + ["positive"] * 6, "class": "", **values})
-    parts = []
-    for source in range(12):
-        for variant in range(source % 3 + 1):  # 0 is the patch as cut; copies may be left out
-            parts.append({**index.iloc[source], "source": source, "variant": variant})
-    copies = pd.DataFrame(parts)
+    # variant 0 is the patch as cut; copies may be left out
+    sources = np.repeat(np.arange(12), np.arange(12) % 3 + 1)
+    copies = index.iloc[sources].assign(source=sources)
+    copies["variant"] = copies.groupby("source").cumcount()
     augmented = Augmented(images[copies["source"]], copies, 0)
     rows = sheet_rows(images, index, augmented, n_rows=n_rows)
-    captions = [[cell.caption for cell in row] for row in rows]
-    assert "".join(row[0][0] for row in captions) == kinds
-    sources = [int(np.flatnonzero((images == row[0].image).all((1, 2, 3)))[0]) for row in rows]
-    assert len(set(sources)) == len(sources)
-    for source, row in zip(sources, captions, strict=True):
+    titles = [[cell.title for cell in row] for row in rows]
+    assert "".join(row[0][0] for row in titles) == kinds
+    shown = [int(np.flatnonzero((images == row[0].image).all((1, 2, 3)))[0]) for row in rows]
+    assert len(set(shown)) == len(shown)
+    for source, row in zip(shown, titles, strict=True):
         assert row[1:] == [f"copy {variant}" for variant in range(1, source % 3 + 1)]
