@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,16 @@ def test_a_page_of_scenes_has_every_section(
     assert "<li>a note of &lt;the user&gt;.</li>" in page
     assert page.index("a note of") < page.index('class="card"')
     assert "of 100 objects of the class helicopter about" in page
+
+
+def test_keys_in_warnings_are_set_as_code_and_nothing_else_is_markup(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    notes = ("Set `train.epochs`, not `<b>x</b>`.",)
+    result = replace(evaluation_result(n_scenes=0), notes=notes)
+    page = page_of(result, tmp_path, monkeypatch)
+    wanted = "<code>train.epochs</code>, not <code>&lt;b&gt;x&lt;/b&gt;</code>."
+    assert f"<li>Set {wanted}</li>" in page
 
 
 def test_a_page_of_patches_states_that_no_scene_was_searched(

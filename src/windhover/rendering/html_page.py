@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any, Literal, TypeAlias
 
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
 from PIL import Image
 
 from windhover.rendering.text import (
@@ -24,6 +26,7 @@ from windhover.rendering.text import (
 
 TEMPLATES = Path(__file__).with_name("templates")
 JPEG_QUALITY = 85
+BETWEEN_BACKTICKS = re.compile(r"`([^`]+)`")
 # wide: over the whole page; natural: not enlarged beyond its own size
 ImageLayout: TypeAlias = Literal["", "wide", "natural"]
 
@@ -83,7 +86,13 @@ def render_page(template: str, **values: Any) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    environment.filters["code"] = _with_code
     return environment.get_template(template).render(**values)
+
+
+def _with_code(text: str) -> Markup:
+    """Return a text, escaped, with what stands between backticks set as code."""
+    return Markup(BETWEEN_BACKTICKS.sub(r"<code>\1</code>", str(escape(text))))
 
 
 def table_of(frame: pd.DataFrame, text_columns: Collection[str] = ()) -> Table:
