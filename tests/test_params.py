@@ -9,7 +9,7 @@ from pydantic import Field
 
 from windhover.errors import MissingFileError, ParameterError
 from windhover.params import StageParams, load_params, read_yaml
-from windhover.params.parameter_sets import set_parameters
+from windhover.params.parameter_sets import describe_parameters, set_parameters
 
 
 class CutParams(StageParams):
@@ -157,3 +157,28 @@ def test_a_setting_changes_its_own_line_alone(project: Path) -> None:
     (project / "params.yaml").write_text(text)
     set_parameters(project / "params.yaml", ["cut.rate=0.2"])
     assert (project / "params.yaml").read_text() == text.replace("0.1", "0.2")
+
+
+@pytest.mark.parametrize(
+    ("epochs", "loss", "wanted"),
+    [
+        (400, "bce", "trees"),
+        (60, "bce", "trees, other train.epochs"),
+        (60, "focal", "defaults"),
+    ],
+)
+def test_a_parameter_file_is_named_after_the_set_that_it_follows(
+    tmp_path: Path, epochs: int, loss: str, wanted: str
+) -> None:
+    sets = tmp_path / "sets"
+    sets.mkdir()
+    (sets / "trees.yaml").write_text(
+        "train:\n  epochs: 400\n  loss: bce\n  batch_augment.noise: 0.1\n"
+    )
+    params = tmp_path / "params.yaml"
+    params.write_text(
+        f"train:\n  epochs: {epochs}\n  loss: {loss}\n  batch_augment: {{noise: 0.1}}\n"
+    )
+    assert describe_parameters(params, sets) == wanted
+    assert describe_parameters(tmp_path / "none.yaml", sets) == "defaults"
+    assert describe_parameters(params, tmp_path / "no sets") == "defaults"
