@@ -26,3 +26,17 @@ def test_offsets_lie_in_their_ring(shape: RadiusShape, seed: int, low: float, wi
     distance = rule.distance(offsets[:, 0], offsets[:, 1])
     assert offsets.shape == (50, 2)
     assert ((distance >= low - 1e-9) & (distance <= low + width + 1e-9)).all()
+
+
+@pytest.mark.parametrize("shape", ["square", "circle"])
+@pytest.mark.parametrize("low_px", [0.0, 15.0])
+def test_offsets_are_spread_evenly_around(shape: RadiusShape, low_px: float) -> None:
+    rule = LabelRule(8.0, 15.0, shape)
+    offsets = rule.sample_offsets(np.random.default_rng(0), 4000, low_px=low_px, high_px=20.0)
+    for quadrant in ((1, 1), (1, -1), (-1, 1), (-1, -1)):
+        share = (np.sign(offsets) == quadrant).all(axis=1).mean()
+        assert share == pytest.approx(0.25, abs=0.03)
+    assert len(np.unique(offsets, axis=0)) == 4000
+    beyond = rule.distance(offsets[:, 0], offsets[:, 1]) > 17.5
+    area_share = (20**2 - 17.5**2) / (20**2 - low_px**2)
+    assert beyond.mean() == pytest.approx(area_share, abs=0.03)

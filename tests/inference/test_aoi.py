@@ -95,3 +95,23 @@ def test_an_area_elsewhere_is_told_why(make_scene: MakeScene, box: Any, hint: st
     lon, lat = transformer(str(info.crs), WGS84).transform(info.transform.c, info.transform.f)
     shapes = geopandas.GeoSeries([box(lon - 0.5, lat - 0.5)], crs=WGS84)
     assert re.search(hint, describe_misplacement(shapes, [info]))
+
+
+@pytest.mark.parametrize(
+    "box", [(0, 0, 1, 500), (0, -500, 1, 0), (0, 0, 400, 1), (-400, 0, 1, 1), (0, 0, 1, 180.5)]
+)
+def test_one_edge_beyond_all_degrees_is_enough_to_look_like_metres(
+    make_scene: MakeScene, box: tuple[float, float, float, float]
+) -> None:
+    info = inspect_scene(make_scene(shape_hw=(40, 60)))
+    shapes = geopandas.GeoSeries([shapely.box(*box)], crs=WGS84)
+    assert "Its numbers look like metres" in describe_misplacement(shapes, [info])
+
+
+def test_swapped_longitudes_beyond_90_degrees_are_no_metres(make_scene: MakeScene) -> None:
+    info = inspect_scene(make_scene(shape_hw=(40, 60), crs="EPSG:32654"))
+    lon, lat = transformer(str(info.crs), WGS84).transform(info.transform.c, info.transform.f)
+    assert lon > 130
+    swapped = shapely.box(lat - 0.5, lon - 0.5, lat + 0.5, lon + 0.5)
+    shapes = geopandas.GeoSeries([swapped], crs=WGS84)
+    assert "With x and y swapped it would" in describe_misplacement(shapes, [info])

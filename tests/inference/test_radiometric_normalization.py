@@ -11,6 +11,7 @@ import pytest
 from fake_models import write_bundle
 from windhover.errors import UnsupportedError
 from windhover.imagery.scenes import open_scene
+from windhover.inference import radiometric_normalization
 from windhover.inference.detector import Detector
 from windhover.inference.radiometric_normalization import match_band_moments
 
@@ -70,3 +71,17 @@ def test_a_darker_sixteen_bit_raster_is_searched_as_the_bytes_it_came_from(
     assert np.allclose(one[["col", "row", "score"]], two[["col", "row", "score"]], atol=1e-3)
     with pytest.raises(UnsupportedError, match="Search it with --match-radiometry, or convert it"):
         Detector.from_bundle(tmp_path / "model").detect(dark)
+
+
+def test_a_scene_larger_than_a_sample_is_sampled_all_over(
+    make_scene: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Brightness rises to the right and falls downwards; every part is seen."""
+    monkeypatch.setattr(radiometric_normalization, "SAMPLE_PX", 16)
+    cols, rows = np.meshgrid(np.linspace(0, 100, 330), np.linspace(100, 0, 210))
+    noise = np.random.default_rng(0).integers(0, 20, (3, 210, 330))
+    data = (20 + cols + rows + noise).astype(np.uint8)
+    with match_band_moments(open_scene(make_scene(data=data)), [5.0] * 3, [2.0] * 3) as seen:
+        pixels = seen.read(0, 0, 210, 330)[0]
+    assert pixels.mean((1, 2)) == pytest.approx([5.0] * 3, abs=0.3)
+    assert pixels.std((1, 2)) == pytest.approx([2.0] * 3, rel=0.2)

@@ -132,3 +132,18 @@ def test_the_smallest_distance_is_the_same_in_every_order(monkeypatch: pytest.Mo
     told.add(leakage.measure_leakage(index[::-1], scenes, 0).smallest_distance_m)
     assert len(told) == 1
     assert told.pop() == pytest.approx(100, abs=0.1)
+
+
+def test_the_smallest_gap_may_be_that_of_larger_windows_farther_apart() -> None:
+    """Centers 228 m apart with 100 m between, and centers 250 m apart with 58 m between."""
+    index, scenes = tables(
+        [("train", "a", 0, 0), ("train", "a", 100, 300), ("test", "b", 0, 0), ("test", "b", 0, 0)],
+        {"a": (5e5, 5e6), "b": (5e5 + 228, 5e6)},
+    )
+    index["gsd_m"] = [2.0, 4.0, 2.0, 2.0]
+    # the larger window is 256 m wide, from 400 m right of the corner and 1200 m below it
+    index.loc[3, ["left_px", "top_px"]] = [(400 + 128 + 250 - 64 - 228) // 2, (1200 + 64) // 2]
+    found = measure_leakage(index, scenes, 0)
+    assert found.smallest_distance_m == pytest.approx(58 / 0.9996, abs=0.1)
+    small = measure_leakage(index.iloc[[0, 2]], scenes, 0)
+    assert small.smallest_distance_m == pytest.approx(100 / 0.9996, abs=0.1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,10 @@ from conftest import MakeScene
 from toy_catalog import catalog_of, cut
 from windhover.geometry import georef
 from windhover.imagery.rasters import inspect_scene
+from windhover.params.patches import PatchesParams
 from windhover.patches import scene_cutter
+from windhover.patches.cut_patches import negatives_by_scene
+from windhover.patches.cut_statistics import PixelMoments
 from windhover.patches.patch_store import load_patches
 from windhover.patches.scene_cutter import divide_evenly
 
@@ -197,3 +201,35 @@ def test_counts_are_divided_evenly_and_the_first_parts_get_more(
         assert sum(numbers) == count
         assert max(numbers) - min(numbers) <= 1
         assert numbers == sorted(numbers, reverse=True)
+
+
+def test_negatives_are_wanted_in_proportion_to_objects_and_area(world: Path) -> None:
+    catalog = catalog_of(world, fixed_splits={"s0": "train", "s1": "train", "s2": "val"})
+    options = {
+        "positives_per_object": 7,
+        "negatives_per_positive": {"random": 1.5, "offcenter": 0.5, "lookalike": 2.0},
+    }
+    whole = negatives_by_scene(catalog, PatchesParams.model_validate(options))
+    n_positives = 7 * len(OBJECTS)
+    for wanted in whole.values():  # scenes of one size
+        assert wanted["random"] == math.ceil(1.5 * n_positives)
+        assert wanted["lookalike"] == math.ceil(2.0 * n_positives)
+        assert wanted["offcenter"] == math.ceil(0.5 * n_positives)
+    limit = PatchesParams.model_validate(options | {"max_objects_per_scene": 2})
+    for wanted in negatives_by_scene(catalog, limit).values():
+        assert wanted == {"random": 21, "lookalike": 28, "offcenter": 7}
+
+
+def test_pixels_are_summed_up_window_by_window() -> None:
+    moments = PixelMoments()
+    assert moments.is_empty
+    with pytest.raises(ValueError, match="no pixel was added"):
+        moments.mean_and_std()
+    parts = [np.random.default_rng(n).normal(100, 9, (2, 50 + n)) for n in range(3)]
+    for part in parts:
+        moments.add(part)
+    assert not moments.is_empty
+    mean, std = moments.mean_and_std()
+    together = np.concatenate(parts, axis=1)
+    assert mean == pytest.approx(together.mean(axis=1))
+    assert std == pytest.approx(together.std(axis=1))
