@@ -23,6 +23,7 @@ app = typer.Typer(
     rich_markup_mode=None,  # rich takes longer to load than everything else that the help needs
     context_settings={"max_content_width": 120},
 )
+app.command()(project.init)
 app.command()(detection.detect)
 app.command()(evaluation.assess)
 app.command()(evaluation.compare)
@@ -60,3 +61,7 @@ def main() -> None:
         reason = shown_path(" ".join(str(error).split()))
         print(f"windhover: cannot read or write: {reason}", file=sys.stderr)
         raise SystemExit(1) from None
+
+
+if __name__ == "__main__":
+    main()

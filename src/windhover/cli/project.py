@@ -1,4 +1,4 @@
-"""Commands about the project's folder: `set`, `summary`."""
+"""Commands about the project's folder: `init`, `set`, `summary`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,52 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from windhover.cli.options import ClassColumn, Gsd
+
+
+def init(
+    project: Annotated[Path, typer.Argument(help="Folder of the project, new or empty.")],
+    *,
+    scenes: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the rasters, or one; without it the built-in world."),
+    ] = None,
+    labels: Annotated[
+        Path | None, typer.Option(help="Label file, or folder of label files, of any format.")
+    ] = None,
+    labelled: Annotated[
+        str | None,
+        typer.Option(help="complete, positive-only, or a vector file of areas with a role."),
+    ] = None,
+    gsd: Gsd = None,
+    minutes: Annotated[float, typer.Option(help="Minutes of training.")] = 30.0,
+    like: Annotated[
+        str | None, typer.Option(help="Parameter set to begin from: airbus, ships, trees.")
+    ] = None,
+    class_column: ClassColumn = None,
+    groups: Annotated[
+        Path | None, typer.Option(help="CSV that gives the place of each raster.")
+    ] = None,
+    group_column: Annotated[str | None, typer.Option(help="Its column of the place.")] = None,
+) -> None:
+    """Make a project of scenes and their labels, which `dvc repro` runs as it is."""
+    from windhover.project.init_project import init_project
+    from windhover.project.request import ProjectRequest
+
+    request = ProjectRequest(
+        project=project,
+        scenes=scenes,
+        labels=labels,
+        labelled=labelled,
+        gsd_m=gsd,
+        minutes=minutes,
+        like=like,
+        class_column=class_column,
+        groups=groups,
+        group_column=group_column,
+    )
+    init_project(request, typer.echo)
 
 
 def set_(

@@ -15,6 +15,7 @@ import geopandas
 import pandas as pd
 
 from windhover.dataset.areas import fixed_splits_of_areas, note_on_unused_splits
+from windhover.dataset.block_plan import BlockPlan
 from windhover.dataset.catalog import LABEL_COLUMNS, SCENE_COLUMNS, Catalog, empty_areas
 from windhover.dataset.catalog_report import CatalogReport, LabelCount
 from windhover.dataset.discover import raster_paths, raw_folder
@@ -27,10 +28,15 @@ from windhover.dataset.grouping import (
 )
 from windhover.dataset.label_classes import classify_labels
 from windhover.dataset.raw_sources import DataSources, read_sources
-from windhover.dataset.spatial_blocks import cut_into_blocks, move_to_blocks
+from windhover.dataset.spatial_blocks import (
+    BLOCK_SEPARATOR,
+    cut_into_blocks,
+    even_blocks,
+    move_to_blocks,
+)
 from windhover.dataset.splits import SPLITS, TooFewPlacesError
 from windhover.geometry import georef
-from windhover.geometry.windows import WINDOW_PX
+from windhover.geometry.windows import WINDOW_PX, Window
 from windhover.imagery.rasters import SceneInfo
 from windhover.params.scenes import ScenesParams
 from windhover.progress import counted
@@ -69,13 +75,15 @@ def build_catalog(params: ScenesParams, folder: Path, final: Path) -> Catalog:
     sources = read_sources(raw, params, folder, final=final)
     scene_names = [info.name for info in sources.infos]
     groups, group_notes = match_groups(groups_table, sources.names, scene_names)
-    if params.spatial_block_m is not None:
-        sources = _cut_into_blocks(
-            sources, groups, params, folder=folder, final=final, side_m=params.spatial_block_m
-        )
+    plan = _load_plan(params, sources)
+    blocks = _blocks_of_scenes(sources, groups, params, plan)
+    if blocks:
+        sources = _cut_into_blocks(sources, blocks, params, folder=folder, final=final)
     labels = classify_labels(sources.labels, sources.areas, params, infos=sources.infos)
     table = _scene_table(sources.infos, sources.labeled)
     fixed = fixed_splits_of_areas(sources.areas, sources.infos)
+    if plan is not None:
+        fixed = _planned_splits(plan, sources.infos) | fixed
     scenes, joined = _assign_splits(
         table, labels, sources, groups=groups, params=params, fixed_scenes=fixed
     )
@@ -110,32 +118,63 @@ def _catalog_without_scenes(params: ScenesParams) -> Catalog:
     return Catalog(scenes, labels, empty_areas(), report)
 
 
-def _cut_into_blocks(
+def _load_plan(params: ScenesParams, sources: DataSources) -> BlockPlan | None:
+    """Return the plan of blocks that the parameters name, checked against the scenes."""
+    if params.blocks is None:
+        return None
+    plan = BlockPlan.load(Path(params.blocks))
+    plan.check(sources.infos, params.gsd_m)
+    return plan
+
+
+def _planned_splits(plan: BlockPlan, infos: list[SceneInfo]) -> dict[str, str]:
+    """Return scene -> split of the scenes that a plan of blocks gives one."""
+    splits = {info.name: plan.split_of(info.name, BLOCK_SEPARATOR) for info in infos}
+    return {name: split for name, split in splits.items() if split}
+
+
+def _blocks_of_scenes(
     sources: DataSources,
     groups: Mapping[str, PlaceAndSplit],
+    params: ScenesParams,
+    plan: BlockPlan | None,
+) -> dict[str, dict[str, Window]]:
+    """Return scene -> suffix -> window of its blocks; whole scenes are left out.
+
+    Scenes of a place with a fixed split stay whole.
+    """
+    blocks = {}
+    if plan is not None:
+        for info in sources.infos:
+            windows = plan.windows_of(info.name)
+            if windows is not None:
+                blocks[info.name] = windows
+    elif params.spatial_block_m is not None:
+        divided = []
+        for info in sources.infos:
+            place = groups[info.name].place if info.name in groups else info.name
+            if place not in params.fixed_splits:
+                divided.append(info)
+        blocks = even_blocks(divided, params.spatial_block_m, params.guard_width_m)
+    return blocks
+
+
+def _cut_into_blocks(
+    sources: DataSources,
+    blocks: Mapping[str, Mapping[str, Window]],
     params: ScenesParams,
     *,
     folder: Path,
     final: Path,
-    side_m: float,
 ) -> DataSources:
-    """Return the sources on blocks; scenes of a place with a fixed split stay whole."""
-    whole = []
-    divided = []
-    for info in sources.infos:
-        place = groups[info.name].place if info.name in groups else info.name
-        if place in params.fixed_splits:
-            whole.append(info)
-        else:
-            divided.append(info)
-    blocks, origins = cut_into_blocks(
-        divided, side_m, params.guard_width_m, folder=folder, final=final
-    )
-    labels, n_lost = move_to_blocks(sources.labels, origins)
-    areas, _ = move_to_blocks(sources.areas, origins)
+    """Return the sources on blocks."""
+    infos, origins = cut_into_blocks(sources.infos, blocks, folder=folder, final=final)
+    in_strips = [scene for scene, windows in blocks.items() if not windows]
+    labels, n_lost = move_to_blocks(sources.labels, origins, in_strips)
+    areas, _ = move_to_blocks(sources.areas, origins, in_strips)
     labeled_blocks = {block for block, origin in origins.items() if origin.scene in sources.labeled}
     dropped = {**sources.report.dropped, "in the guard strips between blocks": n_lost}
-    small = [info.name for info in blocks if info.name in origins and _is_small(info, params)]
+    small = [info.name for info in infos if info.name in origins and _is_small(info, params)]
     notes = [
         *sources.report.notes,
         *_note_on_guard_strips(sources.labels, labels, params),
@@ -143,7 +182,7 @@ def _cut_into_blocks(
     ]
     return replace(
         sources,
-        infos=sorted([*whole, *blocks], key=lambda info: info.name),
+        infos=sorted(infos, key=lambda info: info.name),
         labels=labels,
         labeled=sources.labeled | labeled_blocks,
         areas=areas,
@@ -170,10 +209,12 @@ def _note_on_guard_strips(
     )
     parts = [f"{int(count)} {name}" for name, count in by_class.sort_index().items() if count]
     classes = f": {', '.join(parts)}" if len(by_class) > 1 else ""
+    share = f"{n_lost} of {n_labels} labels ({n_lost / n_labels:.0%}){classes}"
+    if params.blocks is not None:
+        return [f"the guard strips between the planned blocks leave out {share}"]
     note = (
-        f"the guard strips of {params.guard_width_m:g} m between the blocks leave out {n_lost} of "
-        f"{n_labels} labels ({n_lost / n_labels:.0%}){classes}; larger blocks "
-        "(`scenes.spatial_block_m`) leave out fewer"
+        f"the guard strips of {params.guard_width_m:g} m between the blocks leave out {share}; "
+        "larger blocks (`scenes.spatial_block_m`) leave out fewer"
     )
     return [note]
 

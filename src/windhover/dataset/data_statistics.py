@@ -20,9 +20,9 @@ from windhover.dataset.catalog_report import (
     WindowPrior,
 )
 from windhover.dataset.class_prior import count_positive_windows
-from windhover.dataset.grouping import BLOCK_SEPARATOR
 from windhover.dataset.label_coverage import LabelCoverage
 from windhover.dataset.label_rule import CENTRAL_WINDOW_RULE
+from windhover.dataset.spatial_blocks import BLOCK_SEPARATOR
 from windhover.dataset.splits import SPLITS
 from windhover.geometry.arrays import Floats
 from windhover.geometry.windows import STRIDE_PX, WINDOW_PX

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatch
@@ -50,19 +50,26 @@ def raw_folder(raw: str) -> Path:
     return folder
 
 
-def find_scenes(folder: Path, pattern: str | None, native_gsd_m: float | None) -> FoundScenes:
+def find_scenes(
+    folder: Path,
+    pattern: str | None,
+    native_gsd_m: float | None,
+    *,
+    exclude: Sequence[str] = (),
+) -> FoundScenes:
     """Return the scenes of a folder; names that would clash get their folder's name in front.
 
     Args:
         folder: searched with all folders in it.
         pattern: of the rasters' paths, as `matches_pattern` takes it; None for every raster.
         native_gsd_m: stated for rasters without georeference.
+        exclude: patterns of rasters that are left out.
 
     Raises:
-        DataError: the folder holds no raster.
+        DataError: the folder holds no raster, or all are left out.
         FormatError, UnsupportedError: of one of the rasters.
     """
-    paths = matching_rasters(folder, pattern)
+    paths = matching_rasters(folder, pattern, exclude)
     if not paths:
         wanted = f"({', '.join(RASTER_SUFFIXES[:N_SUFFIXES_SHOWN])}, ...)"
         if pattern:
@@ -85,12 +92,20 @@ def raster_paths(folder: Path) -> list[Path]:
     return [path for path in files if path.suffix.lower() in RASTER_SUFFIXES]
 
 
-def matching_rasters(folder: Path, pattern: str | None) -> list[Path]:
-    """Return the rasters of a folder that match a pattern; None for every raster."""
+def matching_rasters(folder: Path, pattern: str | None, exclude: Sequence[str] = ()) -> list[Path]:
+    """Return the rasters of a folder that match a pattern; None for every raster.
+
+    Args:
+        folder: searched with all folders in it.
+        pattern: as `matches_pattern` takes it.
+        exclude: patterns of rasters that are left out.
+    """
     paths = raster_paths(folder)
-    if pattern is None:
-        return paths
-    return [path for path in paths if matches_pattern(path, folder, pattern)]
+    if pattern is not None:
+        paths = [path for path in paths if matches_pattern(path, folder, pattern)]
+    for unwanted in exclude:
+        paths = [path for path in paths if not matches_pattern(path, folder, unwanted)]
+    return paths
 
 
 def matches_pattern(path: Path, folder: Path, pattern: str) -> bool:

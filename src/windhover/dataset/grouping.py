@@ -15,6 +15,7 @@ import pandas as pd
 import shapely
 
 from windhover.dataset.align_labels import shown_names
+from windhover.dataset.spatial_blocks import BLOCK_SEPARATOR
 from windhover.dataset.splits import SPLITS, assign_folds, assign_splits, join_places
 from windhover.errors import DataError, FormatError, MissingFileError
 from windhover.labels.csv_labels import read_text_table
@@ -22,7 +23,6 @@ from windhover.labels.raster_names import RasterNames
 from windhover.labels.table import find_column
 from windhover.params.scenes import ScenesParams
 
-BLOCK_SEPARATOR = "~"  # between the name of a scene and the number of its block
 # columns that name a scene in a table of groups, in order of preference
 SCENE_KEYS = ("scene", "image_id", "image", "filename", "file", "file_name", "image_path", "path")
 DEFAULT_GROUP_COLUMN = "place"

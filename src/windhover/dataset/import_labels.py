@@ -12,7 +12,7 @@ from windhover.dataset.build_catalog import build_catalog
 from windhover.dataset.catalog import REPORT_FILE, Catalog, load_catalog, write_catalog
 from windhover.dataset.discover import matching_rasters
 from windhover.dataset.export_labels import is_own_label_file
-from windhover.dataset.grouping import BLOCK_SEPARATOR
+from windhover.dataset.spatial_blocks import BLOCK_SEPARATOR
 from windhover.dataset.splits import TooFewPlacesError
 from windhover.dataset.write_catalog_report import PAGE_FILE, summary_lines, write_report
 from windhover.errors import MissingFileError, ParameterError, WindhoverError

@@ -92,7 +92,7 @@ def _find_rasters(
 ) -> tuple[FoundScenes, dict[str, PixelShares]]:
     """Return the scenes of a folder, and the shares of valid and black pixels of each."""
     if params.stack is None:
-        found = find_scenes(raw, params.rasters, params.native_gsd_m)
+        found = find_scenes(raw, params.rasters, params.native_gsd_m, exclude=params.exclude)
         return found, check_pixels(found.infos)
     found = stack_scenes(
         raw, params.stack, native_gsd_m=params.native_gsd_m, folder=folder, final=final

@@ -8,7 +8,7 @@ and counted.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -25,6 +25,7 @@ from windhover.geometry.windows import WINDOW_PX, Window
 from windhover.imagery.rasters import SceneInfo
 from windhover.imagery.virtual_rasters import write_window
 
+BLOCK_SEPARATOR = "~"  # between the name of a scene and the name of its block
 MIN_SIDE_PX = WINDOW_PX / 4  # of a block; smaller ones are left out
 
 
@@ -68,29 +69,49 @@ def _spans(length_px: int, gsd_m: float, side_m: float, *, guard_m: float) -> li
     return spans
 
 
+def even_blocks(
+    infos: Sequence[SceneInfo], side_m: float, guard_m: float
+) -> dict[str, dict[str, Window]]:
+    """Return scene -> suffix -> window of evenly cut blocks; scenes too small for two are left out.
+
+    Args:
+        infos: the scenes.
+        side_m: wanted side of a block.
+        guard_m: between two blocks.
+    """
+    blocks = {}
+    for info in infos:
+        windows = spatial_blocks(info, side_m, guard_m)
+        if len(windows) > 1:
+            blocks[info.name] = {f"r{row}c{col}": w for (row, col), w in windows.items()}
+    return blocks
+
+
 def cut_into_blocks(
-    infos: list[SceneInfo], side_m: float, guard_m: float, *, folder: Path, final: Path
+    infos: Sequence[SceneInfo],
+    blocks: Mapping[str, Mapping[str, Window]],
+    *,
+    folder: Path,
+    final: Path,
 ) -> tuple[list[SceneInfo], dict[str, BlockOrigin]]:
     """Write each scene's blocks as virtual rasters; return them as scenes, and where they are from.
 
     Args:
-        infos: the scenes; one too small for two blocks stays as it is.
-        side_m: wanted side of a block.
-        guard_m: between two blocks.
+        infos: the scenes; one without blocks stays as it is.
+        blocks: scene -> suffix of the block's name -> its window.
         folder: where the virtual rasters are written.
         final: where that folder will be moved to.
     """
     scenes: list[SceneInfo] = []
     origins: dict[str, BlockOrigin] = {}
     for info in infos:
-        windows = spatial_blocks(info, side_m, guard_m)
-        if len(windows) < 2:
+        if info.name not in blocks:
             scenes.append(info)
             continue
         stacked = folder / f"{info.name}.vrt"  # of several files, not yet moved to its path
         current_path = stacked if stacked.is_file() else None
-        for (row, col), window in windows.items():
-            name = f"{info.name}~r{row}c{col}"
+        for suffix, window in blocks[info.name].items():
+            name = f"{info.name}{BLOCK_SEPARATOR}{suffix}"
             path = final / f"{name}.vrt"
             target = folder / f"{name}.vrt"
             write_window(info, window, target, final=path, current_path=current_path)
@@ -112,7 +133,9 @@ def _block_info(info: SceneInfo, window: Window, name: str, *, path: Path) -> Sc
 
 
 def move_to_blocks(
-    table: geopandas.GeoDataFrame, origins: Mapping[str, BlockOrigin]
+    table: geopandas.GeoDataFrame,
+    origins: Mapping[str, BlockOrigin],
+    left_out: Collection[str] = (),
 ) -> tuple[geopandas.GeoDataFrame, int]:
     """Return a table of labels or areas on the blocks, and how many labels are in guard strips.
 
@@ -120,9 +143,10 @@ def move_to_blocks(
         table: rows on whole scenes: `scene`, `geometry`, and of labels `col, row, left, top,
             right, bottom`; native px.
         origins: by block.
+        left_out: scenes without any block, wholly in guard strips.
     """
     are_labels = "col" in table
-    is_cut = table["scene"].isin({origin.scene for origin in origins.values()})
+    is_cut = table["scene"].isin({origin.scene for origin in origins.values()} | set(left_out))
     parts = [table[~is_cut]]
     for block, (scene, window) in origins.items():
         rows = table[table["scene"] == scene].copy()

@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 
 from windhover.dataset.catalog import Catalog, load_catalog
+from windhover.evaluation.cross_validation_note import cross_validation_note
 from windhover.evaluation.explain_errors import explain_errors
 from windhover.evaluation.fit_calibration import calibrate, calibrated_matches
 from windhover.evaluation.fit_operating_point import (
@@ -29,7 +30,12 @@ from windhover.evaluation.report_warnings import (
     training_warnings,
 )
 from windhover.evaluation.score_windows import WindowLogits, measure_splits, score_windows
-from windhover.evaluation.search_splits import SearchedSplit, search_splits, second_stage_notes
+from windhover.evaluation.search_splits import (
+    SearchedSplit,
+    search_splits,
+    second_stage_notes,
+    split_for_fitting,
+)
 from windhover.metrics.bootstrap import MIN_PLACES, TOO_FEW_PLACES, resample
 from windhover.metrics.choose_threshold import ChosenThreshold
 from windhover.metrics.detection_metrics import DetectionMetrics, measure_detections
@@ -43,6 +49,15 @@ from windhover.patches.patch_store import load_patches
 from windhover.patches.patch_summary import SUMMARY_FILE, PatchSummary
 from windhover.report.error_examples import example_groups
 from windhover.report.write_report import write_report
+
+FITTED_ON_TRAIN = (
+    "all labelled scenes were trained on: calibration and threshold were fitted on these same "
+    "scenes, so expect fewer true detections and more false alarms on others."
+)
+ACCURACY_UNKNOWN = (
+    f"no accuracy is known: {FITTED_ON_TRAIN} Label another place to measure it, or cut these into "
+    "blocks for windhover kfold."
+)
 
 
 @dataclass(frozen=True)
@@ -75,20 +90,22 @@ def evaluate(params: EvaluateParams, folders: EvaluationFolders) -> EvaluationRe
     bundle = _load_model(params, folders.train)
     catalog = load_catalog(folders.scenes)
     device = "cuda" if torch.cuda.is_available() else "cpu"
+    fitting = split_for_fitting(catalog)
     windows = {}
-    for split in EVALUATED_SPLITS:
+    for split in dict.fromkeys([*EVALUATED_SPLITS, fitting]):
         windows[split] = score_windows(bundle, folders.patches, split, device=device)
     searched = search_splits(bundle, catalog, params, device=device)
-    calibration, notes = calibrate(bundle, windows["val"], searched["val"].matches)
+    calibration, notes = calibrate(bundle, windows[fitting], searched[fitting].matches)
     scenes = _evaluate_scenes(
-        params, bundle, searched, windows=windows["val"], calibration=calibration
+        params, bundle, searched, windows=windows[fitting], calibration=calibration, fitting=fitting
     )
     notes += scenes.notes
     point = operating_point_of(
         params,
         scenes.chosen,
-        scenes.metrics["val"],
-        inference_precision=searched["val"].inference_precision,
+        scenes.metrics[fitting],
+        split=fitting,
+        inference_precision=searched[fitting].inference_precision,
     )
     finished = save_bundle(
         folders.model,
@@ -105,10 +122,11 @@ def evaluate(params: EvaluateParams, folders: EvaluationFolders) -> EvaluationRe
         classes=bundle.card.classes,
         params=params,
         windows=measure_splits(bundle, windows, calibration),
-        scenes=scenes.metrics,
+        scenes={split: scenes.metrics[split] for split in EVALUATED_SPLITS},
         chosen_thresholds=scenes.chosen,
         calibration=calibration.to_json(),
         notes=tuple(notes),
+        fitted_on=fitting,
     )
     result = _with_images(result, bundle, catalog, folders=folders)
     warnings = _warnings(result, catalog, folders)
@@ -134,25 +152,27 @@ def _evaluate_scenes(
     *,
     windows: WindowLogits,
     calibration: Calibration,
+    fitting: str,
 ) -> _SceneEvaluation:
-    """Choose the thresholds on val, and compute the metrics of both splits at them.
+    """Choose the thresholds on one split, and compute the metrics of all at them.
 
     Args:
         params: of the stage.
         bundle: the model.
         searched: by split.
-        windows: of val.
+        windows: of the split that is fitted on.
         calibration: of the model.
+        fitting: that split.
     """
     samples = {}
     matches = {}
-    for split in EVALUATED_SPLITS:
+    for split in searched:
         scenes = searched[split].ground_truth.scenes
         samples[split] = resample(scenes, params.n_bootstrap, params.seed)
         matches[split] = calibrated_matches(
             searched[split].matches, calibration, bundle.card.classes
         )
-    ground_truth = searched["val"].ground_truth
+    ground_truth = searched[fitting].ground_truth
     classes = bundle.card.classes
     rule = threshold_rule_of(params)
     notes: list[str] = []
@@ -160,10 +180,13 @@ def _evaluate_scenes(
         chosen, notes = choose_window_thresholds(windows, calibration, classes=classes, rule=rule)
     else:
         chosen = choose_scene_thresholds(
-            matches["val"], ground_truth, samples["val"], classes=classes, rule=rule
+            matches[fitting], ground_truth, samples[fitting], classes=classes, rule=rule
         )
+    if fitting == "train":
+        notes = [*_notes_on_accuracy(params), *notes]
+        chosen = {name: choice.without_figures() for name, choice in chosen.items()}
     metrics = {}
-    for split in EVALUATED_SPLITS:
+    for split in searched:
         metrics[split] = measure_detections(
             matches[split],
             searched[split].ground_truth,
@@ -172,9 +195,16 @@ def _evaluate_scenes(
         )
     notes += second_stage_notes(bundle, params)
     notes += [f"{name}: {choice.note}" for name, choice in chosen.items() if choice.note]
-    for split, split_metrics in metrics.items():
-        notes += _few_places_note(split, split_metrics)
+    for split in EVALUATED_SPLITS:
+        notes += _few_places_note(split, metrics[split])
     return _SceneEvaluation(chosen, metrics, notes)
+
+
+def _notes_on_accuracy(params: EvaluateParams) -> list[str]:
+    """Return what is known of a model that learned from every labelled scene."""
+    if params.cross_validation is None:
+        return [ACCURACY_UNKNOWN]
+    return [cross_validation_note(Path(params.cross_validation)), FITTED_ON_TRAIN]
 
 
 def _few_places_note(split: str, metrics: DetectionMetrics) -> list[str]:

@@ -33,6 +33,7 @@ def operating_point_of(
     val: DetectionMetrics,
     *,
     inference_precision: str,
+    split: str = "val",
 ) -> OperatingPoint:
     """Return the operating point: rule, thresholds, their curves, and the search settings.
 
@@ -41,6 +42,7 @@ def operating_point_of(
         chosen: threshold of each class.
         val: metrics of the split that they were chosen on.
         inference_precision: number type of the search's arithmetic.
+        split: name of that split.
     """
     curve: list[CurvePoint] = []
     for name, counts in val.class_curves.items():
@@ -48,17 +50,19 @@ def operating_point_of(
     return OperatingPoint(
         rule=ChosenRule(name=params.threshold_rule, value=params.threshold_rule_value),
         per_class={name: _class_operating_point(choice) for name, choice in chosen.items()},
-        chosen_on=_chosen_on(params, val, inference_precision),
+        chosen_on=_chosen_on(params, val, inference_precision, split=split),
         search=search_settings_of(params).to_json() | {"scales": list(params.scales)},
         curve=tuple(curve),
     )
 
 
-def _chosen_on(params: EvaluateParams, val: DetectionMetrics, inference_precision: str) -> ChosenOn:
+def _chosen_on(
+    params: EvaluateParams, val: DetectionMetrics, inference_precision: str, *, split: str
+) -> ChosenOn:
     """Return what the thresholds were chosen on."""
     ground_truth = val.ground_truth
     return ChosenOn(
-        split="val",
+        split=split,
         scenes=len(ground_truth.scenes),
         objects=len(ground_truth.objects),
         km2=float(ground_truth.scenes["km2"].sum()),

@@ -80,16 +80,29 @@ class _SplitSearcher:
         return float(total_px / 1e6)
 
 
+def split_for_fitting(catalog: Catalog) -> str:
+    """Return the split that calibration and thresholds are fitted on.
+
+    It is val; train where all labelled scenes are in train, so that nothing else is there to fit
+    on.
+    """
+    labeled = catalog.scenes["labeled"].astype(bool)
+    splits = set(catalog.scenes.loc[labeled, "split"])
+    return "train" if splits == {"train"} else "val"
+
+
 def search_splits(
     bundle: Bundle, catalog: Catalog, params: EvaluateParams, *, device: str
 ) -> dict[str, SearchedSplit]:
     """Search every labelled scene of val and test down to a low logit, and match the detections.
 
+    Where all labelled scenes are in train, those of train are searched too.
+
     Raises:
-        DataError: neither split has a labelled scene, though the patches were cut from scenes.
+        DataError: no scene is labelled, though the patches were cut from scenes.
     """
     rows = {}
-    for split in EVALUATED_SPLITS:
+    for split in dict.fromkeys([*EVALUATED_SPLITS, split_for_fitting(catalog)]):
         rows[split] = [row for row in catalog.split(split) if row.labeled]
     if not any(rows.values()) and bundle.card.true_prior is not None:
         raise DataError(
@@ -104,7 +117,7 @@ def search_splits(
     searcher = _SplitSearcher(bundle, scorer, second_stage, settings, min_logit=params.min_logit)
     total_mpx = sum(searcher.mpx(row) for part in rows.values() for row in part)
     searched = {}
-    with progress_bar("searching val and test", total_mpx, "Mpx") as advance:
+    with progress_bar("searching labelled scenes", total_mpx, "Mpx") as advance:
         for split, part in rows.items():
             ground_truth = ground_truth_of(catalog.split(split))
             detections = searcher.detections(part, advance)

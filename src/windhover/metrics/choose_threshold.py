@@ -38,6 +38,17 @@ class ChosenThreshold(NamedTuple):
     f1: float | None
     false_alarms_per_km2: float | None
 
+    def without_figures(self) -> ChosenThreshold:
+        """Return the threshold alone, where its figures would flatter."""
+        return self._replace(
+            low=None,
+            high=None,
+            precision=None,
+            recall=None,
+            f1=None,
+            false_alarms_per_km2=None,
+        )
+
 
 def choose_threshold(
     curve: ScoreCurve, sample: BootstrapSample, rule: ThresholdRule

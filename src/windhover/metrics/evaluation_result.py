@@ -79,6 +79,8 @@ class EvaluationResult:
         train_ground_truth: of the scenes that were trained on.
         patch_sheet: contact sheet of patches of each split; None if there are none.
         training_images: pictures that the training left, with captions.
+        fitted_on: split of calibration and thresholds: val, or train where all labelled scenes
+            are there, so that no accuracy is known.
     """
 
     model: str
@@ -95,6 +97,7 @@ class EvaluationResult:
     train_ground_truth: GroundTruth | None = None
     patch_sheet: Image | None = None
     training_images: tuple[tuple[Path, str], ...] = ()
+    fitted_on: str = "val"
 
     @property
     def has_scenes(self) -> bool:

@@ -82,6 +82,11 @@ class EvaluateParams(StageParams):
         min_length=1,
         description="limits between size bands of objects, by their longer side, m",
     )
+    cross_validation: str | None = Field(
+        default=None,
+        description="JSON of `windhover kfold`, whose figures the report tells where the model "
+        "learned from every scene; null for none",
+    )
     n_bootstrap: int = Field(
         default=1000, ge=100, le=100_000, description="bootstrap resamples behind each interval"
     )

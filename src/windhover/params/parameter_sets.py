@@ -51,10 +51,10 @@ def set_parameters(
     """
     pairs: list[tuple[str, Any]] = []
     if like is not None:
-        pairs += _read_parameter_set(like)
+        pairs += read_parameter_set(like)
     pairs += [_parse_section_setting(setting) for setting in settings]
     read_yaml(params_file)  # a clear sentence when it is missing or broken
-    yaml = _layout_keeping_yaml()
+    yaml = layout_keeping_yaml()
     try:
         document: Any = yaml.load(params_file.read_text(encoding="utf-8"))
     except (YAMLError, ValueError) as error:
@@ -89,7 +89,7 @@ def describe_parameters(params_file: Path, folder: Path) -> str:
     values = read_yaml(params_file)
     best = (0, "defaults")
     for path in sorted(folder.glob("*.yaml")):
-        pairs = _read_parameter_set(path)
+        pairs = read_parameter_set(path)
         changed = [name for name, value in pairs if value_at(values, name) != value]
         n_same = len(pairs) - len(changed)
         if n_same > max(best[0], LEAST_FOLLOWED * len(pairs)):
@@ -100,7 +100,7 @@ def describe_parameters(params_file: Path, folder: Path) -> str:
     return best[1]
 
 
-def _layout_keeping_yaml() -> YAML:
+def layout_keeping_yaml() -> YAML:
     """Return a reader and writer that keeps comments, indentation and the word `null`."""
     yaml = YAML()
     yaml.width = 10_000
@@ -112,7 +112,7 @@ def _layout_keeping_yaml() -> YAML:
     return yaml
 
 
-def _read_parameter_set(path: Path) -> list[tuple[str, Any]]:
+def read_parameter_set(path: Path) -> list[tuple[str, Any]]:
     """Return the settings of a parameter set as (current name, value), in the file's order."""
     pairs = []
     all_renames: dict[str, str] = {}

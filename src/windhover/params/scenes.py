@@ -21,6 +21,11 @@ class ScenesParams(StageParams):
         default=None,
         description="glob pattern of the rasters inside `raw`, such as tiles/*.tif; null takes all",
     )
+    exclude: list[str] = Field(
+        default=[],
+        description="rasters that are left out: paths or patterns inside `raw`, such as "
+        "quicklooks/*.png",
+    )
     stack: dict[str, str] | None = Field(
         default=None,
         description="band name: file pattern; makes one scene of a folder's "
@@ -95,6 +100,11 @@ class ScenesParams(StageParams):
         ge=0,
         description="distance between two blocks, m; at least one window, which null takes",
     )
+    blocks: str | None = Field(
+        default=None,
+        description="JSON file of blocks that scenes are cut into, as `windhover init` plans them; "
+        "null for none",
+    )
     folds: int | None = Field(
         default=None,
         ge=3,
@@ -138,6 +148,8 @@ class ScenesParams(StageParams):
                 f"spatial_block_m must be larger than guard_m ({guard_m:g} m), which is taken "
                 f"off every block, got {self.spatial_block_m:g} m"
             )
+        if self.spatial_block_m is not None and self.blocks is not None:
+            raise ValueError("spatial_block_m and blocks both cut scenes: set one of them to null")
         window_m = WINDOW_PX * self.gsd_m
         if self.spatial_block_m is not None and guard_m < window_m:
             raise ValueError(

@@ -51,7 +51,7 @@ MATCH_TITLES = {
 
 
 def threshold_table(result: EvaluationResult) -> pd.DataFrame:
-    """Return each class's threshold with its metrics on val, where it was chosen, and on test."""
+    """Return each class's threshold with its metrics where it was chosen, and on test."""
     rows = []
     for name, chosen in result.chosen_thresholds.items():
         rule = rule_name(result)
@@ -66,7 +66,7 @@ def threshold_table(result: EvaluationResult) -> pd.DataFrame:
         on_test = result.scenes["test"].per_class[name]
         val_values = {title: getattr(chosen, key) for key, title in THRESHOLD_METRICS.items()}
         test_values = {title: on_test[key].value for key, title in THRESHOLD_METRICS.items()}
-        rows.append({**threshold, "split": "val", **val_values})
+        rows.append({**threshold, "split": result.fitted_on, **val_values})
         rows.append({**threshold, "split": "test", **test_values})
     return pd.DataFrame(rows)
 

@@ -1,0 +1,304 @@
+"""The flow of `windhover init`: scenes and labels measured, a project proposed and written.
+
+What it writes runs by `dvc repro` as it is. Scenes and labels stay where they lie.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from windhover.errors import MissingExtraError, ParameterError
+from windhover.optional_dependencies import DISTRIBUTION
+from windhover.params.parameter_sets import read_parameter_set
+from windhover.project.carried_files import carried_file, parameter_set
+from windhover.project.installed import installed_version
+from windhover.project.measure import MeasuredData, measure
+from windhover.project.plan_split import N_FOLDS, SplitPlan
+from windhover.project.proposal import Finding, Proposal, ProposedValue
+from windhover.project.propose_project import BLOCKS_FILE, fold_minutes, propose_project
+from windhover.project.readme import readme_text
+from windhover.project.request import ProjectRequest
+from windhover.project.setup_record import SETUP_FILE, ProjectSetup
+from windhover.project.write_dvc_yaml import CROSS_VALIDATION, ProjectInputs, dvc_yaml_text
+from windhover.project.write_params import params_text
+
+Report = Callable[[str], None]  # takes one line for the terminal
+
+GITIGNORE = """\
+__pycache__/
+/mlflow.db*
+/mlruns/
+/mlartifacts/
+/.windhover/
+/reports/*.png
+/reports/*.html
+/reports/*.parquet
+"""
+SHAPEFILE_PARTS = (".shp", ".shx", ".dbf", ".prj", ".cpg")
+# keys of a parameter set that what was measured or asked for decides
+KEPT_FROM_DATA = (
+    "scenes.raw",
+    "scenes.rasters",
+    "scenes.exclude",
+    "scenes.stack",
+    "scenes.native_gsd_m",
+    "scenes.labels",
+    "scenes.groups",
+    "scenes.group_column",
+    "scenes.fixed_splits",
+    "scenes.spatial_block_m",
+    "scenes.blocks",
+    "scenes.areas",
+    "train.max_minutes",
+    "train.epochs",
+)
+
+
+def init_project(request: ProjectRequest, report: Report) -> Proposal:
+    """Write a project; report what was measured, proposed and assumed.
+
+    Args:
+        request: what the person asks for.
+        report: takes the lines for the terminal.
+
+    Raises:
+        ParameterError: the folder is not empty, or holds or is inside the scenes.
+        MissingExtraError: DVC is not installed.
+        WindhoverError: what `measure` raises.
+    """
+    request.check()
+    _check_folder(request)
+    _check_dvc()
+    data = None
+    plan = None
+    proposal = _built_in_proposal(request)
+    if request.scenes is not None:
+        data = measure(request)
+        proposal, plan = propose_project(data, request)
+    if request.like is not None:
+        proposal = _with_set(proposal, request.like)
+    with TemporaryDirectory() as temporary:
+        folder = Path(temporary) / "project"
+        _write_files(folder, request, proposal, data=data, plan=plan)
+        request.project.mkdir(parents=True, exist_ok=True)
+        for path in sorted(folder.iterdir()):
+            shutil.move(path, request.project / path.name)
+    _init_repository(request.project)
+    for line in report_lines(proposal, data):
+        report(line)
+    report(f"project -> {request.project}; now: cd {request.project} && {_dvc_command()} repro")
+    return proposal
+
+
+def _check_folder(request: ProjectRequest) -> None:
+    """Check that the project's folder is new or empty, and apart from the scenes.
+
+    Raises:
+        ParameterError: it is not.
+    """
+    folder = request.project
+    if folder.is_file():
+        raise ParameterError(f"{folder}: is a file. Name a folder for the project.")
+    if folder.is_dir() and any(folder.iterdir()):
+        first = min(entry.name for entry in folder.iterdir())
+        raise ParameterError(
+            f"{folder}: holds {first} already, and a project is written into a folder that is new "
+            "or empty. Name another one."
+        )
+    scenes = request.scenes
+    if scenes is not None and folder.resolve().is_relative_to(scenes.resolve()):
+        raise ParameterError(
+            f"{folder}: lies inside the folder of the scenes, which would then hold what is made "
+            "of them. Put the project beside it."
+        )
+
+
+def _check_dvc() -> None:
+    """Check that the stages can run.
+
+    Raises:
+        MissingExtraError: DVC is not installed.
+    """
+    from importlib.util import find_spec
+
+    if find_spec("dvc") is None:
+        raise MissingExtraError(
+            f"running the pipeline needs dvc: pip install '{DISTRIBUTION}[pipeline]'"
+        )
+
+
+def _built_in_proposal(request: ProjectRequest) -> Proposal:
+    """Return the proposal of a project without scenes of its own."""
+    minutes = ProposedValue(
+        name="train.max_minutes", value=request.minutes, reason=f"--minutes {request.minutes:g}"
+    )
+    finding = Finding(
+        kind="assumed", sentence="no --scenes: the built-in world is made and learned"
+    )
+    return Proposal(
+        values=(minutes,),
+        findings=(finding,),
+        split_kind="built-in",
+        objects_by_split={},
+        minutes=request.minutes + 5,
+    )
+
+
+def _with_set(proposal: Proposal, name: str) -> Proposal:
+    """Return a proposal that begins from a parameter set: its values win over proposed ones.
+
+    What says where the data are, how they are divided and how long to train stays.
+    """
+    path = parameter_set(name)
+    values = []
+    for key, value in read_parameter_set(path):
+        if key not in KEPT_FROM_DATA:
+            values.append(ProposedValue(name=key, value=value, reason=f"--like {name}"))
+    return proposal.model_copy(update={"values": (*proposal.values, *values)})
+
+
+def _write_files(
+    folder: Path,
+    request: ProjectRequest,
+    proposal: Proposal,
+    *,
+    data: MeasuredData | None,
+    plan: SplitPlan | None,
+) -> None:
+    """Write the files of a project into a new folder."""
+    folder.mkdir()
+    scripts = shutil.ignore_patterns("__pycache__", "simulate.py" if data else "")
+    shutil.copytree(carried_file("pipeline"), folder / "pipeline", ignore=scripts)
+    if plan is not None and plan.blocks is not None:
+        plan.blocks.save(folder / BLOCKS_FILE)
+    inputs = _inputs(request, data, plan)
+    values = list(proposal.values)
+    if inputs.n_folds:
+        values.append(
+            ProposedValue(
+                name="evaluate.cross_validation",
+                value=CROSS_VALIDATION,
+                reason="how models of the blocks did on blocks that they had not seen",
+            )
+        )
+    texts = {
+        "params.yaml": params_text(
+            carried_file("params.yaml"), values, drop=["simulate"] if data else []
+        ),
+        "dvc.yaml": dvc_yaml_text(carried_file("dvc.yaml"), inputs, sys.executable),
+        ".gitignore": GITIGNORE,
+        "README.md": readme_text(request, proposal),
+    }
+    for name, text in texts.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    record = None if data is None else data.record
+    setup = ProjectSetup(version=installed_version(), measurements=record, proposal=proposal)
+    setup.save(folder / SETUP_FILE)
+
+
+def _inputs(
+    request: ProjectRequest, data: MeasuredData | None, plan: SplitPlan | None
+) -> ProjectInputs:
+    """Return what the stages depend on."""
+    if data is None or plan is None or request.scenes is None:
+        return ProjectInputs()
+    raw = request.scenes.absolute()
+    labels = []
+    if plan.kind == "blocks":
+        labels.append(BLOCKS_FILE)
+    for path in (request.labels, request.areas, request.groups):
+        if path is not None and not path.absolute().is_relative_to(raw):
+            labels += [str(part) for part in _parts(path.absolute())]
+    n_folds = N_FOLDS if plan.kind == "folds" else 0
+    return ProjectInputs((str(raw),), tuple(labels), n_folds, fold_minutes(request))
+
+
+def _parts(path: Path) -> list[Path]:
+    """Return a file with those that belong to it."""
+    if path.suffix.lower() != ".shp":
+        return [path]
+    return [
+        path.with_suffix(suffix) for suffix in SHAPEFILE_PARTS if path.with_suffix(suffix).exists()
+    ]
+
+
+def _init_repository(project: Path) -> None:
+    """Make the folder a repository of git and DVC; of DVC alone where there is no git."""
+    has_git = shutil.which("git") is not None
+    is_inside = has_git and _runs(["git", "rev-parse", "--is-inside-work-tree"], project)
+    options = []
+    if is_inside:
+        options = ["--subdir"]
+    elif not has_git or not _runs(["git", "init", "-q"], project):
+        options = ["--no-scm"]
+    command = [sys.executable, "-m", "dvc"]
+    _run_or_fail([*command, "init", "-q", *options], project)
+    _run_or_fail([*command, "config", "core.analytics", "false"], project)
+
+
+def _runs(command: Sequence[str], folder: Path) -> bool:
+    done = subprocess.run(command, cwd=folder, capture_output=True, check=False)
+    return done.returncode == 0
+
+
+def _run_or_fail(command: Sequence[str], folder: Path) -> None:
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    if done.returncode:
+        reason = " ".join(done.stderr.split())[-200:]
+        raise ParameterError(
+            f"{folder}: the project is written, but `dvc init` failed ({reason}). Run it there, or "
+            "`dvc init --no-scm`."
+        )
+
+
+def _dvc_command() -> str:
+    """Return how a person calls DVC: by its path where it is not found by its name."""
+    beside = Path(sys.executable).with_name("dvc")
+    found = shutil.which("dvc")
+    if found is not None and (not beside.exists() or Path(found).samefile(beside)):
+        return "dvc"
+    return str(beside) if beside.exists() else f"{sys.executable} -m dvc"
+
+
+def report_lines(proposal: Proposal, data: MeasuredData | None) -> list[str]:
+    """Return what was measured and proposed, for the terminal."""
+    lines: list[str] = []
+    if data is not None:
+        lines.append(measured_line(data))
+    lines += [
+        f"  {one.name}: {_short(one.value)}  ({one.reason})"
+        for one in proposal.values
+        if not one.reason.startswith("--")
+    ]
+    for finding in proposal.findings:
+        command = f" [{finding.command}]" if finding.command else ""
+        lines.append(f"{finding.kind}: {finding.sentence}{command}")
+    if proposal.objects_by_split:
+        counts = ", ".join(f"{name} {count}" for name, count in proposal.objects_by_split.items())
+        lines.append(f"objects: {counts}")
+    return lines
+
+
+def measured_line(data: MeasuredData) -> str:
+    """Return in one line what scenes and labels are."""
+    record = data.record
+    n_places = len(record.objects_by_place)
+    classes = ", ".join(f"{count} {name}" for name, count in record.classes.items())
+    line = (
+        f"{len(record.scenes)} scenes of {n_places} places, {record.megapixels:.3g} Mpx, "
+        f"{record.native_gsd_m:g} m, {record.dtype}, {', '.join(record.bands)}; {classes}"
+    )
+    if record.length_m is not None:
+        line += f", {record.length_m.p10:.3g} to {record.length_m.p95:.3g} m long"
+    return line
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

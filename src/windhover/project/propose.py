@@ -1,0 +1,238 @@
+"""Parameters proposed from measurements, each by one rule with its reason.
+
+Works on the records alone; opens no file. The evidence of each rule is in
+`benchmarks/bench_proposals.py` and docs/decisions/0028.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from windhover.geometry.windows import WINDOW_PX
+from windhover.params.augment import DEFAULT_TRANSFORMS
+from windhover.project.measure_objects import MERGE_SETTINGS, merge_key
+from windhover.project.measurements import Measurements
+from windhover.project.proposal import ProposedValue
+
+TYPICAL_PX = 40.0  # most that the median object may have
+LARGE_PX = 56.0  # most that 95 % of the objects may have
+SMALL_PX = 8.0  # least that 90 % of the objects should have
+CROWDED_PX = 20.0  # nearest neighbour at the training GSD, from which down stride 4 searches
+TINY_PX = 12.0  # median object, from which down stride 4 searches
+MAX_MERGED = 0.01  # share of the labelled objects that merging may take for duplicates
+LARGE_SCALE_FROM = 1.15  # largest objects in windows, from which a coarser pass pays
+POSITIVE_PX, IGNORE_PX = 8.0, 15.0  # radii of the label rule where nothing is crowded
+LEAST_POSITIVE_PX = 4.5  # half a stride and a margin: every object has a positive window
+HUE_SPREADS = 1.0  # from which colour itself tells the class
+WANTED_POSITIVES = 2400
+MOST_POSITIVES, LEAST_POSITIVES = 60, 4
+UNSURE_CLASSES = ("truncated", "partial", "difficult", "unsure", "uncertain", "unknown", "ignore")
+MIN_OF_CLASS = 5
+POINT_SIZE = 0.8  # assumed size of a point's object, in distances to its nearest neighbour
+DEFAULT_POINT_PX = 20.0
+
+
+def propose_gsd(record: Measurements) -> ProposedValue:
+    """Return the GSD of training: the native one, or coarser where objects fill the window."""
+    native = record.native_gsd_m
+    length = record.length_m
+    if length is None:
+        return ProposedValue(
+            name="scenes.gsd_m", value=native, reason="the scenes' own: labels are points"
+        )
+    wanted = max(length.p50 / TYPICAL_PX, length.p95 / LARGE_PX)
+    # below 8 px small objects are lost; large ones then need a coarser pass
+    wanted = min(wanted, max(length.p10 / SMALL_PX, length.p50 / TYPICAL_PX))
+    gsd_m = max(native, wanted)
+    if gsd_m < 1.1 * native:
+        gsd_m = native
+    gsd_m = _rounded(gsd_m, 3)
+    sizes = f"{length.p10 / gsd_m:.0f} to {length.p95 / gsd_m:.0f} px"
+    whose = "the scenes' own" if gsd_m == _rounded(native, 3) else f"coarser than {native:g} m"
+    return ProposedValue(
+        name="scenes.gsd_m",
+        value=gsd_m,
+        reason=f"{whose}: most objects are then {sizes}, in windows of {WINDOW_PX} px",
+        evidence="gsd",
+    )
+
+
+def propose_classes(record: Measurements) -> Iterator[ProposedValue]:
+    """Yield which classes are ignored: unsure ones, and those too rare to learn."""
+    total = record.n_objects
+    ignored = []
+    reasons = []
+    for name, count in record.classes.items():
+        if len(record.classes) == 1:
+            break
+        if any(word in name.lower() for word in UNSURE_CLASSES):
+            ignored.append(name)
+            reasons.append(f"{name} sounds like an object that is not whole or not sure")
+        elif count < MIN_OF_CLASS and count < total / 2:
+            ignored.append(name)
+            reasons.append(f"{name} has {count} labels, too few to learn")
+    if ignored and len(ignored) < len(record.classes):
+        yield ProposedValue(name="scenes.ignore_classes", value=ignored, reason="; ".join(reasons))
+
+
+def propose_labels(record: Measurements, gsd_m: float) -> Iterator[ProposedValue]:
+    """Yield the radii of the label rule, and the windows cut for each object."""
+    size_px = DEFAULT_POINT_PX
+    if record.length_m is not None:
+        size_px = record.length_m.p25 / gsd_m
+    limits = [POSITIVE_PX, size_px / 2]
+    reason = "objects are neither small nor crowded"
+    if size_px / 2 < POSITIVE_PX:
+        reason = f"small objects are {size_px:.0f} px: a window beside one does not show it"
+    if record.nearest_m is not None:
+        apart_px = record.nearest_m.p10 / gsd_m
+        limits.append(apart_px / 2)
+        if apart_px / 2 < min(POSITIVE_PX, size_px / 2):
+            reason = f"a tenth of the objects are less than {apart_px:.0f} px apart"
+    positive = _rounded(max(min(limits), LEAST_POSITIVE_PX), 2)
+    if positive < POSITIVE_PX:
+        yield ProposedValue(
+            name="patches.positive_radius_px", value=positive, reason=reason, evidence="radii"
+        )
+        ignore = _rounded(positive * IGNORE_PX / POSITIVE_PX, 2)
+        yield ProposedValue(
+            name="patches.ignore_radius_px",
+            value=ignore,
+            reason="in proportion: the ground between two neighbours is background",
+            evidence="radii",
+        )
+    count = round(WANTED_POSITIVES / max(0.6 * record.n_objects, 1))
+    count = min(max(count, LEAST_POSITIVES), MOST_POSITIVES)
+    yield ProposedValue(
+        name="patches.positives_per_object",
+        value=count,
+        reason=f"{record.n_objects} objects, about {WANTED_POSITIVES} positive patches wanted",
+    )
+
+
+def propose_search(record: Measurements, gsd_m: float) -> Iterator[ProposedValue]:
+    """Yield stride, scales and merging."""
+    length = record.length_m
+    apart_px = math.inf
+    if record.nearest_m is not None:
+        apart_px = record.nearest_m.p10 / gsd_m
+    size_px = math.inf if length is None else length.p50 / gsd_m
+    if apart_px < CROWDED_PX or size_px < TINY_PX:
+        reason = f"half of the objects are under {size_px:.0f} px"
+        if apart_px < CROWDED_PX:
+            reason = f"a tenth of the objects are less than {apart_px:.0f} px apart"
+        yield ProposedValue(
+            name="evaluate.stride_px", value=4, reason=reason, evidence="stride and merging"
+        )
+    if length is not None and length.p95 / gsd_m > LARGE_SCALE_FROM * LARGE_PX:
+        scale = _rounded(length.p95 / gsd_m / TYPICAL_PX, 2)
+        yield ProposedValue(
+            name="evaluate.scales",
+            value=[1.0, scale],
+            reason=f"sizes spread: the largest are {length.p95 / gsd_m:.0f} px, more than a window "
+            "shows well",
+        )
+    yield from _propose_merging(record)
+
+
+def _propose_merging(record: Measurements) -> Iterator[ProposedValue]:
+    default = record.merged.get(merge_key(*MERGE_SETTINGS[0]), 0.0)
+    if default <= MAX_MERGED:
+        return
+    for distance, overlap in MERGE_SETTINGS[1:]:
+        chosen = distance, overlap
+        if record.merged[merge_key(distance, overlap)] <= MAX_MERGED:
+            break
+    reason = (
+        f"boxes of neighbours overlap: the default would take {default:.0%} of the labelled "
+        f"objects for duplicates, this {record.merged[merge_key(*chosen)]:.1%}"
+    )
+    evidence = "stride and merging"
+    yield ProposedValue(
+        name="evaluate.merge_distance", value=chosen[0], reason=reason, evidence=evidence
+    )
+    yield ProposedValue(
+        name="evaluate.merge_iou", value=chosen[1], reason=reason, evidence=evidence
+    )
+
+
+def propose_measures(record: Measurements, gsd_m: float) -> Iterator[ProposedValue]:
+    """Yield how sizes are reported, and how points are matched."""
+    length = record.length_m
+    if length is not None:
+        bands = sorted({_rounded(value, 2) for value in (length.p25, length.p50, length.p75)})
+        yield ProposedValue(
+            name="evaluate.size_bands_m",
+            value=bands,
+            reason="a quarter of the objects in each band",
+        )
+    if record.geometry.get("points"):
+        radius = DEFAULT_POINT_PX / 2 * gsd_m
+        if record.nearest_m is not None:
+            radius = min(radius, record.nearest_m.p10 / 2)
+        radius = _rounded(max(radius, 2 * gsd_m), 2)
+        yield ProposedValue(
+            name="evaluate.point_match_radius_m",
+            value=radius,
+            reason="labels are points: nearer than half the way to the next object",
+        )
+
+
+def propose_augmentation(record: Measurements, gsd_m: float) -> Iterator[ProposedValue]:
+    """Yield augmentations that fit the bands, the sizes, and whether colour tells the class."""
+    n_bands = len(record.bands)
+    if n_bands != 3:
+        transforms = [one for one in DEFAULT_TRANSFORMS if one["name"] != "HueSaturationValue"]
+        yield ProposedValue(
+            name="augment.transforms",
+            value=transforms,
+            reason=f"{n_bands} bands: those that take any number",
+        )
+    color = record.color
+    is_tiny = record.length_m is not None and record.length_m.p50 / gsd_m < TINY_PX
+    tells = color is not None and color.hue >= HUE_SPREADS
+    if tells or is_tiny:
+        reason = "objects are a few px, which darkening would hide"
+        if tells and color is not None:
+            reason = (
+                f"colour tells objects from their surroundings ({color.hue:.1f} spreads over "
+                f"{color.objects} objects), so it is kept"
+            )
+        for key, value in (("per_band_contrast", 0.2), ("highlight_darkening", 0.0)):
+            yield ProposedValue(
+                name=f"train.batch_augment.{key}", value=value, reason=reason, evidence="colour"
+            )
+    if is_tiny:
+        yield ProposedValue(
+            name="train.batch_augment.blur_px",
+            value=0.5,
+            reason="objects are a few px: a strong blur removes them",
+        )
+    if record.stated_gsd_m is not None:
+        yield ProposedValue(
+            name="patches.scale_jitter",
+            value=[0.8, 1.25],
+            reason="the GSD is stated, not measured: pictures may differ from it",
+        )
+    if record.length_m is None or is_tiny:
+        yield ProposedValue(
+            name="train.large_patches.copy_paste_prob",
+            value=0.0,
+            reason="objects are points or a few px: there is nothing to cut out",
+        )
+
+
+def propose_duplicates(record: Measurements) -> Iterator[ProposedValue]:
+    """Yield the IoU of labels that mark an object again."""
+    if record.marked_twice > 0:
+        yield ProposedValue(
+            name="scenes.duplicate_iou",
+            value=0.6,
+            reason=f"{record.marked_twice:.1%} of the labels mark an object a second time",
+        )
+
+
+def _rounded(value: float, digits: int) -> float:
+    """Return a number with so many significant digits."""
+    return float(f"{value:.{digits}g}")

@@ -1,0 +1,201 @@
+"""The whole proposal of a project: parameters, split and findings, from what was measured."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from windhover.project.measure import MeasuredData
+from windhover.project.measurements import Measurements
+from windhover.project.plan_split import N_FOLDS, SplitPlan, plan_split
+from windhover.project.proposal import Finding, Proposal, ProposedValue
+from windhover.project.propose import (
+    propose_augmentation,
+    propose_classes,
+    propose_duplicates,
+    propose_gsd,
+    propose_labels,
+    propose_measures,
+    propose_search,
+)
+from windhover.project.request import POSITIVE_ONLY, ProjectRequest
+
+BLOCKS_FILE = "blocks.json"
+MANY_EPOCHS = 400  # more than fit: the minutes decide
+FOLDS_SHARE = 0.5  # of the minutes, where folds measure
+OTHER_MINUTES = 3.0  # reading, cutting and augmenting patches, report, map
+MPX_PER_MINUTE = 150.0  # searched at stride 8 with re-scored peaks, two cores
+N_SHOWN = 3
+
+
+def propose_project(data: MeasuredData, request: ProjectRequest) -> tuple[Proposal, SplitPlan]:
+    """Return what is proposed for a project, and its plan of the split.
+
+    Args:
+        data: the measured scenes and labels.
+        request: what the person asks for.
+    """
+    record = data.record
+    gsd = propose_gsd(record)
+    plan = plan_split(data, gsd.value)
+    values = [
+        *_data_values(record, request),
+        gsd,
+        *propose_classes(record),
+        *propose_duplicates(record),
+        *_split_values(plan),
+        *propose_labels(record, gsd.value),
+        *propose_augmentation(record, gsd.value),
+        *_labelled_values(request),
+        *_time_values(plan, request),
+        *propose_search(record, gsd.value),
+        *propose_measures(record, gsd.value),
+    ]
+    minutes = _expected_minutes(record, values, request)
+    proposal = Proposal(
+        values=tuple(values),
+        findings=tuple(_findings(record, plan, request, minutes)),
+        split_kind=plan.kind,
+        objects_by_split=plan.objects,
+        minutes=round(minutes, 1),
+    )
+    return proposal, plan
+
+
+def _data_values(record: Measurements, request: ProjectRequest) -> Iterator[ProposedValue]:
+    """Yield where scenes and labels are, and which are used."""
+    yield ProposedValue(name="scenes.raw", value=record.raw, reason="--scenes")
+    if record.rasters is not None:
+        yield ProposedValue(name="scenes.rasters", value=record.rasters, reason="--scenes")
+    if record.left_out:
+        names = [one.name for one in record.left_out]
+        reason = "; ".join(f"{one.name}: {one.reason}" for one in record.left_out[:N_SHOWN])
+        yield ProposedValue(name="scenes.exclude", value=names, reason=reason)
+    if record.stack is not None:
+        yield ProposedValue(
+            name="scenes.stack",
+            value=record.stack,
+            reason="bands are in files of their own, one folder a scene",
+        )
+    if record.stated_gsd_m is not None:
+        yield ProposedValue(name="scenes.native_gsd_m", value=record.stated_gsd_m, reason="--gsd")
+    if not record.all_bands:
+        yield ProposedValue(
+            name="scenes.bands", value=list(record.bands), reason="the bands that all scenes have"
+        )
+    if record.labels != "auto":
+        yield ProposedValue(name="scenes.labels", value=record.labels, reason="--labels")
+    if request.class_column is not None:
+        yield ProposedValue(
+            name="scenes.class_column", value=request.class_column, reason="--class-column"
+        )
+    groups = None
+    reason = "no table of places: scenes that touch are one place"
+    if request.groups is not None:
+        groups = str(request.groups.absolute())
+        reason = "--groups"
+    yield ProposedValue(name="scenes.groups", value=groups, reason=reason)
+    if request.group_column is not None or groups is None:
+        yield ProposedValue(name="scenes.group_column", value=request.group_column, reason=reason)
+    if request.areas is not None:
+        yield ProposedValue(
+            name="scenes.areas", value=str(request.areas.absolute()), reason="--labelled"
+        )
+
+
+def _split_values(plan: SplitPlan) -> Iterator[ProposedValue]:
+    if plan.kind == "blocks":
+        yield ProposedValue(
+            name="scenes.blocks", value=BLOCKS_FILE, reason=plan.reason, evidence="split"
+        )
+    elif plan.kind in ("folds", "none"):
+        yield ProposedValue(
+            name="scenes.split_fractions",
+            value=[1.0, 0.0, 0.0],
+            reason=plan.reason,
+            evidence="split",
+        )
+
+
+def _labelled_values(request: ProjectRequest) -> Iterator[ProposedValue]:
+    if request.labelled == POSITIVE_ONLY:
+        yield ProposedValue(
+            name="patches.negatives_per_positive.lookalike",
+            value=0.0,
+            reason="--labelled positive-only: what looks like an object may be one",
+        )
+
+
+def _time_values(plan: SplitPlan, request: ProjectRequest) -> Iterator[ProposedValue]:
+    minutes = request.minutes
+    reason = f"--minutes {request.minutes:g}"
+    if plan.kind == "folds":
+        minutes *= 1 - FOLDS_SHARE
+        reason += f": half for this model, half for the {N_FOLDS} that measure it"
+    yield ProposedValue(name="train.max_minutes", value=round(minutes, 2), reason=reason)
+    yield ProposedValue(
+        name="train.epochs", value=MANY_EPOCHS, reason="as many as fit into the minutes"
+    )
+
+
+def fold_minutes(request: ProjectRequest) -> float:
+    """Return the training time of each fold."""
+    return round(request.minutes * FOLDS_SHARE / N_FOLDS, 2)
+
+
+def _expected_minutes(
+    record: Measurements, values: list[ProposedValue], request: ProjectRequest
+) -> float:
+    """Return the minutes until the map is there, a rough guess for two cores."""
+    chosen = {one.name: one.value for one in values}
+    megapixels = record.megapixels * (record.native_gsd_m / chosen["scenes.gsd_m"]) ** 2
+    passes = sum(1 / scale**2 for scale in chosen.get("evaluate.scales", [1.0]))
+    stride = chosen.get("evaluate.stride_px", 8)
+    search = megapixels * passes * (8 / stride) ** 2 / MPX_PER_MINUTE
+    return request.minutes + OTHER_MINUTES + 2 * search
+
+
+def _findings(
+    record: Measurements, plan: SplitPlan, request: ProjectRequest, minutes: float
+) -> Iterator[Finding]:
+    """Yield what a person should know, one sentence each."""
+    for one in record.left_out[:N_SHOWN]:
+        yield Finding(kind="left out", sentence=f"{one.name.lstrip('/')} is left out: {one.reason}")
+    if len(record.left_out) > N_SHOWN:
+        more = len(record.left_out) - N_SHOWN
+        yield Finding(kind="left out", sentence=f"{more} more rasters are left out: setup.json")
+    if request.labelled is None:
+        yield Finding(
+            kind="assumed",
+            sentence="every object on the labelled scenes is taken to be labelled: ground without "
+            "a label is learned as background",
+            command="--labelled positive-only, or --labelled AREAS.gpkg",
+        )
+    elif request.labelled == POSITIVE_ONLY:
+        yield Finding(
+            kind="assumed",
+            sentence="labels are right but not complete: a detection that nobody labelled counts "
+            "as a false alarm, so the precision is a lower bound",
+        )
+    unlabeled = [scene.scene for scene in record.scenes if not scene.labeled]
+    if unlabeled:
+        yield Finding(
+            kind="assumed",
+            sentence=f"{len(unlabeled)} of {len(record.scenes)} scenes have no labels "
+            f"({', '.join(unlabeled[:N_SHOWN])}{', ...' * (len(unlabeled) > N_SHOWN)}): they are "
+            "searched, and nothing is learned from them",
+            command="windhover set scenes.empty_scenes=complete, where they hold no object",
+        )
+    for name, count in record.classes.items():
+        ignored = [one for one in propose_classes(record) if name in one.value]
+        if ignored:
+            yield Finding(
+                kind="assumed",
+                sentence=f"{count} labels of the class {name} count neither way",
+                command="windhover set scenes.ignore_classes=[]",
+            )
+    yield Finding(kind="split", sentence=plan.reason)
+    yield Finding(
+        kind="time",
+        sentence=f"about {minutes:.0f} minutes until the map is there, on two cores",
+        command="--minutes",
+    )
