@@ -51,7 +51,7 @@ class BlockPlan(BaseModel):
 
     Attributes:
         guard_m: distance between parts of two blocks on the ground, m.
-        scenes: scene -> its parts; none where the whole scene lies in a guard strip. Scenes that
+        scenes: scene -> its parts; none where the whole scene is in a guard strip. Scenes that
             are not named stay whole.
         splits: scene -> split of scenes that stay whole inside a block.
     """

@@ -64,7 +64,7 @@ def find_stack(paths: Sequence[Path]) -> dict[str, str] | None:
 
 
 def band_of(path: Path) -> str | None:
-    """Return the band that a single-band file's name tells; None for other files."""
+    """Return the band of a single-band file, from its name; None for other files."""
     found = BAND.search(path.stem)
     if found is None:
         return None

@@ -1,6 +1,6 @@
 """The flow of `windhover init`: scenes and labels measured, a project proposed and written.
 
-What it writes runs by `dvc repro` as it is. Scenes and labels stay where they lie.
+What it writes runs by `dvc repro` as it is. Scenes and labels stay where they are.
 """
 
 from __future__ import annotations

@@ -165,7 +165,7 @@ def merge_key(distance: float, overlap: float) -> str:
 def measure_color(
     labels: geopandas.GeoDataFrame, infos: Sequence[SceneInfo], temporary: Path
 ) -> ColorMeasure | None:
-    """Return how objects differ from their surroundings; None where too few can be looked at.
+    """Return how objects differ from their surroundings; None where too few can be measured.
 
     Args:
         labels: in native px.

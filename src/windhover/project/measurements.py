@@ -88,7 +88,7 @@ class ColorMeasure(_Record):
     Attributes:
         hue: largest over the bands, of a band's share of all bands; 0 with fewer than three bands.
         brightness: of the mean of the bands; below 0 where objects are darker.
-        objects: how many were looked at.
+        objects: how many were measured.
     """
 
     hue: float

@@ -1,7 +1,7 @@
 """The split of a project: by place where there are enough, else by guarded blocks, else by folds.
 
 A split that loses a third of few labels to guard strips measures nothing well and teaches less, so
-cuts lie where they lose fewest objects. Where that is still too many, the model learns from
+cuts are made where they lose fewest objects. Where that is still too many, the model learns from
 everything, and cross-validation by blocks measures; where even that cannot be, nothing does, and
 that is said.
 """

@@ -1,6 +1,6 @@
 """What is proposed for a project: values of parameters with their reasons, and findings.
 
-Plain records, written as JSON beside the measurements; rendered into comments of `params.yaml` and
+Plain records, written as JSON with the measurements; rendered into comments of `params.yaml` and
 into pages.
 """
 
@@ -52,7 +52,7 @@ class Proposal(BaseModel):
 
     Attributes:
         values: in the order of params.yaml's sections; later ones win.
-        findings: in the order in which they are told.
+        findings: in the order in which they are reported.
         split_kind: places, blocks, folds or none.
         objects_by_split: split or block -> objects.
         minutes: expected until the map is there.

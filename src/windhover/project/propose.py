@@ -25,8 +25,8 @@ LARGE_SCALE_FROM = 1.15  # largest objects in windows, from which a coarser pass
 POSITIVE_PX, IGNORE_PX = 8.0, 15.0  # radii of the label rule where nothing is crowded
 LEAST_POSITIVE_PX = 4.5  # half a stride and a margin: every object has a positive window
 HUE_SPREADS = 1.0  # from which colour itself tells the class
-WANTED_POSITIVES = 2400
-MOST_POSITIVES, LEAST_POSITIVES = 60, 4
+WANTED_POSITIVES = 1500
+MOST_POSITIVES, LEAST_POSITIVES = 40, 4
 UNSURE_CLASSES = ("truncated", "partial", "difficult", "unsure", "uncertain", "unknown", "ignore")
 MIN_OF_CLASS = 5
 POINT_SIZE = 0.8  # assumed size of a point's object, in distances to its nearest neighbour
@@ -180,7 +180,7 @@ def propose_measures(record: Measurements, gsd_m: float) -> Iterator[ProposedVal
 
 
 def propose_augmentation(record: Measurements, gsd_m: float) -> Iterator[ProposedValue]:
-    """Yield augmentations that fit the bands, the sizes, and whether colour tells the class."""
+    """Yield augmentations that fit the bands, the sizes, and whether the class has a colour of its own."""
     n_bands = len(record.bands)
     if n_bands != 3:
         transforms = [one for one in DEFAULT_TRANSFORMS if one["name"] != "HueSaturationValue"]

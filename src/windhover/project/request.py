@@ -19,7 +19,7 @@ class ProjectRequest:
     Attributes:
         project: folder to write; new, or empty.
         scenes: folder of rasters, or one raster; None for the built-in world.
-        labels: label file or folder; None searches beside the scenes.
+        labels: label file or folder; None searches next to the scenes.
         labelled: `complete`, `positive-only`, or a vector file of areas; None assumes the first.
         gsd_m: of pictures without georeference.
         minutes: wanted time to train.

@@ -1,4 +1,4 @@
-"""The dvc.yaml of a project: the repository's stages, on what exists beside an installed library.
+"""The dvc.yaml of a project: the repository's stages, on what exists with an installed library.
 
 The rooms of the library are replaced by one file with its version and a digest of its code, which
 a first stage writes anew each time; commands run by the interpreter that made the project.
@@ -25,11 +25,11 @@ HEADER = """\
 
 @dataclass(frozen=True)
 class ProjectInputs:
-    """What the stages of a project depend on besides one another.
+    """What the stages of a project depend on, without one another's outputs.
 
     Attributes:
         scenes: folder or files of the rasters; empty for the built-in world.
-        labels: files and folders that the scenes stage reads besides.
+        labels: files and folders that the scenes stage also reads.
         n_folds: folds that measure while the model learns from everything; 0 for none.
         fold_minutes: training time of each.
     """
@@ -71,7 +71,7 @@ def dvc_yaml_text(template: Path, inputs: ProjectInputs, python: str) -> str:
 
 
 def _deps(deps: Sequence[str], inputs: ProjectInputs) -> list[str]:
-    """Return a stage's dependencies: rasters where they lie, the installed library as one file."""
+    """Return a stage's dependencies: rasters where they are, the installed library as one file."""
     found = [INSTALLED]
     for dep in deps:
         if dep.startswith("src/"):
