@@ -153,7 +153,7 @@ def _built_in_proposal(request: ProjectRequest) -> Proposal:
 def _with_set(proposal: Proposal, name: str) -> Proposal:
     """Return a proposal that begins from a parameter set: its values win over proposed ones.
 
-    What says where the data are, how they are divided and how long to train stays.
+    Where the data are, how they are divided and how long to train stays.
     """
     path = parameter_set(name)
     values = []

@@ -26,7 +26,7 @@ from windhover.dataset.splits import join_places
 from windhover.errors import DataError, WindhoverError
 from windhover.geometry import georef
 from windhover.imagery.rasters import SceneInfo, inspect_scene
-from windhover.labels import find_labels, read_labels
+from windhover.labels.formats import find_labels, read_labels
 from windhover.params.scenes import ScenesParams
 from windhover.project.find_stack import find_stack
 from windhover.project.measure_objects import (
@@ -163,7 +163,7 @@ def _usable_rasters(
 def _faults_of_headers(paths: Sequence[Path], raw: Path, request: ProjectRequest) -> list[LeftOut]:
     """Return the rasters that cannot be opened as scenes.
 
-    Pictures without georeference count as scenes where no raster has one; beside georeferenced
+    Pictures without georeference count as scenes where no raster has one; next to georeferenced
     rasters they are taken for quicklooks, unless a GSD is stated.
 
     Raises:

@@ -3,7 +3,7 @@
 A split that loses a third of few labels to guard strips measures nothing well and teaches less, so
 cuts are made where they lose fewest objects. Where that is still too many, the model learns from
 everything, and cross-validation by blocks measures; where even that cannot be, nothing does, and
-that is said.
+the report states it.
 """
 
 from __future__ import annotations

@@ -180,7 +180,7 @@ def propose_measures(record: Measurements, gsd_m: float) -> Iterator[ProposedVal
 
 
 def propose_augmentation(record: Measurements, gsd_m: float) -> Iterator[ProposedValue]:
-    """Yield augmentations that fit the bands, the sizes, and whether the class has a colour of its own."""
+    """Yield augmentations that fit the bands, the sizes and the colours of the objects."""
     n_bands = len(record.bands)
     if n_bands != 3:
         transforms = [one for one in DEFAULT_TRANSFORMS if one["name"] != "HueSaturationValue"]
