@@ -103,9 +103,9 @@ def test_a_full_disk_is_one_sentence_too(
         == 1
     )
     error = capsys.readouterr().err
-    assert (
-        error == "windhover: cannot read or write: [Errno 28] No space left on device: 'f.gpkg'\n"
-    )
+    assert error.startswith("windhover: ")
+    assert ": no space left on the disk. Free some" in error
+    assert len(error.splitlines()) == 1
 
 
 def test_a_mistyped_option_is_said_and_exits_with_2(

@@ -28,6 +28,23 @@ def project(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.parametrize("name", ["params.yaml", "dvc.yaml"])
+def test_a_file_that_is_no_utf8_is_one_sentence(project: Path, name: str) -> None:
+    path = project / name
+    path.write_bytes(path.read_bytes().replace(b"cut", b"c\xfft", 1))
+    with pytest.raises(ParameterError, match=rf"/{name}: not UTF-8 text .* Save it as UTF-8"):
+        load_params("cut", CutParams, project)
+
+
+@pytest.mark.parametrize(
+    "text", ["stages: 3", "stages: []", "stages: {cut: 3}", "stages: {cut: []}", "stages: null"]
+)
+def test_a_damaged_list_of_stages_is_one_sentence(project: Path, text: str) -> None:
+    (project / "dvc.yaml").write_text(text)
+    with pytest.raises(ParameterError, match=r"dvc\.yaml has no stage `cut`"):
+        load_params("cut", CutParams, project)
+
+
 def test_reads_what_is_declared(project: Path) -> None:
     params = load_params("cut", CutParams, project)
     assert params == CutParams(rate=0.001, sizes=(3, 4))  # 1e-3 is a number, as for DVC
@@ -71,6 +88,10 @@ def test_a_missing_key_takes_the_default_of_the_model(project: Path) -> None:
         ("cut:\n  rate: 0.1\n  sizes: [1.5]\n", r"`cut\.sizes\.0`"),
         ("other: {}\n", r"no section `cut`"),
         ("cut: [1, 2\n", r"not valid YAML"),
+        ("cut: " + "[" * 9_000 + "]" * 9_000, r"params\.yaml: not valid YAML: .* too deep"),
+        ("cut: &a {b: *a}\n", r"not valid YAML: .* too deep"),
+        ("cut: {rate: 1" + "0" * 5_000 + "}\n", r"not valid YAML"),
+        ("cut: {1: 2}\n", r"has the key 1, and keys are names"),
     ],
 )
 def test_a_fault_is_one_sentence_with_the_key(project: Path, text: str, sentence: str) -> None:

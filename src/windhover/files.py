@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -73,6 +74,23 @@ def _size_text(n_bytes: int) -> str:
         if n_bytes >= size:
             return f"{n_bytes / size:.1f} {unit}"
     return f"{n_bytes} bytes"
+
+
+def full_disk_sentence(error: Exception) -> str | None:
+    """Return a sentence if an error of any library came of a full disk, else None.
+
+    Looked at are the disks of the working folder and of temporary files, where MLflow's database
+    and artifacts are written.
+    """
+    is_full = isinstance(error, OSError) and error.errno in FULL_DISK_ERRNOS
+    is_full |= "disk is full" in str(error)  # SQLite's words
+    for folder in (Path.cwd(), Path(tempfile.gettempdir())):
+        if is_full or shutil.disk_usage(folder).free < MIN_FREE_BYTES:
+            return (
+                f"{folder}: no space left on the disk. Free some, and run the same again: what was "
+                "finished is kept."
+            )
+    return None
 
 
 @contextmanager
@@ -369,7 +387,7 @@ def read_json(path: Path, missing: str, broken: str) -> Any:
         content = None
         depth = MAX_JSON_DEPTH + 1
     else:
-        depth = _json_depth(content)
+        depth = nesting_depth(content)
     if depth > MAX_JSON_DEPTH:
         raise FormatError(
             f"{path}: its lists and objects stand more than {MAX_JSON_DEPTH} deep in one another, "
@@ -378,18 +396,22 @@ def read_json(path: Path, missing: str, broken: str) -> Any:
     return content
 
 
-def _json_depth(content: Any) -> int:
+def nesting_depth(content: Any) -> int:
     """Return how deep lists and objects stand in one another, counted up to the limit."""
     depth = 0
     level = [content]
     while level and depth <= MAX_JSON_DEPTH:
-        below: list[Any] = []
+        below: dict[
+            int, Any
+        ] = {}  # each value once: YAML may name one in many places, or in itself
         for value in level:
+            inner: Iterable[Any] = ()
             if isinstance(value, dict):
-                below.extend(value.values())
+                inner = value.values()
             elif isinstance(value, list):
-                below.extend(value)
-        level = below
+                inner = value
+            below.update({id(item): item for item in inner if isinstance(item, dict | list)})
+        level = list(below.values())
         depth += 1
     return depth
 

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from windhover.console import show_messages
 from windhover.errors import WindhoverError
+from windhover.files import full_disk_sentence
 from windhover.optional_dependencies import explain_missing_extras
 from windhover.params import Params, load_params
 
@@ -44,8 +45,13 @@ def run_stage(stage: str, model: type[Params], main: Callable[[Params], None]) -
     except WindhoverError as error:
         print(f"{stage}: {error.sentence()}", file=sys.stderr)
         raise SystemExit(1) from None
-    except OSError as error:
-        print(f"{stage}: cannot read or write: {' '.join(str(error).split())}", file=sys.stderr)
+    except Exception as error:
+        reason = full_disk_sentence(error)
+        if reason is None and isinstance(error, OSError):
+            reason = f"cannot read or write: {' '.join(str(error).split())}"
+        if reason is None:
+            raise
+        print(f"{stage}: {reason}", file=sys.stderr)
         raise SystemExit(1) from None
     log_seconds(stage, time.monotonic() - started)
 

@@ -71,6 +71,19 @@ def test_files_that_never_meet_say_why(tmp_path: Path) -> None:
     assert "with x and y of one of them swapped they would meet" in told
 
 
+def test_curves_of_a_csv_and_folders_are_one_sentence(tmp_path: Path) -> None:
+    truth = layer(tmp_path / "t.gpkg", [shapely.box(0, 0, 9, 9)])
+    wkt = "CURVEPOLYGON (CIRCULARSTRING (0 0, 2 2, 4 0, 2 -2, 0 0))"
+    (tmp_path / "f.csv").write_text(f'score,geometry\n0.5,"{wkt}"\n')
+    with pytest.raises(FormatError, match=r"f\.csv: a CSV file needs a column `geometry`"):
+        notes_of(tmp_path / "f.csv", truth)
+    with pytest.raises(FormatError, match="is a folder"):
+        notes_of(tmp_path, truth)
+    (tmp_path / "city.gdb").mkdir()
+    with pytest.raises(FormatError, match=r"city\.gdb: cannot be read as a layer"):
+        notes_of(tmp_path / "city.gdb", truth)
+
+
 def test_a_csv_of_wkt_is_read(tmp_path: Path) -> None:
     truth = layer(tmp_path / "t.parquet", BOXES)
     table = pd.DataFrame({"score": 0.5, "geometry": [box.wkt for box in BOXES]})

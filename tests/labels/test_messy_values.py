@@ -59,6 +59,9 @@ def test_a_number_that_may_be_thousands_is_refused(tmp_path: Path) -> None:
         "\ufeffsep=;\r\n",
         "# ",
         "#",
+        "// made by a viewer\n",
+        "% made by an editor\n\n",
+        "%",
     ],
 )
 def test_lines_before_the_column_names_are_no_table(tmp_path: Path, head: str) -> None:
@@ -298,6 +301,15 @@ def test_curves_and_geodatabases_are_named_with_the_way_out(tmp_path: Path) -> N
         FormatError, match=r"city\.gdb: is a file geodatabase.* ogr2ogr -nln labels"
     ):
         read_labels(tmp_path / "city.gdb")
+
+
+@pytest.mark.parametrize("kind", ["CURVEPOLYGON", "COMPOUNDCURVE", "multisurface"])
+def test_curves_in_a_table_are_named_with_the_way_out(tmp_path: Path, kind: str) -> None:
+    wkt = f"{kind} (CIRCULARSTRING (0 0, 2 2, 4 0, 2 -2, 0 0))"
+    (tmp_path / "l.csv").write_text(f'image,class,geometry\nq.tif,a,"{wkt}"\n')
+    message = r"l\.csv, line 2: .* is a curve.* ogr2ogr -nlt CONVERT_TO_LINEAR"
+    with pytest.raises(FormatError, match=message):
+        read_labels(tmp_path / "l.csv")
 
 
 def test_two_images_of_one_name_are_told(tmp_path: Path) -> None:

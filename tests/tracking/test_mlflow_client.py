@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import logging
 import os
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from windhover.tracking.mlflow_client import EXPERIMENT, REDIRECTING_VARIABLES, open_mlflow
+from windhover.errors import FormatError
+from windhover.tracking.mlflow_client import (
+    EXPERIMENT,
+    REDIRECTING_VARIABLES,
+    REQUIRED_TABLES,
+    check_database,
+    open_mlflow,
+)
 from windhover.tracking.runs import resume_run
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -35,6 +44,33 @@ def test_variables_of_mlflow_do_not_redirect_runs_and_are_named(
     assert len(mlflow.search_runs(experiment_names=[EXPERIMENT], output_format="list")) == 1
     assert "elsewhere" not in mlflow.get_registry_uri()
     assert "elsewhere" not in os.environ.get("MLFLOW_TRACKING_URI", "")
+
+
+def write_tables(path: Path, *names: str) -> None:
+    with closing(sqlite3.connect(path)) as database:
+        for name in names:
+            database.execute(f"CREATE TABLE {name} (a)")
+
+
+@pytest.mark.parametrize("damage", [b"junk" * 99, b"SQLite format 3\0" + bytes(84)])
+def test_a_damaged_database_is_one_sentence(tmp_path: Path, damage: bytes) -> None:
+    path = tmp_path / "mlflow.db"
+    path.write_bytes(damage)
+    with pytest.raises(FormatError, match=r"mlflow\.db: the database of MLflow's runs cannot be"):
+        check_database(path)
+
+
+def test_a_database_of_others_and_one_without_a_table_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "mlflow.db"
+    check_database(path)  # a missing one is made
+    write_tables(path, "mine")
+    with pytest.raises(FormatError, match=r"no table alembic_version.*move it away"):
+        check_database(path)
+    write_tables(path, *(REQUIRED_TABLES - {"runs"}))
+    with pytest.raises(FormatError, match="no table runs"):
+        check_database(path)
+    write_tables(path, "runs")
+    check_database(path)
 
 
 def test_a_project_that_is_opened_again_says_nothing(

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from toy_patches import learning_folders, train_params
+from windhover.errors import FormatError
 from windhover.models.bundle import load_bundle
 from windhover.params import flatten
 from windhover.tracking.mlflow_client import EXPERIMENT, KEY_TAG
@@ -64,6 +65,28 @@ def test_hashes_come_from_the_lock_file(tmp_path: Path, monkeypatch: pytest.Monk
     outs = "    outs:\n    - path: data/patches\n      hash: md5\n      md5: abc.dir\n"
     Path("dvc.lock").write_text("schema: '2.0'\nstages:\n  patches:\n    cmd: x\n" + outs)
     assert dvc_hashes(["data/patches", "data/raw"]) == {"data/patches": "abc.dir"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "stages: []",
+        "stages: 3",
+        "stages: {a: 3}",
+        "stages: {a: {outs: 3}}",
+        "stages: {a: {outs: [{path: [1]}]}}",
+        "- 1",
+        "stages: {a: [",
+        "\0",
+    ],
+)
+def test_a_damaged_lock_file_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "dvc.lock").write_text(text)
+    with pytest.raises(FormatError, match=r"dvc\.lock: .* dvc repro"):
+        dvc_hashes(["data/scenes"])
 
 
 def test_a_training_is_one_run_that_evaluate_finds_again(

@@ -11,6 +11,7 @@ from windhover import __version__
 from windhover.cli import data, detection, evaluation, project, training
 from windhover.console import show_messages
 from windhover.errors import WindhoverError, shown_path
+from windhover.files import full_disk_sentence
 from windhover.optional_dependencies import explain_missing_extras
 
 INCOMPLETE = detection.INCOMPLETE
@@ -57,9 +58,13 @@ def main() -> None:
     except WindhoverError as error:
         print(f"windhover: {error.sentence()}", file=sys.stderr)
         raise SystemExit(1) from None
-    except OSError as error:  # a full disk, a path that may not be written to
-        reason = shown_path(" ".join(str(error).split()))
-        print(f"windhover: cannot read or write: {reason}", file=sys.stderr)
+    except Exception as error:
+        reason = full_disk_sentence(error)
+        if reason is None and isinstance(error, OSError):  # such as a path not to be written to
+            reason = f"cannot read or write: {shown_path(' '.join(str(error).split()))}"
+        if reason is None:
+            raise
+        print(f"windhover: {reason}", file=sys.stderr)
         raise SystemExit(1) from None
 
 

@@ -118,7 +118,10 @@ def _areas_of_interest(
     if request.aoi is None:
         return [None] * len(infos)
     shapes = read_aoi(request.aoi)
-    return [area_in_scene(shapes, info) for info in infos]
+    try:
+        return [area_in_scene(shapes, info) for info in infos]
+    except DataError as error:
+        raise DataError(f"{request.aoi}: {error}") from None
 
 
 def _plan_runs(

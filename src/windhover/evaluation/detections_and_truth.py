@@ -126,7 +126,9 @@ def _read_shapes(path: Path, layer: str) -> tuple[geopandas.GeoDataFrame, list[s
 
     Outlines that cross themselves are made valid; shapes at infinity are left out.
     """
-    if not path.is_file():
+    if path.is_dir() and path.suffix.lower() != ".gdb":
+        raise FormatError(f"{path}: is a folder. Name the vector file in it.")
+    if not path.exists():
         raise MissingFileError(
             f"{path}: no such file. Give a vector file: GeoPackage, GeoParquet, GeoJSON, shapefile."
         )
@@ -167,7 +169,14 @@ def _read_csv(path: Path) -> geopandas.GeoDataFrame:
     try:
         table = pd.read_csv(path)
         shapes = shapely.from_wkt(table["geometry"].astype(object).where(table["geometry"].notna()))
-    except (ValueError, OSError, KeyError, TypeError, shapely.errors.ShapelyError) as error:
+    except (
+        ValueError,
+        OSError,
+        KeyError,
+        TypeError,
+        NotImplementedError,  # curves
+        shapely.errors.ShapelyError,
+    ) as error:
         reason = " ".join(str(error).split())[:120].rstrip(". ")
         raise FormatError(
             f"{path}: a CSV file needs a column `geometry` with shapes as WKT ({reason}). "

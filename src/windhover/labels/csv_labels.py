@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import shapely
 from numpy.typing import NDArray
+from shapely.errors import ShapelyError
 
 from windhover.errors import FormatError
 from windhover.labels.table import (
@@ -42,6 +43,9 @@ KNOWN_COLUMNS = {
     *POLYGON_COLUMNS,
     *(name for four in CORNER_COLUMNS for name in four),
 }
+COMMENTS = ("#", "//", "%")
+# the words of WKT for shapes that are not straight lines
+CURVES = re.compile(r"\s*(?:SRID=\d+;)?\s*\w*(?:CURVE|CIRCULARSTRING|MULTISURFACE)", re.IGNORECASE)
 SEPARATOR_LINE = re.compile(r"sep=[,;\t|]?", re.IGNORECASE)
 THOUSANDS = re.compile(r"[-+]?\d{1,3},\d{3}(?:\.0*)?")  # 1,234 may be either
 MAX_POLYGON_CHARS = 100_000  # longer texts are no outline of an object
@@ -162,13 +166,13 @@ def _skip_head(text: str) -> tuple[int, str, str | None]:
     count = 0
     for line in lines:
         content = line.strip().strip('"')
-        names = set(re.split(r"[,;\t]", content.lstrip("# ").lower().replace(" ", "")))
-        if content.startswith("#") and names & KNOWN_COLUMNS:
-            lines[count] = line.lstrip("# ")
+        names = set(re.split(r"[,;\t]", content.lstrip("#/% ").lower().replace(" ", "")))
+        if content.startswith(COMMENTS) and names & KNOWN_COLUMNS:
+            lines[count] = line.lstrip("#/% ")
             break
         if SEPARATOR_LINE.fullmatch(content):
             separator = content[4:] or "\t"
-        elif content and not content.startswith("#"):
+        elif content and not content.startswith(COMMENTS):
             break
         count += 1
     return count, "".join(lines[count:]), separator
@@ -303,9 +307,7 @@ def parse_polygon(text: str, where: str) -> shapely.geometry.base.BaseGeometry |
             "Simplify it."
         )
     if text.lstrip()[:1].isalpha():
-        shape: shapely.geometry.base.BaseGeometry | None = shapely.from_wkt(
-            text, on_invalid="ignore"
-        )
+        shape = _parse_wkt(text, where)
         if shape is not None:
             return shape
     elif PAIRS.fullmatch(text):
@@ -315,6 +317,26 @@ def parse_polygon(text: str, where: str) -> shapely.geometry.base.BaseGeometry |
         f"{where}: {text[:60]!r} is neither a list of (x, y) pairs nor WKT. "
         "Write it as [(x, y), ...]."
     )
+
+
+def _parse_wkt(text: str, where: str) -> shapely.geometry.base.BaseGeometry | None:
+    """Return the shape of a WKT, None for another text.
+
+    Raises:
+        FormatError: it is a curve.
+    """
+    try:
+        shape: shapely.geometry.base.BaseGeometry | None = shapely.from_wkt(
+            text, on_invalid="ignore"
+        )
+    except (NotImplementedError, ValueError, TypeError, ShapelyError):
+        shape = None
+    if shape is None and CURVES.match(text):
+        raise FormatError(
+            f"{where}: {text[:60]!r} is a curve, which is not read. Write it as straight lines: "
+            "ogr2ogr -nlt CONVERT_TO_LINEAR."
+        )
+    return shape
 
 
 def _shape_of_corners(points: NDArray[np.float64]) -> shapely.geometry.base.BaseGeometry:

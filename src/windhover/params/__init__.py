@@ -18,6 +18,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from windhover.errors import MissingFileError, ParameterError
+from windhover.files import MAX_JSON_DEPTH, nesting_depth
 from windhover.params.renamed_keys import current_setting, report_renames, with_current_names
 
 
@@ -50,6 +51,11 @@ def load_params(stage: str, model: type[Params], root: str | Path = ".") -> Para
         raise ParameterError(
             f"params.yaml has no section `{stage}`. Add it, or copy it from the repository's "
             "params.yaml."
+        )
+    strange = [key for key in section if not isinstance(key, str)]
+    if strange:
+        raise ParameterError(
+            f"`{stage}` in params.yaml has the key {strange[0]!r}, and keys are names. Remove it."
         )
     section, renames = with_current_names(stage, section)
     report_renames("params.yaml", renames)
@@ -123,10 +129,12 @@ def declared_keys(stage: str, model: type[StageParams], root: str | Path = ".") 
         MissingFileError: there is no `dvc.yaml`.
         ParameterError: `dvc.yaml` has no such stage.
     """
-    stages = read_yaml(Path(root) / "dvc.yaml").get("stages", {})
-    if stage not in stages:
-        raise ParameterError(f"dvc.yaml has no stage `{stage}`.")
-    declared = stages[stage].get("params", [])
+    stages = read_yaml(Path(root) / "dvc.yaml").get("stages")
+    section = stages.get(stage) if isinstance(stages, dict) else None
+    if not isinstance(section, dict):
+        raise ParameterError(f"dvc.yaml has no stage `{stage}`. Restore the file: git checkout.")
+    listed = section.get("params")
+    declared = [key for key in listed if isinstance(key, str)] if isinstance(listed, list) else []
     if stage in declared:
         return set(model.model_fields)
     prefix = f"{stage}."
@@ -165,15 +173,17 @@ def parse_yaml(text: str) -> Any:
     Raises:
         ParameterError: it is not YAML, or its lists and mappings stand too deep in one another.
     """
+    too_deep = "not valid YAML: its lists and mappings stand too deep in one another."
     try:
-        return YAML(typ="safe", pure=True).load(text)
+        value = YAML(typ="safe", pure=True).load(text)
     except (YAMLError, ValueError, AttributeError, TypeError, KeyError) as error:
         reason = " ".join(str(error).split())
         raise ParameterError(f"not valid YAML: {reason}.") from None
     except RecursionError:
-        raise ParameterError(
-            "not valid YAML: its lists and mappings stand too deep in one another."
-        ) from None
+        raise ParameterError(too_deep) from None
+    if nesting_depth(value) > MAX_JSON_DEPTH:
+        raise ParameterError(too_deep)
+    return value
 
 
 def _unknown_key_message(stage: str, key: str, known: list[str]) -> str:
