@@ -87,3 +87,21 @@ def test_joining_goes_through_a_middle_place() -> None:
     names, pairs = join_places(list("dcba"), chain)
     assert set(names) == {"a"}
     assert pairs == [("a", "b"), ("a", "c"), ("a", "d")]
+
+
+def test_the_shares_count_relative_to_what_each_split_wants() -> None:
+    """Four objects too many for training cost less than four too many for a small split."""
+    objects = {"a": 7800, "b": 800, "c": 800, "d": 600}
+    for seed in range(5):
+        splits = assign_splits(objects, [0.8, 0.1, 0.1], seed)
+        assert {place for place in objects if splits[place] == "train"} == {"a", "d"}
+
+
+def test_folds_begin_with_the_largest_places() -> None:
+    objects = {"a": 9, "b": 5, "c": 4, "d": 3, "e": 3, "f": 3}
+    for seed in range(5):
+        held = []
+        for fold in range(3):
+            splits = assign_folds(objects, 3, fold, seed=seed)
+            held.append(sum(objects[place] for place in objects if splits[place] == "test"))
+        assert sorted(held) == [8, 9, 10]

@@ -175,3 +175,41 @@ def test_two_runs_cannot_share_a_journal(tmp_path: Path) -> None:
         assert len(journal.load(BlockKey(0, 0, 0)).candidates) == len(block_result().candidates)
     with resume(path) as journal:
         assert len(journal) == 1
+
+
+def test_the_order_of_a_fingerprints_keys_is_no_other_run(tmp_path: Path) -> None:
+    path = tmp_path / "j"
+    write_journal(path)
+    with resume(path, dict(reversed(FINGERPRINT.items()))) as journal:
+        assert (journal.state, len(journal)) == ("resumed", 5)
+
+
+def test_a_new_journal_has_no_damaged_block(tmp_path: Path) -> None:
+    with SearchJournal(tmp_path / "j", FINGERPRINT, resume=False) as journal:
+        assert journal.n_damaged == 0
+
+
+@pytest.mark.parametrize("column", ["windows_searched", "windows_skipped", "score_shape", "scores"])
+def test_any_changed_value_of_a_block_is_damage(tmp_path: Path, column: str) -> None:
+    path = tmp_path / "j"
+    with SearchJournal(path, FINGERPRINT, resume=False) as journal:
+        for number in range(3):
+            scores = np.full((1, 2, 3), number, np.uint8)
+            journal.save(BlockKey(0, 0, number), block_result(), scores)
+    other = {"score_shape": "[1, 3, 2]", "scores": b"\x07" * 6}.get(column, 41)
+    with sqlite3.connect(path) as connection:
+        connection.execute(f"UPDATE blocks SET {column} = ? WHERE block = 1", (other,))
+    connection.close()
+    with resume(path) as journal:
+        assert (journal.state, len(journal), journal.n_damaged) == ("resumed", 2, 1)
+        assert BlockKey(0, 0, 1) not in journal
+
+
+def test_a_block_under_another_key_is_damage(tmp_path: Path) -> None:
+    path = tmp_path / "j"
+    write_journal(path, n_blocks=2)
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE blocks SET block = 7 WHERE block = 1")
+    connection.close()
+    with resume(path) as journal:
+        assert (len(journal), journal.n_damaged) == (1, 1)

@@ -10,6 +10,7 @@ import pytest
 
 from windhover.dataset.label_rule import LabelRule
 from windhover.errors import FormatError
+from windhover.patches.cut_patches import summary_lines
 from windhover.patches.patch_store import read_summary
 from windhover.patches.patch_summary import Leakage, PatchSummary, SplitPrior
 
@@ -59,3 +60,19 @@ def test_a_broken_summary_is_one_sentence(
     (tmp_path / "summary.json").write_text(json.dumps(content))
     with pytest.raises(FormatError, match=sentence):
         read_summary(tmp_path)
+
+
+def test_a_distance_that_is_not_known_is_said() -> None:
+    counts = {split: {"positive": 12, "random": 30} for split in ("train", "val", "test")}
+    prior = {
+        "train": SplitPrior(windows=600, true=0.005, sampled=12 / 42),
+        "val": SplitPrior(windows=600, true=0.0, sampled=0.0),
+        "test": SplitPrior(windows=0),
+    }
+    lines = summary_lines(summary(counts=counts, prior=prior, leakage=Leakage()))
+    assert "distance not known (no georeference)" in lines[-1]
+    assert "1 in 200 of 600, 28.6% as cut" in lines[1]
+    assert "not known, 0.0% as cut" in lines[2]
+    assert "not known, none as cut" in lines[3]
+    apart = summary_lines(summary(counts=counts, prior=prior))
+    assert "between splits: 12 m at least" in apart[-1]
