@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from windhover import __version__
-from windhover.cli import data, detection, evaluation, project, training
+from windhover.cli import data, delivery, detection, evaluation, project, training
 from windhover.console import show_messages
 from windhover.errors import WindhoverError, shown_path
 from windhover.files import full_disk_sentence
@@ -36,6 +36,7 @@ app.command()(training.train)
 app.command()(training.kfold)
 app.command()(training.tune)
 app.command()(training.shapes)
+app.command(name="export-model")(delivery.export_model)
 app.command(name="set")(project.set_)
 app.command()(project.summary)
 

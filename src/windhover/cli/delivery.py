@@ -1,0 +1,45 @@
+"""Commands that write a model for other programs: `export-model`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from windhover.cli.options import Gsd, Json
+
+
+def export_model(
+    model: Annotated[Path, typer.Argument(help="Folder of the model.")] = Path("data/model"),
+    *,
+    onnx: Annotated[
+        bool, typer.Option("--onnx", help="Write ONNX files, the only form there is.")
+    ] = True,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder to write; an older one is replaced.")
+    ] = Path("exported"),
+    check: Annotated[
+        list[str] | None,
+        typer.Option(help="Raster on which it is compared with `detect`; may be repeated."),
+    ] = None,
+    gsd: Gsd = None,
+    json: Json = False,
+) -> None:
+    """Write a model as ONNX files that QGIS, WebODM and others run."""
+    from windhover.console import show_messages
+    from windhover.inference.detector import Detector
+    from windhover.model_export import export_model as steps
+
+    show_messages(only_stderr=json)
+    steps.check_output_folder(output)
+    detector = Detector.from_bundle(
+        model, runtime="torch", device="cpu", inference_precision="fp32"
+    )
+    exported = steps.export_model(detector, output, rasters=check or [], gsd_m=gsd)
+    if json:
+        from json import dumps
+
+        typer.echo(dumps(exported.to_json()))
+    else:
+        typer.echo("\n".join(exported.lines()))

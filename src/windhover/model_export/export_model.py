@@ -1,0 +1,181 @@
+"""A trained model written for other programs: a detector of tiles and a map of scores, as ONNX."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from windhover.errors import FormatError, ParameterError
+from windhover.files import atomic_folder, write_json
+from windhover.imagery.scenes import Scene
+from windhover.inference.detector import Detector
+from windhover.model_export.detector_graph import DetectorGraph
+from windhover.model_export.parity import Parity, measure_parity
+from windhover.model_export.plugin_metadata import TILE_PX, plugin_metadata, with_metadata
+from windhover.model_export.score_map_graph import ScoreMapGraph
+from windhover.models.bundle import Bundle
+from windhover.models.score_graph import FREE_AXES, to_onnx
+
+DETECTOR = "detector.onnx"
+SCORE_MAP = "score_map.onnx"
+PARITY = "parity.json"
+OWN_FILES = {DETECTOR, f"{DETECTOR}.json", SCORE_MAP, PARITY}
+PARITY_KEY = "windhover_parity"
+
+
+@dataclass(frozen=True)
+class ExportedModel:
+    """What was written.
+
+    Attributes:
+        folder: with the files.
+        files: their names and sizes in bytes.
+        parity: with `detect`; None where no raster was given.
+        notes: of what programs with tiles cannot do as `detect` does.
+    """
+
+    folder: Path
+    files: dict[str, int]
+    parity: Parity | None
+    notes: list[str]
+
+    def lines(self) -> list[str]:
+        """Return a summary for the terminal."""
+        lines = [f"{name}  {size / 1e6:.2f} MB" for name, size in self.files.items()]
+        if self.parity is None:
+            lines.append("Not compared with `detect`: name rasters by --check.")
+        else:
+            lines.append(self.parity.line())
+        return [*lines, *self.notes, f"files -> {self.folder}"]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the same in JSON types."""
+        return {
+            "folder": str(self.folder),
+            "files": self.files,
+            "parity": None if self.parity is None else self.parity.model_dump(),
+            "notes": self.notes,
+        }
+
+
+def check_output_folder(folder: Path) -> None:
+    """Check that nothing but an older export would be replaced.
+
+    Raises:
+        ParameterError: the folder holds something else.
+    """
+    names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    if folder.exists() and not folder.is_dir():
+        raise ParameterError(f"{folder}: is a file. Name a folder.")
+    if foreign := sorted(names - OWN_FILES):
+        raise ParameterError(
+            f"{folder}: holds {foreign[0]}, which is no exported model's. Name a new folder."
+        )
+
+
+def export_model(
+    detector: Detector, folder: Path, *, rasters: Sequence[str] = (), gsd_m: float | None = None
+) -> ExportedModel:
+    """Write the ONNX files of a model into a folder, whole or not at all.
+
+    Args:
+        detector: the model, evaluated.
+        folder: replaced.
+        rasters: on which the exported detector is compared with `detect`.
+        gsd_m: metres per px of rasters without georeference.
+
+    Raises:
+        UnsupportedError: the network is padded.
+        MissingFileError: the model was never evaluated, or a raster is not there.
+    """
+    bundle = detector.bundle
+    metadata = plugin_metadata(bundle)
+    graph = detector_to_onnx(bundle)
+    with atomic_folder(folder) as temporary:
+        (temporary / DETECTOR).write_bytes(with_metadata(graph, metadata))
+        parity = _compare(detector, temporary / DETECTOR, rasters, gsd_m)
+        if parity is not None:
+            measured = metadata | {PARITY_KEY: parity.model_dump()}
+            (temporary / DETECTOR).write_bytes(with_metadata(graph, measured))
+            write_json(temporary / PARITY, parity.model_dump())
+        score_map = {"windhover_model": bundle.card.name, "classes": list(bundle.card.classes)}
+        content = with_metadata(score_map_to_onnx(bundle), score_map)
+        (temporary / SCORE_MAP).write_bytes(content)
+        # the same metadata beside the file, where geoai and others look for it
+        write_json(temporary / f"{DETECTOR}.json", metadata)
+    files = {path.name: path.stat().st_size for path in sorted(folder.iterdir())}
+    return ExportedModel(folder, files, parity, limits_of_tiles(bundle))
+
+
+def detector_to_onnx(bundle: Bundle) -> bytes:
+    """Return the detector of tiles as ONNX: (1, bands, 560, 560) to boxes (1, 4 + K, N)."""
+    example = torch.rand(
+        (1, len(bundle.card.bands), TILE_PX, TILE_PX), generator=torch.Generator().manual_seed(0)
+    )
+    return to_onnx(DetectorGraph(bundle), example, ["boxes"], {})
+
+
+def score_map_to_onnx(bundle: Bundle) -> bytes:
+    """Return the score map as ONNX, batch, height and width free."""
+    side = 2 * bundle.card.window_px
+    example = torch.zeros((1, len(bundle.card.bands), side, side))
+    return to_onnx(ScoreMapGraph(bundle), example, ["scores"], FREE_AXES)
+
+
+def limits_of_tiles(bundle: Bundle) -> list[str]:
+    """Return, a sentence each, what programs with tiles cannot do for a model as `detect` does."""
+    card = bundle.card
+    notes = [
+        f"Give rasters at {card.gsd_m:g} m per px: programs resample by other rules than `detect`.",
+        (
+            "Objects within half a window of the raster's border can differ: programs show black "
+            "beyond it, and `detect` mirrors."
+        ),
+    ]
+    if len(card.bands) != 3:
+        notes.append(
+            f"The model has {len(card.bands)} bands ({', '.join(card.bands)}); GeoDeep gives three."
+        )
+    if card.dtype != "uint8":
+        notes.append(
+            f"The model takes {card.dtype}; programs divide pixels by the largest of their type, "
+            "and some stretch each tile."
+        )
+    search = {} if bundle.operating_point is None else bundle.operating_point.search
+    if list(search.get("scales", [1.0])) != [1.0]:
+        notes.append(f"`detect` searches scales {search['scales']}; the exported model scale 1.")
+    return notes
+
+
+def _compare(
+    detector: Detector, model: Path, rasters: Sequence[str], gsd_m: float | None
+) -> Parity | None:
+    """Return the parity on rasters, None without any."""
+    if not rasters:
+        return None
+    with ExitStack() as stack:
+        scenes: list[Scene] = [
+            stack.enter_context(detector.open(raster, gsd_m)) for raster in rasters
+        ]
+        return measure_parity(detector, model, scenes)
+
+
+def read_metadata(path: Path) -> dict[str, object]:
+    """Return the metadata of an exported file.
+
+    Raises:
+        FormatError: it is no ONNX file.
+    """
+    import onnx
+
+    try:
+        model = onnx.load(str(path))
+    except Exception:  # noqa: BLE001  # damaged bytes can raise any error in the reader
+        raise FormatError(f"{path}: not an ONNX file. Export the model again.") from None
+    return {item.key: json.loads(item.value) for item in model.metadata_props}
