@@ -29,12 +29,15 @@ from windhover.models.bundle import load_bundle
 def raster(tmp_path: Path) -> Path:
     """A scene of 600x760 px at the GSD of the model, larger than a tile."""
     rng = np.random.default_rng(3)
-    coarse = rng.integers(0, 256, (3, 60, 95)).repeat(10, 1).repeat(8, 2)
+    pixels = np.zeros((3, 600, 760), np.uint8)
+    for row in range(40, 560, 104):  # rough patches, further apart than a window
+        for col in range(36, 720, 97):
+            pixels[:, row : row + 24, col : col + 30] = rng.integers(0, 256, (3, 24, 30))
     path = tmp_path / "scene.tif"
     profile = {"driver": "GTiff", "count": 3, "height": 600, "width": 760, "dtype": "uint8"}
     grid = {"crs": "EPSG:32631", "transform": from_origin(500000, 5e6, 1.25, 1.25)}
     with rasterio.open(path, "w", **profile, **grid) as scene:
-        scene.write(coarse.astype(np.uint8))
+        scene.write(pixels)
     return path
 
 

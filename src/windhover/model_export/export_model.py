@@ -113,10 +113,10 @@ def export_model(
     return ExportedModel(folder, files, parity, limits_of_tiles(bundle))
 
 
-def detector_to_onnx(bundle: Bundle) -> bytes:
-    """Return the detector of tiles as ONNX: (1, bands, 560, 560) to boxes (1, 4 + K, N)."""
+def detector_to_onnx(bundle: Bundle, tile_px: int = TILE_PX) -> bytes:
+    """Return the detector of tiles as ONNX: (1, bands, tile, tile) to boxes (1, 4 + K, N)."""
     example = torch.rand(
-        (1, len(bundle.card.bands), TILE_PX, TILE_PX), generator=torch.Generator().manual_seed(0)
+        (1, len(bundle.card.bands), tile_px, tile_px), generator=torch.Generator().manual_seed(0)
     )
     return to_onnx(DetectorGraph(bundle), example, ["boxes"], {})
 
