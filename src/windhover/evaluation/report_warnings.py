@@ -1,7 +1,7 @@
 """What a reader of the report has to know before the figures: sentences, each with what to do.
 
 A training that was cut short, few objects, classes or places that are missing, ground that counts
-twice or lies near the training's. Decides nothing.
+twice or is near the training's. Decides nothing.
 """
 
 from __future__ import annotations
@@ -180,7 +180,7 @@ def _overlaps(scenes: pd.DataFrame) -> list[tuple[str, str]]:
 
 
 def nearness_warnings(leakage: Leakage) -> list[str]:
-    """Return a sentence where ground of two splits is so near that it may look alike."""
+    """Return a sentence where ground of two splits is so near that it may be alike."""
     distance = leakage.smallest_distance_m
     if distance is None or leakage.between is None or distance >= NEAR_M:
         return []

@@ -1,7 +1,7 @@
 """Choice of the changes of color that fit the data, where the parameters leave them open.
 
 Strong changes of single bands teach a detector of one class that color does not matter: a red
-aircraft is one too. Where color may be what tells classes apart, or bands are no colors, they would
+aircraft is one too. Where color may distinguish classes, or bands are no colors, they would
 take the signal away.
 """
 
@@ -24,12 +24,12 @@ logger = logging.getLogger(__name__)
 
 
 def with_chosen_radiometry(params: TrainParams, *, n_bands: int, n_classes: int) -> TrainParams:
-    """Return parameters whose open changes of color are numbers; one line says which and why.
+    """Return parameters whose open changes of color are numbers; one line reports which and why.
 
     Args:
         params: of the stage.
         n_bands: of the pixels.
-        n_classes: that are told apart.
+        n_classes: number of classes.
     """
     values: dict[str, Any] = params.batch_augment.model_dump()
     open_keys = [key for key in FOR_ONE_CLASS_IN_COLOR if values[key] is None]
