@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import shapely
 
@@ -65,3 +67,40 @@ def test_broken_json_is_named(tmp_path: Path, text: str, sentence: str) -> None:
     (tmp_path / "coco.json").write_text(text)
     with pytest.raises(FormatError, match=f"coco.json.*{sentence}"):
         read_labels(tmp_path / "coco.json")
+
+
+def read_one(tmp_path: Path, **annotation: Any) -> Any:
+    """Return the geometry of a file's only annotation."""
+    whole = {"image_id": 7, "category_id": 1, **annotation}
+    document = {"images": [{"id": 7, "file_name": "a.tif"}], "annotations": [whole]}
+    (tmp_path / "coco.json").write_text(json.dumps(document))
+    (geometry,) = read_labels(tmp_path / "coco.json").geometry
+    return geometry
+
+
+def test_a_triangle_is_an_outline_with_and_without_its_box(tmp_path: Path) -> None:
+    ring = [2.0, 1.0, 12.0, 1.0, 2.0, 21.0]
+    for box in ({}, {"bbox": [2, 1, 10, 20]}):
+        assert read_one(tmp_path, segmentation=[ring], **box).area == pytest.approx(100)
+
+
+def test_an_outline_is_not_turned_again_by_the_rotation_of_its_box(tmp_path: Path) -> None:
+    ring = [2.0, 6.0, 7.0, 1.0, 22.0, 16.0, 17.0, 21.0]
+    box = {"bbox": [2, 1, 20, 20], "attributes": {"rotation": 45.0}}
+    outline = read_one(tmp_path, segmentation=[ring], **box)
+    assert outline.equals(shapely.Polygon(np.reshape(ring, (-1, 2))))
+    turned = read_one(tmp_path, **box)
+    assert turned.area == pytest.approx(400)
+    assert turned.bounds[2] - turned.bounds[0] == pytest.approx(20 * 2**0.5)
+
+
+@pytest.mark.parametrize(
+    ("bbox", "bounds"),
+    [([5, 6, 0, 0], [5, 6, 5, 6]), ([5, 6, 0, 9], [5, 6, 5, 15]), ([5, 6, 9, 0], [5, 6, 14, 6])],
+)
+def test_only_a_box_without_width_and_height_is_a_point(
+    tmp_path: Path, bbox: list[float], bounds: list[float]
+) -> None:
+    shape = read_one(tmp_path, bbox=bbox)
+    assert list(shape.bounds) == bounds
+    assert (shape.geom_type == "Point") == (bbox[2:] == [0, 0])

@@ -114,3 +114,11 @@ def test_label_files_of_a_split_do_not_go_to_another(tmp_path: Path) -> None:
 def test_a_label_file_may_have_the_rasters_whole_name(tmp_path: Path) -> None:
     put(tmp_path, "q.tif.txt", "q.2.txt")
     assert found_in(tmp_path, ["q.tif", "q.2.tif"]) == {"q.tif.txt": "q.tif", "q.2.txt": "q.2.tif"}
+
+
+def test_a_scenes_name_is_no_surer_than_the_file_names_that_are_like_it() -> None:
+    names = RasterNames(RAW, {RAW / "n/q.tif": "q", RAW / "s/q.tif": "s__q"})
+    assert names.match("q").scene == ""
+    assert set(names.match("q").scenes) == {"q", "s__q"}
+    assert names.match("s__q").scene == "s__q"
+    assert names.match("n/q").scene == "q"

@@ -141,6 +141,8 @@ def test_the_row_of_a_patch_decides_its_copy() -> None:
     done = augment_patches(images, index, turned, **options).images
     assert len(np.unique(done.reshape(24, -1), axis=0)) == 24
     assert np.array_equal(augment_patches(images, index, turned, **options).images, done)
+    other = augment_patches(images, index, turned, **{**options, "seed": 4}).images
+    assert (other != done).reshape(24, -1).any(axis=1).all()
 
 
 def test_a_refused_transform_names_itself_before_any_patch_is_made(tmp_path: Path) -> None:
