@@ -193,6 +193,19 @@ def test_what_does_not_fit_is_said(tmp_path: Path, file: str, changes: dict, sen
         load_bundle(tmp_path)
 
 
+@pytest.mark.parametrize("options", [{"width": -1}, {"stem": [[1]]}, {"lenght": 3}, {"width": 99}])
+def test_options_that_are_none_of_the_network_name_the_file(
+    tmp_path: Path, options: dict[str, Any]
+) -> None:
+    write_bundle(tmp_path)
+    path = tmp_path / "model.json"
+    network = json.loads(path.read_text())["network"]
+    rewrite(path, network=network | {"options": network["options"] | options})
+    bundle = load_bundle(tmp_path)
+    with pytest.raises(FormatError, match=r"/model\.json: .*(option|width|stem|do not fit)"):
+        bundle.network()
+
+
 @pytest.mark.parametrize("file", ["weights.safetensors", "model.json"])
 @pytest.mark.parametrize("content", [b"", b"not this", None])
 def test_missing_and_broken_files_are_named(

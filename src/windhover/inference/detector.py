@@ -16,7 +16,7 @@ import geopandas
 import numpy as np
 from shapely.geometry.base import BaseGeometry
 
-from windhover.errors import ParameterError
+from windhover.errors import FormatError, ParameterError
 from windhover.imagery.rasters import SceneInfo
 from windhover.imagery.scenes import Scene
 from windhover.inference.aoi import area_in_scene, read_aoi
@@ -29,7 +29,7 @@ from windhover.inference.scorer import Scorer
 from windhover.inference.search_results import SearchReport
 from windhover.inference.search_settings import SearchSettings
 from windhover.models.apply_calibration import detection_scores
-from windhover.models.bundle import Bundle, check_thresholds, load_bundle
+from windhover.models.bundle import OPERATING_POINT, Bundle, check_thresholds, load_bundle
 
 # Logits are searched from a little below the thresholds, because scores decide in the end.
 MIN_LOGIT_MARGIN = 1e-4
@@ -285,7 +285,12 @@ def _search_settings(
     values: dict[str, Any] = {"stride_px": bundle.card.stride_px}
     if bundle.operating_point is not None:
         values |= bundle.operating_point.search
-    settings = SearchSettings.from_json(values)
+    try:
+        settings = SearchSettings.from_json(values)
+    except FormatError as error:
+        if bundle.folder is None:
+            raise
+        raise FormatError(f"{bundle.folder / OPERATING_POINT}: {error}") from None
     if stride_px is not None:
         settings = replace(settings, stride_px=stride_px)
     if scales is not None:

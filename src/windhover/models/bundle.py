@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from windhover.errors import FormatError, MissingFileError, ParameterError
+from windhover.errors import FormatError, MissingFileError, ParameterError, WindhoverError
 from windhover.files import write_json
 from windhover.models.apply_calibration import Calibration, detection_logits
 from windhover.models.card import CARD, WINDOW_FIELDS, Card, read_card, read_model_json
@@ -56,6 +56,7 @@ class Bundle:
         second_stage: another network that scores the peaks too; only its card and weights count.
         graphs: the same network for other runtimes; None for models of earlier versions and for
             networks without a dense form.
+        folder: where it was read; None for one made in memory.
     """
 
     card: Card
@@ -64,14 +65,24 @@ class Bundle:
     operating_point: OperatingPoint | None = None
     second_stage: Bundle | None = None
     graphs: ScoreGraphs | None = None
+    folder: Path | None = None
 
     def network(self) -> nn.Module:
         """Build the network with its weights, in evaluation mode, on the CPU.
 
         Raises:
-            FormatError: the weights, or the card's window and stride, do not fit the network
-                that the card names.
+            FormatError: the card's options are none of the network's, or the weights, or the
+                card's window and stride, do not fit the network that the card names.
         """
+        try:
+            return self._build_network()
+        except WindhoverError as error:
+            if self.folder is None:
+                raise
+            raise FormatError(f"{self.folder / CARD}: {error}") from None
+
+    def _build_network(self) -> nn.Module:
+        """Build the network with its weights; errors do not name its folder."""
         from windhover.models.networks import build_network
 
         card = self.card.network
@@ -204,7 +215,7 @@ def load_bundle(folder: str | Path) -> Bundle:
         operating_point = OperatingPoint.load(folder / OPERATING_POINT, card.classes)
     calibration = _read_calibration(folder, card, is_evaluated=operating_point is not None)
     graphs = read_graphs(folder, content_key(weights))
-    return Bundle(card, weights, calibration, operating_point, second_stage, graphs)
+    return Bundle(card, weights, calibration, operating_point, second_stage, graphs, folder)
 
 
 def _read_calibration(folder: Path, card: Card, *, is_evaluated: bool) -> Calibration:
