@@ -76,6 +76,12 @@ def test_a_sound_table_comes_back(tmp_path: Path, rows: int) -> None:
         ("bands", [[1.0], [2.0], [3.0]], "lists of texts"),
         ("transform", [[1.0] * 6, [1.0] * 5, [1.0] * 6], "6 in each, got .* in row 1"),
         ("transform", [[np.nan] * 6] * 3, "lists of finite numbers"),
+        (
+            "geometry",
+            [shapely.Point(1, 2), shapely.box(0, 0, 1e300, 1), shapely.Point(0, 0)],
+            "row 1",
+        ),
+        ("geometry", [shapely.Point(np.nan, 0)] * 3, "corners on Earth, and row 0 has others"),
         ("geometry", [None, shapely.Point(0, 0), None], "must hold shapes, and row 0 has no"),
     ],
 )

@@ -16,6 +16,7 @@ import geopandas
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import shapely
 from numpy.typing import NDArray
 from shapely.errors import ShapelyError
 
@@ -23,6 +24,7 @@ from windhover.errors import FormatError, MissingFileError
 
 Kind = Literal["text", "number", "integer", "flag", "texts", "numbers", "geometry"]
 REASON_CHARS = 160  # of a reader's own message
+MAX_COORDINATE = 1e12  # m, px or degrees; beyond it no arithmetic of shapes holds
 SHOWN_CHARS = 60  # of a wrong value
 WORDS: dict[Kind, str] = {
     "text": "text",
@@ -56,7 +58,7 @@ class Column:
         nullable: whether a value may be missing (None or NaN).
         least: smallest number.
         above: number that all values exceed.
-        choices: the texts that there are; empty for any.
+        choices: the texts, or the kinds of shapes, that there are; empty for any.
         length: of each list; None for any but an empty one.
         finite: whether its numbers must be finite.
         check: raises a ValueError for a text that is none of its kind, such as no system.
@@ -137,12 +139,30 @@ def _find_fault(values: pd.Series[Any], column: Column) -> str | None:
         row = int(np.flatnonzero(missing)[0])
         return f"must hold {WORDS[column.kind]}, and row {row} has no value"
     known = values[~missing]
+    rows = np.flatnonzero(~missing)
+    if column.kind == "geometry":
+        return _shape_fault(known, column, rows)
     if column.kind in ("number", "integer"):
-        return _number_fault(known, column, np.flatnonzero(~missing))
-    for row, value in zip(np.flatnonzero(~missing), known, strict=True):
+        return _number_fault(known, column, rows)
+    for row, value in zip(rows, known, strict=True):
         rule = _broken_rule(value, column)
         if rule is not None:
             return f"must hold {rule}, got {_shown(value)} in row {row}"
+    return None
+
+
+def _shape_fault(values: pd.Series[Any], column: Column, rows: NDArray[np.int64]) -> str | None:
+    """Return what is wrong with a column of shapes, None for nothing."""
+    shapes = values.to_numpy(object)
+    bounds = shapely.bounds(shapes).reshape(-1, 4)
+    is_beyond = ~(np.abs(bounds) <= MAX_COORDINATE).all(axis=1) & ~shapely.is_empty(shapes)
+    if is_beyond.any():
+        return f"must hold shapes with corners on Earth, and row {rows[is_beyond][0]} has others"
+    if column.choices:
+        kinds = [shape.geom_type if not shape.is_empty else "an empty shape" for shape in shapes]
+        for row, kind in zip(rows, kinds, strict=True):
+            if kind not in column.choices:
+                return f"must hold {' or '.join(column.choices)}, got {kind} in row {row}"
     return None
 
 
@@ -188,8 +208,6 @@ def _is_real(value: object) -> bool:
 def _broken_rule(value: Any, column: Column) -> str | None:
     """Return the rule that a value breaks, None where it breaks none."""
     words = WORDS[column.kind]
-    if column.kind == "geometry":
-        return None  # as read by geopandas
     if column.kind == "flag":
         return None if isinstance(value, bool | np.bool_) else words
     if column.kind == "text":

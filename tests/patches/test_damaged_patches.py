@@ -120,6 +120,33 @@ def test_a_value_that_breaks_its_rule_is_named(
         load_patches(folder, "train")
 
 
+def of_four_bands(path: Path) -> None:
+    np.save(path, np.load(path)[..., [0, 1, 2, 0]])
+
+
+def of_another_type(path: Path) -> None:
+    np.save(path, np.load(path).astype(np.int16))
+
+
+@pytest.mark.parametrize("damage", [of_four_bands, of_another_type])
+def test_patches_that_do_not_fit_their_summary_are_refused(
+    tmp_path: Path, damage: Callable[[Path], None]
+) -> None:
+    folder = patch_folder(tmp_path / "patches")
+    summary = read_summary(folder)
+    load_patches(folder, "train", summary)
+    damage(folder / "train.npy")
+    with pytest.raises(FormatError, match=rf"train\.npy: holds patches of .*{AGAIN}"):
+        load_patches(folder, "train", summary)
+
+
+def test_bytes_in_another_order_are_refused(tmp_path: Path) -> None:
+    folder = patch_folder(tmp_path / "patches")
+    np.save(folder / "train.npy", np.load(folder / "train.npy").astype(">u2"))
+    with pytest.raises(FormatError, match=rf"must hold numbers, got >u2.*{AGAIN}"):
+        load_patches(folder, "train")
+
+
 @pytest.mark.parametrize("text", ["", "{}", "[]", '{"window_px": "x"}', "[" * 9000, "\0"])
 def test_a_damaged_summary_is_one_sentence(tmp_path: Path, text: str) -> None:
     folder = patch_folder(tmp_path / "patches")

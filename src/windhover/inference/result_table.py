@@ -45,7 +45,7 @@ RESULTS = TableSchema(
         "width_m": Column("number", nullable=True, least=0),
         "edge": Column("flag"),
         "model": Column("text"),
-        "geometry": Column("geometry"),
+        "geometry": Column("geometry", choices=("Polygon",)),
         SCENE_CRS: Column("text", nullable=True, check=parse_crs),
     },
 )

@@ -68,8 +68,8 @@ def augment_training_patches(patches: Path, out: Path, params: AugmentParams) ->
         MissingFileError: there are no patches.
         FullDiskError: the disk has no room for the copies.
     """
-    train = load_patches(patches, "train")
     summary = read_summary(patches)
+    train = load_patches(patches, "train", summary)
     copies = params.variants + int(params.keep_original)
     check_space(out, copies * train.images.nbytes)
     augmented = augment_set(train.images, train.index, summary, params=params)

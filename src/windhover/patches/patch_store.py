@@ -137,8 +137,13 @@ def write_index(index: pd.DataFrame, folder: Path, name: str = "index.parquet") 
     index.to_parquet(folder / name, index=False)
 
 
-def load_patches(folder: str | Path, split: str) -> PatchSet:
+def load_patches(folder: str | Path, split: str, summary: PatchSummary | None = None) -> PatchSet:
     """Read the patches of one split; the images are memory-mapped.
+
+    Args:
+        folder: of the patches, as cut or augmented.
+        split: train, val or test.
+        summary: of the folder as cut, which the patches must fit; None for no such check.
 
     Raises:
         MissingFileError: the folder lacks the arrays or the index.
@@ -163,7 +168,32 @@ def load_patches(folder: str | Path, split: str) -> PatchSet:
             f"{array_path}: holds {len(images)} patches but the index lists {len(index)}, or not "
             f"in order. {again}"
         )
+    if summary is not None:
+        _check_fit(images, index, summary, path=array_path, again=again)
     return PatchSet(images, index)
+
+
+def _check_fit(
+    images: NDArray[Any], index: pd.DataFrame, summary: PatchSummary, *, path: Path, again: str
+) -> None:
+    """Check that patches are what their summary says.
+
+    Raises:
+        FormatError: they have other bands, another dtype or other classes.
+    """
+    found = (images.shape[-1], str(images.dtype))
+    wanted = (len(summary.bands), summary.dtype)
+    if found != wanted:
+        raise FormatError(
+            f"{path}: holds patches of {found[0]} bands in {found[1]}, and the summary of the "
+            f"patches says {wanted[0]} in {wanted[1]}. {again}"
+        )
+    strange = sorted(set(index["class"]) - {"", *summary.classes})
+    if strange:
+        raise FormatError(
+            f"{path.with_name('index.parquet')}: names the class {strange[0]!r}, which the summary "
+            f"of the patches does not. {again}"
+        )
 
 
 def _load_array(path: Path, again: str) -> NDArray[Any]:
@@ -183,7 +213,7 @@ def _load_array(path: Path, again: str) -> NDArray[Any]:
             f"{path}: must hold patches of {WINDOW_PX} x {WINDOW_PX} px and some bands, got "
             f"{found}. {again}"
         )
-    if images.dtype.kind not in "uif":
+    if images.dtype.kind not in "uif" or not images.dtype.isnative:
         raise FormatError(f"{path}: must hold numbers, got {images.dtype}. {again}")
     patches: NDArray[Any] = images
     return patches

@@ -94,8 +94,8 @@ def load_training_data(params: TrainParams, folders: TrainingFolders, device: st
     catalog = None
     if params.hard_negative_mining.after or params.large_patches.per_batch:
         params, catalog = _load_training_scenes(params, folders)
-    train = load_patches(folders.augmented, "train")
-    val = load_patches(folders.patches, "val")
+    train = load_patches(folders.augmented, "train", summary)
+    val = load_patches(folders.patches, "val", summary)
     objects = table_of_patches(train.index, classes)
     class_counts = count_classes(objects, len(classes))
     if not sum(class_counts[1:]):
