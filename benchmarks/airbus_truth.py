@@ -22,7 +22,8 @@ from windhover.geometry.boxes import iou
 from windhover.metrics.bootstrap import resample
 from windhover.metrics.detection_metrics import class_score_curve
 from windhover.metrics.ground_truth import GroundTruth
-from windhover.metrics.match_detections import MatchRule, match_detections
+from windhover.metrics.match_detections import match_detections
+from windhover.metrics.match_rule import MatchRule
 from windhover.metrics.score_curve import average_precision, recall_at_false_alarm_rate
 
 FOLDER = Path(os.environ.get("WINDHOVER_REAL_DATA", "")) / "airbus-aircraft"

@@ -38,7 +38,8 @@ from windhover.inference.detector import Detector
 from windhover.inference.scene_search import search_scene
 from windhover.inference.search_settings import SearchSettings
 from windhover.metrics.ground_truth import ground_truth_of
-from windhover.metrics.match_detections import MatchRule, match_detections
+from windhover.metrics.match_detections import match_detections
+from windhover.metrics.match_rule import MatchRule
 
 Picture = np.ndarray  # (H, W, 3) float32, 0..255
 FLOOR_LOGIT = -5.0

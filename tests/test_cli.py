@@ -15,8 +15,8 @@ from project import ROOT
 from windhover import __version__
 from windhover.cli import app as cli
 from windhover.errors import FormatError
-from windhover.experiments.cross_validation import CrossValidationResult
 from windhover.imagery.scenes import Scene
+from windhover.metrics.kfold_record import CrossValidationResult
 
 
 def invoke(*words: object) -> Any:

@@ -55,7 +55,12 @@ def evaluation_result(n_scenes: int = 4, classes: tuple[str, ...] = CLASSES) -> 
     image = np.random.default_rng(0).integers(0, 255, (64, 64, 3)).astype(np.uint8)
     return EvaluationResult(
         model="0123456789abcdef",
-        card={"bands": ["red", "green", "blue"], "training": {"epochs": 3}, "format": 1},
+        card={
+            "bands": ["red", "green", "blue"],
+            "gsd_m": 1.25,
+            "training": {"epochs": 3},
+            "format": 1,
+        },
         classes=classes,
         params=PARAMS,
         windows={split: {name: window_metrics() for name in classes} for split in truths},
@@ -108,7 +113,7 @@ def matches_with(truth: GroundTruth, seed: int) -> pd.DataFrame:
     elsewhere["logit"] = rng.normal(-1.5, 1.0, len(elsewhere))
     detections = pd.concat([hits, elsewhere], ignore_index=True)
     detections["score"] = expit(detections["logit"].astype(float))
-    return match_detections(detections, truth, match_rule_of(PARAMS))
+    return match_detections(detections, truth, match_rule_of(PARAMS, 1.25))
 
 
 def window_metrics() -> WindowMetrics:

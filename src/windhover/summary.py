@@ -10,10 +10,10 @@ from pathlib import Path
 
 from windhover.errors import MissingFileError
 from windhover.export.detection_summary import DetectionSummary
-from windhover.metrics.bootstrap import TOO_FEW_PLACES
+from windhover.metrics.bootstrap import TOO_FEW_PLACES, Estimate
 from windhover.metrics.metrics_record import EstimateRecord, MetricsRecord
+from windhover.metrics.rate_unit import labeled_estimate
 from windhover.rendering.text import (
-    ValueAndInterval,
     format_estimate,
     format_value,
     label_line,
@@ -109,7 +109,8 @@ def scene_metric_lines(metrics: MetricsRecord) -> list[str]:
         intervals = TOO_FEW_PLACES
     lines = [f"on test ({test.scenes} scenes of {test.places} places; {intervals})"]
     for key, label in METRIC_LABELS.items():
-        lines.append(label_line(label, format_estimate(_estimate(getattr(test, key)))))
+        label, estimate = labeled_estimate(key, label, _estimate(getattr(test, key)))
+        lines.append(label_line(label, format_estimate(estimate)))
     return lines
 
 
@@ -121,8 +122,8 @@ def window_lines(metrics: MetricsRecord) -> list[str]:
     return lines
 
 
-def _estimate(record: EstimateRecord) -> ValueAndInterval:
-    return (record.value, record.low, record.high)
+def _estimate(record: EstimateRecord) -> Estimate:
+    return Estimate(record.value, record.low, record.high)
 
 
 def seconds_lines(log: Path) -> list[str]:

@@ -9,13 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from project import ROOT
 from test_flow import PLACES, make_raw
 from windhover.errors import DataError, ParameterError
+from windhover.evaluation.compare import compare_runs
+from windhover.evaluation.model_test import find_test_record
 from windhover.experiments import cross_validation
-from windhover.experiments.cross_validation import CrossValidationResult, FoldMetrics
+from windhover.metrics.kfold_record import CrossValidationResult, FoldMetrics
 from windhover.tracking.mlflow_client import EXPERIMENT
 from windhover.training import train
 
@@ -90,10 +93,19 @@ def test_folds_are_children_of_one_run_and_a_killed_one_goes_on(
     assert parent.data.metrics["ap/mean"] == pytest.approx(np.mean(aps))
     assert parent.data.params["train.epochs"] == "1"
     lines = [one.message for one in caplog.records if one.name == cross_validation.__name__]
-    assert [line.split()[0] for line in lines[-5:]] == ["fold", "fold", "fold", "mean", "spread"]
+    assert [line.split()[0] for line in lines[-6:-1]] == ["fold", "fold", "fold", "mean", "spread"]
+    assert lines[-1].startswith("to compare: windhover compare .windhover/kfold/")
     written = next(cross_validation.WORK.glob("*/kfold.json")).read_text()
     assert CrossValidationResult.model_validate_json(written) == result
     assert not list(cross_validation.WORK.glob("*/*/train")), "what is large is not kept"
+    folder = next(cross_validation.WORK.iterdir())
+    by_folder = find_test_record(str(folder))
+    assert sorted(by_folder.ground_truth.scenes["place"].unique()) == sorted(PLACES)
+    for name in (str(folder / "kfold.json"), parent.info.run_id):
+        by_run = find_test_record(name)
+        assert by_run.model == by_folder.model
+        pd.testing.assert_frame_equal(by_run.matches, by_folder.matches)
+    assert "AP" in "\n".join(compare_runs(str(folder), parent.info.run_id))
     assert not (project / "data" / "train").exists(), "the project's own data stay as they are"
 
 

@@ -9,10 +9,8 @@ from scipy.stats import t as student_t
 
 from windhover.metrics.bootstrap import (
     bootstrap_weights,
-    mean_interval,
-    rate_interval,
+    difference_interval,
     resample,
-    share_interval,
     standard_error,
 )
 from windhover.metrics.curve_points import precision_band
@@ -27,42 +25,14 @@ def test_the_standard_error_is_wider_than_the_bootstraps_by_the_number_of_places
     assert standard_error(values, 1) is None
 
 
-def test_the_interval_of_a_mean_is_students() -> None:
+def test_the_interval_of_a_difference_is_students() -> None:
     places = np.random.default_rng(1).normal(3, 2, 8)
     weights = bootstrap_weights(8, 20_000, 0)
-    low, high = mean_interval(places.mean(), places @ weights / 8, n_groups=8) or (0, 0)
+    low, high = difference_interval(places.mean(), places @ weights / 8, n_groups=8) or (0, 0)
     half_width = student_t.ppf(0.975, 7) * places.std(ddof=1) / np.sqrt(8)
     assert (low, high) == pytest.approx(
         (places.mean() - half_width, places.mean() + half_width), rel=0.02
     )
-
-
-def test_a_perfect_share_has_an_interval_that_ends_at_one() -> None:
-    low, high = share_interval(1.0, np.ones(100), n_groups=6, n_trials=20) or (0, 0)
-    assert high == 1.0
-    assert 0.4 < low < 0.95
-    more = share_interval(1.0, np.ones(100), n_groups=6, n_trials=2000) or (0, 0)
-    assert more[0] > low
-    low, high = share_interval(0.0, np.zeros(100), n_groups=6, n_trials=20) or (1, 1)
-    assert low == 0.0
-    assert 0.05 < high < 0.6
-
-
-def test_no_false_alarm_has_the_interval_from_zero_to_an_upper_end() -> None:
-    low, high = rate_interval(0, 10.0, np.zeros(100), n_groups=10) or (1, 1)
-    assert low == 0.0
-    assert 0.3 < high < 3.0
-    low, high = rate_interval(40, 10.0, np.full(100, 4.0), n_groups=10) or (1, 1)
-    assert 2 < low < 4.0 < high < 7
-    assert rate_interval(4, float("nan"), np.ones(100), n_groups=10) is None
-
-
-def test_the_interval_always_holds_the_value() -> None:
-    rng = np.random.default_rng(3)
-    for value in (0.001, 0.5, 0.999):
-        resampled = np.clip(rng.normal(value, 0.01, 200), 0, 1)
-        low, high = share_interval(value, resampled, n_groups=7, n_trials=5) or (1, 0)
-        assert 0 <= low <= value <= high <= 1
 
 
 def world(rng: np.random.Generator, n_places: int) -> tuple[pd.DataFrame, GroundTruth]:

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import shapely
-from scipy.special import expit, logit, stdtrit
+from scipy.special import expit, logit
 
 from windhover.errors import ParameterError
 from windhover.metrics.ap_by_threshold import ap_by_threshold, report_ap_table
@@ -23,11 +23,9 @@ from windhover.metrics.curve_points import precision_band
 from windhover.metrics.detection_metrics import class_score_curve, measure_detections
 from windhover.metrics.ground_truth import GroundTruth
 from windhover.metrics.group_counts import counts_by_size
-from windhover.metrics.match_detections import (
-    MatchRule,
-    match_detections,
-    match_detections_by_rules,
-)
+from windhover.metrics.match_detections import match_detections, match_detections_by_rules
+from windhover.metrics.match_rule import MatchRule
+from windhover.metrics.place_intervals import NORMAL_95
 from windhover.metrics.score_curve import score_curve
 from windhover.metrics.threshold_rule import ThresholdRule
 
@@ -200,7 +198,7 @@ def test_matches_have_the_columns_of_detections_and_three_more() -> None:
 
 def test_a_report_has_the_mean_of_each_kind_of_rule_by_its_name() -> None:
     found, truth = random_world(3)
-    table = report_ap_table(found, truth, ["jet", "prop"])
+    table = report_ap_table(found, truth, ["jet", "prop"], gsd_m=1.25)
     for by in ("size", "distance", "iou"):
         rows = table[table["match_by"] == by]
         expected = ap_by_threshold(found, truth, ["jet", "prop"], by=by)
@@ -220,11 +218,10 @@ def test_places_that_are_alike_have_the_interval_of_independent_trials() -> None
     matches = match_detections(found_table(found), truth, MatchRule("size", 0.5))
     sample = resample(truth.scenes, n_bootstrap=50, seed=0)
     estimates = measure_detections(matches, truth, {"jet": 0.5}, sample=sample).estimates
-    t = stdtrit(7, 0.975)
     for metric, share, n_trials in (("recall", 1 / 4, 32), ("precision", 1 / 3, 24)):
         smoothed = (share * n_trials + 0.5) / (n_trials + 1)
         error = 1 / np.sqrt(n_trials * smoothed * (1 - smoothed))
-        ends = expit(logit(share) + np.array([-1, 1]) * t * error)
+        ends = expit(logit(share) + np.array([-1, 1]) * NORMAL_95 * error)
         estimate = estimates[metric]
         assert (estimate.low, estimate.high) == pytest.approx(tuple(ends))
 
@@ -581,6 +578,40 @@ def test_an_ignored_point_has_the_reach_of_a_point(distance: float, is_ignored: 
     found = found_table([("a", "jet", 0.9, (x, 50, x, 50))])
     rule = MatchRule("size", 0.5, point_match_radius_m=20)
     assert match_detections(found, truth, rule)["ignored"].tolist() == [is_ignored]
+
+
+SMALL = ("a", (50, 50, 53, 53))
+LARGE = ("a", (50, 50, 90, 90))
+
+
+@pytest.mark.parametrize(
+    ("ignored", "rule", "box", "is_ignored"),
+    [
+        # a detection of 20 m whose middle is 8 m from that of a marker of 3 m lies on it
+        (SMALL, MatchRule("size", 0.5), (49.5, 41.5, 69.5, 61.5), True),
+        (SMALL, MatchRule("size", 0.5), (52.0, 41.5, 72.0, 61.5), False),
+        (SMALL, MatchRule("size", 0.2), (49.5, 41.5, 69.5, 61.5), False),
+        (SMALL, MatchRule("distance", 9.0), (49.5, 41.5, 69.5, 61.5), True),
+        (SMALL, MatchRule("distance", 7.0), (49.5, 41.5, 69.5, 61.5), False),
+        (SMALL, MatchRule("iou", 0.5), (49.5, 41.5, 69.5, 61.5), True),
+        (SMALL, MatchRule("iou", 0.5), (51.6, 41.5, 71.6, 61.5), False),
+        (SMALL, MatchRule("oriented_iou", 0.5), (49.5, 41.5, 69.5, 61.5), True),
+        # the outline of a box that is no marker is where it ends
+        (LARGE, MatchRule("size", 0.5), (79.0, 60.0, 99.0, 80.0), True),
+        (LARGE, MatchRule("size", 0.5), (81.0, 60.0, 101.0, 80.0), False),
+        # without a size of its own a small box has the outline alone
+        (SMALL, MatchRule("size", 0.5), (55.0, 51.5, 55.0, 51.5), False),
+        (SMALL, MatchRule("size", 0.5), (52.5, 51.5, 52.5, 51.5), True),
+    ],
+)
+def test_what_lies_on_a_small_ignored_box_is_ignored_by_the_match_rule(
+    ignored: tuple[str, Box], rule: MatchRule, box: Box, is_ignored: bool
+) -> None:
+    plain = ground_truth([("a", "jet", (200, 200, 230, 210))], ["a", "b"], [ignored])
+    side = ignored[1][2] - ignored[1][0]
+    truth = GroundTruth(plain.scenes, plain.objects, plain.ignored.assign(longer_m=float(side)))
+    found = found_table([("a", "jet", 0.9, box), ("b", "jet", 0.8, box)])
+    assert match_detections(found, truth, rule)["ignored"].tolist() == [is_ignored, False]
 
 
 def test_a_score_at_the_threshold_is_reported() -> None:

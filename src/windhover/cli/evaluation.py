@@ -72,7 +72,10 @@ def assess(
 
 def compare(
     first: Annotated[
-        str, typer.Argument(help="MLflow run (id, name or model key), or a folder of reports.")
+        str,
+        typer.Argument(
+            help="MLflow run (id, name or model key), a folder of reports, or of a kfold."
+        ),
     ],
     second: Annotated[str, typer.Argument(help="The other one, tested on the same scenes.")],
 ) -> None:

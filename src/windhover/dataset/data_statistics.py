@@ -148,7 +148,8 @@ def _named_labels(catalog: Catalog, is_odd: np.ndarray, *, order_by: Floats) -> 
 def window_prior(catalog: Catalog) -> WindowPrior:
     """Return how many windows have an object's center in their middle, over all that is labeled.
 
-    As in the patches stage, windows count only where everything is labeled.
+    As in the patches stage, windows count only where everything is labeled. No pixel is read:
+    those without data are counted too.
     """
     classes = catalog.classes
     positive = 0
@@ -161,7 +162,13 @@ def window_prior(catalog: Catalog) -> WindowPrior:
         shape_hw = target_length(info.height_px, ratio_y), target_length(info.width_px, ratio_x)
         objects = catalog.objects_of(row.scene, (ratio_x, ratio_y), classes)
         coverage = LabelCoverage.in_grid(catalog.areas_of(row.scene), (ratio_x, ratio_y))
-        count = count_positive_windows(shape_hw, objects, coverage, CENTRAL_WINDOW_RULE)
+        count = count_positive_windows(
+            shape_hw,
+            objects,
+            coverage,
+            CENTRAL_WINDOW_RULE,
+            ignored_xyxy=catalog.ignored_boxes_of(row.scene, (ratio_x, ratio_y)),
+        )
         positive += count.positive
         total += count.total
     return WindowPrior(

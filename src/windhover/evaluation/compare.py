@@ -4,38 +4,31 @@ Both are resampled over the same places at once (paired bootstrap), so what plac
 cancels out. The interval of a difference is Student's over places, and the verdicts on all metrics
 are judged together (Holm 1979), so that two equal models are called different by any metric in at
 most 5 % of comparisons. With fewer than `MIN_PLACES` places there is no verdict. Models that were
-tested on different scenes are not compared.
+tested on different scenes are not compared. The folds of a cross-validation are pooled: each place
+is judged once, by the model that has not seen it.
 """
 
 from __future__ import annotations
 
-import logging
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy.special import stdtr
 
-from windhover.errors import DataError, MissingFileError
+from windhover.errors import DataError
+from windhover.evaluation.model_test import TestRecord, find_test_record
 from windhover.geometry.arrays import Bools, Floats
 from windhover.metrics.bootstrap import (
     MIN_PLACES,
     TOO_FEW_PLACES,
     BootstrapSample,
     bootstrap_values,
-    mean_interval,
+    difference_interval,
     resample,
     standard_error,
 )
 from windhover.metrics.detection_metrics import weighted_metrics
-from windhover.metrics.ground_truth import GroundTruth
-from windhover.metrics.group_counts import counts_by_scene
-from windhover.metrics.metrics_record import MetricsRecord
-from windhover.table_record import Column, TableSchema
-
-logger = logging.getLogger(__name__)
 
 N_BOOTSTRAP = 2000
 # chance that two equal models are called different by any metric
@@ -50,100 +43,6 @@ COMPARED = {
     "false_alarms_per_km2": ("false alarms per km2", -1),
     "count_error": ("count error per scene", -1),
 }
-# files of a report, and their names in earlier versions
-MATCHES_FILES = ("matches.parquet", "judged.parquet")
-GROUND_TRUTH_FILES = ("ground_truth.parquet", "ground.parquet")
-RENAMED_COLUMNS = {"hit": "is_tp"}
-MATCHES = TableSchema(
-    "evaluate",
-    {
-        "scene": Column("text"),
-        "class": Column("text"),
-        "score": Column("number"),
-        "is_tp": Column("flag"),
-    },
-)
-GROUND_TRUTH = TableSchema(
-    "evaluate",
-    {
-        "scene": Column("text"),
-        "place": Column("text"),
-        "km2": Column("number", least=0),
-        "class": Column("text", nullable=True),  # of a scene without objects
-        "objects": Column("integer", least=0),
-    },
-)
-
-
-@dataclass(frozen=True)
-class TestRecord:
-    """What is kept of a model's test.
-
-    Attributes:
-        model: name.
-        matches: every detection that counts: `scene`, `class`, `score`, `is_tp`, `ignored`.
-        ground_truth: scenes, and the scene and class of each object.
-        thresholds: by class.
-    """
-
-    __test__ = False  # not a test case of pytest
-
-    model: str
-    matches: pd.DataFrame
-    ground_truth: GroundTruth
-    thresholds: dict[str, float]
-
-
-def load_test_record(folder: Path) -> TestRecord:
-    """Read the test of a model from its reports; those of earlier versions are read too.
-
-    Raises:
-        MissingFileError: a file is not there.
-        DataError: the model was tested on no scene, as with ready-made patches alone.
-    """
-    matches_path = _existing_file(folder, MATCHES_FILES)
-    rows = GROUND_TRUTH.read(_existing_file(folder, GROUND_TRUTH_FILES))
-    metrics = MetricsRecord.load(_existing_file(folder, ("metrics.json",)))
-    matches = MATCHES.read(matches_path, renamed=RENAMED_COLUMNS)
-    if rows.empty:
-        raise DataError(
-            f"{folder}: this model was tested on patches alone, and models are compared on scenes. "
-            "Give it labelled scenes in `test` and evaluate again, or use `dvc metrics diff` for "
-            "its metrics on windows."
-        )
-    scenes = rows.drop_duplicates("scene")[["scene", "place", "km2"]]
-    objects = rows.loc[rows.index.repeat(rows["objects"]), ["scene", "class"]]
-    ground_truth = GroundTruth(
-        scenes=scenes.sort_values("scene", ignore_index=True),
-        objects=objects.reset_index(drop=True),
-        ignored=pd.DataFrame({"scene": [], "geometry": []}),
-    )
-    thresholds = {}
-    for name, point in metrics.operating_point.items():
-        thresholds[name] = _known_threshold(point.threshold.value, name)
-    return TestRecord(metrics.model, matches.assign(ignored=False), ground_truth, thresholds)
-
-
-def _existing_file(folder: Path, names: tuple[str, ...]) -> Path:
-    """Return the first of the names that is there; an older one is logged.
-
-    Raises:
-        MissingFileError: none is there.
-    """
-    for name in names:
-        if (folder / name).is_file():
-            if name != names[0]:
-                logger.warning("%s: read as %s of an earlier version.", folder / name, names[0])
-            return folder / name
-    raise MissingFileError(
-        f"{folder / names[0]}: no such file. Run evaluate again with this version of windhover."
-    )
-
-
-def _known_threshold(value: float | None, class_name: str) -> float:
-    if value is None:
-        raise DataError(f"metrics.json has no threshold of `{class_name}`. Run evaluate again.")
-    return value
 
 
 def compare(first: TestRecord, second: TestRecord) -> pd.DataFrame:
@@ -184,7 +83,7 @@ def compare(first: TestRecord, second: TestRecord) -> pd.DataFrame:
 
 def _difference_test(difference: float, resampled: Floats, *, n_places: int) -> dict[str, float]:
     """Return `low`, `high` and `p_value` of a difference: Student's t over places."""
-    interval = mean_interval(difference, resampled, n_groups=n_places)
+    interval = difference_interval(difference, resampled, n_groups=n_places)
     error = standard_error(resampled, n_places)
     if interval is None or error is None:
         return {}
@@ -237,13 +136,12 @@ def _metrics_of(
     record: TestRecord, sample: BootstrapSample
 ) -> tuple[dict[str, Floats], dict[str, Floats]]:
     """Return the metrics of the data, and of every resample."""
-    per_scene = counts_by_scene(record.matches, record.ground_truth, record.thresholds)
     metrics = weighted_metrics(
         record.matches,
         record.ground_truth,
-        record.thresholds,
+        record.thresholds_by_group(sample),
         sample=sample,
-        per_scene=per_scene,
+        per_scene=record.counts_by_scene(),
     )
     values = metrics(np.ones((len(sample.names), 1)))
     return values, bootstrap_values(metrics, sample.weights, metrics.n_rows)
@@ -271,17 +169,18 @@ def _objects_by_scene(record: TestRecord) -> dict[Any, int]:
 
 
 def compare_runs(first: str, second: str) -> list[str]:
-    """Compare two runs, or two folders of reports; return the table as lines.
+    """Compare two evaluated models, or two cross-validations; return the table as lines.
 
     Args:
-        first: a folder, or an MLflow run's id, name or model key.
+        first: a folder of reports or of a cross-validation, `kfold.json`, or an MLflow run's id,
+            name or model key.
         second: the same.
 
     Raises:
         windhover.errors.WindhoverError: a run or file is missing, or they cannot be compared.
     """
-    first_record = load_test_record(_report_folder(first))
-    second_record = load_test_record(_report_folder(second))
+    first_record = find_test_record(first)
+    second_record = find_test_record(second)
     table = compare(first_record, second_record)
     n_scenes = len(first_record.ground_truth.scenes)
     unit = table["bootstrap_unit"].iloc[0]
@@ -293,8 +192,8 @@ def compare_runs(first: str, second: str) -> list[str]:
             f"places; verdicts on all metrics together (Holm, {FAMILY_ERROR:.0%})"
         )
     lines = [
-        f"first   {first} (model {first_record.model})",
-        f"second  {second} (model {second_record.model})",
+        f"first   {first} ({first_record.description})",
+        f"second  {second} ({second_record.description})",
         f"{n_scenes} test scenes; {resampled}",
         "",
         f"  {'':34s}{'first':>8s}{'second':>9s}   second - first",
@@ -308,12 +207,3 @@ def _comparison_line(row: dict[Any, Any]) -> str:
         interval = f"[{row['low']:+.3f}, {row['high']:+.3f}]"
     values = f"{row['first']:8.3f}{row['second']:9.3f}   {row['difference']:+.3f}"
     return f"  {row['metric']:34s}{values}  {interval}  {row['verdict']}"
-
-
-def _report_folder(name: str) -> Path:
-    """Return a folder of reports: as named, or that of an MLflow run."""
-    if Path(name).is_dir():
-        return Path(name)
-    from windhover.tracking.registry import download_run_files
-
-    return download_run_files(name, "evaluation")

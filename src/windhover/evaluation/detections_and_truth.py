@@ -116,7 +116,7 @@ def load_vector_pair(
     ground_truth = GroundTruth(
         scenes=_scenes(names, area_km2),
         objects=objects,
-        ignored=ignored[["scene", "geometry"]].reset_index(drop=True),
+        ignored=ignored[["scene", "geometry", "longer_m"]].reset_index(drop=True),
     )
     return VectorPair(found_table, ground_truth, tuple(notes + score_notes), has_scenes)
 

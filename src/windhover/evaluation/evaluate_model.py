@@ -6,6 +6,7 @@ it comes back into the model. Writes the finished model and the report.
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -39,7 +40,13 @@ from windhover.evaluation.search_splits import (
 from windhover.metrics.bootstrap import MIN_PLACES, TOO_FEW_PLACES, resample
 from windhover.metrics.choose_threshold import ChosenThreshold
 from windhover.metrics.detection_metrics import DetectionMetrics, measure_detections
-from windhover.metrics.evaluation_result import EVALUATED_SPLITS, EvaluationResult, thresholds_of
+from windhover.metrics.evaluation_result import (
+    EVALUATED_SPLITS,
+    EvaluationResult,
+    describe_sizes,
+    match_rule_of,
+    thresholds_of,
+)
 from windhover.metrics.ground_truth import ground_truth_of
 from windhover.models.apply_calibration import Calibration
 from windhover.models.bundle import Bundle, load_bundle, load_compatible_bundle, save_bundle
@@ -49,6 +56,8 @@ from windhover.patches.patch_store import load_patches
 from windhover.patches.patch_summary import SUMMARY_FILE, PatchSummary
 from windhover.report.error_examples import example_groups
 from windhover.report.write_report import write_report
+
+logger = logging.getLogger(__name__)
 
 FITTED_ON_TRAIN = (
     "all labelled scenes were trained on: calibration and threshold were fitted on these same "
@@ -88,6 +97,8 @@ def evaluate(params: EvaluateParams, folders: EvaluationFolders) -> EvaluationRe
         DataError: val and test hold no labelled scene at all.
     """
     bundle = _load_model(params, folders.train)
+    match_rule_of(params, bundle.card.gsd_m)  # an error before the search, not after it
+    logger.info(describe_sizes(params, bundle.card.gsd_m))
     catalog = load_catalog(folders.scenes)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     fitting = split_for_fitting(catalog)
@@ -104,6 +115,7 @@ def evaluate(params: EvaluateParams, folders: EvaluationFolders) -> EvaluationRe
         params,
         scenes.chosen,
         scenes.metrics[fitting],
+        gsd_m=bundle.card.gsd_m,
         split=fitting,
         inference_precision=searched[fitting].inference_precision,
     )

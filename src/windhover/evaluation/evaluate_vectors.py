@@ -31,12 +31,13 @@ from windhover.metrics.ap_by_threshold import MEAN, ap_by_threshold
 from windhover.metrics.bootstrap import MIN_PLACES, TOO_FEW_PLACES, Estimate, resample
 from windhover.metrics.curve_points import curve_table
 from windhover.metrics.detection_metrics import DetectionMetrics, measure_detections
-from windhover.metrics.match_detections import MatchRule, match_detections
+from windhover.metrics.match_detections import match_detections
+from windhover.metrics.match_rule import MatchRule
 from windhover.metrics.nan_safe import finite_or_none
+from windhover.metrics.rate_unit import labeled_estimate
 from windhover.params.allowed_values import MatchBy
 from windhover.rendering.text import format_estimate, label_line
 
-N_BOOTSTRAP = 1000
 MAX_CURVE_ROWS = 2000
 LABEL_WIDTH = 34
 # kind of match rule -> its usual value
@@ -216,7 +217,7 @@ def evaluate_vectors(request: VectorRequest) -> VectorEvaluation:
         matches,
         ground_truth,
         dict.fromkeys(classes, threshold),
-        sample=resample(ground_truth.scenes, N_BOOTSTRAP, seed=0),
+        sample=resample(ground_truth.scenes, n_bootstrap=0, seed=0),
     )
     return VectorEvaluation(metrics, rule, bootstrap_unit, pair.notes, ap_table=ap_table)
 
@@ -234,7 +235,7 @@ def vector_evaluation_lines(evaluation: VectorEvaluation) -> list[str]:
     ]
     for name, label in LABELS.items():
         if name in metrics.estimates:
-            lines.append(_estimate_line(label, metrics.estimates[name]))
+            lines.append(_estimate_line(*labeled_estimate(name, label, metrics.estimates[name])))
     if len(metrics.per_class) > 1:
         for name, estimates in metrics.per_class.items():
             lines += ["", f"class {name}"]
@@ -253,7 +254,7 @@ def _interval_line(metrics: DetectionMetrics, unit: str) -> str:
     """Return what the intervals are over, or why there are none."""
     n_units = len(metrics.per_scene)
     if metrics.sample.has_enough_places:
-        return f"95 % intervals: {N_BOOTSTRAP} resamples over {n_units} {unit}"
+        return f"95 % intervals over {n_units} {unit}"
     return f"{n_units} {unit}: {TOO_FEW_PLACES} ({MIN_PLACES} at least)"
 
 

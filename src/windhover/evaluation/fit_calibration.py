@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from windhover.evaluation.score_windows import WindowLogits
 from windhover.metrics.calibration import Scaling, fit_scaling, prior_shift
@@ -43,8 +43,8 @@ def calibrate(
     Returns:
         the calibration, and a sentence for each part that could not be fitted.
     """
-    notes = []
     card = bundle.card
+    notes = _few_objects_notes(card, windows, matches)
     shared = fit_scaling(windows.logits.ravel(), windows.is_true.ravel())
     if shared is None:
         notes.append(NO_WINDOW_FIT)
@@ -82,10 +82,36 @@ def calibrate(
     return calibration, notes
 
 
+def _few_objects_notes(card: Card, windows: WindowLogits, matches: pd.DataFrame) -> list[str]:
+    """Return a sentence for each of several classes that has too little for a fit of its own."""
+    notes: list[str] = []
+    if len(card.classes) == 1:
+        return notes
+    counted = matches[~matches["ignored"]]
+    for index, name in enumerate(card.classes):
+        parts = []
+        of_class = counted.loc[counted["class"] == name, "is_tp"].to_numpy(bool)
+        for kind, is_true in (("windows", windows.is_true[:, index]), ("detections", of_class)):
+            if _is_too_few(is_true):
+                n_true = int(is_true.sum())
+                parts.append(f"{n_true} true and {len(is_true) - n_true} other {kind}")
+        if parts:
+            notes.append(
+                f"{name}: val has {', and '.join(parts)}; a calibration of its own needs "
+                f"{MIN_OF_EACH} of each, so it takes that of all classes together."
+            )
+    return notes
+
+
+def _is_too_few(is_true: NDArray[np.bool_]) -> bool:
+    """Return whether there are too few of one outcome for a fit."""
+    return bool(min(is_true.sum(), (~is_true).sum()) < MIN_OF_EACH)
+
+
 def _fit_of_class(logits: ArrayLike, is_true: ArrayLike, shared: Scaling) -> Scaling:
     """Return the fit of one class where it has enough of both outcomes, else the shared one."""
     true = np.asarray(is_true, bool)
-    if min(true.sum(), (~true).sum()) < MIN_OF_EACH:
+    if _is_too_few(true):
         return shared
     return fit_scaling(logits, true) or shared
 

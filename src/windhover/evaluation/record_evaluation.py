@@ -10,6 +10,7 @@ from windhover.metrics.choose_threshold import ChosenThreshold
 from windhover.metrics.curve_points import curve_table
 from windhover.metrics.detection_metrics import DetectionMetrics
 from windhover.metrics.evaluation_result import EvaluationResult, match_rule_of
+from windhover.metrics.match_rule import MatchRule
 from windhover.metrics.metrics_record import MetricsRecord
 from windhover.metrics.nan_safe import finite_or_none
 from windhover.metrics.score_curve import MatchCounts
@@ -32,6 +33,7 @@ def operating_point_of(
     chosen: dict[str, ChosenThreshold],
     val: DetectionMetrics,
     *,
+    gsd_m: float,
     inference_precision: str,
     split: str = "val",
 ) -> OperatingPoint:
@@ -41,6 +43,7 @@ def operating_point_of(
         params: of the stage.
         chosen: threshold of each class.
         val: metrics of the split that they were chosen on.
+        gsd_m: of the training.
         inference_precision: number type of the search's arithmetic.
         split: name of that split.
     """
@@ -50,14 +53,14 @@ def operating_point_of(
     return OperatingPoint(
         rule=ChosenRule(name=params.threshold_rule, value=params.threshold_rule_value),
         per_class={name: _class_operating_point(choice) for name, choice in chosen.items()},
-        chosen_on=_chosen_on(params, val, inference_precision, split=split),
+        chosen_on=_chosen_on(val, match_rule_of(params, gsd_m), inference_precision, split=split),
         search=search_settings_of(params).to_json() | {"scales": list(params.scales)},
         curve=tuple(curve),
     )
 
 
 def _chosen_on(
-    params: EvaluateParams, val: DetectionMetrics, inference_precision: str, *, split: str
+    val: DetectionMetrics, rule: MatchRule, inference_precision: str, *, split: str
 ) -> ChosenOn:
     """Return what the thresholds were chosen on."""
     ground_truth = val.ground_truth
@@ -67,7 +70,7 @@ def _chosen_on(
         objects=len(ground_truth.objects),
         km2=float(ground_truth.scenes["km2"].sum()),
         bootstrap_unit=val.sample.unit,
-        match=str(match_rule_of(params)),
+        match=str(rule),
         inference_precision=inference_precision,
     )
 

@@ -117,11 +117,12 @@ def search_splits(
     searcher = _SplitSearcher(bundle, scorer, second_stage, settings, min_logit=params.min_logit)
     total_mpx = sum(searcher.mpx(row) for part in rows.values() for row in part)
     searched = {}
+    rule = match_rule_of(params, bundle.card.gsd_m)
     with progress_bar("searching labelled scenes", total_mpx, "Mpx") as advance:
         for split, part in rows.items():
             ground_truth = ground_truth_of(catalog.split(split))
             detections = searcher.detections(part, advance)
-            matches = match_detections(detections, ground_truth, match_rule_of(params))
+            matches = match_detections(detections, ground_truth, rule)
             searched[split] = SearchedSplit(ground_truth, matches, scorer.inference_precision)
     return searched
 

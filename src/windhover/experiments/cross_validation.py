@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from windhover.dataset.build_catalog import build_catalog
 from windhover.dataset.catalog import Catalog, load_catalog, write_catalog
@@ -26,6 +26,13 @@ from windhover.evaluation.evaluate_model import EvaluationFolders, evaluate
 from windhover.evaluation.record_evaluation import record_run
 from windhover.files import atomic_folder, is_json_with_keys, lock_output, read_json, write_json
 from windhover.json_record import describe_fault
+from windhover.metrics.kfold_record import (
+    HEADLINE_METRICS,
+    KFOLD_FILE,
+    CrossValidationResult,
+    FoldMetrics,
+    MetricSummary,
+)
 from windhover.metrics.metrics_record import MetricsRecord
 from windhover.params import StageParams, change_params, flatten, load_params
 from windhover.params.augment import AugmentParams
@@ -44,54 +51,8 @@ from windhover.training.training_data import TrainingFolders
 logger = logging.getLogger(__name__)
 
 WORK = Path(".windhover/kfold")
-HEADLINE_METRICS = ("ap", "f1", "precision", "recall", "false_alarms_per_km2")
 # large folders of a fold, which are removed when it is finished
 INTERMEDIATE = ("patches", "augmented", "train")
-
-
-class FoldMetrics(BaseModel):
-    """Headline metrics of one fold on the scenes of test; None where undefined."""
-
-    model_config = ConfigDict(frozen=True)
-
-    fold: int
-    model: str  # content key of its weights
-    places: tuple[str, ...]  # that it was tested on
-    ap: float | None
-    f1: float | None
-    precision: float | None
-    recall: float | None
-    false_alarms_per_km2: float | None
-
-    def defined_metrics(self) -> dict[str, float]:
-        """Return the headline metrics that are defined, by name."""
-        values = {name: getattr(self, name) for name in HEADLINE_METRICS}
-        return {name: value for name, value in values.items() if _is_finite(value)}
-
-
-class MetricSummary(BaseModel):
-    """One metric over the folds where it is defined."""
-
-    model_config = ConfigDict(frozen=True)
-
-    mean: float
-    sd: float  # with n - 1; 0 for a single fold
-    min: float
-    max: float
-    folds: float  # how many define it
-
-
-class CrossValidationResult(BaseModel):
-    """Metrics of every fold, and their summary by name."""
-
-    model_config = ConfigDict(frozen=True)
-
-    folds: tuple[FoldMetrics, ...]
-    summary: dict[str, MetricSummary]
-
-    def save(self, path: str | Path) -> None:
-        """Write the result as JSON, atomically."""
-        write_json(path, self.model_dump(mode="json"))
 
 
 def is_own_result(path: Path) -> bool:
@@ -192,12 +153,13 @@ def run_folds(params: FlowParams, n_folds: int) -> CrossValidationResult:
         summary = summarize(folds)
         tracker.log_metrics(_flat_summary(summary))
         result = CrossValidationResult(folds=tuple(folds), summary=summary)
-        result.save(WORK / key / "kfold.json")
-        tracker.log_file(WORK / key / "kfold.json")
+        result.save(WORK / key / KFOLD_FILE)
+        tracker.log_file(WORK / key / KFOLD_FILE)
     means = {name: metric.mean for name, metric in summary.items()}
     spreads = {name: metric.sd for name, metric in summary.items()}
     logger.info(_format_metrics("mean", means))
     logger.info(_format_metrics("spread", spreads))
+    logger.info(f"to compare: windhover compare {WORK / key} OTHER")
     return result
 
 
@@ -361,10 +323,6 @@ def _input_files(params: FlowParams) -> list[Path]:
         elif path.exists():
             files |= set(path.rglob("*"))
     return sorted(file for file in files if file.is_file())
-
-
-def _is_finite(value: float | None) -> bool:
-    return value is not None and bool(np.isfinite(value))
 
 
 def _format_metrics(label: str, metrics: Mapping[str, float]) -> str:

@@ -14,7 +14,8 @@ import pandas as pd
 from windhover.metrics.bootstrap import BootstrapSample, resample
 from windhover.metrics.detection_metrics import class_score_curve
 from windhover.metrics.ground_truth import GroundTruth
-from windhover.metrics.match_detections import MatchRule, match_detections_by_rules
+from windhover.metrics.match_detections import match_detections_by_rules
+from windhover.metrics.match_rule import MatchRule
 from windhover.metrics.nan_safe import mean_of_finite
 from windhover.metrics.score_curve import average_precision
 from windhover.params.allowed_values import MatchBy
@@ -27,6 +28,8 @@ MATCH_THRESHOLDS: dict[MatchBy, tuple[float, ...]] = {
     "iou": COCO_IOUS,
     "oriented_iou": COCO_IOUS,
 }
+# px at the training GSD: 2 to 16 m at 1.25 m
+DISTANCES_PX = (1.6, 3.2, 6.4, 12.8)
 # kinds of rule that every report has: all but the IoU of polygons, which are not always there
 REPORTED_RULES: tuple[MatchBy, ...] = ("size", "distance", "iou")
 MEAN = "mean"
@@ -78,12 +81,22 @@ def _mean_ap(
 
 
 def report_ap_table(
-    matches: pd.DataFrame, ground_truth: GroundTruth, classes: Sequence[str]
+    matches: pd.DataFrame, ground_truth: GroundTruth, classes: Sequence[str], *, gsd_m: float
 ) -> pd.DataFrame:
-    """Return the APs of a report: `match_by`, `threshold` (text, `mean` for the mean), `ap`."""
+    """Return the APs of a report: `match_by`, `threshold` (text, `mean` for the mean), `ap`.
+
+    Args:
+        matches: from `match_detections`.
+        ground_truth: what they were matched with.
+        classes: whose APs are averaged.
+        gsd_m: of the training; distances are px of it.
+    """
     tables = []
     for by in REPORTED_RULES:
-        table = ap_by_threshold(matches, ground_truth, classes, by=by)
+        thresholds = MATCH_THRESHOLDS[by]
+        if by == "distance":
+            thresholds = tuple(px * gsd_m for px in DISTANCES_PX)
+        table = ap_by_threshold(matches, ground_truth, classes, by=by, thresholds=thresholds)
         names = [MEAN if np.isnan(value) else f"{value:g}" for value in table["value"]]
         tables.append(pd.DataFrame({"match_by": by, "threshold": names, "ap": table["ap"]}))
     return pd.concat(tables, ignore_index=True)

@@ -4,12 +4,10 @@ What is found in one place says little of another, so whole places are resampled
 objects (cluster bootstrap, Davison and Hinkley 1997, sec. 3.8). A resample is a weight for every
 group. What a metric is, callers decide: they compute it under the weights of each resample.
 
-Places are few, and percentiles of a bootstrap over few groups are too narrow. An interval is
-therefore the estimate +- a Student quantile of n - 1 degrees of freedom times the standard error
-over the places, sqrt(n / (n - 1)) wider than the bootstrap's (Hesterberg 2015; Cameron and Miller
-2015 on few clusters), on a scale without borders: logit for shares, log for rates. The standard
-error is never smaller than that of independent trials, which a bootstrap cannot see where nothing
-was missed or no false alarm occurred. `benchmarks/bench_intervals.py` measures the coverage.
+Places are few, and percentiles of a bootstrap over few groups are too narrow: the interval of a
+difference is the estimate +- a Student quantile of n - 1 degrees of freedom times the standard
+error over the places, sqrt(n / (n - 1)) wider than the bootstrap's (Hesterberg 2015; Cameron and
+Miller 2015 on few clusters). Metrics have those of `windhover.metrics.place_intervals`.
 """
 
 from __future__ import annotations
@@ -21,9 +19,9 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import expit, logit, stdtrit
 
 from windhover.geometry.arrays import Floats
+from windhover.metrics.place_intervals import student_quantile
 
 # with fewer places than this there is no interval for new places
 MIN_PLACES = 6
@@ -113,88 +111,15 @@ def standard_error(resampled: ArrayLike, n_groups: int) -> float | None:
     return float(finite.std(ddof=1) * np.sqrt(n_groups / (n_groups - 1)))
 
 
-def student_quantile(n_groups: int, level: float = 0.95) -> float:
-    """Return the quantile of Student's t for an interval over groups: n - 1 degrees of freedom."""
-    return float(stdtrit(n_groups - 1, (1 + level) / 2))
-
-
-def mean_interval(
+def difference_interval(
     value: float, resampled: ArrayLike, *, n_groups: int
 ) -> tuple[float, float] | None:
-    """Return the interval of a mean or a difference, on its own scale."""
+    """Return the interval of a difference between two models on the same groups."""
     error = standard_error(resampled, n_groups)
     if error is None or not np.isfinite(value):
         return None
     half_width = student_quantile(n_groups) * error
     return value - half_width, value + half_width
-
-
-def share_interval(
-    value: float,
-    resampled: ArrayLike,
-    *,
-    n_groups: int,
-    n_trials: float,
-    trial_share: float | None = None,
-) -> tuple[float, float] | None:
-    """Return the interval of a share in [0, 1], on the logit scale; it holds the value.
-
-    Args:
-        value: the share.
-        resampled: (D,) shares.
-        n_groups: number of groups that were resampled.
-        n_trials: number of objects or detections that the share is counted from.
-        trial_share: share of successes among the trials where it is not the value itself: F1 has
-            the logit of TP / (TP + FP + FN) plus log 2.
-    """
-    half_count = 0.5 / (n_trials + 1)
-    error = standard_error(_logit_inside(resampled, half_count), n_groups)
-    if error is None or not np.isfinite(value):
-        return None
-    share = value if trial_share is None else trial_share
-    error = max(error, binomial_error(share, n_trials))
-    center = float(_logit_inside(value, half_count))
-    half_width = student_quantile(n_groups) * error
-    low, high = expit([center - half_width, center + half_width])
-    return min(float(low), value), max(float(high), value)
-
-
-def _logit_inside(shares: ArrayLike, margin: float) -> Floats:
-    """Return the logits of shares, kept `margin` away from 0 and 1."""
-    inside = np.clip(np.asarray(shares, np.float64), margin, 1 - margin)
-    return np.asarray(logit(inside), np.float64)
-
-
-def binomial_error(share: float, n_trials: float) -> float:
-    """Return the standard error of the logit of a share of independent trials, by half counts."""
-    smoothed = (share * n_trials + 0.5) / (n_trials + 1)
-    return float(1 / np.sqrt(max(n_trials, 1) * smoothed * (1 - smoothed)))
-
-
-def rate_interval(
-    count: float, area: float, resampled: ArrayLike, *, n_groups: int
-) -> tuple[float, float] | None:
-    """Return the interval of count / area, on the log scale; it holds the rate.
-
-    The error is at least that of a Poisson count. A count of 0 has the interval [0, upper].
-
-    Args:
-        count: of events.
-        area: in which they were counted.
-        resampled: (D,) rates.
-        n_groups: number of groups that were resampled.
-    """
-    if not area > 0:
-        return None
-    half_count = 0.5 / area
-    error = standard_error(np.log(np.asarray(resampled, np.float64) + half_count), n_groups)
-    if error is None:
-        return None
-    error = max(error, 1 / np.sqrt(count + 0.5))
-    center = np.log(count / area + half_count)
-    half_width = student_quantile(n_groups) * error
-    low = float(np.exp(center - half_width)) if count else 0.0
-    return min(low, count / area), float(np.exp(center + half_width))
 
 
 def bootstrap_values(

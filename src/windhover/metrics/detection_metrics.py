@@ -19,13 +19,16 @@ from windhover.metrics.bootstrap import (
     BootstrapSample,
     Estimate,
     bootstrap_values,
-    mean_interval,
-    rate_interval,
-    share_interval,
 )
 from windhover.metrics.ground_truth import GroundTruth
 from windhover.metrics.group_counts import counts_by_scene
 from windhover.metrics.nan_safe import finite_or_none
+from windhover.metrics.place_intervals import (
+    leave_one_out_weights,
+    mean_interval,
+    rate_interval,
+    share_interval,
+)
 from windhover.metrics.score_curve import (
     MatchCounts,
     ScoreCurve,
@@ -99,22 +102,23 @@ def measure_detections(
 
 def _estimates(metrics: WeightedMetrics, sample: BootstrapSample) -> dict[str, Estimate]:
     """Return every metric with its interval over places; without one where places are few."""
-    values = metrics(np.ones((len(sample.names), 1)))
-    resampled: dict[str, Floats] = {}
+    n_groups = len(sample.names)
+    values = metrics(np.ones((n_groups, 1)))
+    without_one: dict[str, Floats] = {}
     if sample.has_enough_places:
-        resampled = bootstrap_values(metrics, sample.weights, metrics.n_rows)
-    counts = metrics.counts_at_thresholds()
+        without_one = bootstrap_values(metrics, leave_one_out_weights(n_groups), metrics.n_rows)
+    counts = metrics.counts_by_group()
     estimates = {}
     for name, value in values.items():
         class_name, _, metric = name.rpartition("/")
         interval = None
-        if name in resampled:
+        if name in without_one:
             interval = interval_of_metric(
                 metric,
                 float(value[0]),
-                resampled[name],
+                without_one[name],
                 counts=counts[class_name],
-                n_groups=len(sample.names),
+                n_scenes=metrics.scenes_by_group,
             )
         low, high = interval or (None, None)
         estimates[name] = Estimate(finite_or_none(value[0]), low, high)
@@ -122,33 +126,42 @@ def _estimates(metrics: WeightedMetrics, sample: BootstrapSample) -> dict[str, E
 
 
 def interval_of_metric(
-    metric: str, value: float, resampled: Floats, *, counts: MatchCounts, n_groups: int
+    metric: str,
+    value: float,
+    without_one: Floats,
+    *,
+    counts: MatchCounts,
+    n_scenes: Floats,
 ) -> tuple[float, float] | None:
     """Return the interval of a metric on its scale: share, rate, or mean.
 
     Args:
         metric: name without a class.
         value: of the data.
-        resampled: (D,) values of the resamples.
-        counts: at the thresholds, of the class or of all classes.
-        n_groups: number of groups that were resampled.
+        without_one: (G,) value without each group.
+        counts: of each of the G groups at the thresholds, of the class or of all classes.
+        n_scenes: (G,) of each group.
     """
-    tp, fp, n_gt = float(counts.tp[0, 0]), float(counts.fp[0, 0]), float(counts.n_gt[0])
-    if metric == "false_alarms_per_km2":
-        return rate_interval(fp, float(counts.km2[0]), resampled, n_groups=n_groups)
     if metric == "count_bias":
-        return mean_interval(value, resampled, n_groups=n_groups)
+        return mean_interval(value, without_one, sizes=n_scenes)
     if metric == "count_error":
-        interval = mean_interval(value, resampled, n_groups=n_groups)
+        interval = mean_interval(value, without_one, sizes=n_scenes)
         return None if interval is None else (max(interval[0], 0.0), interval[1])
-    n_trials, trial_share = n_gt, None
+    tp = counts.tp[0]
+    fp = counts.fp[0]
+    if metric == "false_alarms_per_km2":
+        return rate_interval(
+            float(fp.sum()), float(counts.km2.sum()), without_one, sizes=counts.km2
+        )
+    sizes = counts.n_gt
+    trial_share = None
     if metric == "precision":
-        n_trials = tp + fp
+        sizes = tp + fp
     if metric == "f1":
-        n_trials = fp + n_gt
-        trial_share = tp / n_trials if n_trials else 0.0
+        sizes = fp + counts.n_gt
+        trial_share = float(tp.sum() / max(sizes.sum(), 1))
     return share_interval(
-        value, resampled, n_groups=n_groups, n_trials=n_trials, trial_share=trial_share
+        value, without_one, sizes=sizes, n_trials=float(sizes.sum()), trial_share=trial_share
     )
 
 
@@ -192,13 +205,13 @@ class WeightedMetrics:
 
     Attributes:
         curves: by class.
-        thresholds: by class.
+        thresholds: by class: of all groups, or (G,) of each.
         count_error: (S,) reported minus true number of objects of each scene.
         group: (S,) group of each scene.
     """
 
     curves: Mapping[str, ScoreCurve]
-    thresholds: Mapping[str, float]
+    thresholds: Mapping[str, float | Floats]
     count_error: Floats
     group: NDArray[np.int64]
 
@@ -226,10 +239,17 @@ class WeightedMetrics:
             values |= _threshold_metrics(_sum_over_classes(at_threshold))
         return values | self._count_errors(weights)
 
-    def counts_at_thresholds(self) -> dict[str, MatchCounts]:
-        """Return the counts of each class at its threshold; their sum under ""."""
+    @property
+    def scenes_by_group(self) -> Floats:
+        """(G,) number of scenes of each group."""
+        return np.bincount(self.group).astype(np.float64)
+
+    def counts_by_group(self) -> dict[str, MatchCounts]:
+        """Return (G,) counts of each class at its threshold by group; their sum under ""."""
+        each = np.eye(len(self.scenes_by_group))
         counts = {
-            name: curve.counts_at(self.thresholds[name]) for name, curve in self.curves.items()
+            name: curve.counts_at(self.thresholds[name], each)
+            for name, curve in self.curves.items()
         }
         if counts:
             counts[""] = _sum_over_classes(list(counts.values()))
@@ -249,7 +269,7 @@ class WeightedMetrics:
 def weighted_metrics(
     matches: pd.DataFrame,
     ground_truth: GroundTruth,
-    thresholds: Mapping[str, float],
+    thresholds: Mapping[str, float | Floats] | Mapping[str, float] | Mapping[str, Floats],
     *,
     sample: BootstrapSample,
     per_scene: pd.DataFrame,
@@ -259,7 +279,7 @@ def weighted_metrics(
     Args:
         matches: from `match_detections`, with calibrated scores.
         ground_truth: what they were matched with.
-        thresholds: by class.
+        thresholds: by class: of all groups, or (G,) of each.
         sample: from `resample`.
         per_scene: from `counts_by_scene`.
     """
@@ -267,7 +287,7 @@ def weighted_metrics(
     for name in thresholds:
         curves[name] = class_score_curve(matches, ground_truth, sample, class_name=name)
     return WeightedMetrics(
-        curves, thresholds, per_scene["count_error"].to_numpy(np.float64), sample.group
+        curves, dict(thresholds), per_scene["count_error"].to_numpy(np.float64), sample.group
     )
 
 

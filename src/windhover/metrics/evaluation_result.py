@@ -14,11 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL.Image import Image
 
+from windhover.errors import ParameterError
+from windhover.geometry.windows import STRIDE_PX, WINDOW_PX
 from windhover.metrics.bootstrap import MIN_PLACES, TOO_FEW_PLACES
 from windhover.metrics.choose_threshold import ChosenThreshold
 from windhover.metrics.detection_metrics import DetectionMetrics
 from windhover.metrics.ground_truth import GroundTruth
-from windhover.metrics.match_detections import MatchRule
+from windhover.metrics.match_rule import MatchRule
 from windhover.metrics.window_metrics import WindowMetrics
 from windhover.params.evaluate import EvaluateParams
 
@@ -100,6 +102,11 @@ class EvaluationResult:
     fitted_on: str = "val"
 
     @property
+    def gsd_m(self) -> float:
+        """Training GSD, m."""
+        return float(self.card["gsd_m"])
+
+    @property
     def has_scenes(self) -> bool:
         """Whether anything was measured on scenes; ready-made patches alone have none."""
         return any(len(metrics.per_scene) for metrics in self.scenes.values())
@@ -115,9 +122,46 @@ def thresholds_of(chosen: Mapping[str, ChosenThreshold]) -> dict[str, float]:
     return {name: choice.threshold for name, choice in chosen.items()}
 
 
-def match_rule_of(params: EvaluateParams) -> MatchRule:
-    """Return the match rule that the stage's parameters describe."""
-    return MatchRule(params.match_by, params.match_value, params.point_match_radius_m)
+def match_rule_of(params: EvaluateParams, gsd_m: float) -> MatchRule:
+    """Return the match rule that the stage's parameters describe, at the training GSD.
+
+    Raises:
+        ParameterError: a distance does not fit the stride or the window.
+    """
+    radius_m = params.point_radius_m(gsd_m)
+    key = "point_match_radius_px" if params.point_match_radius_m is None else "point_match_radius_m"
+    _require_distance(key, radius_m, gsd_m, least_px=STRIDE_PX / 2)
+    if params.match_by == "distance":
+        _require_distance("match_value", params.match_value, gsd_m, least_px=1.0)
+    return MatchRule(params.match_by, params.match_value, radius_m)
+
+
+def _require_distance(key: str, distance_m: float, gsd_m: float, *, least_px: float) -> None:
+    """Raise if a distance of matching is finer than a search can place, or beyond a window.
+
+    Raises:
+        ParameterError: it is; with the limits and the value in px and in m.
+    """
+    px = distance_m / gsd_m
+    if least_px <= px <= WINDOW_PX:
+        return
+    raise ParameterError(
+        f"`evaluate.{key}`: must be {least_px:g} to {WINDOW_PX} px ({least_px * gsd_m:g} to "
+        f"{WINDOW_PX * gsd_m:g} m) at the training GSD of {gsd_m:g} m, got {px:.3g} px = "
+        f"{distance_m:g} m. Change it in params.yaml."
+    )
+
+
+def describe_sizes(params: EvaluateParams, gsd_m: float) -> str:
+    """Return the distances and size bands that follow the training GSD, in px and in m."""
+    edges_m = params.size_edges_m(gsd_m)
+    in_px = ", ".join(f"{edge_m / gsd_m:g}" for edge_m in edges_m)
+    in_m = ", ".join(f"{edge_m:g}" for edge_m in edges_m)
+    radius_m = params.point_radius_m(gsd_m)
+    return (
+        f"at the training GSD of {gsd_m:g} m: an object labelled by a point is found within "
+        f"{radius_m / gsd_m:g} px = {radius_m:g} m; size bands end at {in_px} px = {in_m} m"
+    )
 
 
 def scenes_summary(metrics: DetectionMetrics) -> str:

@@ -33,8 +33,8 @@ class GroundTruth:
         scenes: `scene`, `place`, `km2` (area in which all objects are labelled); one row per scene,
             sorted.
         objects: from `matching_table`.
-        ignored: `scene`, `geometry`: ignore regions, where a detection without an object is no
-            false positive.
+        ignored: `scene`, `geometry`, `longer_m` (of ignored labels; NaN of areas): ignore regions,
+            where a detection without an object is no false positive.
     """
 
     scenes: pd.DataFrame
@@ -51,7 +51,7 @@ def ground_truth_of(catalog: Catalog) -> GroundTruth:
     """
     scenes = []
     objects = [empty_matching_table()]
-    ignored = [pd.DataFrame({"scene": [], "geometry": []}, dtype=object)]
+    ignored = [_ignored_of_scene("", np.zeros(0, object), shapely.Polygon())]
     for row in catalog:
         if not row.labeled:
             continue
@@ -97,9 +97,18 @@ def _is_centered_in(region: BaseGeometry, objects: Objects) -> Bools:
 def _ignored_of_scene(scene: str, shapes: NDArray[Any], region: BaseGeometry) -> pd.DataFrame:
     """Return the shapes of a scene's ignored labels and its ignored region, a row each."""
     geometry = list(shapes)
+    left, top, right, bottom = shapely.bounds(shapes).reshape(-1, 4).T
+    longer_m = np.maximum(right - left, bottom - top).tolist()
     if not region.is_empty:
         geometry.append(region)
-    return pd.DataFrame({"scene": scene, "geometry": pd.Series(geometry, dtype=object)})
+        longer_m.append(np.nan)
+    return pd.DataFrame(
+        {
+            "scene": pd.Series([scene] * len(geometry), dtype=object),
+            "geometry": pd.Series(geometry, dtype=object),
+            "longer_m": pd.Series(longer_m, dtype="float64"),
+        }
+    )
 
 
 def _shapes_in_meters(

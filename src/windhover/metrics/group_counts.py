@@ -108,10 +108,16 @@ def _recall_of(found: Bools) -> dict[str, float]:
     return {"objects": len(found), "found": int(found.sum()), "recall": recall}
 
 
-def size_band_name(from_m: float, to_m: float) -> str:
-    """Return the caption of a size band."""
+def size_band_name(from_m: float, to_m: float, gsd_m: float | None = None) -> str:
+    """Return the caption of a size band, in m; in px too at a GSD."""
     if np.isnan(from_m):
         return "size unknown"
+    if gsd_m is None:
+        in_px = ""
+    elif np.isinf(to_m):
+        in_px = f" ({from_m / gsd_m:g} px)"
+    else:
+        in_px = f" ({from_m / gsd_m:g} to {to_m / gsd_m:g} px)"
     if np.isinf(to_m):
-        return f"{from_m:g} m and more"
-    return f"{from_m:g} to {to_m:g} m"
+        return f"{from_m:g} m{in_px} and more"
+    return f"{from_m:g} to {to_m:g} m{in_px}"

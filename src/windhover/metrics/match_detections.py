@@ -1,81 +1,28 @@
 """Which detection is which object on whole scenes, matched scene by scene and class by class.
 
-Holds the match rules by name and makes the frame of matches that every metric is counted from:
-`is_tp` and `ignored` of each detection. Positions are metres.
+Makes the frame of matches that every metric is counted from: `is_tp` and `ignored` of each
+detection. Positions are metres.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import shapely
 from numpy.typing import NDArray
 
-from windhover.errors import ParameterError
 from windhover.geometry.pairing import (
     ROUNDING,
     Pairs,
     assign_one_to_one,
-    inside_any,
     pairs_by_center,
     pairs_by_iou,
 )
 from windhover.metrics.ground_truth import GroundTruth
-from windhover.params.allowed_values import MatchBy
-
-
-@dataclass(frozen=True)
-class MatchRule:
-    """When a detection is an object.
-
-    Attributes:
-        by: `size`: centre within `value` times the object's longer side; `distance`: within
-            `value` metres; `iou`: boxes overlap by at least `value`; `oriented_iou`: so do the
-            polygons as delivered.
-        value: see `by`.
-        point_match_radius_m: distance for objects of unknown size, in metres; used by `size`.
-
-    Raises:
-        ParameterError: the value is out of range.
-    """
-
-    by: MatchBy
-    value: float
-    point_match_radius_m: float = 20.0
-
-    def __post_init__(self) -> None:
-        highest = np.inf
-        if self.is_by_iou:
-            highest = 1.0
-        if not 0 < self.value <= highest:
-            raise ParameterError(
-                f"matching by {self.by} needs a value in (0, {highest:g}], got {self.value}. "
-                "Change it."
-            )
-
-    def __str__(self) -> str:
-        return {
-            "size": f"centre within {self.value:g} of the longer side",
-            "distance": f"centre within {self.value:g} m",
-            "iou": f"box IoU at least {self.value:g}",
-            "oriented_iou": f"polygon IoU at least {self.value:g}",
-        }[self.by]
-
-    @property
-    def is_by_iou(self) -> bool:
-        """Whether shapes must overlap; else centres must be near."""
-        return self.by in ("iou", "oriented_iou")
-
-    def max_distance_m(self, objects: pd.DataFrame) -> NDArray[np.float64]:
-        """Return (M,) the largest distance of a centre that matches each object, metres."""
-        if self.by == "size":
-            distance = (objects["longer_m"] * self.value).fillna(self.point_match_radius_m)
-            return distance.to_numpy(np.float64)
-        return np.full(len(objects), self.value)
+from windhover.metrics.ignore_regions import in_ignore_region
+from windhover.metrics.match_rule import MatchRule
 
 
 def match_detections(
@@ -90,7 +37,7 @@ def match_detections(
 
     Returns:
         the detections in falling score with `object_index` (row of `ground_truth.objects`, -1 for
-        none), `is_tp`, and `ignored`: no object, but in an ignore region.
+        none), `is_tp`, and `ignored`: no object, but in an ignore region, or on an ignored label.
     """
     return match_detections_by_rules(detections, ground_truth, [rule])[0]
 
@@ -111,11 +58,9 @@ def match_detections_by_rules(
     detections = detections.reset_index(drop=True)
     objects = ground_truth.objects
     pairs = _candidate_pairs(detections, objects, _least_strict(rules))
-    in_ignored = _in_ignored_region(
-        detections, ground_truth, point_radius_m=rules[0].point_match_radius_m
-    )
     matches = []
     for rule in rules:
+        in_ignored = in_ignore_region(detections, ground_truth, rule)
         near = _pairs_within(pairs, objects, rule)
         object_index = assign_one_to_one(near, len(detections), len(objects))
         is_tp = object_index >= 0
@@ -170,24 +115,3 @@ def _match_geometry(table: pd.DataFrame, rule: MatchRule) -> NDArray[Any]:
     if rule.is_by_iou:
         return table["geometry"].to_numpy(object)
     return table[["x_m", "y_m"]].to_numpy(np.float64)
-
-
-def _in_ignored_region(
-    detections: pd.DataFrame, ground_truth: GroundTruth, *, point_radius_m: float
-) -> NDArray[np.bool_]:
-    """Return (N,) whether each detection is in an ignore region of its scene.
-
-    An ignored label without extent, a point, reaches as far as an object of unknown size.
-    """
-    inside = np.zeros(len(detections), bool)
-    regions = np.array(ground_truth.ignored["geometry"].to_numpy(object), object)
-    is_point = shapely.area(regions) == 0
-    regions[is_point] = shapely.buffer(shapely.centroid(regions[is_point]), point_radius_m)
-    regions_of: Any = ground_truth.ignored.groupby("scene").indices
-    detections_of: Any = detections.groupby("scene").indices
-    for scene, region_rows in regions_of.items():
-        if scene in detections_of:
-            rows = detections_of[scene]
-            xy = detections.iloc[rows][["x_m", "y_m"]]
-            inside[rows] = inside_any(xy, regions[region_rows])
-    return inside

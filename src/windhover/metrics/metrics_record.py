@@ -310,7 +310,7 @@ def _size_records(metrics: DetectionMetrics, result: EvaluationResult) -> dict[s
         metrics.matches,
         metrics.ground_truth,
         result.thresholds,
-        edges_m=result.params.size_bands_m,
+        edges_m=result.params.size_edges_m(result.gsd_m),
     )
     records = {}
     for row in table.to_dict("records"):

@@ -102,14 +102,20 @@ class ScoreCurve:
             km2=self.km2 @ weight,
         )
 
-    def counts_at(self, threshold: float, weights: ArrayLike | None = None) -> MatchCounts:
-        """Sum over groups at one threshold, L = 1."""
+    def counts_at(self, threshold: float | Floats, weights: ArrayLike | None = None) -> MatchCounts:
+        """Sum over groups at one threshold, or at one of each group; L = 1.
+
+        Args:
+            threshold: of all groups, or (G,).
+            weights: (G, D) how often each group counts; each once by default (D = 1).
+        """
         weight = self._weights(weights)
-        reported = self.scores >= threshold
+        limits = np.broadcast_to(np.asarray(threshold, np.float64), (self.n_groups,))
+        reported = self.scores >= limits[self.group]
         tp = np.bincount(self.group[reported & self.is_tp], minlength=self.n_groups)
         fp = np.bincount(self.group[reported & ~self.is_tp], minlength=self.n_groups)
         return MatchCounts(
-            thresholds=np.array([threshold], np.float64),
+            thresholds=limits[:1],
             tp=(tp @ weight)[None],
             fp=(fp @ weight)[None],
             n_gt=self.n_gt @ weight,

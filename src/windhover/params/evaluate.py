@@ -63,8 +63,15 @@ class EvaluateParams(StageParams):
         gt=0,
         description="largest distance of the centers (object sizes or m), or smallest IoU",
     )
-    point_match_radius_m: float = Field(
-        default=20.0, gt=0, description="largest distance for objects labelled by a point, m"
+    point_match_radius_px: float = Field(
+        default=16.0,
+        gt=0,
+        description="largest distance for objects labelled by a point, px at the training GSD",
+    )
+    point_match_radius_m: float | None = Field(
+        default=None,
+        gt=0,
+        description="the same in m, in place of point_match_radius_px; null for none",
     )
     threshold_rule: ThresholdRuleName = Field(
         default="max_fbeta",
@@ -77,10 +84,16 @@ class EvaluateParams(StageParams):
         description="beta, recall, precision, false alarms per km2, or the cost of a "
         "miss in false alarms",
     )
-    size_bands_m: list[float] = Field(
-        default=[20.0, 35.0, 50.0],
+    size_bands_px: list[float] = Field(
+        default=[16.0, 28.0, 40.0],
         min_length=1,
-        description="limits between size bands of objects, by their longer side, m",
+        description="limits between size bands of objects, by their longer side, px at the "
+        "training GSD",
+    )
+    size_bands_m: list[float] | None = Field(
+        default=None,
+        min_length=1,
+        description="the same in m, in place of size_bands_px; null for none",
     )
     cross_validation: str | None = Field(
         default=None,
@@ -92,14 +105,27 @@ class EvaluateParams(StageParams):
     )
     seed: int = Field(default=0, ge=0, description="random seed of the bootstrap")
 
+    def point_radius_m(self, gsd_m: float) -> float:
+        """Return the largest distance for objects labelled by a point, m, at a training GSD."""
+        if self.point_match_radius_m is not None:
+            return self.point_match_radius_m
+        return self.point_match_radius_px * gsd_m
+
+    def size_edges_m(self, gsd_m: float) -> list[float]:
+        """Return the limits between size bands, m, at a training GSD."""
+        if self.size_bands_m is not None:
+            return self.size_bands_m
+        return [px * gsd_m for px in self.size_bands_px]
+
     @model_validator(mode="after")
     def _check_ranges(self) -> EvaluateParams:
         if min(self.scales) <= 0:
             raise ValueError(f"scales must be above 0, got {self.scales}")
         if self.second_stage is not None and self.peak_tta == "none":
             raise ValueError("second_stage needs rescored peaks: set peak_tta to recenter or d4")
-        if self.size_bands_m != sorted(set(self.size_bands_m)) or self.size_bands_m[0] <= 0:
-            raise ValueError(f"size_bands_m must rise and be above 0, got {self.size_bands_m}")
+        for name, limits in (("px", self.size_bands_px), ("m", self.size_bands_m or [1.0])):
+            if limits != sorted(set(limits)) or limits[0] <= 0:
+                raise ValueError(f"size_bands_{name} must rise and be above 0, got {limits}")
         if self.match_by.endswith("iou") and self.match_value > 1:
             raise ValueError(f"match_value is an IoU and must be in (0, 1], got {self.match_value}")
         is_fraction = self.threshold_rule in ("recall_at_least", "precision_at_least")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from windhover.dataset.catalog import Catalog, SceneRow, open_catalog_scene
-from windhover.dataset.class_prior import count_positive_windows
+from windhover.dataset.class_prior import count_positive_windows, searched_windows
 from windhover.dataset.label_coverage import LabelCoverage
 from windhover.dataset.label_rule import CENTRAL_WINDOW_RULE, LabelRule
 from windhover.geometry.arrays import Bools, Ints
@@ -104,15 +105,18 @@ class SceneCutter:
         with open_catalog_scene(self._row, settings.gsd_m, settings.bands) as scene:
             scene.preload()
             labels = self._labels_of(scene)
-            self._count_windows(scene.shape_hw, labels)
+            held = _hold(scene)
+            self._count_windows(scene, held, labels)
             scales = self._scales()
             repeats = self._repeats_by_scale(len(labels.objects), len(scales))
             n_negatives = divide_evenly(self._n_negatives, len(scales))
             for number, scale in enumerate(scales):
                 gsd_m = settings.gsd_m * scale
                 with scene.at_gsd(gsd_m) as seen:
+                    if len(scales) > 1:
+                        held = _hold(seen)
                     yield from self._cut_at_scale(
-                        seen, gsd_m, repeats[number], n_negatives=n_negatives[number]
+                        seen, held, gsd_m, repeats=repeats[number], n_negatives=n_negatives[number]
                     )
 
     def _labels_of(self, scene: Scene) -> SceneLabels:
@@ -127,19 +131,26 @@ class SceneCutter:
             rule=self._settings.rule,
         )
 
-    def _count_windows(self, shape_hw: tuple[int, int], labels: SceneLabels) -> None:
-        """Add the scene's windows at the training GSD to the totals of its split."""
+    def _count_windows(self, scene: Scene, held: HeldScene | None, labels: SceneLabels) -> None:
+        """Add the searched windows at the training GSD to the totals of the scene's split."""
+        read = scene.read if held is None else held.read
+        count = partial(
+            count_positive_windows,
+            scene.shape_hw,
+            coverage=labels.coverage,
+            ignored_xyxy=labels.ignored_xyxy,
+            has_data=searched_windows(read, scene.shape_hw),
+        )
         objects = labels.objects
-        coverage = labels.coverage
         totals = self._statistics.windows[self._row.split]
-        counted = count_positive_windows(shape_hw, objects, coverage, labels.rule)
-        central = count_positive_windows(shape_hw, objects, coverage, CENTRAL_WINDOW_RULE)
+        counted = count(objects, rule=labels.rule)
+        central = count(objects, rule=CENTRAL_WINDOW_RULE)
         totals.total += counted.total
         totals.positive += counted.positive
         totals.positive_central += central.positive
         for index in np.unique(objects.class_index):
             one_class = objects.select(objects.class_index == index)
-            shown = count_positive_windows(shape_hw, one_class, coverage, labels.rule)
+            shown = count(one_class, rule=labels.rule)
             totals.positive_by_class[self._settings.classes[index]] += shown.positive
 
     def _scales(self) -> NDArray[np.float64]:
@@ -164,13 +175,16 @@ class SceneCutter:
         return repeats
 
     def _cut_at_scale(
-        self, seen: Scene, gsd_m: float, repeats: Ints, *, n_negatives: Mapping[str, int]
+        self,
+        seen: Scene,
+        held: HeldScene | None,
+        gsd_m: float,
+        *,
+        repeats: Ints,
+        n_negatives: Mapping[str, int],
     ) -> Iterator[CutBatch]:
         """Yield the patches of one scale, kind by kind."""
         labels = self._labels_of(seen)
-        held = None
-        if seen.shape_hw[0] * seen.shape_hw[1] <= MAX_HELD_PX:
-            held = HeldScene(*seen.read(0, 0, *seen.shape_hw))
         corners_by_kind = self._choose_windows(
             seen, held, labels, repeats=repeats, n_negatives=n_negatives
         )
@@ -272,6 +286,13 @@ class SceneCutter:
                 "origin": "cut",
             }
         )
+
+
+def _hold(scene: Scene) -> HeldScene | None:
+    """Return all pixels of a scene; None where they are too many to be held in memory."""
+    if scene.shape_hw[0] * scene.shape_hw[1] > MAX_HELD_PX:
+        return None
+    return HeldScene(*scene.read(0, 0, *scene.shape_hw))
 
 
 def _structure_by_blocks(seen: Scene) -> NDArray[np.float32]:

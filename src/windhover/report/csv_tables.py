@@ -55,7 +55,7 @@ def size_table(result: EvaluationResult, split: str) -> pd.DataFrame:
         metrics.matches,
         metrics.ground_truth,
         result.thresholds,
-        edges_m=result.params.size_bands_m,
+        edges_m=result.params.size_edges_m(result.gsd_m),
     )
 
 

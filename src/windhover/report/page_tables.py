@@ -148,7 +148,7 @@ def recall_by_size_table(result: EvaluationResult) -> pd.DataFrame:
     for split in ("test", "val"):
         table = size_table(result, split)
         edges = table[["from_m", "to_m"]].itertuples(index=False)
-        table.index = pd.Index([size_band_name(*pair) for pair in edges])
+        table.index = pd.Index([size_band_name(*pair, result.gsd_m) for pair in edges])
         for key, title in (
             ("objects", "objects"),
             ("found", "true positives"),

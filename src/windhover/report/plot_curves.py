@@ -15,6 +15,7 @@ from matplotlib.axes import Axes
 
 from windhover.metrics.bootstrap import Estimate
 from windhover.metrics.choose_threshold import ChosenThreshold
+from windhover.metrics.rate_unit import RATE, labeled_estimate, rate_unit
 from windhover.metrics.score_curve import MatchCounts
 from windhover.metrics.window_metrics import WindowMetrics
 from windhover.rendering.plot_style import (
@@ -103,22 +104,24 @@ def plot_froc(
         subtitle: what was searched.
     """
     curves = ((val, VAL_COLOR, "val"), (test, TEST_COLOR, "test"))
+    unit = rate_unit(estimates["false_alarms_per_km2"].value)
     floor = _lowest_rate([counts.false_alarms_per_km2[:, 0] for counts, _, _ in curves])
     with plot_file(path, (6.4, 5.4)) as (_, axes):
         for counts, color, label in curves:
             rate = np.maximum(counts.false_alarms_per_km2[:, 0], floor)
             recall = counts.recall[:, 0]
-            axes.plot(rate, recall, color=color, drawstyle="steps-post", label=label)
-        rate_estimate = _at_least(estimates["false_alarms_per_km2"], floor)
+            axes.plot(rate / unit.per_km2, recall, color=color, drawstyle="steps-post", label=label)
+        at_least = _at_least(estimates["false_alarms_per_km2"], floor)
+        _, rate_estimate = labeled_estimate(RATE, "", at_least)
         _mark_operating_point(axes, rate_estimate, estimates["recall"])
         axes.set_xscale("log")
         axes.set(
-            xlabel="false alarms per km²",
+            xlabel=f"false alarms per {unit.symbol}",
             ylabel="recall: share of the objects that is detected",
             ylim=SHARE_LIMITS,
         )
         for marked_rate in MARKED_FALSE_ALARM_RATES:
-            axes.axvline(marked_rate, color=GUIDE_COLOR, lw=1, ls=":")
+            axes.axvline(marked_rate / unit.per_km2, color=GUIDE_COLOR, lw=1, ls=":")
         add_titles(axes, "Recall against false alarms (FROC)", subtitle)
         add_legend(axes, "lower right")
 

@@ -13,6 +13,7 @@ import pandas as pd
 
 from windhover.metrics.bootstrap import Estimate
 from windhover.metrics.evaluation_result import EvaluationResult, match_rule_of, scenes_summary
+from windhover.metrics.rate_unit import labeled_estimate, rate_unit
 from windhover.rendering.html_page import EmbeddedImage, card_of, embed_file, render_page, table_of
 from windhover.rendering.text import format_cell
 from windhover.report import page_tables
@@ -98,10 +99,13 @@ def _scene_values(result: EvaluationResult, folder: Path) -> dict[str, Any]:
     """Return what a report of whole scenes shows alone."""
     test = result.scenes["test"]
     undefined = Estimate(None, None, None)
-    searched = f"{scenes_summary(test)}; match rule: {match_rule_of(result.params)}."
+    searched = f"{scenes_summary(test)}; match rule: {match_rule_of(result.params, result.gsd_m)}."
     sizes = page_tables.recall_by_size_table(result)
     return {
-        "cards": [card_of(name, test.estimates.get(key, undefined)) for key, name in CARDS.items()],
+        "cards": [
+            card_of(*labeled_estimate(key, name, test.estimates.get(key, undefined)))
+            for key, name in CARDS.items()
+        ],
         "paragraphs": [*performance_summary(result), searched],
         "curves": _curve_images(folder),
         "errors": _error_images(result, folder),
@@ -144,6 +148,9 @@ def performance_summary(result: EvaluationResult) -> list[str]:
         )
         rate = estimates["false_alarms_per_km2"].value
         if rate is not None:
-            sentence += f", and a square kilometre has {format_cell(rate)} false positives"
+            unit = rate_unit(rate)
+            sentence += (
+                f", and {unit.in_words} has {format_cell(rate / unit.per_km2)} false positives"
+            )
         sentences.append(f"{sentence}.")
     return sentences

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from windhover.metrics.bootstrap import Estimate
 from windhover.metrics.evaluation_result import EvaluationResult, scenes_summary
+from windhover.metrics.rate_unit import labeled_estimate
 from windhover.rendering.text import format_estimate, format_value, label_line
 
 METRIC_LABELS = {
@@ -27,6 +28,7 @@ def scene_lines(result: EvaluationResult) -> list[str]:
     lines = [scenes_summary(test)]
     for key, label in METRIC_LABELS.items():
         estimate = test.estimates.get(key, Estimate(None, None, None))
+        label, estimate = labeled_estimate(key, label, estimate)
         lines.append(label_line(label, format_estimate(estimate)))
     return lines
 

@@ -16,7 +16,7 @@ RESERVED_ALIAS = re.compile(r"latest|v[0-9]+", re.IGNORECASE)
 
 
 def download_run_files(run: str, folder: str, root: Path | None = None) -> Path:
-    """Return a local copy of a folder of files that a run keeps.
+    """Return a local copy of a folder of files, or of a file, that a run keeps.
 
     Args:
         run: the run's id, its name, or the content key of its weights; of several the newest.
@@ -32,6 +32,22 @@ def download_run_files(run: str, folder: str, root: Path | None = None) -> Path:
     if folder not in names:
         raise MissingFileError(f"run {run}: keeps no `{folder}`. Run evaluate on its model again.")
     return Path(mlflow.artifacts.download_artifacts(run_id=run_id, artifact_path=folder))
+
+
+def has_run_file(run: str, name: str, root: Path | None = None) -> bool:
+    """Return whether a run keeps a file or folder of this name.
+
+    Args:
+        run: the run's id, its name, or the content key of its weights; of several the newest.
+        name: of the file or folder.
+        root: the project's root.
+
+    Raises:
+        MissingFileError: there is no such run.
+    """
+    mlflow = open_mlflow(root or project_root())
+    run_id = _find_run(mlflow, run).info.run_id
+    return any(item.path == name for item in mlflow.MlflowClient().list_artifacts(run_id))
 
 
 def promote(run: str, name: str, alias: str, *, root: Path | None = None) -> int:
