@@ -11,7 +11,8 @@ import pandas as pd
 from windhover.geometry.objects import Objects
 from windhover.imagery.scenes import open_scene
 from windhover.inference.candidates import Candidates
-from windhover.inference.result_table import to_result_table
+from windhover.inference.detection_columns import DetectionColumns, scene_columns
+from windhover.inference.result_table import table_of_columns
 
 
 def candidates(*rows: tuple[float, float, float, float]) -> Candidates:
@@ -43,17 +44,21 @@ def candidate_table(found: Candidates) -> pd.DataFrame:
     )
 
 
-def table_of(
+def columns_of(
     path: Path,
     *rows: tuple[float, float, float, float],
     gsd: float | None = None,
     target: float | None = None,
-) -> Any:
+) -> DetectionColumns:
     with open_scene(path, target, gsd) as scene:
-        return to_result_table(
+        return scene_columns(
             candidates(*rows),
             np.linspace(0.9, 0.5, len(rows)),
             scene,
             classes=("plane",),
             model="model",
         )
+
+
+def table_of(path: Path, *rows: tuple[float, float, float, float], **options: Any) -> Any:
+    return table_of_columns([columns_of(path, *rows, **options)])

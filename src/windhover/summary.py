@@ -87,9 +87,11 @@ def detection_lines(path: Path, metrics: MetricsRecord) -> list[str]:
     test_line = label_line("on test", on_test)
     if not path.is_file():
         return ["objects", test_line]
-    total = DetectionSummary.load(path).total
+    summary = DetectionSummary.load(path)
+    total = summary.total
     in_all = f"{total.objects} in {total.scenes} scenes, {total.km2:.3g} km2"
-    return ["objects detected", label_line("in all", in_all), test_line]
+    notes = [f"  note: {note}" for note in summary.notes]
+    return ["objects detected", label_line("in all", in_all), test_line, *notes]
 
 
 def metric_lines(metrics: MetricsRecord) -> list[str]:

@@ -33,8 +33,8 @@ from windhover.detection.journal import SearchJournal
 from windhover.errors import DataError, FormatError, MissingFileError, ParameterError
 from windhover.geometry.lattice import Lattice
 from windhover.imagery.scenes import Scene, open_scene
+from windhover.inference.detection_columns import COLUMNS
 from windhover.inference.detector import Detector
-from windhover.inference.result_table import COLUMNS
 from windhover.models.apply_calibration import window_scores
 from windhover.progress import counted
 
@@ -351,6 +351,7 @@ def test_a_journal_of_another_arithmetic_is_not_gone_on_from(model: Path, tmp_pa
             infos=[],
             areas=[],
             runs=[],
+            files={},
         )
         for precision in ("fp32", "bf16")
     ]

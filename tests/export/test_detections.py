@@ -24,17 +24,14 @@ from pyogrio.errors import DataSourceError
 from pyproj import Geod
 from rasterio.transform import Affine
 
-from toy_detections import table_of
+from toy_detections import columns_of, table_of
 from windhover.errors import DataError, FormatError, FullDiskError, MissingFileError, ParameterError
 from windhover.export import detections
-from windhover.export.detections import check_suffix, load_table, save_table, write_map
+from windhover.export.detections import load_table, save_table, write_map
+from windhover.export.map_files import check_suffix
 from windhover.imagery.scenes import open_scene
-from windhover.inference.result_table import (
-    COLUMNS,
-    concatenate_tables,
-    empty_result_table,
-    to_map_table,
-)
+from windhover.inference.detection_columns import COLUMNS
+from windhover.inference.result_table import empty_result_table, table_of_columns, to_map_table
 
 
 @pytest.mark.parametrize("suffix", [".gpkg", ".parquet", ".geojson", ".csv"])
@@ -207,9 +204,9 @@ def _longitude(scene: Any, col: float, row: float) -> float:
 
 
 def test_the_stages_table_keeps_each_scenes_system(make_scene: Any, tmp_path: Path) -> None:
-    table = concatenate_tables(
+    table = table_of_columns(
         [
-            table_of(make_scene(f"{crs[5:]}.tif", crs=crs), (50, 60, 10, 20))
+            columns_of(make_scene(f"{crs[5:]}.tif", crs=crs), (50, 60, 10, 20))
             for crs in ("EPSG:32631", "EPSG:32632")
         ]
     )

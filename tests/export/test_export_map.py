@@ -7,14 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import geopandas
+import pandas as pd
 import pytest
 
 from fake_models import write_bundle
 from windhover.errors import FormatError, MissingFileError
 from windhover.export.detection_summary import SUMMARY, DetectionSummary, SceneSummary
 from windhover.export.export_map import export_map
+from windhover.inference.detection_columns import COLUMNS
 from windhover.inference.detector import Detector
-from windhover.inference.result_table import COLUMNS
+from windhover.inference.result_table import table_of_columns
 from windhover.inference.scene_search import search_scene
 from windhover.inference.search_settings import SearchSettings
 
@@ -79,10 +81,9 @@ def test_a_scene_is_described_in_one_line(values: dict[str, Any], line: str) -> 
 
 def stage_output(folder: Path, tables: list, systems: list[str | None]) -> Path:
     from windhover.export.detections import save_table
-    from windhover.inference.result_table import concatenate_tables
 
     folder.mkdir(exist_ok=True)
-    save_table(concatenate_tables(tables), folder / "detections.parquet")
+    save_table(pd.concat(tables, ignore_index=True), folder / "detections.parquet")
     scenes = [scene_summary(f"scene-{number}", crs) for number, crs in enumerate(systems)]
     summary = DetectionSummary.of_scenes(scenes, model="m", thresholds={"aircraft": 0.5}, search={})
     summary.save(folder / SUMMARY)
@@ -93,7 +94,8 @@ def one_table(path: Path, model: Path, gsd: float | None = None) -> Any:
     detector = Detector.from_bundle(model)
     with detector.open(path, gsd) as scene:
         result = search_scene(detector.scorer, scene, SearchSettings(), min_logit=0.0)
-        return detector.to_table(result.candidates, detector.thresholds(), scene)
+        columns = detector.detections(result.candidates, detector.thresholds(), scene)
+    return table_of_columns([columns])
 
 
 def test_export_writes_the_map_and_says_what_it_cannot(

@@ -9,14 +9,13 @@ import pytest
 from pyproj import Geod
 from rasterio.transform import Affine
 
-from toy_detections import table_of
+from toy_detections import columns_of, table_of
 from windhover.errors import DataError
 from windhover.imagery.scenes import open_scene
+from windhover.inference.detection_columns import COLUMNS, SCENE_CRS
 from windhover.inference.result_table import (
-    COLUMNS,
-    SCENE_CRS,
-    concatenate_tables,
     empty_result_table,
+    table_of_columns,
     to_map_table,
 )
 
@@ -61,8 +60,8 @@ def test_sides_are_meters_on_the_ground_in_degrees_and_mercator_too(make_scene: 
 
 
 def test_scenes_of_one_system_stay_in_it(make_scene: Any) -> None:
-    table = concatenate_tables(
-        [table_of(make_scene(name), (50, 60, 10, 20)) for name in ("a.tif", "b.tif")]
+    table = table_of_columns(
+        [columns_of(make_scene(name), (50, 60, 10, 20)) for name in ("a.tif", "b.tif")]
     )
     mapped = to_map_table(table)
     assert mapped.crs == "EPSG:32631"
@@ -70,9 +69,9 @@ def test_scenes_of_one_system_stay_in_it(make_scene: Any) -> None:
 
 
 def test_scenes_of_several_systems_meet_in_longitude_and_latitude(make_scene: Any) -> None:
-    table = concatenate_tables(
+    table = table_of_columns(
         [
-            table_of(make_scene(f"{crs[5:]}.tif", crs=crs), (50, 60, 10, 20))
+            columns_of(make_scene(f"{crs[5:]}.tif", crs=crs), (50, 60, 10, 20))
             for crs in ("EPSG:32631", "EPSG:32632")
         ]
     )
@@ -90,8 +89,11 @@ def test_a_scene_without_detections_counts_for_the_system(make_scene: Any) -> No
 
 
 def test_local_and_placed_scenes_do_not_mix(make_scene: Any) -> None:
-    local = table_of(make_scene("local.png", crs=None, driver="PNG"), (50, 60, 10, 20), gsd=0.5)
+    local_columns = columns_of(
+        make_scene("local.png", crs=None, driver="PNG"), (50, 60, 10, 20), gsd=0.5
+    )
+    local = table_of_columns([local_columns])
     assert local.geometry[0].bounds == pytest.approx((22.5, -35, 27.5, -25))
     assert to_map_table(local).crs is None
     with pytest.raises(DataError, match="cannot share one map"):
-        to_map_table(concatenate_tables([local, table_of(make_scene(), (50, 60, 10, 20))]))
+        to_map_table(table_of_columns([local_columns, columns_of(make_scene(), (50, 60, 10, 20))]))

@@ -257,6 +257,8 @@ def _scene_table(infos: list[SceneInfo], labeled: set[str]) -> pd.DataFrame:
                 "gsd_y_m": info.gsd_m[1],
                 "labeled": info.name in labeled,
                 "footprint_wkt_4326": None if footprint is None else footprint.wkt,
+                "origin_col_px": info.origin_px[0],
+                "origin_row_px": info.origin_px[1],
             }
         )
     return pd.DataFrame(rows)

@@ -35,7 +35,12 @@ from windhover.geometry.arrays import Floats
 from windhover.geometry.objects import Objects, Role
 from windhover.imagery.rasters import SceneInfo
 from windhover.imagery.scenes import Scene
+from windhover.table_record import Column, TableSchema
 
+# checked only where they are: catalogs of earlier versions have none
+ORIGINS = TableSchema(
+    "scenes", dict.fromkeys(("origin_col_px", "origin_row_px"), Column("integer", least=0))
+)
 REPORT_FILE = "report.json"
 
 
@@ -59,6 +64,8 @@ class SceneRow:
         split: train, val or test.
         labeled: whether its labels are known to be all there are on labeled ground.
         footprint_wkt_4326: outline in longitude and latitude, None for a local grid.
+        origin_col_px: column of a spatial block's first px in the raster it is cut from.
+        origin_row_px: row of it.
     """
 
     scene: str
@@ -76,6 +83,8 @@ class SceneRow:
     split: str
     labeled: bool
     footprint_wkt_4326: str | None
+    origin_col_px: int = 0
+    origin_row_px: int = 0
 
     @classmethod
     def from_record(cls, record: Mapping[Any, Any]) -> SceneRow:
@@ -96,6 +105,7 @@ class SceneRow:
             split=str(record["split"]),
             labeled=bool(record["labeled"]),
             footprint_wkt_4326=_none_if_missing(record["footprint_wkt_4326"], str),
+            **{name: int(record.get(name, 0)) for name in ORIGINS.columns},
         )
 
     @property
@@ -235,6 +245,7 @@ def scene_info(row: SceneRow) -> SceneInfo:
         crs=row.crs,
         transform=Affine(*row.transform),
         gsd_m=row.gsd_m,
+        origin_px=(row.origin_col_px, row.origin_row_px),
     )
 
 
@@ -274,7 +285,8 @@ def save_catalog(catalog: Catalog, folder: str | Path) -> None:
 
 def write_catalog(catalog: Catalog, folder: Path) -> None:
     """Write the catalog's tables and report into an existing folder."""
-    catalog.scenes[list(SCENE_COLUMNS)].to_parquet(folder / "scenes.parquet", index=False)
+    columns = [name for name in (*SCENE_COLUMNS, *ORIGINS.columns) if name in catalog.scenes]
+    catalog.scenes[columns].to_parquet(folder / "scenes.parquet", index=False)
     catalog.labels[list(LABEL_COLUMNS)].to_parquet(folder / "labels.parquet", index=False)
     catalog.areas[list(AREA_COLUMNS)].to_parquet(folder / "areas.parquet", index=False)
     catalog.report.save(folder / REPORT_FILE)
@@ -289,6 +301,8 @@ def load_catalog(folder: str | Path) -> Catalog:
     """
     folder = Path(folder)
     scenes = SCENES.read(folder / "scenes.parquet")
+    if set(ORIGINS.columns) & set(scenes.columns):
+        ORIGINS.check(scenes, folder / "scenes.parquet")
     labels = LABELS.read(folder / "labels.parquet")
     areas = AREAS.read(folder / "areas.parquet")
     for name, table in (("labels.parquet", labels), ("areas.parquet", areas)):

@@ -129,6 +129,7 @@ def _block_info(info: SceneInfo, window: Window, name: str, *, path: Path) -> Sc
         width_px=window.width,
         height_px=window.height,
         transform=info.transform @ Affine.translation(window.col, window.row),
+        origin_px=(info.origin_px[0] + window.col, info.origin_px[1] + window.row),
     )
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from windhover.dataset.catalog import load_catalog, scene_info
 from windhover.detection.detect_scene import DetectionOutcome, SceneRun, log_overview_use
-from windhover.detection.overlaps import log_overlaps
+from windhover.detection.overlaps import notes_on_overlaps
 from windhover.errors import DataError
 from windhover.export.detection_summary import SUMMARY, DetectionSummary
 from windhover.export.detections import save_table
@@ -16,7 +16,7 @@ from windhover.export.export_map import TABLE
 from windhover.files import atomic_folder
 from windhover.imagery.rasters import SceneInfo, open_raster
 from windhover.inference.detector import Detector
-from windhover.inference.result_table import concatenate_tables
+from windhover.inference.result_table import table_of_columns
 from windhover.progress import progress_bar
 
 logger = logging.getLogger(__name__)
@@ -61,26 +61,26 @@ def detect_catalog(
     runs = []
     for row in catalog:
         scene = detector.open(_with_file_blocks(scene_info(row)))
-        runs.append(SceneRun(detector, scene, thresholds, block_px=block_px))
-    log_overlaps([run.scene.info for run in runs])
+        runs.append(SceneRun(detector, scene, thresholds, block_px=block_px, split=row.split))
+    notes = notes_on_overlaps([run.scene.info for run in runs])
+    for note in notes:
+        logger.warning(note)
     log_overview_use(runs)
     outcome = DetectionOutcome()
     total_mpx = sum(run.mpx for run in runs)
     with progress_bar("detecting", total_mpx, "Mpx") as advance:
-        tables = [run.run(outcome, progress=advance) for run in runs]
+        detections = [run.run(outcome, progress=advance) for run in runs]
     if outcome.failed:
         raise DataError(f"{outcome.failed[0].reason} ({len(outcome.failed)} such parts.)")
-    scene_summaries = []
-    for scene_summary, row in zip(outcome.scenes, catalog, strict=True):
-        scene_summaries.append(scene_summary.model_copy(update={"split": row.split}))
     summary = DetectionSummary.of_scenes(
-        scene_summaries,
+        outcome.scenes,
         model=detector.bundle.card.name,
         thresholds=thresholds,
         search=detector.settings.to_json(),
+        notes=notes,
     )
     with atomic_folder(out_folder) as folder:
-        save_table(concatenate_tables(tables), folder / TABLE)
+        save_table(table_of_columns(detections), folder / TABLE)
         summary.save(folder / SUMMARY)
     return summary
 

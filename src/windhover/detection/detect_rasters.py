@@ -7,14 +7,16 @@ is kept in a journal, from which a killed run goes on to byte-identical files.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from shapely.geometry.base import BaseGeometry
 
 from windhover import __version__
+from windhover.detection.check_against_model import check_against_model, not_in_area
 from windhover.detection.detect_request import (
     DetectRequest,
     check_model_folder,
@@ -26,18 +28,20 @@ from windhover.detection.detect_request import (
 )
 from windhover.detection.detect_scene import DetectionOutcome, SceneRun, log_overview_use
 from windhover.detection.journal import SceneJournal, SearchJournal
-from windhover.detection.overlaps import log_overlaps
-from windhover.errors import DataError, shown_path
-from windhover.export.detections import write_map
+from windhover.detection.overlaps import notes_on_overlaps
+from windhover.errors import shown_path
 from windhover.files import lock_output
 from windhover.imagery.rasters import SceneInfo, files_read
 from windhover.imagery.scenes import Scene
-from windhover.inference.aoi import area_in_scene, describe_misplacement, read_aoi
+from windhover.inference.aoi import area_in_scene, read_aoi
+from windhover.inference.detection_columns import DetectionColumns
 from windhover.inference.detector import Detector
-from windhover.inference.result_table import concatenate_tables, to_map_table
+from windhover.models.bundle import Bundle, load_bundle
 from windhover.progress import counted, progress_bar
 
 logger = logging.getLogger(__name__)
+
+FilesRead: TypeAlias = Mapping[str, Sequence[str]]  # path of a raster -> files it is read from
 
 # From here on a user is warned: the details that the model knows are not in the raster.
 ENLARGED_RATIO = 2.0
@@ -62,44 +66,50 @@ def detect_rasters(request: DetectRequest) -> DetectionOutcome:
     """
     check_model_folder(request.model)
     infos = inspect_scenes(request)
-    check_request(request, infos)
+    files = {info.path: files_read(info.path) for info in infos}
+    check_request(request, infos, list(chain.from_iterable(files.values())))
     with ExitStack() as locks:
         for path in output_paths(request, infos):
             locks.enter_context(lock_output(path))
-        return _search_scenes(request, infos)
+        return _search_scenes(request, infos, files)
 
 
-def _search_scenes(request: DetectRequest, infos: Sequence[SceneInfo]) -> DetectionOutcome:
+def _search_scenes(
+    request: DetectRequest, infos: Sequence[SceneInfo], files: FilesRead
+) -> DetectionOutcome:
     """Search the scenes of a checked request and write its files."""
-    areas = _areas_of_interest(request, infos)
-    detector = _make_detector(request)
-    thresholds = detector.thresholds(request.threshold)
+    bundle = load_bundle(request.model)
     if request.gsd_m == "unknown":
-        infos = with_assumed_gsd(infos, detector.bundle.card.gsd_m)
+        infos = with_assumed_gsd(infos, bundle.card.gsd_m)
+    areas = _areas_of_interest(request, infos)
+    check_against_model(request, bundle, infos, areas)
     for info in infos:
         for note in info.notes:
             logger.info("%s: %s", info.name, note)
-    log_overlaps(infos)
+    for note in notes_on_overlaps(infos):
+        logger.warning(note)
+    detector = _make_detector(request, bundle)
+    thresholds = detector.thresholds(request.threshold)
     runs = _plan_runs(request, detector, thresholds, infos=infos, areas=areas)
-    _check_areas(request, runs)
     logger.info(detector.describe())
     _log_unsearched_scenes(runs)
     runs = [run for run in runs if run.mpx]
+    if not runs:
+        raise not_in_area(request, infos)
     for run in runs:
-        _check_scale(run.scene, detector.bundle.card.window_px)
         _log_enlargement(run.scene)
     log_overview_use(runs)
     _log_amount(runs)
     fingerprint = run_fingerprint(
-        request, detector, thresholds, infos=infos, areas=areas, runs=runs
+        request, detector, thresholds, infos=infos, areas=areas, runs=runs, files=files
     )
     return _run_with_journal(request, runs, fingerprint, detector=detector, infos=infos)
 
 
-def _make_detector(request: DetectRequest) -> Detector:
+def _make_detector(request: DetectRequest, bundle: Bundle) -> Detector:
     """Return the detector that a request asks for."""
-    return Detector.from_bundle(
-        request.model,
+    return Detector(
+        bundle,
         runtime=request.runtime,
         device=request.device,
         inference_precision=request.inference_precision,
@@ -151,21 +161,6 @@ def _plan_runs(
     return runs
 
 
-def _check_areas(request: DetectRequest, runs: Sequence[SceneRun]) -> None:
-    """Check that the area of interest has a part of some scene.
-
-    Raises:
-        DataError: it has none.
-    """
-    if any(run.mpx for run in runs):
-        return
-    infos = [run.scene.info for run in runs]
-    hint = "Correct the area."
-    if request.aoi is not None:
-        hint = describe_misplacement(read_aoi(request.aoi), infos) or hint
-    raise DataError(f"{infos[0].path}: no part of it lies in the area to be searched. {hint}")
-
-
 def _log_unsearched_scenes(runs: Sequence[SceneRun]) -> None:
     """Log which scenes are outside the area of interest."""
     for run in runs:
@@ -185,28 +180,6 @@ def _log_amount(runs: Sequence[SceneRun]) -> None:
             n_blocks,
             mpx / FAST_MPX_PER_MINUTE,
             mpx / SLOW_MPX_PER_MINUTE,
-        )
-
-
-def _check_scale(scene: Scene, window_px: int) -> None:
-    """Check that a raster's px can show what the model looks for.
-
-    Raises:
-        DataError: one px of the raster is a whole window of the model, or the whole raster is
-            less than a px of it.
-    """
-    info = scene.info
-    ratio_x, ratio_y = scene.ratio_xy
-    advice = "Is the georeference, or --gsd, right?"
-    if min(ratio_x, ratio_y) < 1 / window_px:
-        raise DataError(
-            f"{info.path}: one px of {max(info.gsd_m):.3g} m is larger than the model's whole "
-            f"window of {window_px} px of {min(scene.gsd_m):.3g} m. {advice}"
-        )
-    if info.width_px < ratio_x or info.height_px < ratio_y:
-        raise DataError(
-            f"{info.path}: its {info.width_px} x {info.height_px} px of {min(info.gsd_m):.3g} m "
-            f"are less than one px of the model, {max(scene.gsd_m):.3g} m. {advice}"
         )
 
 
@@ -232,6 +205,7 @@ def run_fingerprint(
     infos: Sequence[SceneInfo],
     areas: Sequence[BaseGeometry | None],
     runs: Sequence[SceneRun],
+    files: FilesRead,
 ) -> dict[str, Any]:
     """Return all that determines the blocks' results: equal fingerprints, equal bytes.
 
@@ -242,6 +216,7 @@ def run_fingerprint(
         infos: the rasters.
         areas: of interest in each.
         runs: searches of those that have a part in their area.
+        files: from which each raster is read.
     """
     precisions = [detector.scorer.inference_precision]
     if detector.second_stage is not None:
@@ -255,7 +230,8 @@ def run_fingerprint(
     area_codes = []
     for info, area in zip(infos, areas, strict=True):
         georeference = [info.crs, *tuple(info.transform)[:6]]
-        scenes.append([shown_path(info.path), *info.gsd_m, *georeference, *_files_state(info.path)])
+        state = _files_state(files[info.path])
+        scenes.append([shown_path(info.path), *info.gsd_m, *georeference, *state])
         area_codes.append(None if area is None else area.wkb_hex)
     return {
         "program": __version__,
@@ -277,13 +253,13 @@ def run_fingerprint(
     }
 
 
-def _files_state(path: str) -> list[list[Any]]:
-    """Return name, size and time of change of each file that a raster is read from.
+def _files_state(names: Sequence[str]) -> list[list[Any]]:
+    """Return name, size and time of change of each file.
 
     Nothing but the name of what is no file, such as a URL, or a source that is missing.
     """
     states: list[list[Any]] = []
-    for name in files_read(path):
+    for name in names:
         state: list[Any] = [shown_path(name)]
         if Path(name).exists():
             stat = Path(name).stat()
@@ -302,7 +278,7 @@ def _run_with_journal(
 ) -> DetectionOutcome:
     """Run the searches, resuming where asked, and write the file of detections."""
     journal_path = request.output.with_name(f".{request.output.name}.journal")
-    tables = []
+    detections = []
     outcome = DetectionOutcome()
     with SearchJournal(journal_path, fingerprint, resume=request.resume) as journal:
         if request.resume:
@@ -311,13 +287,22 @@ def _run_with_journal(
         with progress_bar("detecting", total_mpx, "Mpx") as advance:
             for run in runs:
                 scene_journal = SceneJournal(journal, run.number, detector.bundle.calibration)
-                tables.append(run.run(outcome, progress=advance, journal=scene_journal))
+                detections.append(run.run(outcome, progress=advance, journal=scene_journal))
                 logger.info(outcome.scenes[-1].describe())
-        systems = [info.crs for info in infos]
-        write_map(to_map_table(concatenate_tables(tables), systems), request.output)
+        _write_detections(detections, request.output, [info.crs for info in infos])
         if not outcome.failed:
             journal.remove()
     return outcome
+
+
+def _write_detections(
+    detections: Sequence[DetectionColumns], path: Path, systems: Sequence[str | None]
+) -> None:
+    """Write the detections of all scenes; what writes them is loaded now, since it loads slowly."""
+    from windhover.export.detections import write_map
+    from windhover.inference.result_table import table_of_columns, to_map_table
+
+    write_map(to_map_table(table_of_columns(detections), systems), path)
 
 
 def _describe_resuming(journal: SearchJournal) -> str:

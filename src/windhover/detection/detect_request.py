@@ -12,11 +12,11 @@ from typing import Literal, TypeAlias
 
 from windhover.dataset.discover import raster_paths
 from windhover.errors import DataError, FormatError, MissingFileError, ParameterError
-from windhover.export.detections import check_suffix, is_own_map
+from windhover.export.map_files import check_suffix, is_own_map
 from windhover.export.score_map import is_own_score_map
 from windhover.files import check_output
 from windhover.geometry.georef import local_transform
-from windhover.imagery.rasters import SceneInfo, files_read, inspect_scene
+from windhover.imagery.rasters import MAX_GSD_M, MIN_GSD_M, SceneInfo, inspect_scene
 
 MIN_BLOCK_PX = 64
 MIN_SCALE = 0.1
@@ -83,16 +83,21 @@ def parse_gsd(text: str | None) -> StatedGsd:
     """Read metres per px, or the word `unknown`; None stays None.
 
     Raises:
-        ParameterError: anything else.
+        ParameterError: anything else, or metres that no px has.
     """
     if text is None or text == "unknown":
         return text  # type: ignore[return-value]
     try:
-        return float(text)
+        gsd_m = float(text)
     except ValueError:
         raise ParameterError(
             f"--gsd must be metres per px or `unknown`, got {text!r}. Try 0.5."
         ) from None
+    if not MIN_GSD_M <= gsd_m <= MAX_GSD_M:
+        raise ParameterError(
+            f"--gsd must be in {MIN_GSD_M:g}..{MAX_GSD_M:g} m per px, got {text}. Try 0.5."
+        )
+    return gsd_m
 
 
 def parse_scales(text: str | None) -> tuple[float, ...] | None:
@@ -216,8 +221,15 @@ def _read_list(path: Path) -> list[str]:
     return rasters
 
 
-def check_request(request: DetectRequest, infos: Sequence[SceneInfo]) -> None:
+def check_request(
+    request: DetectRequest, infos: Sequence[SceneInfo], files: Sequence[str | Path]
+) -> None:
     """Check that a request can be done and its files written.
+
+    Args:
+        request: what to do.
+        infos: of the rasters.
+        files: from which they are read.
 
     Raises:
         ParameterError: a name, suffix, path or number that is not possible.
@@ -235,7 +247,7 @@ def check_request(request: DetectRequest, infos: Sequence[SceneInfo]) -> None:
         )
     if request.scores is not None and request.scores.suffix:
         _check_score_map(request.scores, len(infos))
-    _check_outputs(request, infos)
+    _check_outputs(request, infos, files)
 
 
 def _check_names(infos: Sequence[SceneInfo]) -> None:
@@ -259,11 +271,11 @@ def _check_score_map(path: Path, n_scenes: int) -> None:
         raise ParameterError(f"--scores {path}: must end in .tif, or be a folder. Rename it.")
 
 
-def _check_outputs(request: DetectRequest, infos: Sequence[SceneInfo]) -> None:
+def _check_outputs(
+    request: DetectRequest, infos: Sequence[SceneInfo], files: Sequence[str | Path]
+) -> None:
     """Check that outputs can be written, and that none of them is read."""
-    inputs: list[str | Path] = [request.model]
-    for info in infos:
-        inputs += files_read(info.path)
+    inputs: list[str | Path] = [request.model, *files]
     if request.aoi is not None:
         inputs.append(request.aoi)
     check_output(request.output, inputs=inputs, is_own=is_own_map)

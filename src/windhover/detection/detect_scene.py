@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import geopandas
+import numpy as np
 from shapely.geometry.base import BaseGeometry
 
 from windhover.detection.journal import SceneJournal
@@ -21,6 +21,7 @@ from windhover.imagery.missing_sources import missing_sources
 from windhover.imagery.overviews import MIN_OVERVIEW_SCALE
 from windhover.imagery.rasters import SceneInfo
 from windhover.imagery.scenes import Scene
+from windhover.inference.detection_columns import DetectionColumns
 from windhover.inference.detector import Detector
 from windhover.inference.scene_search import Progress
 from windhover.inference.search_results import FailedBlock, SearchReport
@@ -66,6 +67,7 @@ class SceneRun:
         aoi: BaseGeometry | None = None,
         block_px: int | None = None,
         score_map: Path | None = None,
+        split: str | None = None,
     ) -> None:
         """Plan the search.
 
@@ -77,6 +79,7 @@ class SceneRun:
             aoi: polygon in the scene's coordinate system.
             block_px: side of the blocks.
             score_map: GeoTIFF to write; needs a journal.
+            split: of a scene of a catalog.
         """
         self.number = number
         self.scene = scene
@@ -91,6 +94,7 @@ class SceneRun:
         self._detector = detector
         self._thresholds = thresholds
         self._score_map = score_map
+        self._split = split
 
     def run(
         self,
@@ -98,7 +102,7 @@ class SceneRun:
         *,
         progress: Progress | None = None,
         journal: SceneJournal | None = None,
-    ) -> geopandas.GeoDataFrame:
+    ) -> DetectionColumns:
         """Search the scene, close it, and return its detections in its own coordinate system.
 
         Args:
@@ -109,13 +113,15 @@ class SceneRun:
         report = SearchReport()
         with self.scene:
             result = self.search.run(progress=progress, report=report, journal=journal)
-            table = self._detector.to_table(result.candidates, self._thresholds, self.scene)
+            detections = self._detector.detections(
+                result.candidates, self._thresholds, self.scene, split=self._split
+            )
             if self._score_map is not None and journal is not None:
                 self._write_score_map(self._score_map, journal)
-        outcome.scenes.append(summarize_scene(self.scene, table, report))
+        outcome.scenes.append(summarize_scene(self.scene, detections, report, split=self._split))
         outcome.failed += report.failed
         outcome.failed += _missing_parts(self.scene.info)
-        return table
+        return detections
 
     def _write_score_map(self, path: Path, journal: SceneJournal) -> None:
         """Write the scores of the pass nearest to the training GSD."""
@@ -162,19 +168,20 @@ def _missing_parts(info: SceneInfo) -> list[FailedBlock]:
 
 
 def summarize_scene(
-    scene: Scene, table: geopandas.GeoDataFrame, report: SearchReport
+    scene: Scene, detections: DetectionColumns, report: SearchReport, *, split: str | None = None
 ) -> SceneSummary:
     """Return what was searched and found in one scene."""
-    counts = table["class"].value_counts().sort_index()
+    names, counts = np.unique(detections["class"].astype(str), return_counts=True)
     return SceneSummary(
         scene=scene.info.name,
         crs=scene.crs,
-        objects=len(table),
-        by_class={name: int(count) for name, count in counts.items()},
-        expected_objects=round(float(table["score"].sum()), 3),
+        objects=len(detections["score"]),
+        by_class=dict(zip(names.tolist(), counts.tolist(), strict=True)),
+        expected_objects=round(float(detections["score"].sum()), 3),
         windows_searched=report.windows_searched,
         windows_skipped=report.windows_skipped,
         km2=round(report.km2, 6) if scene.info.is_gsd_known else None,
+        split=split,
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,8 +10,6 @@ from windhover.dataset.touching_scenes import overlapping_pairs
 from windhover.geometry.georef import footprint_4326
 from windhover.imagery.rasters import SceneInfo
 from windhover.progress import counted
-
-logger = logging.getLogger(__name__)
 
 
 def overlapping_scenes(infos: Sequence[SceneInfo]) -> list[tuple[str, str]]:
@@ -32,16 +29,18 @@ def overlapping_scenes(infos: Sequence[SceneInfo]) -> list[tuple[str, str]]:
     return sorted((placed[first].name, placed[second].name) for first, second in pairs)
 
 
-def log_overlaps(infos: Sequence[SceneInfo]) -> None:
-    """Warn where scenes show the same ground, since each is searched by itself."""
+def notes_on_overlaps(infos: Sequence[SceneInfo]) -> list[str]:
+    """Return a sentence on scenes that show the same ground, since each is searched by itself.
+
+    Nothing where none do.
+    """
     overlaps = overlapping_scenes(infos)
     if not overlaps:
-        return
+        return []
     first, second = overlaps[0]
-    logger.warning(
-        "%s of scenes overlap, such as %s and %s: what lies in both is found in each and counted "
-        "twice. To count it once, search a mosaic of them: gdalbuildvrt mosaic.vrt FILES",
-        counted(len(overlaps), "pair"),
-        first,
-        second,
+    note = (
+        f"{counted(len(overlaps), 'pair')} of scenes overlap, such as {first} and {second}: what "
+        "lies in both is found in each and counted twice. To count it once, search a mosaic of "
+        "them: gdalbuildvrt mosaic.vrt FILES"
     )
+    return [note]

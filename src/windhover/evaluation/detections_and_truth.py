@@ -23,7 +23,7 @@ from windhover.evaluation.projected_plane import to_metric_plane
 from windhover.geometry.arrays import Bools, Floats
 from windhover.geometry.objects import Objects
 from windhover.imagery.vector_files import read_layer
-from windhover.inference.result_table import SCENE_CRS
+from windhover.inference.detection_columns import SCENE_CRS
 from windhover.metrics.ground_truth import GroundTruth
 from windhover.metrics.matching_table import matching_table
 

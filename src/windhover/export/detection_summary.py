@@ -77,6 +77,7 @@ class DetectionSummary(JsonRecord):
         model: its name.
         thresholds: score that detections of each class reached.
         search: settings of the search, by name.
+        notes: sentences for a reader of the counts, such as on scenes that overlap.
         total: over all scenes.
         scenes: in the order of the catalog.
     """
@@ -86,6 +87,7 @@ class DetectionSummary(JsonRecord):
     model: str
     thresholds: dict[str, float]
     search: dict[str, Any]
+    notes: tuple[str, ...] = ()
     total: TotalSummary
     scenes: tuple[SceneSummary, ...]
 
@@ -97,6 +99,7 @@ class DetectionSummary(JsonRecord):
         model: str,
         thresholds: Mapping[str, float],
         search: Mapping[str, Any],
+        notes: Sequence[str] = (),
     ) -> DetectionSummary:
         """Return the summary of scenes of known GSD, with its totals."""
         km2 = sum(scene.km2 for scene in scenes if scene.km2 is not None)
@@ -111,6 +114,7 @@ class DetectionSummary(JsonRecord):
             model=model,
             thresholds=dict(thresholds),
             search=dict(search),
+            notes=tuple(notes),
             total=total,
             scenes=tuple(scenes),
         )

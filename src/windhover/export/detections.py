@@ -15,22 +15,20 @@ from pathlib import Path
 import geopandas
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pyogrio
 import shapely
 from pyogrio.errors import DataLayerError, DataSourceError
 
-from windhover.errors import DataError, ParameterError
-from windhover.export.geojson import GEOJSON_HEAD, write_geojson
+from windhover.errors import DataError
+from windhover.export.geojson import write_geojson
+from windhover.export.map_files import LAYER, check_suffix
 from windhover.export.qgis_style import add_style
-from windhover.files import atomic_file, check_space, is_csv_with_columns
-from windhover.inference.result_table import COLUMNS, RESULTS, SCENE_CRS
+from windhover.files import atomic_file, check_space
+from windhover.inference.detection_columns import COLUMNS, SCENE_CRS, SPLIT
+from windhover.inference.result_table import RESULTS
 
-LAYER = "detections"
-STYLE_TABLE = "layer_styles"
 EMPTY_MAP_BYTES = 200_000  # a GeoPackage with its style and no row has 110 kB
 ROW_BYTES = 600  # of a detection in the largest format, GeoJSON, about twice over
-SUFFIXES = (".gpkg", ".parquet", ".geojson", ".csv")
 # GDAL writes the time into a GeoPackage; a fixed one makes equal tables equal files
 STAMP = "2000-01-01T00:00:00Z"
 # newer versions make older readers warn, and add nothing used here
@@ -44,7 +42,8 @@ def save_table(table: geopandas.GeoDataFrame, path: str | Path) -> None:
     Each row's system is in the column `scene_crs`.
     """
     with atomic_file(path) as temporary:
-        table[[*COLUMNS, SCENE_CRS]].to_parquet(temporary, index=False)
+        columns = [name for name in (*COLUMNS, SPLIT, SCENE_CRS) if name in table]
+        table[columns].to_parquet(temporary, index=False)
 
 
 def load_table(path: str | Path) -> geopandas.GeoDataFrame:
@@ -90,52 +89,6 @@ def write_map(table: geopandas.GeoDataFrame, path: str | Path) -> None:
         except (DataSourceError, DataLayerError, sqlite3.Error, pa.ArrowException) as error:
             reason = " ".join(str(error).split())  # a file system without locks
             raise OSError(f"{path}: {reason}") from None
-
-
-def is_own_map(path: Path) -> bool:
-    """Return whether a file that is there is a map that `write_map` wrote, and nothing more.
-
-    A GeoPackage with other layers is not, whatever its layer of detections.
-    """
-    required = set(COLUMNS)
-    try:
-        if path.suffix == ".gpkg":
-            layers = {str(name) for name, _ in pyogrio.list_layers(path)}
-            if not {LAYER} <= layers <= {LAYER, STYLE_TABLE}:
-                return False
-            return required - {"geometry"} <= set(pyogrio.read_info(path, layer=LAYER)["fields"])
-        if path.suffix == ".parquet":
-            return required <= set(pq.read_schema(path).names)
-    except (DataSourceError, DataLayerError, pa.ArrowException, ValueError, OSError):
-        return False
-    if path.suffix == ".csv":
-        return is_csv_with_columns(path, COLUMNS)
-    return _is_own_geojson(path)
-
-
-def _is_own_geojson(path: Path) -> bool:
-    """Return whether a file begins as `write_geojson` begins it."""
-    with path.open(encoding="utf-8", errors="replace") as stream:
-        is_collection = stream.readline().startswith(GEOJSON_HEAD)
-        first = stream.readline()
-    has_columns = all(f'"{name}"' in first for name in COLUMNS)
-    return is_collection and (has_columns or first.strip() == "]}")
-
-
-def check_suffix(path: Path, georeferenced: bool) -> None:
-    """Check, before the work, that detections can be written to a path.
-
-    Raises:
-        ParameterError: an unknown suffix.
-        DataError: GeoJSON for a scene without georeference.
-    """
-    if path.suffix not in SUFFIXES:
-        raise ParameterError(f"{path}: must end in one of {', '.join(SUFFIXES)}. Rename it.")
-    if path.suffix == ".geojson" and not georeferenced:
-        raise DataError(
-            f"{path}: a scene without georeference has no longitude and latitude for GeoJSON. "
-            "Write .gpkg or .parquet."
-        )
 
 
 def _write_parquet(table: geopandas.GeoDataFrame, path: Path) -> None:

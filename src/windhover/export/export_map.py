@@ -54,7 +54,7 @@ def export_map(
     with atomic_folder(out_folder) as folder:
         for stem, map_table in tables.items():
             messages += _write_formats(map_table, folder, stem, formats=formats, shown=out_folder)
-    return messages
+    return [*messages, *(f"note: {note}" for note in summary.notes)]
 
 
 def _write_formats(

@@ -15,11 +15,12 @@ import numpy as np
 import pandas as pd
 import shapely
 
+from windhover.export.map_files import GEOJSON_HEAD
 from windhover.geometry.georef import WGS84
-from windhover.inference.result_table import SCENE_CRS, to_lonlat
+from windhover.inference.detection_columns import SCENE_CRS
+from windhover.inference.result_table import to_lonlat
 
 LONLAT_DECIMALS = 8  # 1 mm
-GEOJSON_HEAD = '{"type": "FeatureCollection", "features": ['  # first line of every file
 
 
 def write_geojson(table: geopandas.GeoDataFrame, path: Path) -> None:

@@ -1,5 +1,7 @@
 """The QGIS style of a layer of detections: outlines coloured by score, inside the GeoPackage.
 
+On scenes that were trained or tuned on, outlines are dotted: what is found there proves little.
+
 QGIS reads a layer's default style from the table `layer_styles`, as if it had been saved there by
 QGIS itself. Other readers list that table after the layer.
 """
@@ -31,7 +33,7 @@ QML = """<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>
          <Option name="active" value="true" type="bool"/>
          <Option name="expression" value="ramp_color('Plasma', coalesce(&quot;score&quot;, 0))" type="QString"/>
          <Option name="type" value="3" type="int"/>
-        </Option>
+        </Option>{outline_style}
        </Option>
        <Option name="type" value="collection" type="QString"/>
       </Option>
@@ -42,6 +44,14 @@ QML = """<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>
  </renderer-v2>
 </qgis>
 """  # noqa: E501
+
+# of layers with a column `split`
+DOTTED_UNLESS_TEST = """
+        <Option name="outlineStyle" type="Map">
+         <Option name="active" value="true" type="bool"/>
+         <Option name="expression" value="if(&quot;split&quot; = 'test', 'solid', 'dot')" type="QString"/>
+         <Option name="type" value="3" type="int"/>
+        </Option>"""  # noqa: E501
 
 STAMP = "2000-01-01T00:00:00.000Z"  # equal tables give equal files
 # the columns that QGIS makes (3.x, QgsOgrProvider::saveStyle)
@@ -60,6 +70,11 @@ STYLE = """INSERT INTO layer_styles (f_table_catalog, f_table_schema, f_table_na
 def add_style(geopackage: str | Path, layer: str) -> None:
     """Write the style of a layer into its GeoPackage, as its default; all of it or nothing."""
     with closing(sqlite3.connect(geopackage)) as database, database:
+        columns = {row[1] for row in database.execute(f'PRAGMA table_info("{layer}")')}
+        outline_style = ""
+        if "split" in columns:
+            outline_style = DOTTED_UNLESS_TEST
+        style = QML.replace("{outline_style}", outline_style)
         database.execute(TABLE)
         database.execute(ENTRY, (STAMP,))
-        database.execute(STYLE, (QML, STAMP, layer))
+        database.execute(STYLE, (style, STAMP, layer))

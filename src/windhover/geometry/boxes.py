@@ -11,7 +11,6 @@ from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 
 from windhover.geometry.arrays import Bools, Floats
 
@@ -168,6 +167,8 @@ class _DuplicateRule:
 
     def duplicate_pairs(self, first: Indices, second: Indices) -> tuple[Indices, Indices]:
         """Return all pairs of one object, one of each list, never holding all near pairs."""
+        from scipy.spatial import cKDTree  # loads slowly: not before the first pixels of a search
+
         firsts = [np.zeros(0, np.intp)]
         seconds = [np.zeros(0, np.intp)]
         others = [

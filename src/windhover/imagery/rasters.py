@@ -77,6 +77,8 @@ class SceneInfo:
         scales: of the bands, recorded and never applied.
         offsets: of the bands, recorded and never applied.
         notes: sentences for the user.
+        origin_px: column and row, in the raster as delivered, of the first px of a spatial block
+            cut from it.
         is_gsd_known: where not, `gsd_m` is only what the search assumes, and metres mean nothing.
     """
 
@@ -95,6 +97,7 @@ class SceneInfo:
     offsets: tuple[float, ...] = ()
     notes: tuple[str, ...] = field(default=(), compare=False)
     is_gsd_known: bool = True
+    origin_px: tuple[int, int] = (0, 0)
 
     @property
     def shape_hw(self) -> tuple[int, int]:

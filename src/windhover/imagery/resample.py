@@ -9,13 +9,16 @@ indices alone, so every pixel is the same float operations in the same order. Re
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
 
 from windhover.geometry.arrays import Floats
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 # ratios nearer to 1 are 1: the nominal GSD of two deliveries of one sensor differs by less
 SNAP = 0.01
@@ -75,6 +78,8 @@ def axis_weights(start: int, stop: int, ratio: float, source_length: int) -> csr
         source, weight = _area_weights(target, ratio)
     else:
         source, weight = _bilinear_weights(target, ratio, source_length)
+    from scipy.sparse import csr_array  # loads slowly, and many scenes are at the GSD already
+
     kept = weight > 0
     rows = np.broadcast_to(np.arange(stop - start)[:, None], weight.shape)[kept]
     cols = (source[kept] - first).astype(np.int32)

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import geopandas
 import numpy as np
 import shapely
 from numpy.typing import NDArray
@@ -26,7 +26,9 @@ from windhover.geometry.georef import (
     transformer,
 )
 from windhover.imagery.rasters import SceneInfo
-from windhover.imagery.vector_files import read_layer
+
+if TYPE_CHECKING:
+    import geopandas
 
 LAYER = "aoi"
 MAX_LONGITUDE = 360.0
@@ -47,6 +49,8 @@ def read_aoi(path: str | Path) -> geopandas.GeoSeries:
         raise MissingFileError(
             f"{path}: no such file. Give a GeoJSON, GeoPackage or shapefile of polygons."
         )
+    from windhover.imagery.vector_files import read_layer  # loads slowly
+
     shapes = read_layer(path, LAYER).geometry
     shapes = shapes[shapes.geom_type.isin(["Polygon", "MultiPolygon"]) & ~shapes.is_empty]
     if shapes.empty:

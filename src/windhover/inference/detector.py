@@ -10,9 +10,8 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import geopandas
 import numpy as np
 from shapely.geometry.base import BaseGeometry
 
@@ -21,15 +20,18 @@ from windhover.imagery.rasters import SceneInfo
 from windhover.imagery.scenes import Scene
 from windhover.inference.aoi import area_in_scene, read_aoi
 from windhover.inference.candidates import Candidates
+from windhover.inference.detection_columns import DetectionColumns, scene_columns
 from windhover.inference.model_input import open_for_model
-from windhover.inference.result_table import to_map_table, to_result_table
 from windhover.inference.runtimes import make_scorers
 from windhover.inference.scene_search import Progress, SceneSearch
 from windhover.inference.scorer import Scorer
 from windhover.inference.search_results import SearchReport
 from windhover.inference.search_settings import SearchSettings
 from windhover.models.apply_calibration import detection_scores
-from windhover.models.bundle import OPERATING_POINT, Bundle, check_thresholds, load_bundle
+from windhover.models.bundle import OPERATING_POINT, Bundle, load_bundle
+
+if TYPE_CHECKING:
+    import geopandas
 
 # Logits are searched from a little below the thresholds, because scores decide in the end.
 MIN_LOGIT_MARGIN = 1e-4
@@ -129,22 +131,7 @@ class Detector:
             MissingFileError: none is given and the model was never evaluated.
             ParameterError: not a probability, or a class the model does not know.
         """
-        if threshold is None:
-            return self.bundle.thresholds()
-        classes = self.bundle.card.classes
-        if isinstance(threshold, Mapping):
-            given = dict(threshold)
-        else:
-            given = dict.fromkeys(classes, threshold)
-        if unknown := sorted(set(given) - set(classes)):
-            raise ParameterError(
-                f"the model has no class `{unknown[0]}`; it knows {', '.join(classes)}. "
-                "Name one of these."
-            )
-        if set(given) != set(classes):
-            given = {**self.bundle.thresholds(), **given}
-        check_thresholds(given)
-        return given
+        return self.bundle.choose_thresholds(threshold)
 
     def open(self, raster: str | Path | SceneInfo, gsd_m: float | None = None) -> Scene:
         """Open a raster at the model's training GSD, with its bands.
@@ -192,28 +179,35 @@ class Detector:
             keep_logits=keep_logits,
         )
 
-    def to_table(
-        self, candidates: Candidates, thresholds: Mapping[str, float], scene: Scene
-    ) -> geopandas.GeoDataFrame:
-        """Return the candidates that reach their class's threshold, as the table of results.
+    def detections(
+        self,
+        candidates: Candidates,
+        thresholds: Mapping[str, float],
+        scene: Scene,
+        *,
+        split: str | None = None,
+    ) -> DetectionColumns:
+        """Return the candidates that reach their class's threshold, as columns of results.
 
         Args:
             candidates: of the scene, as in `SceneResult`.
             thresholds: score to reach, by class.
             scene: the grid that the candidates are in.
+            split: of a scene of a catalog.
         """
         card = self.bundle.card
         class_index = candidates.class_index
         scores = detection_scores(candidates.logits, self.bundle.calibration, class_index)
         threshold_of_class = np.array([thresholds[name] for name in card.classes])
         reached = scores >= threshold_of_class[class_index]
-        return to_result_table(
+        return scene_columns(
             candidates.select(reached),
             scores[reached],
             scene,
             classes=card.classes,
             model=card.name,
             has_sizes=card.sized,
+            split=split,
         )
 
     def detect(
@@ -248,6 +242,8 @@ class Detector:
         Raises:
             WindhoverError: a child that names the fault of the raster, the model or an option.
         """
+        from windhover.inference.result_table import table_of_columns, to_map_table
+
         _check_types(raster, gsd_m)
         thresholds = self.thresholds(threshold)
         with self.open(raster, gsd_m) as scene:
@@ -255,8 +251,8 @@ class Detector:
                 aoi = area_in_scene(read_aoi(aoi), scene.info)
             search = self.plan(scene, thresholds, aoi=aoi, block_px=block_px)
             result = search.run(progress=progress, report=report)
-            table = self.to_table(result.candidates, thresholds, scene)
-            return to_map_table(table, [scene.crs])
+            columns = self.detections(result.candidates, thresholds, scene)
+        return to_map_table(table_of_columns([columns]), [scene.crs])
 
 
 def _check_types(raster: Any, gsd_m: Any) -> None:

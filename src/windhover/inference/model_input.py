@@ -43,6 +43,33 @@ def open_for_model(
         ParameterError: more or fewer bands than the model's, or one that the raster has not.
     """
     info = raster if isinstance(raster, SceneInfo) else inspect_scene(raster, gsd_m)
+    band_names = find_bands_for_model(card, info, match_radiometry=match_radiometry, bands=bands)
+    scene = Scene(info, card.gsd_m, band_names)
+    if match_radiometry:
+        return match_band_moments(scene, card.mean, card.std)
+    return scene
+
+
+def find_bands_for_model(
+    card: Card,
+    info: SceneInfo,
+    *,
+    match_radiometry: bool = False,
+    bands: Sequence[str] | None = None,
+) -> Sequence[str]:
+    """Return the names of a raster's bands that a model takes, in the model's order.
+
+    Args:
+        card: of the model.
+        info: the raster.
+        match_radiometry: whether any number type is taken.
+        bands: as for `open_for_model`.
+
+    Raises:
+        UnsupportedError: another number type than the model was trained on, or bands that are
+            missing.
+        ParameterError: more or fewer bands than the model's, or one that the raster has not.
+    """
     if info.dtype != card.dtype and not match_radiometry:
         raise UnsupportedError(
             f"{info.path}: holds {info.dtype} and the model was trained on {card.dtype}. "
@@ -50,13 +77,8 @@ def open_for_model(
             f"gdal_translate -ot {GDAL_TYPES[card.dtype]} -scale ..."
         )
     if bands is None:
-        band_names = _find_bands(info, card)
-    else:
-        band_names = _select_bands(info, bands, card)
-    scene = Scene(info, card.gsd_m, band_names)
-    if match_radiometry:
-        return match_band_moments(scene, card.mean, card.std)
-    return scene
+        return _find_bands(info, card)
+    return _select_bands(info, bands, card)
 
 
 def _find_bands(info: SceneInfo, card: Card) -> Sequence[str]:

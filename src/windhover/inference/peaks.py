@@ -14,7 +14,6 @@ from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit
 
 from windhover.geometry.lattice import Block, Lattice
 from windhover.geometry.objects import Objects
@@ -213,6 +212,8 @@ def _estimate_by_votes(maps: CellMaps, cells: Cells) -> PeakEstimates:
     """Return logit, offset and size of peaks, the last two from the votes of the cells around."""
     own_vote = maps.vote(cells)
     own_size = maps.log_size(cells)
+    from scipy.special import expit  # loads slowly
+
     count = len(cells.row)
     total_weight = np.zeros(count)
     offset = np.zeros((2, count))

@@ -20,19 +20,10 @@ from shapely.geometry.base import BaseGeometry
 
 from windhover.errors import DataError
 from windhover.geometry.antimeridian import split_small_polygon
-from windhover.geometry.georef import (
-    WGS84,
-    box_polygons,
-    box_sides_m,
-    parse_crs,
-    same_crs,
-    transformer,
-)
-from windhover.imagery.scenes import Scene
-from windhover.inference.candidates import Candidates
+from windhover.geometry.georef import WGS84, parse_crs, same_crs, transformer
+from windhover.inference.detection_columns import COLUMNS, SCENE_CRS, SPLIT, DetectionColumns
 from windhover.table_record import Column, TableSchema
 
-SCENE_CRS = "scene_crs"
 RESULTS = TableSchema(
     "detect",
     {
@@ -49,7 +40,7 @@ RESULTS = TableSchema(
         SCENE_CRS: Column("text", nullable=True, check=parse_crs),
     },
 )
-COLUMNS = tuple(name for name in RESULTS.columns if name != SCENE_CRS)
+TEXT_COLUMNS = ("scene", "class", "model", SPLIT, SCENE_CRS)
 
 
 def empty_result_table() -> geopandas.GeoDataFrame:
@@ -67,65 +58,16 @@ def empty_result_table() -> geopandas.GeoDataFrame:
     return geopandas.GeoDataFrame(columns, geometry="geometry")
 
 
-def to_result_table(
-    candidates: Candidates,
-    scores: NDArray[np.float64],
-    scene: Scene,
-    *,
-    classes: Sequence[str],
-    model: str,
-    has_sizes: bool = True,
-) -> geopandas.GeoDataFrame:
-    """Return a scene's detections in its own coordinate system, or its local grid in metres.
-
-    Args:
-        candidates: in px of `scene`'s grid.
-        scores: (N,) calibrated probabilities.
-        scene: the grid that the candidates are in.
-        classes: names, in the model's order.
-        model: the model's name.
-        has_sizes: whether the model knows sizes; if not, boxes are windows and the lengths of their
-            sides are unknown.
-
-    Returns:
-        Columns `COLUMNS` and `scene_crs`; in the order of the candidates.
-    """
-    info = scene.info
-    objects = candidates.objects.scaled(scene.ratio_xy)
-    boxes = objects.to_xyxy()
-    sides = box_sides_m(boxes, info.transform, info.crs)
-    sides[~np.isfinite(sides) | (not has_sizes) | (not info.is_gsd_known)] = np.nan
-    count = len(candidates)
-    if count:
-        lengths = sides.max(axis=1, initial=-np.inf)
-        widths = sides.min(axis=1, initial=np.inf)
-        polygons = box_polygons(boxes, info.transform)
-    else:
-        lengths = np.zeros(0)
-        widths = np.zeros(0)
-        polygons = geopandas.GeoSeries([])
-    columns: dict[str, Any] = {
-        "scene": pd.Series([info.name] * count, dtype="str"),
-        "class": pd.Series(np.asarray(classes, object)[objects.class_index], dtype="str"),
-        "score": np.asarray(scores, np.float64),
-        "col": objects.centers_xy[:, 0],
-        "row": objects.centers_xy[:, 1],
-        "length_m": lengths,
-        "width_m": widths,
-        "edge": candidates.touches_edge,
-        "model": pd.Series([model] * count, dtype="str"),
-        "geometry": polygons,
-        SCENE_CRS: pd.Series([info.crs] * count, dtype="str"),
-    }
-    return geopandas.GeoDataFrame(columns, geometry="geometry").reset_index(drop=True)
-
-
-def concatenate_tables(tables: Sequence[geopandas.GeoDataFrame]) -> geopandas.GeoDataFrame:
-    """Return several scenes' tables as one, each scene's boxes in its own coordinate system."""
-    filled = [table for table in tables if len(table)]
+def table_of_columns(parts: Sequence[DetectionColumns]) -> geopandas.GeoDataFrame:
+    """Return the detections of several scenes as one table, each box in its own scene's system."""
+    filled = [part for part in parts if len(part["score"])]
     if not filled:
         return empty_result_table()
-    return geopandas.GeoDataFrame(pd.concat(filled, ignore_index=True), geometry="geometry")
+    columns: dict[str, Any] = {}
+    for name in filled[0]:
+        values = np.concatenate([part[name] for part in filled])
+        columns[name] = pd.Series(values, dtype="str") if name in TEXT_COLUMNS else values
+    return geopandas.GeoDataFrame(columns, geometry="geometry")
 
 
 def is_local(table: geopandas.GeoDataFrame) -> NDArray[np.bool_]:
@@ -139,12 +81,12 @@ def to_map_table(
     """Return the detections in one coordinate system.
 
     Args:
-        table: from `to_result_table`; either all georeferenced or all local.
+        table: from `table_of_columns`; either all georeferenced or all local.
         all_crs: of every scene searched, so that scenes without detections count too.
 
     Returns:
-        `COLUMNS` in the scenes' own system where they share one; else in EPSG:4326 with `scene_crs`
-        as last column.
+        `COLUMNS`, and `split` where the table has it, in the scenes' own system where they share
+        one; else in EPSG:4326 with `scene_crs` as last column.
 
     Raises:
         DataError: local and georeferenced detections in one table.
@@ -154,11 +96,12 @@ def to_map_table(
         raise DataError(
             "scenes with and without georeference cannot share one map. Export them apart."
         )
+    columns = [name for name in (*COLUMNS, SPLIT) if name in table]
     if not systems or systems == [None]:
-        return geopandas.GeoDataFrame(table[list(COLUMNS)], geometry="geometry")
+        return geopandas.GeoDataFrame(table[columns], geometry="geometry")
     if all(same_crs(systems[0], crs) for crs in systems):
-        return geopandas.GeoDataFrame(table[list(COLUMNS)], geometry="geometry", crs=systems[0])
-    lonlat = geopandas.GeoDataFrame(table[[*COLUMNS, SCENE_CRS]], geometry="geometry")
+        return geopandas.GeoDataFrame(table[columns], geometry="geometry", crs=systems[0])
+    lonlat = geopandas.GeoDataFrame(table[[*columns, SCENE_CRS]], geometry="geometry")
     polygons = geopandas.GeoSeries(to_lonlat(table), index=table.index, crs=WGS84)
     return lonlat.set_geometry(polygons)
 

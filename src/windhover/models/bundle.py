@@ -130,6 +130,32 @@ class Bundle:
             )
         return self.operating_point.thresholds()
 
+    def choose_thresholds(
+        self, threshold: float | Mapping[str, float] | None = None
+    ) -> dict[str, float]:
+        """Return the score each class must reach: the operating point's, or what is given.
+
+        Raises:
+            MissingFileError: none is given and the model was never evaluated.
+            ParameterError: not a probability, or a class the model does not know.
+        """
+        if threshold is None:
+            return self.thresholds()
+        classes = self.card.classes
+        if isinstance(threshold, Mapping):
+            given = dict(threshold)
+        else:
+            given = dict.fromkeys(classes, threshold)
+        if unknown := sorted(set(given) - set(classes)):
+            raise ParameterError(
+                f"the model has no class `{unknown[0]}`; it knows {', '.join(classes)}. "
+                "Name one of these."
+            )
+        if set(given) != set(classes):
+            given = {**self.thresholds(), **given}
+        check_thresholds(given)
+        return given
+
     def min_logits(self, thresholds: Mapping[str, float]) -> list[float]:
         """Return the raw logit at which each class, in the card's order, reaches its threshold."""
         return [

@@ -1,4 +1,4 @@
-"""Names of networks in models and parameters of earlier versions."""
+"""Names of networks: those of earlier versions, and those that score all windows in one pass."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import logging
 
 logger = logging.getLogger(__name__)
 
+DENSE_NETWORKS = ("valid64", "baseline_cnn")  # unpadded, at their own stride or half of it
 RENAMED_NETWORKS = {"course": "baseline_cnn"}
 
 

@@ -5,7 +5,7 @@ Imports only `typing`, so that any module can use it.
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 # simulate
 WorldDtype: TypeAlias = Literal["uint8", "uint16"]
@@ -39,6 +39,7 @@ ThresholdRuleName: TypeAlias = Literal[
 Device: TypeAlias = Literal["auto", "cpu", "cuda"]
 Runtime: TypeAlias = Literal["auto", "torch", "onnx", "openvino"]
 InferencePrecision: TypeAlias = Literal["auto", "fp32", "fp16", "bf16", "int8"]
+INFERENCE_PRECISIONS: tuple[str, ...] = get_args(InferencePrecision)[1:]  # `auto` chooses one
 
 # export
 MapFormat: TypeAlias = Literal["gpkg", "parquet", "geojson", "csv"]

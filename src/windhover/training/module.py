@@ -179,16 +179,17 @@ class DetectionModule(L.LightningModule):
         if params.freeze_fraction:
             freeze_trunk(self.network, state.schedule_progress < params.freeze_fraction)
         steps_per_epoch = int(self.trainer.num_training_batches)
-        epochs_left = state.planned_epochs - self.current_epoch
-        steps_left = max(epochs_left * steps_per_epoch - batch_idx, 1)
+        steps_left = state.steps_left(self.current_epoch, batch_idx, steps_per_epoch)
         state.schedule_progress += (1 - state.schedule_progress) / steps_left
         self._step_began = time.monotonic()
 
     def on_train_batch_end(self, outputs: Any, batch: StepBatch, batch_idx: int) -> None:
-        """Update the moving average of the weights."""
+        """Update the moving average of the weights; end after the last planned step."""
         if self.weight_average is not None:
             self.weight_average.update_parameters(self.network)
         self.step_seconds += time.monotonic() - self._step_began
+        if self.training_state.schedule_progress >= 1 - 1e-9:
+            self.trainer.should_stop = True
 
     # validation
 

@@ -15,6 +15,7 @@ class TrainingState:
 
     Attributes:
         planned_epochs: after which training ends.
+        last_epoch_share: share of the last planned epoch that is trained, in (0, 1].
         schedule_progress: share of the learning rate schedule done, in [0, 1].
         plateau_factor: factor on the learning rate of the `plateau` schedule.
         seconds: spent on epochs and mining.
@@ -28,6 +29,7 @@ class TrainingState:
     """
 
     planned_epochs: int
+    last_epoch_share: float = 1.0
     schedule_progress: float = 0.0
     plateau_factor: float = 1.0
     seconds: float = 0.0
@@ -44,9 +46,22 @@ class TrainingState:
         """The epoch after the last finished one, counted from 0."""
         return len(self.history)
 
+    def steps_left(self, epoch: int, batch_idx: int, steps_per_epoch: int) -> int:
+        """Return the planned steps from one on, itself included.
+
+        Args:
+            epoch: that runs, counted from 0.
+            batch_idx: of the step in it.
+            steps_per_epoch: of a whole epoch.
+        """
+        last_steps = max(round(self.last_epoch_share * steps_per_epoch), 1)
+        whole_epochs = self.planned_epochs - 1 - epoch
+        return max(whole_epochs * steps_per_epoch + last_steps - batch_idx, 1)
+
     def stop_after(self, epoch: int) -> None:
         """Plan no epoch after this one; a resumed training keeps to it too."""
         self.planned_epochs = epoch + 1
+        self.last_epoch_share = 1.0
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for a checkpoint."""

@@ -44,7 +44,7 @@ def state_after(
         pytest.param(50, 10, [3.0, 3.0], [], 0, 0, 20, id="faster than planned"),
         pytest.param(12, 10, [3.0, 3.0], [], 0, 0, 12, id="never more than wanted"),
         pytest.param(50, 10, [12.0, 12.0], [], 0, 0, 5, id="slower than planned"),
-        pytest.param(50, 10, [90.0], [], 0, 0, 1, id="no time left"),
+        pytest.param(50, 10, [90.0], [], 0, 0, 2, id="no time left: a part of one epoch"),
         pytest.param(50, 10, [1.0, 6.0, 6.0, 6.0], [], 0, 0, 10, id="the last three count"),
         pytest.param(50, 10, [6.0, 6.0], [12.0], 1, 2, 6, id="a round is still to come"),
         pytest.param(50, 2, [6.0, 6.0], [], 0, 0, 2, id="the schedule has ended"),
@@ -65,6 +65,41 @@ def test_epochs_are_planned_by_what_they_took(
     assert state.planned_epochs == then
     TimeBudget(None, rounds).plan(state, wanted_epochs=wanted)
     assert state.planned_epochs == then, "without a limit a plan stands"
+
+
+@pytest.mark.parametrize(
+    ("took", "share"), [(90.0, 0.1), (40.0, 0.5), (31.0, 29 / 31), (30.0, 1.0), (6.0, 1.0)]
+)
+def test_the_last_epoch_is_as_long_as_the_time_left(took: float, share: float) -> None:
+    state = state_after(10, [took], [], 0)
+    TimeBudget(1.0, 0).plan(state, wanted_epochs=50)
+    assert state.last_epoch_share == pytest.approx(share)
+    n_more = state.planned_epochs - 1
+    assert state.steps_left(1, 0, 100) == (n_more - 1) * 100 + round(100 * share)
+    assert state.steps_left(n_more, round(100 * share) - 1, 100) == 1
+
+
+def test_the_learning_rate_falls_to_its_end_where_the_time_ends_early(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of ten planned epochs the first takes, by a clock that is set, one and a half times all."""
+    plan = TimeBudget.plan
+
+    def plan_by_set_clock(budget: TimeBudget, state: TrainingState, *, wanted_epochs: int) -> None:
+        state.seconds = 0.0
+        for row in state.history:
+            row["seconds"] = 90.0
+            state.seconds += 90.0
+        plan(budget, state, wanted_epochs=wanted_epochs)
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(time_budget, "measure_step", lambda *_, **__: 0.0)
+    monkeypatch.setattr(TimeBudget, "plan", plan_by_set_clock)
+    params = train_params(epochs=10, max_minutes=1.0)
+    trained = train.train_detector(params, learning_folders(tmp_path), track=False)
+    rates = [row["learning_rate"] for row in trained.history]
+    assert len(rates) == 2
+    assert rates[-1] < 0.05 * rates[0]
 
 
 def test_calibration_leaves_the_module_as_it_was(

@@ -25,6 +25,8 @@ OVERHEAD = 1.1  # an epoch takes this many times its steps: validation and check
 USED_SHARE = 0.95  # of the time given, which the first plan fills
 RECENT_EPOCHS = 3  # by whose time the rest is planned
 CALIBRATION_STEPS = 4
+# of an epoch, over which the learning rate falls to its end where no time is left
+LEAST_LAST_SHARE = 0.1
 HALF_PRECISION = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -82,7 +84,10 @@ class TimeBudget(L.Callback):
             self.plan(module.training_state, wanted_epochs=module.params.epochs)
 
     def plan(self, state: TrainingState, *, wanted_epochs: int) -> None:
-        """Plan as many more epochs, up to the number wanted, as the time left holds."""
+        """Plan as many more epochs, up to the number wanted, as the time left holds.
+
+        Where it holds none, a part of one is planned: the learning rate must come to its end.
+        """
         n_done = len(state.history)
         if self._max_seconds is None or not 0 < n_done < state.planned_epochs:
             return
@@ -92,8 +97,9 @@ class TimeBudget(L.Callback):
         seconds_per_round = mining_seconds / max(state.n_mining_rounds, 1)
         rounds_left = max(self._n_mining_rounds - state.n_mining_rounds, 0)
         seconds_left = self._max_seconds - state.seconds - seconds_per_round * rounds_left
-        fitting = n_done + max(int(seconds_left / max(seconds_per_epoch, 1e-9)), 0)
-        state.planned_epochs = min(fitting, wanted_epochs)
+        fitting = max(seconds_left / max(seconds_per_epoch, 1e-9), LEAST_LAST_SHARE)
+        state.last_epoch_share = min(fitting, 1.0)
+        state.planned_epochs = min(n_done + max(int(fitting), 1), wanted_epochs)
 
 
 def measure_step(
