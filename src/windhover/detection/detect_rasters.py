@@ -29,7 +29,7 @@ from windhover.detection.detect_request import (
 from windhover.detection.detect_scene import DetectionOutcome, SceneRun, log_overview_use
 from windhover.detection.journal import SceneJournal, SearchJournal
 from windhover.detection.overlaps import notes_on_overlaps
-from windhover.errors import shown_path
+from windhover.errors import DataError, shown_path
 from windhover.files import lock_output
 from windhover.imagery.rasters import SceneInfo, files_read
 from windhover.imagery.scenes import Scene

@@ -109,15 +109,15 @@ def pair_objects(first: Objects, second: Objects) -> tuple[np.ndarray, np.ndarra
 def _detect(detector: Detector, scene: Scene, thresholds: dict[str, float]) -> Objects:
     """Return what `detect` finds in a scene, px of its grid; the longer side comes first."""
     result = detector.plan(scene, thresholds).run()
-    table = detector.to_table(result.candidates, thresholds, scene)
-    ratio_x, ratio_y = scene.ratio_xy
+    found = detector.detections(result.candidates, thresholds, scene)
     classes = list(detector.bundle.card.classes)
+    count = len(found["score"])
     return Objects(
-        table[["col", "row"]].to_numpy(np.float64) / [ratio_x, ratio_y],
-        table[["length_m", "width_m"]].to_numpy(np.float64) / scene.gsd_m,
-        np.array([classes.index(name) for name in table["class"]], np.int64),
-        np.zeros(len(table), np.int8),
-        table["score"].to_numpy(np.float64),
+        np.stack([found["col"], found["row"]], axis=1) / scene.ratio_xy,
+        np.stack([found["length_m"], found["width_m"]], axis=1) / scene.gsd_m,
+        np.array([classes.index(name) for name in found["class"]], np.int64),
+        np.zeros(count, np.int8),
+        found["score"],
     )
 
 
