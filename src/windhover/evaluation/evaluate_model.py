@@ -15,7 +15,7 @@ import torch
 from windhover.dataset.catalog import Catalog, load_catalog
 from windhover.evaluation.cross_validation_note import cross_validation_note
 from windhover.evaluation.explain_errors import explain_errors
-from windhover.evaluation.fit_calibration import calibrate, calibrated_matches
+from windhover.evaluation.fit_calibration import calibrate, calibrated_matches, prior_notes
 from windhover.evaluation.fit_operating_point import (
     choose_on_windows,
     choose_scene_thresholds,
@@ -107,6 +107,8 @@ def evaluate(params: EvaluateParams, folders: EvaluationFolders) -> EvaluationRe
         windows[split] = score_windows(bundle, folders.patches, split, device=device)
     searched = search_splits(bundle, catalog, params, device=device)
     calibration, notes = calibrate(bundle, windows[fitting], searched[fitting].matches)
+    summary = PatchSummary.load(folders.patches / SUMMARY_FILE)
+    notes += prior_notes(bundle.card, is_ready_made=summary.source is not None)
     scenes = _evaluate_scenes(
         params, bundle, searched, windows=windows[fitting], calibration=calibration, fitting=fitting
     )

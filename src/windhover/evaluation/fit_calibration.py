@@ -21,6 +21,11 @@ NO_PRIOR = (
     "probabilities among patches like those of val, and there are no metrics at the true prior. "
     "Places are unknown too: a leak between splits cannot be excluded."
 )
+SMALL_SCENES = (
+    "no window of {window_px} px at {gsd_m:g} m fits into a labeled scene of train, so the share "
+    "of windows with an object is unknown: scores are probabilities among patches like those of val, "
+    "and there are no metrics at the true prior."
+)
 NO_WINDOW_FIT = (
     "val has no windows of both kinds: window scores are the network's own, shifted to the true "
     "prior."
@@ -28,6 +33,20 @@ NO_WINDOW_FIT = (
 NO_DETECTION_FIT = (
     "val scenes do not have both true and false positives: detections are scored as windows are."
 )
+
+
+def prior_notes(card: Card, *, is_ready_made: bool) -> list[str]:
+    """Return a sentence on why the true prior is not known, nothing where it is.
+
+    Args:
+        card: of the model.
+        is_ready_made: whether its patches were not cut from scenes.
+    """
+    if card.true_prior is not None:
+        return []
+    if is_ready_made:
+        return [NO_PRIOR]
+    return [SMALL_SCENES.format(window_px=card.window_px, gsd_m=card.gsd_m)]
 
 
 def calibrate(
@@ -57,8 +76,6 @@ def calibrate(
         for index in range(len(card.classes))
     ]
     biases = _window_biases(card, [fit.bias for fit in fits], sampled_priors)
-    if card.true_prior is None:
-        notes.append(NO_PRIOR)
     temperatures = [fit.temperature for fit in fits]
     counted = matches[~matches["ignored"]]
     shared_detection = fit_scaling(counted["score"], counted["is_tp"])
