@@ -23,8 +23,8 @@ NO_PRIOR = (
 )
 SMALL_SCENES = (
     "no window of {window_px} px at {gsd_m:g} m fits into a labeled scene of train, so the share "
-    "of windows with an object is unknown: scores are probabilities among patches like those of val, "
-    "and there are no metrics at the true prior."
+    "of windows with an object is unknown: scores are probabilities among patches like those of "
+    "val, and there are no metrics at the true prior."
 )
 NO_WINDOW_FIT = (
     "val has no windows of both kinds: window scores are the network's own, shifted to the true "
