@@ -31,7 +31,6 @@ class Parity(BaseModel):
         only_detect: by `detect` alone.
         differing_inside: of these two, further than `BORDER_PX` from the raster's border.
         largest_score_difference: of the objects found by both, further than that from a border.
-        median_distance_px: between their centers.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -42,7 +41,6 @@ class Parity(BaseModel):
     only_detect: int = 0
     differing_inside: int = 0
     largest_score_difference: float = 0.0
-    median_distance_px: float = 0.0
 
     def line(self) -> str:
         """Return the comparison as one line."""
@@ -64,36 +62,58 @@ def measure_parity(detector: Detector, model: Path, scenes: Sequence[Scene]) -> 
     """
     thresholds = detector.thresholds()
     client = TiledClient(model, min_score=min(thresholds.values()))
-    counts = dict.fromkeys(("both", "only_exported", "only_detect", "differing_inside"), 0)
-    score_differences = [0.0]
-    distances_px = [0.0]
+    parities = []
     for scene in scenes:
         height, width = scene.shape_hw
-        pixels = scene.read(0, 0, height, width)[0]
-        exported = client.detect(pixels)
-        found = _detect(detector, scene, thresholds)
-        rows, cols = pair_objects(exported, found)
-        counts["both"] += len(rows)
-        for name, objects, paired in (
-            ("only_exported", exported, rows),
-            ("only_detect", found, cols),
-        ):
-            single = np.ones(len(objects), bool)
-            single[paired] = False
-            counts[name] += int(single.sum())
-            counts["differing_inside"] += int((single & _is_inside(objects, scene)).sum())
-        assert exported.scores is not None
-        assert found.scores is not None
-        differences = np.abs(exported.scores[rows] - found.scores[cols])
-        score_differences += differences[_is_inside(found, scene)[cols]].tolist()
-        offsets = exported.centers_xy[rows] - found.centers_xy[cols]
-        distances_px += np.hypot(*offsets.T).tolist()
+        exported = client.detect(scene.read(0, 0, height, width)[0])
+        found = detect_objects(detector, scene, thresholds)
+        parities.append(compare_objects(exported, found, scene.shape_hw))
+    return add_parities(parities)
+
+
+def compare_objects(exported: Objects, found: Objects, shape_hw: tuple[int, int]) -> Parity:
+    """Compare two tables of one raster's objects, px of its grid, with scores.
+
+    Args:
+        exported: of the exported detector.
+        found: of `detect`.
+        shape_hw: of the raster.
+    """
+    assert exported.scores is not None
+    assert found.scores is not None
+    rows, cols = pair_objects(exported, found)
+    is_inside = _is_inside(found, shape_hw)[cols]
+    only_exported = exported.select(_others(len(exported), rows))
+    only_found = found.select(_others(len(found), cols))
+    differing = _is_inside(only_exported, shape_hw).sum() + _is_inside(only_found, shape_hw).sum()
+    differences = np.abs(exported.scores[rows] - found.scores[cols])[is_inside]
     return Parity(
-        rasters=len(scenes),
-        largest_score_difference=max(score_differences),
-        median_distance_px=float(np.median(distances_px)),
-        **counts,
+        rasters=1,
+        both=len(rows),
+        only_exported=len(only_exported),
+        only_detect=len(only_found),
+        differing_inside=int(differing),
+        largest_score_difference=float(differences.max(initial=0.0)),
     )
+
+
+def add_parities(parities: Sequence[Parity]) -> Parity:
+    """Return the comparison of several rasters as one."""
+    return Parity(
+        rasters=sum(one.rasters for one in parities),
+        both=sum(one.both for one in parities),
+        only_exported=sum(one.only_exported for one in parities),
+        only_detect=sum(one.only_detect for one in parities),
+        differing_inside=sum(one.differing_inside for one in parities),
+        largest_score_difference=max((one.largest_score_difference for one in parities), default=0),
+    )
+
+
+def _others(count: int, rows: np.ndarray) -> Bools:
+    """Return which of `count` rows are not among some."""
+    others = np.ones(count, bool)
+    others[rows] = False
+    return others
 
 
 def pair_objects(first: Objects, second: Objects) -> tuple[np.ndarray, np.ndarray]:
@@ -106,7 +126,7 @@ def pair_objects(first: Objects, second: Objects) -> tuple[np.ndarray, np.ndarra
     return rows[is_pair], cols[is_pair]
 
 
-def _detect(detector: Detector, scene: Scene, thresholds: dict[str, float]) -> Objects:
+def detect_objects(detector: Detector, scene: Scene, thresholds: dict[str, float]) -> Objects:
     """Return what `detect` finds in a scene, px of its grid; the longer side comes first."""
     result = detector.plan(scene, thresholds).run()
     found = detector.detections(result.candidates, thresholds, scene)
@@ -121,8 +141,8 @@ def _detect(detector: Detector, scene: Scene, thresholds: dict[str, float]) -> O
     )
 
 
-def _is_inside(objects: Objects, scene: Scene) -> Bools:
-    """Return which objects are further than `BORDER_PX` from the border."""
-    height, width = scene.shape_hw
+def _is_inside(objects: Objects, shape_hw: tuple[int, int]) -> Bools:
+    """Return which objects are further than `BORDER_PX` from the raster's border."""
+    height, width = shape_hw
     extent = (0.0, 0.0, float(width), float(height))
     return objects.within(extent, margin=-BORDER_PX)

@@ -7,7 +7,10 @@ wider ones meet a first layer in floats, so that no contrast is lost to a byte.
 
 from __future__ import annotations
 
+import io
+import logging
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from typing import Any
 
 import numpy as np
@@ -40,18 +43,19 @@ def quantize_graph(graph: bytes, pictures: Sequence[NDArray[Any]]) -> bytes:
     samples = [picture.astype(np.float32) for picture in pictures]
     if is_uint8:
         samples[0] = _with_full_range(samples[0])
-    nncf.set_log_level(40)  # errors alone
-    quantized = nncf.quantize(
-        model,
-        nncf.Dataset(samples, lambda sample: {"pixels": sample}),
-        subset_size=len(samples),
-        ignored_scope=nncf.IgnoredScope(names=in_floats),
-        advanced_parameters=AdvancedQuantizationParameters(
-            # int8 is taken on processors alone whose sums of bytes cannot overflow
-            overflow_fix=OverflowFix.DISABLE,
-            activations_range_estimator_params=RangeEstimatorParametersSet.MINMAX,
-        ),
-    )
+    nncf.set_log_level(logging.ERROR)
+    with redirect_stdout(io.StringIO()):  # bars of its progress, of a second each
+        quantized = nncf.quantize(
+            model,
+            nncf.Dataset(samples, lambda sample: {"pixels": sample}),
+            subset_size=len(samples),
+            ignored_scope=nncf.IgnoredScope(names=in_floats),
+            advanced_parameters=AdvancedQuantizationParameters(
+                # int8 is taken on processors alone whose sums of bytes cannot overflow
+                overflow_fix=OverflowFix.DISABLE,
+                activations_range_estimator_params=RangeEstimatorParametersSet.MINMAX,
+            ),
+        )
     content: bytes = quantized.SerializeToString(deterministic=True)
     return content
 
