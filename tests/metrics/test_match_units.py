@@ -55,19 +55,19 @@ def test_metres_are_absolute_and_old_keys_are_read() -> None:
     ("gsd_m", "changes", "sentence"),
     [
         (
-            10.0,
+            30.0,
             {"point_match_radius_m": 20.0},
             (
-                "`evaluate.point_match_radius_m`: must be 4 to 64 px (40 to 640 m) at the training "
-                "GSD of 10 m, got 2 px = 20 m"
+                "`evaluate.point_match_radius_m`: must be 1 to 64 px (30 to 1920 m) at the training "
+                "GSD of 30 m, got 0.667 px = 20 m"
             ),
         ),
         (
             0.15,
             {"point_match_radius_m": 20.0},
-            "`evaluate.point_match_radius_m`: must be 4 to 64 px (0.6 to 9.6 m)",
+            "`evaluate.point_match_radius_m`: must be 1 to 64 px (0.15 to 9.6 m)",
         ),
-        (1.25, {"point_match_radius_px": 3.0}, "`evaluate.point_match_radius_px`: must be 4 to"),
+        (1.25, {"point_match_radius_px": 0.9}, "`evaluate.point_match_radius_px`: must be 1 to"),
         (
             1.25,
             {"match_by": "distance"},

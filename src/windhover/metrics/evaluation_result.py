@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL.Image import Image
 
 from windhover.errors import ParameterError
-from windhover.geometry.windows import STRIDE_PX, WINDOW_PX
+from windhover.geometry.windows import WINDOW_PX
 from windhover.metrics.bootstrap import MIN_PLACES, TOO_FEW_PLACES
 from windhover.metrics.choose_threshold import ChosenThreshold
 from windhover.metrics.detection_metrics import DetectionMetrics
@@ -126,27 +126,27 @@ def match_rule_of(params: EvaluateParams, gsd_m: float) -> MatchRule:
     """Return the match rule that the stage's parameters describe, at the training GSD.
 
     Raises:
-        ParameterError: a distance does not fit the stride or the window.
+        ParameterError: a distance is below a px, or beyond a window.
     """
     radius_m = params.point_radius_m(gsd_m)
     key = "point_match_radius_px" if params.point_match_radius_m is None else "point_match_radius_m"
-    _require_distance(key, radius_m, gsd_m, least_px=STRIDE_PX / 2)
+    _require_distance(key, radius_m, gsd_m)
     if params.match_by == "distance":
-        _require_distance("match_value", params.match_value, gsd_m, least_px=1.0)
+        _require_distance("match_value", params.match_value, gsd_m)
     return MatchRule(params.match_by, params.match_value, radius_m)
 
 
-def _require_distance(key: str, distance_m: float, gsd_m: float, *, least_px: float) -> None:
-    """Raise if a distance of matching is finer than a search can place, or beyond a window.
+def _require_distance(key: str, distance_m: float, gsd_m: float) -> None:
+    """Raise if a distance of matching is below a px, or beyond a window.
 
     Raises:
         ParameterError: it is; with the limits and the value in px and in m.
     """
     px = distance_m / gsd_m
-    if least_px <= px <= WINDOW_PX:
+    if 1 <= px <= WINDOW_PX:
         return
     raise ParameterError(
-        f"`evaluate.{key}`: must be {least_px:g} to {WINDOW_PX} px ({least_px * gsd_m:g} to "
+        f"`evaluate.{key}`: must be 1 to {WINDOW_PX} px ({gsd_m:g} to "
         f"{WINDOW_PX * gsd_m:g} m) at the training GSD of {gsd_m:g} m, got {px:.3g} px = "
         f"{distance_m:g} m. Change it in params.yaml."
     )
