@@ -58,8 +58,8 @@ def test_metres_are_absolute_and_old_keys_are_read() -> None:
             30.0,
             {"point_match_radius_m": 20.0},
             (
-                "`evaluate.point_match_radius_m`: must be 1 to 64 px (30 to 1920 m) at the training "
-                "GSD of 30 m, got 0.667 px = 20 m"
+                "`evaluate.point_match_radius_m`: must be 1 to 64 px (30 to 1920 m) at the "
+                "training GSD of 30 m, got 0.667 px = 20 m"
             ),
         ),
         (
