@@ -5,12 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
+from affine import Affine
 
 from conftest import MakeScene
 from windhover.dataset.build_catalog import build_catalog
 from windhover.dataset.catalog import Catalog
+from windhover.dataset.grouping import join_touching
 from windhover.errors import DataError
+from windhover.geometry.georef import footprint_4326
 from windhover.params.scenes import ScenesParams
 
 RASTERS = ("jan/k.tif", "jan/m.tif", "jun/k.tif", "jun/m.tif", "jun/n.tif")
@@ -75,3 +79,16 @@ def test_the_column_that_names_rasters_is_taken(two_dates: Path) -> None:
     rows = "".join(f"{number},{name},p{number}\n" for number, name in enumerate(RASTERS))
     catalog = catalog_of(two_dates, f"image_id,file_name,place\n{rows}")
     assert sorted(catalog.scenes["place"]) == ["p0", "p1", "p2", "p3", "p4"]
+
+
+@pytest.mark.parametrize(("gsd_y_m", "is_one"), [(4.0, True), (2.0, False)])
+def test_a_gap_of_less_than_the_longer_side_of_a_px_is_none(gsd_y_m: float, is_one: bool) -> None:
+    footprints = []
+    for left in (4e5, 4e5 + 100 + 3, 5e5):  # 3 m between the first two, 100 m wide each
+        transform = Affine(0.5, 0, left, 0, -gsd_y_m, 5e6)
+        footprints.append(footprint_4326(transform, "EPSG:32631", (40, 200)))
+    wkt = [None if shape is None else shape.wkt for shape in footprints]
+    scenes = pd.DataFrame({"footprint_wkt_4326": wkt, "gsd_x_m": 0.5, "gsd_y_m": gsd_y_m})
+    names, pairs = join_touching(["p", "q", "r"], scenes)
+    assert names == (["p", "p", "r"] if is_one else ["p", "q", "r"])
+    assert pairs == ([("p", "q")] if is_one else [])

@@ -76,3 +76,10 @@ def test_wrapped_copies_meet_the_same_place_written_otherwise() -> None:
     copies = with_wrapped_copies(shapely.box(179, 0, 181, 1))
     assert copies.contains(shapely.Point(-179.5, 0.5))
     assert not copies.contains(shapely.Point(0, 0.5))
+
+
+@pytest.mark.parametrize(("center", "kind"), [(20.0, "Polygon"), (179.0, "MultiPolygon")])
+def test_only_a_ring_across_the_antimeridian_has_parts(center: float, kind: str) -> None:
+    lon = center + np.array([-3.0, 3.0, 3.0, -3.0])
+    lat = np.array([10.0, 10.0, 12.0, 12.0])
+    assert polygon_from_ring(wrap(lon), lat).geom_type == kind

@@ -28,6 +28,8 @@ def names_of(*paths: str) -> RasterNames:
         (["n/q.tif", "s/q.tif"], "images/s/q.jpg", "s/q.tif"),
         (["n/q.tif"], "east/q.tif", "n/q.tif"),  # the only one, but weakly
         (["train/q.tif"], "valid/q.tif", ""),  # another split is another picture
+        (["train/q.tif"], "east/q.tif", "train/q.tif"),  # no split says nothing
+        (["n/q.tif"], "valid/q.tif", "n/q.tif"),
         (["q.tif", "q.1.tif", "q.10.tif"], "q.1", "q.1.tif"),
         (["q.tif"], "q.1", ""),
         (["q.tif"], "q.final", ""),

@@ -63,14 +63,14 @@ def test_a_folder_that_does_not_say_how_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("n_rows", "kinds"), [(5, "ppprr"), (4, "pprr"), (1, "p"), (30, "p" * 6 + "r" * 6)]
+    ("n_rows", "kinds"), [(5, "pppll"), (4, "ppll"), (1, "p"), (30, "p" * 6 + "l" * 6)]
 )
 def test_the_sheet_shows_patches_of_every_kind_each_before_its_copies(
     n_rows: int, kinds: str
 ) -> None:
     images = np.random.default_rng(0).integers(0, 255, (12, 64, 64, 3)).astype(np.uint8)
     values = dict.fromkeys(("dx_px", "dy_px", "w_px", "h_px"), np.nan)
-    index = pd.DataFrame({"kind": ["random"] * 6 + ["positive"] * 6, "class": "", **values})
+    index = pd.DataFrame({"kind": ["lookalike"] * 6 + ["positive"] * 6, "class": "", **values})
     # variant 0 is the patch as cut; copies may be left out
     sources = np.repeat(np.arange(12), np.arange(12) % 3 + 1)
     copies = index.iloc[sources].assign(source=sources)

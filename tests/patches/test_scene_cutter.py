@@ -140,7 +140,7 @@ def test_a_scene_too_large_to_hold_gives_the_same_patches(
     monkeypatch.setattr(scene_cutter, "MAX_HELD_PX", 0)
     cut(catalog, world / "read")
     for split in ("train", "val", "test"):
-        held, read = (load_patches(world / name, split) for name in ("held", "read"))
+        held, read = (load_patches(str(world / name), split) for name in ("held", "read"))
         assert np.array_equal(held.images, read.images)
         pd.testing.assert_frame_equal(held.index, read.index)
 
