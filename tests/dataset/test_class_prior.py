@@ -125,7 +125,7 @@ def test_positive_windows_are_those_of_comparing_every_window_with_every_object(
     objects = Objects.from_xyxy(boxes, np.zeros(len(boxes), np.int64))
     rule = LabelRule(radius, radius, shape)
     windows = np.stack(
-        np.meshgrid(np.arange(0, 300 + 4, 8), np.arange(0, 170 + 4, 8)), axis=-1
+        np.meshgrid(np.arange(0, 300 + 5, 8), np.arange(0, 170 + 4, 8)), axis=-1
     ).reshape(-1, 2)
     offset = objects.centers_xy[None] - windows[:, None]
     distance = np.hypot(*offset.transpose(2, 0, 1))
