@@ -15,7 +15,7 @@ from fake_models import write_bundle
 from test_cli import invoke
 from windhover.errors import ParameterError
 from windhover.evaluation.explain import read_window
-from windhover.geometry.lattice import read_mirrored
+from windhover.geometry.lattice import outside_scene, read_padded
 from windhover.imagery.scenes import open_scene
 
 OVERWRITTEN = "is read by this command and would be overwritten"
@@ -133,13 +133,17 @@ def test_inspect_gives_its_result_as_json_and_tells_what_cannot_be_used(
     assert result.exit_code == 1
 
 
-def test_an_explained_window_at_the_border_is_the_one_that_is_searched(make_scene: Any) -> None:
+@pytest.mark.parametrize("padding_value", [None, (90.0, 100.0, 110.0)])
+def test_an_explained_window_at_the_border_is_the_one_that_is_searched(
+    make_scene: Any, padding_value: tuple[float, ...] | None
+) -> None:
     with open_scene(make_scene()) as scene:
         for col, row in ((3.0, 70.0), (208.0, 148.0), (100.0, 0.0)):
-            window, valid = read_window(scene, col, row, window_px=64)
+            window, valid = read_window(scene, col, row, window_px=64, padding_value=padding_value)
             top = round(row - 32)
             left = round(col - 32)
             extent = (top, top + 64, left, left + 64)
-            expected, _ = read_mirrored(scene.read, scene.shape_hw, extent)
+            expected, _ = read_padded(scene.read, scene.shape_hw, extent, padding_value)
             np.testing.assert_array_equal(window, expected)
+            assert outside_scene(scene.shape_hw, extent).any()
             assert valid.all()

@@ -1,4 +1,4 @@
-"""The lattice leaves nothing blind, blocks share it out, the mirror is a mirror."""
+"""The lattice leaves nothing blind, blocks share it out, the padding is a padding."""
 
 from __future__ import annotations
 
@@ -9,7 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from windhover.geometry.lattice import Lattice, mirrored_indices, read_mirrored, windows_with_data
+from windhover.geometry.lattice import (
+    Lattice,
+    mirrored_indices,
+    outside_scene,
+    read_mirrored,
+    read_padded,
+    windows_with_data,
+)
 
 sides = st.integers(1, 700)
 
@@ -109,6 +116,36 @@ def test_a_mirrored_block_is_that_of_the_padded_scene(
     ]
     assert np.array_equal(pixels, padded)
     assert np.array_equal(valid, padded[0] > 100)
+
+
+@given(
+    shape=st.tuples(st.integers(1, 50), st.integers(1, 50)),
+    origin=st.tuples(st.integers(-40, 45), st.integers(-40, 45)),
+)
+def test_a_padded_block_is_that_of_the_padded_scene(
+    shape: tuple[int, int], origin: tuple[int, int]
+) -> None:
+    scene = np.random.default_rng(0).integers(0, 255, (2, *shape), dtype=np.uint8)
+
+    def read(row: int, col: int, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+        part = scene[:, row : row + height, col : col + width]
+        return part, part[0] > 100
+
+    row, col = origin
+    extent = (row, row + 23, col, col + 31)
+    before = scene.copy()
+    pixels, valid = read_padded(read, shape, extent, (7.0, 9.0))
+    for band, value in enumerate((7, 9)):
+        padded = np.pad(scene[band], 100, constant_values=value)
+        assert np.array_equal(pixels[band], padded[100 + row : 123 + row, 100 + col : 131 + col])
+    is_light = np.pad(scene[0] > 100, 100)
+    assert np.array_equal(valid, is_light[100 + row : 123 + row, 100 + col : 131 + col])
+    inside = np.pad(np.ones(shape, bool), 100)[100 + row : 123 + row, 100 + col : 131 + col]
+    assert np.array_equal(outside_scene(shape, extent), ~inside)
+    assert np.array_equal(scene, before)
+    mirrored = read_padded(read, shape, extent, None)
+    for one, other in zip(mirrored, read_mirrored(read, shape, extent), strict=True):
+        assert np.array_equal(one, other)
 
 
 @given(seed=st.integers(0, 1000), share=st.sampled_from([0.0, 0.0005, 0.01, 1.0]))

@@ -51,28 +51,31 @@ def world(tmp_path: Path, make_scene: MakeScene) -> Path:
     return tmp_path
 
 
-def window_of(catalog: Catalog, row: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Return a patch's window (C, 64, 64) and what of it is valid, the scene mirrored at its
-    borders.
-    """
+def window_of(
+    catalog: Catalog, row: Any, padding_value: tuple[float, ...]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return a patch's window (C, 64, 64) and what of it is valid, padded beyond the scene."""
     with open_catalog_scene(
         next(one for one in catalog if one.scene == row.scene), row.gsd_m
     ) as scene:
         array, valid = scene.read(0, 0, *scene.shape_hw)
     inside = slice(row.top_px + 64, row.top_px + 128), slice(row.left_px + 64, row.left_px + 128)
-    return np.pad(array, ((0, 0), (64, 64), (64, 64)), "symmetric")[:, *inside], np.pad(
-        valid, 64, "symmetric"
-    )[inside]
+    bands = [
+        np.pad(band, 64, constant_values=value)[inside]
+        for band, value in zip(array, padding_value, strict=True)
+    ]
+    return np.stack(bands), np.pad(valid, 64)[inside]
 
 
 def test_patches_are_the_pixels_of_their_windows(world: Path) -> None:
     catalog = catalog_of(world)
-    cut(catalog, world / "out")
+    summary = cut(catalog, world / "out")
+    assert summary.padding_value == tuple(np.rint(summary.mean))
     outside = 0
     for split in ("train", "val", "test"):
         patches = load_patches(world / "out", split)
         for row in patches.index.sample(40, random_state=0).itertuples():
-            array, _ = window_of(catalog, row)
+            array, _ = window_of(catalog, row, summary.padding_value)
             assert (patches.images[row.patch] == array.transpose(1, 2, 0)).all()
             outside += min(row.left_px, row.top_px) < 0
     assert outside > 3
@@ -154,7 +157,7 @@ def test_statistics_are_those_of_the_training_patches(world: Path) -> None:
     catalog = catalog_of(world)
     pixels = []
     for row in load_patches(world / "out", "train").index.itertuples():
-        array, valid = window_of(catalog, row)
+        array, valid = window_of(catalog, row, summary.padding_value)
         pixels.append(array[:, valid])
     everything = np.concatenate(pixels, axis=1).astype(float)
     assert summary.mean == pytest.approx(everything.mean(axis=1), abs=1e-3)

@@ -13,7 +13,7 @@ from windhover.errors import MissingFileError, ParameterError
 from windhover.evaluation.attribution import attribute_logit
 from windhover.files import check_output, is_figure, lock_output
 from windhover.geometry.arrays import Bools
-from windhover.geometry.lattice import read_mirrored
+from windhover.geometry.lattice import outside_scene, read_padded
 from windhover.imagery.rasters import files_read
 from windhover.imagery.scenes import Scene
 from windhover.inference.model_input import open_for_model
@@ -149,7 +149,10 @@ def read_target(
     ) as scene:
         col = numbers[0] / scene.ratio_xy[0]
         row = numbers[1] / scene.ratio_xy[1]
-        return read_window(scene, col, row, window_px=bundle.card.window_px)
+        card = bundle.card
+        return read_window(
+            scene, col, row, window_px=card.window_px, padding_value=card.padding_value
+        )
 
 
 def _parse_target(target: str) -> tuple[str, list[float]]:
@@ -187,11 +190,16 @@ def _read_patch(path: Path, row: int) -> tuple[NDArray[Any], Bools]:
 
 
 def read_window(
-    scene: Scene, col: float, row: float, *, window_px: int
+    scene: Scene,
+    col: float,
+    row: float,
+    *,
+    window_px: int,
+    padding_value: Sequence[float] | None = None,
 ) -> tuple[NDArray[Any], Bools]:
-    """Return the window (C, H, W) around a point (scene px), mirrored at the scene's borders.
+    """Return the window (C, H, W) around a point (scene px), padded beyond the scene's borders.
 
-    It is what a search scores there.
+    It is what a search scores there; the padding counts as valid, so that it is shown.
 
     Raises:
         ParameterError: the point is not in the scene.
@@ -207,4 +215,7 @@ def read_window(
     top = round(row - window_px / 2)
     left = round(col - window_px / 2)
     extent = (top, top + window_px, left, left + window_px)
-    return read_mirrored(scene.read, scene.shape_hw, extent)
+    window, valid = read_padded(scene.read, scene.shape_hw, extent, padding_value)
+    if padding_value is not None:
+        valid = valid | outside_scene(scene.shape_hw, extent)
+    return window, valid

@@ -1,17 +1,17 @@
-"""The lattice of windows over a scene, its blocks, and the mirror at its borders.
+"""The lattice of windows over a scene, its blocks, and the padding at its borders.
 
 One lattice per scene and stride, anchored at scene px 0: cell (i, j) is the window whose top-left
 px is (stride*i, stride*j). It reaches half a window beyond each border, so that every point of the
-scene, to its last pixel, is near some window's centre; outside the scene it is mirrored. Blocks are
-rectangles of cells: each cell belongs to one block, for any size of blocks. Integers only: it opens
-no file and knows no network.
+scene, to its last pixel, is near some window's centre; outside the scene it is padded, with a
+constant or with the scene's mirror image. Blocks are rectangles of cells: each cell belongs to one
+block, for any size of blocks. Integers only: it opens no file and knows no network.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -134,6 +134,14 @@ class Lattice:
         )
         return part if part.row0 < part.row1 and part.col0 < part.col1 else None
 
+    def is_centered_inside(self, block: Block) -> NDArray[np.bool_]:
+        """Return which windows of a block, (rows, cols), have their centre on the scene."""
+        inside = []
+        for first, stop, length in zip(block[1::2], block[2::2], self.shape_hw, strict=True):
+            center = np.arange(first, stop) * self.stride_px + self.window_px / 2
+            inside.append((center >= 0) & (center <= length))
+        return np.asarray(inside[0][:, None] & inside[1])
+
     def extent_px(self, block: Block) -> tuple[int, int, int, int]:
         """Return the px [row0, row1) and [col0, col1) that the block's windows cover."""
         stride = self.stride_px
@@ -188,6 +196,51 @@ def mirrored_indices(length_px: int, start: int, stop: int) -> NDArray[np.int64]
     """Return which px of a line stand at [start, stop) when it is mirrored at both its ends."""
     index = np.arange(start, stop, dtype=np.int64) % (2 * length_px)
     return np.where(index < length_px, index, 2 * length_px - 1 - index)
+
+
+def read_padded(
+    read: ReadBlock,
+    shape_hw: tuple[int, int],
+    extent: tuple[int, int, int, int],
+    padding_value: Sequence[float] | None,
+) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """Read px rows and columns of a scene, padded beyond its borders.
+
+    Args:
+        read: (row, col, height, width) -> pixels (C, h, w) and valid (h, w).
+        shape_hw: rows and columns of the scene, px.
+        extent: row0, row1, col0, col1; may reach outside.
+        padding_value: of each band, which is not valid; None for the scene's mirror image.
+
+    Returns:
+        Pixels (C, row1 - row0, col1 - col0) and where they are valid.
+    """
+    pixels, valid = read_mirrored(read, shape_hw, extent)
+    if padding_value is None:
+        return pixels, valid
+    outside = outside_scene(shape_hw, extent)
+    if outside.any():
+        return pad_outside(pixels, outside, padding_value), valid & ~outside
+    return pixels, valid
+
+
+def pad_outside(
+    pixels: NDArray[Any], outside: NDArray[np.bool_], padding_value: Sequence[float]
+) -> NDArray[Any]:
+    """Return pixels (C, H, W) with the padding value of each band where (H, W) is outside."""
+    value = np.asarray(padding_value)[:, None, None].astype(pixels.dtype)
+    return np.where(outside, value, pixels)
+
+
+def outside_scene(
+    shape_hw: tuple[int, int], extent: tuple[int, int, int, int]
+) -> NDArray[np.bool_]:
+    """Return which px of an extent (row0, row1, col0, col1) are beyond the scene's borders."""
+    row0, row1, col0, col1 = extent
+    height, width = shape_hw
+    row = np.arange(row0, row1)[:, None]
+    col = np.arange(col0, col1)
+    return (row < 0) | (row >= height) | (col < 0) | (col >= width)
 
 
 def read_mirrored(

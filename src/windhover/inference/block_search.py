@@ -14,13 +14,20 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from windhover.errors import FormatError
-from windhover.geometry.lattice import Block, read_mirrored, windows_with_data
+from windhover.geometry.lattice import (
+    Block,
+    outside_scene,
+    pad_outside,
+    read_mirrored,
+    windows_with_data,
+)
+from windhover.inference.border_views import BorderViews, score_windows_at
 from windhover.inference.candidates import Candidates
 from windhover.inference.multi_scale import ScalePass
 from windhover.inference.peak_tta import SYMMETRIES, d4_test_time_augmentation
@@ -31,12 +38,15 @@ from windhover.inference.search_results import BlockResult, FailedBlock
 LARGE_BLOCK_PX = 2**21  # from here on the memory that a block leaves behind is worth returning
 GPU_READERS = 8  # blocks read ahead for a GPU, which is faster than one reader
 CPU_READERS = 1
+# An object whose centre is seen farther outside than this belongs to what lies beyond the scene;
+# chosen on validation. Where borders are mirrored, a centre outside cannot be told.
+PADDED_OUTSIDE_PX = 1.0
 
 
 class BlockPixels(NamedTuple):
     """Pixels of a block with its margin, as read."""
 
-    pixels: NDArray[Any]  # (C, H, W)
+    views: BorderViews
     valid: NDArray[np.bool_]  # (H, W)
 
 
@@ -77,7 +87,7 @@ class BlockSearch:
         n_readers = CPU_READERS
         if self.scorer.device != "cpu":
             n_readers = GPU_READERS
-        read = partial(_read_block, scale_pass)
+        read = partial(_read_block, scale_pass, self.scorer.padding_value)
         for block, reading in _read_ahead(read, remaining, n_readers):
             try:
                 block_pixels = reading.result()
@@ -109,18 +119,27 @@ class BlockSearch:
         skipped = owned_cells.size - searched
         if searched == 0:
             return BlockResult(Candidates.empty(), 0, skipped)
-        maps = self.scorer.score(block_pixels.pixels)
+        views = block_pixels.views
+        maps = self.scorer.score(views.pixels)
         logits = np.where(has_valid_px, maps.logits, -np.inf)
-        scores = RawScores(logits, maps.offsets_px, maps.log_sizes)
-        candidates = self._find_candidates(scale_pass, block, scores, block_pixels.pixels)
+        peak_logits = logits
+        if views.mirrored is not None:
+            peak_logits = np.where(lattice.is_centered_inside(scored), logits, -np.inf)
+        scores = RawScores(peak_logits, maps.offsets_px, maps.log_sizes)
+        candidates = self._find_candidates(scale_pass, block, scores, views)
         kept_logits = None
         if keep_logits:
             kept_logits = logits[:, owned_rows, owned_cols]
         candidates = candidates.scaled(scale_pass.scale_xy)
         return BlockResult(candidates, searched, skipped, kept_logits)
 
+    @property
+    def _outside_px(self) -> float | None:
+        """How far outside the scene a centre may be, px; None for what a mirror image needs."""
+        return None if self.scorer.padding_value is None else PADDED_OUTSIDE_PX
+
     def _find_candidates(
-        self, scale_pass: ScalePass, block: Block, scores: RawScores, pixels: NDArray[Any]
+        self, scale_pass: ScalePass, block: Block, scores: RawScores, views: BorderViews
     ) -> Candidates:
         """Return the candidates of a block, px of the pass's grid."""
         lattice = scale_pass.lattice
@@ -132,19 +151,20 @@ class BlockSearch:
             lattice=lattice,
             scored=lattice.expand_block(block, margin_cells(lattice.stride_px)),
             owned=block,
+            outside_px=self._outside_px,
         )
         if settings.peak_tta == "none":
             return find(min_logits=min_logits)
-        score_windows_at = partial(
+        score_windows = partial(
             d4_test_time_augmentation,
             self.scorer,
-            pixels,
             symmetries=SYMMETRIES[settings.peak_tta],
             second_stage=self.second_stage,
         )
+        score_at = partial(score_windows_at, score_windows, views, self.scorer.window_px)
         # Which windows are scored again must not depend on the threshold: an object stays what it
         # was in evaluation.
-        rescorer = Rescorer(score_windows_at, settings.rescore_min_logit)
+        rescorer = Rescorer(score_at, settings.rescore_min_logit)
         lowest = np.minimum(min_logits, settings.rescore_min_logit)
         candidates = find(min_logits=lowest, rescorer=rescorer)
         logits = candidates.logits
@@ -152,12 +172,21 @@ class BlockSearch:
         return candidates.select(is_high)
 
 
-def _read_block(scale_pass: ScalePass, block: Block) -> BlockPixels:
-    """Return the pixels of a block and its margin, borders of the scene mirrored."""
+def _read_block(
+    scale_pass: ScalePass, padding_value: Sequence[float] | None, block: Block
+) -> BlockPixels:
+    """Return the pixels of a block and its margin, padded beyond the borders of the scene."""
     lattice = scale_pass.lattice
     scored = lattice.expand_block(block, margin_cells(lattice.stride_px))
     extent = lattice.extent_px(scored)
-    return BlockPixels(*read_mirrored(scale_pass.grid.read, lattice.shape_hw, extent))
+    pixels, valid = read_mirrored(scale_pass.grid.read, lattice.shape_hw, extent)
+    if padding_value is None:
+        return BlockPixels(BorderViews(pixels), valid)
+    outside = outside_scene(lattice.shape_hw, extent)
+    if not outside.any():
+        return BlockPixels(BorderViews(pixels), valid)
+    padded = pad_outside(pixels, outside, padding_value)
+    return BlockPixels(BorderViews(padded, pixels, outside), valid & ~outside)
 
 
 def _return_freed_memory() -> None:

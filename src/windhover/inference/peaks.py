@@ -126,6 +126,7 @@ def find_peaks(
     owned: Block,
     min_logits: Floats,
     rescorer: Rescorer | None = None,
+    outside_px: float | None = None,
 ) -> Candidates:
     """Return the peaks of a block as candidates in px of the scene.
 
@@ -136,7 +137,8 @@ def find_peaks(
 
     The object's centre is the mean of the votes (centre + offset) of the cells around the peak
     that vote for the same place, weighted by their scores; its size likewise, in logarithms.
-    Candidates a stride or more outside the scene come from mirrored pixels and are dropped.
+    Candidates `outside_px` or more outside the scene are dropped; the centres of others are clipped
+    to its border.
 
     Args:
         scores: of the cells of `scored`; offsets dx, dy.
@@ -145,6 +147,8 @@ def find_peaks(
         owned: the cells whose peaks are wanted.
         min_logits: (K,) lowest logit of interest.
         rescorer: if given, its logit and votes replace those of the peaks.
+        outside_px: how far outside the scene a centre may be; a stride by default, because a mirror
+            image pulls the votes for an object at the border outwards by less.
 
     Returns:
         Candidates in reading order within each class.
@@ -161,7 +165,9 @@ def find_peaks(
     objects = _to_objects(estimates, cells, maps, scored)
     touches_edge = _touch_edge(cells, maps, scored)
     candidates = Candidates(objects, touches_edge, is_secondary[is_candidate])
-    return _within_scene(candidates, lattice)
+    if outside_px is None:
+        outside_px = lattice.stride_px
+    return _within_scene(candidates, lattice.shape_hw, outside_px)
 
 
 def _cells_of_interest(maps: CellMaps, scored: Block, owned: Block, min_logits: Floats) -> Cells:
@@ -295,14 +301,12 @@ def _touch_edge(cells: Cells, maps: CellMaps, scored: Block) -> Bools:
     return np.asarray(is_beyond.any(axis=1))
 
 
-def _within_scene(candidates: Candidates, lattice: Lattice) -> Candidates:
-    """Return the candidates less than a stride outside the scene, centres clipped to its border.
-
-    The mirror pulls the votes for an object at the border outwards, by less than a stride.
-    """
-    size_xy = np.array(lattice.shape_hw[::-1])
-    margin_px = lattice.stride_px
+def _within_scene(
+    candidates: Candidates, shape_hw: tuple[int, int], outside_px: float
+) -> Candidates:
+    """Return the candidates less than so far outside the scene, centres clipped to its border."""
+    size_xy = np.array(shape_hw[::-1])
     centers_xy = candidates.objects.centers_xy
-    is_near = (centers_xy > -margin_px) & (centers_xy < size_xy + margin_px)
+    is_near = (centers_xy > -outside_px) & (centers_xy < size_xy + outside_px)
     objects = replace(candidates.objects, centers_xy=np.clip(centers_xy, 0, size_xy))
     return replace(candidates, objects=objects).select(np.asarray(is_near.all(axis=1)))

@@ -55,6 +55,10 @@ class Scorer(Protocol):
     def runtime(self) -> str:
         """Library that computes: `torch`, `onnx` or `openvino`."""
 
+    @property
+    def padding_value(self) -> tuple[float, ...] | None:
+        """What each band holds beyond a scene's border; None where it is mirrored."""
+
     def score(self, block: NDArray[np.generic]) -> RawScores:
         """Score every window of a block.
 

@@ -70,6 +70,7 @@ class TorchScorer:
         device: name of the device, such as `cpu`.
         inference_precision: `fp32`, `fp16`, `bf16` or `int8`.
         batch_px: input px computed at once.
+        padding_value: what each band holds beyond a scene's border; None where it is mirrored.
     """
 
     runtime = "torch"
@@ -84,6 +85,7 @@ class TorchScorer:
         stride_px: int | None = None,
         batch_px: int | None = None,
         ranges: QuantizationRanges | None = None,
+        padding_value: tuple[float, ...] | None = None,
     ) -> None:
         """Copy the network, fold its batch norms and move it to the device.
 
@@ -99,6 +101,7 @@ class TorchScorer:
                 offers half of it.
             batch_px: input px computed at once; bounds memory, never changes a score's meaning.
             ranges: of the network's pixels and maps, for `int8`.
+            padding_value: of each band beyond a scene's border, as in training; None mirrors it.
 
         Raises:
             ParameterError: precision, stride or batch is not available.
@@ -107,6 +110,7 @@ class TorchScorer:
         self._device = torch.device(device)
         self.device = str(self._device)
         self.inference_precision = _resolve_precision(inference_precision, self._device, ranges)
+        self.padding_value = padding_value
         self.window_px = int(network.window_px)  # type: ignore[arg-type]
         self.dense = bool(network.dense)
         network_stride_px = int(network.stride_px)  # type: ignore[arg-type]
@@ -352,6 +356,7 @@ def make_scorers(
         stride_px=stride_px,
         batch_px=batch_px,
         ranges=bundle.card.ranges,
+        padding_value=bundle.card.padding_value,
     )
     second = bundle.second_stage
     if second is None:

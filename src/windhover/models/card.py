@@ -63,6 +63,8 @@ class Card(BaseModel):
         class_priors: of each class by itself; None where unknown.
         sized: whether labels have sizes; if not, boxes have the window's size and mean nothing.
         ranges: of pixels and feature maps, for a search in int8; None where not possible.
+        padding_value: of each band beyond a scene's border; None for the scene's mirror image, as
+            in models of earlier versions.
         training: what else is known of the training.
     """
 
@@ -84,6 +86,7 @@ class Card(BaseModel):
     class_priors: tuple[float, ...] | None = None
     sized: bool = True
     ranges: QuantizationRanges | None = None
+    padding_value: tuple[float, ...] | None = None
     training: dict[str, Any] = Field(default_factory=dict)
 
     @model_validator(mode="after")
@@ -105,6 +108,10 @@ class Card(BaseModel):
         if len(set(counts.values())) > 1:
             raise ValueError(
                 f"bands, mean, std and network.n_bands must agree in number, got {counts}"
+            )
+        if self.padding_value is not None and len(self.padding_value) != len(self.bands):
+            raise ValueError(
+                f"{len(self.padding_value)} padding_value numbers for {len(self.bands)} bands"
             )
         if len(self.classes) != self.network.n_classes:
             raise ValueError(

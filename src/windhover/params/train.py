@@ -24,6 +24,13 @@ class BatchAugmentParams(StageParams):
     d4: bool = Field(
         default=True, description="flips and rotations: the eight symmetries of the square"
     )
+    border_prob: float = Field(
+        default=0.35,
+        ge=0,
+        le=1,
+        description="probability, across each axis, that the scene ends within the picture: "
+        "borders are learned anywhere",
+    )
     brightness: float = Field(
         default=0.1,
         ge=0,

@@ -17,9 +17,15 @@ from windhover.dataset.catalog import Catalog
 from windhover.dataset.label_rule import LabelRule
 from windhover.dataset.splits import SPLITS
 from windhover.errors import DataError, ParameterError
+from windhover.geometry.arrays import Bools
+from windhover.geometry.lattice import outside_scene
 from windhover.geometry.windows import HALF_WINDOW_PX, STRIDE_PX, WINDOW_PX
 from windhover.params.patches import PatchesParams
-from windhover.patches.cut_statistics import CutStatistics, rounded_statistics
+from windhover.patches.cut_statistics import (
+    CutStatistics,
+    padding_value_of,
+    rounded_statistics,
+)
 from windhover.patches.leakage import check_leakage, measure_leakage
 from windhover.patches.npz_patches import NpzContent, import_npz
 from windhover.patches.patch_store import (
@@ -59,11 +65,13 @@ def cut_patches(catalog: Catalog, params: PatchesParams, folder: Path) -> PatchS
     rule = label_rule_of(params, catalog.gsd_m)
     settings = CutSettings(params, rule, catalog.gsd_m, catalog.bands, catalog.classes)
     statistics = CutStatistics()
-    index = _cut_scenes(catalog, settings, statistics, folder=folder)
+    index, beyond = _cut_scenes(catalog, settings, statistics, folder=folder)
     write_index(index, folder)
     leakage = measure_leakage(index, catalog.scenes, statistics.identical_across_splits)
     _check_training_objects(index, statistics)
     mean, std = statistics.training_pixels.mean_and_std()
+    padding_value = padding_value_of(mean, np.dtype(catalog.dtype))
+    _pad_patches(beyond, padding_value, folder)
     summary = PatchSummary(
         **_cut_facts(index, rule, statistics),
         gsd_m=catalog.gsd_m,
@@ -73,6 +81,7 @@ def cut_patches(catalog: Catalog, params: PatchesParams, folder: Path) -> PatchS
         classes=catalog.classes,
         mean=rounded_statistics(mean),
         std=rounded_statistics(std),
+        padding_value=padding_value,
     )
     summary.save(folder / SUMMARY_FILE)
     check_leakage(leakage)
@@ -94,6 +103,14 @@ def label_rule_of(params: PatchesParams, gsd_m: float) -> LabelRule:
     _require(ignore, ignore.px >= positive.px, f"at least `patches.{positive.key}`", positive.px)
     _require(ignore, ignore.px <= WINDOW_PX, "at most a window", WINDOW_PX)
     return LabelRule(positive.px, ignore.px, params.radius_shape)
+
+
+class PatchBeyondBorder(NamedTuple):
+    """A patch that reaches beyond the border of its scene."""
+
+    split: str
+    number: int  # in the array of the split
+    outside: Bools  # (H, W) beyond the border
 
 
 class _Radius(NamedTuple):
@@ -134,12 +151,16 @@ def _both_units(length_px: float, gsd_m: float) -> str:
 
 def _cut_scenes(
     catalog: Catalog, settings: CutSettings, statistics: CutStatistics, *, folder: Path
-) -> pd.DataFrame:
-    """Write the arrays of all splits; return the index of the patches."""
+) -> tuple[pd.DataFrame, list[PatchBeyondBorder]]:
+    """Write the arrays of all splits; return the index of the patches.
+
+    And the patches that reach beyond a scene: what they are padded with is known in the end.
+    """
     labeled = [row for row in catalog if row.labeled]
     n_negatives = negatives_by_scene(catalog, settings.params)
     shape_hwc = (WINDOW_PX, WINDOW_PX, len(settings.bands))
     records: list[dict[str, Any]] = []
+    beyond: list[PatchBeyondBorder] = []
     with ExitStack() as stack:
         writers = {}
         for split in SPLITS:
@@ -155,9 +176,11 @@ def _cut_scenes(
             )
             for batch in cutter.cut():
                 is_new = statistics.select_new(batch.images, row.split)
-                new = CutBatch(batch.images[is_new], batch.rows[is_new])
-                records += _write_batch(new, writers[row.split])
-    return index_table(records)
+                new = CutBatch(batch.images[is_new], batch.rows[is_new], batch.scene_hw)
+                written = _write_batch(new, writers[row.split])
+                beyond += _patches_beyond(written, new.scene_hw)
+                records += written
+    return index_table(records), beyond
 
 
 def _write_batch(batch: CutBatch, writer: PatchWriter) -> list[dict[str, Any]]:
@@ -167,6 +190,34 @@ def _write_batch(batch: CutBatch, writer: PatchWriter) -> list[dict[str, Any]]:
     index = batch.rows.assign(patch=np.arange(first, writer.count))
     records: list[dict[str, Any]] = index[list(INDEX_COLUMNS)].to_dict("records")  # type: ignore[assignment]
     return records
+
+
+def _patches_beyond(
+    records: list[dict[str, Any]], scene_hw: tuple[int, int]
+) -> list[PatchBeyondBorder]:
+    """Return the patches among index rows that reach beyond a scene of a height and width."""
+    patches = []
+    for record in records:
+        top, left = record["top_px"], record["left_px"]
+        outside = outside_scene(scene_hw, (top, top + WINDOW_PX, left, left + WINDOW_PX))
+        if outside.any():
+            patches.append(PatchBeyondBorder(record["split"], record["patch"], outside))
+    return patches
+
+
+def _pad_patches(
+    patches: list[PatchBeyondBorder], padding_value: tuple[float, ...], folder: Path
+) -> None:
+    """Write the padding value into the pixels of patches beyond their scene's border."""
+    for split in SPLITS:
+        of_split = [patch for patch in patches if patch.split == split]
+        if not of_split:
+            continue
+        images = np.load(folder / f"{split}.npy", mmap_mode="r+", allow_pickle=False)
+        value = np.asarray(padding_value).astype(images.dtype)
+        for patch in of_split:
+            images[patch.number][patch.outside] = value
+        images.flush()
 
 
 def negatives_by_scene(catalog: Catalog, params: PatchesParams) -> dict[str, dict[str, int]]:
@@ -262,6 +313,7 @@ def _import_ready_made(
         classes=content.classes,
         mean=rounded_statistics(content.mean),
         std=rounded_statistics(content.std),
+        padding_value=padding_value_of(content.mean, np.dtype(np.uint8)),
         source=f"{path.name}: ready-made patches, places unknown: a leak between splits cannot be "
         "excluded",
     )

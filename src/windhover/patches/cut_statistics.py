@@ -114,6 +114,13 @@ class CutStatistics:
         return is_new
 
 
+def padding_value_of(mean: Floats, dtype: np.dtype[Any]) -> tuple[float, ...]:
+    """Return what each band holds beyond a scene's border: its mean, rounded for integers."""
+    if np.issubdtype(dtype, np.integer):
+        mean = np.rint(mean)
+    return tuple(round(float(value), DIGITS) for value in mean)
+
+
 def rounded_statistics(values: Floats) -> list[float]:
     """Return pixel statistics by band, rounded, each above 0."""
     return [round(float(max(value, MIN_STD)), DIGITS) for value in values]

@@ -62,6 +62,8 @@ class PatchSummary(JsonRecord):
     classes: list[str]  # names, in the order of their index
     mean: list[float]  # of the training pixels, by band
     std: list[float]  # above 0
+    # of each band beyond a scene's border; None for its mirror image, as earlier versions cut it
+    padding_value: tuple[float, ...] | None = None
     source: str | None = None  # of ready-made patches
 
     @property

@@ -17,7 +17,7 @@ from windhover.dataset.class_prior import count_positive_windows, searched_windo
 from windhover.dataset.label_coverage import LabelCoverage
 from windhover.dataset.label_rule import CENTRAL_WINDOW_RULE, LabelRule
 from windhover.geometry.arrays import Bools, Ints
-from windhover.geometry.lattice import ReadBlock, read_mirrored
+from windhover.geometry.lattice import ReadBlock, outside_scene, read_mirrored
 from windhover.geometry.windows import HALF_WINDOW_PX, STRIDE_PX, WINDOW_PX, block_windows
 from windhover.imagery.scenes import Scene
 from windhover.params.patches import PatchesParams
@@ -36,6 +36,7 @@ class CutBatch(NamedTuple):
 
     images: NDArray[Any]  # (N, H, W, C)
     rows: pd.DataFrame  # N rows of the index, without the patch number
+    scene_hw: tuple[int, int]  # of the scene at that scale, px
 
 
 class HeldScene(NamedTuple):
@@ -196,7 +197,7 @@ class SceneCutter:
             if len(corners):
                 images, is_kept = self._read_windows(seen, read, corners)
                 index = self._describe(kind, corners[is_kept], labels, gsd_m=gsd_m)
-                yield CutBatch(images, index)
+                yield CutBatch(images, index, seen.shape_hw)
 
     def _choose_windows(
         self,
@@ -233,8 +234,8 @@ class SceneCutter:
     ) -> tuple[NDArray[Any], Bools]:
         """Return patches (k, H, W, C), and which of the (n, 2) windows they are.
 
-        Beyond a scene's borders windows are mirrored, as a search mirrors them. Windows without a
-        valid pixel, or all of one color, are left out and counted.
+        Beyond a scene's borders windows are mirrored, until what a search pads them with is known.
+        Windows without a valid pixel, or all of one color, are left out and counted.
         """
         images = np.zeros((len(corners), WINDOW_PX, WINDOW_PX, seen.n_bands), seen.dtype)
         is_kept = np.zeros(len(corners), bool)
@@ -250,7 +251,8 @@ class SceneCutter:
             is_kept[number] = True
             images[number] = pixels.transpose(1, 2, 0)
             if self._row.split == "train":
-                self._statistics.training_pixels.add(pixels[:, valid])
+                in_scene = valid & ~outside_scene(seen.shape_hw, extent)
+                self._statistics.training_pixels.add(pixels[:, in_scene])
         return images[is_kept], is_kept
 
     def _describe(

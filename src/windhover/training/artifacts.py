@@ -176,6 +176,7 @@ def make_card(finished: FinishedTraining, ranges: QuantizationRanges | None) -> 
         class_priors=_class_priors(prior, data.classes),
         sized=data.datamodule.has_offsets_and_sizes()[1],
         ranges=ranges,
+        padding_value=summary.padding_value,
         training=_training_record(finished),
     )
 

@@ -39,6 +39,7 @@ def build_module(data: TrainingData) -> DetectionModule:
         label_rule=summary.label_rule,
         value_range=value_range(summary.dtype, summary.mean, summary.std),
         n_classes=len(data.classes),
+        padding_value=summary.padding_value,
         teacher=_load_teacher(params, data),
     )
 

@@ -7,7 +7,7 @@ a time and searches none.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -17,7 +17,7 @@ from shapely.geometry.base import BaseGeometry
 
 from windhover.dataset.catalog import Catalog, SceneRow, open_catalog_scene
 from windhover.dataset.label_coverage import LabelCoverage, ignored_window_boxes
-from windhover.geometry.lattice import read_mirrored
+from windhover.geometry.lattice import read_padded
 from windhover.geometry.objects import Objects, Role, concatenate
 from windhover.geometry.windows import HALF_WINDOW_PX, STRIDE_PX
 from windhover.imagery.scenes import Scene
@@ -76,6 +76,7 @@ def cut_large_patches(
     *,
     seed: int,
     margin_px: float = 0.0,
+    padding_value: Sequence[float] | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> LargePatches:
     """Cut large patches of labeled scenes.
@@ -87,13 +88,22 @@ def cut_large_patches(
         seed: decides every place.
         margin_px: an object this far inside ground that is not labeled, or an ignored label this
             far away, would still matter to a window next to it.
+        padding_value: of each band beyond a scene's border; None mirrors it.
         progress: called with the number of large patches just cut.
     """
     rows = [row for row in catalog if row.labeled]
     counts = _divide_among_scenes(rows, catalog, params)
     cut: list[LargePatch] = []
     for row in rows:
-        cutter = _SceneCutter(row, catalog, classes, params, seed=seed, margin_px=margin_px)
+        cutter = _SceneCutter(
+            row,
+            catalog,
+            classes,
+            params,
+            seed=seed,
+            margin_px=margin_px,
+            padding_value=padding_value,
+        )
         for patch in cutter.cut(counts[row.scene]):
             cut.append(patch)
             if progress is not None:
@@ -118,12 +128,14 @@ class _SceneCutter:
         *,
         seed: int,
         margin_px: float,
+        padding_value: Sequence[float] | None,
     ) -> None:
         self._row = row
         self._catalog = catalog
         self._classes = classes
         self._params = params
         self._margin_px = margin_px
+        self._padding_value = padding_value
         self._random = np.random.default_rng([seed, *row.scene.encode()])
         # its own generator: copy-paste changes no place of a large patch
         self._paste_random = np.random.default_rng([seed, 1, *row.scene.encode()])
@@ -156,7 +168,9 @@ class _SceneCutter:
             scene.shape_hw, objects, count, side_px=side_px, random=self._random
         )
         for number, (left, top) in enumerate(corners):
-            image, valid = read_square(scene, left=left, top=top, side_px=side_px)
+            image, valid = read_square(
+                scene, left=left, top=top, side_px=side_px, padding_value=self._padding_value
+            )
             patch = LargePatch(image, _objects_of_square(objects, ignored, left, top, side_px))
             if number < count.around_objects and self._is_chosen():
                 patch = self._paste(patch, valid, cutouts)
@@ -230,7 +244,7 @@ def _draw_corners(
 ) -> list[tuple[int, int]]:
     """Return left and top of large patches, those around objects first.
 
-    Half a window of mirror beyond the border of the scene is allowed, as in a search.
+    Half a window beyond the border of the scene is allowed, as in a search.
     """
     centers = objects.centers_xy[~objects.is_ignored]
     width_height = np.array(shape_hw[::-1])
@@ -286,14 +300,19 @@ def grow_ignored(objects: Objects, margin_px: float) -> Objects:
 
 
 def read_square(
-    scene: Scene, *, left: int, top: int, side_px: int
+    scene: Scene,
+    *,
+    left: int,
+    top: int,
+    side_px: int,
+    padding_value: Sequence[float] | None = None,
 ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
     """Return one square of a scene (S, S, C), and where it is valid.
 
-    Beyond the scene's borders it is mirrored, as a search mirrors it.
+    Beyond the scene's borders it is padded, as a search pads it.
     """
     extent = (top, top + side_px, left, left + side_px)
-    pixels, valid = read_mirrored(scene.read, scene.shape_hw, extent)
+    pixels, valid = read_padded(scene.read, scene.shape_hw, extent, padding_value)
     return np.ascontiguousarray(pixels.transpose(1, 2, 0)), valid
 
 

@@ -170,7 +170,11 @@ class _SceneMiner:
                 with scene.at_gsd(gsd_m) as seen:
                     for record in self._mine_at_scale(seen, number, progress):
                         image, _ = read_square(
-                            seen, left=record["left_px"], top=record["top_px"], side_px=WINDOW_PX
+                            seen,
+                            left=record["left_px"],
+                            top=record["top_px"],
+                            side_px=WINDOW_PX,
+                            padding_value=self._scorer.padding_value,
                         )
                         yield image, {**record, **self._scene_columns(gsd_m)}
 

@@ -23,6 +23,13 @@ from windhover.training.optim import (
     make_weight_average,
     set_learning_rate,
 )
+from windhover.training.random_borders import (
+    Borders,
+    draw_borders,
+    drop_hidden_objects,
+    ignore_windows_beyond,
+    pad_beyond,
+)
 from windhover.training.targets import ObjectTensor, Targets, cell_targets, patch_targets
 from windhover.training.training_state import TrainingState
 from windhover.training.validation_ap import window_ap
@@ -49,6 +56,7 @@ class DetectionModule(L.LightningModule):
         label_rule: LabelRule,
         value_range: ValueRange,
         n_classes: int,
+        padding_value: tuple[float, ...] | None = None,
         teacher: Teacher | None = None,
     ) -> None:
         """Take a network and how it is trained.
@@ -61,6 +69,8 @@ class DetectionModule(L.LightningModule):
             label_rule: when a window of a large patch shows an object.
             value_range: of the pixels, for radiometric augmentation.
             n_classes: number of classes.
+            padding_value: of each band beyond a scene's border; None for its mirror image: no
+                borders are drawn then.
             teacher: for distillation; None without one.
         """
         super().__init__()
@@ -72,8 +82,11 @@ class DetectionModule(L.LightningModule):
         self.label_rule = label_rule
         self.value_range = value_range
         self.n_classes = n_classes
+        self.padding_value = padding_value
         self.teacher = teacher
-        self.radiometry = Radiometry(**params.batch_augment.model_dump(exclude={"d4"}))
+        self.radiometry = Radiometry(
+            **params.batch_augment.model_dump(exclude={"d4", "border_prob"})
+        )
         self.training_state = TrainingState(params.epochs)
         self.step_seconds = 0.0  # spent on training steps of this epoch
         self._step_began = 0.0
@@ -127,12 +140,27 @@ class DetectionModule(L.LightningModule):
                 pixels, objects = random_d4(pixels, objects, generator)
             if self.radiometry != Radiometry():
                 pixels = random_radiometry(pixels, self.value_range, self.radiometry, generator)
+        borders = None
+        if generator is not None:
+            borders = self._draw_borders(pixels, generator)
+        if borders is not None and self.padding_value is not None:
+            pixels = pad_beyond(pixels, borders, self.padding_value)
+            objects = drop_hidden_objects(objects, borders)
         inputs = self.normalized(pixels)  # (B, C, S, S)
         targets = self.targets(ObjectTensor(objects), (inputs.shape[-2], inputs.shape[-1]))
+        if borders is not None:
+            targets = ignore_windows_beyond(targets, borders, stride_px=self._stride_px)
         teacher_probs = None
         if self.teacher is not None:
             teacher_probs = self.teacher.teacher_probs(pixels, self._stride_px)
         return self.loss(self.network(inputs), targets, generator, teacher_probs=teacher_probs)
+
+    def _draw_borders(self, pixels: Tensor, generator: torch.Generator) -> Borders | None:
+        """Return the borders at which images (B, C, S, S) end, None where none are drawn."""
+        prob = self.params.batch_augment.border_prob
+        if self.padding_value is None or not prob:
+            return None
+        return draw_borders(len(pixels), pixels.shape[-1], prob, generator, device=pixels.device)
 
     def normalized(self, pixels: Tensor) -> Tensor:
         """Return pixels as read (B, C, H, W) as the network takes them, channels last."""

@@ -177,6 +177,7 @@ def _cut_large_patches(
             params.large_patches,
             seed=params.seed,
             margin_px=summary.ignore_radius_px,
+            padding_value=summary.padding_value,
             progress=advance,
         )
     if cut.n_pasted < cut.n_chosen:

@@ -136,7 +136,12 @@ class HardNegativeMining(L.Callback):
         """Search the training scenes and keep what is mined."""
         if self._catalog is None:
             raise RuntimeError("a round is due and there is no catalog")
-        scorer = TorchScorer(module.inference_network, module.normalizer, device=str(module.device))
+        scorer = TorchScorer(
+            module.inference_network,
+            module.normalizer,
+            device=str(module.device),
+            padding_value=module.padding_value,
+        )
         mining = self._params.hard_negative_mining
         mpx = sum(
             _area_mpx(row.area_m2, self._catalog.gsd_m) for row in self._catalog if row.labeled
