@@ -6,7 +6,8 @@ Frames are cut from the Airbus pictures of one split of `airbus_split.csv` (WIND
 names the folder above airbus-aircraft), side by side, at sizes in px of the pictures as delivered
 (0.5 m), and searched as `Detector` searches any raster, at the model's own threshold. Objects
 centered in a frame are its truth. A phantom is a false alarm within 32 px of the training GSD of a
-frame's border. The visible part of an object whose center lies outside is counted in two ways:
+frame's border; phantoms are counted too at the threshold at which a model finds as many of the objects
+there as the first model does at its own. The visible part of an object whose center lies outside is counted in two ways:
 `parts_free`, where a detection in it costs nothing, and `parts_cost`, where it is a phantom.
 Intervals: 95 % over pictures; the first model is what the others are compared with.
 """
@@ -126,32 +127,45 @@ def is_near_border(table: pd.DataFrame, size_px: int, gsd_m: float) -> np.ndarra
 
 
 def figures_of(
-    detector: Detector, found: pd.DataFrame, truth: GroundTruth, size_px: int
+    detector: Detector,
+    found: pd.DataFrame,
+    truth: GroundTruth,
+    size_px: int,
+    *,
+    wanted_recall: float | None = None,
 ) -> dict[str, np.ndarray]:
-    """Return phantoms, recall near borders and AP under all pictures (first) and every draw."""
+    """Return phantoms, recall near borders and AP under all pictures (first) and every draw.
+
+    With `wanted_recall`, phantoms are counted too at the highest threshold that finds so many of
+    the objects near borders.
+    """
     gsd_m = detector.bundle.card.gsd_m
     lowest = detector.bundle.min_logits(detector.bundle.thresholds())[0]
     matches = match_detections(found, truth, MatchRule("size", 0.5))
     sample = resample(truth.scenes, DRAWS, 0)
-    reached = matches[(matches["score"] >= lowest) & ~matches["ignored"]]
-    false_alarms = reached[~reached["is_tp"]]
-    phantoms = false_alarms[is_near_border(false_alarms, size_px, gsd_m)]
+    false_alarms = matches[~matches["ignored"] & ~matches["is_tp"]]
+    is_near = is_near_border(false_alarms, size_px, gsd_m)
+    phantoms = false_alarms[is_near]
+    inside = false_alarms[~is_near]
     near = truth.objects[is_near_border(truth.objects, size_px, gsd_m)]
-    is_found = near.index.isin(reached.loc[reached["is_tp"], "object_index"])
-    curve = class_score_curve(matches, truth, sample)
+    score_of = matches[matches["is_tp"]].set_index("object_index")["score"]
+    scores = score_of.reindex(near.index).fillna(-np.inf)
     n_near = _sums(near["scene"], truth, sample)
-    return {
-        "phantoms": _sums(phantoms["scene"], truth, sample),
-        "false_alarms_inside": _sums(false_alarms["scene"].drop(phantoms.index), truth, sample),
+    curve = class_score_curve(matches, truth, sample)
+    once, draws = (average_precision(curve.counts(*w)) for w in ((), (sample.weights,)))
+    figures = {
+        "phantoms": _sums(phantoms.loc[phantoms["score"] >= lowest, "scene"], truth, sample),
+        "false_alarms_inside": _sums(inside.loc[inside["score"] >= lowest, "scene"], truth, sample),
         "objects_near": n_near,
-        "recall_near": _sums(near.loc[is_found, "scene"], truth, sample) / n_near,
-        "ap": np.concatenate(
-            [
-                np.ravel(average_precision(curve.counts())),
-                np.ravel(average_precision(curve.counts(sample.weights))),
-            ]
-        ),
+        "recall_near": _sums(near.loc[scores >= lowest, "scene"], truth, sample) / n_near,
+        "ap": np.concatenate([np.ravel(once), np.ravel(draws)]),
     }
+    if wanted_recall is not None:
+        n_wanted = int(np.ceil(wanted_recall * len(near) - 1e-9))
+        matched = np.sort(scores.to_numpy())[::-1][n_wanted - 1]
+        is_high = phantoms["score"] >= matched
+        figures["phantoms_at_equal_recall"] = _sums(phantoms.loc[is_high, "scene"], truth, sample)
+    return figures
 
 
 def _sums(scenes: pd.Series, truth: GroundTruth, sample: BootstrapSample) -> np.ndarray:
@@ -167,7 +181,8 @@ def summarize(values: dict[str, np.ndarray], first: dict[str, np.ndarray]) -> di
     for name, draws in values.items():
         row[name] = round(float(draws[0]), 4)
         if values is not first and name != "objects_near":
-            difference = draws[1:] - first[name][1:]
+            other = first[name.removesuffix("_at_equal_recall")]
+            difference = draws[1:] - other[1:]
             low, high = np.nanpercentile(difference, [2.5, 97.5])
             row[f"{name}_difference_95"] = [round(float(low), 4), round(float(high), 4)]
     return row
@@ -192,7 +207,9 @@ def main() -> None:
             detector = Detector.from_bundle(model, device="cpu")
             found = search_frames(detector, scenes, size_px)
             for way in WAYS:
-                values = figures_of(detector, found, truth_of_frames(scenes, size_px, way), size_px)
+                truth = truth_of_frames(scenes, size_px, way)
+                recall = first[way]["recall_near"][0] if way in first else None
+                values = figures_of(detector, found, truth, size_px, wanted_recall=recall)
                 row = summarize(values, first.setdefault(way, values))
                 table.setdefault(f"{size_px} px, {way}", {})[model] = row
                 print(size_px, way, model, row, flush=True)

@@ -40,7 +40,7 @@ GPU_READERS = 8  # blocks read ahead for a GPU, which is faster than one reader
 CPU_READERS = 1
 # An object whose centre is seen farther outside than this belongs to what lies beyond the scene;
 # chosen on validation. Where borders are mirrored, a centre outside cannot be told.
-PADDED_OUTSIDE_PX = 1.0
+PADDED_OUTSIDE_PX = 2.0
 
 
 class BlockPixels(NamedTuple):
