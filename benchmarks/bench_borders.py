@@ -6,9 +6,10 @@ Frames are cut from the Airbus pictures of one split of `airbus_split.csv` (WIND
 names the folder above airbus-aircraft), side by side, at sizes in px of the pictures as delivered
 (0.5 m), and searched as `Detector` searches any raster, at the model's own threshold. Objects
 centered in a frame are its truth. A phantom is a false alarm within 32 px of the training GSD of a
-frame's border; phantoms are counted too at the threshold at which a model finds as many of the objects
-there as the first model does at its own. The visible part of an object whose center lies outside is counted in two ways:
-`parts_free`, where a detection in it costs nothing, and `parts_cost`, where it is a phantom.
+frame's border; phantoms are counted too at the threshold at which a model finds as many of the
+objects there as the first model does at its own. The visible part of an object whose center lies
+outside is counted in two ways: `parts_free`, where a detection in it costs nothing, and
+`parts_cost`, where it is a phantom.
 Intervals: 95 % over pictures; the first model is what the others are compared with.
 """
 
