@@ -106,16 +106,17 @@ def _search_frame(detector: Detector, frame: np.ndarray) -> pd.DataFrame:
                 scene,
                 detector.settings,
                 min_logit=FLOOR_LOGIT,
-                classes=detector.bundle.card.classes,
                 second_stage=detector.second_stage,
             ).candidates
             gsd_x, gsd_y = (ratio * GSD_M for ratio in scene.ratio_xy)
+    classes = np.array(detector.bundle.card.classes, object)
+    x, y = candidates.objects.centers_xy.T
     return pd.DataFrame(
         {
-            "class": candidates["class"],
-            "score": candidates["logit"],
-            "x_m": candidates["col"] * gsd_x,
-            "y_m": candidates["row"] * gsd_y,
+            "class": classes[candidates.class_index],
+            "score": candidates.logits,
+            "x_m": x * gsd_x,
+            "y_m": y * gsd_y,
         }
     )
 

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from fake_models import Identity, PlantedNetwork, random_weights, squares
+from toy_detections import candidate_table
 from windhover.evaluation.explain import read_window
 from windhover.geometry.lattice import read_padded
 from windhover.imagery.scenes import open_scene
@@ -46,7 +47,8 @@ def search(
 ) -> pd.DataFrame:
     with open_scene(path, 1.25) as scene:
         settings = SearchSettings(peak_tta=peak_tta)
-        return search_scene(scorer, scene, settings, min_logit=min_logit, **options).candidates
+        result = search_scene(scorer, scene, settings, min_logit=min_logit, **options)
+    return candidate_table(result.candidates)
 
 
 def searched_logits(path: Path, scorer: TorchScorer) -> tuple[np.ndarray, Any]:

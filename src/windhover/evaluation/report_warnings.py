@@ -148,8 +148,8 @@ def scene_warnings(scenes: pd.DataFrame, *, gsd_m: float, window_px: int) -> lis
     if small:
         warnings.append(
             f"No window of {window_px} px = {window_px * gsd_m:g} m fits into {_some(small)}: "
-            "the network sees mirrored pixels about them. Take a finer `scenes.gsd_m`, or larger "
-            "rasters."
+            "the network sees what fills the border about them. Take a finer `scenes.gsd_m`, or "
+            "larger rasters."
         )
     for split in EVALUATED_SPLITS:
         pairs = _overlaps(labeled[labeled["split"] == split])

@@ -36,6 +36,7 @@ class GraphScorer:
         runtime: name of the runtime, `onnx` or `openvino`.
         device: name of the device.
         band_px: input px computed at once; bounds memory, never changes a score's meaning.
+        padding_value: what each band holds beyond a scene's border; None where it is mirrored.
     """
 
     run_graph: RunGraph
@@ -46,6 +47,7 @@ class GraphScorer:
     device: str = "cpu"
     band_px: int = BAND_PX
     dense: bool = True
+    padding_value: tuple[float, ...] | None = None
 
     def score(self, block: NDArray[np.generic]) -> RawScores:
         """Score every window of a block.

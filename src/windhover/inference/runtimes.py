@@ -151,6 +151,7 @@ def _graph_scorer(
         inference_precision=precision,
         runtime=runtime,
         band_px=batch_px or BAND_PX,
+        padding_value=bundle.card.padding_value,
     )
 
 

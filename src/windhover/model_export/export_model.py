@@ -135,7 +135,7 @@ def limits_of_tiles(bundle: Bundle) -> list[str]:
         f"Give rasters at {card.gsd_m:g} m per px: programs resample by other rules than `detect`.",
         (
             "Objects within half a window of the raster's border can differ: programs show black "
-            "beyond it, and `detect` mirrors."
+            "beyond it, and `detect` fills it as training did."
         ),
     ]
     if len(card.bands) != 3:

@@ -17,7 +17,7 @@ from windhover.inference.detector import Detector
 from windhover.model_export.tiled_client import TiledClient
 
 SAME_OBJECT = 0.5  # largest distance of centers of one object, in units of its longer side
-# Programs with tiles show the network black beyond a raster's border where `detect` mirrors it.
+# Programs with tiles show the network black beyond a raster's border where `detect` fills it.
 BORDER_PX = 24
 
 
