@@ -1,6 +1,6 @@
 """Windows that see beyond a scene's border, scored in two views: padded, and mirrored.
 
-Half an object and its mirror image look like a whole one, and a constant leaves half of the window
+Half an object and its mirror image resemble a whole one, and a constant leaves half of the window
 empty: each view errs in its own way, and the mean of their logits is surer than either. Centres and
 sizes are those of the padded view, as in training. Scores nothing that is wholly on the scene
 twice.

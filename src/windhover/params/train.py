@@ -25,7 +25,7 @@ class BatchAugmentParams(StageParams):
         default=True, description="flips and rotations: the eight symmetries of the square"
     )
     border_prob: float = Field(
-        default=0.2,
+        default=0.35,
         ge=0,
         le=1,
         description="probability, across each axis, that the scene ends within the picture: "

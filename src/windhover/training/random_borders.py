@@ -2,7 +2,7 @@
 
 A scene has few objects at its borders, and an image delivered in small tiles has little else. Each
 axis of an image ends, with some probability, at a border: what is beyond holds the padding value,
-as in a search. An object keeps its label wherever its center is, and its offset says where; one of
+as in a search. An object keeps its label wherever its center is, and its offset leads there; one of
 which no quarter is left beyond its center is background.
 """
 
@@ -88,7 +88,7 @@ def drop_hidden_objects(objects: Tensor, borders: Borders) -> Tensor:
 
 
 def ignore_windows_beyond(targets: Targets, borders: Borders, *, stride_px: int) -> Targets:
-    """Return targets in which windows count for nothing where no search looks: beyond a border."""
+    """Return targets without windows centered beyond a border, which no search has."""
     height, width = targets.weights.shape[-2:]
     device = targets.weights.device
     x = (torch.arange(width, device=device) - (width - 1) / 2) * stride_px
