@@ -64,7 +64,8 @@ def _on_markers(detections: pd.DataFrame, labels: Any, rule: MatchRule) -> Bools
         shapes = detections["geometry"].to_numpy(object)
     if rule.is_by_iou:
         return _overlaps(shapes, labels, rule)
-    points = shapely.points(detections[["x_m", "y_m"]].to_numpy(np.float64))
+    xy_m = detections[["x_m", "y_m"]].to_numpy(np.float64)
+    points = np.asarray(shapely.points(xy_m), object)
     reach_m = np.full((len(labels), 1), rule.value)
     if rule.by == "size":
         reach_m = rule.value * np.maximum(_longer_sides(labels)[:, None], _longer_sides(shapes))

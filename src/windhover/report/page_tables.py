@@ -147,8 +147,9 @@ def recall_by_size_table(result: EvaluationResult) -> pd.DataFrame:
     columns: dict[str, pd.Series[Any]] = {}
     for split in ("test", "val"):
         table = size_table(result, split)
-        edges = table[["from_m", "to_m"]].itertuples(index=False)
-        table.index = pd.Index([size_band_name(*pair, result.gsd_m) for pair in edges])
+        edges = zip(table["from_m"], table["to_m"], strict=True)
+        names = [size_band_name(low_m, high_m, result.gsd_m) for low_m, high_m in edges]
+        table.index = pd.Index(names)
         for key, title in (
             ("objects", "objects"),
             ("found", "true positives"),
