@@ -21,6 +21,11 @@ from windhover.progress import progress_bar
 
 logger = logging.getLogger(__name__)
 
+ACCURACY_UNKNOWN = (
+    "the model learned from every labelled scene, and its threshold was chosen on them: how "
+    "accurate these detections are is not measured here (reports/index.html)"
+)
+
 
 def detect_catalog(
     catalog_folder: str | Path,
@@ -63,6 +68,7 @@ def detect_catalog(
         scene = detector.open(_with_file_blocks(scene_info(row)))
         runs.append(SceneRun(detector, scene, thresholds, block_px=block_px, split=row.split))
     notes = notes_on_overlaps([run.scene.info for run in runs])
+    notes += _note_on_accuracy(detector)
     for note in notes:
         logger.warning(note)
     log_overview_use(runs)
@@ -83,6 +89,14 @@ def detect_catalog(
         save_table(table_of_columns(detections), folder / TABLE)
         summary.save(folder / SUMMARY)
     return summary
+
+
+def _note_on_accuracy(detector: Detector) -> list[str]:
+    """Return a sentence where the model learned from every labelled scene."""
+    point = detector.bundle.operating_point
+    if point is None or point.chosen_on is None or point.chosen_on.split != "train":
+        return []
+    return [ACCURACY_UNKNOWN]
 
 
 def _with_file_blocks(info: SceneInfo) -> SceneInfo:

@@ -10,6 +10,7 @@ import sqlite3
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import geopandas
@@ -56,12 +57,13 @@ def load_table(path: str | Path) -> geopandas.GeoDataFrame:
     return geopandas.GeoDataFrame(RESULTS.read(path))
 
 
-def write_map(table: geopandas.GeoDataFrame, path: str | Path) -> None:
+def write_map(table: geopandas.GeoDataFrame, path: str | Path, description: str = "") -> None:
     """Write a map table in the format of the path's suffix, atomically.
 
     Args:
         table: from `to_map_table`: one coordinate system, or none for a local grid.
         path: `.gpkg`, `.parquet`, `.geojson` or `.csv`.
+        description: of the layer, which a GIS shows; kept by GeoPackage alone.
 
     Raises:
         ParameterError: another suffix.
@@ -77,7 +79,7 @@ def write_map(table: geopandas.GeoDataFrame, path: str | Path) -> None:
             "Write .gpkg, .parquet or .csv."
         )
     writers = {
-        ".gpkg": _write_gpkg,
+        ".gpkg": partial(_write_gpkg, description=description),
         ".parquet": _write_parquet,
         ".geojson": write_geojson,
         ".csv": _write_csv,
@@ -104,8 +106,9 @@ def _write_csv(table: geopandas.GeoDataFrame, path: Path) -> None:
     flat.to_csv(path, index=False, lineterminator="\n")
 
 
-def _write_gpkg(table: geopandas.GeoDataFrame, path: Path) -> None:
+def _write_gpkg(table: geopandas.GeoDataFrame, path: Path, description: str = "") -> None:
     """Write a GeoPackage with its QGIS style."""
+    options = {"DESCRIPTION": description} if description else {}
     types = set(table.geom_type)
     with _fixed_gdal_time(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "'crs' was not provided")  # a local grid has none
@@ -117,6 +120,7 @@ def _write_gpkg(table: geopandas.GeoDataFrame, path: Path) -> None:
             geometry_type="Polygon" if types <= {"Polygon"} else "MultiPolygon",
             promote_to_multi="MultiPolygon" in types,
             dataset_options={"VERSION": GEOPACKAGE_VERSION},
+            layer_options=options,
         )
     # In the temporary file too: a killed run's SQLite journal must not be left next to the
     # finished one.

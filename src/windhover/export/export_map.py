@@ -53,12 +53,25 @@ def export_map(
     messages = []
     with atomic_folder(out_folder) as folder:
         for stem, map_table in tables.items():
-            messages += _write_formats(map_table, folder, stem, formats=formats, shown=out_folder)
+            messages += _write_formats(
+                map_table,
+                folder,
+                stem,
+                formats=formats,
+                shown=out_folder,
+                description=" ".join(summary.notes),
+            )
     return [*messages, *(f"note: {note}" for note in summary.notes)]
 
 
 def _write_formats(
-    table: geopandas.GeoDataFrame, folder: Path, stem: str, *, formats: Sequence[str], shown: Path
+    table: geopandas.GeoDataFrame,
+    folder: Path,
+    stem: str,
+    *,
+    formats: Sequence[str],
+    shown: Path,
+    description: str,
 ) -> list[str]:
     """Write a map table in each format; return a sentence for each, with the folder `shown`."""
     messages = []
@@ -70,6 +83,6 @@ def _write_formats(
                 "latitude"
             )
             continue
-        write_map(table, folder / name)
+        write_map(table, folder / name, description)
         messages.append(f"{shown / name}: {len(table)} objects")
     return messages

@@ -23,7 +23,7 @@ from windhover.project.plan_split import N_FOLDS, SplitPlan
 from windhover.project.proposal import Finding, Proposal, ProposedValue
 from windhover.project.propose_project import BLOCKS_FILE, fold_minutes, propose_project
 from windhover.project.readme import readme_text
-from windhover.project.request import ProjectRequest
+from windhover.project.request import ProjectRequest, absolute_path
 from windhover.project.setup_record import SETUP_FILE, ProjectSetup
 from windhover.project.write_dvc_yaml import CROSS_VALIDATION, ProjectInputs, dvc_yaml_text
 from windhover.project.write_params import params_text
@@ -208,13 +208,13 @@ def _inputs(
     """Return what the stages depend on."""
     if data is None or plan is None or request.scenes is None:
         return ProjectInputs()
-    raw = request.scenes.absolute()
+    raw = absolute_path(request.scenes)
     labels = []
     if plan.kind == "blocks":
         labels.append(BLOCKS_FILE)
     for path in (request.labels, request.areas, request.groups):
-        if path is not None and not path.absolute().is_relative_to(raw):
-            labels += [str(part) for part in _parts(path.absolute())]
+        if path is not None and not absolute_path(path).is_relative_to(raw):
+            labels += [str(part) for part in _parts(absolute_path(path))]
     n_folds = N_FOLDS if plan.kind == "folds" else 0
     return ProjectInputs((str(raw),), tuple(labels), n_folds, fold_minutes(request))
 

@@ -36,8 +36,9 @@ from windhover.project.measure_objects import (
     objects_on_ground,
 )
 from windhover.project.measurements import LeftOut, MeasuredScene, Measurements, Quantiles
-from windhover.project.request import ProjectRequest
+from windhover.project.request import ProjectRequest, absolute_path
 
+MIN_OBJECTS = 3  # labelled ones, with which training still runs
 GSD_DIGITS = 6
 POINT, BOX, POLYGON = "points", "boxes", "polygons"
 
@@ -80,7 +81,7 @@ def measure(request: ProjectRequest) -> MeasuredData:
     if request.scenes is None:
         raise ValueError("there are no scenes to measure")
     raw, pattern = _raw_and_pattern(request.scenes)
-    labels_text = "auto" if request.labels is None else str(request.labels.absolute())
+    labels_text = "auto" if request.labels is None else str(absolute_path(request.labels))
     with TemporaryDirectory() as temporary:
         rasters = _usable_rasters(raw, pattern, request, Path(temporary))
         aligned, notes = _place_labels(rasters, labels_text, request)
@@ -118,7 +119,7 @@ def measure(request: ProjectRequest) -> MeasuredData:
 
 def _raw_and_pattern(scenes: Path) -> tuple[Path, str | None]:
     """Return the folder of the rasters, and a pattern where one raster is named."""
-    scenes = scenes.absolute()
+    scenes = absolute_path(scenes)
     if scenes.is_file():
         return scenes.parent, f"/{escape(scenes.name)}"
     return scenes, None
@@ -245,9 +246,6 @@ def _check_labels(
     )
 
 
-MIN_OBJECTS = 3
-
-
 def _infos_of_majority(rasters: _Rasters, aligned: AlignedLabels) -> list[SceneInfo]:
     """Return the scenes of the kind of bands and number type that most labels are on.
 
@@ -308,7 +306,7 @@ def _kinds_of_shapes(labels: geopandas.GeoDataFrame) -> dict[str, int]:
 def _groups(rasters: _Rasters, request: ProjectRequest) -> MatchedGroups:
     """Return the places that a table states."""
     params = ScenesParams(
-        groups=None if request.groups is None else str(request.groups.absolute()),
+        groups=None if request.groups is None else str(absolute_path(request.groups)),
         group_column=request.group_column,
     )
     table = read_groups(rasters.raw, params)

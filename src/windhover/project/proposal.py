@@ -20,7 +20,8 @@ class ProposedValue(BaseModel):
         name: dotted, such as `train.large_patches.count`.
         value: in JSON types.
         reason: why, as part of a sentence.
-        evidence: where the rule was measured; empty where the value is what was measured.
+        evidence: the rule in docs/decisions/0028 that it follows; empty where the value is what was
+            measured or asked for.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

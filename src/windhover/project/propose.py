@@ -1,7 +1,6 @@
 """Parameters proposed from measurements, each by one rule with its reason.
 
-Works on the records alone; opens no file. The evidence of each rule is in
-`benchmarks/bench_proposals.py` and docs/decisions/0028.
+Works on the records alone; opens no file. docs/decisions/0028 gives the evidence of each rule.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from windhover.project.propose import (
     propose_measures,
     propose_search,
 )
-from windhover.project.request import POSITIVE_ONLY, ProjectRequest
+from windhover.project.request import POSITIVE_ONLY, ProjectRequest, absolute_path
 
 BLOCKS_FILE = "blocks.json"
 MANY_EPOCHS = 400  # more than fit: the minutes decide
@@ -91,14 +91,14 @@ def _data_values(record: Measurements, request: ProjectRequest) -> Iterator[Prop
     groups = None
     reason = "no table of places: scenes that touch are one place"
     if request.groups is not None:
-        groups = str(request.groups.absolute())
+        groups = str(absolute_path(request.groups))
         reason = "--groups"
     yield ProposedValue(name="scenes.groups", value=groups, reason=reason)
     if request.group_column is not None or groups is None:
         yield ProposedValue(name="scenes.group_column", value=request.group_column, reason=reason)
     if request.areas is not None:
         yield ProposedValue(
-            name="scenes.areas", value=str(request.areas.absolute()), reason="--labelled"
+            name="scenes.areas", value=str(absolute_path(request.areas)), reason="--labelled"
         )
 
 

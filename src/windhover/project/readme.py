@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from windhover.project.proposal import Proposal
-from windhover.project.request import ProjectRequest
+from windhover.project.request import ProjectRequest, absolute_path
 
 README = """\
 # {name}
@@ -32,7 +32,7 @@ def readme_text(request: ProjectRequest, proposal: Proposal) -> str:
     """Return the text of README.md."""
     source = "the built-in world"
     if request.scenes is not None:
-        source = f"`{request.scenes.absolute()}`"
+        source = f"`{absolute_path(request.scenes)}`"
     findings = []
     for finding in proposal.findings:
         command = f" Change it: `{finding.command}`." if finding.command else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,11 @@ from windhover.errors import MissingFileError, ParameterError
 COMPLETE = "complete"
 POSITIVE_ONLY = "positive-only"
 DEFAULT_MINUTES = 30.0
+
+
+def absolute_path(path: Path) -> Path:
+    """Return an absolute path without `..`; links in it stay as they are."""
+    return Path(os.path.abspath(path))
 
 
 @dataclass(frozen=True)
