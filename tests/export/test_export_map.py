@@ -16,7 +16,7 @@ from windhover.export.detection_summary import SUMMARY, DetectionSummary, SceneS
 from windhover.export.export_map import export_map
 from windhover.inference.detection_columns import COLUMNS
 from windhover.inference.detector import Detector
-from windhover.inference.result_table import table_of_columns
+from windhover.inference.result_table import empty_result_table, table_of_columns
 from windhover.inference.scene_search import search_scene
 from windhover.inference.search_settings import SearchSettings
 
@@ -83,7 +83,8 @@ def stage_output(folder: Path, tables: list, systems: list[str | None]) -> Path:
     from windhover.export.detections import save_table
 
     folder.mkdir(exist_ok=True)
-    save_table(pd.concat(tables, ignore_index=True), folder / "detections.parquet")
+    filled = [empty_result_table(), *tables]
+    save_table(pd.concat(filled, ignore_index=True), folder / "detections.parquet")
     scenes = [scene_summary(f"scene-{number}", crs) for number, crs in enumerate(systems)]
     summary = DetectionSummary.of_scenes(scenes, model="m", thresholds={"aircraft": 0.5}, search={})
     summary.save(folder / SUMMARY)

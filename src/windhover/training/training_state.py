@@ -8,6 +8,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+# of a last epoch cut short: over fewer, the learning rate would fall in too few stairs
+LEAST_LAST_STEPS = 20
+
 
 @dataclass
 class TrainingState:
@@ -54,7 +57,8 @@ class TrainingState:
             batch_idx: of the step in it.
             steps_per_epoch: of a whole epoch.
         """
-        last_steps = max(round(self.last_epoch_share * steps_per_epoch), 1)
+        last_steps = round(self.last_epoch_share * steps_per_epoch)
+        last_steps = max(last_steps, min(LEAST_LAST_STEPS, steps_per_epoch))
         whole_epochs = self.planned_epochs - 1 - epoch
         return max(whole_epochs * steps_per_epoch + last_steps - batch_idx, 1)
 
