@@ -79,7 +79,7 @@ def _size_text(n_bytes: int) -> str:
 def full_disk_sentence(error: Exception) -> str | None:
     """Return a sentence if an error of any library came of a full disk, else None.
 
-    Looked at are the disks of the working folder and of temporary files, where MLflow's database
+    Checked are the disks of the working folder and of temporary files, where MLflow's database
     and artifacts are written.
     """
     is_full = isinstance(error, OSError) and error.errno in FULL_DISK_ERRNOS
@@ -246,7 +246,7 @@ def check_output(
     Args:
         path: of the file to write; it may be missing.
         inputs: files and folders that the command reads; a folder holds inputs only.
-        is_own: tells whether a file that is there is an earlier output of the same command; None
+        is_own: returns whether a file that is there is an earlier output of the same command; None
             where any file of that name may be replaced.
 
     Raises:

@@ -21,7 +21,7 @@ class JsonRecord(BaseModel):
     """A record that a stage writes as one JSON file: frozen, finite numbers, no unknown key.
 
     Attributes:
-        stage: the stage that writes the file; errors tell the user to run it again.
+        stage: the stage that writes the file; errors ask the user to run it again.
     """
 
     model_config = ConfigDict(

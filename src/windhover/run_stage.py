@@ -69,7 +69,7 @@ def log_seconds(stage: str, seconds: float, log: Path = SECONDS_LOG) -> None:
 def last_seconds(log: Path = SECONDS_LOG) -> dict[str, float]:
     """Return the seconds of each stage's last run, in the order in which the stages last ended.
 
-    A line that is damaged, such as by a kill, is left out and told.
+    A line that is damaged, such as by a kill, is left out and reported.
     """
     if not log.is_file():
         return {}

@@ -79,7 +79,7 @@ class TableSchema:
     """The columns of a file, and the stage that writes it.
 
     Attributes:
-        stage: errors tell the user to run it again.
+        stage: errors ask the user to run it again.
         columns: by name; a file may hold more.
     """
 
@@ -144,7 +144,7 @@ def _find_fault(values: pd.Series[Any], column: Column) -> str | None:
         return _shape_fault(known, column, rows)
     if column.kind in ("number", "integer"):
         return _number_fault(known, column, rows)
-    for row, value in zip(rows, known, strict=True):
+    for row, value in zip(rows.tolist(), known, strict=True):
         rule = _broken_rule(value, column)
         if rule is not None:
             return f"must hold {rule}, got {_shown(value)} in row {row}"

@@ -12,8 +12,9 @@ import pandas as pd
 import pytest
 import shapely
 
-from windhover.dataset.catalog import LABEL_COLUMNS, Catalog, SceneRow, empty_areas
+from windhover.dataset.catalog import Catalog, SceneRow, empty_areas
 from windhover.dataset.catalog_report import CatalogReport, LabelCount, NamedLabels
+from windhover.dataset.catalog_tables import LABEL_COLUMNS
 from windhover.errors import FormatError, MissingFileError
 
 RECORD: dict[str, Any] = {

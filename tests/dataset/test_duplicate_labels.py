@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import shapely
 
-from windhover.dataset.catalog import BOX_COLUMNS
+from windhover.dataset.catalog_tables import BOX_COLUMNS
 from windhover.dataset.duplicate_labels import drop_near_duplicates
 
 

@@ -20,8 +20,9 @@ from shapely import box
 
 from conftest import MakeScene
 from cpu_marks import needs_int8
-from windhover.dataset.catalog import LABEL_COLUMNS, Catalog, empty_areas, save_catalog
+from windhover.dataset.catalog import Catalog, empty_areas, save_catalog
 from windhover.dataset.catalog_report import CatalogReport
+from windhover.dataset.catalog_tables import LABEL_COLUMNS
 from windhover.errors import DataError, ParameterError
 from windhover.evaluation import evaluate_model, record_evaluation, search_splits
 from windhover.evaluation.evaluate_model import EvaluationFolders, evaluate

@@ -11,8 +11,9 @@ import pandas as pd
 import pytest
 from shapely import Polygon, box
 
-from windhover.dataset.catalog import AREA_COLUMNS, LABEL_COLUMNS, Catalog, SceneRow, empty_areas
+from windhover.dataset.catalog import Catalog, SceneRow, empty_areas
 from windhover.dataset.catalog_report import CatalogReport
+from windhover.dataset.catalog_tables import AREA_COLUMNS, LABEL_COLUMNS
 from windhover.metrics.ground_truth import ground_truth_of
 
 

@@ -17,7 +17,7 @@ import pandas as pd
 import shapely
 from numpy.typing import NDArray
 
-from windhover.dataset.catalog import BOX_COLUMNS
+from windhover.dataset.catalog_tables import BOX_COLUMNS
 from windhover.dataset.label_pieces import LabelPiece, is_on_raster, pieces_on_map
 from windhover.errors import DataError
 from windhover.geometry.arrays import Bools
@@ -271,7 +271,7 @@ def _scenes_of_images(
         scene: whose name the file has, "" for none; it counts where the file names one image.
         names: of the scenes.
         claimed: scenes with a label file of their own.
-        named: what is told of the names is added.
+        named: notes on the names are added.
 
     Returns:
         "" for an image that is not there, and `AMBIGUOUS_IMAGE` where several may be meant.

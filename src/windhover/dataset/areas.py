@@ -17,7 +17,8 @@ import pandas as pd
 import shapely
 from numpy.typing import NDArray
 
-from windhover.dataset.catalog import AREA_COLUMNS, empty_areas
+from windhover.dataset.catalog import empty_areas
+from windhover.dataset.catalog_tables import AREA_COLUMNS
 from windhover.dataset.label_coverage import ROLES, LabelCoverage
 from windhover.dataset.label_pieces import to_pixels
 from windhover.dataset.splits import SPLITS
@@ -81,7 +82,7 @@ def polygonal_parts(shapes: NDArray[np.object_]) -> NDArray[np.object_]:
 def _swapped_axes_hint(
     polygons: NDArray[np.object_], crs: str | None, infos: list[SceneInfo]
 ) -> str:
-    """Return that areas would lie on a scene with x and y swapped, "" where they would not."""
+    """Return that areas would be on a scene with x and y swapped, "" where they would not."""
     flipped = shapely.transform(polygons, lambda points: points[:, ::-1])
     for info in infos:
         if (crs is None) != (info.crs is None):

@@ -16,8 +16,9 @@ import pandas as pd
 
 from windhover.dataset.areas import fixed_splits_of_areas, note_on_unused_splits
 from windhover.dataset.block_plan import BlockPlan
-from windhover.dataset.catalog import LABEL_COLUMNS, SCENE_COLUMNS, Catalog, empty_areas
+from windhover.dataset.catalog import Catalog, empty_areas
 from windhover.dataset.catalog_report import CatalogReport, LabelCount
+from windhover.dataset.catalog_tables import LABEL_COLUMNS, SCENE_COLUMNS
 from windhover.dataset.discover import raster_paths, raw_folder
 from windhover.dataset.grouping import (
     PlaceAndSplit,

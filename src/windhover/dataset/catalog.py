@@ -312,7 +312,7 @@ def load_catalog(folder: str | Path) -> Catalog:
 
 
 def _check_scenes_known(path: Path, table: pd.DataFrame, scenes: pd.DataFrame) -> None:
-    """Check that a table speaks of scenes that are there, each of them once.
+    """Check that a table names scenes that are there, each of them once.
 
     Raises:
         FormatError: it does not.

@@ -7,7 +7,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from windhover.dataset.catalog import BOX_COLUMNS
+from windhover.dataset.catalog_tables import BOX_COLUMNS
 
 
 def drop_near_duplicates(

@@ -15,7 +15,8 @@ import numpy as np
 import shapely
 from shapely.geometry.base import BaseGeometry
 
-from windhover.dataset.catalog import BOX_COLUMNS, Catalog, SceneRow, scene_info
+from windhover.dataset.catalog import Catalog, SceneRow, scene_info
+from windhover.dataset.catalog_tables import BOX_COLUMNS
 from windhover.errors import DataError, ParameterError
 from windhover.files import atomic_file
 from windhover.geometry import georef

@@ -6,7 +6,7 @@ import geopandas
 import numpy as np
 
 from windhover.dataset.areas import labels_in_ignore_areas
-from windhover.dataset.catalog import BOX_COLUMNS, LABEL_COLUMNS
+from windhover.dataset.catalog_tables import BOX_COLUMNS, LABEL_COLUMNS
 from windhover.errors import DataError
 from windhover.geometry import georef
 from windhover.geometry.arrays import Floats

@@ -1,6 +1,6 @@
-"""Whether a request fits its model, told from the model's card before torch is loaded.
+"""Whether a request fits its model, by the model's card before torch is loaded.
 
-What is refused is refused within a second. Reads no pixel and scores nothing.
+Errors are raised within a second. Reads no pixel and scores nothing.
 """
 
 from __future__ import annotations

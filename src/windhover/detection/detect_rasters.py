@@ -169,7 +169,7 @@ def _log_unsearched_scenes(runs: Sequence[SceneRun]) -> None:
 
 
 def _log_amount(runs: Sequence[SceneRun]) -> None:
-    """Say how much is to be searched, before the first block, where it takes long."""
+    """Log how much is to be searched, before the first block, where it takes long."""
     mpx = sum(run.mpx for run in runs)
     n_blocks = sum(len(scale_pass.blocks) for run in runs for scale_pass in run.search.passes)
     if mpx >= LONG_SEARCH_MPX:

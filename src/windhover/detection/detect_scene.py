@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass
 class DetectionOutcome:
-    """What the search of several scenes gave, besides its detections.
+    """What the search of several scenes gave, apart from its detections.
 
     Attributes:
         scenes: what was searched and found in each.

@@ -188,7 +188,7 @@ def _read_csv(path: Path) -> geopandas.GeoDataFrame:
 def _in_one_system(table: geopandas.GeoDataFrame) -> geopandas.GeoDataFrame:
     """Return a table of several systems, named row by row in `scene_crs`, in longitude, latitude.
 
-    Maps of several systems are so already; CSV files of them do not say so.
+    Maps of several systems are so already; CSV files of them do not state it.
     """
     if table.crs is not None or SCENE_CRS not in table or table[SCENE_CRS].isna().any():
         return table

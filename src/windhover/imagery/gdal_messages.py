@@ -1,7 +1,7 @@
 """GDAL's errors: their reasons, what to do, and those that would be lost.
 
-rasterio drops messages that are not UTF-8, and with them the error that they tell: a read that
-failed then looks like one of zeros. Such a message is the name of a file in another encoding, in a
+rasterio drops messages that are not UTF-8, and with them the error that they name: a read that
+failed then seems to be one of zeros. Such a message is the name of a file in another encoding, in a
 virtual raster or on the disk.
 """
 
@@ -36,7 +36,7 @@ def undecodable_messages_raised() -> Iterator[None]:
     """Raise the error of decoding that rasterio dropped within the block, in the same thread.
 
     Raises:
-        UnicodeDecodeError: GDAL told an error by bytes that are not UTF-8.
+        UnicodeDecodeError: GDAL reported an error by bytes that are not UTF-8.
     """
     _lost.error = None
     _install()

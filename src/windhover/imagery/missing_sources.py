@@ -85,7 +85,7 @@ def _prune(path: str, outer: tuple[str, ...]) -> _Pruned | None:
 
     Args:
         path: of the raster.
-        outer: the virtual rasters that it lies in.
+        outer: the virtual rasters that it is part of.
     """
     root = None if path in outer or len(outer) > MAX_DEPTH else _read_root(path)
     if root is None:
@@ -198,7 +198,7 @@ def _number(element: ET.Element, name: str, default: float) -> float:
 
 
 def _resolve(name: ET.Element, folder: Path) -> bool:
-    """Make a source's file name absolute, and return whether it is there, as far as can be told."""
+    """Make a source's file name absolute, and return whether it seems to be there."""
     text = str(name.text)
     if text.startswith(("/vsi", "<")) or ":" in text.partition("/")[0]:
         return True

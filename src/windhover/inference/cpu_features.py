@@ -14,7 +14,7 @@ CPU_INFO = Path("/proc/cpuinfo")
 def sums_bytes_exactly() -> bool:
     """Return whether the processor is known to sum products of 8-bit integers exactly.
 
-    Only Linux tells; elsewhere the answer is no.
+    Only Linux lists them; elsewhere the answer is no.
     """
     try:
         lines = CPU_INFO.read_text().splitlines()

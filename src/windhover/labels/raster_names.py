@@ -255,7 +255,7 @@ def _match_of(entries: list[RasterEntry], level: int) -> NameMatch:
 def _match_by_folders(entries: list[RasterEntry], folders: tuple[str, ...]) -> NameMatch:
     """Return the match among rasters of one file name, by their last folders.
 
-    Several rasters are told apart by folders alone; a single one need not have them.
+    Several rasters differ by folders alone; a single one need not have them.
     """
     entries = [entry for entry in entries if _splits_agree(entry.parts[:-1], folders)]
     if not folders:

@@ -30,7 +30,7 @@ NAME_YAMLS = ("data.yaml", "dataset.yaml")
 
 
 class YoloNames(NamedTuple):
-    """What the files of names beside YOLO labels state."""
+    """What the files of names next to YOLO labels state."""
 
     classes: dict[int, str]  # by number; empty for none
     numbers_per_pose: int | None  # of key points in a line; None where no poses are stated

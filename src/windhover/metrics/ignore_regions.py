@@ -1,7 +1,7 @@
 """Which detections count neither way: those in ignore regions, and those on ignored labels.
 
 What is centred in an ignore region or an ignored box is ignored, however often, as COCO does with
-crowds. An ignored box smaller than the reach of a point is a marker: its outline says nothing of
+crowds. An ignored box smaller than the reach of a point is a marker: its outline holds nothing of
 the object's size. As VOC and DOTA do with `difficult` objects, what would match it by the rule is
 ignored, with the size of the detection where that is the larger one.
 """

@@ -36,7 +36,7 @@ MAX_LENGTHENING = 1.5
 
 
 class Spread(NamedTuple):
-    """What the places say of an estimate, on the scale of its interval."""
+    """What the places show of an estimate, on the scale of its interval."""
 
     error: float  # standard error over places
     skewness: float  # third moment of the places' influence, in units of the error
@@ -64,7 +64,7 @@ def student_quantile(n_groups: float, level: float = 0.95) -> float:
 
 
 def jackknife_spread(without_one: Floats, sizes: ArrayLike) -> Spread | None:
-    """Return what the places say of an estimate.
+    """Return what the places show of an estimate.
 
     Args:
         without_one: (G,) the estimate without each group, on the scale of its interval.

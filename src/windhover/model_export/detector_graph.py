@@ -101,7 +101,7 @@ class DetectorGraph(nn.Module):
         return self._to_boxes(candidates, is_kept)
 
     def _candidates(self, tile: Tensor, logits: Tensor, peaks: TilePeaks) -> TileCandidates:
-        """Return the peaks that may reach the threshold, scored again where the settings say so."""
+        """Return the peaks that may reach the threshold, scored again by the settings."""
         lowest = self.min_logits
         if self.settings.peak_tta != "none":
             lowest = lowest.clamp(max=self.settings.rescore_min_logit)

@@ -1,4 +1,4 @@
-"""What programs read of an ONNX file besides its graph: the keys of QGIS Deepness and GeoDeep.
+"""What programs read of an ONNX file apart from its graph: the keys of QGIS Deepness and GeoDeep.
 
 Every value is a JSON string. Read in the sources of Deepness 0.6.5 and GeoDeep 0.9.13
 (docs/decisions/0031).

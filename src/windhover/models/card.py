@@ -1,4 +1,4 @@
-"""The card of a model: what a search must know of it besides its weights (`model.json`)."""
+"""The card of a model: what a search must know of it apart from its weights (`model.json`)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The graphs beside a model's weights: one ONNX file for each stride and number type.
+"""The graphs of a model's network: one ONNX file for each stride and number type.
 
 `detect` runs them by runtimes that need no torch. An index names the weights that the graphs were
 made of and the content of each file, so that a changed graph is never run.

@@ -78,7 +78,7 @@ def build_transforms(declared: Sequence[Mapping[str, Any]], n_bands: int) -> A.C
         n_bands: bands of the pictures.
 
     Every transform is tried first: one that changes the size, the number type or the range of the
-    pixels, or moves labels beside them, is an error.
+    pixels, or moves labels away from them, is an error.
 
     Raises:
         ParameterError: an unknown transform or argument, a three-band one for other bands, or one

@@ -1,7 +1,7 @@
 """Trial of an augmentation on ramps of coordinates: does it keep size, type and place of labels?
 
 Each transform is tried alone, always applied, before any patch is changed. Pixels 0..1 rise along x
-or y, so that the pixels at a label tell where they came from. Knows no transform by name.
+or y, so that the pixels at a label show where they came from. Knows no transform by name.
 """
 
 from __future__ import annotations

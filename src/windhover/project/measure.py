@@ -324,7 +324,8 @@ def _measured_scenes(
         for info in infos
     ]
     places = _places(infos, stated)
-    counts: Mapping[str, int] = labels.loc[~labels["ignored"], "scene"].value_counts().to_dict()
+    per_scene = labels.loc[~labels["ignored"], "scene"].value_counts()
+    counts: Mapping[str, int] = {str(name): int(count) for name, count in per_scene.items()}
     return tuple(
         MeasuredScene(
             scene=info.name,

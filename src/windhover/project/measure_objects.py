@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.spatial import KDTree
 
-from windhover.dataset.catalog import BOX_COLUMNS
+from windhover.dataset.catalog_tables import BOX_COLUMNS
 from windhover.geometry import georef
 from windhover.geometry.arrays import Bools, Floats
 from windhover.geometry.boxes import iou, merge_duplicates

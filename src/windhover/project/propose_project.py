@@ -151,7 +151,7 @@ def _expected_minutes(
     passes = sum(1 / scale**2 for scale in chosen.get("evaluate.scales", [1.0]))
     stride = chosen.get("evaluate.stride_px", 8)
     search = megapixels * passes * (8 / stride) ** 2 / MPX_PER_MINUTE
-    return request.minutes + OTHER_MINUTES + 2 * search
+    return float(request.minutes + OTHER_MINUTES + 2 * search)
 
 
 def _findings(

@@ -62,4 +62,4 @@ def read_places_from(root: Path) -> None:
     def local_repository(artifact_uri: str, **options: Any) -> Any:
         return LocalArtifactRepository(str(root / artifact_uri), **options)
 
-    _artifact_repository_registry.register("", local_repository)
+    _artifact_repository_registry.register("", local_repository)  # type: ignore[no-untyped-call]
