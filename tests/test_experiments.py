@@ -24,7 +24,8 @@ TOOLS = Path(sys.executable).parent
 
 def recipe() -> list[str]:
     """Return the commands of the page's section, without their comments."""
-    text = (ROOT / "docs/evaluate.md").read_text(encoding="utf-8").split("## Two experiments")[1]
+    page = (ROOT / "docs/evaluate.md").read_text(encoding="utf-8")
+    text = page.split("## Two experiments")[1].split("\n## ")[0]
     return [line.split("#")[0].strip() for line in re.findall(r"^    (\S.*)$", text, re.MULTILINE)]
 
 

@@ -203,7 +203,9 @@ def test_a_choice_that_does_not_apply_changes_nothing(
     assert all(torch.equal(same[name], plain[name]) for name in plain)
 
 
-NO_MATCHES = pd.DataFrame({"ignored": [], "score": [], "is_tp": []}).astype({"ignored": bool})
+NO_MATCHES = pd.DataFrame({"class": [], "ignored": [], "score": [], "is_tp": []}).astype(
+    {"ignored": bool}
+)
 
 
 def bundle_of(sampled: float, priors: list[float]) -> Any:

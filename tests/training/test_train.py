@@ -231,8 +231,8 @@ def test_patience_ends_a_training_that_no_longer_improves(
 def test_without_an_object_in_validation_nothing_says_that_training_no_longer_improves(
     out: TrainingFolders, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def bare(folder: str, split: str) -> Any:
-        whole = load_patches(folder, split)
+    def bare(folder: str, split: str, summary: Any) -> Any:
+        whole = load_patches(folder, split, summary)
         return (
             PatchSet(whole.images, whole.index.assign(**{"class": ""})) if split == "val" else whole
         )
@@ -369,7 +369,7 @@ def test_weights_that_are_no_numbers_are_never_kept(
     out: TrainingFolders, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        training_data, "load_patches", lambda folder, split: without_rows(folder, split, "val")
+        training_data, "load_patches", lambda folder, split, _: without_rows(folder, split, "val")
     )
     step = DetectionModule.training_step
     monkeypatch.setattr(DetectionModule, "training_step", lambda *given: step(*given) * torch.nan)
