@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from windhover.errors import MissingFileError, ParameterError
 from windhover.params import StageParams, load_params, read_yaml
@@ -15,6 +15,13 @@ from windhover.params.parameter_sets import describe_parameters, set_parameters
 class CutParams(StageParams):
     rate: float = Field(gt=0, le=1)
     sizes: tuple[int, ...]
+
+    @field_validator("sizes")
+    @classmethod
+    def _check_sizes(cls, sizes: tuple[int, ...]) -> tuple[int, ...]:
+        if len(set(sizes)) != len(sizes):
+            raise ValueError("they must differ")
+        return sizes
 
 
 @pytest.fixture
@@ -83,6 +90,7 @@ def test_a_missing_key_takes_the_default_of_the_model(project: Path) -> None:
             "cut:\n  rate: 2.0\n  sizes: [1]\n",
             r"`cut\.rate`: .*less than or equal to 1, got 2\.0\. Set `cut\.rate` in params\.yaml",
         ),
+        ("cut:\n  rate: 0.1\n  sizes: [3, 3]\n", r"^`cut\.sizes`: they must differ, got"),
         ("cut:\n  rate: '0.1'\n  sizes: [1]\n", r"`cut\.rate`: .*valid number"),
         ("cut:\n  rate: 0.1\n  sises: [1]\n", r"`cut\.sises` .* Did you mean `cut\.sizes`\?"),
         ("cut:\n  rate: 0.1\n  sizes: [1.5]\n", r"`cut\.sizes\.0`"),

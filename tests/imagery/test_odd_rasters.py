@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
+import re
+import tarfile
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -69,6 +72,32 @@ def test_an_archive_names_the_raster_in_it(tmp_path: Path) -> None:
     with pytest.raises(FormatError, match=f"is an archive: name a raster in it, such as {member}"):
         inspect_scene(tmp_path / "all.zip")
     assert inspect_scene(member).name == "a"
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ("{0}/all.zip/deep/a.tif", "/vsizip/{0}/all.zip/deep/a.tif"),
+        ("{0}/all.tar", "/vsitar/{0}/all.tar/NAME.tif"),
+        ("{0}/all.tgz/deep/a.tif", "/vsitar/{0}/all.tgz/deep/a.tif"),
+        ("{0}/a.tif.gz", "/vsigzip/{0}/a.tif.gz"),
+    ],
+)
+def test_other_ways_to_name_what_is_in_an_archive_end_in_gdals(
+    tmp_path: Path, given: str, named: str
+) -> None:
+    raster = write(tmp_path / "a.tif", "EPSG:32633", 1.0, (500_000, 5_000_000))
+    with zipfile.ZipFile(tmp_path / "all.zip", "w") as archive:
+        archive.write(raster, "deep/a.tif")
+    for name, mode in (("all.tar", "w"), ("all.tgz", "w:gz")):
+        with tarfile.open(tmp_path / name, mode) as tar:  # type: ignore[call-overload]
+            tar.add(raster, "deep/a.tif")
+    (tmp_path / "a.tif.gz").write_bytes(gzip.compress(raster.read_bytes()))
+    advice = re.escape(f"name a raster in it, such as {named.format(tmp_path)}.")
+    with pytest.raises((FormatError, MissingFileError), match=advice):
+        inspect_scene(given.format(tmp_path))
+    if "NAME" not in named:
+        assert inspect_scene(named.format(tmp_path)).width_px > 0
 
 
 @pytest.mark.parametrize(

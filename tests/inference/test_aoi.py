@@ -87,7 +87,7 @@ def test_crossed_polygons_are_made_valid_one_by_one(make_scene: MakeScene, tmp_p
     [
         (lambda lon, lat: shapely.box(lat, lon, lat + 1, lon + 1), "With x and y swapped it would"),
         (lambda lon, lat: shapely.box(4e5, 5e6, 4.1e5, 5.1e6), "Its numbers look like metres"),
-        (lambda lon, lat: shapely.box(lon + 20, lat, lon + 21, lat + 1), "^$"),
+        (lambda lon, lat: shapely.box(lon + 20, lat, lon + 21, lat + 1), "of two places, or"),
     ],
 )
 def test_an_area_elsewhere_is_told_why(make_scene: MakeScene, box: Any, hint: str) -> None:
@@ -95,6 +95,27 @@ def test_an_area_elsewhere_is_told_why(make_scene: MakeScene, box: Any, hint: st
     lon, lat = transformer(str(info.crs), WGS84).transform(info.transform.c, info.transform.f)
     shapes = geopandas.GeoSeries([box(lon - 0.5, lat - 0.5)], crs=WGS84)
     assert re.search(hint, describe_misplacement(shapes, [info]))
+
+
+def test_an_area_in_metres_of_another_zone_tells_both_places(make_scene: MakeScene) -> None:
+    info = inspect_scene(make_scene(shape_hw=(40, 60)))  # of zone 31
+    lon, lat = transformer(str(info.crs), WGS84).transform(info.transform.c, info.transform.f)
+    near = shapely.box(info.transform.c, info.transform.f, info.transform.c + 9, info.transform.f)
+    shapes = geopandas.GeoSeries([near.buffer(5)], crs="EPSG:32632")
+    said = describe_misplacement(shapes, [info])
+    numbers = [float(number) for number in re.findall(r"-?\d+\.\d+", said)]
+    assert numbers == pytest.approx([lon + 6, lat, lon, lat], abs=1e-3)
+
+
+def test_an_area_without_a_system_is_named(tmp_path: Path, make_scene: MakeScene) -> None:
+    info = inspect_scene(make_scene(shape_hw=(40, 60)))
+    AREA.set_crs(None, allow_override=True).to_file(tmp_path / "field.gpkg")
+    with pytest.raises(DataError, match=r"field\.gpkg: has no coordinate system, so it cannot"):
+        area_in_scene(read_aoi(tmp_path / "field.gpkg"), info)
+    picture = inspect_scene(make_scene(crs=None, shape_hw=(40, 60)), 0.5)
+    AREA.to_file(tmp_path / "town.gpkg")
+    with pytest.raises(DataError, match=r"has no georeference, so .*town\.gpkg"):
+        area_in_scene(read_aoi(tmp_path / "town.gpkg"), picture)
 
 
 @pytest.mark.parametrize(

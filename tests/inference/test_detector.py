@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import geopandas
 import numpy as np
 import pandas as pd
 import pytest
@@ -22,7 +23,7 @@ from cpu_marks import needs_int8
 from fake_models import Identity, PlantedNetwork, random_weights, squares, write_bundle
 from messages import recorded_messages
 from toy_detections import candidate_table
-from windhover.errors import FormatError, MissingFileError, ParameterError
+from windhover.errors import DataError, FormatError, MissingFileError, ParameterError
 from windhover.geometry.georef import pixel_to_world
 from windhover.imagery.scenes import Scene, open_scene
 from windhover.inference import multi_scale
@@ -506,6 +507,23 @@ def test_settings_of_earlier_versions_are_read_and_reported(
 
 def test_the_old_limit_of_rescoring_is_read() -> None:
     assert SearchSettings.from_json({"peak_looks_from": -2.0}).rescore_min_logit == -2.0
+
+
+def test_arguments_that_are_easily_mistaken_are_named(tmp_path: Path, make_scene: Any) -> None:
+    detector = Detector(write_bundle(tmp_path / "m"), device="cpu")
+    path = make_scene(shape_hw=(90, 140))
+    name = detector.bundle.card.classes[0]
+    frame = geopandas.GeoDataFrame(geometry=[shapely.box(0, 0, 9, 5)], crs="EPSG:32631")
+    for wrong in (frame, (0, 0, 9, 5), 7):
+        with pytest.raises(ParameterError, match="`aoi` must be one shape in the raster's"):
+            detector.detect(path, threshold=0.5, aoi=wrong)  # type: ignore[arg-type]
+    for score in ("0.5", True, None):
+        with pytest.raises(ParameterError, match=r"must be in 0\.\.1, got"):
+            detector.detect(path, threshold={name: score})  # type: ignore[dict-item]
+    frame.to_file(tmp_path / "elsewhere.gpkg")
+    for area in (tmp_path / "elsewhere.gpkg", frame.geometry[0]):
+        with pytest.raises(DataError, match="no part of it lies in the area to be searched"):
+            detector.detect(path, threshold=0.5, aoi=area)
 
 
 def test_settings_and_devices_out_of_range_say_so(tmp_path: Path, make_scene: Any) -> None:

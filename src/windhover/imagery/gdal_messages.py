@@ -13,6 +13,7 @@ import threading
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 ADVICE_ON_STATUS = {
@@ -21,6 +22,12 @@ ADVICE_ON_STATUS = {
     "404": "The server has no such file: correct the address.",
     "410": "The server has no such file any more: get a new address.",
 }
+# an archive, maybe behind a scheme of fsspec's or GDAL's, and maybe the name of a member
+ARCHIVE_PATH = re.compile(
+    r"(?:zip://|tar://|gzip://|/vsi(?:zip|tar|gzip)/)?"
+    r"(?P<archive>.+?\.(?:zip|tar\.gz|tgz|tar|gz))(?:[/!]+(?P<member>.+))?$",
+    re.IGNORECASE,
+)
 NOT_UTF8 = (
     "It names a file, or holds other text, by bytes that are not UTF-8: write it again in UTF-8."
 )
@@ -100,9 +107,27 @@ def opening_advice(path: str, error: BaseException) -> str:
     status = re.search(r"response code: (\d{3})", gdal_reason(error))
     if status is not None:
         return ADVICE_ON_STATUS.get(status.group(1), "The server failed: try again later.")
-    if zipfile.is_zipfile(path):
-        return f"It is an archive: name a raster in it, such as {_first_member(path)}."
+    archive = archive_advice(path)
+    if archive is not None:
+        return archive
     return "The file is damaged or no raster: fetch it again, or take it out."
+
+
+def archive_advice(path: str) -> str | None:
+    """Return how to name a raster in an archive, None where a path is or names none."""
+    parts = ARCHIVE_PATH.match(path)
+    if parts is None:
+        return None
+    archive, member = parts["archive"], parts["member"]
+    if not Path(archive).is_file():
+        return None
+    if zipfile.is_zipfile(archive):
+        name = f"/vsizip/{archive}/{member}" if member else _first_member(archive)
+    elif archive.lower().endswith((".tar", ".tar.gz", ".tgz")):
+        name = f"/vsitar/{archive}/{member or 'NAME.tif'}"
+    else:
+        name = f"/vsigzip/{archive}"
+    return f"It is an archive: name a raster in it, such as {name}."
 
 
 def _first_member(path: str) -> str:

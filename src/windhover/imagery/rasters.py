@@ -32,6 +32,7 @@ from windhover.errors import (
 from windhover.geometry import georef
 from windhover.imagery.band_names import band_names
 from windhover.imagery.gdal_messages import (
+    archive_advice,
     gdal_reason,
     opening_advice,
     undecodable_messages_raised,
@@ -198,7 +199,8 @@ def open_raster(path: str | Path, overview: int | None = None) -> Iterator[Any]:
     text = str(path)
     is_file_path = not re.match(r"[A-Za-z0-9_]+:|/vsi", text)  # no NETCDF:file:variable, https://
     if is_file_path and not Path(text).exists():
-        raise MissingFileError(f"{text}: no such file. Correct the path.")
+        advice = archive_advice(text) or "Correct the path."
+        raise MissingFileError(f"{text}: no such file. {advice}")
     try:
         with (
             undecodable_messages_raised(),

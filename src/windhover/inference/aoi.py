@@ -37,7 +37,7 @@ SEGMENTS_PER_SIDE = 100  # an edge that is straight in one coordinate system is 
 
 
 def read_aoi(path: str | Path) -> geopandas.GeoSeries:
-    """Read the polygons of a vector file.
+    """Read the polygons of a vector file; the series is called as the file.
 
     Raises:
         MissingFileError: no such file.
@@ -55,7 +55,8 @@ def read_aoi(path: str | Path) -> geopandas.GeoSeries:
     shapes = shapes[shapes.geom_type.isin(["Polygon", "MultiPolygon"]) & ~shapes.is_empty]
     if shapes.empty:
         raise DataError(f"{path}: holds no polygon. Draw the area to be searched as polygons.")
-    return shapes
+    named: geopandas.GeoSeries = shapes.rename(str(path))
+    return named
 
 
 def area_in_scene(shapes: geopandas.GeoSeries, info: SceneInfo) -> BaseGeometry:
@@ -103,8 +104,10 @@ def describe_misplacement(shapes: geopandas.GeoSeries, infos: Sequence[SceneInfo
         shapes: from `read_aoi`.
         infos: of the scenes.
     """
-    if shapes.crs is None or not shapes.crs.is_geographic:
+    if shapes.crs is None:
         return ""
+    if not shapes.crs.is_geographic:
+        return _two_places(shapes, infos)
     left, bottom, right, top = shapes.total_bounds
     if max(abs(left), abs(right)) > MAX_LONGITUDE or max(abs(bottom), abs(top)) > MAX_LATITUDE:
         is_swapped = max(abs(left), abs(right)) <= 90 and max(abs(bottom), abs(top)) <= 180
@@ -118,7 +121,21 @@ def describe_misplacement(shapes: geopandas.GeoSeries, infos: Sequence[SceneInfo
         outline = footprint_4326(info.transform, info.crs, info.shape_hw)
         if outline is not None and swapped.intersects(outline):
             return "With x and y swapped it would: longitude comes before latitude."
-    return ""
+    return _two_places(shapes, infos)
+
+
+def _two_places(shapes: geopandas.GeoSeries, infos: Sequence[SceneInfo]) -> str:
+    """Return a sentence that says where on Earth an area and the first scene are."""
+    area = shapes.to_crs(WGS84).union_all().centroid
+    outline = footprint_4326(infos[0].transform, infos[0].crs, infos[0].shape_hw)
+    if outline is None or area.is_empty or not np.isfinite([area.x, area.y]).all():
+        return ""
+    scene = outline.centroid
+    return (
+        f"The area is at longitude {area.x:.4f}, latitude {area.y:.4f}, and the raster at "
+        f"{scene.x:.4f}, {scene.y:.4f}: they are of two places, or the coordinate system of one "
+        "is wrong."
+    )
 
 
 def _swap_axes(xy: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -130,11 +147,15 @@ def _check_same_kind(shapes: geopandas.GeoSeries, info: SceneInfo) -> None:
     """Check that scene and area are both georeferenced, or both not."""
     if (info.crs is None) == (shapes.crs is None):
         return
-    fault = "the area has no coordinate system"
+    area = shapes.name or "the area"
     if info.crs is None:
-        fault = "the scene has no georeference"
+        raise DataError(
+            f"{info.path}: has no georeference, so {area}, which has a coordinate system, cannot "
+            "be laid on it. Give both in one system."
+        )
     raise DataError(
-        f"{info.path}: {fault}, so the area cannot be laid on it. Give both in one system."
+        f"{area}: has no coordinate system, so it cannot be laid on {info.path}. Write its system "
+        "into it, such as ogr2ogr -a_srs EPSG:... OUT.gpkg IN."
     )
 
 

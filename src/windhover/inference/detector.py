@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from shapely.geometry.base import BaseGeometry
 
-from windhover.errors import FormatError, ParameterError
+from windhover.errors import DataError, FormatError, ParameterError
+from windhover.geometry.georef import box_polygons
 from windhover.imagery.rasters import SceneInfo
 from windhover.imagery.scenes import Scene
 from windhover.inference.aoi import area_in_scene, read_aoi
@@ -244,22 +245,38 @@ class Detector:
         """
         from windhover.inference.result_table import table_of_columns, to_map_table
 
-        _check_types(raster, gsd_m)
+        _check_types(raster, gsd_m, aoi)
         thresholds = self.thresholds(threshold)
         with self.open(raster, gsd_m) as scene:
             if isinstance(aoi, str | Path):
                 aoi = area_in_scene(read_aoi(aoi), scene.info)
+            _check_area(aoi, scene.info)
             search = self.plan(scene, thresholds, aoi=aoi, block_px=block_px)
             result = search.run(progress=progress, report=report)
             columns = self.detections(result.candidates, thresholds, scene)
         return to_map_table(table_of_columns([columns]), [scene.crs])
 
 
-def _check_types(raster: Any, gsd_m: Any) -> None:
+def _check_area(aoi: BaseGeometry | None, info: SceneInfo) -> None:
+    """Check that an area has a part of a scene; else nothing at all would be searched, unsaid.
+
+    Raises:
+        DataError: no part of the scene lies in it.
+    """
+    outline = box_polygons([0, 0, info.width_px, info.height_px], info.transform)[0]
+    if aoi is not None and not outline.intersects(aoi):
+        raise DataError(
+            f"{info.path}: no part of it lies in the area to be searched. Give the area in the "
+            "raster's coordinate system, or as a file that names its own."
+        )
+
+
+def _check_types(raster: Any, gsd_m: Any, aoi: Any) -> None:
     """Check the arguments that are easily mistaken, since numpy's own errors would mislead.
 
     Raises:
-        ParameterError: a raster that is no path, or a GSD that is no number.
+        ParameterError: a raster that is no path, a GSD that is no number, or an area that is
+            neither a shape nor a path.
     """
     if not isinstance(raster, str | os.PathLike):
         raise ParameterError(
@@ -271,6 +288,12 @@ def _check_types(raster: Any, gsd_m: Any) -> None:
         raise ParameterError(
             f"`gsd_m` must be metres per px, got {gsd_m!r}. Where it is unknown, use "
             "`windhover detect --gsd unknown`, or give the model's GSD and several `scales`."
+        )
+    if aoi is not None and not isinstance(aoi, BaseGeometry | str | Path):
+        raise ParameterError(
+            f"`aoi` must be one shape in the raster's coordinate system, or the path of a vector "
+            f"file, got {type(aoi).__name__}. Of a GeoDataFrame, give "
+            "`frame.to_crs(crs).union_all()`."
         )
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from windhover.errors import FormatError, ParameterError
-from windhover.files import atomic_folder, write_json
+from windhover.files import atomic_folder, lock_output, write_json
 from windhover.imagery.scenes import Scene
 from windhover.inference.detector import Detector
 from windhover.model_export.detector_graph import DetectorGraph
@@ -91,13 +91,14 @@ def export_model(
         gsd_m: metres per px of rasters without georeference.
 
     Raises:
+        ParameterError: another run writes the folder.
         UnsupportedError: the network is padded.
         MissingFileError: the model was never evaluated, or a raster is not there.
     """
     bundle = detector.bundle
     metadata = plugin_metadata(bundle)
-    graph = detector_to_onnx(bundle)
-    with atomic_folder(folder) as temporary:
+    with lock_output(folder), atomic_folder(folder) as temporary:
+        graph = detector_to_onnx(bundle)
         (temporary / DETECTOR).write_bytes(with_metadata(graph, metadata))
         parity = _compare(detector, temporary / DETECTOR, rasters, gsd_m)
         if parity is not None:

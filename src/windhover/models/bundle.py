@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from windhover.errors import FormatError, MissingFileError, ParameterError, WindhoverError
 from windhover.files import write_json
 from windhover.models.apply_calibration import Calibration, detection_logits
@@ -318,7 +320,8 @@ def load_compatible_bundle(folder: str | Path, wanted: Mapping[str, Any], key: s
 def check_thresholds(thresholds: Mapping[str, float]) -> None:
     """Raise a ParameterError for a threshold that is not a probability, in 0..1."""
     for name, value in thresholds.items():
-        if not 0 <= value <= 1:
+        is_number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
+        if not is_number or not 0 <= value <= 1:
             raise ParameterError(
-                f"threshold of `{name}` must be in 0..1, got {value}. Give a probability."
+                f"threshold of `{name}` must be in 0..1, got {value!r}. Give a probability."
             )

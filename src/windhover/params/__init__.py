@@ -85,15 +85,14 @@ def check_params(stage: str, model: type[Params], section: dict[str, Any]) -> Pa
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in (stage, *first["loc"]))
+        rule = first["msg"].removeprefix("Value error, ").rstrip(".")
         value = ""
         # a rule between keys has the whole section as its input
         if first["type"] != "missing" and not isinstance(first["input"], dict):
             value = f", got {first['input']!r}"
         n_more = len(error.errors()) - 1
         more = f" ({n_more} more like it.)" if n_more else ""
-        raise ParameterError(
-            f"`{key}`: {first['msg']}{value}. Set `{key}` in params.yaml.{more}"
-        ) from None
+        raise ParameterError(f"`{key}`: {rule}{value}. Set `{key}` in params.yaml.{more}") from None
 
 
 def change_params(stage: str, params: Params, changes: Mapping[str, Any]) -> Params:
