@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -78,7 +78,7 @@ def write_map(table: geopandas.GeoDataFrame, path: str | Path, description: str 
             f"{path}: boxes in a local grid have no longitude and latitude for GeoJSON. "
             "Write .gpkg, .parquet or .csv."
         )
-    writers = {
+    writers: dict[str, Callable[[geopandas.GeoDataFrame, Path], None]] = {
         ".gpkg": partial(_write_gpkg, description=description),
         ".parquet": _write_parquet,
         ".geojson": write_geojson,
