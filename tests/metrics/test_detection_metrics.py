@@ -397,6 +397,16 @@ def test_the_sweep_falls_as_the_rule_gets_stricter() -> None:
     )
 
 
+def test_the_distances_of_the_sweep_are_2_4_8_and_16_m() -> None:
+    truth = ground_truth([("a", "jet", (0, 0, 30, 20))], ["a"])
+    for off_m, n_reached in ((1.9, 4), (2.1, 3), (3.9, 3), (4.1, 2), (7.9, 2), (8.1, 1), (16.1, 0)):
+        found = found_table([("a", "jet", 0.9, (off_m, 0, 30 + off_m, 20))])
+        table = ap_by_threshold(found, truth, ["jet"], by="distance")
+        assert table["value"].tolist()[:-1] == [2, 4, 8, 16]
+        expected = [0.0] * (4 - n_reached) + [1.0] * n_reached
+        assert table["ap"].tolist() == [*expected, n_reached / 4]
+
+
 def coco_ap(found: pd.DataFrame, truth: GroundTruth, ious: list[float]) -> np.ndarray:
     """AP by pycocotools, no cap on detections: 101 recalls, all classes."""
     coco = pytest.importorskip(

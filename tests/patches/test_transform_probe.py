@@ -21,6 +21,7 @@ from windhover.patches.albumentations_pipeline import (
 )
 from windhover.patches.augment_patches import augment_training_patches, read_augment_params
 from windhover.patches.pixel_value_range import ValueRange
+from windhover.patches.transform_probe import find_fault
 
 MIRRORED_AFFINE = {
     "name": "Affine",
@@ -87,6 +88,42 @@ def test_what_does_not_keep_a_patch_or_its_label_is_refused(
 @pytest.mark.parametrize("bands", [1, 4])
 def test_what_keeps_both_is_taken(entry: dict, bands: int) -> None:
     build_transforms([entry], bands)
+
+
+@pytest.mark.parametrize(
+    ("share", "value", "is_refused"),
+    [(0.2, -1.0, False), (0.3, -1.0, True), (0.2, 2.0, False), (0.3, 2.0, True)],
+)
+def test_more_than_a_quarter_of_the_pixels_out_of_range_is_refused(
+    share: float, value: float, is_refused: bool
+) -> None:
+    def out_of_range(image: np.ndarray, points: np.ndarray, seed: int) -> tuple:
+        image[: round(share * len(image))] = value
+        return image, points
+
+    fault = find_fault(out_of_range, 2, moves_labels=False)
+    assert (fault is not None and "changes the range of the pixels" in fault) == is_refused
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "is_refused"), [(0.2, 0.8, True), (0.3, 0.8, False), (0.2, 0.7, False)]
+)
+def test_one_value_in_the_middle_half_of_the_pixels_is_refused(
+    low: float, high: float, is_refused: bool
+) -> None:
+    def flat_between(image: np.ndarray, points: np.ndarray, seed: int) -> tuple:
+        return np.where((image > low) & (image < high), np.float32(0.5), image), points
+
+    fault = find_fault(flat_between, 1, moves_labels=False)
+    assert (fault is not None and "patches of nearly one value" in fault) == is_refused
+
+
+def test_a_transform_that_writes_into_its_input_is_tried_on_whole_pixels_each_time() -> None:
+    def brighten(image: np.ndarray, points: np.ndarray, seed: int) -> tuple:
+        image += np.float32(0.1)
+        return image, points
+
+    assert find_fault(brighten, 3, moves_labels=True) is None
 
 
 def test_labels_follow_pixels_where_a_border_is_mirrored() -> None:
