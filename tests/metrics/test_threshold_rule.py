@@ -96,7 +96,17 @@ def test_costs_decide_how_much_is_reported() -> None:
     assert counts.thresholds[choose_level(counts, ThresholdRule("least_cost", 3.0)).level[0]] == 0.6
 
 
-def test_each_resample_has_its_own_threshold() -> None:
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("max_fbeta", 1.0),
+        ("least_cost", 1.0),
+        ("recall_at_least", 1.0),
+        ("precision_at_least", 0.9),
+        ("false_alarms_per_km2_at_most", 0.5),
+    ],
+)
+def test_each_resample_has_its_own_threshold(name: str, value: float) -> None:
     curve = score_curve(
         [0.9, 0.8, 0.7, 0.6],
         [True, True, False, True],
@@ -105,8 +115,9 @@ def test_each_resample_has_its_own_threshold() -> None:
         km2=[1.0, 1.0],
     )
     weights = [[2.0, 0.0], [0.0, 2.0]]
-    both: LevelChoice = choose_level(curve.counts(weights), ThresholdRule("max_fbeta", 1.0))
+    both: LevelChoice = choose_level(curve.counts(weights), ThresholdRule(name, value))
     assert curve.counts().thresholds[both.level].tolist() == [0.6, 0.8]
+    assert both.is_met.tolist() == [True, True]
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from windhover.errors import ParameterError
 from windhover.geometry.objects import Objects
 from windhover.inference.runtimes import make_scorers
 from windhover.model_export.export_model import read_metadata
-from windhover.model_export.parity import pair_objects
+from windhover.model_export.parity import Parity, compare_objects, pair_objects
 from windhover.model_export.plugin_metadata import TILE_OVERLAP_PERCENT, TILE_PX
 from windhover.models.apply_calibration import window_scores
 from windhover.models.bundle import load_bundle
@@ -126,3 +126,24 @@ def test_objects_are_paired_once_and_the_nearest() -> None:
     assert rows.tolist() == [1]
     assert cols.tolist() == [0]
     assert len(pair_objects(table(), table((1, 1)))[0]) == 0
+
+
+def test_objects_at_the_border_count_but_their_scores_do_not() -> None:
+    def table(*rows: tuple[float, float, float]) -> Objects:
+        values = np.array(rows)
+        count = len(values)
+        return Objects(
+            values[:, :2],
+            np.full((count, 2), (10.0, 6.0)),
+            np.zeros(count, np.int64),
+            np.zeros(count, np.int8),
+            values[:, 2],
+        )
+
+    exported = table((100, 100, 0.9), (10, 100, 0.5), (250, 50, 0.7), (290, 190, 0.7))
+    found = table((10, 101, 0.2), (100, 101, 0.8), (180, 150, 0.6), (60, 60, 0.6), (180, 5, 0.6))
+    parity = compare_objects(exported, found, (200, 300))
+    assert parity.largest_score_difference == pytest.approx(0.1)
+    assert parity.model_copy(update={"largest_score_difference": 0.0}) == Parity(
+        rasters=1, both=2, only_exported=2, only_detect=3, differing_inside=3
+    )

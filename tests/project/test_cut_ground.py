@@ -29,6 +29,18 @@ def test_a_gap_between_two_groups_is_found_along_either_axis() -> None:
     assert other.parts[0].bottom >= left[:, 0].max()
 
 
+def test_an_object_on_the_border_of_two_parts_is_in_one() -> None:
+    corners = np.array([(600.0, 0.0), (0.0, 300.0), (600.0, 300.0), (1200.0, 300.0), (0.0, 700.0)])
+    parts = [
+        Rectangle(0.0, 0.0, 600.0, 300.0),
+        Rectangle(600.0, 0.0, 1200.0, 300.0),
+        Rectangle(0.0, 300.0, 600.0, 700.0),
+        Rectangle(600.0, 300.0, 1200.0, 700.0),
+    ]
+    inside = [np.flatnonzero(part.contains(corners)).tolist() for part in parts]
+    assert inside == [[], [0], [1], [2]]
+
+
 def test_objects_on_one_spot_cannot_be_parted() -> None:
     points = np.full((9, 2), 333.0)
     assert best_cut(AREA, points, guard_m=50.0, min_side_m=50.0) is None
