@@ -22,7 +22,7 @@ from windhover.detection.detect_request import DetectRequest
 from windhover.geometry.georef import pixel_to_world
 from windhover.geometry.windows import Bounds
 from windhover.imagery.native_resolution_reader import NativeReader
-from windhover.imagery.overviews import downsampled_scene
+from windhover.imagery.overviews import downsampled_scene, have_same_pixels
 from windhover.imagery.scenes import Scene, open_scene
 from windhover.inference.multi_scale import plan_passes
 from windhover.inference.scene_search import search_scene
@@ -146,6 +146,22 @@ def test_overviews_are_judged_where_the_area_is(
         search = plan_passes(PLANTED, scene, SearchSettings(scales=(2.0,)), aoi=area)[0]
     assert search.grid.overview == 0
     assert (np.array(seen).min(axis=0) >= (216, 344)).all()
+
+
+@pytest.mark.parametrize(("n_rows", "is_same"), [(11, True), (12, False)])
+def test_pixels_that_one_grid_lacks_are_counted_and_not_compared(
+    make_scene: Any, n_rows: int, is_same: bool
+) -> None:
+    """A tenth of the pixels may be missing in one, whatever is written there."""
+    data = textured((72, 90)).astype(np.float32)
+    other = data.copy()
+    other[:, :n_rows] = -9999
+    with (
+        open_scene(make_scene("whole.tif", data=data, dtype="float32")) as scene,
+        open_scene(make_scene("part.tif", data=other, dtype="float32", nodata=-9999)) as part,
+    ):
+        assert have_same_pixels(scene, part) == is_same
+        assert have_same_pixels(part, scene) == is_same
 
 
 def test_missing_pixels_are_missing_in_the_overview_too(make_scene: Any) -> None:
