@@ -89,7 +89,7 @@ def test_a_full_disk_is_one_sentence_too(
         raise OSError(28, "No space left on device", "f.gpkg")
 
     write_bundle(tmp_path / "m")
-    monkeypatch.setattr("windhover.export.detections.write_map", full)
+    monkeypatch.setattr("windhover.export.write_detections.write_detections", full)
     assert (
         main(
             monkeypatch,

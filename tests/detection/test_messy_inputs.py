@@ -98,7 +98,7 @@ def test_a_search_is_resumed_on_the_same_picture_only(
     mosaic = tmp_path / "m.vrt"
     rasterio.shutil.copy(source, mosaic, driver="VRT")
     with monkeypatch.context() as patch:
-        patch.setattr("windhover.export.detections.write_map", interrupt)
+        patch.setattr("windhover.export.write_detections.write_detections", interrupt)
         with pytest.raises(KeyboardInterrupt, match="stopped"):
             detect_rasters(DetectRequest([str(mosaic)], model, tmp_path / "f.gpkg"))
     if change == "source":

@@ -14,6 +14,7 @@ from windhover.export.detection_summary import SUMMARY, DetectionSummary
 from windhover.export.detections import save_table
 from windhover.export.export_map import TABLE
 from windhover.files import atomic_folder
+from windhover.imagery.acquisition_time import acquisition_time
 from windhover.imagery.rasters import SceneInfo, open_raster
 from windhover.inference.detector import Detector
 from windhover.inference.result_table import table_of_columns
@@ -81,6 +82,7 @@ def detect_catalog(
     summary = DetectionSummary.of_scenes(
         outcome.scenes,
         model=detector.bundle.card.name,
+        run=detector.run_name(thresholds),
         thresholds=thresholds,
         search=detector.settings.to_json(),
         notes=notes,
@@ -100,6 +102,13 @@ def _note_on_accuracy(detector: Detector) -> list[str]:
 
 
 def _with_file_blocks(info: SceneInfo) -> SceneInfo:
-    """Return a catalog's scene with the blocks of its file, along which it is read fastest."""
+    """Return a catalog's scene with the blocks of its file, along which it is read fastest.
+
+    And with the time that the file tells.
+    """
     with open_raster(info.path) as dataset:
-        return replace(info, file_block_hw=tuple(dataset.block_shapes[0]))
+        return replace(
+            info,
+            file_block_hw=tuple(dataset.block_shapes[0]),
+            acquired=acquisition_time(dataset),
+        )

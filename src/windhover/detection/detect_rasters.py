@@ -30,6 +30,7 @@ from windhover.detection.detect_scene import DetectionOutcome, SceneRun, log_ove
 from windhover.detection.journal import SceneJournal, SearchJournal
 from windhover.detection.overlaps import notes_on_overlaps
 from windhover.errors import DataError, shown_path
+from windhover.export.detection_summary import DetectionSummary
 from windhover.files import lock_output
 from windhover.imagery.rasters import SceneInfo, files_read
 from windhover.imagery.scenes import Scene
@@ -289,20 +290,29 @@ def _run_with_journal(
                 scene_journal = SceneJournal(journal, run.number, detector.bundle.calibration)
                 detections.append(run.run(outcome, progress=advance, journal=scene_journal))
                 logger.info(outcome.scenes[-1].describe())
-        _write_detections(detections, request.output, [info.crs for info in infos])
+        thresholds = detector.thresholds(request.threshold)
+        summary = DetectionSummary.of_scenes(
+            outcome.scenes,
+            model=detector.bundle.card.name,
+            run=detector.run_name(thresholds),
+            thresholds=thresholds,
+            search=detector.settings.to_json(),
+            notes=notes_on_overlaps(infos),
+        )
+        _write_detections(detections, request.output, summary)
         if not outcome.failed:
             journal.remove()
     return outcome
 
 
 def _write_detections(
-    detections: Sequence[DetectionColumns], path: Path, systems: Sequence[str | None]
+    detections: Sequence[DetectionColumns], path: Path, summary: DetectionSummary
 ) -> None:
     """Write the detections of all scenes; what writes them is loaded now, since it loads slowly."""
-    from windhover.export.detections import write_map
-    from windhover.inference.result_table import table_of_columns, to_map_table
+    from windhover.export.write_detections import write_detections
+    from windhover.inference.result_table import table_of_columns
 
-    write_map(to_map_table(table_of_columns(detections), systems), path)
+    write_detections(table_of_columns(detections), summary, path)
 
 
 def _describe_resuming(journal: SearchJournal) -> str:

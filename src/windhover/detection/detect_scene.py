@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from shapely import to_wkt
 from shapely.geometry.base import BaseGeometry
 
 from windhover.detection.journal import SceneJournal
@@ -95,6 +96,7 @@ class SceneRun:
         self._thresholds = thresholds
         self._score_map = score_map
         self._split = split
+        self._aoi = aoi
 
     def run(
         self,
@@ -118,7 +120,9 @@ class SceneRun:
             )
             if self._score_map is not None and journal is not None:
                 self._write_score_map(self._score_map, journal)
-        outcome.scenes.append(summarize_scene(self.scene, detections, report, split=self._split))
+        outcome.scenes.append(
+            summarize_scene(self.scene, detections, report, split=self._split, aoi=self._aoi)
+        )
         outcome.failed += report.failed
         outcome.failed += _missing_parts(self.scene.info)
         return detections
@@ -168,20 +172,34 @@ def _missing_parts(info: SceneInfo) -> list[FailedBlock]:
 
 
 def summarize_scene(
-    scene: Scene, detections: DetectionColumns, report: SearchReport, *, split: str | None = None
+    scene: Scene,
+    detections: DetectionColumns,
+    report: SearchReport,
+    *,
+    split: str | None = None,
+    aoi: BaseGeometry | None = None,
 ) -> SceneSummary:
     """Return what was searched and found in one scene."""
+    info = scene.info
     names, counts = np.unique(detections["class"].astype(str), return_counts=True)
     return SceneSummary(
-        scene=scene.info.name,
+        scene=info.name,
         crs=scene.crs,
         objects=len(detections["score"]),
         by_class=dict(zip(names.tolist(), counts.tolist(), strict=True)),
         expected_objects=round(float(detections["score"].sum()), 3),
         windows_searched=report.windows_searched,
         windows_skipped=report.windows_skipped,
-        km2=round(report.km2, 6) if scene.info.is_gsd_known else None,
+        km2=round(report.km2, 6) if info.is_gsd_known else None,
         split=split,
+        path=shown_path(info.path),
+        width_px=info.width_px,
+        height_px=info.height_px,
+        origin_px=info.origin_px,
+        transform=tuple(info.transform)[:6],
+        gsd_m=info.gsd_m if info.is_gsd_known else None,
+        acquired=info.acquired,
+        area_wkt=None if aoi is None else to_wkt(aoi, rounding_precision=9),
     )
 
 

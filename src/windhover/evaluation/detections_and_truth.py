@@ -44,6 +44,8 @@ POLYGON = 3
 BOX_COORDINATES = 5
 # no coordinate in degrees is larger
 MAX_LONLAT = 361.0
+# a text that a spreadsheet would compute, with the sign before it that CSV files of detections have
+TEXT_OF_FORMULA = r"^'([=+\-@\t\r])"
 
 
 @dataclass(frozen=True)
@@ -182,7 +184,10 @@ def _read_csv(path: Path) -> geopandas.GeoDataFrame:
             f"{path}: a CSV file needs a column `geometry` with shapes as WKT ({reason}). "
             "Correct it, or give a GeoPackage."
         ) from None
-    return geopandas.GeoDataFrame(table.drop(columns="geometry"), geometry=shapes)
+    table = table.drop(columns="geometry")
+    for name in table.select_dtypes(["object", "string"]):  # as `windhover.export` writes them
+        table[name] = table[name].str.replace(TEXT_OF_FORMULA, r"\1", regex=True)
+    return geopandas.GeoDataFrame(table, geometry=shapes)
 
 
 def _in_one_system(table: geopandas.GeoDataFrame) -> geopandas.GeoDataFrame:

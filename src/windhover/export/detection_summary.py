@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
+from affine import Affine
 from pydantic import BaseModel, ConfigDict
 
 from windhover.json_record import JsonRecord
@@ -29,6 +30,14 @@ class SceneSummary(BaseModel):
         windows_skipped: windows without a valid pixel.
         km2: area searched; None where the GSD is unknown.
         split: of a scene of the catalog.
+        path: of the raster, without credentials.
+        width_px: columns of the raster, or of the spatial block of it that is the scene.
+        height_px: its rows.
+        origin_px: column and row, in the raster as delivered, of the scene's first px.
+        transform: the six coefficients of the affine, scene px -> world.
+        gsd_m: metres per px, along a row and down a column; None where unknown.
+        acquired: time of the picture in ISO 8601.
+        area_wkt: polygon searched, in the scene's coordinate system; None for all of it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -42,6 +51,19 @@ class SceneSummary(BaseModel):
     windows_skipped: int
     km2: float | None
     split: str | None = None
+    path: str = ""
+    width_px: int = 0
+    height_px: int = 0
+    origin_px: tuple[int, int] = (0, 0)
+    transform: tuple[float, float, float, float, float, float] = (1.0, 0.0, 0.0, 0.0, -1.0, 0.0)
+    gsd_m: tuple[float, float] | None = None
+    acquired: str | None = None
+    area_wkt: str | None = None
+
+    @property
+    def affine(self) -> Affine:
+        """Scene px -> world."""
+        return Affine(*self.transform)
 
     def describe(self) -> str:
         """Return one line for a person: objects by class, area, windows skipped."""
@@ -75,6 +97,7 @@ class DetectionSummary(JsonRecord):
 
     Attributes:
         model: its name.
+        run: name of the search, as in the column `run`.
         thresholds: score that detections of each class reached.
         search: settings of the search, by name.
         notes: sentences for a reader of the counts, such as on scenes that overlap.
@@ -85,6 +108,7 @@ class DetectionSummary(JsonRecord):
     stage: ClassVar[str] = "detect"
 
     model: str
+    run: str = ""
     thresholds: dict[str, float]
     search: dict[str, Any]
     notes: tuple[str, ...] = ()
@@ -97,6 +121,7 @@ class DetectionSummary(JsonRecord):
         scenes: Sequence[SceneSummary],
         *,
         model: str,
+        run: str = "",
         thresholds: Mapping[str, float],
         search: Mapping[str, Any],
         notes: Sequence[str] = (),
@@ -112,6 +137,7 @@ class DetectionSummary(JsonRecord):
         )
         return cls(
             model=model,
+            run=run,
             thresholds=dict(thresholds),
             search=dict(search),
             notes=tuple(notes),

@@ -1,40 +1,41 @@
-"""Files of detections: the stage's own table, and a map as GeoPackage, GeoParquet, GeoJSON or CSV.
+"""Files of detections: the stage's own table, and a map of one coordinate system in any format.
 
-The columns are those of `windhover.inference.result_table`, in every format. Equal tables give
+The columns are those of `windhover.inference.detection_columns`, in every format. Equal tables give
 equal bytes. Finds nothing.
 """
 
 from __future__ import annotations
 
 import sqlite3
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 
 import geopandas
+import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyogrio
+import pyarrow.parquet as pq
 import shapely
 from pyogrio.errors import DataLayerError, DataSourceError
 
-from windhover.errors import DataError
+from windhover.errors import DataError, FormatError
+from windhover.export.detection_summary import DetectionSummary
 from windhover.export.geojson import write_geojson
-from windhover.export.map_files import LAYER, check_suffix
-from windhover.export.qgis_style import add_style
+from windhover.export.geopackage import write_geopackage, write_layer
+from windhover.export.map_files import LAYER, LONLAT_SUFFIXES, check_suffix
+from windhover.export.pmtiles import write_pmtiles
 from windhover.files import atomic_file, check_space
-from windhover.inference.detection_columns import COLUMNS, SCENE_CRS, SPLIT
+from windhover.inference.detection_columns import COLUMNS, SCENE_CRS, SPLIT, TEXTS
 from windhover.inference.result_table import RESULTS
 
-EMPTY_MAP_BYTES = 200_000  # a GeoPackage with its style and no row has 110 kB
-ROW_BYTES = 600  # of a detection in the largest format, GeoJSON, about twice over
-# GDAL writes the time into a GeoPackage; a fixed one makes equal tables equal files
-STAMP = "2000-01-01T00:00:00Z"
-# newer versions make older readers warn, and add nothing used here
-GEOPACKAGE_VERSION = "1.2"
+EMPTY_MAP_BYTES = 300_000  # a GeoPackage with its styles and no row has 250 kB
+ROW_BYTES = 900  # of a detection in the largest format, GeoJSON, about twice over
 WKT_DECIMALS = 9
+SUMMARY_KEY = b"windhover"  # of the summary in a GeoParquet file's metadata
+GEOPARQUET_VERSION = "1.1.0"
+ROW_GROUP_ROWS = 20_000  # each with its own bounds, so that a reader skips those elsewhere
+# a spreadsheet computes a cell that begins so; the sign before it makes it a text (OWASP)
+FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r")
+TEXT_SIGN = "'"
 
 
 def save_table(table: geopandas.GeoDataFrame, path: str | Path) -> None:
@@ -57,82 +58,108 @@ def load_table(path: str | Path) -> geopandas.GeoDataFrame:
     return geopandas.GeoDataFrame(RESULTS.read(path))
 
 
-def write_map(table: geopandas.GeoDataFrame, path: str | Path, description: str = "") -> None:
+def write_map(
+    table: geopandas.GeoDataFrame, path: str | Path, summary: DetectionSummary | None = None
+) -> None:
     """Write a map table in the format of the path's suffix, atomically.
 
     Args:
         table: from `to_map_table`: one coordinate system, or none for a local grid.
-        path: `.gpkg`, `.parquet`, `.geojson` or `.csv`.
-        description: of the layer, which a GIS shows; kept by GeoPackage alone.
+        path: `.gpkg`, `.parquet`, `.geojson`, `.fgb`, `.csv` or `.pmtiles`.
+        summary: of the search: a GeoPackage gets layers of its scenes, GeoParquet all of it in its
+            metadata.
 
     Raises:
         ParameterError: another suffix.
-        DataError: a local grid as GeoJSON, which knows longitude and latitude only.
+        DataError: a local grid in a format that knows longitude and latitude only.
         FullDiskError: the disk has no room for it.
         OSError: the file cannot be written.
     """
     path = Path(path)
     check_suffix(path, georeferenced=True)
-    if path.suffix == ".geojson" and table.crs is None and len(table):
+    if path.suffix in LONLAT_SUFFIXES and table.crs is None and len(table):
         raise DataError(
-            f"{path}: boxes in a local grid have no longitude and latitude for GeoJSON. "
+            f"{path}: boxes in a local grid have no longitude and latitude for {path.suffix[1:]}. "
             "Write .gpkg, .parquet or .csv."
         )
-    writers: dict[str, Callable[[geopandas.GeoDataFrame, Path], None]] = {
-        ".gpkg": partial(_write_gpkg, description=description),
-        ".parquet": _write_parquet,
-        ".geojson": write_geojson,
-        ".csv": _write_csv,
-    }
     check_space(path, EMPTY_MAP_BYTES + ROW_BYTES * len(table))
     with atomic_file(path) as temporary:
         try:
-            writers[path.suffix](table, temporary)
+            _write(table, temporary, summary)
         except (DataSourceError, DataLayerError, sqlite3.Error, pa.ArrowException) as error:
             reason = " ".join(str(error).split())  # a file system without locks
             raise OSError(f"{path}: {reason}") from None
 
 
-def _write_parquet(table: geopandas.GeoDataFrame, path: Path) -> None:
-    """Write GeoParquet."""
-    table.to_parquet(path, index=False)
+def _write(table: geopandas.GeoDataFrame, path: Path, summary: DetectionSummary | None) -> None:
+    """Write a map table in the format of the path's suffix."""
+    if path.suffix == ".gpkg":
+        write_geopackage(table, path, summary)
+    elif path.suffix == ".parquet":
+        _write_parquet(table, path, summary)
+    elif path.suffix == ".geojson":
+        write_geojson(table, path)
+    elif path.suffix == ".csv":
+        _write_csv(table, path)
+    elif path.suffix == ".fgb":
+        # without rows there is nothing to index, and GDAL would write no file
+        index = "YES" if len(table) else "NO"
+        write_layer(table, path, LAYER, driver="FlatGeobuf", SPATIAL_INDEX=index)
+    else:
+        write_pmtiles(table, path)
+
+
+def _write_parquet(
+    table: geopandas.GeoDataFrame, path: Path, summary: DetectionSummary | None
+) -> None:
+    """Write GeoParquet 1.1 with bounds of each row, rows along a Hilbert curve.
+
+    Readers that know the bounds fetch only the groups of rows that they need.
+    """
+    if len(table) > 1:
+        distance = table.hilbert_distance().to_numpy()
+        table = table.iloc[np.lexsort((table["id"].to_numpy(str), distance))]
+    table.to_parquet(
+        path,
+        index=False,
+        write_covering_bbox=True,
+        schema_version=GEOPARQUET_VERSION,
+    )
+    written = pq.read_table(path)
+    metadata = dict(written.schema.metadata)
+    if summary is not None:
+        metadata[SUMMARY_KEY] = summary.model_dump_json().encode()
+    pq.write_table(
+        written.replace_schema_metadata(metadata),
+        path,
+        row_group_size=ROW_GROUP_ROWS,
+        compression="zstd",
+    )
+
+
+def read_summary(path: Path) -> DetectionSummary:
+    """Return the summary of the search that a GeoParquet file holds.
+
+    Raises:
+        FormatError: it holds none.
+    """
+    try:
+        metadata = pq.read_schema(path).metadata or {}
+        return DetectionSummary.model_validate_json(metadata[SUMMARY_KEY])
+    except (KeyError, ValueError, OSError, pa.ArrowException):
+        raise FormatError(
+            f"{path}: holds no summary of a search. Give a .parquet that `windhover detect` wrote."
+        ) from None
 
 
 def _write_csv(table: geopandas.GeoDataFrame, path: Path) -> None:
-    """Write CSV, the polygons as WKT."""
+    """Write CSV, the polygons as WKT; texts that a spreadsheet would compute get a sign before."""
     flat = pd.DataFrame(table.drop(columns="geometry"))
+    for name in (*TEXTS, SPLIT, SCENE_CRS):
+        if name in flat:
+            is_formula = flat[name].str.startswith(FORMULA_SIGNS).fillna(False).astype(bool)
+            flat[name] = flat[name].where(~is_formula, TEXT_SIGN + flat[name])
     polygons = table.geometry.to_numpy()
     flat["geometry"] = shapely.to_wkt(polygons, rounding_precision=WKT_DECIMALS)
-    flat.to_csv(path, index=False, lineterminator="\n")
-
-
-def _write_gpkg(table: geopandas.GeoDataFrame, path: Path, description: str = "") -> None:
-    """Write a GeoPackage with its QGIS style."""
-    options = {"DESCRIPTION": description} if description else {}
-    types = set(table.geom_type)
-    with _fixed_gdal_time(), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "'crs' was not provided")  # a local grid has none
-        pyogrio.write_dataframe(
-            table,
-            path,
-            layer=LAYER,
-            driver="GPKG",
-            geometry_type="Polygon" if types <= {"Polygon"} else "MultiPolygon",
-            promote_to_multi="MultiPolygon" in types,
-            dataset_options={"VERSION": GEOPACKAGE_VERSION},
-            layer_options=options,
-        )
-    # In the temporary file too: a killed run's SQLite journal must not be left next to the
-    # finished one.
-    add_style(path, LAYER)
-
-
-@contextmanager
-def _fixed_gdal_time() -> Iterator[None]:
-    """Make GDAL write `STAMP` for the time of the run."""
-    before = pyogrio.get_gdal_config_option("OGR_CURRENT_DATE")
-    pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": STAMP})
-    try:
-        yield
-    finally:
-        pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": before})
+    columns = [*(name for name in flat if name != "geometry"), "geometry"]
+    flat[columns].to_csv(path, index=False, lineterminator="\n")

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import geopandas
-import numpy as np
 import pandas as pd
 import shapely
 
+from windhover.export.json_values import to_json_types
 from windhover.export.map_files import GEOJSON_HEAD
 from windhover.geometry.georef import WGS84
 from windhover.inference.detection_columns import SCENE_CRS
@@ -39,7 +39,7 @@ def write_geojson(table: geopandas.GeoDataFrame, path: Path) -> None:
     for polygon, record in zip(polygons, records, strict=True):
         feature = {
             "type": "Feature",
-            "properties": _to_json_types(record),
+            "properties": to_json_types(record),
             "geometry": _round_coordinates(shapely.geometry.mapping(polygon)),
         }
         lines.append(json.dumps(feature, allow_nan=False, ensure_ascii=False))
@@ -48,18 +48,6 @@ def write_geojson(table: geopandas.GeoDataFrame, path: Path) -> None:
         if lines:
             stream.write("\n" + ",\n".join(lines))
         stream.write("\n]}\n")
-
-
-def _to_json_types(record: Mapping[Any, Any]) -> dict[str, Any]:
-    """Return a row with NaN and infinity as null and numpy's scalars as Python's."""
-    values = {}
-    for name, value in record.items():
-        if isinstance(value, np.generic):
-            value = value.item()
-        if isinstance(value, float) and not np.isfinite(value):
-            value = None
-        values[name] = value
-    return values
 
 
 def _round_coordinates(geometry: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,8 +9,11 @@ QGIS itself. Other readers list that table after the layer.
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Collection, Sequence
 from contextlib import closing
 from pathlib import Path
+
+from windhover.export.map_files import SCENES_LAYER, SEARCHED_LAYER
 
 QML = """<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>
 <qgis version="3.28" styleCategories="Symbology">
@@ -63,18 +66,62 @@ ENTRY = """INSERT INTO gpkg_contents (table_name, data_type, identifier, descrip
  VALUES ('layer_styles', 'attributes', 'layer_styles', '', ?)"""
 STYLE = """INSERT INTO layer_styles (f_table_catalog, f_table_schema, f_table_name, f_geometry_column, styleName,
  styleQML, styleSLD, useAsDefault, description, owner, ui, update_time)
- SELECT '', '', table_name, column_name, 'score', ?, '', 1, 'colour by score', '', NULL, ?
+ SELECT '', '', table_name, column_name, 'windhover', ?, '', 1, '', '', NULL, ?
  FROM gpkg_geometry_columns WHERE table_name = ?"""  # noqa: E501
 
 
-def add_style(geopackage: str | Path, layer: str) -> None:
-    """Write the style of a layer into its GeoPackage, as its default; all of it or nothing."""
+# outlines of scenes with their number of objects, and the ground searched as a pale surface
+SCENES_QML = """<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>
+<qgis version="3.28" styleCategories="Symbology|Labeling" labelsEnabled="{labels}">
+ <renderer-v2 type="singleSymbol" enableorderby="0" forceraster="0" symbollevels="0">
+  <symbols>
+   <symbol name="0" type="fill" alpha="1" clip_to_extent="1" force_rhr="0">
+    <layer class="SimpleFill" enabled="1" locked="0" pass="0">
+     <Option type="Map">
+      <Option name="style" value="{fill}" type="QString"/>
+      <Option name="color" value="42,111,151,28" type="QString"/>
+      <Option name="outline_color" value="42,111,151,255" type="QString"/>
+      <Option name="outline_style" value="{outline}" type="QString"/>
+      <Option name="outline_width" value="0.4" type="QString"/>
+      <Option name="outline_width_unit" value="MM" type="QString"/>
+     </Option>
+    </layer>
+   </symbol>
+  </symbols>
+ </renderer-v2>
+ <labeling type="simple">
+  <settings>
+   <text-style fieldName="&quot;scene&quot; || ': ' || &quot;objects&quot;" isExpression="1" fontSize="9" fontSizeUnit="Point" textColor="20,60,90,255">
+    <text-buffer bufferDraw="1" bufferSize="0.8" bufferSizeUnits="MM" bufferColor="255,255,255,255"/>
+   </text-style>
+   <placement placement="1" polygonPlacementFlags="2"/>
+  </settings>
+ </labeling>
+</qgis>
+"""  # noqa: E501
+
+
+def add_style(geopackage: str | Path, layers: Sequence[str]) -> None:
+    """Write the styles of layers into their GeoPackage, as their defaults; all of it or nothing."""
     with closing(sqlite3.connect(geopackage)) as database, database:
-        columns = {row[1] for row in database.execute(f'PRAGMA table_info("{layer}")')}
-        outline_style = ""
-        if "split" in columns:
-            outline_style = DOTTED_UNLESS_TEST
-        style = QML.replace("{outline_style}", outline_style)
         database.execute(TABLE)
         database.execute(ENTRY, (STAMP,))
-        database.execute(STYLE, (style, STAMP, layer))
+        for layer in layers:
+            columns = {row[1] for row in database.execute(f'PRAGMA table_info("{layer}")')}
+            database.execute(STYLE, (_style_of(layer, columns), STAMP, layer))
+
+
+def _style_of(layer: str, columns: Collection[str]) -> str:
+    """Return the QML of a layer with some columns."""
+    if layer == SCENES_LAYER:
+        return _filled(SCENES_QML, labels="1", fill="no", outline="solid")
+    if layer == SEARCHED_LAYER:
+        return _filled(SCENES_QML, labels="0", fill="solid", outline="no")
+    return _filled(QML, outline_style=DOTTED_UNLESS_TEST if "split" in columns else "")
+
+
+def _filled(template: str, **values: str) -> str:
+    """Return a template with `{name}` replaced by values."""
+    for name, value in values.items():
+        template = template.replace(f"{{{name}}}", value)
+    return template

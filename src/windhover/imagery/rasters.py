@@ -30,6 +30,7 @@ from windhover.errors import (
     WindhoverError,
 )
 from windhover.geometry import georef
+from windhover.imagery.acquisition_time import acquisition_time
 from windhover.imagery.band_names import band_names
 from windhover.imagery.gdal_messages import (
     archive_advice,
@@ -80,6 +81,7 @@ class SceneInfo:
         notes: sentences for the user.
         origin_px: column and row, in the raster as delivered, of the first px of a spatial block
             cut from it.
+        acquired: time of the picture in ISO 8601, None where the raster does not tell it.
         is_gsd_known: where not, `gsd_m` is only what the search assumes, and metres mean nothing.
     """
 
@@ -99,6 +101,7 @@ class SceneInfo:
     notes: tuple[str, ...] = field(default=(), compare=False)
     is_gsd_known: bool = True
     origin_px: tuple[int, int] = (0, 0)
+    acquired: str | None = None
 
     @property
     def shape_hw(self) -> tuple[int, int]:
@@ -250,6 +253,7 @@ def _scene_info(dataset: Any, path: str, native_gsd_m: float | None) -> SceneInf
         scales=tuple(dataset.scales[index - 1] for index in indexes),
         offsets=tuple(dataset.offsets[index - 1] for index in indexes),
         notes=(*georeference.notes, *_missing_notes(path)),
+        acquired=acquisition_time(dataset),
     )
 
 

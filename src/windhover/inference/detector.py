@@ -6,6 +6,8 @@ detections. Chooses no threshold: `evaluate` does.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -15,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from shapely.geometry.base import BaseGeometry
 
+from windhover import __version__
 from windhover.errors import DataError, FormatError, ParameterError
 from windhover.geometry.georef import box_polygons
 from windhover.imagery.rasters import SceneInfo
@@ -36,6 +39,7 @@ if TYPE_CHECKING:
 
 # Logits are searched from a little below the thresholds, because scores decide in the end.
 MIN_LOGIT_MARGIN = 1e-4
+RUN_NAME_BYTES = 6
 
 
 class Detector:
@@ -180,6 +184,27 @@ class Detector:
             keep_logits=keep_logits,
         )
 
+    def run_name(self, thresholds: Mapping[str, float]) -> str:
+        """Return the name of a search: equal for equal model, thresholds, settings and program.
+
+        It tells the rows of two searches apart that were put into one table, and is the same for
+        parts of one search that ran on many machines.
+
+        Args:
+            thresholds: score to reach, by class.
+        """
+        search = {
+            "program": __version__,
+            "model": self.bundle.card.name,
+            "calibration": self.bundle.calibration.to_json(),
+            "search": self.settings.to_json(),
+            "thresholds": dict(thresholds),
+            "bands": None if self.bands is None else list(self.bands),
+            "match_radiometry": self.match_radiometry,
+        }
+        text = json.dumps(search, sort_keys=True, default=str)
+        return hashlib.blake2b(text.encode(), digest_size=RUN_NAME_BYTES).hexdigest()
+
     def detections(
         self,
         candidates: Candidates,
@@ -207,6 +232,8 @@ class Detector:
             scene,
             classes=card.classes,
             model=card.name,
+            thresholds=[thresholds[name] for name in card.classes],
+            run=self.run_name(thresholds),
             has_sizes=card.sized,
             split=split,
         )

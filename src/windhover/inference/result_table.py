@@ -1,8 +1,8 @@
 """The table of detections: one schema for all scenes, and one coordinate system for a map.
 
-Columns: scene, class, score, centre in px of the raster as delivered, sides in metres, edge flag,
-model and the box as a polygon through the full affine. A scene without georeference stays in its
-local grid in metres: it is given no place on Earth. Writes no file (`windhover.export` does).
+Columns: those of `detection_columns`, the box as a polygon through the full affine. A scene without
+georeference stays in its local grid in metres: it is given no place on Earth. Writes no file
+(`windhover.export` does).
 """
 
 from __future__ import annotations
@@ -21,40 +21,56 @@ from shapely.geometry.base import BaseGeometry
 from windhover.errors import DataError
 from windhover.geometry.antimeridian import split_small_polygon
 from windhover.geometry.georef import WGS84, parse_crs, same_crs, transformer
-from windhover.inference.detection_columns import COLUMNS, SCENE_CRS, SPLIT, DetectionColumns
+from windhover.inference.detection_columns import (
+    COLUMNS,
+    NUMBERS,
+    SCENE_CRS,
+    SPLIT,
+    TEXTS,
+    DetectionColumns,
+)
 from windhover.table_record import Column, TableSchema
 
 RESULTS = TableSchema(
     "detect",
     {
+        "id": Column("text"),
         "scene": Column("text"),
         "class": Column("text"),
         "score": Column("number", least=0),
+        "lon": Column("number", nullable=True),
+        "lat": Column("number", nullable=True),
+        "x": Column("number"),
+        "y": Column("number"),
         "col": Column("number"),
         "row": Column("number"),
         "length_m": Column("number", nullable=True, least=0),
         "width_m": Column("number", nullable=True, least=0),
+        "area_m2": Column("number", nullable=True, least=0),
         "edge": Column("flag"),
+        "acquired": Column("text", nullable=True),
         "model": Column("text"),
+        "threshold": Column("number", nullable=True, least=0),
+        "run": Column("text"),
         "geometry": Column("geometry", choices=("Polygon",)),
         SCENE_CRS: Column("text", nullable=True, check=parse_crs),
     },
 )
-TEXT_COLUMNS = ("scene", "class", "model", SPLIT, SCENE_CRS)
+TEXT_COLUMNS = (*TEXTS, SPLIT, SCENE_CRS)
 
 
 def empty_result_table() -> geopandas.GeoDataFrame:
     """Return a table without rows, each column of its type, `scene_crs` last."""
-    columns: dict[str, Any] = {
-        "scene": pd.Series([], dtype="str"),
-        "class": pd.Series([], dtype="str"),
-    }
-    for name in ("score", "col", "row", "length_m", "width_m"):
-        columns[name] = pd.Series([], dtype="float64")
-    columns["edge"] = pd.Series([], dtype="bool")
-    columns["model"] = pd.Series([], dtype="str")
-    columns["geometry"] = geopandas.GeoSeries([])
-    columns[SCENE_CRS] = pd.Series([], dtype="str")
+    columns: dict[str, Any] = {}
+    for name in (*COLUMNS, SCENE_CRS):
+        if name in NUMBERS:
+            columns[name] = pd.Series([], dtype="float64")
+        elif name == "edge":
+            columns[name] = pd.Series([], dtype="bool")
+        elif name == "geometry":
+            columns[name] = geopandas.GeoSeries([])
+        else:
+            columns[name] = pd.Series([], dtype="str")
     return geopandas.GeoDataFrame(columns, geometry="geometry")
 
 

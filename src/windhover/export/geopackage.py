@@ -1,0 +1,91 @@
+"""A result as a GeoPackage of three styled layers: detections, scenes with counts, searched area.
+
+Equal tables give equal bytes.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import geopandas
+import pyogrio
+
+from windhover.export.detection_summary import DetectionSummary
+from windhover.export.map_files import LAYER, SCENES_LAYER, SEARCHED_LAYER
+from windhover.export.qgis_style import add_style
+from windhover.export.scene_layers import scenes_layer, searched_layer
+
+# GDAL writes the time into a GeoPackage; a fixed one makes equal tables equal files
+STAMP = "2000-01-01T00:00:00Z"
+# newer versions make older readers warn, and add nothing used here
+GEOPACKAGE_VERSION = "1.2"
+
+
+def write_geopackage(
+    table: geopandas.GeoDataFrame, path: Path, summary: DetectionSummary | None = None
+) -> None:
+    """Write a map table as the layer `detections`, with its style.
+
+    Args:
+        table: from `to_map_table`.
+        path: of the file, which is not there yet.
+        summary: of the search, for the layers `scenes` and `searched`; None for a file without.
+    """
+    layers = {LAYER: table}
+    about = {}
+    if summary is not None and summary.notes:
+        about["DESCRIPTION"] = " ".join(summary.notes)  # a GIS shows it
+    if summary is not None and summary.scenes:
+        layers[SCENES_LAYER] = scenes_layer(summary, table.crs)
+        layers[SEARCHED_LAYER] = searched_layer(summary, table.crs)
+    with _fixed_gdal_time():
+        for name, layer in layers.items():
+            write_layer(
+                layer,
+                path,
+                name,
+                driver="GPKG",
+                append=name != LAYER,
+                dataset_options={"VERSION": GEOPACKAGE_VERSION},
+                layer_options=about if name == LAYER else {},
+            )
+    # In the temporary file too: a killed run's SQLite journal must not be left next to the
+    # finished one.
+    add_style(path, list(layers))
+
+
+def write_layer(
+    table: geopandas.GeoDataFrame, path: Path, layer: str, *, driver: str, **options: Any
+) -> None:
+    """Write a table of polygons by GDAL; also one without rows, with its columns.
+
+    Raises:
+        DataSourceError, DataLayerError: GDAL cannot.
+    """
+    types = set(table.geom_type)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "'crs' was not provided")  # a local grid has none
+        pyogrio.write_dataframe(
+            table,
+            path,
+            layer=layer,
+            driver=driver,
+            geometry_type="Polygon" if types <= {"Polygon"} else "MultiPolygon",
+            promote_to_multi="MultiPolygon" in types,
+            **options,
+        )
+
+
+@contextmanager
+def _fixed_gdal_time() -> Iterator[None]:
+    """Make GDAL write `STAMP` for the time of the run."""
+    before = pyogrio.get_gdal_config_option("OGR_CURRENT_DATE")
+    pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": STAMP})
+    try:
+        yield
+    finally:
+        pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": before})
