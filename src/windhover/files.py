@@ -296,7 +296,7 @@ def is_json_with_keys(path: Path, keys: Collection[str]) -> bool:
     """Return whether a file is a JSON object that has all the keys."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError):
+    except (ValueError, RecursionError, FileNotFoundError, NotADirectoryError):
         return False
     return isinstance(content, dict) and set(keys) <= set(content)
 

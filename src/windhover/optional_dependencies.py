@@ -24,6 +24,7 @@ EXTRAS = {
     "albumentations": "train",
     "sklearn": "train",
     "matplotlib": "train",
+    "pystac": "stac",
     "mlflow": "pipeline",
     "optuna": "pipeline",
     "dvc": "pipeline",
@@ -32,6 +33,7 @@ ACTIVITIES = {
     "torch": "running the network by torch",
     "onnx": "running the network by onnxruntime",
     "openvino": "running the network by OpenVINO",
+    "stac": "reading and writing STAC",
     "train": "training",
     "pipeline": "running the pipeline",
 }

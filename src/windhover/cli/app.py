@@ -26,6 +26,7 @@ app = typer.Typer(
 )
 app.command()(project.init)
 app.command()(detection.detect)
+app.command()(delivery.export)
 app.command()(evaluation.assess)
 app.command()(evaluation.compare)
 app.command()(evaluation.promote)

@@ -1,4 +1,4 @@
-"""Commands that write a model for other programs: `export-model`."""
+"""Commands that write a model or a result for other programs: `export-model`, `export`."""
 
 from __future__ import annotations
 
@@ -43,3 +43,37 @@ def export_model(
         typer.echo(dumps(exported.to_json()))
     else:
         typer.echo("\n".join(exported.lines()))
+
+
+def export(
+    result: Annotated[Path, typer.Argument(help="A .parquet that `windhover detect` wrote.")],
+    *,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder to write; an older one is replaced.")
+    ] = Path("map"),
+    formats: Annotated[
+        str,
+        typer.Option(
+            help="With commas between: gpkg, parquet, geojson, fgb, csv, coco, pmtiles, html, "
+            "stac, counts."
+        ),
+    ] = "gpkg,parquet,html,stac,counts",
+    areas: Annotated[
+        Path | None, typer.Option(help="Vector file of polygons in which objects are counted.")
+    ] = None,
+    model: Annotated[
+        Path | None, typer.Option(help="Folder of the model, to which STAC items link.")
+    ] = None,
+) -> None:
+    """Write a result for people and programs: map page, STAC, counts and other formats."""
+    from windhover.console import show_messages
+    from windhover.export.export_map import ExportRequest, export_file, model_item
+
+    show_messages()
+    request = ExportRequest(
+        out_folder=output,
+        formats=[name.strip() for name in formats.split(",") if name.strip()],
+        areas=areas,
+        model_item=model_item(model),
+    )
+    typer.echo("\n".join(export_file(result, request)))

@@ -16,10 +16,20 @@ INCOMPLETE = 3  # exit code of a run that finished but could not read everything
 
 Scenes = Annotated[
     list[str],
-    typer.Argument(help="Rasters to search: files, anything GDAL opens, folders, or lists (.txt)."),
+    typer.Argument(
+        help="Rasters to search: files, anything GDAL opens, folders, lists (.txt), or STAC items "
+        "(.json, .parquet)."
+    ),
 ]
 AnyModel = Annotated[Path, typer.Option(help="Folder of the model, or models:/NAME@ALIAS.")]
-MapFile = Annotated[Path, typer.Option("--output", "-o", help=".gpkg, .parquet, .geojson or .csv")]
+MapFile = Annotated[
+    Path,
+    typer.Option(
+        "--output",
+        "-o",
+        help=".gpkg, .parquet, .geojson, .fgb, .csv, .json (COCO), .pmtiles, or .html, a map page.",
+    ),
+]
 ScoreMap = Annotated[
     Path | None,
     typer.Option(help="Also write the map of scores (COG); a folder for several scenes."),

@@ -29,6 +29,7 @@ from windhover.detection.detect_request import (
 from windhover.detection.detect_scene import DetectionOutcome, SceneRun, log_overview_use
 from windhover.detection.journal import SceneJournal, SearchJournal
 from windhover.detection.overlaps import notes_on_overlaps
+from windhover.detection.stac_scenes import named_by_item, with_stac_scenes
 from windhover.errors import DataError, shown_path
 from windhover.export.detection_summary import DetectionSummary
 from windhover.files import lock_output
@@ -66,7 +67,8 @@ def detect_rasters(request: DetectRequest) -> DetectionOutcome:
         WindhoverError: a child that names the fault of the files, the model or an option.
     """
     check_model_folder(request.model)
-    infos = inspect_scenes(request)
+    request, items = with_stac_scenes(request)
+    infos = [named_by_item(info, items) for info in inspect_scenes(request)]
     files = {info.path: files_read(info.path) for info in infos}
     check_request(request, infos, list(chain.from_iterable(files.values())))
     with ExitStack() as locks:

@@ -115,6 +115,17 @@ class DetectionSummary(JsonRecord):
     total: TotalSummary
     scenes: tuple[SceneSummary, ...]
 
+    def of(self, scenes: Sequence[SceneSummary]) -> DetectionSummary:
+        """Return the same search of some of its scenes, with their totals."""
+        return self.of_scenes(
+            scenes,
+            model=self.model,
+            run=self.run,
+            thresholds=self.thresholds,
+            search=self.search,
+            notes=self.notes,
+        )
+
     @classmethod
     def of_scenes(
         cls,

@@ -42,7 +42,7 @@ def write_geopackage(
     if summary is not None and summary.scenes:
         layers[SCENES_LAYER] = scenes_layer(summary, table.crs)
         layers[SEARCHED_LAYER] = searched_layer(summary, table.crs)
-    with _fixed_gdal_time():
+    with fixed_gdal_time():
         for name, layer in layers.items():
             write_layer(
                 layer,
@@ -81,7 +81,7 @@ def write_layer(
 
 
 @contextmanager
-def _fixed_gdal_time() -> Iterator[None]:
+def fixed_gdal_time() -> Iterator[None]:
     """Make GDAL write `STAMP` for the time of the run."""
     before = pyogrio.get_gdal_config_option("OGR_CURRENT_DATE")
     pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": STAMP})

@@ -42,4 +42,6 @@ InferencePrecision: TypeAlias = Literal["auto", "fp32", "fp16", "bf16", "int8"]
 INFERENCE_PRECISIONS: tuple[str, ...] = get_args(InferencePrecision)[1:]  # `auto` chooses one
 
 # export
-MapFormat: TypeAlias = Literal["gpkg", "parquet", "geojson", "csv"]
+MapFormat: TypeAlias = Literal[
+    "gpkg", "parquet", "geojson", "fgb", "csv", "coco", "pmtiles", "html", "stac", "counts"
+]

@@ -12,7 +12,12 @@ class ExportParams(StageParams):
     """Files for a map."""
 
     formats: tuple[MapFormat, ...] = Field(
-        default=("gpkg", "parquet", "geojson"),
+        default=("gpkg", "parquet", "geojson", "html"),
         min_length=1,
-        description="files written to data/map/: gpkg, parquet, geojson, csv",
+        description="files written to data/map/: gpkg, parquet, geojson, fgb, csv, coco, pmtiles, "
+        "html (a map page), stac, counts",
+    )
+    areas: str | None = Field(
+        default=None,
+        description="vector file of polygons in which objects are counted (with format counts)",
     )

@@ -1,0 +1,191 @@
+"""A result as a static STAC catalogue: a collection for the search, an item for each scene.
+
+No extension for predictions exists; what the field does is followed: an item a scene, never one a
+box, the table of detections as its asset, links to the picture and the model that it comes from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import shapely
+from pyproj import CRS
+
+from windhover import __version__
+from windhover.export.detection_summary import DetectionSummary, SceneSummary
+from windhover.geometry.georef import box_polygons, footprint_4326, parse_crs
+
+COLLECTION_FILE = "collection.json"
+PROJECTION = "https://stac-extensions.github.io/projection/v2.0.0/schema.json"
+PROCESSING = "https://stac-extensions.github.io/processing/v1.2.0/schema.json"
+PARQUET = "application/vnd.apache.parquet"
+GEOTIFF = "image/tiff; application=geotiff"
+COG = f"{GEOTIFF}; profile=cloud-optimized"
+# of a picture that does not tell its time: STAC asks for a range then
+FIRST_TIME = datetime(1900, 1, 1, tzinfo=UTC)
+LAST_TIME = datetime(2100, 1, 1, tzinfo=UTC)
+WHOLE_EARTH = [-180.0, -90.0, 180.0, 90.0]
+LICENCE = "other"
+
+
+def write_stac(
+    summary: DetectionSummary,
+    folder: Path,
+    *,
+    detections_href: str,
+    score_maps: Mapping[str, str] | None = None,
+    model_href: str | None = None,
+) -> None:
+    """Write a collection and its items; every link is relative.
+
+    Args:
+        summary: of the search.
+        folder: to be written; items come into folders of their own below it.
+        detections_href: of the GeoParquet, from the collection.
+        score_maps: of scenes by name, addresses from the collection.
+        model_href: of the model's STAC item or card, from the collection; None where unknown.
+
+    Raises:
+        ModuleNotFoundError: pystac is not installed.
+    """
+    import pystac  # of an extra
+
+    items = [_item(scene, summary, pystac) for scene in summary.scenes]
+    boxes = [item.bbox for item in items if item.bbox is not None] or [WHOLE_EARTH]
+    times = [item.common_metadata for item in items]
+    collection = pystac.Collection(
+        id=f"windhover-{summary.run or 'search'}",
+        title=f"Detections of {summary.model}",
+        description=_description(summary),
+        license=LICENCE,
+        extra_fields={"windhover:run": summary.run, "windhover:model": summary.model},
+        extent=pystac.Extent(
+            pystac.SpatialExtent(_extent(boxes)),
+            pystac.TemporalExtent([_interval(items, times)]),
+        ),
+    )
+    collection.add_asset("detections", _asset(pystac, detections_href, PARQUET, ["data"]))
+    _link_model(pystac, collection, model_href)
+    for item in items:
+        collection.add_item(item)
+        up = "../"  # items stand in folders of their own
+        item.add_asset("detections", _asset(pystac, up + detections_href, PARQUET, ["data"]))
+        if score_maps is not None and item.id in score_maps:
+            href = up + score_maps[item.id]
+            item.add_asset("scores", _asset(pystac, href, COG, ["data", "probability"]))
+        _link_model(pystac, item, None if model_href is None else up + model_href)
+    collection.normalize_hrefs(str(folder))
+    collection.save(catalog_type=pystac.CatalogType.SELF_CONTAINED)
+
+
+def _description(summary: DetectionSummary) -> str:
+    classes = ", ".join(f"{name} from {score:g}" for name, score in summary.thresholds.items())
+    text = (
+        f"{summary.total.objects} objects found in {summary.total.scenes} scenes by the model "
+        f"{summary.model} of windhover {__version__} (lowest score: {classes})."
+    )
+    return " ".join([text, *summary.notes])
+
+
+def _item(scene: SceneSummary, summary: DetectionSummary, pystac: Any) -> Any:
+    """Return the item of a scene, without the detections."""
+    geometry = None
+    bbox = None
+    outline = footprint_4326(scene.affine, scene.crs, (scene.height_px, scene.width_px))
+    if outline is not None:
+        geometry = shapely.geometry.mapping(shapely.orient_polygons(outline))
+        bbox = _bbox(outline)
+    properties: dict[str, Any] = {
+        "windhover:objects": scene.objects,
+        "windhover:objects_by_class": dict(scene.by_class),
+        "windhover:expected_objects": scene.expected_objects,
+        "windhover:thresholds": dict(summary.thresholds),
+        "windhover:model": summary.model,
+        "windhover:run": summary.run,
+        "processing:lineage": f"every window of {scene.scene} scored by the model {summary.model}",
+        "processing:software": {"windhover": __version__},
+    }
+    if scene.split is not None:
+        properties["windhover:split"] = scene.split
+    if scene.km2 is not None:
+        properties["windhover:searched_km2"] = scene.km2
+    if scene.gsd_m is not None:
+        properties["gsd"] = max(scene.gsd_m)
+    properties |= _projection(scene)
+    item = pystac.Item(
+        id=scene.scene,
+        geometry=geometry,
+        bbox=bbox,
+        properties=properties,
+        stac_extensions=[PROJECTION, PROCESSING],
+        **_times(scene),
+    )
+    if scene.path:
+        target = scene.path
+        if "://" not in target:
+            target = Path(target).absolute().as_uri()
+        item.add_link(pystac.Link("derived_from", target, GEOTIFF, title=scene.scene))
+    return item
+
+
+def _times(scene: SceneSummary) -> dict[str, Any]:
+    """Return the time of a scene as an item takes it."""
+    if scene.acquired is None:
+        return {"datetime": None, "start_datetime": FIRST_TIME, "end_datetime": LAST_TIME}
+    return {"datetime": datetime.fromisoformat(scene.acquired)}
+
+
+def _projection(scene: SceneSummary) -> dict[str, Any]:
+    """Return the fields of the projection extension."""
+    box = box_polygons([0, 0, scene.width_px, scene.height_px], scene.affine)[0]
+    values: dict[str, Any] = {
+        "proj:shape": [scene.height_px, scene.width_px],
+        "proj:transform": [*scene.transform, 0.0, 0.0, 1.0],
+        "proj:bbox": list(box.bounds),
+    }
+    values["proj:code"] = None
+    if scene.crs is not None:
+        authority = parse_crs(scene.crs).to_authority()
+        if authority is not None:
+            values["proj:code"] = ":".join(authority)
+        else:
+            values["proj:wkt2"] = CRS.from_user_input(scene.crs).to_wkt()
+    return values
+
+
+def _bbox(outline: Any) -> list[float]:
+    """Return west, south, east, north; west is greater than east across the antimeridian."""
+    west, south, east, north = outline.bounds
+    parts = list(getattr(outline, "geoms", [outline]))
+    if len(parts) > 1 and east - west > 180:
+        west = min(part.bounds[0] for part in parts if part.bounds[0] > 0)
+        east = max(part.bounds[2] for part in parts if part.bounds[2] < 0)
+    return [west, south, east, north]
+
+
+def _extent(boxes: list[list[float]]) -> list[list[float]]:
+    """Return the box around all boxes, as a collection has it."""
+    if any(box[0] > box[2] for box in boxes):
+        return [[-180.0, min(b[1] for b in boxes), 180.0, max(b[3] for b in boxes)]]
+    lows = [min(box[axis] for box in boxes) for axis in (0, 1)]
+    return [[*lows, *(max(box[axis] for box in boxes) for axis in (2, 3))]]
+
+
+def _interval(items: list[Any], times: list[Any]) -> list[datetime | None]:
+    """Return the first and the last time of items, open where one is not known."""
+    known = [item.datetime for item in items]
+    if not known or any(time is None for time in known):
+        return [FIRST_TIME, LAST_TIME]
+    return [min(known), max(known)]
+
+
+def _asset(pystac: Any, href: str, media_type: str, roles: list[str]) -> Any:
+    return pystac.Asset(href=href, media_type=media_type, roles=roles)
+
+
+def _link_model(pystac: Any, owner: Any, href: str | None) -> None:
+    if href is not None:
+        owner.add_link(pystac.Link("derived_from", href, "application/json", title="model"))
