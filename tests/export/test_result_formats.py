@@ -92,7 +92,7 @@ def test_a_local_grid_has_no_longitude(make_scene: Any, tmp_path: Path) -> None:
     assert found[0][["lon", "lat"]].isna().all(axis=None)
     write_detections(*found, tmp_path / "l.fgb")
     assert read(tmp_path / "l.fgb")["x"].tolist() == [25.0]
-    with pytest.raises(DataError, match=r"l\.pmtiles: .* no longitude and latitude for pmtiles"):
+    with pytest.raises(DataError, match=r"l\.pmtiles: .* no longitude and latitude for PMTiles"):
         write_detections(*found, tmp_path / "l.pmtiles")
 
 

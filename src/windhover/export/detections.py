@@ -79,7 +79,8 @@ def write_map(
     check_suffix(path, georeferenced=True)
     if path.suffix in LONLAT_SUFFIXES and table.crs is None and len(table):
         raise DataError(
-            f"{path}: boxes in a local grid have no longitude and latitude for {path.suffix[1:]}. "
+            f"{path}: boxes in a local grid have no longitude and latitude for "
+            f"{LONLAT_SUFFIXES[path.suffix]}. "
             "Write .gpkg, .parquet or .csv."
         )
     check_space(path, EMPTY_MAP_BYTES + ROW_BYTES * len(table))

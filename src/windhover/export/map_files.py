@@ -13,7 +13,7 @@ from windhover.errors import DataError, ParameterError
 from windhover.files import is_csv_with_columns
 
 SUFFIXES = (".gpkg", ".parquet", ".geojson", ".fgb", ".csv", ".json", ".pmtiles", ".html")
-LONLAT_SUFFIXES = (".geojson", ".pmtiles")  # of formats that know no other coordinates
+LONLAT_SUFFIXES = {".geojson": "GeoJSON", ".pmtiles": "PMTiles"}  # know no other coordinates
 # of every version, so that an older map is known as one
 OWN_COLUMNS = (
     "scene", "class", "score", "col", "row", "length_m", "width_m", "edge", "model", "geometry",
@@ -44,7 +44,7 @@ def check_suffix(path: Path, georeferenced: bool) -> None:
     if path.suffix in LONLAT_SUFFIXES and not georeferenced:
         raise DataError(
             f"{path}: a scene without georeference has no longitude and latitude for "
-            f"{path.suffix[1:]}. Write .gpkg or .parquet."
+            f"{LONLAT_SUFFIXES[path.suffix]}. Write .gpkg or .parquet."
         )
 
 

@@ -85,7 +85,7 @@ def write_map_page(
     data, notes = _page_data(content)
     values = {
         "title": html.escape(f"{counted(len(table), 'detection')} of {summary.model}"),
-        "heading": html.escape(summary.model),
+        "heading": html.escape(f"Detections by {summary.model}"),
         "leaflet_css": _leaflet("leaflet.css"),
         "css": _template("map.css"),
         "notes": "\n".join(f'<p class="note">{html.escape(note)}</p>' for note in notes),

@@ -20,6 +20,10 @@ from windhover.errors import FormatError
 PARQUET_SUFFIXES = (".parquet", ".geoparquet")
 SUFFIXES = (".gpkg", ".geojson", ".shp", ".fgb", *PARQUET_SUFFIXES)
 
+# of a GeoPackage that `detect` writes, and the one of them that holds objects
+RESULT_LAYERS = {"detections", "scenes", "searched"}
+RESULT_LAYER = "detections"
+
 # Beyond it are no degrees. Longitudes may be counted a turn or two from where a scene begins.
 MAX_LONGITUDE = 720.0
 MAX_LATITUDE = 100.1
@@ -27,6 +31,8 @@ MAX_LATITUDE = 100.1
 
 def read_layer(path: Path, layer: str) -> geopandas.GeoDataFrame:
     """Read the layer of a name, or the only one with shapes; tables without shapes do not count.
+
+    Of a GeoPackage that `windhover detect` wrote, it is that of the detections.
 
     Args:
         path: GeoPackage, GeoJSON, Shapefile, FlatGeobuf, GeoParquet, or what else GDAL reads.
@@ -41,6 +47,8 @@ def read_layer(path: Path, layer: str) -> geopandas.GeoDataFrame:
             return _check_degrees(path, geopandas.read_parquet(path))
         layers = [name for name, kind in pyogrio.list_layers(path) if kind is not None]
         chosen = layer if layer in layers else layers[0] if len(layers) == 1 else None
+        if chosen is None and set(layers) == RESULT_LAYERS:
+            chosen = RESULT_LAYER
         if chosen is not None:
             return _check_degrees(path, _read_gdal_layer(path, chosen))
     except FormatError:

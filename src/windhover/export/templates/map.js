@@ -45,7 +45,7 @@
   const isEarth = page.crs === "earth";
   const crs = isEarth ? L.CRS.EPSG3857 : L.CRS.Simple;
   const map = L.map("map", {
-    crs, zoomAnimation: false, fadeAnimation: false, minZoom: isEarth ? 1 : -8, maxZoom: isEarth ? 23 : 6,
+    crs, zoomAnimation: false, fadeAnimation: false, minZoom: isEarth ? 0 : -8, maxZoom: isEarth ? 23 : 6,
     zoomSnap: 0.5, attributionControl: false, preferCanvas: true,
   });
   const unproject = (x, y) => crs.projection.unproject(L.point(x, y));
@@ -298,7 +298,33 @@
       redraw();
     });
   }
-  element("whole").addEventListener("click", () => map.fitBounds(world, fit()));
+  // ---- scenes one after another
+  const perScene = new Uint32Array(page.scenes.length);
+  for (let index = 0; index < N; index += 1) perScene[found.scene[index]] += 1;
+  const picker = element("scene");
+  const option = (text) => picker.append(new Option(text));
+  option(`all ${number(page.scenes.length)} scenes`);
+  page.scenes.forEach((scene, at) => option(`${scene.name}: ${number(perScene[at])}${scene.split ? `, ${scene.split}` : ""}`));
+  const go = (at) => {
+    picker.selectedIndex = at;
+    map.closePopup();
+    map.fitBounds(at ? bounds(page.scenes[at - 1].bounds) : world, fit());
+    redraw();
+  };
+  const step = (by) => go((picker.selectedIndex + by + picker.length) % picker.length);
+  picker.addEventListener("change", () => go(picker.selectedIndex));
+  element("before").addEventListener("click", () => step(-1));
+  element("after").addEventListener("click", () => step(1));
+  // Scenes far apart are points on a map of them all: the one with most to see is shown first.
+  const SMALLEST_SIDE = 60; // px
+  const firstView = () => {
+    map.fitBounds(world, fit());
+    const scale = crs.scale(map.getZoom()) * Math.abs(crs.transformation._a);
+    const side = Math.max(...page.scenes.map(({ bounds: b }) => (b[2] - b[0]) * scale));
+    if (side >= SMALLEST_SIDE) return 0;
+    const ranks = page.scenes.map((scene, at) => perScene[at] + (scene.split === "test" && perScene[at] ? N : 0));
+    return ranks.indexOf(Math.max(...ranks)) + 1;
+  };
 
   // ---- a pop-up of the detection under a click
   const escape = (value) => String(value).replace(/[&<>"]/g, (letter) => `&#${letter.charCodeAt(0)};`);
@@ -334,7 +360,8 @@
   const open = (index) => {
     const c = found.corners, at = index * 8;
     const middle = unproject((c[at] + c[at + 4]) / 2 / CM, (c[at + 1] + c[at + 5]) / 2 / CM);
-    L.popup({ minWidth: 200, maxWidth: 260, autoPanPadding: [20, 20] }).setLatLng(middle).setContent(card(index)).openOn(map);
+    const room = fit();
+    L.popup({ minWidth: 200, maxWidth: 260, autoPanPaddingTopLeft: [50, 20], autoPanPaddingBottomRight: room.paddingBottomRight }).setLatLng(middle).setContent(card(index)).openOn(map);
   };
 
   // ---- measuring distances
@@ -376,7 +403,7 @@
   if (isEarth) L.control.scale({ imperial: false, position: "bottomleft" }).addTo(map);
   legend();
   map.on("move moveend zoomend viewreset resize", redraw);
-  if (page.scenes.length) map.fitBounds(world, fit()); else map.setView([0, 0], 1);
+  if (page.scenes.length) go(firstView()); else map.setView([0, 0], 1);
   draw();
   window.windhoverMap = { map, state, draw, open, pointOf: (index) => {
     const s = toScreen(), c = found.corners, at = index * 8;
