@@ -6,6 +6,7 @@ import logging
 from dataclasses import replace
 from pathlib import Path
 
+from windhover import __version__
 from windhover.dataset.catalog import load_catalog, scene_info
 from windhover.detection.detect_scene import DetectionOutcome, SceneRun, log_overview_use
 from windhover.detection.overlaps import notes_on_overlaps
@@ -83,6 +84,7 @@ def detect_catalog(
         outcome.scenes,
         model=detector.bundle.card.name,
         run=detector.run_name(thresholds),
+        program=__version__,
         thresholds=thresholds,
         search=detector.settings.to_json(),
         notes=notes,

@@ -297,6 +297,7 @@ def _run_with_journal(
             outcome.scenes,
             model=detector.bundle.card.name,
             run=detector.run_name(thresholds),
+            program=__version__,
             thresholds=thresholds,
             search=detector.settings.to_json(),
             notes=notes_on_overlaps(infos),

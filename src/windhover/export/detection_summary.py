@@ -98,6 +98,7 @@ class DetectionSummary(JsonRecord):
     Attributes:
         model: its name.
         run: name of the search, as in the column `run`.
+        program: version of windhover.
         thresholds: score that detections of each class reached.
         search: settings of the search, by name.
         notes: sentences for a reader of the counts, such as on scenes that overlap.
@@ -109,6 +110,7 @@ class DetectionSummary(JsonRecord):
 
     model: str
     run: str = ""
+    program: str = ""
     thresholds: dict[str, float]
     search: dict[str, Any]
     notes: tuple[str, ...] = ()
@@ -121,6 +123,7 @@ class DetectionSummary(JsonRecord):
             scenes,
             model=self.model,
             run=self.run,
+            program=self.program,
             thresholds=self.thresholds,
             search=self.search,
             notes=self.notes,
@@ -133,6 +136,7 @@ class DetectionSummary(JsonRecord):
         *,
         model: str,
         run: str = "",
+        program: str = "",
         thresholds: Mapping[str, float],
         search: Mapping[str, Any],
         notes: Sequence[str] = (),
@@ -149,6 +153,7 @@ class DetectionSummary(JsonRecord):
         return cls(
             model=model,
             run=run,
+            program=program,
             thresholds=dict(thresholds),
             search=dict(search),
             notes=tuple(notes),

@@ -14,7 +14,6 @@ from typing import Any
 import shapely
 from pyproj import CRS
 
-from windhover import __version__
 from windhover.export.detection_summary import DetectionSummary, SceneSummary
 from windhover.geometry.georef import box_polygons, footprint_4326, parse_crs
 
@@ -85,7 +84,7 @@ def _description(summary: DetectionSummary) -> str:
     classes = ", ".join(f"{name} from {score:g}" for name, score in summary.thresholds.items())
     text = (
         f"{summary.total.objects} objects found in {summary.total.scenes} scenes by the model "
-        f"{summary.model} of windhover {__version__} (lowest score: {classes})."
+        f"{summary.model} of windhover {summary.program} (lowest score: {classes})."
     )
     return " ".join([text, *summary.notes])
 
@@ -106,7 +105,7 @@ def _item(scene: SceneSummary, summary: DetectionSummary, pystac: Any) -> Any:
         "windhover:model": summary.model,
         "windhover:run": summary.run,
         "processing:lineage": f"every window of {scene.scene} scored by the model {summary.model}",
-        "processing:software": {"windhover": __version__},
+        "processing:software": {"windhover": summary.program},
     }
     if scene.split is not None:
         properties["windhover:split"] = scene.split
