@@ -163,3 +163,23 @@ def test_labels_are_laid_on_the_one_raster_that_is_named(
         CliRunner().invoke(
             app, [*two, "--labels", str(tmp_path / "one.csv")], catch_exceptions=False
         )
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({}, r"--target-gsd: .*1000, got 5000\.0\. .* that of .*coarse where it is not given"),
+        ({"target_gsd_m": -2.0}, r"--target-gsd: .*greater than 0, got -2\.0"),
+        ({"target_gsd_m": 9.0, "gsd_m": 3000.0}, r"--gsd: .*1000, got 3000\.0"),
+    ],
+)
+def test_sizes_of_pixels_that_no_catalog_has_are_one_sentence(
+    tmp_path: Path, make_scene: MakeScene, options: dict[str, float], said: str
+) -> None:
+    make_scene("coarse/a.tif", shape_hw=(20, 30), gsd_m=5000.0)
+    labels = tmp_path / "l.csv"
+    labels.write_text("image,xmin,ymin,xmax,ymax,class\na.tif,2,3,9,7,ship\n")
+    made = ImportOptions(**options)  # type: ignore[arg-type]
+    with pytest.raises(ParameterError, match=said):
+        import_labels(labels, tmp_path / "coarse", tmp_path / "out", options=made, report=print)
+    assert not (tmp_path / "out").exists()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ import pytest
 import torch
 
 from toy_patches import learning_folders, train_params
-from windhover.errors import DataError, ParameterError
+from windhover.errors import DataError, FormatError, ParameterError
 from windhover.experiments import tuning
 from windhover.experiments.tuning import SearchAxis, parse_axis
 from windhover.params import read_yaml
@@ -263,6 +265,31 @@ def test_without_validation_patches_there_is_no_comparison(
             n_trials=1,
             name="s",
         )
+
+
+@pytest.mark.parametrize("content", [b"not a database " * 80, b"other", b"older"])
+def test_a_damaged_study_is_one_sentence(folders: TrainingFolders, content: bytes) -> None:
+    path = tuning.WORK / "sick.db"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(content)
+    if content in (b"other", b"older"):
+        path.unlink()
+        with closing(sqlite3.connect(path)) as database, database:
+            database.execute("CREATE TABLE studies (a)")
+            if content == b"older":
+                database.execute("CREATE TABLE version_info (version_info_id, schema_version)")
+                database.execute("INSERT INTO version_info VALUES (1, 3)")
+    axes = [parse_axis("train.learning_rate=log:1e-4:1e-2")]
+    with pytest.raises(FormatError, match=r"sick\.db: cannot be read as a study \(.+give another"):
+        tuning.tune(train_params(), folders, axes, n_trials=1, name="sick")
+
+
+@pytest.mark.parametrize("name", ["../up", "a/b", "", ".hidden", "a?mode=ro"])
+def test_a_study_whose_name_is_no_files_is_refused(folders: TrainingFolders, name: str) -> None:
+    axes = [parse_axis("train.learning_rate=log:1e-4:1e-2")]
+    with pytest.raises(ParameterError, match="--study names a file in"):
+        tuning.tune(train_params(), folders, axes, n_trials=1, name=name)
+    assert not tuning.WORK.exists()
 
 
 def test_an_axis_that_is_no_parameter_is_an_error(folders: TrainingFolders) -> None:

@@ -67,3 +67,4 @@ def test_counts_of_0_are_left_out() -> None:
 
 def test_lines_of_a_table_are_aligned() -> None:
     assert label_line("recall", "0.5").index("0.5") == label_line("AP", "0.5").index("0.5") == 24
+    assert label_line("false alarms per hectare", "0.5") == "  false alarms per hectare 0.5"

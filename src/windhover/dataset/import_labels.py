@@ -8,6 +8,8 @@ from glob import escape
 from pathlib import Path
 from statistics import median
 
+from pydantic import ValidationError
+
 from windhover.dataset.build_catalog import build_catalog
 from windhover.dataset.catalog import REPORT_FILE, Catalog, load_catalog, write_catalog
 from windhover.dataset.discover import matching_rasters
@@ -22,6 +24,7 @@ from windhover.params.scenes import ScenesParams
 
 CATALOG_FILES = ("scenes.parquet", "labels.parquet", "areas.parquet", REPORT_FILE, PAGE_FILE)
 DEFAULT_GSD_M = 1.0  # where no raster tells one
+OPTION_OF_KEY = {"gsd_m": "--target-gsd", "native_gsd_m": "--gsd", "class_column": "--class-column"}
 GSD_DIGITS = 6
 ALL_IN_TRAIN = [1.0, 0.0, 0.0]
 
@@ -115,25 +118,37 @@ def _files_of_earlier_import(output: Path, options: ImportOptions) -> set[str]:
 
 
 def _scenes_params(labels: Path, scenes: Path, options: ImportOptions) -> ScenesParams:
-    """Return the parameters of the scenes stage for an import."""
+    """Return the parameters of the scenes stage for an import.
+
+    Raises:
+        ParameterError: an option, or the GSD of the rasters, is out of its range.
+    """
     gsd_m = options.target_gsd_m or _median_gsd_m(scenes, options)
     groups = None
     if options.groups is not None:
         groups = str(options.groups.absolute())
-    return ScenesParams.model_validate(
-        {
-            "raw": str(scenes),
-            "rasters": options.rasters,
-            "stack": options.stack,
-            "gsd_m": gsd_m,
-            "native_gsd_m": options.gsd_m,
-            "labels": str(labels.absolute()),
-            "class_column": options.class_column,
-            "groups": groups,
-            "group_column": options.group_column,
-            "guard_m": 0.0,
-        }
-    )
+    values = {
+        "raw": str(scenes),
+        "rasters": options.rasters,
+        "stack": options.stack,
+        "gsd_m": gsd_m,
+        "native_gsd_m": options.gsd_m,
+        "labels": str(labels.absolute()),
+        "class_column": options.class_column,
+        "groups": groups,
+        "group_column": options.group_column,
+        "guard_m": 0.0,
+    }
+    try:
+        return ScenesParams.model_validate(values)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        key = str(first["loc"][0])
+        rule = first["msg"].removeprefix("Value error, ")
+        raise ParameterError(
+            f"{OPTION_OF_KEY.get(key, key)}: {rule}, got {first['input']!r}. Give another value; "
+            f"--target-gsd is that of {scenes} where it is not given."
+        ) from None
 
 
 def _median_gsd_m(scenes: Path, options: ImportOptions) -> float:

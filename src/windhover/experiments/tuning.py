@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import re
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,8 +19,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import torch
 from ruamel.yaml import YAML
 
-from windhover.errors import DataError, ParameterError, WindhoverError
-from windhover.files import atomic_file, lock_output
+from windhover.errors import DataError, FormatError, ParameterError, WindhoverError
+from windhover.files import atomic_file, full_disk_sentence, lock_output
 from windhover.params import change_params, parse_yaml, value_at
 from windhover.params.train import TrainParams
 from windhover.patches.patch_store import load_patches
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 WORK = Path(".windhover/tune")
+STUDY_NAME = re.compile(r"\w[\w.-]*")
 FAILED_AP = 0.0  # of a trial whose training failed: known to be bad, not tried again
 MAX_KILLS = 3  # of a trial, which is not repeated any more
 KILLS_ATTR = "kills"
@@ -150,14 +152,20 @@ def tune(
         A parameter file with the best values, to be applied to params.yaml.
 
     Raises:
-        ParameterError: an axis that is no parameter or leaves its range, or a study of that
-            name about something else.
+        ParameterError: an axis that is no parameter or leaves its range, a name that no file
+            has, or a study of that name about something else.
+        FormatError: the file of the study is damaged.
         DataError: there are no validation patches to compare on, or no trial could be trained.
     """
     if not len(load_patches(folders.patches, "val").index):
         raise DataError(
             f"{folders.patches}: no validation patches to compare trials on. "
             "Give a split `val` some places."
+        )
+    if not STUDY_NAME.fullmatch(name):
+        raise ParameterError(
+            f"--study names a file in {WORK}, so it is letters, digits, `_`, `-` and `.`, got "
+            f"{name!r}. Give another name."
         )
     require_one_process(params, "tune")
     _check_axes(params, axes)
@@ -207,15 +215,7 @@ def _open_study(
     """Open or create a study; its first trial is that of the parameters as they are."""
     import optuna
 
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    WORK.mkdir(parents=True, exist_ok=True)
-    storage = f"sqlite:///{(WORK / f'{name}.db').resolve()}"
-    pruner = optuna.pruners.MedianPruner(
-        n_startup_trials=STARTUP_TRIALS, n_warmup_steps=WARMUP_EPOCHS
-    )
-    study = optuna.create_study(
-        storage=storage, study_name=name, load_if_exists=True, direction="maximize", pruner=pruner
-    )
+    study = _load_study(name)
     # the seed depends on the number of trials, so that a continued study draws new ones
     study.sampler = optuna.samplers.TPESampler(seed=params.seed + len(study.trials))
     content = f"{name} {training_fingerprint(params, folders)} {sorted(map(str, axes))}"
@@ -231,6 +231,40 @@ def _open_study(
     current = {axis.name: value_at(values, axis.name) for axis in axes}
     if not study.trials and all(axis.contains(current[axis.name]) for axis in axes):
         study.enqueue_trial(current)
+    return study
+
+
+def _load_study(name: str) -> Study:
+    """Open the file of a study, or create it.
+
+    Raises:
+        FormatError: the file is there and is damaged, or no study.
+    """
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    WORK.mkdir(parents=True, exist_ok=True)
+    path = WORK / f"{name}.db"
+    was_there = path.is_file()
+    pruner = optuna.pruners.MedianPruner(
+        n_startup_trials=STARTUP_TRIALS, n_warmup_steps=WARMUP_EPOCHS
+    )
+    try:
+        study = optuna.create_study(
+            storage=f"sqlite:///{path.resolve()}",
+            study_name=name,
+            load_if_exists=True,
+            direction="maximize",
+            pruner=pruner,
+        )
+        study.get_trials(deepcopy=False)  # read, so that a damaged trial is found here
+    except Exception as error:  # SQLAlchemy and optuna have many for a damaged file
+        if not was_there or full_disk_sentence(error) is not None:
+            raise
+        reason = " ".join(str(error).split())[:120]
+        raise FormatError(
+            f"{path}: cannot be read as a study ({reason}). Remove it, or give another --study."
+        ) from None
     return study
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from windhover.errors import FormatError
-from windhover.files import read_json, sha256_file, write_json
+from windhover.files import atomic_folder, read_json, sha256_file, write_json
 
 GRAPHS = "graphs"  # folder inside a model's
 INDEX = "index.json"
@@ -61,13 +61,11 @@ def write_graphs(folder: Path, weights_key: str, graphs: Mapping[str, bytes]) ->
         weights_key: content key of the weights that they were made of.
         graphs: content by file name.
     """
-    target = folder / GRAPHS
-    shutil.rmtree(target, ignore_errors=True)
-    target.mkdir(parents=True)
-    for name, content in graphs.items():
-        (target / name).write_bytes(content)
-    digests = {name: sha256_file(target / name) for name in sorted(graphs)}
-    write_json(target / INDEX, {"weights": weights_key, "files": digests})
+    with atomic_folder(folder / GRAPHS) as temporary:
+        for name, content in graphs.items():
+            (temporary / name).write_bytes(content)
+        digests = {name: sha256_file(temporary / name) for name in sorted(graphs)}
+        write_json(temporary / INDEX, {"weights": weights_key, "files": digests})
 
 
 def read_graphs(folder: Path, weights_key: str) -> ScoreGraphs | None:
@@ -98,5 +96,5 @@ def copy_graphs(graphs: ScoreGraphs | None, folder: Path) -> None:
     if graphs is None:
         shutil.rmtree(target, ignore_errors=True)
     elif graphs.folder.resolve() != target.resolve():
-        shutil.rmtree(target, ignore_errors=True)
-        shutil.copytree(graphs.folder, target)
+        with atomic_folder(target) as temporary:
+            shutil.copytree(graphs.folder, temporary, dirs_exist_ok=True)

@@ -70,4 +70,4 @@ def count_lines(counts: Mapping[str, int], unit: str) -> Iterable[str]:
 
 def label_line(label: str, text: str, width: int = LABEL_WIDTH) -> str:
     """Return a line of a terminal table: an indented label and its text."""
-    return f"  {label:{width}s}{text}"
+    return f"  {label:{width - 1}s} {text}"  # a long label keeps a space
