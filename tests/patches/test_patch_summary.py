@@ -76,3 +76,11 @@ def test_a_distance_that_is_not_known_is_said() -> None:
     assert "not known, none as cut" in lines[3]
     apart = summary_lines(summary(counts=counts, prior=prior))
     assert "between splits: 12 m at least" in apart[-1]
+
+
+def test_one_split_alone_has_no_distance_to_another() -> None:
+    empty = {"positive": 0, "random": 0}
+    counts = {"train": {"positive": 12, "random": 30}, "val": empty, "test": empty}
+    prior = {split: SplitPrior(windows=0) for split in counts}
+    lines = summary_lines(summary(counts=counts, prior=prior, leakage=Leakage()))
+    assert lines[-1] == "  all patches are in train"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fnmatch import fnmatch
 
+import pytest
 from conftest import MakeScene
 from windhover.dataset.discover import raster_paths
 from windhover.project.find_stack import find_stack
@@ -19,8 +20,9 @@ def test_bands_in_separate_files_become_patterns_that_match_one_file_each(
     paths = raster_paths(make_scene("other.tif").parent)
     stack = find_stack(paths)
     assert stack is not None
-    assert list(stack) == ["B02", "B03", "B04", "B08", "B11"]
-    for pattern in stack.values():
+    assert list(stack.patterns) == ["B02", "B03", "B04", "B08"]
+    assert stack.coarse == ("B11",)
+    for pattern in stack.patterns.values():
         assert sum(fnmatch(path.name, pattern) for path in paths) == 2
 
 
@@ -33,7 +35,51 @@ def test_bands_of_another_size_or_missing_in_a_folder_are_left_out(make_scene: M
     make_scene("a/pan.tif", (300, 420), bands=1)
     stack = find_stack(raster_paths(make_scene("a/red.tif", bands=1).parents[1]))
     assert stack is not None
-    assert list(stack) == ["GREEN", "RED", "NIR"]
+    assert list(stack.patterns) == ["GREEN", "RED", "NIR"]
+
+
+def test_of_two_grids_the_finer_one_that_bands_share_is_taken(make_scene: MakeScene) -> None:
+    for band in ("B02", "B03", "B08"):
+        make_scene(f"T31_A/T31_{band}.tif", (90, 140), bands=1, gsd_m=10.0)
+    for band in ("B05", "B06", "B07", "B11", "B12"):
+        make_scene(f"T31_A/T31_{band}.tif", (45, 70), bands=1, gsd_m=20.0)
+    make_scene("T31_A/T31_pan.tif", (180, 280), bands=1, gsd_m=5.0)
+    stack = find_stack(raster_paths(make_scene("T31_A/note.tif").parent))
+    assert stack is not None
+    assert list(stack.patterns) == ["B02", "B03", "B08"]
+    assert stack.coarse == ("PAN", "B05", "B06", "B07", "B11", "B12")
+
+
+@pytest.mark.parametrize(
+    ("name", "gsd_m", "kept"),
+    [
+        ("S2B_MSIL2A", 10.0, ["B02", "B03"]),
+        ("S2B_MSIL2A", 20.0, ["B02", "B03", "B8A", "B11"]),
+        ("landsat", 10.0, ["B02", "B03", "B8A", "B11"]),
+    ],
+)
+def test_enlarged_bands_of_sentinel_2_are_left_out(
+    make_scene: MakeScene, name: str, gsd_m: float, kept: list[str]
+) -> None:
+    paths = [
+        make_scene(f"{name}_{band}.tif", bands=1, gsd_m=gsd_m)
+        for band in ("B02", "B03", "B8A", "B11")
+    ]
+    stack = find_stack(paths)
+    assert stack is not None
+    assert sorted(stack.patterns) == sorted(kept)
+
+
+def test_a_pattern_of_unlike_names_matches_no_other_band(make_scene: MakeScene) -> None:
+    paths = [
+        make_scene(f"{folder}/x_{band}_{day}.tif", bands=1)
+        for folder, day in (("a", "0108"), ("b", "0426"))
+        for band in ("B1", "B11")
+    ]
+    stack = find_stack(paths)
+    assert stack is not None
+    for pattern in stack.patterns.values():
+        assert sum(fnmatch(path.name, pattern) for path in paths) == 2
 
 
 def test_scenes_of_one_file_are_no_stack(make_scene: MakeScene) -> None:

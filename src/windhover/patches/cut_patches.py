@@ -364,6 +364,9 @@ def summary_lines(summary: PatchSummary) -> list[str]:
     lines += [f"  left out, {reason}: {number}" for reason, number in summary.skipped.items()]
     if summary.source is not None:
         return [*lines, f"  {summary.source}"]
+    filled = [split for split in SPLITS if sum(summary.counts[split].values())]
+    if len(filled) < 2:
+        return [*lines, f"  all patches are in {' and '.join(filled) or 'no split'}"]
     distance = summary.leakage.smallest_distance_m
     if distance is None:
         apart = "distance not known (no georeference)"

@@ -1,14 +1,18 @@
 """Bands in separate files: which files of a folder are the bands of one scene.
 
-Recognized by names such as `..._B04_...`, `red.tif`, with one band each and one size. Decides by
-names and sizes alone; reads no pixel.
+Recognized by names such as `..._B04_...`, `red.tif`, with one band each. Of several grids the
+finest one that bands share is taken, and no band that was enlarged to it. Decides by names and
+grids alone; reads no pixel.
 """
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import rasterio
 
@@ -24,17 +28,39 @@ BAND = re.compile(
 MIN_BANDS = 2
 COLORS = ["BLUE", "GREEN", "RED", "REDEDGE", "NIR", "SWIR", "PAN"]  # in their order
 SPECIAL = re.compile(r"[][*?]")  # of a file pattern
+# files of Sentinel-2: by its name, its products' codes, or its satellites'
+SENTINEL_2 = re.compile(r"sentinel.?2|(?<![A-Za-z0-9])(S2[ABCD]?|MSIL?[12][AC]|L2A|L1C)", re.I)
+# GSD of the sensor, m; the other bands have 10 m
+SENTINEL_2_GSD_M = {
+    **dict.fromkeys(("B5", "B6", "B7", "B8A", "B11", "B12"), 20.0),
+    **dict.fromkeys(("B1", "B9", "B10"), 60.0),
+}
+FINEST_GSD_M = 10.0
+ENLARGED = 1.5  # a band's own GSD in that of its file, from which it counts as enlarged
 
 
-def find_stack(paths: Sequence[Path]) -> dict[str, str] | None:
-    """Return band name -> file pattern where every scene is a folder of single-band files.
+@dataclass(frozen=True)
+class BandStack:
+    """Bands of scenes in separate files.
+
+    Attributes:
+        patterns: band name -> file pattern.
+        coarse: bands that all scenes have, but coarser than those: left out.
+    """
+
+    patterns: dict[str, str]
+    coarse: tuple[str, ...] = ()
+
+
+def find_stack(paths: Sequence[Path]) -> BandStack | None:
+    """Return the bands where every scene is a folder of single-band files.
 
     Args:
         paths: rasters.
 
     Returns:
-        The bands that all such folders have, in order of their names; None where there are no
-        such folders, or two files of one band in a folder.
+        The bands that all such folders have on their finest common grid, in order of their names;
+        None where there are no such folders, or two files of one band in a folder.
     """
     by_folder: dict[Path, dict[str, Path]] = {}
     for path in paths:
@@ -49,18 +75,21 @@ def find_stack(paths: Sequence[Path]) -> dict[str, str] | None:
     if not folders:
         return None
     common = set(folders[0]).intersection(*map(set, folders[1:]))
-    common = {band for band in common if all(_has_size_of(bands, band) for bands in folders)}
-    if len(common) < MIN_BANDS:
+    fine = common.intersection(*map(_fine_bands, folders))
+    if len(fine) < MIN_BANDS:
         return None
-    patterns = {}
-    for band in sorted(common, key=_order):
-        written = BAND.search(folders[0][band].stem)
-        tail = folders[0][band].name[written.end() :] if written else ""
-        if any(not bands[band].name.endswith(tail) for bands in folders):
-            tail = folders[0][band].suffix
-        token = written.group(0) if written else band
-        patterns[band] = f"*{_literal(token)}{_literal(tail)}"
-    return patterns
+    patterns = {band: _pattern(band, folders) for band in sorted(fine, key=_order)}
+    return BandStack(patterns, tuple(sorted(common - fine, key=_order)))
+
+
+def _pattern(band: str, folders: Sequence[dict[str, Path]]) -> str:
+    """Return the file pattern that one band's files have in common."""
+    written = BAND.search(folders[0][band].stem)
+    token = written.group(0) if written else band
+    tail = folders[0][band].name[written.end() :] if written else ""
+    if any(not bands[band].name.endswith(f"{token}{tail}") for bands in folders):
+        return f"*{_literal(token)}[!0-9A-Za-z]*"  # not B1 of B11
+    return f"*{_literal(token)}{_literal(tail)}"
 
 
 def band_of(path: Path) -> str | None:
@@ -86,16 +115,46 @@ def _order(band: str) -> tuple[str, int, str]:
     return name, int(number or 0), rest
 
 
-def _has_size_of(bands: dict[str, Path], band: str) -> bool:
-    """Return whether a band's file is on the grid of the folder's most common size."""
-    infos = {name: _grid(path) for name, path in bands.items()}
-    grids = list(infos.values())
-    return infos[band] == max(set(grids), key=grids.count)
+def _fine_bands(bands: dict[str, Path]) -> set[str]:
+    """Return the bands of a folder on the finest grid that some share, without enlarged ones.
+
+    A band alone on the finest grid, such as a panchromatic one, is no scene of several bands.
+    """
+    grids = {name: _grid(path) for name, path in bands.items()}
+    counts = Counter(grids.values())
+    shared = [grid for grid, count in counts.items() if count >= MIN_BANDS]
+    if not shared:
+        return set()
+    # of two grids as fine, the one of more bands
+    finest = max(shared, key=lambda grid: (grid.width * grid.height, counts[grid]))
+    on_grid = {name for name, grid in grids.items() if grid == finest}
+    not_enlarged = {name for name in on_grid if not _is_enlarged(bands[name], name, finest.gsd_m)}
+    return not_enlarged if len(not_enlarged) >= MIN_BANDS else on_grid
 
 
-def _grid(path: Path) -> tuple[object, ...]:
+def _is_enlarged(path: Path, band: str, gsd_m: float | None) -> bool:
+    """Return whether a band was resampled to px finer than its sensor's."""
+    if gsd_m is None or not SENTINEL_2.search(f"{path.parent.name}/{path.name}"):
+        return False
+    own = SENTINEL_2_GSD_M.get(re.sub(r"^B0", "B", band), FINEST_GSD_M)
+    # a map's metres may be longer than the ground's (Web Mercator), never below the finest band's
+    return own > max(FINEST_GSD_M, gsd_m) * ENLARGED
+
+
+class _Grid(NamedTuple):
+    width: int
+    height: int
+    crs: str
+    dtype: str
+    gsd_m: float | None  # None without a projected system
+
+
+def _grid(path: Path) -> _Grid:
     with open_raster(path) as dataset:
-        return dataset.width, dataset.height, str(dataset.crs), dataset.dtypes[0]
+        gsd_m = None
+        if dataset.crs is not None and dataset.crs.is_projected:
+            gsd_m = max(dataset.res) * dataset.crs.linear_units_factor[1]
+        return _Grid(dataset.width, dataset.height, str(dataset.crs), dataset.dtypes[0], gsd_m)
 
 
 def _literal(text: str) -> str:

@@ -28,7 +28,7 @@ from windhover.geometry import georef
 from windhover.imagery.rasters import SceneInfo, inspect_scene
 from windhover.labels.formats import find_labels, read_labels
 from windhover.params.scenes import ScenesParams
-from windhover.project.find_stack import find_stack
+from windhover.project.find_stack import BandStack, find_stack
 from windhover.project.measure_objects import (
     ObjectsOnGround,
     measure_color,
@@ -64,7 +64,7 @@ class _Rasters:
 
     raw: Path
     pattern: str | None
-    stack: dict[str, str] | None
+    stack: BandStack | None
     found: FoundScenes
     bands: tuple[str, ...]
     left_out: list[LeftOut]
@@ -98,7 +98,8 @@ def measure(request: ProjectRequest) -> MeasuredData:
         labels=labels_text,
         scenes=_measured_scenes(infos, aligned, labels, groups),
         left_out=(*rasters.left_out, *_left_out_of_majority(rasters, infos)),
-        stack=rasters.stack,
+        stack=None if rasters.stack is None else rasters.stack.patterns,
+        coarse_bands=() if rasters.stack is None else rasters.stack.coarse,
         bands=_bands_of(infos),
         all_bands=all(info.bands == infos[0].bands for info in infos),
         dtype=infos[0].dtype,
@@ -139,7 +140,7 @@ def _usable_rasters(
     stack = find_stack(paths)
     if stack is not None:
         found = stack_scenes(
-            raw, stack, native_gsd_m=request.gsd_m, folder=temporary, final=temporary
+            raw, stack.patterns, native_gsd_m=request.gsd_m, folder=temporary, final=temporary
         )
         check_pixels(found.infos)
         return _Rasters(raw, pattern, stack, found, (), [])

@@ -106,6 +106,7 @@ class Measurements(_Record):
         scenes: in the order of their names.
         left_out: rasters that are not used.
         stack: band name -> file pattern where bands are in separate files.
+        coarse_bands: bands in files of their own that are coarser than those, left out.
         bands: used of every scene.
         all_bands: whether those are all bands of every scene, in their order.
         dtype: of the pixels.
@@ -133,6 +134,7 @@ class Measurements(_Record):
     scenes: tuple[MeasuredScene, ...]
     left_out: tuple[LeftOut, ...]
     stack: dict[str, str] | None
+    coarse_bands: tuple[str, ...] = ()
     bands: tuple[str, ...]
     all_bands: bool
     dtype: str

@@ -163,6 +163,14 @@ def _findings(
     if len(record.left_out) > N_SHOWN:
         more = len(record.left_out) - N_SHOWN
         yield Finding(kind="left out", sentence=f"{more} more rasters are left out: setup.json")
+    if record.coarse_bands:
+        are = "is" if len(record.coarse_bands) == 1 else "are"
+        yield Finding(
+            kind="left out",
+            sentence=f"{', '.join(record.coarse_bands)} {are} coarser than {', '.join(record.bands)}"
+            " and not used",
+            command="add them to scenes.stack in params.yaml if they tell the objects apart",
+        )
     if request.labelled is None:
         yield Finding(
             kind="assumed",
