@@ -263,7 +263,7 @@ def spoil_vector(path: Path, how: str) -> Path:
         return path / "l.shp"
     if how == "layers":
         frame.to_file(path / "l.gpkg", layer="one")
-        frame.to_file(path / "l.gpkg", layer="two")
+        frame.set_geometry(frame.centroid).to_file(path / "l.gpkg", layer="two")
     elif how == "table":
         pyogrio.write_dataframe(
             frame.drop(columns="geometry"), path / "l.gpkg", layer="one", driver="GPKG"
@@ -279,7 +279,7 @@ def spoil_vector(path: Path, how: str) -> Path:
     [
         ("prj", "l.shp has no coordinate system"),
         ("shx", "Unable to open"),
-        ("layers", "has the layers one, two and none called 'labels'"),
+        ("layers", "has the layers one (1 polygons), two (1 points) and none called 'labels'"),
         ("table", "holds no layer of points or polygons, only a table"),
         ("parquet", "cannot be read as a layer"),
     ],

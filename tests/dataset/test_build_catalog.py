@@ -19,6 +19,7 @@ from conftest import MakeScene
 from windhover.dataset.build_catalog import build_catalog
 from windhover.dataset.catalog import Catalog, load_catalog, open_catalog_scene, save_catalog
 from windhover.dataset.duplicate_labels import drop_near_duplicates
+from windhover.dataset.label_coverage import LabelCoverage
 from windhover.dataset.label_pieces import to_pixels
 from windhover.dataset.write_catalog_report import summary_lines
 from windhover.errors import DataError, FormatError, MissingFileError, UnsupportedError
@@ -604,3 +605,29 @@ def test_an_object_marked_again_is_dropped_and_counted() -> None:
     assert (
         drop_near_duplicates(table, 0.3)[1] == 2
     )  # so does the half-shifted one go, at a lower bound
+
+
+def test_ground_far_from_labels_is_unknown_where_labels_are_incomplete(three_places: Path) -> None:
+    catalog = catalog_of(three_places, labelled_within_m=25.0)  # 20 px
+    for row in catalog:
+        areas = catalog.areas[catalog.areas["scene"] == row.scene]
+        coverage = LabelCoverage.in_grid(areas, (1.0, 1.0))
+        labels = catalog.labels_of(row.scene)
+        centers = labels[["col", "row"]].to_numpy(float)
+        assert coverage.is_background_known(centers).all()
+        far = np.array([[205.0, 145.0], [75.0, 5.0], [70.0, 110.0]])
+        assert not coverage.is_background_known(far).any()
+        unknown = coverage.ignored_region_of_grid((row.height_px, row.width_px))
+        assert shapely.contains_xy(unknown, *far.T).all()
+        assert not shapely.contains_xy(unknown, *centers.T).any()
+    assert len(catalog.labels) == 6
+
+
+def test_a_scene_without_a_label_is_not_background_where_labels_are_incomplete(
+    three_places: Path, make_scene: MakeScene
+) -> None:
+    make_scene("raw/s9.tif", origin=(7e5, 5e6), seed=9)
+    catalog = catalog_of(three_places, labelled_within_m=25.0, empty_scenes="complete")
+    areas = catalog.areas[catalog.areas["scene"] == "s9"]
+    assert areas["role"].tolist() == ["positive_only"]
+    assert areas.geometry.area.tolist() == [150.0 * 210.0]

@@ -55,16 +55,52 @@ def test_an_empty_layer_is_a_layer(tmp_path: Path) -> None:
     assert len(read_labels(tmp_path / "labels.gpkg")) == 0
 
 
-def test_of_several_layers_one_must_be_called_labels(tmp_path: Path) -> None:
+def test_of_several_layers_the_one_called_labels_is_read(tmp_path: Path) -> None:
     frame = geopandas.GeoDataFrame(
         {"class": ["a"]}, geometry=[shapely.Point(1, 2)], crs="EPSG:32631"
     )
     frame.to_file(tmp_path / "two.gpkg", layer="one")
-    frame.to_file(tmp_path / "two.gpkg", layer="other")
-    with pytest.raises(FormatError, match="has the layers one, other and none called 'labels'"):
-        read_labels(tmp_path / "two.gpkg")
     frame.assign(**{"class": ["b"]}).to_file(tmp_path / "two.gpkg", layer="labels")
     assert read_labels(tmp_path / "two.gpkg").class_name.tolist() == ["b"]
+
+
+def test_layers_of_one_kind_are_read_together_and_name_their_classes(tmp_path: Path) -> None:
+    boats = [shapely.box(x, 0, x + 2, 5) for x in (430_000.0, 430_050.0)]
+    frame = geopandas.GeoDataFrame(geometry=boats, crs="EPSG:32631")
+    frame.to_file(tmp_path / "two.gpkg", layer="boats")
+    buoys = geopandas.GeoDataFrame(
+        {"type": ["big buoy"], "role": ["ignore"]}, geometry=[boats[0]], crs="EPSG:32631"
+    )
+    buoys.to_crs("EPSG:4326").to_file(tmp_path / "two.gpkg", layer="buoys")
+    labels = read_labels(tmp_path / "two.gpkg")
+    assert labels.class_name.tolist() == ["boats", "boats", "big buoy"]
+    assert labels.ignored is not None
+    assert labels.ignored.tolist() == [False, False, True]
+    bounds = shapely.bounds(labels.geometry)
+    np.testing.assert_allclose(bounds[2], bounds[0], atol=1e-3)
+    assert labels.crs == "EPSG:32631"
+    assert "boats (2 polygons), buoys (1 polygons); read as labels: boats, buoys" in labels.notes[0]
+
+
+def test_outlines_around_the_objects_of_another_layer_are_no_objects(tmp_path: Path) -> None:
+    boats = [shapely.box(x, 0, x + 2, 5) for x in (10.0, 20.0, 30.0)]
+    for layer, shapes in (("survey", [shapely.box(0, -10, 60, 20)]), ("boats", boats)):
+        geopandas.GeoDataFrame(geometry=shapes, crs="EPSG:32631").to_file(
+            tmp_path / "two.gpkg", layer=layer
+        )
+    labels = read_labels(tmp_path / "two.gpkg")
+    assert labels.class_name.tolist() == ["boats"] * 3
+    assert "left out: survey" in labels.notes[0]
+
+
+def test_layers_of_unlike_shapes_are_named_with_what_to_do(tmp_path: Path) -> None:
+    for layer, shape in (("masts", shapely.Point(1, 2)), ("boats", shapely.box(0, 0, 2, 3))):
+        geopandas.GeoDataFrame(geometry=[shape], crs="EPSG:32631").to_file(
+            tmp_path / "two.gpkg", layer=layer
+        )
+    sentence = r"masts \(1 points\), boats \(1 polygons\) and none called 'labels'.*ogr2ogr"
+    with pytest.raises(FormatError, match=sentence):
+        read_labels(tmp_path / "two.gpkg")
 
 
 def test_json_that_is_geojson_is_read_as_such(tmp_path: Path) -> None:

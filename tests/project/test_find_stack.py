@@ -5,6 +5,7 @@ from __future__ import annotations
 from fnmatch import fnmatch
 
 import pytest
+
 from conftest import MakeScene
 from windhover.dataset.discover import raster_paths
 from windhover.project.find_stack import find_stack

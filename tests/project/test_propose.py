@@ -11,6 +11,7 @@ from windhover.project.measure_objects import MERGE_SETTINGS, merge_key
 from windhover.project.measurements import ColorMeasure, Measurements, Quantiles
 from windhover.project.proposal import ProposedValue
 from windhover.project.propose import (
+    propose_amounts,
     propose_augmentation,
     propose_classes,
     propose_duplicates,
@@ -132,3 +133,14 @@ def test_labels_that_mark_an_object_twice_are_named() -> None:
     chosen = by_name(propose_duplicates(record(marked_twice=0.1)))
     assert chosen["scenes.duplicate_iou"].value == 0.6
     assert "10.0%" in chosen["scenes.duplicate_iou"].reason
+
+
+@pytest.mark.parametrize("n_training", [3, 61, 900])
+def test_fewer_minutes_are_given_no_more_windows(n_training: int) -> None:
+    amounts = [by_name(propose_amounts(n_training, minutes)) for minutes in (0.5, 3.0, 30.0)]
+    counts = [one["patches.positives_per_object"].value for one in amounts]
+    assert counts == sorted(counts)
+    assert n_training * counts[-1] <= 4 * 1500
+    large = [one["train.large_patches.count"].value for one in amounts[:2]]
+    assert large == [120, 720]
+    assert "train.large_patches.count" not in amounts[-1]

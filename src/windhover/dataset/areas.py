@@ -18,7 +18,7 @@ import shapely
 from numpy.typing import NDArray
 
 from windhover.dataset.catalog import empty_areas
-from windhover.dataset.catalog_tables import AREA_COLUMNS
+from windhover.dataset.catalog_tables import AREA_COLUMNS, BOX_COLUMNS
 from windhover.dataset.label_coverage import ROLES, LabelCoverage
 from windhover.dataset.label_pieces import to_pixels
 from windhover.dataset.splits import SPLITS
@@ -67,6 +67,36 @@ def read_areas(path: Path, infos: list[SceneInfo]) -> geopandas.GeoDataFrame:
             "`scenes.areas`, or the file's coordinate system."
         )
     return empty_areas()
+
+
+def areas_around_labels(
+    labels: pd.DataFrame, infos: list[SceneInfo], distance_m: float
+) -> geopandas.GeoDataFrame:
+    """Return complete areas around labels, for scenes where not every object has one.
+
+    Who labels an object has looked at the ground beside it. A scene without a label is
+    positive-only as a whole.
+
+    Args:
+        labels: `scene` and box in native px.
+        infos: the scenes.
+        distance_m: from the box of a label to the border of its area.
+    """
+    rows = []
+    for info in infos:
+        extent = shapely.box(0, 0, info.width_px, info.height_px)
+        boxes = labels.loc[labels["scene"] == info.name, list(BOX_COLUMNS)].to_numpy(np.float64)
+        if not len(boxes):
+            rows.append((info.name, "positive_only", None, extent))
+            continue
+        margin_x = distance_m / info.gsd_m[0]
+        margin_y = distance_m / info.gsd_m[1]
+        left, top, right, bottom = boxes.T
+        around = shapely.union_all(
+            shapely.box(left - margin_x, top - margin_y, right + margin_x, bottom + margin_y)
+        )
+        rows.append((info.name, "complete", None, shapely.intersection(around, extent)))
+    return geopandas.GeoDataFrame(rows, columns=list(AREA_COLUMNS), geometry="geometry")
 
 
 def polygonal_parts(shapes: NDArray[np.object_]) -> NDArray[np.object_]:

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import geopandas
+import pandas as pd
 
 from windhover.dataset.align_labels import AlignedLabels, align_labels
-from windhover.dataset.areas import read_areas
+from windhover.dataset.areas import areas_around_labels, read_areas
 from windhover.dataset.catalog import empty_areas
 from windhover.dataset.catalog_report import CatalogReport, PixelShares
 from windhover.dataset.check_rasters import check_pixels, common_bands
@@ -64,6 +65,9 @@ def read_sources(raw: Path, params: ScenesParams, folder: Path, *, final: Path) 
     aligned, label_notes = _read_labels(raw, params, found)
     labels, n_duplicates = drop_near_duplicates(aligned.labels, params.duplicate_iou)
     areas = _read_areas(raw, params, infos)
+    if params.labelled_within_m is not None:
+        around = areas_around_labels(labels, infos, params.labelled_within_m)
+        areas = pd.concat([areas, around], ignore_index=True) if len(areas) else around
     labeled = set(aligned.covered_scenes)
     if params.empty_scenes == "complete" and aligned.n_label_files:
         labeled = {info.name for info in infos}

@@ -71,6 +71,20 @@ def read_layer(path: Path, layer: str) -> geopandas.GeoDataFrame:
     )
 
 
+def shape_layers(path: Path) -> list[str]:
+    """Return the layers of a file that has several with shapes.
+
+    Empty for a file of one layer and for one that cannot be opened, of which reading tells.
+    """
+    if path.suffix.lower() in PARQUET_SUFFIXES:
+        return []
+    try:
+        layers = [str(name) for name, kind in pyogrio.list_layers(path) if kind is not None]
+    except (ValueError, OSError, RuntimeError):
+        return []
+    return layers if len(layers) > 1 else []
+
+
 def _read_gdal_layer(path: Path, layer: str) -> geopandas.GeoDataFrame:
     """Return one layer; without Arrow where its texts are not UTF-8, which GDAL then decodes."""
     try:

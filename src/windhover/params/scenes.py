@@ -89,6 +89,12 @@ class ScenesParams(StageParams):
         description="vector file inside `raw` with a column `role`: complete, "
         "positive_only, ignore; null for none",
     )
+    labelled_within_m: float | None = Field(
+        default=None,
+        gt=0,
+        description="distance from a labelled object within which all objects are labelled, m; "
+        "farther away nothing is known; null where labels are complete",
+    )
     spatial_block_m: float | None = Field(
         default=None,
         gt=0,

@@ -25,6 +25,9 @@ POSITIVE_PX, IGNORE_PX = 8.0, 15.0  # radii of the label rule where nothing is c
 LEAST_POSITIVE_PX = 4.5  # half a stride and a margin: every object has a positive window
 HUE_SPREADS = 1.0  # from which colour itself tells the class
 WANTED_POSITIVES = 1500
+LEAST_WANTED = 150
+MINUTES_FOR_ALL = 10.0  # of training, from which all of that is wanted
+LARGE_PATCHES, LEAST_LARGE_PATCHES = 2400, 120
 MOST_POSITIVES, LEAST_POSITIVES = 40, 4
 UNSURE_CLASSES = ("truncated", "partial", "difficult", "unsure", "uncertain", "unknown", "ignore")
 MIN_OF_CLASS = 5
@@ -76,7 +79,7 @@ def propose_classes(record: Measurements) -> Iterator[ProposedValue]:
 
 
 def propose_labels(record: Measurements, gsd_m: float) -> Iterator[ProposedValue]:
-    """Yield the radii of the label rule, and the windows cut for each object."""
+    """Yield the radii of the label rule."""
     size_px = DEFAULT_POINT_PX
     if record.length_m is not None:
         size_px = record.length_m.p25 / gsd_m
@@ -101,13 +104,32 @@ def propose_labels(record: Measurements, gsd_m: float) -> Iterator[ProposedValue
             reason="in proportion: the ground between two neighbours is background",
             evidence="radii",
         )
-    count = round(WANTED_POSITIVES / max(0.6 * record.n_objects, 1))
-    count = min(max(count, LEAST_POSITIVES), MOST_POSITIVES)
+
+
+def propose_amounts(n_training: int, minutes: float) -> Iterator[ProposedValue]:
+    """Yield how many windows are cut: no more than the minutes of training can show.
+
+    Args:
+        n_training: objects that the model learns from.
+        minutes: of one training.
+    """
+    share = min(minutes / MINUTES_FOR_ALL, 1.0)
+    wanted = max(round(WANTED_POSITIVES * share), LEAST_WANTED)
+    count = min(max(round(wanted / max(n_training, 1)), LEAST_POSITIVES), MOST_POSITIVES)
     yield ProposedValue(
         name="patches.positives_per_object",
         value=count,
-        reason=f"{record.n_objects} objects, about {WANTED_POSITIVES} positive patches wanted",
+        reason=f"{n_training} objects to learn from, about {wanted} positive patches wanted for "
+        f"{minutes:g} minutes",
     )
+    if share < 1:
+        large = max(round(LARGE_PATCHES * share / 20) * 20, LEAST_LARGE_PATCHES)
+        for name, value in (("count", large), ("per_epoch", large // 2)):
+            yield ProposedValue(
+                name=f"train.large_patches.{name}",
+                value=value,
+                reason=f"no more than {minutes:g} minutes can show",
+            )
 
 
 def propose_search(record: Measurements, gsd_m: float) -> Iterator[ProposedValue]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from windhover.geometry.windows import WINDOW_PX
 from windhover.project.measure import MeasuredData
 from windhover.project.measurements import Measurements
 from windhover.project.plan_split import N_FOLDS, SplitPlan, plan_split
 from windhover.project.proposal import Finding, Proposal, ProposedValue
 from windhover.project.propose import (
+    propose_amounts,
     propose_augmentation,
     propose_classes,
     propose_duplicates,
@@ -44,8 +46,9 @@ def propose_project(data: MeasuredData, request: ProjectRequest) -> tuple[Propos
         *propose_duplicates(record),
         *_split_values(plan),
         *propose_labels(record, gsd.value),
+        *propose_amounts(_n_training(plan), _own_minutes(plan, request)),
         *propose_augmentation(record, gsd.value),
-        *_labelled_values(request),
+        *_labelled_values(request, gsd.value),
         *_time_values(plan, request),
         *propose_search(record, gsd.value),
         *propose_measures(record, gsd.value),
@@ -116,22 +119,32 @@ def _split_values(plan: SplitPlan) -> Iterator[ProposedValue]:
         )
 
 
-def _labelled_values(request: ProjectRequest) -> Iterator[ProposedValue]:
+def _labelled_values(request: ProjectRequest, gsd_m: float) -> Iterator[ProposedValue]:
     if request.labelled == POSITIVE_ONLY:
         yield ProposedValue(
-            name="patches.negatives_per_positive.lookalike",
-            value=0.0,
-            reason="--labelled positive-only: what looks like an object may be one",
+            name="scenes.labelled_within_m",
+            value=float(f"{WINDOW_PX * gsd_m:.3g}"),
+            reason="--labelled positive-only: who labels an object has looked at the ground beside "
+            "it, one window wide; farther away nothing is learned as background",
         )
 
 
+def _n_training(plan: SplitPlan) -> int:
+    """Return the objects that the model learns from."""
+    return plan.objects.get("train", sum(plan.objects.values()) + plan.lost)
+
+
+def _own_minutes(plan: SplitPlan, request: ProjectRequest) -> float:
+    """Return the training time of the project's model, without the folds that measure it."""
+    share = 1 - FOLDS_SHARE if plan.kind == "folds" else 1.0
+    return round(request.minutes * share, 2)
+
+
 def _time_values(plan: SplitPlan, request: ProjectRequest) -> Iterator[ProposedValue]:
-    minutes = request.minutes
     reason = f"--minutes {request.minutes:g}"
     if plan.kind == "folds":
-        minutes *= 1 - FOLDS_SHARE
         reason += f": half for this model, half for the {N_FOLDS} that measure it"
-    yield ProposedValue(name="train.max_minutes", value=round(minutes, 2), reason=reason)
+    yield ProposedValue(name="train.max_minutes", value=_own_minutes(plan, request), reason=reason)
     yield ProposedValue(
         name="train.epochs", value=MANY_EPOCHS, reason="as many as fit into the minutes"
     )
@@ -167,8 +180,8 @@ def _findings(
         are = "is" if len(record.coarse_bands) == 1 else "are"
         yield Finding(
             kind="left out",
-            sentence=f"{', '.join(record.coarse_bands)} {are} coarser than {', '.join(record.bands)}"
-            " and not used",
+            sentence=f"{', '.join(record.coarse_bands)} {are} coarser than "
+            f"{', '.join(record.bands)} and not used",
             command="add them to scenes.stack in params.yaml if they tell the objects apart",
         )
     if request.labelled is None:
@@ -181,8 +194,8 @@ def _findings(
     elif request.labelled == POSITIVE_ONLY:
         yield Finding(
             kind="assumed",
-            sentence="labels are right but not complete: a detection that nobody labelled counts "
-            "as a false alarm, so the precision is a lower bound",
+            sentence="labels are right but not complete: ground farther than one window from a "
+            "labelled object is not learned as background, and detections there do not count",
         )
     unlabeled = [scene.scene for scene in record.scenes if not scene.labeled]
     if unlabeled:
