@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -235,3 +236,14 @@ def test_deeply_nested_json_is_a_sentence(tmp_path: Path, text: str) -> None:
     path.write_text(text)
     with pytest.raises(FormatError, match=r"a\.json: its lists and objects stand more than 100"):
         read_json(path, "Write it.", "Write it again.")
+
+
+def test_a_full_disk_names_the_file_that_was_asked_for(tmp_path: Path) -> None:
+    message = f"^{re.escape(str(tmp_path))}/map/a\\.gpkg: 1000000\\.0 GB are needed"
+    with (
+        pytest.raises(FullDiskError, match=message),
+        atomic_folder(tmp_path / "map") as folder,
+        atomic_file(folder / "a.gpkg") as path,
+    ):
+        check_space(path, 10**15)
+    assert list(tmp_path.iterdir()) == []

@@ -10,6 +10,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Collection, Iterable, Iterator
@@ -34,6 +35,8 @@ except ImportError:  # Windows has no such locks
 MIN_FREE_BYTES = 1 << 20  # with less, a disk counts as full: no file of this program is smaller
 # disk full, quota reached, limit of file size
 FULL_DISK_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+# as `_temporary_sibling` makes it: `.STEM.PROCESS-RANDOM.SUFFIX`
+TEMPORARY_NAME = re.compile(r"^\.(.+)\.\d+-[0-9a-f]{8}(\.\w+)?$")
 MAX_JSON_DEPTH = 100  # of lists and objects in one another; records have less than ten
 # files that stand beside a file of the same stem, and are read with it
 SIDECAR_SUFFIXES = (".shp", ".shx", ".dbf", ".prj", ".cpg", ".tfw", ".pgw", ".jgw", ".wld", ".ovr")
@@ -63,9 +66,14 @@ def check_space(path: str | Path, needed_bytes: int = MIN_FREE_BYTES) -> None:
     free_bytes = shutil.disk_usage(folder).free
     if free_bytes < needed_bytes:
         raise FullDiskError(
-            f"{path}: {_size_text(needed_bytes)} are needed on the disk and "
+            f"{_final_path(path)}: {_size_text(needed_bytes)} are needed on the disk and "
             f"{_size_text(free_bytes)} are free. Free some, or name a path on another disk."
         )
+
+
+def _final_path(path: Path) -> Path:
+    """Return a path with the names that its temporary parts will have."""
+    return Path(*(TEMPORARY_NAME.sub(r"\1\2", part) for part in path.parts))
 
 
 def _size_text(n_bytes: int) -> str:
