@@ -240,3 +240,29 @@ def test_setup_is_json_that_a_page_can_read(make_scene: MakeScene, tmp_path: Pat
     content = json.loads((project / "setup.json").read_text(encoding="utf-8"))
     assert content["measurements"]["length_m"]["p50"] == pytest.approx(20, abs=0.1)
     assert {"values", "findings", "split_kind"} <= set(content["proposal"])
+
+
+def test_incomplete_labels_leave_ground_far_from_them_unknown(
+    make_scene: MakeScene, tmp_path: Path
+) -> None:
+    make_scene("s/one.tif", (900, 1300))
+    labels = boats(tmp_path / "b.gpkg")
+    project, _, lines = make(
+        tmp_path, scenes=tmp_path / "s", labels=labels, labelled="positive-only"
+    )
+    params: dict[str, Any] = all_params(project)
+    assert params["scenes"].labelled_within_m == pytest.approx(64 * 1.25)
+    assert any("not complete" in line for line in lines)
+
+
+def test_a_label_file_of_two_layers_is_read_and_told_once(
+    make_scene: MakeScene, tmp_path: Path
+) -> None:
+    make_scene("s/one.tif", (900, 1300))
+    frame = geopandas.read_file(boats(tmp_path / "b.gpkg"))
+    frame.iloc[:40].to_file(tmp_path / "two.gpkg", layer="sail")
+    frame.iloc[40:].to_file(tmp_path / "two.gpkg", layer="motor")
+    _, proposal, lines = make(tmp_path, scenes=tmp_path / "s", labels=tmp_path / "two.gpkg")
+    assert sum(proposal.objects_by_split.values()) > 80
+    assert sum("has the layers sail (40 polygons), motor (50" in line for line in lines) == 1
+    assert any("40 sail" in line for line in lines)

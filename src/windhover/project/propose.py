@@ -14,8 +14,8 @@ from windhover.project.measure_objects import MERGE_SETTINGS, merge_key
 from windhover.project.measurements import Measurements
 from windhover.project.proposal import ProposedValue
 
-TYPICAL_PX = 40.0  # most that the median object may have
-LARGE_PX = 56.0  # most that 95 % of the objects may have
+TYPICAL_PX = 45.0  # most that the median object may have
+LARGE_PX = 78.0  # most that 95 % of the objects may have: more than a window, centred in it
 SMALL_PX = 8.0  # least that 90 % of the objects should have
 CROWDED_PX = 20.0  # nearest neighbour at the training GSD, from which down stride 4 searches
 TINY_PX = 12.0  # median object, from which down stride 4 searches

@@ -184,19 +184,8 @@ def _findings(
             f"{', '.join(record.bands)} and not used",
             command="add them to scenes.stack in params.yaml if they tell the objects apart",
         )
-    if request.labelled is None:
-        yield Finding(
-            kind="assumed",
-            sentence="every object on the labelled scenes is taken to be labelled: ground without "
-            "a label is learned as background",
-            command="--labelled positive-only, or --labelled AREAS.gpkg",
-        )
-    elif request.labelled == POSITIVE_ONLY:
-        yield Finding(
-            kind="assumed",
-            sentence="labels are right but not complete: ground farther than one window from a "
-            "labelled object is not learned as background, and detections there do not count",
-        )
+    yield from (Finding(kind="assumed", sentence=note) for note in record.notes[:N_SHOWN])
+    yield from _labelled_findings(request)
     unlabeled = [scene.scene for scene in record.scenes if not scene.labeled]
     if unlabeled:
         yield Finding(
@@ -220,3 +209,20 @@ def _findings(
         sentence=f"about {minutes:.0f} minutes until the map is there, on two cores",
         command="--minutes",
     )
+
+
+def _labelled_findings(request: ProjectRequest) -> Iterator[Finding]:
+    """Yield what is assumed of ground without a label."""
+    if request.labelled is None:
+        yield Finding(
+            kind="assumed",
+            sentence="every object on the labelled scenes is taken to be labelled: ground without "
+            "a label is learned as background",
+            command="--labelled positive-only, or --labelled AREAS.gpkg",
+        )
+    elif request.labelled == POSITIVE_ONLY:
+        yield Finding(
+            kind="assumed",
+            sentence="labels are right but not complete: ground farther than one window from a "
+            "labelled object is not learned as background, and detections there do not count",
+        )
