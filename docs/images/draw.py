@@ -19,6 +19,7 @@ from windhover.dataset.catalog import Catalog, load_catalog
 from windhover.metrics.evaluation_result import match_rule_of
 from windhover.metrics.ground_truth import ground_truth_of
 from windhover.metrics.match_detections import match_detections
+from windhover.models.bundle import load_bundle
 from windhover.params import load_params
 from windhover.params.evaluate import EvaluateParams
 
@@ -48,20 +49,23 @@ class Mark(NamedTuple):
     box_m: tuple[float, float, float, float]
 
 
-def marks_of(catalog: Catalog, detections: pd.DataFrame, params: EvaluateParams) -> list[Mark]:
+def marks_of(
+    catalog: Catalog, detections: pd.DataFrame, params: EvaluateParams, gsd_m: float
+) -> list[Mark]:
     """Return the marks of a split's scenes.
 
     Args:
         catalog: of the split.
         detections: as the detect stage writes them.
         params: of the evaluate stage, for the match rule.
+        gsd_m: of the training.
     """
     truth = ground_truth_of(catalog)
     gsd = catalog.scenes.set_index("scene")[["gsd_x_m", "gsd_y_m"]]
     mine = detections[detections["scene"].isin(truth.scenes["scene"])].copy()
     mine["x_m"] = mine["col"] * gsd["gsd_x_m"].reindex(mine["scene"]).to_numpy()
     mine["y_m"] = mine["row"] * gsd["gsd_y_m"].reindex(mine["scene"]).to_numpy()
-    matched = match_detections(mine, truth, match_rule_of(params))
+    matched = match_detections(mine, truth, match_rule_of(params, gsd_m))
     marks = []
     for row in matched[~matched["ignored"]].to_dict("records"):
         kind = "found" if row["is_tp"] else "false"
@@ -125,7 +129,7 @@ def main() -> None:
     catalog = load_catalog(ROOT / "data/scenes").split("test")
     detections = pd.read_parquet(ROOT / "data/detections/detections.parquet")
     params = load_params("evaluate", EvaluateParams, ROOT)
-    marks = marks_of(catalog, detections, params)
+    marks = marks_of(catalog, detections, params, load_bundle(ROOT / "data/model").card.gsd_m)
     rows = {row.scene: row for row in catalog}
     names = chosen_tiles(catalog)
     step = TILE_PX + GAP_PX
