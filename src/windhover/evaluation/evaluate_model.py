@@ -1,7 +1,8 @@
 """The `evaluate` flow: a trained model measured, calibrated and given its operating point.
 
-Scores are calibrated and thresholds chosen on val; test is reported, and nothing that is read off
-it comes back into the model. Writes the finished model and the report.
+Scores are calibrated and thresholds chosen on val; test is reported, in the report and in the
+model's card, and nothing that is read off it comes back into a search. Writes the finished model
+and the report.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import torch
 
 from windhover.dataset.catalog import Catalog, load_catalog
 from windhover.evaluation.cross_validation_note import cross_validation_note
+from windhover.evaluation.describe_model import describe_model
 from windhover.evaluation.explain_errors import explain_errors
 from windhover.evaluation.fit_calibration import calibrate, calibrated_matches, prior_notes
 from windhover.evaluation.fit_operating_point import (
@@ -146,6 +148,7 @@ def evaluate(params: EvaluateParams, folders: EvaluationFolders) -> EvaluationRe
     warnings = _warnings(result, catalog, folders)
     result = replace(result, notes=(*warnings, *result.notes))
     write_report(result, folders.reports)
+    describe_model(folders.model, result, catalog, patches=folders.patches)
     return result
 
 

@@ -17,6 +17,7 @@ from pydantic import (
 
 from windhover.errors import FormatError
 from windhover.files import read_json
+from windhover.models.model_description import ModelDescription
 from windhover.models.network_names import current_name
 from windhover.models.quantization_ranges import QuantizationRanges
 from windhover.models.weights_file import BROKEN_ADVICE, MISSING_ADVICE
@@ -66,6 +67,8 @@ class Card(BaseModel):
         padding_value: of each band beyond a scene's border; None for the scene's mirror image, as
             in models of earlier versions.
         training: what else is known of the training.
+        description: origin, licence, limits and figures; None before `evaluate` has run, and for
+            models of earlier versions. No search depends on it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -88,6 +91,7 @@ class Card(BaseModel):
     ranges: QuantizationRanges | None = None
     padding_value: tuple[float, ...] | None = None
     training: dict[str, Any] = Field(default_factory=dict)
+    description: ModelDescription | None = None
 
     @model_validator(mode="after")
     def _check_consistency(self) -> Card:

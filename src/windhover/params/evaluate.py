@@ -8,6 +8,30 @@ from windhover.params import StageParams
 from windhover.params.allowed_values import MatchBy, PeakTta, ThresholdRuleName
 
 
+class ModelCardParams(StageParams):
+    """What the model's card tells that no file knows."""
+
+    sensor: str | None = Field(
+        default=None, description="that took the scenes, such as Pleiades; null: not named"
+    )
+    license: str | None = Field(
+        default=None, description="of the model, such as apache-2.0 (SPDX); null: not named"
+    )
+    data_license: str | None = Field(
+        default=None, description="of scenes and labels, such as CC-BY-4.0; null: not named"
+    )
+    limits: list[str] = Field(
+        default=[], description="sentences: where the model is not to be trusted"
+    )
+
+    @model_validator(mode="after")
+    def _check_texts(self) -> ModelCardParams:
+        for text in (self.sensor, self.license, self.data_license, *self.limits):
+            if text is not None and (not text.strip() or not text.isprintable()):
+                raise ValueError(f"texts are single lines that are not empty, got {text!r}")
+        return self
+
+
 class EvaluateParams(StageParams):
     """How scenes are searched, what counts as found, and how the threshold is chosen.
 
@@ -104,6 +128,9 @@ class EvaluateParams(StageParams):
         default=1000, ge=100, le=100_000, description="bootstrap resamples behind each interval"
     )
     seed: int = Field(default=0, ge=0, description="random seed of the bootstrap")
+    model_card: ModelCardParams = Field(
+        default=ModelCardParams(), description="what the model's card tells that no file knows"
+    )
 
     def point_radius_m(self, gsd_m: float) -> float:
         """Return the largest distance for objects labelled by a point, m, at a training GSD."""

@@ -1,0 +1,186 @@
+"""The model card for people: `README.md` of a model folder, in Hugging Face's form.
+
+Everything in it is in the card and the operating point; a model without a description gets a
+shorter page.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from windhover.models.card import Card
+from windhover.models.model_description import Accuracy, Figure, ModelDescription
+from windhover.models.operating_point import OperatingPoint
+from windhover.models.stac_item import item_name
+
+README = "README.md"
+NOT_NAMED = "not named"
+UNKNOWN_ACCURACY = (
+    "No accuracy is known: no labelled scene was kept for a test. Label scenes of another place, "
+    "and evaluate again."
+)
+FIGURE_TITLES = {
+    "ap": "AP",
+    "precision": "precision",
+    "recall": "recall",
+    "f1": "F1",
+    "false_alarms_per_km2": "false alarms per km²",
+}
+FILES = (
+    "`weights.safetensors` holds the weights, `graphs/` the same network as ONNX, `model.json` "
+    "this card for programs, `calibration.json` and `operating_point.json` what makes scores "
+    "and thresholds, `item.json` a STAC item by the MLM extension. Nothing is unpickled."
+)
+TAGS = ["object-detection", "remote-sensing", "earth-observation", "windhover"]
+LICENSE_NAME = re.compile(r"[a-z0-9.-]+")  # as Hugging Face writes them
+
+
+def model_readme(card: Card, point: OperatingPoint | None) -> str:
+    """Return the page of a model: YAML front matter, then sections in Markdown."""
+    about = card.description or ModelDescription()
+    sections = [
+        f"---\n{_front_matter(card, about)}---",
+        f"# {item_name(card)}",
+        f"Finds {', '.join(card.classes)} in satellite and aerial rasters. Made by Windhover.",
+        "## Input",
+        _table(_input_rows(card, about)),
+        "## Use",
+        "```\nwindhover detect scene.tif --model THIS_FOLDER --out detections.gpkg\n```",
+        "## Training data",
+        _table(_training_rows(about)),
+        "## Accuracy",
+        _accuracy(about.accuracy, point),
+        "## Limits",
+        "\n".join(f"- {sentence}" for sentence in _limits(card, about)),
+        "## Files",
+        FILES,
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+def _front_matter(card: Card, about: ModelDescription) -> str:
+    """Return the metadata that Hugging Face reads, as YAML."""
+    values: dict[str, Any] = {**_license_values(about.license)}
+    values["library_name"] = "windhover"
+    values["pipeline_tag"] = "object-detection"
+    values["tags"] = TAGS
+    if about.accuracy is not None:
+        values["model-index"] = [
+            {"name": item_name(card), "results": [_results(about.accuracy, about)]}
+        ]
+    text = io.StringIO()
+    yaml = YAML()
+    yaml.default_flow_style = False
+    yaml.dump(values, text)
+    return text.getvalue()
+
+
+def _license_values(name: str | None) -> dict[str, str]:
+    """Return the licence as Hugging Face names it."""
+    if name is None:
+        return {"license": "unknown"}
+    if LICENSE_NAME.fullmatch(name.lower()):
+        return {"license": name.lower()}
+    return {"license": "other", "license_name": name}
+
+
+def _results(accuracy: Accuracy, about: ModelDescription) -> dict[str, Any]:
+    """Return the figures as an entry of Hugging Face's index of results."""
+    metrics = [
+        {"type": name, "name": FIGURE_TITLES.get(name, name), "value": figure.value}
+        for name, figure in accuracy.figures.items()
+        if figure.value is not None
+    ]
+    dataset = {
+        "type": "windhover-catalog",
+        "name": f"labelled scenes {about.data_version}".strip(),
+        "split": accuracy.split,
+    }
+    return {"task": {"type": "object-detection"}, "dataset": dataset, "metrics": metrics}
+
+
+def _input_rows(card: Card, about: ModelDescription) -> Iterator[tuple[str, str]]:
+    """Yield what a raster must be."""
+    yield "GSD", f"{card.gsd_m:g} m per px; rasters of other GSD are resampled to it"
+    if about.native_gsd_m is not None:
+        finest, coarsest = about.native_gsd_m
+        yield "GSD of the training scenes", f"{finest:.4g} to {coarsest:.4g} m"
+    yield "bands", ", ".join(card.bands)
+    yield "number type", card.dtype
+    for index, band in enumerate(card.bands):
+        text = f"mean {card.mean[index]:.5g}, standard deviation {card.std[index]:.5g}"
+        if card.ranges is not None:
+            lowest, highest = card.ranges.bands[index]
+            text += f", from {lowest:.5g} to {highest:.5g}"
+        yield f"training pixels, {band}", text
+    yield "sensor", about.sensor or NOT_NAMED
+    yield "window", f"{card.window_px} px, every {card.stride_px} px"
+
+
+def _training_rows(about: ModelDescription) -> Iterator[tuple[str, str]]:
+    """Yield what the model was made of."""
+    yield "scenes", str(about.scenes)
+    yield "objects", str(about.objects)
+    yield "data version", f"`{about.data_version or 'unknown'}`"
+    yield "licence of the data", about.data_license or NOT_NAMED
+    yield "licence of the model", about.license or NOT_NAMED
+    for split, hashes in about.places.items():
+        text = " ".join(f"`{digits}`" for digits in hashes) or "none"
+        yield f"places of {split} (SHA-256 of their names, 16 digits)", text
+
+
+def _accuracy(accuracy: Accuracy | None, point: OperatingPoint | None) -> str:
+    """Return what was measured, and the thresholds it was measured at."""
+    lines = []
+    if accuracy is None:
+        lines.append(UNKNOWN_ACCURACY)
+    else:
+        lines.append(
+            f"On {accuracy.split}: {accuracy.objects} objects in {accuracy.scenes} scenes of "
+            f"{accuracy.places} places, {accuracy.km2:.3g} km²; a detection is an object where "
+            f"{accuracy.match}."
+        )
+        lines.append(_figure_table(accuracy.figures))
+    if point is not None:
+        thresholds = ", ".join(f"{name} {cut:.3f}" for name, cut in point.thresholds().items())
+        lines.append(f"Threshold: {thresholds}.")
+    return "\n\n".join(lines)
+
+
+def _figure_table(figures: dict[str, Figure]) -> str:
+    """Return figures with intervals as a table."""
+    lines = ["| figure | value | 95 % interval |", "|---|---|---|"]
+    for name, figure in figures.items():
+        interval = "–"
+        if figure.low is not None and figure.high is not None:
+            interval = f"{figure.low:.3f} to {figure.high:.3f}"
+        value = "–" if figure.value is None else f"{figure.value:.3f}"
+        lines.append(f"| {FIGURE_TITLES.get(name, name)} | {value} | {interval} |")
+    return "\n".join(lines)
+
+
+def _limits(card: Card, about: ModelDescription) -> Iterator[str]:
+    """Yield sentences: where the model is not to be trusted."""
+    yield (
+        f"Objects larger than a window ({card.window_px * card.gsd_m:g} m) need several scales, "
+        "and those of a few px are seldom found."
+    )
+    yield (
+        "Sensors, seasons and landscapes that the training did not show were not measured: label "
+        "a few scenes of your own, and assess."
+    )
+    if not card.sized:
+        yield "The training labels were points: the sizes of the boxes mean nothing."
+    yield from about.limits
+
+
+def _table(rows: Iterator[tuple[str, str]]) -> str:
+    """Return rows of names and texts as a table in Markdown."""
+    lines = ["| | |", "|---|---|"]
+    lines += [f"| {name} | {text.replace('|', chr(92) + '|')} |" for name, text in rows]
+    return "\n".join(lines)
