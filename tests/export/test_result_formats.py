@@ -15,35 +15,16 @@ import pytest
 import rasterio
 from rasterio.transform import Affine
 
-from toy_detections import columns_of
-from windhover.detection.detect_scene import summarize_scene
+from toy_results import BOX, searched
 from windhover.errors import DataError, FormatError
 from windhover.evaluation.evaluate_vectors import VectorRequest, evaluate_vectors
-from windhover.export.detection_summary import DetectionSummary
 from windhover.export.detections import read_summary
 from windhover.export.map_files import SUFFIXES, is_own_map
 from windhover.export.write_detections import write_detections
 from windhover.imagery.acquisition_time import parse_time
-from windhover.imagery.scenes import open_scene
 from windhover.inference.detection_columns import COLUMNS, detection_ids
-from windhover.inference.result_table import table_of_columns
-from windhover.inference.search_results import SearchReport
 
-BOX = (50, 60, 10, 20)
 FILES = [suffix for suffix in SUFFIXES if suffix != ".html"]
-
-
-def searched(paths: list[Path], *rows: Any, gsd: float | None = None) -> tuple[Any, Any]:
-    """Return the table and the summary of a search that found the same boxes in each scene."""
-    parts = [columns_of(path, *rows, gsd=gsd) for path in paths]
-    scenes = []
-    for path, part in zip(paths, parts, strict=True):
-        with open_scene(path, None, gsd) as scene:
-            scenes.append(summarize_scene(scene, part, SearchReport(9, 0, 0.04)))
-    summary = DetectionSummary.of_scenes(
-        scenes, model="model", run="r", thresholds={"plane": 0.5}, search={}
-    )
-    return table_of_columns(parts), summary
 
 
 def read(path: Path) -> Any:

@@ -1,0 +1,56 @@
+"""A result as STAC: valid by the core schema, links to what it comes from, times and places."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from toy_results import BOX, searched
+from windhover.export.export_map import ExportRequest, export_file, export_result
+from windhover.export.write_detections import write_detections
+
+pystac = pytest.importorskip("pystac", reason="needs pystac: pip install 'windhover-eo[stac]'")
+
+
+def test_a_result_is_a_valid_collection(make_scene: Any, tmp_path: Path) -> None:
+    from pystac.validation import validate_dict
+
+    table, summary = searched([make_scene("a.tif"), make_scene("b.tif")], BOX)
+    request = ExportRequest(tmp_path / "out", ("parquet", "stac"))
+    export_result(table, summary, request)
+    collection = pystac.Collection.from_file(str(tmp_path / "out/stac/collection.json"))
+    validate_dict(collection.to_dict(), extensions=[])  # those of extensions are on the network
+    items = list(collection.get_items())
+    assert [item.id for item in items] == ["a", "b"]
+    for item in items:
+        validate_dict(item.to_dict(), extensions=[])
+        assert Path(item.assets["detections"].get_absolute_href()).is_file()
+        assert item.properties["proj:code"] == "EPSG:32631"
+        assert item.properties["proj:shape"] == [150, 210]
+        source = item.get_single_link("derived_from")
+        assert source.href.endswith(f"{item.id}.tif")
+    assert items[0].properties["windhover:objects"] == 1
+
+
+def test_a_local_grid_has_no_place_in_stac(make_scene: Any, tmp_path: Path) -> None:
+    found = searched([make_scene("l.png", crs=None, driver="PNG")], BOX, gsd=0.5)
+    export_result(*found, ExportRequest(tmp_path / "out", ("stac",)))
+    item = pystac.Item.from_file(str(tmp_path / "out/stac/l/l.json"))
+    assert (item.geometry, item.bbox) == (None, None)
+
+
+def test_an_export_replaces_its_own_and_nothing_else(make_scene: Any, tmp_path: Path) -> None:
+    from windhover.errors import ParameterError
+
+    write_detections(*searched([make_scene()], BOX), tmp_path / "found.parquet")
+    request = ExportRequest(tmp_path / "out", ("csv", "stac", "counts"))
+    export_file(tmp_path / "found.parquet", request)
+    export_file(tmp_path / "found.parquet", request)
+    (tmp_path / "out" / "mine.txt").write_text("mine")
+    with pytest.raises(ParameterError, match="would be replaced whole"):
+        export_file(tmp_path / "found.parquet", request)
+    assert (tmp_path / "out" / "mine.txt").is_file()
+    with pytest.raises(ParameterError, match="--formats must be of gpkg"):
+        export_file(tmp_path / "found.parquet", ExportRequest(tmp_path / "new", ("shp",)))
