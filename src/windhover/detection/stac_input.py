@@ -107,11 +107,14 @@ def _read_items(path: Path) -> list[_Entry]:
             return [_Entry(_checked(content), path.parent)]
         if kind not in ("Collection", "Catalog"):
             raise ValueError("it is no Feature, FeatureCollection, Collection or Catalog")
-        root = pystac.Catalog.from_file(str(path.absolute()), stac_io=LocalFiles())
+        root_type = pystac.Collection if kind == "Collection" else pystac.Catalog
+        root = root_type.from_file(str(path.absolute()), stac_io=LocalFiles())
         return [_linked(item, path.parent) for item in root.get_items(recursive=True)]
     except DataError:
         raise
     except (pystac.STACError, ValueError, OSError, KeyError, TypeError, AttributeError) as error:
+        if isinstance(error.__cause__, DataError):  # of a link that is not followed
+            raise error.__cause__ from None
         reason = " ".join(str(error).split())[:160].rstrip(". ")
         raise FormatError(f"{path}: is no STAC that can be read ({reason}). {CORRECT}") from None
 
