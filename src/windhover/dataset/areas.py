@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 import shapely
 from numpy.typing import NDArray
+from shapely.geometry.base import BaseGeometry
 
 from windhover.dataset.catalog import empty_areas
 from windhover.dataset.catalog_tables import AREA_COLUMNS, BOX_COLUMNS
@@ -82,7 +83,7 @@ def areas_around_labels(
         infos: the scenes.
         distance_m: from the box of a label to the border of its area.
     """
-    rows = []
+    rows: list[tuple[str, str, None, BaseGeometry]] = []
     for info in infos:
         extent = shapely.box(0, 0, info.width_px, info.height_px)
         boxes = labels.loc[labels["scene"] == info.name, list(BOX_COLUMNS)].to_numpy(np.float64)

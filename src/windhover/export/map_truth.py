@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from windhover.dataset.catalog import Catalog
 from windhover.export.detection_summary import DetectionSummary, SceneSummary
 from windhover.metrics.ground_truth import ground_truth_of
-from windhover.metrics.match_detections import MatchRule, match_detections
+from windhover.metrics.match_detections import match_detections
+from windhover.metrics.match_rule import MatchRule
 
 NOT_KNOWN, CORRECT, FALSE_ALARM, NOT_COUNTED = range(4)
 RULE = MatchRule("size", 0.5)
