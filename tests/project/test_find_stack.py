@@ -56,7 +56,7 @@ def test_of_two_grids_the_finer_one_that_bands_share_is_taken(make_scene: MakeSc
     [
         ("S2B_MSIL2A", 10.0, ["B02", "B03"]),
         ("S2B_MSIL2A", 20.0, ["B02", "B03", "B8A", "B11"]),
-        ("landsat", 10.0, ["B02", "B03", "B8A", "B11"]),
+        ("T31UFU_20230426", 10.0, ["B02", "B03"]),
     ],
 )
 def test_enlarged_bands_of_sentinel_2_are_left_out(
@@ -69,6 +69,13 @@ def test_enlarged_bands_of_sentinel_2_are_left_out(
     stack = find_stack(paths)
     assert stack is not None
     assert sorted(stack.patterns) == sorted(kept)
+
+
+def test_bands_of_another_sensor_have_no_gsd_by_their_numbers(make_scene: MakeScene) -> None:
+    names = ("LC08_B2", "LC08_B3", "LC08_B11", "S21_B5")
+    stack = find_stack([make_scene(f"{name}.tif", bands=1, gsd_m=10.0) for name in names])
+    assert stack is not None
+    assert list(stack.patterns) == ["B2", "B3", "B5", "B11"]
 
 
 def test_a_pattern_of_unlike_names_matches_no_other_band(make_scene: MakeScene) -> None:

@@ -28,8 +28,12 @@ BAND = re.compile(
 MIN_BANDS = 2
 COLORS = ["BLUE", "GREEN", "RED", "REDEDGE", "NIR", "SWIR", "PAN"]  # in their order
 SPECIAL = re.compile(r"[][*?]")  # of a file pattern
-# files of Sentinel-2: by its name, its products' codes, or its satellites'
-SENTINEL_2 = re.compile(r"sentinel.?2|(?<![A-Za-z0-9])(S2[ABCD]?|MSIL?[12][AC]|L2A|L1C)", re.I)
+# files of Sentinel-2: by its name, its satellites', products' or tiles', or its band 8A
+SENTINEL_2 = re.compile(
+    r"sentinel.?2|(?<![A-Za-z0-9])(S2[ABCD]?|MSIL?[12][AC]|L2A|L1C|T\d\d[A-Z]{3}|B8A)"
+    r"(?![A-Za-z0-9])",
+    re.IGNORECASE,
+)
 # GSD of the sensor, m; the other bands have 10 m
 SENTINEL_2_GSD_M = {
     **dict.fromkeys(("B5", "B6", "B7", "B8A", "B11", "B12"), 20.0),
@@ -128,13 +132,15 @@ def _fine_bands(bands: dict[str, Path]) -> set[str]:
     # of two grids as fine, the one of more bands
     finest = max(shared, key=lambda grid: (grid.width * grid.height, counts[grid]))
     on_grid = {name for name, grid in grids.items() if grid == finest}
-    not_enlarged = {name for name in on_grid if not _is_enlarged(bands[name], name, finest.gsd_m)}
+    if not any(SENTINEL_2.search(f"{path.parent.name}/{path.name}") for path in bands.values()):
+        return on_grid
+    not_enlarged = {name for name in on_grid if not _is_enlarged(name, finest.gsd_m)}
     return not_enlarged if len(not_enlarged) >= MIN_BANDS else on_grid
 
 
-def _is_enlarged(path: Path, band: str, gsd_m: float | None) -> bool:
-    """Return whether a band was resampled to px finer than its sensor's."""
-    if gsd_m is None or not SENTINEL_2.search(f"{path.parent.name}/{path.name}"):
+def _is_enlarged(band: str, gsd_m: float | None) -> bool:
+    """Return whether a band of Sentinel-2 has px finer than the sensor's."""
+    if gsd_m is None:
         return False
     own = SENTINEL_2_GSD_M.get(re.sub(r"^B0", "B", band), FINEST_GSD_M)
     # a map's metres may be longer than the ground's (Web Mercator), never below the finest band's
