@@ -35,6 +35,15 @@ def test_a_catalog_with_a_page_is_written(labeled_folder: Path) -> None:
     assert "too few places to divide" in lines[0]
 
 
+def test_in_the_folder_of_the_rasters_a_table_of_places_is_no_label_file(
+    labeled_folder: Path,
+) -> None:
+    places = labeled_folder / "raw/places.csv"
+    places.write_text("scene,place,split\nturned,north,train\ndegrees,south,val\n")
+    catalog = import_folder(labeled_folder / "raw", labeled_folder, "out")
+    assert len(catalog.labels) == 10
+
+
 def test_missing_labels_and_a_wrong_stack_are_named(labeled_folder: Path) -> None:
     with pytest.raises(MissingFileError, match="no such file or folder"):
         import_folder(labeled_folder / "none.csv", labeled_folder, "out")

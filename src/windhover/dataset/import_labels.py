@@ -20,6 +20,7 @@ from windhover.dataset.write_catalog_report import PAGE_FILE, summary_lines, wri
 from windhover.errors import MissingFileError, ParameterError, WindhoverError
 from windhover.files import atomic_folder, check_output, check_replaceable, lock_output
 from windhover.imagery.rasters import inspect_scene
+from windhover.labels.formats import AUTO
 from windhover.params.scenes import ScenesParams
 
 CATALOG_FILES = ("scenes.parquet", "labels.parquet", "areas.parquet", REPORT_FILE, PAGE_FILE)
@@ -62,7 +63,8 @@ def import_labels(
     """Write a catalog of rasters and their labels, with its page; report what it holds.
 
     Args:
-        labels: a label file, or a folder of label files.
+        labels: a label file, or a folder of label files; in the folder of the rasters they are
+            found as the pipeline finds them.
         scenes: a raster, or a folder of rasters.
         output: folder of the catalog.
         options: of the command.
@@ -127,13 +129,16 @@ def _scenes_params(labels: Path, scenes: Path, options: ImportOptions) -> Scenes
     groups = None
     if options.groups is not None:
         groups = str(options.groups.absolute())
+    labels_key = str(labels.absolute())
+    if labels.resolve() == scenes.resolve():  # found as the pipeline finds them there
+        labels_key = AUTO
     values = {
         "raw": str(scenes),
         "rasters": options.rasters,
         "stack": options.stack,
         "gsd_m": gsd_m,
         "native_gsd_m": options.gsd_m,
-        "labels": str(labels.absolute()),
+        "labels": labels_key,
         "class_column": options.class_column,
         "groups": groups,
         "group_column": options.group_column,
