@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+WAIT_S = 400  # for a page on a busy machine
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser")
 OPTIONS = (
     "--headless=new --no-sandbox --disable-gpu --hide-scrollbars --disable-background-networking "
@@ -90,7 +91,7 @@ class Browser:
     def open(self, page: Path, ready: str) -> None:
         """Open a file and wait until a JavaScript expression holds."""
         self.send("Page.navigate", url=page.absolute().as_uri())
-        end = time.monotonic() + 120
+        end = time.monotonic() + WAIT_S
         while not self.value(f"Boolean({ready})"):
             if time.monotonic() > end or self.errors:
                 raise RuntimeError(f"{page}: never ready: {self.errors}")

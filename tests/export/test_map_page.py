@@ -95,7 +95,9 @@ def test_a_browser_slides_clicks_and_measures(
     """A hundred thousand detections are drawn anew within 200 ms of a move of the slider."""
     if BROWSER is None:
         pytest.skip("needs a browser: apt-get install chromium")
-    table, summary = searched([make_scene(shape_hw=(1500, 2100))], BOX)
+    table, summary = searched(
+        [make_scene(shape_hw=(1500, 2100), data=np.full((3, 1500, 2100), 90, np.uint8))], BOX
+    )
     n = 100_000
     rng = np.random.default_rng(0)
     centers = rng.uniform(10, [2090, 1490], (n, 2))
