@@ -25,6 +25,7 @@ app = typer.Typer(
     context_settings={"max_content_width": 120},
 )
 app.command()(project.init)
+app.command()(project.check)
 app.command()(detection.detect)
 app.command()(delivery.export)
 app.command()(evaluation.assess)

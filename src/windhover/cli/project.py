@@ -1,4 +1,4 @@
-"""Commands about the project's folder: `init`, `set`, `summary`."""
+"""Commands about the project's folder: `init`, `check`, `set`, `summary`."""
 
 from __future__ import annotations
 
@@ -52,6 +52,13 @@ def init(
         group_column=group_column,
     )
     init_project(request, typer.echo)
+
+
+def check() -> None:
+    """Write check.html: scenes, labels and split as a training would see them now."""
+    from windhover.project.check_project import check_project
+
+    typer.echo(f"look at it before you train -> {check_project(Path())}")
 
 
 def set_(

@@ -13,10 +13,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from windhover.errors import MissingExtraError, ParameterError
+from windhover.errors import MissingExtraError, ParameterError, WindhoverError
 from windhover.optional_dependencies import DISTRIBUTION
 from windhover.params.parameter_sets import read_parameter_set
 from windhover.project.carried_files import carried_file, parameter_set
+from windhover.project.check_project import check_project
 from windhover.project.installed import installed_version
 from windhover.project.measure import MeasuredData, measure
 from windhover.project.plan_split import N_FOLDS, SplitPlan
@@ -36,6 +37,7 @@ __pycache__/
 /mlruns/
 /mlartifacts/
 /.windhover/
+/check.html
 /reports/*.png
 /reports/*.html
 /reports/*.parquet
@@ -92,8 +94,19 @@ def init_project(request: ProjectRequest, report: Report) -> Proposal:
     _init_repository(request.project)
     for line in report_lines(proposal, data):
         report(line)
+    if data is not None:
+        report(check_line(request.project))
     report(f"project -> {request.project}; now: cd {request.project} && {_dvc_command()} repro")
     return proposal
+
+
+def check_line(project: Path) -> str:
+    """Write the check page of a new project; return a line that names it, or why there is none."""
+    try:
+        path = check_project(project)
+    except WindhoverError as error:
+        return f"check.html could not be made, and the stage scenes would stop: {error.sentence()}"
+    return f"look at it before you train -> {path}"
 
 
 def _check_folder(request: ProjectRequest) -> None:
