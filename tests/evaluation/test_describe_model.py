@@ -165,6 +165,18 @@ def test_a_model_that_learned_from_every_scene_tells_no_figure(
     assert "model-index" not in page
 
 
+def test_folds_that_stand_for_the_model_are_its_accuracy() -> None:
+    from windhover.models.model_description import ModelDescription
+
+    limits = ("cross-validation: 3 models have AP 0.5 (0.4 to 0.6).", "Never at night.")
+    page = model_readme(make_card(description=ModelDescription(limits=limits)), None)
+    accuracy, others = page.split("## Accuracy")[1].split("## Limits")
+    assert "By cross-validation: 3 models have AP 0.5" in accuracy
+    assert "No accuracy is known" not in page
+    assert "cross-validation" not in others
+    assert "Never at night." in others
+
+
 def test_the_page_is_a_model_card_of_hugging_face(model: Path) -> None:
     hub = pytest.importorskip("huggingface_hub")
     page = hub.ModelCard.load(model / README)

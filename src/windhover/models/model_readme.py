@@ -24,6 +24,7 @@ UNKNOWN_ACCURACY = (
     "No accuracy is known: no labelled scene was kept for a test. Label scenes of another place, "
     "and evaluate again."
 )
+CROSS_VALIDATED = "cross-validation:"  # begins the sentence of folds that stand for this model
 FIGURE_TITLES = {
     "ap": "AP",
     "precision": "precision",
@@ -54,7 +55,7 @@ def model_readme(card: Card, point: OperatingPoint | None) -> str:
         "## Training data",
         _table(_training_rows(about)),
         "## Accuracy",
-        _accuracy(about.accuracy, point),
+        _accuracy(about, point),
         "## Limits",
         "\n".join(f"- {sentence}" for sentence in _limits(card, about)),
         "## Files",
@@ -134,11 +135,13 @@ def _training_rows(about: ModelDescription) -> Iterator[tuple[str, str]]:
         yield f"places of {split} (SHA-256 of their names, 16 digits)", text
 
 
-def _accuracy(accuracy: Accuracy | None, point: OperatingPoint | None) -> str:
+def _accuracy(about: ModelDescription, point: OperatingPoint | None) -> str:
     """Return what was measured, and the thresholds it was measured at."""
+    accuracy = about.accuracy
     lines = []
     if accuracy is None:
-        lines.append(UNKNOWN_ACCURACY)
+        folds = [limit for limit in about.limits if limit.startswith(CROSS_VALIDATED)]
+        lines += [f"By {folds[0]}"] if folds else [UNKNOWN_ACCURACY]
     else:
         lines.append(
             f"On {accuracy.split}: {accuracy.objects} objects in {accuracy.scenes} scenes of "
@@ -176,7 +179,7 @@ def _limits(card: Card, about: ModelDescription) -> Iterator[str]:
     )
     if not card.sized:
         yield "The training labels were points: the sizes of the boxes mean nothing."
-    yield from about.limits
+    yield from (limit for limit in about.limits if not limit.startswith(CROSS_VALIDATED))
 
 
 def _table(rows: Iterator[tuple[str, str]]) -> str:
