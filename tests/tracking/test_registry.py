@@ -6,22 +6,29 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
+import rasterio
+import shapely
 import torch
+from affine import Affine
 
 from fake_models import write_bundle
 from windhover.errors import MissingFileError, ParameterError
+from windhover.inference.detector import Detector
 from windhover.models.apply_calibration import window_scores
 from windhover.models.bundle import load_bundle
 from windhover.params import read_yaml
 from windhover.tracking import registry
 from windhover.tracking.mlflow_client import EXPERIMENT
 from windhover.tracking.runs import resume_run
+from windhover.tracking.tracked_model import ServedModel
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning"
@@ -74,7 +81,14 @@ def test_a_promoted_model_says_its_shapes_and_mlflow_loads_it(tmp_path: Path) ->
     import mlflow
 
     loaded = mlflow.pyfunc.load_model("models:/jets@champion")
-    assert loaded.metadata.signature.inputs.inputs[0].shape == (-1, 64, 64, 3)
+    assert loaded.metadata.signature.inputs.input_names() == ["raster"]
+    assert [param.name for param in loaded.metadata.signature.params] == [
+        "threshold",
+        "gsd_m",
+        "aoi",
+    ]
+    assert list(loaded.input_example["raster"]) == ["scene.tif"]
+    assert loaded.metadata.metadata["window_shape"] == [64, 64, 3]
     windows = np.random.default_rng(0).integers(0, 255, (3, 64, 64, 3), np.uint8)
     pixels = bundle.normalizer()(torch.from_numpy(windows).permute(0, 3, 1, 2))
     with torch.inference_mode():
@@ -82,6 +96,54 @@ def test_a_promoted_model_says_its_shapes_and_mlflow_loads_it(tmp_path: Path) ->
     assert loaded.predict(windows) == pytest.approx(
         window_scores(logits, bundle.calibration), abs=1e-6
     )
+
+
+def write_raster(path: Path) -> Path:
+    pixels = np.random.default_rng(0).integers(0, 255, (3, 150, 200), np.uint8)
+    with rasterio.open(
+        path,
+        "w",
+        driver="GTiff",
+        width=200,
+        height=150,
+        count=3,
+        dtype="uint8",
+        crs="EPSG:32631",
+        transform=Affine(1.25, 0, 4e5, 0, -1.25, 5e6),
+    ) as dataset:
+        dataset.write(pixels)
+    return path
+
+
+def test_rasters_give_the_rows_of_a_detector(tmp_path: Path) -> None:
+    from mlflow.exceptions import MlflowException
+
+    write_bundle(tmp_path / "model", threshold=0.6)
+    raster = str(write_raster(tmp_path / "scene.tif"))
+    model = ServedModel(str(tmp_path / "model"))
+    rows = model.predict({"raster": np.array([raster, raster], object)}, {"threshold": 0.05})
+    expected = Detector.from_bundle(tmp_path / "model").detect(raster, threshold=0.05)
+    assert len(rows) == 2 * len(expected) > 0
+    assert set(rows["crs"]) == {"EPSG:32631"}
+    boxes = shapely.from_wkt(rows["wkt"].to_numpy())[: len(expected)]
+    assert shapely.equals_exact(boxes, expected.geometry.to_numpy(), 1e-6).all()
+    none = model.predict({"raster": np.array([raster], object)}, {"threshold": 1.0})
+    assert list(none.columns) == list(rows.columns)
+    assert none.empty
+    west = "POLYGON ((0 45, 0 46, 1.7325 46, 1.7325 45, 0 45))"
+    assert model.predict(pd.DataFrame({"raster": [raster]}), {"aoi": west}).empty
+    for request, params, sentence in (
+        ({"path": ["a"]}, {}, "needs the column `raster`, got path"),
+        ({"raster": [3]}, {}, "must hold paths or addresses, got 3"),
+        ({"raster": ["none.tif"]}, {}, "no such file"),
+        ({"raster": [raster]}, {"threshold": 1.5}, "must be in 0..1, got 1.5"),
+        ({"raster": [raster]}, {"gsd_m": -1.0}, "`gsd_m` must be a number from 0 on"),
+        ({"raster": [raster]}, {"aoi": "POLYGON ((0"}, "`aoi`: no WKT"),
+        (np.zeros((2, 32, 64, 3), np.uint8), {}, "windows must be"),
+    ):
+        with pytest.raises(MlflowException, match=re.escape(sentence)) as caught:
+            model.predict(request, params)
+        assert "\n" not in caught.value.message
 
 
 def test_what_is_not_there_is_said(root: Path) -> None:

@@ -13,12 +13,23 @@ from pathlib import Path
 
 import windhover
 
-# packages that scoring windows imports; MLflow adds itself
+# packages that a search imports; MLflow adds itself
 REQUIRED_PACKAGES = (
+    "affine",
+    "geopandas",
     "numpy",
+    "opencv-python-headless",
+    "pandas",
+    "pillow",
     "pydantic",
+    "pyogrio",
+    "pyproj",
+    "rasterio",
+    "ruamel.yaml",
     "safetensors",
     "scipy",
+    "shapely",
+    "simplejpeg",
     "timm",
     "torch",
     "torchvision",

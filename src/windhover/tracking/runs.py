@@ -136,14 +136,16 @@ class MlflowTracker:
         """
         with without_warnings():
             from windhover.tracking.model_environment import pinned_requirements, source_folder
-            from windhover.tracking.tracked_model import WindowClassifier
+            from windhover.tracking.model_signature import model_signature, window_metadata
+            from windhover.tracking.tracked_model import RunModel
 
             self._mlflow.pyfunc.log_model(
                 name="model",
-                python_model=WindowClassifier(),
+                python_model=RunModel(),
                 artifacts={"bundle": str(bundle)},
                 code_paths=[str(source_folder())],
-                signature=_window_signature(example.dtype, example.shape[1:]),
+                signature=model_signature(),
+                metadata=window_metadata(example.dtype, example.shape[1:]),
                 pip_requirements=pinned_requirements(),
             )
 
@@ -163,11 +165,16 @@ class MlflowTracker:
             copy_source,
             write_environment,
         )
+        from windhover.tracking.model_signature import (
+            model_signature,
+            save_example,
+            window_metadata,
+        )
 
         for path in sorted(folder.rglob("*")):
             if path.is_file() and not path.name.startswith("."):
                 self.log_file(path, str("bundle" / path.relative_to(folder).parent))
-        model = Model(signature=_window_signature(dtype, window_shape))
+        model = Model(signature=model_signature(), metadata=window_metadata(dtype, window_shape))
         self._mlflow.pyfunc.add_to_model(
             model,
             loader_module="windhover.tracking.tracked_model",
@@ -175,22 +182,11 @@ class MlflowTracker:
             python_env=ENVIRONMENT_FILE,
         )
         with tempfile.TemporaryDirectory() as temporary:
+            save_example(model, temporary)
             model.save(f"{temporary}/MLmodel")
             write_environment(Path(temporary), mlflow_version=self._mlflow.__version__)
             copy_source(Path(temporary))
             self._mlflow.log_artifacts(temporary, "bundle")
-
-
-def _window_signature(dtype: Any, window_shape: tuple[int, ...]) -> Any:
-    """Return a model's shapes for MLflow: windows (N, H, W, C) in, probabilities (N, K) out."""
-    import numpy as np
-    from mlflow.models import ModelSignature
-    from mlflow.types import Schema, TensorSpec
-
-    return ModelSignature(
-        inputs=Schema([TensorSpec(np.dtype(dtype), (-1, *window_shape))]),
-        outputs=Schema([TensorSpec(np.dtype("float32"), (-1, -1))]),
-    )
 
 
 @contextmanager
