@@ -144,14 +144,14 @@ def _values_of(model_input: Any) -> NDArray[Any]:
 
 def _names_of(values: NDArray[Any]) -> list[str]:
     """Return the names of rasters (N,)."""
-    names = list(np.atleast_1d(values))
+    names: list[str] = np.atleast_1d(values).tolist()
     for name in names:
         if not isinstance(name, str) or not name:
             raise ParameterError(
                 f"`{RASTER}` must hold paths or addresses, got {name!r}. Give one a row, or "
                 "windows (N, S, S, C)."
             )
-    return [str(name) for name in names]
+    return names
 
 
 def _number(params: Mapping[str, Any], key: str) -> float | None:
