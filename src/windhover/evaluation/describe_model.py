@@ -30,7 +30,7 @@ from windhover.models.model_readme import FIGURE_TITLES, README, model_readme
 from windhover.models.stac_item import ITEM, model_item
 from windhover.params.evaluate import ModelCardParams
 
-# columns that tell where files lie, and not what they hold
+# columns of where files are, not of what they hold
 PLACE_COLUMNS = ["path", "source"]
 
 
@@ -140,7 +140,7 @@ def data_version(catalog: Catalog, patches: Path) -> str:
 
 
 def _table_text(table: pd.DataFrame) -> str:
-    """Return a table as text, without where its files lie."""
+    """Return a table as text, without the columns of where its files are."""
     plain = pd.DataFrame(table.drop(columns=PLACE_COLUMNS, errors="ignore"))
     if isinstance(table, geopandas.GeoDataFrame):
         plain["geometry"] = table.geometry.to_wkb(hex=True)

@@ -1,7 +1,7 @@
-"""What a reader of a model has to know beside what a search needs: origin, limits, figures.
+"""What a reader of a model has to know, next to what a search needs: origin, limits, figures.
 
 Written by `evaluate` into the card; nothing in a search depends on it. Places are hashes of their
-names: whoever has a place can ask whether the model knows it, and nobody can read where it was.
+names: whoever has a place can ask whether the model knows it, and no one else can read where it was.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Accuracy(_Part):
     Attributes:
         split: of the scenes.
         scenes: number of them.
-        places: that they lie in.
+        places: of those scenes, number of them.
         objects: labelled there.
         km2: searched.
         match: when a detection is an object, in words.

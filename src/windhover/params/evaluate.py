@@ -9,7 +9,7 @@ from windhover.params.allowed_values import MatchBy, PeakTta, ThresholdRuleName
 
 
 class ModelCardParams(StageParams):
-    """What the model's card tells that no file knows."""
+    """What the model's card states that no file knows."""
 
     sensor: str | None = Field(
         default=None, description="that took the scenes, such as Pleiades; null: not named"
@@ -129,7 +129,7 @@ class EvaluateParams(StageParams):
     )
     seed: int = Field(default=0, ge=0, description="random seed of the bootstrap")
     model_card: ModelCardParams = Field(
-        default=ModelCardParams(), description="what the model's card tells that no file knows"
+        default=ModelCardParams(), description="what the model's card states that no file knows"
     )
 
     def point_radius_m(self, gsd_m: float) -> float:

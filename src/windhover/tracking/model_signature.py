@@ -49,5 +49,5 @@ def input_example() -> tuple[pd.DataFrame, dict[str, float]]:
 
 
 def save_example(model: Model, folder: str) -> None:
-    """Write the example beside a model's description, which then names it."""
+    """Write the example next to a model's description, which then names it."""
     _save_example(model, input_example(), folder)
