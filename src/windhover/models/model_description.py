@@ -1,7 +1,8 @@
 """What a reader of a model has to know, next to what a search needs: origin, limits, figures.
 
 Written by `evaluate` into the card; nothing in a search depends on it. Places are hashes of their
-names: whoever has a place can ask whether the model knows it, and no one else can read where it was.
+names: whoever has a place can ask whether the model knows it, and no one else can read where it
+was.
 """
 
 from __future__ import annotations

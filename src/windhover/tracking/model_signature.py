@@ -22,7 +22,7 @@ def model_signature() -> ModelSignature:
     The column is a tensor of objects, the one kind of input by which MLflow lets arrays of windows
     through too.
     """
-    columns = []
+    columns: list[ColSpec | TensorSpec] = []
     for name in OUTPUT_COLUMNS:
         kind = "string" if name in TEXT_COLUMNS else "double"
         columns.append(ColSpec("boolean" if name == "edge" else kind, name))
