@@ -21,6 +21,7 @@ from cpu_marks import needs_int8
 from messages import recorded_messages
 from run_stages import run_stages
 from windhover.detection.detect_catalog import detect_catalog
+from windhover.inference.detection_columns import COLUMNS
 from windhover.inference.detector import Detector
 from windhover.models.bundle import load_bundle
 
@@ -169,17 +170,7 @@ def test_objects_stand_on_the_map_where_they_were_put(
 
 def test_the_columns_are_those_of_the_schema(project: tuple[Path, dict[str, np.ndarray]]) -> None:
     found = geopandas.read_parquet(project[0] / "data/map/detections.parquet")
-    assert list(found.columns)[:9] == [
-        "scene",
-        "class",
-        "score",
-        "col",
-        "row",
-        "length_m",
-        "width_m",
-        "edge",
-        "model",
-    ]
+    assert list(found.columns)[: len(COLUMNS)] == list(COLUMNS)
     assert set(found["class"]) == {"shed"}
     assert found["score"].between(0, 1).all()
     assert (found["length_m"] >= found["width_m"]).all()

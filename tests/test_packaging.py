@@ -32,7 +32,7 @@ PACKAGES = {
     "scikit-learn": "sklearn",
 }
 # needed by another package, never imported by the library itself
-INDIRECT = {"psutil", "dvc", "pyarrow"}
+INDIRECT = {"psutil", "dvc", "pyarrow", "xstatic-leaflet"}
 IMPORTABLE_WITHOUT_EXTRAS = [
     "windhover",
     "windhover.cli.app",

@@ -306,7 +306,7 @@ def test_the_style_is_in_the_file_before_it_takes_its_place(
     """
     styled = []
     monkeypatch.setattr(
-        "windhover.export.detections.add_style",
+        "windhover.export.geopackage.add_style",
         lambda path, layer: styled.append((path, path.exists())),
     )
     run([make_scene()], model, tmp_path / "f.gpkg")
@@ -513,7 +513,7 @@ def test_an_area_elsewhere_or_nowhere_is_refused(
     said = run([make_scene(), moved], model, tmp_path / "f.gpkg", aoi=tmp_path / "far.geojson")
     assert said[1] == "scene: no part of it lies in the area, not searched"
     assert set(geopandas.read_file(tmp_path / "f.gpkg", layer="detections")["scene"]) == {"there"}
-    with pytest.raises(DataError, match="the scene has no georeference"):
+    with pytest.raises(DataError, match="has no georeference, so"):
         run(
             [make_scene("l.png", crs=None, driver="PNG")],
             model,

@@ -43,7 +43,8 @@ def quantize_graph(graph: bytes, pictures: Sequence[NDArray[Any]]) -> bytes:
     samples = [picture.astype(np.float32) for picture in pictures]
     if is_uint8:
         samples[0] = _with_full_range(samples[0])
-    nncf.set_log_level(logging.ERROR)
+    # its own `set_log_level` would change the handlers of whoever calls
+    logging.getLogger("nncf").setLevel(logging.ERROR)
     with redirect_stdout(io.StringIO()):  # bars of its progress, of a second each
         quantized = nncf.quantize(
             model,
