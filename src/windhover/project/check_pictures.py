@@ -155,7 +155,7 @@ def _background(catalog: Catalog, objects: pd.DataFrame) -> pd.DataFrame:
     """Return centers of windows without an object's center, at random on labelled scenes."""
     rng = np.random.default_rng(SEED)
     labeled = [row for row in catalog if row.labeled]
-    found = []
+    found: list[dict[str, Any]] = []
     for number in range(N_TRIES if labeled else 0):
         row = labeled[number % len(labeled)]
         width = row.width_px * row.gsd_x_m / catalog.gsd_m
@@ -191,7 +191,8 @@ def _most_crowded(objects: pd.DataFrame) -> pd.DataFrame:
     """Return objects with most others in their window, a window apart from one another."""
     chosen: list[int] = []
     order = objects.sort_values(["crowd", "scene", "y", "x"], ascending=[False, True, True, True])
-    for one in order.itertuples():
+    rows: Any = order.itertuples()  # its columns have no types
+    for one in rows:
         taken = objects.loc[chosen]
         taken = taken[taken["scene"] == one.scene]
         near = np.maximum((taken["x"] - one.x).abs(), (taken["y"] - one.y).abs()) < WINDOW_PX
@@ -216,7 +217,8 @@ def _cells(
     for name, group in chosen.groupby("scene", sort=False):
         near = objects[objects["scene"] == name]
         with open_catalog_scene(rows[str(name)], catalog.gsd_m, catalog.bands) as scene:
-            for position, one in zip(group.index, group.itertuples(index=False), strict=True):
+            centers: Any = group.itertuples(index=False)  # its columns have no types
+            for position, one in zip(group.index, centers, strict=True):
                 side = int(np.clip(np.nan_to_num(1.3 * one.length), least_px, largest_px))
                 cells[position] = _cell(scene, one, near, side)
     return [cells[position] for position in chosen.index]
@@ -241,8 +243,10 @@ def _cell(scene: Scene, one: Any, near: pd.DataFrame, side: int) -> Cell:
 
 def _boxes_within(near: pd.DataFrame, middle: Floats, side: int) -> Iterator[tuple[float, ...]]:
     """Yield the boxes that a square shows, from its middle."""
-    for other in near.itertuples(index=False):
-        dx, dy = other.x - middle[0], other.y - middle[1]
+    boxes: Any = near.itertuples(index=False)  # its columns have no types
+    for other in boxes:
+        dx = other.x - middle[0]
+        dy = other.y - middle[1]
         reach = max(other.width, other.height) / 2 + side / 2
         if max(abs(dx), abs(dy)) < reach:
             yield dx, dy, other.width, other.height
