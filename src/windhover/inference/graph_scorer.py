@@ -13,8 +13,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from windhover.errors import ParameterError
-from windhover.inference.scorer import RawScores, WindowScores
+from windhover.inference.scorer import RawScores, WindowScores, score_in_bands
 
 # float32 pixels (B, C, H, W) in the units as read ->
 # logits (B, K, h, w), offsets (B, 2, h, w), log sizes (B, 2, h, w)
@@ -61,26 +60,18 @@ class GraphScorer:
         Raises:
             ParameterError: the block is smaller than a window.
         """
-        height, width = block.shape[-2:]
-        rows = max((height - self.window_px) // self.stride_px + 1, 0)
-        cols = max((width - self.window_px) // self.stride_px + 1, 0)
-        if rows < 1 or cols < 1:
-            raise ParameterError(
-                f"a block must hold one window of {self.window_px} px, "
-                f"got {height}x{width} px. Pad it."
-            )
-        used_width = (cols - 1) * self.stride_px + self.window_px
-        rows_per_band = max((self.band_px // used_width - self.window_px) // self.stride_px + 1, 1)
-        parts = []
-        for first in range(0, rows, rows_per_band):
-            count = min(rows_per_band, rows - first)
-            top = first * self.stride_px
-            bottom = top + (count - 1) * self.stride_px + self.window_px
-            band = np.ascontiguousarray(block[None, :, top:bottom, :used_width], np.float32)
-            parts.append([plane[0] for plane in self.run_graph(band)])
-        if len(parts) == 1:
-            return RawScores(*parts[0])
-        return RawScores(*(np.concatenate(planes, axis=1) for planes in zip(*parts, strict=True)))
+        return score_in_bands(
+            block,
+            self._score_band,
+            window_px=self.window_px,
+            stride_px=self.stride_px,
+            batch_px=self.band_px,
+        )
+
+    def _score_band(self, band: NDArray[np.generic]) -> RawScores:
+        """Return the scores of a band of rows (C, H, W)."""
+        pixels = np.ascontiguousarray(band[None], np.float32)
+        return RawScores(*(plane[0] for plane in self.run_graph(pixels)))
 
     def score_windows(self, windows: NDArray[np.generic]) -> WindowScores:
         """Score windows that are cut already, in batches.

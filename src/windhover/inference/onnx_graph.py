@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from windhover.errors import FormatError
 from windhover.inference.graph_scorer import RunGraph
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
 
 
 def n_threads() -> int:
@@ -22,8 +26,8 @@ def n_threads() -> int:
     return os.cpu_count() or 1
 
 
-def load_onnx_graph(path: Path) -> RunGraph:
-    """Return a graph as a function, loaded by onnxruntime on the CPU.
+def open_session(path: Path) -> InferenceSession:
+    """Return a graph loaded by onnxruntime on the CPU.
 
     Raises:
         FormatError: the file is no graph that onnxruntime reads.
@@ -35,7 +39,7 @@ def load_onnx_graph(path: Path) -> RunGraph:
     options.enable_cpu_mem_arena = False  # the arena never returns what a large block took
     options.log_severity_level = 3
     try:
-        session = onnxruntime.InferenceSession(
+        return onnxruntime.InferenceSession(
             path.read_bytes(), options, providers=["CPUExecutionProvider"]
         )
     except Exception as error:  # noqa: BLE001  # the runtime has many errors for a damaged file
@@ -43,6 +47,15 @@ def load_onnx_graph(path: Path) -> RunGraph:
         raise FormatError(
             f"{path}: onnxruntime cannot read it ({reason}). Export the model again."
         ) from None
+
+
+def load_onnx_graph(path: Path) -> RunGraph:
+    """Return a score graph as a function, run by onnxruntime.
+
+    Raises:
+        FormatError: the file is no graph that onnxruntime reads.
+    """
+    session = open_session(path)
 
     def run(pixels: NDArray[np.float32]) -> tuple[NDArray[np.float32], ...]:
         return tuple(session.run(None, {"pixels": pixels}))

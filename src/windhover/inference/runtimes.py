@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import get_args
 
 from windhover.errors import MissingFileError, ParameterError
-from windhover.inference.cpu_features import sums_bytes_exactly
 from windhover.inference.graph_scorer import BAND_PX, GraphScorer, RunGraph
 from windhover.inference.scorer import Scorer
 from windhover.models.bundle import Bundle
+from windhover.models.cpu_features import sums_bytes_exactly
 from windhover.optional_dependencies import explain_missing_extras
 from windhover.params.allowed_values import Runtime
 

@@ -9,7 +9,6 @@ files nor scenes nor objects.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -18,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from windhover.errors import ParameterError
-from windhover.inference.scorer import RawScores, WindowScores
+from windhover.inference.scorer import RawScores, WindowScores, score_in_bands
 from windhover.models.input_normalization import Normalizer
 from windhover.models.layer_fusion import (
     TrunkSegment,
@@ -195,31 +194,16 @@ class TorchScorer:
         Raises:
             ParameterError: the block is smaller than a window.
         """
-        height, width = block.shape[-2:]
-        rows = max((height - self.window_px) // self.stride_px + 1, 0)
-        cols = max((width - self.window_px) // self.stride_px + 1, 0)
-        if rows < 1 or cols < 1:
-            raise ParameterError(
-                f"a block must hold one window of {self.window_px} px, "
-                f"got {height}x{width} px. Pad it."
-            )
-        used_width = (cols - 1) * self.stride_px + self.window_px
-        parts = []
-        for top, band_height in self._bands(rows, used_width):
-            parts.append(self._score_band(block[:, top : top + band_height, :used_width]))
-        if len(parts) == 1:
-            return parts[0]
-        return RawScores(*(np.concatenate(planes, axis=1) for planes in zip(*parts, strict=True)))
-
-    def _bands(self, rows: int, width: int) -> Iterator[tuple[int, int]]:
-        """Yield top and height in px of bands of cell rows, of at most `batch_px` or one row."""
-        rows_per_band = rows
+        batch_px = None
         if self.dense:
-            band_height = self.batch_px // width
-            rows_per_band = max((band_height - self.window_px) // self.stride_px + 1, 1)
-        for first in range(0, rows, rows_per_band):
-            count = min(rows_per_band, rows - first)
-            yield first * self.stride_px, (count - 1) * self.stride_px + self.window_px
+            batch_px = self.batch_px
+        return score_in_bands(
+            block,
+            self._score_band,
+            window_px=self.window_px,
+            stride_px=self.stride_px,
+            batch_px=batch_px,
+        )
 
     @torch.inference_mode()
     def _score_band(self, band: NDArray[np.generic]) -> RawScores:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from windhover.geometry.boxes import merge_duplicates, to_xyxy
 from windhover.geometry.objects import Objects
-from windhover.inference.onnx_graph import n_threads
+from windhover.inference.onnx_graph import open_session
 from windhover.model_export.plugin_metadata import MERGE_IOU, TILE_OVERLAP_PERCENT, TILE_PX
 
 BOX_ROWS = 4  # x, y, width, height, before the scores of the classes
@@ -32,13 +32,7 @@ class TiledClient:
             model: file of the graph.
             min_score: boxes below are dropped.
         """
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = n_threads()
-        self._session = onnxruntime.InferenceSession(
-            str(model), options, providers=["CPUExecutionProvider"]
-        )
+        self._session = open_session(model)
         self._min_score = min_score
 
     def detect(self, pixels: NDArray[Any]) -> Objects:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from windhover.errors import FormatError
+from windhover.models.cpu_features import INT8_INSTRUCTIONS
 from windhover.models.input_normalization import Normalizer
 from windhover.models.layer_fusion import TrunkSegment
 from windhover.models.quantization_ranges import MAX_UINT8, QuantizationRanges
@@ -31,8 +32,6 @@ CLIPPED_SHARE = 1e-4
 MAX_STEP_PER_STD = 1 / 8
 MIN_ACTIVATION = 1e-6  # largest number of a feature map that is 0 everywhere
 SUPPORTED_LAYERS = (nn.Conv2d, nn.BatchNorm2d, nn.ReLU, nn.MaxPool2d)
-# without one of these instructions, oneDNN's sums of int8 products may overflow
-INT8_INSTRUCTIONS = ("avx512_vnni", "avx_vnni", "amx_int8")
 
 
 def cpu_supports(*features: str) -> bool:
