@@ -19,8 +19,8 @@ from windhover.inference.runtimes import make_scorers
 from windhover.inference.scorer import RawScores, Scorer
 from windhover.inference.torch_scorer import TorchScorer
 from windhover.models.bundle import Bundle, load_bundle, save_bundle
+from windhover.models.graph_files import write_graphs
 from windhover.models.score_graph import make_graphs
-from windhover.models.score_graphs import write_graphs
 from windhover.models.weights_file import content_key
 
 RUNTIMES = ("onnx", "openvino")

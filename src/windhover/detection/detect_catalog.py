@@ -6,7 +6,6 @@ import logging
 from dataclasses import replace
 from pathlib import Path
 
-from windhover import __version__
 from windhover.dataset.catalog import load_catalog, scene_info
 from windhover.detection.detect_scene import DetectionOutcome, SceneRun, log_overview_use
 from windhover.detection.overlaps import notes_on_overlaps
@@ -80,15 +79,7 @@ def detect_catalog(
         detections = [run.run(outcome, progress=advance) for run in runs]
     if outcome.failed:
         raise DataError(f"{outcome.failed[0].reason} ({len(outcome.failed)} such parts.)")
-    summary = DetectionSummary.of_scenes(
-        outcome.scenes,
-        model=detector.bundle.card.name,
-        run=detector.run_name(thresholds),
-        program=__version__,
-        thresholds=thresholds,
-        search=detector.settings.to_json(),
-        notes=notes,
-    )
+    summary = outcome.summarize(detector, thresholds, notes)
     with atomic_folder(out_folder) as folder:
         save_table(table_of_columns(detections), folder / TABLE)
         summary.save(folder / SUMMARY)

@@ -293,15 +293,7 @@ def _run_with_journal(
                 detections.append(run.run(outcome, progress=advance, journal=scene_journal))
                 logger.info(outcome.scenes[-1].describe())
         thresholds = detector.thresholds(request.threshold)
-        summary = DetectionSummary.of_scenes(
-            outcome.scenes,
-            model=detector.bundle.card.name,
-            run=detector.run_name(thresholds),
-            program=__version__,
-            thresholds=thresholds,
-            search=detector.settings.to_json(),
-            notes=notes_on_overlaps(infos),
-        )
+        summary = outcome.summarize(detector, thresholds, notes_on_overlaps(infos))
         _write_detections(detections, request.output, summary)
         if not outcome.failed:
             journal.remove()

@@ -14,9 +14,10 @@ import numpy as np
 from shapely import to_wkt
 from shapely.geometry.base import BaseGeometry
 
+from windhover import __version__
 from windhover.detection.journal import SceneJournal
 from windhover.errors import shown_path
-from windhover.export.detection_summary import SceneSummary
+from windhover.export.detection_summary import DetectionSummary, SceneSummary
 from windhover.export.score_map import ScoreBlock, write_score_map
 from windhover.imagery.missing_sources import missing_sources
 from windhover.imagery.overviews import MIN_OVERVIEW_SCALE
@@ -46,6 +47,26 @@ class DetectionOutcome:
     def n_objects(self) -> int:
         """Objects in all scenes."""
         return sum(scene.objects for scene in self.scenes)
+
+    def summarize(
+        self, detector: Detector, thresholds: dict[str, float], notes: list[str]
+    ) -> DetectionSummary:
+        """Return what is written with the detections.
+
+        Args:
+            detector: that searched.
+            thresholds: score that was reached, by class.
+            notes: on the whole search, a sentence each.
+        """
+        return DetectionSummary.of_scenes(
+            self.scenes,
+            model=detector.bundle.card.name,
+            run=detector.run_name(thresholds),
+            program=__version__,
+            thresholds=thresholds,
+            search=detector.settings.to_json(),
+            notes=notes,
+        )
 
 
 class SceneRun:

@@ -93,7 +93,7 @@ def _read_items(path: Path) -> list[_Entry]:
             return href.read_text(encoding="utf-8")
 
         def write_text(self, *_: Any, **__: Any) -> None:
-            raise NotImplementedError("nothing is written here")
+            raise NotImplementedError("items are only read; pystac asks for both")
 
     content = read_json(path, "Correct the path.", CORRECT)
     kind = content.get("type") if isinstance(content, dict) else None

@@ -21,8 +21,8 @@ from windhover.errors import FormatError, MissingFileError, ParameterError, Wind
 from windhover.files import write_json
 from windhover.models.apply_calibration import Calibration, detection_logits
 from windhover.models.card import CARD, WINDOW_FIELDS, Card, read_card, read_model_json
+from windhover.models.graph_files import ScoreGraphs, copy_graphs, read_graphs
 from windhover.models.operating_point import OperatingPoint
-from windhover.models.score_graphs import ScoreGraphs, copy_graphs, read_graphs
 from windhover.models.weights_file import (
     WEIGHTS,
     Weights,

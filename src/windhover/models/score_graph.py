@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from windhover.models.card import Card
+from windhover.models.graph_files import graph_name
 from windhover.models.layer_fusion import fold_batch_norms
 from windhover.models.quantize_graph import quantize_graph
-from windhover.models.score_graphs import graph_name
 
 OPSET = 17  # the newest that the QGIS plugin Deepness and its kin read
 SCORE_OUTPUTS = ("logits", "offsets_px", "log_sizes")

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from windhover.files import sha256_file
 from windhover.models.card import CARD, Card
+from windhover.models.graph_files import GRAPHS
 from windhover.models.model_description import ModelDescription
-from windhover.models.score_graphs import GRAPHS
 from windhover.models.weights_file import WEIGHTS
 
 ITEM = "item.json"

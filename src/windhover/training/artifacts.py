@@ -15,12 +15,12 @@ from torch import Tensor, nn
 from windhover.files import atomic_folder, write_json
 from windhover.models.bundle import save_bundle
 from windhover.models.card import Card, NetworkCard
+from windhover.models.graph_files import write_graphs
 from windhover.models.input_normalization import Normalizer
 from windhover.models.networks import architecture_options
 from windhover.models.quantization import measure_ranges
 from windhover.models.quantization_ranges import QuantizationRanges
 from windhover.models.score_graph import make_graphs
-from windhover.models.score_graphs import write_graphs
 from windhover.models.weights_file import content_key
 from windhover.patches.patch_summary import SplitPrior
 from windhover.tracking.mlflow_client import KEY_TAG
