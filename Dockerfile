@@ -18,6 +18,7 @@ RUN pip install --extra-index-url https://download.pytorch.org/whl/cpu \
 COPY served-model /model
 RUN useradd --create-home --uid 1000 windhover && mkdir --parents /scenes
 
-USER windhover
+# by number: some hosts cannot resolve a name
+USER 1000
 EXPOSE 8080
 CMD ["mlflow", "models", "serve", "--model-uri", "/model", "--env-manager", "local", "--host", "0.0.0.0", "--port", "8080"]

@@ -93,3 +93,34 @@ def test_a_broken_file_is_named(project: Path) -> None:
 def test_without_a_search_the_metrics_on_test_are_shown(project: Path) -> None:
     (project / "data/detections/summary.json").unlink()
     assert "38 detections of 40" in "\n".join(summary_lines(project))
+
+
+PICTURES = "reports/" + ", ".join(f"picture-{i}.png" for i in range(6))
+
+
+def test_what_a_person_opens_is_listed_by_folder_and_no_line_is_wide(project: Path) -> None:
+    names = ["data/map/map.html", "data/map/detections.gpkg", "data/map/stac/collection.json"]
+    names += ["data/map/counts_by_scene.csv", "data/scenes/report.html", "data/train/curves.png"]
+    names += ["reports/index.html", *(f"reports/picture-{i}.png" for i in range(6))]
+    for name in names:
+        (project / name).parent.mkdir(parents=True, exist_ok=True)
+        (project / name).touch()
+    lines = summary_lines(project)
+    files = lines[lines.index("files") :]
+    text = " ".join(" ".join(files).split())
+    assert f"report reports/index.html pictures of it {PICTURES} tables of it" in text
+    assert "map for programs data/map/stac/collection.json map as tables" in text
+    assert all(Path(name).name in text for name in names)
+    assert "  map in a browser      data/map/map.html" in files
+    assert max(map(len, lines)) <= 100
+
+
+def test_a_long_note_is_wrapped(project: Path) -> None:
+    path = project / "reports/metrics.json"
+    metrics = json.loads(path.read_text())
+    metrics["notes"] = ["Label scenes of more places. " * 8]
+    path.write_text(json.dumps(metrics))
+    lines = summary_lines(project)
+    first = next(i for i, line in enumerate(lines) if line.startswith("  note: Label"))
+    assert lines[first + 1].startswith("        ")
+    assert max(map(len, lines)) <= 100

@@ -5,6 +5,7 @@ Reads what the stages wrote and computes nothing. Files of stages that have not 
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from windhover.metrics.bootstrap import TOO_FEW_PLACES, Estimate
 from windhover.metrics.metrics_record import EstimateRecord, MetricsRecord
 from windhover.metrics.rate_unit import labeled_estimate
 from windhover.rendering.text import (
+    LABEL_WIDTH,
     format_estimate,
     format_value,
     label_line,
@@ -30,18 +32,22 @@ METRIC_LABELS = {
     "false_alarms_per_km2": "false alarms per km2",
 }
 STAGES = ("simulate", "scenes", "patches", "augment", "train", "evaluate", "detect", "export")
-FILES = {
-    "map": (
-        "data/map/detections.gpkg",
-        "data/map/detections.parquet",
-        "data/map/detections.geojson",
-    ),
-    "report": ("reports/index.html",),
-    "curves": ("reports/pr_scenes.png", "reports/froc_scenes.png", "reports/operating_point.png"),
-    "errors": ("reports/errors.png",),
-    "model": ("data/model",),
-    "experiments": ("mlflow.db",),
-}
+# label, folder, patterns of the files in it that a person opens; what is not there is left out
+FILES = (
+    ("map in a browser", "data/map", ("*.html",)),
+    ("map in QGIS", "data/map", ("*.gpkg", "*.fgb", "*.pmtiles")),
+    ("map for programs", "data/map", ("*.parquet", "*.geojson", "*.json", "stac*/collection.json")),
+    ("map as tables", "data/map", ("*.csv",)),
+    ("report", "reports", ("index.html",)),
+    ("pictures of it", "reports", ("*.png",)),
+    ("tables of it", "reports", ("*.json", "*.csv", "*.parquet")),
+    ("scenes and labels", "data/scenes", ("report.html",)),
+    ("training", "data/train", ("curves.png", "large_patches.png", "mined-*.png")),
+    ("augmentation", "data/augmented", ("contact_sheet.png",)),
+    ("model", "data", ("model",)),
+    ("experiments", ".", ("mlflow.db",)),
+)
+WIDTH = 100
 
 
 def summary_lines(root: Path = Path()) -> list[str]:
@@ -90,7 +96,7 @@ def detection_lines(path: Path, metrics: MetricsRecord) -> list[str]:
     summary = DetectionSummary.load(path)
     total = summary.total
     in_all = f"{total.objects} in {total.scenes} scenes, {total.km2:.3g} km2"
-    notes = [f"  note: {note}" for note in summary.notes]
+    notes = note_lines(summary.notes)
     return ["objects detected", label_line("in all", in_all), test_line, *notes]
 
 
@@ -100,7 +106,15 @@ def metric_lines(metrics: MetricsRecord) -> list[str]:
     for name, chosen in metrics.operating_point.items():
         threshold = format_estimate(_estimate(chosen.threshold))
         lines.append(label_line(f"threshold, {name}", f"{threshold} chosen on val"))
-    return [*lines, *(f"  note: {note}" for note in metrics.notes)]
+    return [*lines, *note_lines(metrics.notes)]
+
+
+def note_lines(notes: Sequence[str]) -> list[str]:
+    """Return notes as lines that fit into a terminal, the first line of each marked."""
+    lines = []
+    for note in notes:
+        lines += textwrap.wrap(note, WIDTH, initial_indent="  note: ", subsequent_indent="        ")
+    return lines
 
 
 def scene_metric_lines(metrics: MetricsRecord) -> list[str]:
@@ -139,14 +153,20 @@ def seconds_lines(log: Path) -> list[str]:
 
 
 def file_lines(root: Path) -> list[str]:
-    """Return the files that were written, by what they are."""
+    """Return the files that were written, by what they are; those of a folder share lines."""
     lines = ["files"]
-    for label, paths in FILES.items():
-        lines += _labelled_once(label, [path for path in paths if (root / path).exists()])
+    for label, folder, patterns in FILES:
+        names = []
+        for pattern in patterns:
+            paths = sorted((root / folder).glob(pattern))
+            names += [path.relative_to(root / folder).as_posix() for path in paths]
+        if names:
+            names[0] = (Path(folder) / names[0]).as_posix()
+            lines += _labeled_once(label, textwrap.wrap(", ".join(names), WIDTH - LABEL_WIDTH - 2))
     return lines
 
 
-def _labelled_once(label: str, texts: Sequence[str]) -> list[str]:
+def _labeled_once(label: str, texts: Sequence[str]) -> list[str]:
     """Return a line for each text, the first one with the label."""
     labels = [label, *[""] * len(texts)]
     return [label_line(*pair) for pair in zip(labels, texts, strict=False)]

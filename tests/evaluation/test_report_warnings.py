@@ -111,7 +111,10 @@ def test_overlapping_scenes_are_told_and_adjoining_ones_are_not() -> None:
     side = 500 / 111_320
     scenes = scene_table([0, side / 2, 3 * side], 500, ["test", "test", "test"])
     (warning,) = scene_warnings(scenes, gsd_m=1.0, window_px=64)
-    assert "such as s0 and s1: what lies in both counts twice" in warning
+    assert "s0 and s1, both of test, overlap: what lies in both counts twice" in warning
+    three = scene_table([0, side / 2, side], 500, ["test", "test", "test"])
+    (warning,) = scene_warnings(three, gsd_m=1.0, window_px=64)
+    assert "2 pairs of scenes of test overlap, such as s0 and s1: what" in warning
     adjoining = scene_table([0, side, 2 * side], 500, ["test", "test", "test"])
     assert scene_warnings(adjoining, gsd_m=1.0, window_px=64) == []
     unplaced = scenes.assign(footprint_wkt_4326=None)

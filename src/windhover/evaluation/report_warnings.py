@@ -154,11 +154,9 @@ def scene_warnings(scenes: pd.DataFrame, *, gsd_m: float, window_px: int) -> lis
     for split in EVALUATED_SPLITS:
         pairs = _overlaps(labeled[labeled["split"] == split])
         if pairs:
-            first, second = pairs[0]
             warnings.append(
-                f"{len(pairs)} of the pairs of scenes of {split} overlap, such as {first} and "
-                f"{second}: what lies in both counts twice. Search one mosaic of them: "
-                "gdalbuildvrt mosaic.vrt FILES."
+                f"{_overlapping(pairs, split)}: what lies in both counts twice. Search one mosaic "
+                "of them: gdalbuildvrt mosaic.vrt FILES."
             )
     return warnings
 
@@ -166,6 +164,14 @@ def scene_warnings(scenes: pd.DataFrame, *, gsd_m: float, window_px: int) -> lis
 def _some(names: Sequence[str]) -> str:
     text = f"{len(names)} scenes, such as {names[0]}"
     return names[0] if len(names) == 1 else text
+
+
+def _overlapping(pairs: Sequence[tuple[str, str]], split: str) -> str:
+    """Return which scenes of a split overlap, as the beginning of a sentence."""
+    first, second = pairs[0]
+    if len(pairs) == 1:
+        return f"{first} and {second}, both of {split}, overlap"
+    return f"{len(pairs)} pairs of scenes of {split} overlap, such as {first} and {second}"
 
 
 def _overlaps(scenes: pd.DataFrame) -> list[tuple[str, str]]:
