@@ -39,6 +39,7 @@ from windhover.evaluation.search_splits import (
     second_stage_notes,
     split_for_fitting,
 )
+from windhover.evaluation.unlabeled_objects import with_unlabeled_objects, write_layer
 from windhover.metrics.bootstrap import MIN_PLACES, TOO_FEW_PLACES, resample
 from windhover.metrics.choose_threshold import ChosenThreshold
 from windhover.metrics.detection_metrics import DetectionMetrics, measure_detections
@@ -145,10 +146,12 @@ def evaluate(params: EvaluateParams, folders: EvaluationFolders) -> EvaluationRe
         fitted_on=fitting,
     )
     result = _with_images(result, bundle, catalog, folders=folders)
+    result = with_unlabeled_objects(result, bundle, catalog, searched.get("train"), device=device)
     warnings = _warnings(result, catalog, folders)
     result = replace(result, notes=(*warnings, *result.notes))
     write_report(result, folders.reports)
     describe_model(folders.model, result, catalog, patches=folders.patches)
+    write_layer(result, catalog, folders.reports)
     return result
 
 

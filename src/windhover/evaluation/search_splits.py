@@ -6,7 +6,7 @@ Scores are raw logits here; `windhover.evaluation.fit_calibration` turns them in
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -125,6 +125,42 @@ def search_splits(
             matches = match_detections(detections, ground_truth, rule)
             searched[split] = SearchedSplit(ground_truth, matches, scorer.inference_precision)
     return searched
+
+
+def search_training_ground(
+    bundle: Bundle, catalog: Catalog, params: EvaluateParams, *, max_mpx: float, device: str
+) -> SearchedSplit:
+    """Search a sample of the labelled training scenes as those of val and test are searched.
+
+    Args:
+        bundle: the model.
+        catalog: of all scenes.
+        params: of the stage.
+        max_mpx: px of all passes to search at most, in millions; larger scenes are left out.
+        device: such as cpu.
+    """
+    train = catalog.split("train")
+    settings = search_settings_of(params)
+    scorer, second_stage = make_scorers(
+        bundle, device=device, inference_precision="auto", stride_px=settings.stride_px
+    )
+    searcher = _SplitSearcher(bundle, scorer, second_stage, settings, min_logit=params.min_logit)
+    labeled = [row for row in train if row.labeled]
+    rows = []
+    total_mpx = 0.0
+    for number in np.random.default_rng(params.seed).permutation(len(labeled)):
+        mpx = searcher.mpx(labeled[number])
+        if total_mpx + mpx <= max_mpx:
+            rows.append(labeled[number])
+            total_mpx += mpx
+    rows.sort(key=lambda row: row.scene)
+    is_chosen = train.scenes["scene"].isin([row.scene for row in rows])
+    sample = replace(train, scenes=train.scenes[is_chosen].reset_index(drop=True))
+    ground_truth = ground_truth_of(sample)
+    with progress_bar("searching training ground", total_mpx, "Mpx") as advance:
+        detections = searcher.detections(rows, advance)
+    matches = match_detections(detections, ground_truth, match_rule_of(params, bundle.card.gsd_m))
+    return SearchedSplit(ground_truth, matches, scorer.inference_precision)
 
 
 def search_settings_of(params: EvaluateParams) -> SearchSettings:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from PIL.Image import Image
 
@@ -62,6 +63,23 @@ class WindowExplanation:
 
 
 @dataclass(frozen=True)
+class UnlabeledObjects:
+    """Detections on training ground that look like objects nobody labelled.
+
+    Attributes:
+        detections: rows of the matches, highest scores first.
+        sentence: how many there are, of what, and what is assumed.
+        effect: a row for each split: precision and AP as labelled, and if they were objects.
+        thumbnails: of the first of them.
+    """
+
+    detections: pd.DataFrame
+    sentence: str
+    effect: pd.DataFrame
+    thumbnails: tuple[ErrorThumbnail, ...] = ()
+
+
+@dataclass(frozen=True)
 class EvaluationResult:
     """The result of an evaluation.
 
@@ -83,6 +101,8 @@ class EvaluationResult:
         training_images: pictures that the training left, with captions.
         fitted_on: split of calibration and thresholds: val, or train where all labelled scenes
             are there, so that no accuracy is known.
+        unlabeled_objects: what looks like objects on training ground; None where it was not
+            searched.
     """
 
     model: str
@@ -100,6 +120,7 @@ class EvaluationResult:
     patch_sheet: Image | None = None
     training_images: tuple[tuple[Path, str], ...] = ()
     fitted_on: str = "val"
+    unlabeled_objects: UnlabeledObjects | None = None
 
     @property
     def gsd_m(self) -> float:

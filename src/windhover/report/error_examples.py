@@ -105,6 +105,31 @@ def example_groups(
     return tuple(titled)
 
 
+def thumbnails_of(
+    chosen: pd.DataFrame,
+    metrics: DetectionMetrics,
+    catalog: Catalog,
+    *,
+    gsd_m: float,
+    bands: Sequence[str],
+) -> tuple[ErrorThumbnail, ...]:
+    """Return thumbnails of chosen detections, with the labelled objects around them.
+
+    Args:
+        chosen: rows of the matches.
+        metrics: of their scenes.
+        catalog: of their scenes.
+        gsd_m: the training GSD.
+        bands: of the model.
+    """
+    boxes = (("object", metrics.ground_truth.objects), ("detection", chosen))
+    rows = {row.scene: row for row in catalog}
+    return tuple(
+        _thumbnail(one, boxes, rows[str(one.scene)], gsd_m=gsd_m, bands=bands)
+        for one in chosen.itertuples(index=False)
+    )
+
+
 def _thumbnail(
     error: Any,
     boxes: Sequence[tuple[str, pd.DataFrame]],

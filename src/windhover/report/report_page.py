@@ -50,6 +50,10 @@ ERROR_EXAMPLES = (
     "A false positive of a high score is often a missing label: check these first. Orange: "
     "detections, the one in question unbroken. Green: labelled objects."
 )
+UNLABELED = (
+    "Orange, unbroken: detections on training ground without a label. Green: labelled objects. The "
+    "layer unlabeled_objects.gpkg has their places."
+)
 NO_SCENES = (
     "No labelled scene was searched, so there are no metrics of whole scenes: no recall, precision "
     "or false alarms per km2 of objects on a map. The metrics below are of patches."
@@ -91,7 +95,23 @@ def _common_values(result: EvaluationResult, folder: Path) -> dict[str, Any]:
         "window_curves": embed_file(folder / "windows.png", WIDE_CURVES["windows"], "wide"),
         "patches": embed_file(folder / "patches.png", PATCHES, "wide"),
         "training": training,
+        "unlabeled": _unlabeled_values(result, folder),
         "settings_table": table_of(settings, ("group", "name", "value")),
+    }
+
+
+def _unlabeled_values(result: EvaluationResult, folder: Path) -> dict[str, Any] | None:
+    """Return what looks like objects that nobody labelled; None where nothing was searched."""
+    found = result.unlabeled_objects
+    if found is None:
+        return None
+    image = None
+    if found.thumbnails:
+        image = embed_file(folder / "unlabeled_objects.png", UNLABELED, "wide")
+    return {
+        "sentence": found.sentence,
+        "effect": table_of(found.effect, ("ground",)),
+        "image": image,
     }
 
 

@@ -111,4 +111,8 @@ def write_images(result: EvaluationResult, folder: Path) -> None:
     with atomic_file(folder / "patches.png") as temporary:
         sheet.save(temporary, format="PNG")
     plot_error_examples(folder / "errors.png", result.error_thumbnails)
+    found = result.unlabeled_objects
+    if found is not None and found.thumbnails:
+        group = ("Objects that nobody labelled?", found.thumbnails)
+        plot_error_examples(folder / "unlabeled_objects.png", (group,))
     plot_explanations(folder / "explained.png", result.explanations)

@@ -1,0 +1,248 @@
+"""What looks like objects that nobody labelled, on the ground that the model learned from.
+
+The model was taught that ground without a label is background. Where it still gives such ground the
+score of a labelled object, a label is probably missing. Nothing is changed by it: labels, figures
+and thresholds stay, and the effect is told beside them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import shapely
+from affine import Affine
+
+from windhover.dataset.catalog import Catalog
+from windhover.evaluation.fit_calibration import calibrated_matches
+from windhover.evaluation.search_splits import SearchedSplit, search_training_ground
+from windhover.export.detections import write_map
+from windhover.geometry.georef import box_polygons, box_sides_m
+from windhover.inference.detection_columns import DetectionColumns
+from windhover.inference.result_table import is_local, table_of_columns, to_map_table
+from windhover.metrics.bootstrap import resample
+from windhover.metrics.detection_metrics import DetectionMetrics, measure_detections
+from windhover.metrics.evaluation_result import EvaluationResult, UnlabeledObjects
+from windhover.models.apply_calibration import Calibration
+from windhover.models.bundle import Bundle
+from windhover.progress import counted
+from windhover.report.error_examples import thumbnails_of
+
+LAYER_FILE = "unlabeled_objects.gpkg"
+MAX_MPX = 60.0  # of training ground that is searched, half a minute on two cores
+MIN_TRUE_POSITIVES = 5  # from which a score can be said to be that of an object
+MAX_OVERLAP = 0.1  # share of a box inside labelled ones; more is a second box of the same object
+MAX_IN_LAYER = 1000
+N_THUMBNAILS = 18
+N_RESAMPLES = 100  # the intervals are not shown
+ASSUMED = (
+    "It is assumed that every object on a labelled scene has its label; nothing else was said "
+    "(`scenes.areas`)"
+)
+STATED = "Ground that the areas (`scenes.areas`) exclude is not counted"
+WHAT_TO_DO = (
+    "Add those that are objects to the labels and run again, or say `--labelled positive-only` to "
+    "`windhover init`"
+)
+
+
+def with_unlabeled_objects(
+    result: EvaluationResult,
+    bundle: Bundle,
+    catalog: Catalog,
+    searched: SearchedSplit | None,
+    *,
+    device: str,
+) -> EvaluationResult:
+    """Return the result with the surest false alarms on training ground, and their effect.
+
+    Args:
+        result: with metrics of val and test.
+        bundle: the model.
+        catalog: of all scenes.
+        searched: the training scenes, where they were searched already.
+        device: such as cpu.
+    """
+    if bundle.card.true_prior is None or not catalog.split("train").scenes["labeled"].any():
+        return result
+    if searched is None:
+        searched = search_training_ground(
+            bundle, catalog, result.params, max_mpx=MAX_MPX, device=device
+        )
+    calibration = Calibration.from_json(dict(result.calibration))
+    matches = calibrated_matches(searched.matches, calibration, bundle.card.classes)
+    sample = resample(searched.ground_truth.scenes, N_RESAMPLES, result.params.seed)
+    train = measure_detections(matches, searched.ground_truth, result.thresholds, sample=sample)
+    cuts = surest_scores(matches, result.thresholds)
+    chosen = look_unlabeled(train, cuts)
+    effect = [_effect_row("training ground", train, cuts, thresholds=result.thresholds)]
+    test = result.scenes["test"]
+    if len(test.per_scene):
+        effect.append(_effect_row("test", test, cuts, thresholds=result.thresholds))
+    card = bundle.card
+    thumbnails = thumbnails_of(
+        chosen.head(N_THUMBNAILS), train, catalog, gsd_m=card.gsd_m, bands=card.bands
+    )
+    found = UnlabeledObjects(
+        detections=chosen.head(MAX_IN_LAYER),
+        sentence=_sentence(chosen, train, catalog, cuts),
+        effect=pd.DataFrame(effect),
+        thumbnails=thumbnails,
+    )
+    return replace(result, unlabeled_objects=found)
+
+
+def surest_scores(matches: pd.DataFrame, thresholds: Mapping[str, float]) -> dict[str, float]:
+    """Return for each class the score that half of its labelled objects that were found reach.
+
+    A class with too few true positives has infinity: nothing is said of it.
+
+    Args:
+        matches: of the training ground, with calibrated scores.
+        thresholds: by class; the score is never below.
+    """
+    cuts = {}
+    for name, threshold in thresholds.items():
+        of_class = matches[(matches["class"] == name) & (matches["score"] >= threshold)]
+        scores = of_class.loc[of_class["is_tp"], "score"]
+        cuts[name] = np.inf
+        if len(scores) >= MIN_TRUE_POSITIVES:
+            cuts[name] = max(float(scores.median()), threshold)
+    return cuts
+
+
+def look_unlabeled(metrics: DetectionMetrics, cuts: Mapping[str, float]) -> pd.DataFrame:
+    """Return the false positives that score like objects and lie apart from every label."""
+    matches = metrics.matches
+    is_sure = matches["score"] >= matches["class"].map(dict(cuts))
+    sure = matches[is_sure & ~matches["is_tp"] & ~matches["ignored"]]
+    return sure[_is_apart(sure, metrics.ground_truth.objects)]
+
+
+def _is_apart(detections: pd.DataFrame, objects: pd.DataFrame) -> np.ndarray[Any, Any]:
+    """Return (N,) whether boxes hardly overlap a labelled object, and hold no labelled point."""
+    apart = np.ones(len(detections), bool)
+    positions = pd.Series(np.arange(len(detections)), index=detections.index)
+    for scene, group in detections.groupby("scene"):
+        shapes = objects.loc[objects["scene"] == scene, "geometry"].to_numpy(object)
+        boxes = group["geometry"].to_numpy(object)
+        box, other = shapely.STRtree(shapes).query(boxes, predicate="intersects")
+        shared = shapely.area(shapely.intersection(boxes[box], shapes[other]))
+        is_same = shared > MAX_OVERLAP * shapely.area(boxes[box])
+        is_same |= shapely.area(shapes[other]) == 0
+        apart[positions[group.index].to_numpy()[box[is_same]]] = False
+    return apart
+
+
+def if_they_were_objects(
+    metrics: DetectionMetrics, chosen: pd.DataFrame, thresholds: Mapping[str, float]
+) -> DetectionMetrics:
+    """Return the metrics that there would be if chosen false positives were labelled objects."""
+    truth = metrics.ground_truth
+    added = chosen[truth.objects.columns]
+    matches = metrics.matches.copy()
+    matches.loc[chosen.index, "is_tp"] = True
+    first = len(truth.objects)
+    matches.loc[chosen.index, "object_index"] = np.arange(first, first + len(chosen))
+    objects = truth.objects
+    if len(added):
+        objects = pd.concat([objects, added], ignore_index=True)
+    sample = resample(truth.scenes, N_RESAMPLES, 0)
+    return measure_detections(matches, replace(truth, objects=objects), thresholds, sample=sample)
+
+
+def _effect_row(
+    ground: str,
+    metrics: DetectionMetrics,
+    cuts: Mapping[str, float],
+    *,
+    thresholds: Mapping[str, float],
+) -> dict[str, Any]:
+    chosen = look_unlabeled(metrics, cuts)
+    then = if_they_were_objects(metrics, chosen, thresholds)
+    row: dict[str, Any] = {
+        "ground": ground,
+        "objects": len(metrics.ground_truth.objects),
+        "perhaps unlabelled": len(chosen),
+    }
+    for key, name in (("precision", "precision"), ("ap", "AP")):
+        row[name] = metrics.estimates[key].value
+        row[f"{name} if they were objects"] = then.estimates[key].value
+    return row
+
+
+def _sentence(
+    chosen: pd.DataFrame, train: DetectionMetrics, catalog: Catalog, cuts: Mapping[str, float]
+) -> str:
+    """Return what was found and what is assumed."""
+    n_searched = len(train.ground_truth.scenes)
+    n_labeled = int(catalog.split("train").scenes["labeled"].sum())
+    searched = f"{n_searched} of {counted(n_labeled, 'labelled training scene')}"
+    if not n_searched:
+        return (
+            "Training ground was not searched for objects that nobody labelled: each scene is "
+            f"larger than the {MAX_MPX:g} Mpx that are looked at."
+        )
+    if not np.isfinite(list(cuts.values())).any():
+        return f"Too few labelled objects were found on {searched} to say what an object scores."
+    assumption = ASSUMED if catalog.areas.empty else STATED
+    if chosen.empty:
+        return (
+            f"On {searched} no detection without a label scores like the labelled objects: the "
+            f"labels look complete to this model. {assumption}."
+        )
+    count = (
+        "This detection looks like an object"
+        if len(chosen) == 1
+        else (f"These {len(chosen)} detections look like objects")
+    )
+    return (
+        f"{count} nobody labelled, on {searched}: no label is there, it was learned as background, "
+        "and the score is still at least that of half of the labelled objects that were found. "
+        f"{assumption}. {WHAT_TO_DO}."
+    )
+
+
+def write_layer(result: EvaluationResult, catalog: Catalog, folder: Path) -> None:
+    """Write the detections that look unlabelled as a GeoPackage, empty where there are none.
+
+    Scenes without georeference are in their local grid, and left out beside others.
+    """
+    parts = []
+    description = "Training ground was not searched."
+    if result.unlabeled_objects is not None:
+        description = result.unlabeled_objects.sentence
+        rows = {row.scene: row for row in catalog}
+        for scene, group in result.unlabeled_objects.detections.groupby("scene", sort=False):
+            parts.append(_columns(group, rows[str(scene)], result.model))
+    table = table_of_columns(parts)
+    local = is_local(table)
+    if local.any() and not local.all():
+        table = table[~local]
+    write_map(to_map_table(table), folder / LAYER_FILE, description.replace("`", ""))
+
+
+def _columns(group: pd.DataFrame, row: Any, model: str) -> DetectionColumns:
+    """Return detections of one scene (metres of its plane) as columns of a result table."""
+    bounds = shapely.bounds(group["geometry"].to_numpy(object))
+    boxes = bounds / (*row.gsd_m, *row.gsd_m)
+    transform = Affine(*row.transform)
+    sides = box_sides_m(boxes, transform, row.crs)
+    count = len(group)
+    return {
+        "scene": np.full(count, row.scene, object),
+        "class": group["class"].to_numpy(object),
+        "score": group["score"].to_numpy(np.float64),
+        "col": boxes[:, [0, 2]].mean(axis=1) + row.origin_col_px,
+        "row": boxes[:, [1, 3]].mean(axis=1) + row.origin_row_px,
+        "length_m": sides.max(axis=1),
+        "width_m": sides.min(axis=1),
+        "edge": np.zeros(count, bool),
+        "model": np.full(count, model, object),
+        "geometry": box_polygons(boxes, transform),
+        "scene_crs": np.full(count, row.crs, object),
+    }

@@ -1,0 +1,83 @@
+"""False alarms on training ground that look like objects nobody labelled, and what they change."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+import shapely
+
+from windhover.evaluation.unlabeled_objects import (
+    if_they_were_objects,
+    look_unlabeled,
+    surest_scores,
+)
+from windhover.metrics.bootstrap import resample
+from windhover.metrics.detection_metrics import DetectionMetrics, measure_detections
+from windhover.metrics.ground_truth import GroundTruth
+from windhover.metrics.match_detections import match_detections
+from windhover.metrics.match_rule import MatchRule
+
+SIDE_M = 10.0
+THRESHOLDS = {"boat": 0.5}
+
+
+def table(x_m: list[float], scores: list[float] | None = None) -> pd.DataFrame:
+    """Return boxes of 10 m in a row, one scene."""
+    x = np.array(x_m, np.float64)
+    half = SIDE_M / 2
+    columns = {
+        "scene": pd.Series(["one"] * len(x), dtype=object),
+        "class": pd.Series(["boat"] * len(x), dtype=object),
+        "x_m": x,
+        "y_m": np.full(len(x), 50.0),
+        "longer_m": np.full(len(x), SIDE_M),
+        "geometry": pd.Series(shapely.box(x - half, 50 - half, x + half, 50 + half), dtype=object),
+    }
+    frame = pd.DataFrame(columns)
+    return frame if scores is None else frame.assign(score=scores)
+
+
+def measured(labels: list[float], found: dict[float, float]) -> DetectionMetrics:
+    """Return the metrics of detections at places (m) with scores."""
+    scenes = pd.DataFrame({"scene": ["one"], "place": ["one"], "km2": [1.0]})
+    ignored = pd.DataFrame({"scene": [], "geometry": [], "longer_m": []}, dtype=object)
+    truth = GroundTruth(scenes, table(labels), ignored)
+    rule = MatchRule("size", 0.5, 8.0)
+    matches = match_detections(table(list(found), list(found.values())), truth, rule)
+    sample = resample(truth.scenes, 100, 0)
+    return measure_detections(matches, truth, THRESHOLDS, sample=sample)
+
+
+LABELS = [100.0, 200.0, 300.0, 400.0, 500.0, 600.0]
+FOUND = {100.0: 0.95, 200.0: 0.9, 300.0: 0.8, 400.0: 0.8, 500.0: 0.7, 600.0: 0.6}
+
+
+def test_what_scores_like_labels_and_is_apart_from_them_is_named() -> None:
+    metrics = measured(LABELS, FOUND | {700.0: 0.92, 800.0: 0.75, 107.0: 0.93})
+    cuts = surest_scores(metrics.matches, THRESHOLDS)
+    assert cuts == {"boat": 0.8}
+    chosen = look_unlabeled(metrics, cuts)
+    assert chosen["x_m"].tolist() == [700.0]
+
+
+def test_figures_are_those_of_the_complete_labels() -> None:
+    extra = {700.0: 0.92, 750.0: 0.85}
+    metrics = measured(LABELS, FOUND | extra)
+    chosen = look_unlabeled(metrics, surest_scores(metrics.matches, THRESHOLDS))
+    then = if_they_were_objects(metrics, chosen, THRESHOLDS).estimates
+    complete = measured([*LABELS, *extra], FOUND | extra).estimates
+    for name in ("precision", "recall", "ap"):
+        assert then[name].value == pytest.approx(complete[name].value)
+    assert then["precision"].value == 1.0
+    assert metrics.estimates["precision"].value == pytest.approx(6 / 8)
+
+
+def test_nothing_is_said_where_few_labels_were_found() -> None:
+    metrics = measured(LABELS[:4], {100.0: 0.9, 700.0: 0.99})
+    cuts = surest_scores(metrics.matches, THRESHOLDS)
+    assert cuts == {"boat": np.inf}
+    chosen = look_unlabeled(metrics, cuts)
+    assert chosen.empty
+    then = if_they_were_objects(metrics, chosen, THRESHOLDS).estimates
+    assert then["ap"].value == metrics.estimates["ap"].value
