@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import geopandas
 import numpy as np
 import pandas as pd
 import pytest
 import shapely
 
+from conftest import MakeScene
+from one_scene import one_scene_catalog
+from windhover.evaluation.unlabeled_layer import LAYER_FILE, write_unlabeled_layer
 from windhover.evaluation.unlabeled_objects import (
     if_they_were_objects,
     look_unlabeled,
@@ -14,6 +20,7 @@ from windhover.evaluation.unlabeled_objects import (
 )
 from windhover.metrics.bootstrap import resample
 from windhover.metrics.detection_metrics import DetectionMetrics, measure_detections
+from windhover.metrics.evaluation_result import UnlabeledObjects
 from windhover.metrics.ground_truth import GroundTruth
 from windhover.metrics.match_detections import match_detections
 from windhover.metrics.match_rule import MatchRule
@@ -81,3 +88,22 @@ def test_nothing_is_said_where_few_labels_were_found() -> None:
     assert chosen.empty
     then = if_they_were_objects(metrics, chosen, THRESHOLDS).estimates
     assert then["ap"].value == metrics.estimates["ap"].value
+
+
+def test_the_layer_has_the_places_and_the_sentence(tmp_path: Path, make_scene: MakeScene) -> None:
+    catalog = one_scene_catalog(make_scene)
+    row = next(iter(catalog))
+    metrics = measured(LABELS, FOUND | {350.0: 0.92})
+    chosen = look_unlabeled(metrics, {"boat": 0.8}).assign(scene=row.scene)
+    found = UnlabeledObjects(chosen, "1 of them.", pd.DataFrame())
+    for name, content, count in (("a", found, 1), ("b", None, 0)):
+        (tmp_path / name).mkdir()
+        write_unlabeled_layer(content, catalog, tmp_path / name)
+        layer = geopandas.read_file(tmp_path / name / LAYER_FILE)
+        assert len(layer) == count
+        assert {"scene", "class", "score"} <= set(layer.columns)
+    layer = geopandas.read_file(tmp_path / "a" / LAYER_FILE)
+    assert layer.crs == row.crs
+    x, y = layer.geometry.iloc[0].centroid.coords[0]
+    assert x == pytest.approx(row.transform[2] + 350.0)
+    assert y == pytest.approx(row.transform[5] - 50.0)

@@ -39,7 +39,8 @@ from windhover.evaluation.search_splits import (
     second_stage_notes,
     split_for_fitting,
 )
-from windhover.evaluation.unlabeled_objects import with_unlabeled_objects, write_layer
+from windhover.evaluation.unlabeled_layer import write_unlabeled_layer
+from windhover.evaluation.unlabeled_objects import with_unlabeled_objects
 from windhover.metrics.bootstrap import MIN_PLACES, TOO_FEW_PLACES, resample
 from windhover.metrics.choose_threshold import ChosenThreshold
 from windhover.metrics.detection_metrics import DetectionMetrics, measure_detections
@@ -151,7 +152,7 @@ def evaluate(params: EvaluateParams, folders: EvaluationFolders) -> EvaluationRe
     result = replace(result, notes=(*warnings, *result.notes))
     write_report(result, folders.reports)
     describe_model(folders.model, result, catalog, patches=folders.patches)
-    write_layer(result, catalog, folders.reports)
+    write_unlabeled_layer(result.unlabeled_objects, catalog, folders.reports)
     return result
 
 

@@ -9,21 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import shapely
-from affine import Affine
 
 from windhover.dataset.catalog import Catalog
 from windhover.evaluation.fit_calibration import calibrated_matches
 from windhover.evaluation.search_splits import SearchedSplit, search_training_ground
-from windhover.export.detections import write_map
-from windhover.geometry.georef import box_polygons, box_sides_m
-from windhover.inference.detection_columns import DetectionColumns
-from windhover.inference.result_table import is_local, table_of_columns, to_map_table
+from windhover.geometry.arrays import Bools
 from windhover.metrics.bootstrap import resample
 from windhover.metrics.detection_metrics import DetectionMetrics, measure_detections
 from windhover.metrics.evaluation_result import EvaluationResult, UnlabeledObjects
@@ -32,7 +27,6 @@ from windhover.models.bundle import Bundle
 from windhover.progress import counted
 from windhover.report.error_examples import thumbnails_of
 
-LAYER_FILE = "unlabeled_objects.gpkg"
 MAX_MPX = 60.0  # of training ground that is searched, half a minute on two cores
 MIN_TRUE_POSITIVES = 5  # from which a score can be said to be that of an object
 MAX_OVERLAP = 0.1  # share of a box inside labelled ones; more is a second box of the same object
@@ -123,7 +117,7 @@ def look_unlabeled(metrics: DetectionMetrics, cuts: Mapping[str, float]) -> pd.D
     return sure[_is_apart(sure, metrics.ground_truth.objects)]
 
 
-def _is_apart(detections: pd.DataFrame, objects: pd.DataFrame) -> np.ndarray[Any, Any]:
+def _is_apart(detections: pd.DataFrame, objects: pd.DataFrame) -> Bools:
     """Return (N,) whether boxes hardly overlap a labelled object, and hold no labelled point."""
     apart = np.ones(len(detections), bool)
     positions = pd.Series(np.arange(len(detections)), index=detections.index)
@@ -205,44 +199,3 @@ def _sentence(
         "and the score is still at least that of half of the labelled objects that were found. "
         f"{assumption}. {WHAT_TO_DO}."
     )
-
-
-def write_layer(result: EvaluationResult, catalog: Catalog, folder: Path) -> None:
-    """Write the detections that look unlabelled as a GeoPackage, empty where there are none.
-
-    Scenes without georeference are in their local grid, and left out beside others.
-    """
-    parts = []
-    description = "Training ground was not searched."
-    if result.unlabeled_objects is not None:
-        description = result.unlabeled_objects.sentence
-        rows = {row.scene: row for row in catalog}
-        for scene, group in result.unlabeled_objects.detections.groupby("scene", sort=False):
-            parts.append(_columns(group, rows[str(scene)], result.model))
-    table = table_of_columns(parts)
-    local = is_local(table)
-    if local.any() and not local.all():
-        table = table[~local]
-    write_map(to_map_table(table), folder / LAYER_FILE, description.replace("`", ""))
-
-
-def _columns(group: pd.DataFrame, row: Any, model: str) -> DetectionColumns:
-    """Return detections of one scene (metres of its plane) as columns of a result table."""
-    bounds = shapely.bounds(group["geometry"].to_numpy(object))
-    boxes = bounds / (*row.gsd_m, *row.gsd_m)
-    transform = Affine(*row.transform)
-    sides = box_sides_m(boxes, transform, row.crs)
-    count = len(group)
-    return {
-        "scene": np.full(count, row.scene, object),
-        "class": group["class"].to_numpy(object),
-        "score": group["score"].to_numpy(np.float64),
-        "col": boxes[:, [0, 2]].mean(axis=1) + row.origin_col_px,
-        "row": boxes[:, [1, 3]].mean(axis=1) + row.origin_row_px,
-        "length_m": sides.max(axis=1),
-        "width_m": sides.min(axis=1),
-        "edge": np.zeros(count, bool),
-        "model": np.full(count, model, object),
-        "geometry": box_polygons(boxes, transform),
-        "scene_crs": np.full(count, row.crs, object),
-    }
