@@ -1,7 +1,8 @@
-"""False alarms on training ground that look like objects nobody labelled, and what they change."""
+"""Detections on training ground that perhaps lack a label, and what they change."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import geopandas
@@ -14,9 +15,10 @@ from conftest import MakeScene
 from one_scene import one_scene_catalog
 from windhover.evaluation.unlabeled_layer import LAYER_FILE, write_unlabeled_layer
 from windhover.evaluation.unlabeled_objects import (
+    describe_unlabeled,
     if_they_were_objects,
-    look_unlabeled,
     surest_scores,
+    surest_without_label,
 )
 from windhover.metrics.bootstrap import resample
 from windhover.metrics.detection_metrics import DetectionMetrics, measure_detections
@@ -64,14 +66,14 @@ def test_what_scores_like_labels_and_is_apart_from_them_is_named() -> None:
     metrics = measured(LABELS, FOUND | {700.0: 0.92, 800.0: 0.75, 107.0: 0.93})
     cuts = surest_scores(metrics.matches, THRESHOLDS)
     assert cuts == {"boat": 0.8}
-    chosen = look_unlabeled(metrics, cuts)
+    chosen = surest_without_label(metrics, cuts)
     assert chosen["x_m"].tolist() == [700.0]
 
 
 def test_figures_are_those_of_the_complete_labels() -> None:
     extra = {700.0: 0.92, 750.0: 0.85}
     metrics = measured(LABELS, FOUND | extra)
-    chosen = look_unlabeled(metrics, surest_scores(metrics.matches, THRESHOLDS))
+    chosen = surest_without_label(metrics, surest_scores(metrics.matches, THRESHOLDS))
     then = if_they_were_objects(metrics, chosen, THRESHOLDS).estimates
     complete = measured([*LABELS, *extra], FOUND | extra).estimates
     for name in ("precision", "recall", "ap"):
@@ -84,7 +86,7 @@ def test_nothing_is_said_where_few_labels_were_found() -> None:
     metrics = measured(LABELS[:4], {100.0: 0.9, 700.0: 0.99})
     cuts = surest_scores(metrics.matches, THRESHOLDS)
     assert cuts == {"boat": np.inf}
-    chosen = look_unlabeled(metrics, cuts)
+    chosen = surest_without_label(metrics, cuts)
     assert chosen.empty
     then = if_they_were_objects(metrics, chosen, THRESHOLDS).estimates
     assert then["ap"].value == metrics.estimates["ap"].value
@@ -94,7 +96,7 @@ def test_the_layer_has_the_places_and_the_sentence(tmp_path: Path, make_scene: M
     catalog = one_scene_catalog(make_scene)
     row = next(iter(catalog))
     metrics = measured(LABELS, FOUND | {350.0: 0.92})
-    chosen = look_unlabeled(metrics, {"boat": 0.8}).assign(scene=row.scene)
+    chosen = surest_without_label(metrics, {"boat": 0.8}).assign(scene=row.scene)
     found = UnlabeledObjects(chosen, "1 of them.", pd.DataFrame())
     for name, content, count in (("a", found, 1), ("b", None, 0)):
         (tmp_path / name).mkdir()
@@ -107,3 +109,21 @@ def test_the_layer_has_the_places_and_the_sentence(tmp_path: Path, make_scene: M
     x, y = layer.geometry.iloc[0].centroid.coords[0]
     assert x == pytest.approx(row.transform[2] + 350.0)
     assert y == pytest.approx(row.transform[5] - 50.0)
+
+
+@pytest.mark.parametrize(("has_areas", "advised"), [(False, True), (True, False)])
+def test_what_is_assumed_of_labels_is_told_as_it_was_stated(
+    has_areas: bool, advised: bool, make_scene: MakeScene
+) -> None:
+    catalog = one_scene_catalog(make_scene)
+    if has_areas:
+        row = next(iter(catalog))
+        area = {"scene": [row.scene], "role": ["complete"]}
+        areas = geopandas.GeoDataFrame(area, geometry=[shapely.box(0, 0, 9, 9)])
+        catalog = replace(catalog, areas=areas)
+    metrics = measured(LABELS, FOUND | {350.0: 0.92})
+    chosen = surest_without_label(metrics, {"boat": 0.8})
+    sentence = describe_unlabeled(chosen, metrics, catalog, {"boat": 0.8})
+    assert ("or say `--labelled positive-only`" in sentence) == advised
+    assert ("It is assumed" in sentence) == advised
+    assert sentence.startswith("This detection looks like an object nobody labelled")

@@ -1,4 +1,4 @@
-"""The layer of detections that look like objects nobody labelled, for a GIS.
+"""The layer of detections that resemble labelled objects, for a GIS.
 
 Equal tables give equal bytes.
 """
@@ -28,7 +28,7 @@ def write_unlabeled_layer(found: UnlabeledObjects | None, catalog: Catalog, fold
     """Write the detections as a GeoPackage, one without rows where there are none.
 
     They are in the scenes' own system where they share one, else in longitude and latitude. Scenes
-    without georeference are in their local grid, and left out beside others.
+    without georeference are in their local grid, and left out where others have one.
 
     Args:
         found: None where training ground was not searched.

@@ -1,8 +1,8 @@
-"""What looks like objects that nobody labelled, on the ground that the model learned from.
+"""Detections on training ground that score like labelled objects where no label is.
 
 The model was taught that ground without a label is background. Where it still gives such ground the
 score of a labelled object, a label is probably missing. Nothing is changed by it: labels, figures
-and thresholds stay, and the effect is told beside them.
+and thresholds stay; the effect is a table of its own.
 """
 
 from __future__ import annotations
@@ -37,11 +37,12 @@ ASSUMED = (
     "It is assumed that every object on a labelled scene has its label; nothing else was said "
     "(`scenes.areas`)"
 )
-STATED = "Ground that the areas (`scenes.areas`) exclude is not counted"
-WHAT_TO_DO = (
-    "Add those that are objects to the labels and run again, or say `--labelled positive-only` to "
-    "`windhover init`"
+STATED = (
+    "Only ground stated to be completely labelled counts here (`scenes.areas`, or "
+    "`--labelled positive-only`: within one window of a label)"
 )
+ADD_THEM = "Add those that are objects to the labels and run again"
+OR_STATE_IT = ", or say `--labelled positive-only` to `windhover init`"
 
 
 def with_unlabeled_objects(
@@ -72,7 +73,7 @@ def with_unlabeled_objects(
     sample = resample(searched.ground_truth.scenes, N_RESAMPLES, result.params.seed)
     train = measure_detections(matches, searched.ground_truth, result.thresholds, sample=sample)
     cuts = surest_scores(matches, result.thresholds)
-    chosen = look_unlabeled(train, cuts)
+    chosen = surest_without_label(train, cuts)
     effect = [_effect_row("training ground", train, cuts, thresholds=result.thresholds)]
     test = result.scenes["test"]
     if len(test.per_scene):
@@ -83,7 +84,7 @@ def with_unlabeled_objects(
     )
     found = UnlabeledObjects(
         detections=chosen.head(MAX_IN_LAYER),
-        sentence=_sentence(chosen, train, catalog, cuts),
+        sentence=describe_unlabeled(chosen, train, catalog, cuts),
         effect=pd.DataFrame(effect),
         thumbnails=thumbnails,
     )
@@ -93,7 +94,7 @@ def with_unlabeled_objects(
 def surest_scores(matches: pd.DataFrame, thresholds: Mapping[str, float]) -> dict[str, float]:
     """Return for each class the score that half of its labelled objects that were found reach.
 
-    A class with too few true positives has infinity: nothing is said of it.
+    A class with too few true positives has infinity: none of its detections is chosen.
 
     Args:
         matches: of the training ground, with calibrated scores.
@@ -109,7 +110,7 @@ def surest_scores(matches: pd.DataFrame, thresholds: Mapping[str, float]) -> dic
     return cuts
 
 
-def look_unlabeled(metrics: DetectionMetrics, cuts: Mapping[str, float]) -> pd.DataFrame:
+def surest_without_label(metrics: DetectionMetrics, cuts: Mapping[str, float]) -> pd.DataFrame:
     """Return the false positives that score like objects and lie apart from every label."""
     matches = metrics.matches
     is_sure = matches["score"] >= matches["class"].map(dict(cuts))
@@ -156,7 +157,7 @@ def _effect_row(
     *,
     thresholds: Mapping[str, float],
 ) -> dict[str, Any]:
-    chosen = look_unlabeled(metrics, cuts)
+    chosen = surest_without_label(metrics, cuts)
     then = if_they_were_objects(metrics, chosen, thresholds)
     row: dict[str, Any] = {
         "ground": ground,
@@ -169,7 +170,7 @@ def _effect_row(
     return row
 
 
-def _sentence(
+def describe_unlabeled(
     chosen: pd.DataFrame, train: DetectionMetrics, catalog: Catalog, cuts: Mapping[str, float]
 ) -> str:
     """Return what was found and what is assumed."""
@@ -183,19 +184,21 @@ def _sentence(
         )
     if not np.isfinite(list(cuts.values())).any():
         return f"Too few labelled objects were found on {searched} to say what an object scores."
-    assumption = ASSUMED if catalog.areas.empty else STATED
+    assumption = ASSUMED
+    what_to_do = ADD_THEM + OR_STATE_IT
+    if not catalog.areas.empty:
+        assumption = STATED
+        what_to_do = ADD_THEM
     if chosen.empty:
         return (
             f"On {searched} no detection without a label scores like the labelled objects: the "
             f"labels look complete to this model. {assumption}."
         )
-    count = (
-        "This detection looks like an object"
-        if len(chosen) == 1
-        else (f"These {len(chosen)} detections look like objects")
-    )
+    count = f"These {len(chosen)} detections look like objects"
+    if len(chosen) == 1:
+        count = "This detection looks like an object"
     return (
         f"{count} nobody labelled, on {searched}: no label is there, it was learned as background, "
         "and the score is still at least that of half of the labelled objects that were found. "
-        f"{assumption}. {WHAT_TO_DO}."
+        f"{assumption}. {what_to_do}."
     )

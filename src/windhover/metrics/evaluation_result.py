@@ -64,7 +64,7 @@ class WindowExplanation:
 
 @dataclass(frozen=True)
 class UnlabeledObjects:
-    """Detections on training ground that look like objects nobody labelled.
+    """Detections on training ground that score like objects where no label is.
 
     Attributes:
         detections: rows of the matches, highest scores first.
@@ -101,8 +101,8 @@ class EvaluationResult:
         training_images: pictures that the training left, with captions.
         fitted_on: split of calibration and thresholds: val, or train where all labelled scenes
             are there, so that no accuracy is known.
-        unlabeled_objects: what looks like objects on training ground; None where it was not
-            searched.
+        unlabeled_objects: objects on training ground that perhaps lack a label; None where it was
+            not searched.
     """
 
     model: str

@@ -101,7 +101,7 @@ def _common_values(result: EvaluationResult, folder: Path) -> dict[str, Any]:
 
 
 def _unlabeled_values(result: EvaluationResult, folder: Path) -> dict[str, Any] | None:
-    """Return what looks like objects that nobody labelled; None where nothing was searched."""
+    """Return objects that perhaps lack a label; None where no training ground was searched."""
     found = result.unlabeled_objects
     if found is None:
         return None
