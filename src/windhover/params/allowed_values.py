@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Literal, TypeAlias, get_args
 
 # simulate
-WorldDtype: TypeAlias = Literal["uint8", "uint16"]
+WorldDtype: TypeAlias = Literal["uint8", "uint16", "float32"]
 
 # scenes
 SplitName: TypeAlias = Literal["train", "val", "test"]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from windhover.params import StageParams
 from windhover.params.allowed_values import WorldDtype
@@ -13,14 +13,20 @@ from windhover.params.allowed_values import WorldDtype
 class SimulateParams(StageParams):
     """The built-in world, made when you bring no scenes of your own."""
 
+    world: Literal["aircraft", "clouds"] = Field(
+        default="aircraft",
+        description="aircraft on airports with boxes, or clouds over ground with a mask of classes",
+    )
     seed: int = Field(
         default=7, ge=0, description="random seed; the same seed gives the same bytes"
     )
     bands: Literal[3, 4] = Field(
-        default=3, description="number of bands: 3 = red, green, blue; 4 = with near infrared"
+        default=3,
+        description="number of bands: 3 = red, green, blue; 4 = with near infrared; clouds have 6",
     )
     dtype: WorldDtype = Field(
-        default="uint8", description="uint8, or uint16: reflectance times 10,000, 0 is nodata"
+        default="uint8",
+        description="uint8, or uint16: reflectance times 10,000, 0 is nodata; clouds: or float32",
     )
     nodata_border: float = Field(
         default=0.0,
@@ -29,7 +35,10 @@ class SimulateParams(StageParams):
         description="largest slanted nodata border, fraction of a scene's width; 0 for none",
     )
     gsd_m: float = Field(
-        default=1.25, ge=0.3, le=3, description="GSD of all but the fine scenes, m"
+        default=1.25,
+        ge=0.3,
+        le=60,
+        description="GSD of all but the fine scenes, m: to 3 for aircraft, 10 to 60 for clouds",
     )
     fine_gsd_m: float = Field(default=0.5, ge=0.3, le=3, description="GSD of the fine scenes, m")
     train_places: int = Field(
@@ -40,6 +49,12 @@ class SimulateParams(StageParams):
     )
     test_places: int = Field(
         default=6, ge=1, le=8, description="airports that share the search set; 6 bear an interval"
+    )
+    scenes_per_place: int = Field(
+        default=1,
+        ge=1,
+        le=100,
+        description="scenes of clouds at each place of train and val; aircraft have one",
     )
     scene_width_px: int = Field(
         default=1536, ge=200, le=4096, description="width of the scenes of train and val, px"
@@ -98,3 +113,20 @@ class SimulateParams(StageParams):
         le=20,
         description="strongest sensor noise, standard deviation in 8-bit counts",
     )
+
+    @model_validator(mode="after")
+    def _fits_its_world(self) -> Self:
+        """Check what one of the worlds alone can have."""
+        lowest, highest = (10.0, 60.0) if self.world == "clouds" else (0.3, 3.0)
+        if not lowest <= self.gsd_m <= highest:
+            raise ValueError(
+                f"`gsd_m` of a world of {self.world} must be {lowest:g} to {highest:g} m, "
+                f"got {self.gsd_m:g}"
+            )
+        dtypes = {"aircraft": ("uint8", "uint16"), "clouds": ("uint16", "float32")}[self.world]
+        if self.dtype not in dtypes:
+            raise ValueError(
+                f"`dtype` of a world of {self.world} must be {' or '.join(dtypes)}, "
+                f"got {self.dtype}"
+            )
+        return self
