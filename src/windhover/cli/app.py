@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from windhover import __version__
-from windhover.cli import data, delivery, detection, evaluation, project, training
+from windhover.cli import data, delivery, detection, evaluation, project, review, training
 from windhover.console import show_messages
 from windhover.errors import WindhoverError, shown_path
 from windhover.files import full_disk_sentence
@@ -28,6 +28,7 @@ app.command()(project.init)
 app.command()(project.check)
 app.command()(detection.detect)
 app.command()(delivery.export)
+app.command()(review.review)
 app.command()(evaluation.assess)
 app.command()(evaluation.compare)
 app.command()(evaluation.promote)

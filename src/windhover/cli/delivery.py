@@ -54,8 +54,8 @@ def export(
     formats: Annotated[
         str,
         typer.Option(
-            help="With commas between: gpkg, parquet, geojson, fgb, csv, coco, pmtiles, html, "
-            "stac, counts."
+            help="With commas between: gpkg, parquet, geojson, fgb, csv, coco, label-studio, "
+            "pmtiles, html, stac, counts."
         ),
     ] = "gpkg,parquet,html,stac,counts",
     areas: Annotated[

@@ -3,7 +3,8 @@
 `complete`: everything inside is labelled; where a scene has such areas, negatives are drawn there
 alone. `positive_only`: what is labelled is right, but not everything is labelled: no negatives.
 `ignore`: does not count in training or in evaluation. An optional `split` fixes the split of the
-scenes whose centre is inside. `windhover.dataset.label_coverage` applies them.
+scenes whose centre is inside; an optional `scene` names the one scene of an area, which scenes
+without georeference need. `windhover.dataset.label_coverage` applies them.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ def read_areas(path: Path, infos: list[SceneInfo]) -> geopandas.GeoDataFrame:
     """Return the areas on each scene, clipped to it, in native px.
 
     Args:
-        path: a vector file with a column `role` and, optionally, `split`.
+        path: a vector file with a column `role` and, optionally, `split` and `scene`.
         infos: the scenes.
 
     Raises:
@@ -46,6 +47,9 @@ def read_areas(path: Path, infos: list[SceneInfo]) -> geopandas.GeoDataFrame:
     frame = read_layer(path, "areas")
     _check_polygons(path, frame)
     splits = _check_roles_and_splits(path, frame)
+    scene_names = np.full(len(frame), "", object)
+    if "scene" in frame.columns:
+        scene_names = frame["scene"].astype("string").fillna("").to_numpy(object)
     crs = crs_text(frame)
     polygons = np.asarray(frame.geometry.array, dtype=object)
     rows = []
@@ -56,6 +60,7 @@ def read_areas(path: Path, infos: list[SceneInfo]) -> geopandas.GeoDataFrame:
         moved = to_pixels(polygons, crs, info, source=path.name)
         clipped = polygonal_parts(shapely.intersection(shapely.make_valid(moved), extent))
         is_inside = ~shapely.is_empty(clipped) & (shapely.area(clipped) > 0)
+        is_inside &= (scene_names == "") | (scene_names == info.name)
         for number in np.flatnonzero(is_inside):
             role = frame["role"].iloc[number]
             split = splits.iloc[number] or None

@@ -91,6 +91,42 @@ def read_sources(raw: Path, params: ScenesParams, folder: Path, *, final: Path) 
     return DataSources(infos, found.names, labels, labeled, areas, report)
 
 
+@dataclass(frozen=True)
+class LabelSources:
+    """Labels and areas on whole scenes, without a look at their pixels.
+
+    Attributes:
+        infos: the scenes, sorted by name.
+        aligned: the labels, and which scenes they cover.
+        areas: of the catalog.
+    """
+
+    infos: list[SceneInfo]
+    aligned: AlignedLabels
+    areas: geopandas.GeoDataFrame
+
+
+def read_label_sources(raw: Path, params: ScenesParams, folder: Path) -> LabelSources:
+    """Return the labels and areas of a folder as they are before blocks and splits.
+
+    Args:
+        raw: the folder.
+        params: of the stage.
+        folder: where virtual rasters of stacked bands may be written.
+
+    Raises:
+        MissingFileError, FormatError, UnsupportedError, DataError: of what is read.
+    """
+    if params.stack is None:
+        found = find_scenes(raw, params.rasters, params.native_gsd_m, exclude=params.exclude)
+    else:
+        found = stack_scenes(
+            raw, params.stack, native_gsd_m=params.native_gsd_m, folder=folder, final=folder
+        )
+    aligned, _ = _read_labels(raw, params, found)
+    return LabelSources(found.infos, aligned, _read_areas(raw, params, found.infos))
+
+
 def _find_rasters(
     raw: Path, params: ScenesParams, folder: Path, *, final: Path
 ) -> tuple[FoundScenes, dict[str, PixelShares]]:
@@ -127,8 +163,11 @@ def _read_areas(raw: Path, params: ScenesParams, infos: list[SceneInfo]) -> geop
         return empty_areas()
     path = raw / params.areas
     if not path.is_file():
+        path = Path(params.areas)  # a reviewed version is in the project, not among the rasters
+    if not path.is_file():
         raise MissingFileError(
-            f"`scenes.areas`: {path} does not exist. Name the file of the areas, or set null."
+            f"`scenes.areas`: {raw / params.areas} does not exist. Name the file of the areas, or "
+            "set null."
         )
     return read_areas(path, infos)
 

@@ -20,7 +20,11 @@ from pyogrio.errors import DataLayerError, DataSourceError
 from windhover.errors import DataError, FormatError
 from windhover.export.detection_summary import DetectionSummary
 from windhover.export.geojson import write_geojson
-from windhover.export.geopackage import write_geopackage, write_layer
+from windhover.export.geopackage import (
+    read_geopackage_summary,
+    write_geopackage,
+    write_layer,
+)
 from windhover.export.map_files import LAYER, LONLAT_SUFFIXES, check_suffix
 from windhover.export.pmtiles import write_pmtiles
 from windhover.files import atomic_file, check_space
@@ -139,11 +143,13 @@ def _write_parquet(
 
 
 def read_summary(path: Path) -> DetectionSummary:
-    """Return the summary of the search that a GeoParquet file holds.
+    """Return the summary of the search that a GeoParquet file or a GeoPackage holds.
 
     Raises:
         FormatError: it holds none.
     """
+    if path.suffix == ".gpkg":
+        return read_geopackage_summary(path)
     try:
         metadata = pq.read_schema(path).metadata or {}
         return DetectionSummary.model_validate_json(metadata[SUMMARY_KEY])

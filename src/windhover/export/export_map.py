@@ -20,6 +20,7 @@ from windhover.export.detection_summary import SUMMARY, DetectionSummary
 from windhover.export.detections import load_table
 from windhover.export.expected_counts import count_by_area, count_columns, named_counters
 from windhover.export.geopackage import GEOPACKAGE_VERSION, fixed_gdal_time
+from windhover.export.label_studio import write_label_studio
 from windhover.export.map_files import LONLAT_SUFFIXES
 from windhover.export.map_page import write_map_page
 from windhover.export.map_truth import match_with_labels
@@ -32,6 +33,7 @@ from windhover.inference.result_table import is_local
 TABLE = "detections.parquet"
 STEM = "detections"
 LOCAL = "-local"
+LABEL_STUDIO = "label-studio"
 STAC = "stac"
 STAC_KEYS = ("stac_version", "extent", "windhover:run")
 COUNTS = "counts"
@@ -46,7 +48,7 @@ SUFFIX_OF = {
     "coco": ".json",
     "pmtiles": ".pmtiles",
 }
-ALL_FORMATS = (*SUFFIX_OF, "html", STAC, COUNTS)
+ALL_FORMATS = (*SUFFIX_OF, LABEL_STUDIO, "html", STAC, COUNTS)
 
 
 @dataclass(frozen=True)
@@ -151,7 +153,7 @@ def _own_names() -> set[str]:
     names = set()
     for local in ("", LOCAL):
         names |= {f"{STEM}{local}{suffix}" for suffix in SUFFIX_OF.values()}
-        names |= {f"map{local}.html", f"counts{local}.gpkg"}
+        names |= {f"map{local}.html", f"counts{local}.gpkg", f"{LABEL_STUDIO}{local}.json"}
         names |= {f"{name}{local}.csv" for name in (*named_counters(), AREAS)}
     return names
 
@@ -216,6 +218,10 @@ def _write_format(
     if name == STAC:
         _write_stac(summary, folder, mark, request=request)
         return [f"{shown / (STAC + mark) / COLLECTION_FILE}: {len(summary.scenes)} items"]
+    if name == LABEL_STUDIO:
+        file = f"{LABEL_STUDIO}{mark}.json"
+        write_label_studio(table, summary, folder / file)
+        return [f"{shown / file}: {len(summary.scenes)} tasks"]
     if name == COUNTS:
         return _write_counts(table, summary, folder=folder, mark=mark, request=request)
     file = f"{STEM}{mark}{SUFFIX_OF[name]}"

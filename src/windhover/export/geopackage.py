@@ -13,7 +13,9 @@ from typing import Any
 
 import geopandas
 import pyogrio
+from pyogrio.errors import DataLayerError, DataSourceError
 
+from windhover.errors import FormatError
 from windhover.export.detection_summary import DetectionSummary
 from windhover.export.map_files import LAYER, SCENES_LAYER, SEARCHED_LAYER
 from windhover.export.qgis_style import add_style
@@ -23,6 +25,7 @@ from windhover.export.scene_layers import scenes_layer, searched_layer
 STAMP = "2000-01-01T00:00:00Z"
 # newer versions make older readers warn, and add nothing used here
 GEOPACKAGE_VERSION = "1.2"
+SUMMARY_ITEM = "WINDHOVER"  # of the file's metadata: the summary of the search
 
 
 def write_geopackage(
@@ -42,6 +45,9 @@ def write_geopackage(
     if summary is not None and summary.scenes:
         layers[SCENES_LAYER] = scenes_layer(summary, table.crs)
         layers[SEARCHED_LAYER] = searched_layer(summary, table.crs)
+    of_file: dict[str, Any] = {}
+    if summary is not None:
+        of_file = {"dataset_metadata": {SUMMARY_ITEM: summary.model_dump_json()}}
     with fixed_gdal_time():
         for name, layer in layers.items():
             write_layer(
@@ -52,10 +58,27 @@ def write_geopackage(
                 append=name != LAYER,
                 dataset_options={"VERSION": GEOPACKAGE_VERSION},
                 layer_options=about if name == LAYER else {},
+                **(of_file if name == LAYER else {}),
             )
     # In the temporary file too: a killed run's SQLite journal must not be left next to the
     # finished one.
     add_style(path, list(layers))
+
+
+def read_geopackage_summary(path: Path) -> DetectionSummary:
+    """Return the summary of the search that a GeoPackage holds.
+
+    Raises:
+        FormatError: it holds none, as files of versions before 2026-11-27.
+    """
+    try:
+        metadata = pyogrio.read_info(path, layer=LAYER)["dataset_metadata"] or {}
+        return DetectionSummary.model_validate_json(metadata[SUMMARY_ITEM])
+    except (KeyError, ValueError, OSError, DataSourceError, DataLayerError):
+        raise FormatError(
+            f"{path}: holds no summary of a search. Give a .gpkg or .parquet that this version of "
+            "`windhover detect` wrote."
+        ) from None
 
 
 def write_layer(

@@ -1,4 +1,4 @@
-"""The GeoParquet that `windhover detect` wrote, read again as the result of its search."""
+"""The GeoParquet or GeoPackage that `windhover detect` wrote, read again as its search's result."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import shapely
 from windhover.errors import FormatError
 from windhover.export.detection_summary import DetectionSummary
 from windhover.export.detections import read_summary
+from windhover.export.map_files import LAYER
 from windhover.export.scene_layers import projection
 from windhover.geometry.georef import WGS84, same_crs
 from windhover.inference.detection_columns import COLUMNS, SCENE_CRS, SPLIT
@@ -28,7 +29,10 @@ def read_result(path: Path) -> tuple[geopandas.GeoDataFrame, DetectionSummary]:
     """
     summary = read_summary(path)
     try:
-        table = geopandas.read_parquet(path)
+        if path.suffix == ".gpkg":
+            table = geopandas.read_file(path, layer=LAYER)
+        else:
+            table = geopandas.read_parquet(path)
     except (ValueError, OSError) as error:
         reason = " ".join(str(error).split())[:160]
         raise FormatError(f"{path}: cannot be read ({reason}). {AGAIN}") from None

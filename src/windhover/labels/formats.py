@@ -16,8 +16,10 @@ from windhover.labels.coco import read_coco
 from windhover.labels.csv_labels import SUFFIXES as CSV_SUFFIXES
 from windhover.labels.csv_labels import read_csv
 from windhover.labels.dota import is_dota, read_dota
+from windhover.labels.label_studio import is_label_studio, read_label_studio
 from windhover.labels.raster_names import UNPLACED, WEAK, RasterNames
 from windhover.labels.table import RawLabels
+from windhover.labels.text_files import read_json
 from windhover.labels.vector_layers import is_geojson, read_vector
 from windhover.labels.voc import read_voc
 from windhover.labels.walk_folder import walk_folder
@@ -28,9 +30,11 @@ LABEL_FILE_WORDS = ("label", "annotation", "coco", "truth")
 
 
 def read_json_labels(path: Path, class_column: str | None = None) -> RawLabels:
-    """Read GeoJSON or COCO, which share a suffix."""
+    """Read GeoJSON, Label Studio or COCO, which share a suffix."""
     if is_geojson(path):
         return read_vector(path, class_column)
+    if is_label_studio(read_json(path)):
+        return read_label_studio(path, class_column)
     return read_coco(path, class_column)
 
 
@@ -99,7 +103,7 @@ def find_labels(
     Args:
         folder: the raw folder.
         labels: `auto`, or a file or glob pattern relative to the folder, or an absolute path,
-            or a folder.
+            or a folder; where none matches, a file from the working folder.
         rasters: names of the scenes.
         exclude: files that are known to be something else.
 
@@ -115,6 +119,8 @@ def find_labels(
     if path.is_absolute() and path.is_file() and not _has_reader(path):
         return FoundLabels({path: ""})  # `read_labels` raises the error
     files, notes = _matching_files(folder, labels)
+    if not files and not path.is_absolute() and path.is_file() and _has_reader(path):
+        return FoundLabels({path: ""})  # a reviewed version, which is in the project
     if not files:
         _check_not_geodatabase(path if path.is_absolute() else folder / path)
         raise MissingFileError(

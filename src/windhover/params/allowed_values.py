@@ -43,5 +43,15 @@ INFERENCE_PRECISIONS: tuple[str, ...] = get_args(InferencePrecision)[1:]  # `aut
 
 # export
 MapFormat: TypeAlias = Literal[
-    "gpkg", "parquet", "geojson", "fgb", "csv", "coco", "pmtiles", "html", "stac", "counts"
+    "gpkg",
+    "parquet",
+    "geojson",
+    "fgb",
+    "csv",
+    "coco",
+    "label-studio",
+    "pmtiles",
+    "html",
+    "stac",
+    "counts",
 ]

@@ -14,8 +14,8 @@ class ExportParams(StageParams):
     formats: tuple[MapFormat, ...] = Field(
         default=("gpkg", "parquet", "geojson", "html"),
         min_length=1,
-        description="files written to data/map/: gpkg, parquet, geojson, fgb, csv, coco, pmtiles, "
-        "html (a map page), stac, counts",
+        description="files written to data/map/: gpkg, parquet, geojson, fgb, csv, coco, "
+        "label-studio, pmtiles, html (a map page), stac, counts",
     )
     areas: str | None = Field(
         default=None,

@@ -51,7 +51,8 @@ class ScenesParams(StageParams):
     labels: str = Field(
         default="auto",
         min_length=1,
-        description="auto, or a file or pattern inside `raw`, such as labels/*.gpkg",
+        description="auto, or a file or pattern inside `raw`, such as labels/*.gpkg, or a file "
+        "from the project's root, such as labels/v001/labels.json",
     )
     class_column: str | None = Field(
         default=None, description="column of the class; null tries class, label, category, name"
@@ -86,8 +87,8 @@ class ScenesParams(StageParams):
     )
     areas: str | None = Field(
         default=None,
-        description="vector file inside `raw` with a column `role`: complete, "
-        "positive_only, ignore; null for none",
+        description="vector file inside `raw`, or from the project's root, with a column `role`: "
+        "complete, positive_only, ignore; null for none",
     )
     labelled_within_m: float | None = Field(
         default=None,

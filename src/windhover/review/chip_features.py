@@ -1,0 +1,33 @@
+"""What the picture of a detection looks like, in a few numbers: for reviews of much variety."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from io import BytesIO
+
+import numpy as np
+from PIL import Image
+
+from windhover.geometry.arrays import Floats
+from windhover.review.chips import draw_chips
+from windhover.review.review_record import ReviewRow, ReviewScene
+
+SIDE = 8  # of the small picture whose px are features
+
+
+def chip_features(rows: Sequence[ReviewRow], scenes: Sequence[ReviewScene]) -> Floats:
+    """Return (N, 67) features: 64 px of a small gray picture, its spread, log size and score.
+
+    Light and contrast are taken out of the px, so that variety is one of shapes.
+    """
+    features = np.zeros((len(rows), SIDE * SIDE + 3))
+    for number, (row, chip) in enumerate(zip(rows, draw_chips(rows, scenes), strict=True)):
+        left, top, right, bottom = row.box
+        features[number, -2:] = [np.log(max(right - left, bottom - top, 1.0)), row.score]
+        if not chip:
+            continue
+        small = Image.open(BytesIO(chip)).convert("L").resize((SIDE, SIDE), Image.Resampling.BOX)
+        pixels = np.asarray(small, np.float64).ravel()
+        features[number, -3] = pixels.std()
+        features[number, : SIDE * SIDE] = (pixels - pixels.mean()) / max(float(pixels.std()), 1.0)
+    return features

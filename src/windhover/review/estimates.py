@@ -1,0 +1,209 @@
+"""Precision and recall of all detections, from the rows and areas that were reviewed.
+
+Precision: rows of the order are known and stand for themselves; the others are estimated from the
+rows drawn at random, by stratum (Cochran 1977, ch. 5, of the part of each stratum that the order
+left). Its interval is Wilson's at the effective number of rows (Korn and Graubard 1998).
+
+Recall: objects that no detection shows are counted in the drawn areas, each weighted by one over
+its probability (Horvitz and Thompson 1952); its interval is that of few places, by the jackknife
+over areas. `benchmarks/bench_review_sampling.py` measures how often both hold the truth.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import expit, logit
+
+from windhover.geometry.arrays import Bools, Floats, Ints
+from windhover.metrics.place_intervals import NORMAL_95, share_interval
+
+MIN_AREAS = 2  # of an interval of the recall
+
+
+@dataclass(frozen=True)
+class ReviewEstimate:
+    """A share with its 95 % interval.
+
+    Attributes:
+        value: the estimate, None where nothing was reviewed that tells it.
+        low: lower end, None where there is no interval.
+        high: upper end.
+        n_reviewed: rows or areas that it is from.
+    """
+
+    value: float | None
+    low: float | None
+    high: float | None
+    n_reviewed: int
+
+    def describe(self, name: str) -> str:
+        """Return such as `precision 0.92 [0.83, 0.97]`."""
+        if self.value is None:
+            return f"{name} unknown"
+        if self.low is None or self.high is None:
+            return f"{name} {self.value:.2f} (no interval)"
+        return f"{name} {self.value:.2f} [{self.low:.2f}, {self.high:.2f}]"
+
+
+@dataclass(frozen=True)
+class ReviewedRows:
+    """Detections with a verdict, as the estimate needs them.
+
+    Attributes:
+        is_true: (R,) an object.
+        is_random: (R,) drawn at random.
+        is_ordered: (R,) among the first of the order.
+        stratum: (R,) of the score.
+        stratum_sizes: (S,) detections of each stratum, reviewed or not.
+    """
+
+    is_true: Bools
+    is_random: Bools
+    is_ordered: Bools
+    stratum: Ints
+    stratum_sizes: Ints
+
+
+def estimate_precision(rows: ReviewedRows) -> ReviewEstimate:
+    """Return the share of true ones among all detections."""
+    total = int(rows.stratum_sizes.sum())
+    n_strata = len(rows.stratum_sizes)
+    known = rows.is_ordered
+    n_known = np.bincount(rows.stratum[known], minlength=n_strata)
+    n_true_known = int(rows.is_true[known].sum())
+    used = rows.is_random & ~known
+    n_used = int((rows.is_random | known).sum())
+    left = (rows.stratum_sizes - n_known).astype(np.float64)
+    n_left = float(left.sum())
+    if total == 0 or (n_left > 0 and not used.any()):
+        return ReviewEstimate(None, None, None, n_used)
+    if n_left == 0:
+        share = n_true_known / total
+        return ReviewEstimate(share, share, share, n_used)
+    drawn = np.bincount(rows.stratum[used], minlength=n_strata).astype(np.float64)
+    true = np.bincount(rows.stratum[used & rows.is_true], minlength=n_strata).astype(np.float64)
+    share, low, high = _stratified_share(*_collapsed(left, drawn, true))
+    value, lowest, highest = ((n_true_known + n_left * part) / total for part in (share, low, high))
+    return ReviewEstimate(value, lowest, highest, n_used)
+
+
+def _collapsed(left: Floats, drawn: Floats, true: Floats) -> tuple[Floats, Floats, Floats]:
+    """Return the strata with those that have no reviewed row joined to the one before them."""
+    parts: list[list[float]] = []
+    waiting = 0.0  # detections of strata before the first with a reviewed row
+    for size, n_drawn, n_true in zip(left, drawn, true, strict=True):
+        if n_drawn == 0 and parts:
+            parts[-1][0] += size
+        elif n_drawn == 0:
+            waiting += size
+        else:
+            parts.append([size + waiting, n_drawn, n_true])
+            waiting = 0.0
+    table = np.array(parts)
+    return table[:, 0], table[:, 1], table[:, 2]
+
+
+def _stratified_share(left: Floats, drawn: Floats, true: Floats) -> tuple[float, float, float]:
+    """Return a share over strata and its interval: Wilson's at the effective number of rows."""
+    weight = left / left.sum()
+    share = float((weight * true / drawn).sum())
+    overall = (true.sum() + 0.5) / (drawn.sum() + 1)
+    smooth = (true + overall) / (drawn + 1)  # a stratum without a miss still has a spread
+    missing = np.clip(1 - drawn / np.maximum(left, drawn), 0, 1)
+    variance = float((weight**2 * missing * smooth * (1 - smooth) / drawn).sum())
+    if variance == 0:
+        return share, share, share
+    middle = float((weight * smooth).sum())
+    n_effective = middle * (1 - middle) / variance
+    low, high = wilson_interval(share, n_effective)
+    return share, low, high
+
+
+def wilson_interval(share: float, n_trials: float) -> tuple[float, float]:
+    """Return Wilson's 95 % interval of a share of independent trials (Wilson 1927)."""
+    square = NORMAL_95**2
+    center = (share + square / (2 * n_trials)) / (1 + square / n_trials)
+    spread = share * (1 - share) / n_trials + square / (4 * n_trials**2)
+    half_width = NORMAL_95 * np.sqrt(spread) / (1 + square / n_trials)
+    return float(max(center - half_width, 0.0)), float(min(center + half_width, 1.0))
+
+
+@dataclass(frozen=True)
+class ReviewedAreas:
+    """Areas in which every object is known.
+
+    Attributes:
+        n_found: (M,) objects that a detection shows, of each area.
+        n_missed: (M,) objects that none shows.
+        probability: (M,) with which each was chosen; over how many were declared complete where
+            some were not.
+    """
+
+    n_found: Floats
+    n_missed: Floats
+    probability: Floats
+
+
+def estimate_recall(
+    areas: ReviewedAreas, precision: ReviewEstimate, n_detections: int
+) -> ReviewEstimate:
+    """Return the share of all objects that a detection shows.
+
+    Args:
+        areas: that were declared complete.
+        precision: of the detections.
+        n_detections: all of them.
+    """
+    count = len(areas.probability)
+    if count == 0 or precision.value is None or (areas.n_found + areas.n_missed).sum() == 0:
+        return ReviewEstimate(None, None, None, count)
+    found = n_detections * precision.value
+    missed = areas.n_missed / areas.probability
+    total = found + float(missed.sum())
+    if total == 0:
+        return ReviewEstimate(None, None, None, count)
+    value = found / total
+    interval = _recall_interval(areas, missed, found)
+    if interval is None:
+        return ReviewEstimate(value, None, None, count)
+    low, high = _widened(value, interval, precision)
+    return ReviewEstimate(value, low, high, count)
+
+
+def _recall_interval(
+    areas: ReviewedAreas, missed: Floats, found: float
+) -> tuple[float, float] | None:
+    """Return the interval of the recall by what the areas show, the detections being known."""
+    count = len(missed)
+    if count < MIN_AREAS:
+        return None
+    without_one = []
+    for number in range(count):
+        others = np.delete(missed, number).sum() * count / (count - 1)
+        without_one.append(found / (found + others) if found + others > 0 else 1.0)
+    objects = areas.n_found + areas.n_missed
+    weights = 1 / areas.probability
+    weighted = float((objects * weights).sum())
+    n_effective = weighted**2 / float((objects * weights**2).sum())
+    value = found / (found + missed.sum())
+    sizes: Sequence[float] = (objects * weights).tolist()
+    return share_interval(value, without_one, sizes=sizes, n_trials=n_effective)
+
+
+def _widened(
+    value: float, interval: tuple[float, float], precision: ReviewEstimate
+) -> tuple[float, float]:
+    """Return the interval with the error of the number of found objects, on the logit scale."""
+    if precision.low is None or precision.high is None or not 0 < value < 1:
+        return interval
+    margin = 1e-6
+    center = logit(value)
+    ends = []
+    for end, share in zip(interval, (precision.low, precision.high), strict=True):
+        by_areas = logit(np.clip(end, margin, 1 - margin)) - center
+        by_rows = np.log(max(share, margin) / max(precision.value or margin, margin))
+        ends.append(float(expit(center + np.sign(by_areas) * np.hypot(by_areas, by_rows))))
+    return ends[0], ends[1]

@@ -1,0 +1,338 @@
+"""The flow of `windhover review DETECTIONS`: detections -> a file to go through in QGIS.
+
+Rows and areas are chosen by `sampling`; nothing is learned and no label is changed here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+
+from windhover.errors import DataError, ParameterError
+from windhover.files import atomic_file
+from windhover.geometry.arrays import Floats, Ints
+from windhover.geometry.windows import WINDOW_PX
+from windhover.params.scenes import ScenesParams
+from windhover.progress import counted
+from windhover.review.chip_features import chip_features
+from windhover.review.forms import (
+    add_forms,
+)
+from windhover.review.ground_cells import GroundCells, cut_cells
+from windhover.review.label_state import LabelState, load_project_state
+from windhover.review.order_rows import (
+    check_order,
+    order_by_doubt,
+    order_by_false_alarms,
+    order_by_grid,
+    order_by_variety,
+)
+from windhover.review.placing import file_crs
+from windhover.review.review_layers import layers_of, shown_shape, write_layers
+from windhover.review.review_record import (
+    ReviewArea,
+    ReviewLabel,
+    ReviewRecord,
+    ReviewRow,
+    ReviewScene,
+    write_record,
+)
+from windhover.review.reviewed_result import (
+    ReviewedResult,
+    rasters_alone,
+    read_result_to_review,
+)
+from windhover.review.sampling import RowSample, sample_areas, sample_rows
+
+AREA_WINDOWS = 8  # side of an area, in windows
+WINDOW_SLACK_PX = 8  # so that windows of the usual stride fit around a detection's center
+DOUBTFUL_PER_ROW = 10  # among which variety is sought, a row of the budget
+POINT_SHARE = 0.1  # side of the square by which a point is shown, in windows
+CLASS_OF_NOTHING = "object"  # where neither labels nor detections name a class
+
+
+@dataclass(frozen=True)
+class ReviewRequest:
+    """What is to be reviewed, and how much of it.
+
+    Attributes:
+        output: GeoPackage to write, which is not there yet.
+        budget: rows.
+        n_areas: areas that are drawn.
+        area_m: their side, None for eight windows.
+        order: of the rows.
+        seed: of the draws.
+        gsd_m: of rasters without georeference that are labelled from nothing.
+        classes: that a label may have, beside those known.
+    """
+
+    output: Path
+    budget: int = 50
+    n_areas: int = 6
+    area_m: float | None = None
+    order: str = "doubt"
+    seed: int = 0
+    gsd_m: float | None = None
+    classes: tuple[str, ...] = ()
+
+
+def make_review(
+    path: Path, request: ReviewRequest, params: ScenesParams | None = None
+) -> list[str]:
+    """Write the review of a result; return lines for the terminal.
+
+    Args:
+        path: a .gpkg or .parquet of `windhover detect`, or the folder of the detect stage.
+        request: how much.
+        params: of the project, whose labels are shown too; None for none.
+
+    Raises:
+        MissingFileError: no such file.
+        FormatError: it is no result of a search.
+        ParameterError: the output is there already, or an option is out of its range.
+        DataError: scenes with and without georeference.
+    """
+    _check_request(request)
+    return _write(read_result_to_review(path), request, params)
+
+
+def make_empty_review(
+    rasters: Sequence[Path], request: ReviewRequest, params: ScenesParams | None = None
+) -> list[str]:
+    """Write a review of rasters without a detection, to label them from nothing.
+
+    Args:
+        rasters: rasters, or folders of rasters.
+        request: how much.
+        params: of the project, whose labels are shown too; None for none.
+
+    Raises:
+        MissingFileError: no such raster, or a folder without one.
+        ParameterError: the output is there already, or an option is out of its range.
+        DataError: scenes with and without georeference.
+    """
+    _check_request(request)
+    return _write(rasters_alone(rasters, request.gsd_m), request, params)
+
+
+def _check_request(request: ReviewRequest) -> None:
+    """Check options, and that no review is overwritten.
+
+    Raises:
+        ParameterError: one is out of its range, or the output is there.
+    """
+    check_order(request.order)
+    if request.output.suffix != ".gpkg":
+        raise ParameterError(f"{request.output}: a review is a .gpkg. Rename it.")
+    if request.output.exists():
+        raise ParameterError(
+            f"{request.output}: is there already, and may hold answers. Apply it and remove it, or "
+            "name another file: --output."
+        )
+    if request.budget < 2 or request.n_areas < 0:
+        raise ParameterError(
+            f"--budget must be 2 rows or more and --areas 0 or more, got {request.budget} and "
+            f"{request.n_areas}. Give other numbers."
+        )
+    if request.area_m is not None and not request.area_m > 0:
+        raise ParameterError(f"--area-m must be above 0 m, got {request.area_m:g}. Correct it.")
+
+
+def _write(
+    detections: ReviewedResult, request: ReviewRequest, params: ScenesParams | None
+) -> list[str]:
+    """Choose what is reviewed and write the file; return lines for the terminal."""
+    state = LabelState() if params is None else load_project_state(params)
+    record = _make_record(detections, request, state, params)
+    layers = layers_of(record)
+    with atomic_file(request.output) as temporary:
+        write_layers(layers, temporary)
+        add_forms(temporary, record.classes, list(layers))
+        write_record(temporary, record)
+    n_asked = min(request.budget, record.n_detections)
+    asked = f"{counted(n_asked, 'row')} of {record.n_detections} detections"
+    areas = f"{counted(len(record.areas), 'area')} to review in QGIS"
+    return [
+        f"{request.output}: {asked} and {areas}",
+        f"then: windhover review --apply {request.output}",
+    ]
+
+
+def _make_record(
+    detections: ReviewedResult,
+    request: ReviewRequest,
+    state: LabelState,
+    params: ScenesParams | None,
+) -> ReviewRecord:
+    """Return what is asked."""
+    if not detections.scenes:
+        raise DataError("the result is of no scene. Search one: windhover detect.")
+    window_m = (WINDOW_PX + WINDOW_SLACK_PX) * _training_gsd_m(detections, params)
+    side_m = request.area_m or AREA_WINDOWS * window_m
+    cells = cut_cells(detections.scenes, detections.searched, side_m)
+    cell_of = cells.cell_of(detections.scene, detections.centers)
+    per_cell = np.bincount(cell_of[cell_of >= 0], minlength=len(cells.shape)).astype(np.float64)
+    drawn = sample_areas(per_cell, request.n_areas, seed=request.seed)
+    sample = sample_rows(
+        detections.score, _order_rows(detections, request, window_m), request.budget,
+        seed=request.seed,
+    )  # fmt: skip
+    areas = _areas_of(drawn.chosen, drawn.probability, cells, detections.scenes)
+    number_of_cell = {int(cell): number for number, cell in enumerate(drawn.chosen, 1)}
+    labels, classes = _labels_of(detections, state, params, request, window_m=window_m)
+    summary = detections.summary
+    content: dict[str, Any] = {
+        "model": summary.model if summary else "",
+        "run": summary.run if summary else "",
+        "order": request.order,
+        "seed": request.seed,
+        "crs": file_crs(detections.scenes),
+        "thresholds": summary.thresholds if summary else {},
+        "classes": classes,
+        "window_m": window_m,
+        "n_detections": len(detections.score),
+        "stratum_sizes": tuple(np.bincount(sample.stratum).tolist()),
+        "scenes": tuple(detections.scenes),
+        "rows": _rows_of(detections, sample, cell_of, number_of_cell, window_m=window_m),
+        "areas": areas,
+        "labels": labels,
+    }
+    digest = hashlib.blake2b(repr(content).encode(), digest_size=6).hexdigest()
+    return ReviewRecord(id=digest, **content)
+
+
+def _training_gsd_m(detections: ReviewedResult, params: ScenesParams | None) -> float:
+    """Return the GSD of a window: the project's, else that of the first raster."""
+    if params is not None:
+        return params.gsd_m
+    return max(detections.scenes[0].gsd_m)
+
+
+def _order_rows(detections: ReviewedResult, request: ReviewRequest, window_m: float) -> Ints:
+    """Return the detections in the order that is asked for."""
+    if request.order == "false-alarms":
+        return order_by_false_alarms(detections.score)
+    doubt = order_by_doubt(detections.score, detections.threshold)
+    if request.order == "doubt" or not len(doubt):
+        return doubt
+    if request.order == "grid":
+        gsd = np.array([max(scene.gsd_m) for scene in detections.scenes])
+        cell = AREA_WINDOWS * window_m / gsd[detections.scene]
+        return order_by_grid(detections.scene, detections.centers, cell)
+    # variety among all would read every picture, and show mostly what is sure
+    doubtful = doubt[: DOUBTFUL_PER_ROW * request.budget]
+    features = chip_features([_row_of(detections, n) for n in doubtful], detections.scenes)
+    varied = doubtful[order_by_variety(features, 0, request.budget)]
+    return np.concatenate([varied, doubt[len(doubtful) :]])
+
+
+def _row_of(detections: ReviewedResult, n: int, **sampled: Any) -> ReviewRow:
+    """Return the row of a detection."""
+    return ReviewRow(
+        id=str(detections.id[n]),
+        scene=detections.scenes[detections.scene[n]].scene,
+        class_name=str(detections.class_name[n]),
+        score=float(detections.score[n]),
+        box=tuple(detections.box[n].tolist()),
+        **sampled,
+    )
+
+
+def _rows_of(
+    detections: ReviewedResult,
+    sample: RowSample,
+    cell_of: Ints,
+    number_of_cell: Mapping[int, int],
+    *,
+    window_m: float,
+) -> tuple[ReviewRow, ...]:
+    """Return the rows in the order of review: those that were chosen, then those of the areas."""
+    area_of = [number_of_cell.get(int(cell)) for cell in cell_of]
+    in_areas = np.array([area is not None for area in area_of], bool)
+    is_chosen = np.zeros(len(cell_of), bool)
+    is_chosen[sample.order] = True
+    order = np.concatenate([sample.order, np.flatnonzero(in_areas & ~is_chosen)]).astype(np.int64)
+    is_row = np.zeros(len(cell_of), bool)
+    is_row[order] = True
+    near = _others_near(detections, is_row, window_m)
+    rows = [
+        _row_of(
+            detections,
+            int(n),
+            is_random=bool(sample.is_random[n]),
+            is_ordered=bool(sample.is_ordered[n]),
+            stratum=int(sample.stratum[n]),
+            area=area_of[n],
+            others_near=bool(near[n]),
+        )
+        for n in order
+    ]
+    return tuple(rows)
+
+
+def _others_near(detections: ReviewedResult, is_row: NDArray[np.bool_], window_m: float) -> Any:
+    """Return (N,) whether a detection that is not reviewed is within a window of each one."""
+    near = np.zeros(len(is_row), bool)
+    for number, scene in enumerate(detections.scenes):
+        rows = np.flatnonzero(detections.scene == number)
+        others = rows[~is_row[rows]]
+        if not len(others):
+            continue
+        half_x, half_y = (window_m / 2 / gsd for gsd in scene.gsd_m)
+        x, y = detections.centers[rows].T
+        ground = shapely.box(x - half_x, y - half_y, x + half_x, y + half_y)
+        tree = shapely.STRtree(shapely.box(*detections.box[others].T))
+        near[rows[tree.query(ground, predicate="intersects")[0]]] = True
+    return near
+
+
+def _areas_of(
+    chosen: Ints, probability: Floats, cells: GroundCells, scenes: Sequence[ReviewScene]
+) -> tuple[ReviewArea, ...]:
+    """Return the drawn areas, numbered from 1."""
+    areas = []
+    for number, (cell, chance) in enumerate(zip(chosen, probability, strict=True), 1):
+        areas.append(
+            ReviewArea(
+                number=number,
+                scene=scenes[cells.scene[cell]].scene,
+                wkt=cells.shape[cell].wkt,
+                probability=float(chance),
+            )
+        )
+    return tuple(areas)
+
+
+def _labels_of(
+    detections: ReviewedResult,
+    state: LabelState,
+    params: ScenesParams | None,
+    request: ReviewRequest,
+    *,
+    window_m: float,
+) -> tuple[tuple[ReviewLabel, ...], tuple[str, ...]]:
+    """Return the labels on the rasters with the classes of the model, and all classes."""
+    renamed = {} if params is None else params.classes
+    ignored = set() if params is None else set(params.ignore_classes)
+    labels = [
+        ReviewLabel(
+            id=label.id,
+            scene=label.scene,
+            class_name=renamed.get(label.class_name, label.class_name),
+            wkt=shown_shape(label.shape, scene, window_m).wkt,
+            is_ignored=label.is_ignored or label.class_name in ignored,
+        )
+        for scene in detections.scenes
+        for label in state.labels_of(scene.scene)
+    ]
+    thresholds = detections.summary.thresholds if detections.summary else {}
+    known = {*thresholds, *request.classes, *renamed.values()}
+    known |= {label.class_name for label in labels}
+    return tuple(labels), tuple(sorted(known)) or (CLASS_OF_NOTHING,)

@@ -1,0 +1,494 @@
+"""What a person did in a review file, read against what was asked; changes no label.
+
+Layers may be reprojected, half done, with rows or columns gone: what can be told is taken, the rest
+is a sentence. A row that was deleted counts as not reviewed: nothing says why it is gone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import geopandas
+import numpy as np
+import pyogrio
+import shapely
+from pyogrio.errors import DataLayerError, DataSourceError
+from shapely.geometry.base import BaseGeometry
+
+from windhover.errors import FormatError
+from windhover.imagery.vector_files import crs_text
+from windhover.labels.table import is_true
+from windhover.progress import counted
+from windhover.review.forms import (
+    AREAS_LAYER,
+    LABELS_LAYER,
+    OBJECT,
+    OTHER_CLASS,
+    REVIEW_LAYER,
+    STATES,
+    VERDICTS,
+)
+from windhover.review.placing import to_raster_px
+from windhover.review.review_record import (
+    ReviewArea,
+    ReviewLabel,
+    ReviewRecord,
+    ReviewRow,
+    ReviewScene,
+    read_record,
+)
+
+MOVED_PX = 0.05  # a shape whose corners moved less was only written by another program
+NEEDED = {
+    REVIEW_LAYER: ("row_id", "verdict"),
+    LABELS_LAYER: ("label_id",),
+    AREAS_LAYER: ("number", "state"),
+}
+
+
+@dataclass(frozen=True)
+class RowEdit:
+    """A verdict on a detection.
+
+    Attributes:
+        row: what was asked.
+        verdict: of `VERDICTS`.
+        class_name: of the object: the detection's, or the other class.
+        shape: of the object, px; None where it was not moved.
+        reviewer: "" where nobody wrote a name.
+        comment: of the reviewer.
+    """
+
+    row: ReviewRow
+    verdict: str
+    class_name: str
+    shape: BaseGeometry | None
+    reviewer: str
+    comment: str
+
+
+@dataclass(frozen=True)
+class LabelEdit:
+    """A change of a label; what is None stays.
+
+    Attributes:
+        label: before the review.
+        is_removed: it is gone.
+        shape: moved to, px.
+        class_name: the new one.
+        is_ignored: the new value.
+        reviewer: "" where nobody wrote a name.
+        comment: of the reviewer.
+    """
+
+    label: ReviewLabel
+    is_removed: bool = False
+    shape: BaseGeometry | None = None
+    class_name: str | None = None
+    is_ignored: bool | None = None
+    reviewer: str = ""
+    comment: str = ""
+
+
+@dataclass(frozen=True)
+class NewShape:
+    """An object that was drawn.
+
+    Attributes:
+        scene: its raster.
+        class_name: of it.
+        shape: px.
+        is_ignored: counts neither way.
+        reviewer: "" where nobody wrote a name.
+        comment: of the reviewer.
+    """
+
+    scene: str
+    class_name: str
+    shape: BaseGeometry
+    is_ignored: bool
+    reviewer: str
+    comment: str
+
+
+@dataclass(frozen=True)
+class AreaEdit:
+    """An area that was declared.
+
+    Attributes:
+        scene: its raster.
+        role: of `scenes.areas`.
+        shape: px.
+        asked: the drawn area that it is, None where a person drew it or changed its outline.
+        reviewer: "" where nobody wrote a name.
+    """
+
+    scene: str
+    role: str
+    shape: BaseGeometry
+    asked: ReviewArea | None
+    reviewer: str
+
+
+@dataclass
+class Edits:
+    """What one file says.
+
+    Attributes:
+        path: of the file.
+        record: what was asked.
+        rows: verdicts.
+        labels: changes of labels.
+        new: drawn objects.
+        areas: declared ones.
+        notes: sentences on what could not be told, or is odd.
+    """
+
+    path: Path
+    record: ReviewRecord
+    rows: list[RowEdit] = field(default_factory=list)
+    labels: list[LabelEdit] = field(default_factory=list)
+    new: list[NewShape] = field(default_factory=list)
+    areas: list[AreaEdit] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def read_edits(path: Path) -> Edits:
+    """Return what a person did in a review file.
+
+    Raises:
+        MissingFileError: no such file.
+        FormatError: it is no review, a layer or a needed column is gone or renamed, or a value is
+            none of those that the form offers.
+        DataError: a layer lost its coordinate system.
+    """
+    edits = Edits(path, read_record(path))
+    layers = {name: _read_layer(path, name, edits.record) for name in NEEDED}
+    _read_rows(edits, layers[REVIEW_LAYER])
+    _read_labels(edits, layers[LABELS_LAYER])
+    _read_areas(edits, layers[AREAS_LAYER])
+    _confirm_in_complete_areas(edits)
+    answered = {edit.row.id for edit in edits.rows}
+    asked = [row for row in edits.record.rows if row.area is None or row.is_random]
+    n_empty = sum(row.id not in answered for row in asked)
+    if n_empty:
+        edits.notes.append(f"{n_empty} of {counted(len(asked), 'row')} of {path} have no verdict")
+    return edits
+
+
+def _read_layer(path: Path, layer: str, record: ReviewRecord) -> geopandas.GeoDataFrame:
+    """Return a layer as it is now.
+
+    Raises:
+        FormatError: it is gone, renamed or lacks a needed column.
+    """
+    try:
+        names = [str(name) for name, kind in pyogrio.list_layers(path) if kind is not None]
+        if layer not in names:
+            raise FormatError(
+                f"{path}: has no layer {layer!r}, only {', '.join(names)}. Give the layer its name "
+                "back; a deleted one is in a copy from before."
+            )
+        table = geopandas.GeoDataFrame(pyogrio.read_dataframe(path, layer=layer))
+    except (DataSourceError, DataLayerError, ValueError) as error:
+        if isinstance(error, FormatError):
+            raise
+        reason = " ".join(str(error).split())[:160]
+        raise FormatError(f"{path}: its layer {layer!r} cannot be read ({reason}).") from None
+    asked = {REVIEW_LAYER: record.rows, LABELS_LAYER: record.labels, AREAS_LAYER: record.areas}
+    lacking = [name for name in NEEDED[layer] if name not in table.columns]
+    if lacking and asked[layer]:
+        raise FormatError(
+            f"{path}: the layer {layer!r} has no column {lacking[0]!r}, so its rows cannot be "
+            "told apart. Take it over from a copy of the file from before."
+        )
+    if (table.crs is None) != (record.crs is None) and len(table):
+        raise FormatError(
+            f"{path}: the layer {layer!r} has {'no' if table.crs is None else 'a'} coordinate "
+            f"system, and was made with {record.crs or 'none'}. Give it that one again."
+        )
+    return table
+
+
+def _text(record: Mapping[Any, Any], name: str) -> str:
+    """Return a text of a row, "" where the column or the value is missing."""
+    value = record.get(name)
+    if value is None or (isinstance(value, float) and np.isnan(value)):
+        return ""
+    return str(value).strip()
+
+
+def _read_rows(edits: Edits, table: geopandas.GeoDataFrame) -> None:
+    """Take the verdicts and the drawn objects of the layer of detections."""
+    asked = {row.id: row for row in edits.record.rows}
+    scenes = {scene.scene: scene for scene in edits.record.scenes}
+    seen = set()
+    for number, record in enumerate(table.to_dict("records"), 1):
+        where = f"{edits.path}: row {number} of the layer {REVIEW_LAYER!r}"
+        row = asked.get(_text(record, "row_id"))
+        shape = record[table.geometry.name]
+        if row is None:
+            _add_new(edits, record, shape, table, where=where)
+            continue
+        seen.add(row.id)
+        verdict = _text(record, "verdict").lower()
+        if not verdict:
+            continue
+        _check_choice(verdict, VERDICTS, "verdict", where=where)
+        moved = _moved_shape(shape, table, scenes[row.scene], shapely.box(*row.box), edits)
+        edits.rows.append(
+            RowEdit(
+                row=row,
+                verdict=verdict,
+                class_name=_class_of(record, row, verdict, where=where),
+                shape=moved,
+                reviewer=_text(record, "reviewer"),
+                comment=_text(record, "comment"),
+            )
+        )
+    n_gone = len(set(asked) - seen)
+    if n_gone:
+        edits.notes.append(
+            f"{counted(n_gone, 'row')} of {edits.path} were deleted and count as not reviewed; "
+            "the verdict `not an object` rejects a detection"
+        )
+
+
+def _class_of(record: Mapping[Any, Any], row: ReviewRow, verdict: str, *, where: str) -> str:
+    """Return the class of the object of a row.
+
+    Raises:
+        FormatError: another class is meant and none is named.
+    """
+    if verdict != OTHER_CLASS:
+        return row.class_name
+    name = _text(record, "other_class")
+    if not name or name == row.class_name:
+        raise FormatError(
+            f"{where}: its verdict is `{OTHER_CLASS}`, and `other_class` names no other one. "
+            "Choose the class there."
+        )
+    return name
+
+
+def _check_choice(value: str, choices: Any, column: str, *, where: str) -> None:
+    """Check that a value is one that the form offers.
+
+    Raises:
+        FormatError: it is not.
+    """
+    if value not in choices:
+        raise FormatError(
+            f"{where}: `{column}` must be {', '.join(choices)} or empty, got {value[:40]!r}. "
+            "Choose one of them."
+        )
+
+
+def _moved_shape(
+    shape: BaseGeometry | None,
+    table: geopandas.GeoDataFrame,
+    scene: ReviewScene,
+    before: BaseGeometry,
+    edits: Edits,
+) -> BaseGeometry | None:
+    """Return the shape of a row in px if it is another than before, else None."""
+    if shape is None or shape.is_empty:
+        return None
+    now = _in_px(shape, table, scene, edits.path)
+    distance = shapely.hausdorff_distance(now, before)
+    if now.is_empty or distance <= MOVED_PX:
+        return None
+    return now
+
+
+def _in_px(
+    shape: BaseGeometry, table: geopandas.GeoDataFrame, scene: ReviewScene, path: Path
+) -> BaseGeometry:
+    """Return a shape of a layer in px of a raster; a shape of one part without its multi-part."""
+    parts = shapely.get_parts(shape)
+    single = parts[0] if len(parts) == 1 else shape
+    array = np.array([single], object)
+    moved: BaseGeometry = to_raster_px(array, crs_text(table), scene, source=str(path))[0]
+    return moved
+
+
+def _add_new(
+    edits: Edits,
+    record: Mapping[Any, Any],
+    shape: BaseGeometry | None,
+    table: geopandas.GeoDataFrame,
+    *,
+    where: str,
+) -> None:
+    """Take an object that was drawn, or tell why it cannot be."""
+    if shape is None or shape.is_empty:
+        edits.notes.append(f"{where} has no shape and is left out")
+        return
+    names = _scenes_at(edits, shape, table, _text(record, "scene"))
+    if len(names) != 1:
+        what = "is on no scene" if not names else f"is on {' and '.join(names)}"
+        edits.notes.append(
+            f"{where} {what} and is left out: write the name of one into its column `scene`"
+        )
+        return
+    class_name = _text(record, "other_class") or _text(record, "class")
+    classes = edits.record.classes
+    if not class_name and len(classes) == 1:
+        class_name = classes[0]
+    if not class_name:
+        edits.notes.append(f"{where} has no class and is left out: choose one")
+        return
+    scene = next(one for one in edits.record.scenes if one.scene == names[0])
+    edits.new.append(
+        NewShape(
+            scene=scene.scene,
+            class_name=class_name,
+            shape=_in_px(shape, table, scene, edits.path),
+            is_ignored=is_true(_flag(record, "ignored"), where),
+            reviewer=_text(record, "reviewer"),
+            comment=_text(record, "comment"),
+        )
+    )
+
+
+def _flag(record: Mapping[Any, Any], name: str) -> Any:
+    value = record.get(name)
+    return False if value is None else value
+
+
+def _scenes_at(
+    edits: Edits, shape: BaseGeometry, table: geopandas.GeoDataFrame, stated: str
+) -> list[str]:
+    """Return the scenes that a drawn shape may be on: the stated one, else those of its center.
+
+    Of several, the one whose drawn area holds it.
+    """
+    scenes = edits.record.scenes
+    if stated:
+        return [scene.scene for scene in scenes if scene.scene == stated]
+    found = []
+    in_area = []
+    for scene in scenes:
+        center = _in_px(shape, table, scene, edits.path).centroid
+        if center.is_empty or not shapely.box(0, 0, scene.width_px, scene.height_px).covers(center):
+            continue
+        found.append(scene.scene)
+        areas = [area for area in edits.record.areas if area.scene == scene.scene]
+        if any(shapely.from_wkt(area.wkt).covers(center) for area in areas):
+            in_area.append(scene.scene)
+    return in_area if len(in_area) == 1 else found
+
+
+def _read_labels(edits: Edits, table: geopandas.GeoDataFrame) -> None:
+    """Take the changes of the labels, and the objects drawn beside them."""
+    asked = {label.id: label for label in edits.record.labels}
+    scenes = {scene.scene: scene for scene in edits.record.scenes}
+    seen: set[str] = set()
+    for number, record in enumerate(table.to_dict("records"), 1):
+        where = f"{edits.path}: row {number} of the layer {LABELS_LAYER!r}"
+        label = asked.get(_text(record, "label_id"))
+        shape = record[table.geometry.name]
+        if label is None or label.id in seen:  # a second row of one label is a copy that was drawn
+            _add_new(edits, record, shape, table, where=where)
+            continue
+        seen.add(label.id)
+        before = shapely.from_wkt(label.wkt)
+        moved = _moved_shape(shape, table, scenes[label.scene], before, edits)
+        class_name = _text(record, "class") or label.class_name
+        is_ignored = label.is_ignored
+        if "ignored" in table.columns:
+            is_ignored = is_true(_flag(record, "ignored"), where)
+        edit = LabelEdit(
+            label=label,
+            shape=moved,
+            class_name=None if class_name == label.class_name else class_name,
+            is_ignored=None if is_ignored == label.is_ignored else is_ignored,
+            reviewer=_text(record, "reviewer"),
+            comment=_text(record, "comment"),
+        )
+        if (edit.shape, edit.class_name, edit.is_ignored) != (None, None, None):
+            edits.labels.append(edit)
+    gone = [label for label in edits.record.labels if label.id not in seen]
+    if len(gone) > 1 and len(gone) == len(asked):
+        edits.notes.append(
+            f"all {len(gone)} labels are gone from the layer {LABELS_LAYER!r} of {edits.path}, as "
+            "after an export of a selection: none is removed"
+        )
+        return
+    edits.labels += [LabelEdit(label=label, is_removed=True) for label in gone]
+
+
+def _read_areas(edits: Edits, table: geopandas.GeoDataFrame) -> None:
+    """Take the areas that were declared."""
+    asked = {area.number: area for area in edits.record.areas}
+    scenes = {scene.scene: scene for scene in edits.record.scenes}
+    for number, record in enumerate(table.to_dict("records"), 1):
+        where = f"{edits.path}: row {number} of the layer {AREAS_LAYER!r}"
+        role = _text(record, "state").lower()
+        if not role:
+            continue
+        _check_choice(role, tuple(STATES.values()), "state", where=where)
+        shape = record[table.geometry.name]
+        if shape is None or shape.is_empty:
+            edits.notes.append(f"{where} has no shape and is left out")
+            continue
+        area = asked.get(_number(record.get("number")))
+        names = [area.scene] if area else _scenes_at(edits, shape, table, _text(record, "scene"))
+        if len(names) != 1:
+            edits.notes.append(
+                f"{where} is on {' and '.join(names) or 'no scene'} and is left out: write the "
+                "name of one into its column `scene`"
+            )
+            continue
+        scene = scenes[names[0]]
+        inside = shapely.box(0, 0, scene.width_px, scene.height_px)
+        moved = _in_px(shape, table, scene, edits.path)
+        is_as_asked = area is not None and (
+            shapely.hausdorff_distance(moved, shapely.from_wkt(area.wkt)) <= MOVED_PX
+        )
+        edits.areas.append(
+            AreaEdit(
+                scene=scene.scene,
+                role=role,
+                shape=shapely.from_wkt(area.wkt) if area and is_as_asked else moved & inside,
+                asked=area if is_as_asked else None,
+                reviewer=_text(record, "reviewer"),
+            )
+        )
+
+
+def _number(value: Any) -> int:
+    """Return a number of a row, 0 where there is none."""
+    try:
+        return int(value)
+    except (TypeError, ValueError, OverflowError):
+        return 0
+
+
+def _confirm_in_complete_areas(edits: Edits) -> None:
+    """Take detections without a verdict in an area that was declared complete as objects.
+
+    That is what the declaration says: every object has a shape, and every shape is an object.
+    """
+    answered = {edit.row.id for edit in edits.rows}
+    for area in edits.areas:
+        if area.role != "complete":
+            continue
+        for row in edits.record.rows:
+            center = shapely.box(*row.box).centroid
+            if row.id in answered or row.scene != area.scene or not area.shape.covers(center):
+                continue
+            answered.add(row.id)
+            edits.rows.append(
+                RowEdit(
+                    row=row,
+                    verdict=OBJECT,
+                    class_name=row.class_name,
+                    shape=None,
+                    reviewer=area.reviewer,
+                    comment="in an area declared complete",
+                )
+            )
