@@ -93,7 +93,7 @@ def read_sources(raw: Path, params: ScenesParams, folder: Path, *, final: Path) 
 
 @dataclass(frozen=True)
 class LabelSources:
-    """Labels and areas on whole scenes, without a look at their pixels.
+    """Labels and areas on whole scenes, without their pixels.
 
     Attributes:
         infos: the scenes, sorted by name.

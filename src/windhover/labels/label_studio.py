@@ -34,7 +34,7 @@ def is_label_studio(document: Any) -> bool:
 
 
 def _is_task(task: dict[str, Any]) -> bool:
-    """Return whether an object is a task, also one that nobody looked at."""
+    """Return whether an object is a task, also one that no one has seen."""
     is_waiting = "data" in task and isinstance(task.get("annotations"), list)
     return is_waiting or _results_of(task) is not None
 
@@ -43,7 +43,7 @@ def read_label_studio(path: Path, class_column: str | None = None) -> RawLabels:
     """Read boxes, ellipses (as boxes) and polygons of tasks.
 
     Of several annotations of a task the newest counts that was not cancelled; predictions count
-    where there is none. A task with neither is of an image that was not looked at.
+    where there is none. A task with neither is of an image that no one has seen.
 
     Args:
         path: the file.
@@ -95,7 +95,7 @@ def read_label_studio(path: Path, class_column: str | None = None) -> RawLabels:
 
 
 def _results_of(task: dict[str, Any]) -> list[dict[str, Any]] | None:
-    """Return the results of a task that count; None where nobody looked at it."""
+    """Return the results of a task that count; None where no one has seen it."""
     annotations = task.get("annotations")
     if isinstance(annotations, list):
         kept = [

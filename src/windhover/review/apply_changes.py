@@ -2,7 +2,7 @@
 
 A verdict on a detection changes the label that it matches, or makes one. What is learned of ground
 without labels follows the rules of `scenes.areas`: in a raster that was not labelled, a new label
-says nothing of the rest of it.
+leaves the rest of it unknown.
 """
 
 from __future__ import annotations
@@ -286,7 +286,7 @@ class ChangeMaker:
 
 
 def wholly_labeled(state: LabelState) -> set[str]:
-    """Return the rasters on which everything is labelled, but for areas that say otherwise."""
+    """Return the rasters on which everything is labelled, but for areas of another role."""
     names = set()
     for name in state.covered:
         areas = [area for area in state.areas if area.scene == name]

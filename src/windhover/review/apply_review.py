@@ -189,7 +189,7 @@ def _write_version(
 
 
 def _point_at(request: ApplyRequest, folder: Path) -> list[str]:
-    """Point the parameters at a version, or tell how to; return lines."""
+    """Point the parameters at a version, or show how to; return lines."""
     settings = [f"scenes.labels={(folder / LABELS_FILE).as_posix()}"]
     if (folder / AREAS_FILE).is_file():
         settings.append(f"scenes.areas={(folder / AREAS_FILE).as_posix()}")

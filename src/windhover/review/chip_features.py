@@ -1,4 +1,4 @@
-"""What the picture of a detection looks like, in a few numbers: for reviews of much variety."""
+"""The picture of a detection in a few numbers, by which reviews of much variety are chosen."""
 
 from __future__ import annotations
 

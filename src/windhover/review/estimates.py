@@ -28,7 +28,7 @@ class ReviewEstimate:
     """A share with its 95 % interval.
 
     Attributes:
-        value: the estimate, None where nothing was reviewed that tells it.
+        value: the estimate, None where nothing was reviewed that shows it.
         low: lower end, None where there is no interval.
         high: upper end.
         n_reviewed: rows or areas that it is from.

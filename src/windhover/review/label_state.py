@@ -268,7 +268,7 @@ def write_version(state: LabelState, folder: Path, *, raw: Path, changes: Any) -
 
 
 def _coco_document(state: LabelState, raw: Path) -> dict[str, Any]:
-    """Return COCO JSON of the labels: boxes and outlines in px, provenance beside them."""
+    """Return COCO JSON of the labels: boxes and outlines in px, with their provenance."""
     with_labels = {label.scene for label in state.labels.values()}
     names = sorted(with_labels | state.covered)
     numbers = {name: number for number, name in enumerate(names, 1)}

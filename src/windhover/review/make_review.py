@@ -70,7 +70,7 @@ class ReviewRequest:
         order: of the rows.
         seed: of the draws.
         gsd_m: of rasters without georeference that are labelled from nothing.
-        classes: that a label may have, beside those known.
+        classes: that a label may have, next to those known.
     """
 
     output: Path

@@ -27,11 +27,11 @@ class Change:
 
     Attributes:
         target: what it changes, the same for two edits of one thing.
-        content: a hash of what it says.
-        words: what it says, for a person.
+        content: a hash of its meaning.
+        words: its meaning, for a person.
         edit: as it was read.
         scene: its raster.
-        reviewer: "" where nobody wrote a name.
+        reviewer: "" where no name was written.
         review: id of the review.
         model: whose detections were reviewed.
     """
@@ -145,7 +145,7 @@ def _changes_of(edits: Edits) -> list[Change]:
 
 
 def _label_words(edit: LabelEdit) -> str:
-    """Return what an edit of a label says."""
+    """Return an edit of a label in words."""
     if edit.is_removed:
         return "removed"
     words = []

@@ -1,4 +1,4 @@
-"""In which order detections are worth a look, before some are drawn at random."""
+"""In which order detections are worth a review, before some are drawn at random."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """What a person did in a review file, read against what was asked; changes no label.
 
-Layers may be reprojected, half done, with rows or columns gone: what can be told is taken, the rest
-is a sentence. A row that was deleted counts as not reviewed: nothing says why it is gone.
+Layers may be reprojected, half done, with rows or columns gone: what is clear is taken, the rest
+is a sentence. A row that was deleted counts as not reviewed: nothing shows why it is gone.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class RowEdit:
         verdict: of `VERDICTS`.
         class_name: of the object: the detection's, or the other class.
         shape: of the object, px; None where it was not moved.
-        reviewer: "" where nobody wrote a name.
+        reviewer: "" where no name was written.
         comment: of the reviewer.
     """
 
@@ -80,7 +80,7 @@ class LabelEdit:
         shape: moved to, px.
         class_name: the new one.
         is_ignored: the new value.
-        reviewer: "" where nobody wrote a name.
+        reviewer: "" where no name was written.
         comment: of the reviewer.
     """
 
@@ -102,7 +102,7 @@ class NewShape:
         class_name: of it.
         shape: px.
         is_ignored: counts neither way.
-        reviewer: "" where nobody wrote a name.
+        reviewer: "" where no name was written.
         comment: of the reviewer.
     """
 
@@ -123,7 +123,7 @@ class AreaEdit:
         role: of `scenes.areas`.
         shape: px.
         asked: the drawn area that it is, None where a person drew it or changed its outline.
-        reviewer: "" where nobody wrote a name.
+        reviewer: "" where no name was written.
     """
 
     scene: str
@@ -135,7 +135,7 @@ class AreaEdit:
 
 @dataclass
 class Edits:
-    """What one file says.
+    """The edits of one file.
 
     Attributes:
         path: of the file.
@@ -144,7 +144,7 @@ class Edits:
         labels: changes of labels.
         new: drawn objects.
         areas: declared ones.
-        notes: sentences on what could not be told, or is odd.
+        notes: sentences on what is unclear or odd.
     """
 
     path: Path
@@ -323,7 +323,7 @@ def _add_new(
     *,
     where: str,
 ) -> None:
-    """Take an object that was drawn, or tell why it cannot be."""
+    """Take an object that was drawn, or note why it cannot be."""
     if shape is None or shape.is_empty:
         edits.notes.append(f"{where} has no shape and is left out")
         return
@@ -383,7 +383,7 @@ def _scenes_at(
 
 
 def _read_labels(edits: Edits, table: geopandas.GeoDataFrame) -> None:
-    """Take the changes of the labels, and the objects drawn beside them."""
+    """Take the changes of the labels, and the objects drawn next to them."""
     asked = {label.id: label for label in edits.record.labels}
     scenes = {scene.scene: scene for scene in edits.record.scenes}
     seen: set[str] = set()
@@ -471,7 +471,7 @@ def _number(value: Any) -> int:
 def _confirm_in_complete_areas(edits: Edits) -> None:
     """Take detections without a verdict in an area that was declared complete as objects.
 
-    That is what the declaration says: every object has a shape, and every shape is an object.
+    That is what the declaration means: every object has a shape, and every shape is an object.
     """
     answered = {edit.row.id for edit in edits.rows}
     for area in edits.areas:

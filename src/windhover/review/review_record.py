@@ -1,4 +1,4 @@
-"""What a review file holds beside its layers: the state before any edit, and how it was sampled.
+"""What a review file holds next to its layers: the state before any edit, and how it was sampled.
 
 A person may rename, reproject or delete columns of the layers; what was asked is kept here as JSON.
 """

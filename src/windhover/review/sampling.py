@@ -1,9 +1,9 @@
 """Which detections and areas are reviewed, and with what probability each was chosen.
 
 Two parts that need one another. Some rows are chosen by an order, such as doubt: they teach the
-next model most, and say nothing of the others. The rest are drawn at random, stratified by score;
+next model most, and show nothing of the others. The rest are drawn at random, stratified by score;
 areas are drawn with probability proportional to size. Every probability is known, so that
-`estimates` can tell precision and recall of the whole without bias (Horvitz and Thompson 1952).
+`estimates` can give precision and recall of the whole without bias (Horvitz and Thompson 1952).
 """
 
 from __future__ import annotations
