@@ -2,10 +2,9 @@
 
 from pathlib import Path
 
-from windhover.evaluation.evaluate_model import EvaluationFolders, evaluate
-from windhover.evaluation.record_evaluation import record_run
+from windhover.evaluation.evaluate_model import EvaluationFolders
+from windhover.evaluation.run_evaluation import run_evaluation
 from windhover.params.evaluate import EvaluateParams
-from windhover.report.text_summary import summary_lines
 from windhover.run_stage import run_stage
 
 
@@ -18,9 +17,7 @@ def main(params: EvaluateParams) -> None:
         model=Path("data/model"),
         reports=Path("reports"),
     )
-    result = evaluate(params, folders)
-    record_run(result, model=folders.model, reports=folders.reports)
-    print("\n".join(summary_lines(result)))
+    print("\n".join(run_evaluation(params, folders)))
 
 
 if __name__ == "__main__":

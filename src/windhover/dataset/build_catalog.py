@@ -16,9 +16,16 @@ import pandas as pd
 
 from windhover.dataset.areas import fixed_splits_of_areas, note_on_unused_splits
 from windhover.dataset.block_plan import BlockPlan
-from windhover.dataset.catalog import Catalog, empty_areas
+from windhover.dataset.catalog import Catalog, empty_areas, empty_labels
 from windhover.dataset.catalog_report import CatalogReport, LabelCount
-from windhover.dataset.catalog_tables import LABEL_COLUMNS, SCENE_COLUMNS
+from windhover.dataset.catalog_tables import SCENE_COLUMNS
+from windhover.dataset.coverage_sources import (
+    read_coverage_sources,
+    units_of_coverage,
+    with_class_maps,
+    with_known_scenes,
+    write_class_maps,
+)
 from windhover.dataset.discover import raster_paths, raw_folder
 from windhover.dataset.grouping import (
     PlaceAndSplit,
@@ -39,7 +46,7 @@ from windhover.dataset.splits import SPLITS, TooFewPlacesError
 from windhover.geometry import georef
 from windhover.geometry.windows import WINDOW_PX, Window
 from windhover.imagery.rasters import SceneInfo
-from windhover.params.scenes import ScenesParams
+from windhover.params.scenes import BACKGROUND, ScenesParams
 from windhover.progress import counted
 
 NOTE_NO_RASTERS = (
@@ -73,47 +80,86 @@ def build_catalog(params: ScenesParams, folder: Path, final: Path) -> Catalog:
     if not raster_paths(raw) and any(raw.glob("*.npz")):
         return _catalog_without_scenes(params)
     groups_table = read_groups(raw, params)
-    sources = read_sources(raw, params, folder, final=final)
+    class_labels = None
+    if params.task == "coverage":
+        sources, class_labels = read_coverage_sources(raw, params, folder, final=final)
+    else:
+        sources = read_sources(raw, params, folder, final=final)
     scene_names = [info.name for info in sources.infos]
     groups, group_notes = match_groups(groups_table, sources.names, scene_names)
     plan = _load_plan(params, sources)
     blocks = _blocks_of_scenes(sources, groups, params, plan)
     if blocks:
         sources = _cut_into_blocks(sources, blocks, params, folder=folder, final=final)
-    labels = classify_labels(sources.labels, sources.areas, params, infos=sources.infos)
-    table = _scene_table(sources.infos, sources.labeled)
     fixed = fixed_splits_of_areas(sources.areas, sources.infos)
     if plan is not None:
         fixed = _planned_splits(plan, sources.infos) | fixed
+    if class_labels is None:
+        labels = classify_labels(sources.labels, sources.areas, params, infos=sources.infos)
+        return _divided(sources, labels, params, groups=groups, fixed=fixed, notes=group_notes)
+    maps = write_class_maps(sources, class_labels, params, folder=folder, final=final)
+    sources = with_known_scenes(sources, maps)
+    classes = class_labels.classes.names
+    units = units_of_coverage(maps, classes, sources.infos, params.gsd_m)
+    catalog = _divided(sources, units, params, groups=groups, fixed=fixed, notes=group_notes)
+    return with_class_maps(catalog, maps)
+
+
+def _divided(
+    sources: DataSources,
+    labels: pd.DataFrame,
+    params: ScenesParams,
+    *,
+    groups: Mapping[str, PlaceAndSplit],
+    fixed: Mapping[str, str],
+    notes: list[str],
+) -> Catalog:
+    """Return the catalog of labels, its scenes divided between the splits by place.
+
+    Args:
+        sources: scenes and areas.
+        labels: of the catalog, or the units of coverage.
+        params: of the stage.
+        groups: places and splits by scene.
+        fixed: scene -> split, where it is decided.
+        notes: on the groups.
+    """
+    table = _scene_table(sources.infos, sources.labeled)
     scenes, joined = _assign_splits(
         table, labels, sources, groups=groups, params=params, fixed_scenes=fixed
     )
+    of_catalog = labels
+    if sources.report.coverage_classes is not None:
+        of_catalog = sources.labels  # none: units divide the places, and are no labels
     report = sources.report.model_copy(
         update={
             "places": scenes["place"].nunique(),
             "places_joined_because_footprints_touch": joined,
             "notes": [
                 *sources.report.notes,
-                *group_notes,
+                *notes,
                 *note_on_unused_splits(sources.areas, fixed),
                 *_notes_on_lacking_classes(scenes, labels),
             ],
-            **_counts(scenes, labels),
+            **_counts(scenes, of_catalog),
         }
     )
-    return Catalog(scenes, labels, sources.areas, report)
+    return Catalog(scenes, geopandas.GeoDataFrame(of_catalog), sources.areas, report)
 
 
 def _catalog_without_scenes(params: ScenesParams) -> Catalog:
     """Return the catalog of a folder that holds ready-made patches and no raster."""
     scenes = pd.DataFrame({name: [] for name in SCENE_COLUMNS})
-    labels = geopandas.GeoDataFrame({name: [] for name in LABEL_COLUMNS}, geometry="geometry")
-    labels = labels.assign(length_m=labels["length_m"].astype(float))
+    labels = empty_labels()
+    coverage_classes = None
+    if params.task == "coverage":
+        coverage_classes = sorted(set(params.classes.values()) - {BACKGROUND})
     report = CatalogReport(
         training_gsd_m=params.gsd_m,
         class_names=params.classes,
         bands=params.bands or [],
         notes=[NOTE_NO_RASTERS],
+        coverage_classes=coverage_classes,
     )
     report = report.model_copy(update=_counts(scenes, labels))
     return Catalog(scenes, labels, empty_areas(), report)

@@ -29,6 +29,7 @@ from windhover.dataset.catalog_tables import (
     SCENE_COLUMNS,
     SCENES,
 )
+from windhover.dataset.class_maps import ClassMap
 from windhover.errors import FormatError, MissingFileError
 from windhover.files import atomic_folder
 from windhover.geometry.arrays import Floats
@@ -41,6 +42,8 @@ from windhover.table_record import Column, TableSchema
 ORIGINS = TableSchema(
     "scenes", dict.fromkeys(("origin_col_px", "origin_row_px"), Column("integer", least=0))
 )
+# only where the task is coverage
+CLASS_MAPS = TableSchema("scenes", {"class_map": Column("text", nullable=True)})
 REPORT_FILE = "report.json"
 
 
@@ -66,6 +69,7 @@ class SceneRow:
         footprint_wkt_4326: outline in longitude and latitude, None for a local grid.
         origin_col_px: column of a spatial block's first px in the raster it is cut from.
         origin_row_px: row of it.
+        class_map: file of its class map, where the task is coverage and it is labeled.
     """
 
     scene: str
@@ -85,6 +89,7 @@ class SceneRow:
     footprint_wkt_4326: str | None
     origin_col_px: int = 0
     origin_row_px: int = 0
+    class_map: str | None = None
 
     @classmethod
     def from_record(cls, record: Mapping[Any, Any]) -> SceneRow:
@@ -106,6 +111,7 @@ class SceneRow:
             labeled=bool(record["labeled"]),
             footprint_wkt_4326=_none_if_missing(record["footprint_wkt_4326"], str),
             **{name: int(record.get(name, 0)) for name in ORIGINS.columns},
+            class_map=_none_if_missing(record.get("class_map"), str),
         )
 
     @property
@@ -221,8 +227,15 @@ class Catalog:
         return str(self.scenes["dtype"].iloc[0])
 
     @property
+    def is_coverage(self) -> bool:
+        """Whether its classes are ground without boxes, labeled by class maps."""
+        return self.report.coverage_classes is not None
+
+    @property
     def classes(self) -> list[str]:
         """Names of the classes to be found, sorted; ignored ones are not among them."""
+        if self.report.coverage_classes is not None:
+            return list(self.report.coverage_classes)
         return sorted(self.labels.loc[self.labels["role"] == "object", "class"].unique())
 
 
@@ -272,6 +285,30 @@ def open_catalog_scene(
     return Scene(scene_info(row), target_gsd_m, bands)
 
 
+def open_class_map(row: SceneRow, scene: Scene) -> ClassMap:
+    """Open the class map of a scene of the catalog on the grid of that scene.
+
+    Args:
+        row: of the scene.
+        scene: opened, at any GSD.
+
+    Raises:
+        MissingFileError: the scene has none, or it is no longer there.
+    """
+    if row.class_map is None:
+        raise MissingFileError(
+            f"Scene {row.scene} has no class map. Put a class raster beside its raster and run the "
+            "scenes stage again."
+        )
+    return ClassMap(row.class_map, scene.ratio_xy, scene.shape_hw)
+
+
+def empty_labels() -> geopandas.GeoDataFrame:
+    """Return a labels table without rows."""
+    labels = geopandas.GeoDataFrame({name: [] for name in LABEL_COLUMNS}, geometry="geometry")
+    return labels.assign(length_m=labels["length_m"].astype(float))
+
+
 def empty_areas() -> geopandas.GeoDataFrame:
     """Return an areas table without rows."""
     return geopandas.GeoDataFrame({name: [] for name in AREA_COLUMNS}, geometry="geometry")
@@ -285,7 +322,8 @@ def save_catalog(catalog: Catalog, folder: str | Path) -> None:
 
 def write_catalog(catalog: Catalog, folder: Path) -> None:
     """Write the catalog's tables and report into an existing folder."""
-    columns = [name for name in (*SCENE_COLUMNS, *ORIGINS.columns) if name in catalog.scenes]
+    optional = (*ORIGINS.columns, *CLASS_MAPS.columns)
+    columns = [name for name in (*SCENE_COLUMNS, *optional) if name in catalog.scenes]
     catalog.scenes[columns].to_parquet(folder / "scenes.parquet", index=False)
     catalog.labels[list(LABEL_COLUMNS)].to_parquet(folder / "labels.parquet", index=False)
     catalog.areas[list(AREA_COLUMNS)].to_parquet(folder / "areas.parquet", index=False)
@@ -303,6 +341,8 @@ def load_catalog(folder: str | Path) -> Catalog:
     scenes = SCENES.read(folder / "scenes.parquet")
     if set(ORIGINS.columns) & set(scenes.columns):
         ORIGINS.check(scenes, folder / "scenes.parquet")
+    if set(CLASS_MAPS.columns) & set(scenes.columns):
+        CLASS_MAPS.check(scenes, folder / "scenes.parquet")
     labels = LABELS.read(folder / "labels.parquet")
     areas = AREAS.read(folder / "areas.parquet")
     for name, table in (("labels.parquet", labels), ("areas.parquet", areas)):

@@ -80,6 +80,8 @@ class CatalogReport(JsonRecord):
     labels: int = 0
     by_split: list[LabelCount] = Field(default_factory=list)
     scenes_by_split: dict[str, int] = Field(default_factory=dict)
+    coverage_classes: list[str] | None = None  # of the task coverage, without background
+    coverage_table: list[TableRow] | None = None  # shares of the classes in each scene
 
     # statistics, of `windhover.dataset.data_statistics`
     scene_table: list[TableRow] | None = None

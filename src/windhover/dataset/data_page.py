@@ -9,11 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
+import rasterio
 from PIL import Image, ImageDraw
 
 from windhover.dataset.catalog import Catalog, scene_info
 from windhover.imagery.scenes import Scene
+from windhover.rendering.class_overlay import overlay_classes, with_legend
 from windhover.rendering.contact_sheet import tile_images
 from windhover.rendering.html_page import EmbeddedImage, Table, embed_image, render_page, table_of
 from windhover.rendering.images import (
@@ -44,6 +47,8 @@ def data_page(catalog: Catalog, lines: Iterable[str]) -> str:
     report = catalog.report
     dropped = count_lines(report.dropped, "labels")
     label_tables = []
+    if report.coverage_table:
+        label_tables.append(("Shares of the classes", table_of_rows(report.coverage_table)))
     if report.class_table:
         label_tables.append(("Classes", table_of_rows(report.class_table)))
     for title, labels in (
@@ -77,6 +82,8 @@ def table_of_rows(rows: Sequence[Mapping[str, Any]]) -> Table:
 
 def scene_images(catalog: Catalog) -> list[EmbeddedImage]:
     """Return the scenes with most labels, whole, with their boxes."""
+    if catalog.is_coverage:
+        return class_map_images(catalog)
     counts = catalog.labels["scene"].value_counts()
     rows = sorted(catalog, key=lambda row: (-int(counts.get(row.scene, 0)), row.scene))
     images = []
@@ -89,6 +96,20 @@ def scene_images(catalog: Catalog) -> list[EmbeddedImage]:
         split = row.split or "no split"
         caption = f"{row.scene} ({split}, {int(counts.get(row.scene, 0))} labels)"
         images.append(embed_image(image, caption, "natural"))
+    return images
+
+
+def class_map_images(catalog: Catalog) -> list[EmbeddedImage]:
+    """Return evenly chosen scenes with a class map, whole, the classes over them."""
+    rows = [row for row in catalog if row.class_map is not None]
+    images = []
+    for number in evenly_chosen(len(rows), N_OVERVIEWS) if rows else []:
+        row = rows[number]
+        image, _ = scene_overview(scene_info(row), OVERVIEW_PX)
+        with rasterio.open(row.class_map) as dataset:
+            classes = dataset.read(1, out_shape=(image.height, image.width))
+        shown = with_legend(overlay_classes(np.asarray(image), classes), catalog.classes)
+        images.append(embed_image(shown, f"{row.scene} ({row.split})", "natural"))
     return images
 
 

@@ -36,7 +36,13 @@ N_DARK_SHOWN = 5  # scenes that a line of the terminal names
 
 
 def with_statistics(catalog: Catalog) -> Catalog:
-    """Return the catalog with its statistics in the report."""
+    """Return the catalog with its statistics in the report; those of labels for objects alone."""
+    if catalog.is_coverage:
+        shown = {
+            "scene_table": scene_table(catalog),
+            "dark_scenes": dark_scenes(catalog.report.pixels or {}),
+        }
+        return replace(catalog, report=catalog.report.model_copy(update=shown))
     larger, smaller = _odd_sizes(catalog)
     statistics = {
         "scene_table": scene_table(catalog),
@@ -192,9 +198,23 @@ def dark_scenes(pixels: dict[str, PixelShares]) -> list[str]:
     return names
 
 
+def _coverage_lines(report: CatalogReport) -> list[str]:
+    """Return the mean share of each class over the scenes of each split; empty for objects."""
+    lines = []
+    table = pd.DataFrame(report.coverage_table or [])
+    for split in SPLITS:
+        rows = table[table["split"] == split] if len(table) else table
+        if not len(rows):
+            continue
+        means = rows[["background", *(report.coverage_classes or [])]].mean()
+        shares = ", ".join(f"{name} {share:.1%}" for name, share in means.items())
+        lines.append(f"  {split:5} mean share: {shares}; {rows['known'].mean():.1%} known")
+    return lines
+
+
 def statistics_lines(report: CatalogReport) -> list[str]:
     """Return the main statistics for the terminal; empty before they are made."""
-    lines = []
+    lines = _coverage_lines(report)
     for row in report.class_table or []:
         sizes = f"longer side {row['length_m']} m, {row['length_px']} px"
         lines.append(f"  {row['class']}: {row['labels']} labels, {sizes}")

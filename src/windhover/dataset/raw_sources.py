@@ -59,12 +59,12 @@ def read_sources(raw: Path, params: ScenesParams, folder: Path, *, final: Path) 
     Raises:
         MissingFileError, FormatError, UnsupportedError, DataError: of what is read.
     """
-    found, pixels = _find_rasters(raw, params, folder, final=final)
+    found, pixels = find_rasters(raw, params, folder, final=final)
     infos = found.infos
     bands = common_bands(infos, params.bands)
     aligned, label_notes = _read_labels(raw, params, found)
     labels, n_duplicates = drop_near_duplicates(aligned.labels, params.duplicate_iou)
-    areas = _read_areas(raw, params, infos)
+    areas = areas_of_scenes(raw, params, infos)
     if params.labelled_within_m is not None:
         around = areas_around_labels(labels, infos, params.labelled_within_m)
         areas = pd.concat([areas, around], ignore_index=True) if len(areas) else around
@@ -83,7 +83,7 @@ def read_sources(raw: Path, params: ScenesParams, folder: Path, *, final: Path) 
         bands=bands,
         notes=[
             *dict.fromkeys([*found.notes, *label_notes]),
-            *_raster_notes(infos),
+            *raster_notes(infos),
             *aligned.notes,
             *_label_notes(aligned),
         ],
@@ -124,10 +124,10 @@ def read_label_sources(raw: Path, params: ScenesParams, folder: Path) -> LabelSo
             raw, params.stack, native_gsd_m=params.native_gsd_m, folder=folder, final=folder
         )
     aligned, _ = _read_labels(raw, params, found)
-    return LabelSources(found.infos, aligned, _read_areas(raw, params, found.infos))
+    return LabelSources(found.infos, aligned, areas_of_scenes(raw, params, found.infos))
 
 
-def _find_rasters(
+def find_rasters(
     raw: Path, params: ScenesParams, folder: Path, *, final: Path
 ) -> tuple[FoundScenes, dict[str, PixelShares]]:
     """Return the scenes of a folder, and the shares of valid and black pixels of each."""
@@ -153,7 +153,9 @@ def _read_labels(
     return align_labels(found.infos, sources, found.names), files.notes
 
 
-def _read_areas(raw: Path, params: ScenesParams, infos: list[SceneInfo]) -> geopandas.GeoDataFrame:
+def areas_of_scenes(
+    raw: Path, params: ScenesParams, infos: list[SceneInfo]
+) -> geopandas.GeoDataFrame:
     """Return the areas on the scenes; none where `scenes.areas` is null.
 
     Raises:
@@ -172,7 +174,7 @@ def _read_areas(raw: Path, params: ScenesParams, infos: list[SceneInfo]) -> geop
     return read_areas(path, infos)
 
 
-def _raster_notes(infos: list[SceneInfo]) -> list[str]:
+def raster_notes(infos: list[SceneInfo]) -> list[str]:
     """Return what is worth knowing of the rasters, one sentence each."""
     notes = [f"{info.path}: {note}" for info in infos for note in info.notes]
     striped = [info for info in infos if info.is_striped]

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from windhover.dataset.catalog import REPORT_FILE, Catalog
+from windhover.dataset.class_maps import CLASS_MAP_FOLDER
 from windhover.dataset.data_page import data_page
 from windhover.dataset.data_statistics import statistics_lines, with_statistics
 from windhover.dataset.discover import portable_path
@@ -26,7 +27,10 @@ def write_report(catalog: Catalog, folder: Path, final: Path) -> Catalog:
     catalog = with_statistics(catalog)
     catalog.report.save(folder / REPORT_FILE)
     paths = [_current_path(path, folder, final) for path in catalog.scenes["path"]]
-    readable = replace(catalog, scenes=catalog.scenes.assign(path=paths))
+    scenes = catalog.scenes.assign(path=paths)
+    if "class_map" in scenes:
+        scenes["class_map"] = [_current_class_map(path, folder) for path in scenes["class_map"]]
+    readable = replace(catalog, scenes=scenes)
     page = data_page(readable, summary_lines(catalog))
     (folder / PAGE_FILE).write_text(page, encoding="utf-8")
     return catalog
@@ -39,10 +43,19 @@ def _current_path(path: str, folder: Path, final: Path) -> str:
     return path
 
 
+def _current_class_map(path: str | None, folder: Path) -> str | None:
+    """Return where a class map is before the folder is moved; None where a scene has none."""
+    return None if path is None else str(folder / CLASS_MAP_FOLDER / Path(path).name)
+
+
 def summary_lines(catalog: Catalog) -> list[str]:
     """Return what the catalog holds, for the terminal."""
     report = catalog.report
-    lines = [f"{report.scenes} scenes of {report.places} places, {report.labels} labels"]
+    labels = f"{report.labels} labels"
+    if catalog.is_coverage:
+        n_labeled = report.scenes - len(report.unlabelled_scenes)
+        labels = f"{n_labeled} with a class map of {', '.join(catalog.classes) or 'no class'}"
+    lines = [f"{report.scenes} scenes of {report.places} places, {labels}"]
     for split in SPLITS:
         counts = []
         for row in report.by_split:
@@ -50,6 +63,9 @@ def summary_lines(catalog: Catalog) -> list[str]:
                 ignored = " (ignored)" if row.role == "ignore" else ""
                 counts.append(f"{row.labels} {row.class_name}{ignored}")
         labels = ", ".join(counts) or "no objects"
+        if catalog.is_coverage:
+            lines.append(f"  {split:5} {report.scenes_by_split[split]:4} scenes")
+            continue
         lines.append(f"  {split:5} {report.scenes_by_split[split]:4} scenes: {labels}")
     n_unlabeled = len(report.unlabelled_scenes)
     if n_unlabeled:

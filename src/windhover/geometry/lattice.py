@@ -313,3 +313,18 @@ def windows_with_data(
     lower = total[np.ix_(bottom, right)] - total[np.ix_(bottom, left)]
     upper = total[np.ix_(top, right)] - total[np.ix_(top, left)]
     return np.asarray(lower > upper)
+
+
+def cells_with_data(valid: NDArray[np.bool_], lattice: Lattice) -> NDArray[np.bool_]:
+    """Return which windows hold a valid px in the square of one stride in their middle.
+
+    Args:
+        valid: (H, W) of the px that the windows cover.
+        lattice: of the windows.
+
+    Returns:
+        (h, w), h = (H - window) // stride + 1.
+    """
+    margin = (lattice.window_px - lattice.stride_px) // 2
+    rows, cols = (side - margin for side in valid.shape)
+    return windows_with_data(valid[margin:rows, margin:cols], lattice.stride_px, lattice.stride_px)

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from windhover.errors import FormatError
 from windhover.geometry.lattice import (
     Block,
+    cells_with_data,
     outside_scene,
     pad_outside,
     read_mirrored,
@@ -59,11 +60,14 @@ class BlockSearch:
         min_logits: (K,) lowest raw logit of interest for each class, or one for all.
         second_stage: of another network, for the peaks that are scored again; the mean of both
             logits counts.
+        cells_alone: whether kept logits are those of windows with data in their middle, the square
+            of a stride that a score map shows of them; else of windows with data anywhere.
     """
 
     scorer: Scorer
     min_logits: float | Sequence[float]
     second_stage: Scorer | None = None
+    cells_alone: bool = False
 
     def run(
         self,
@@ -128,7 +132,10 @@ class BlockSearch:
         scores = RawScores(peak_logits, maps.offsets_px, maps.log_sizes)
         candidates = self._find_candidates(scale_pass, block, scores, views)
         kept_logits = None
-        if keep_logits:
+        if keep_logits and self.cells_alone:
+            has_data = cells_with_data(block_pixels.valid, lattice)
+            kept_logits = np.where(has_data, logits, -np.inf)[:, owned_rows, owned_cols]
+        elif keep_logits:
             kept_logits = logits[:, owned_rows, owned_cols]
         candidates = candidates.scaled(scale_pass.scale_xy)
         return BlockResult(candidates, searched, skipped, kept_logits)

@@ -68,6 +68,7 @@ class SceneSearch:
         block_px: int | None = None,
         second_stage: Scorer | None = None,
         keep_logits: bool = False,
+        cells_alone: bool = False,
     ) -> SceneSearch:
         """Return the search of a scene; arguments as for `search_scene`.
 
@@ -81,12 +82,13 @@ class SceneSearch:
             second_stage: scorer of another network for the peaks that are scored again.
             keep_logits: whether blocks of the pass nearest to the training GSD keep their logits,
                 for a score map.
+            cells_alone: whether these are of windows with data in their middle alone.
 
         Raises:
             ParameterError: scorer and settings disagree about the stride.
         """
         passes = plan_passes(scorer, scene, settings, aoi=aoi, block_px=block_px)
-        block_search = BlockSearch(scorer, min_logit, second_stage)
+        block_search = BlockSearch(scorer, min_logit, second_stage, cells_alone)
         return cls(
             scene,
             settings,

@@ -10,8 +10,10 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    SerializerFunctionWrapHandler,
     ValidationError,
     field_validator,
+    model_serializer,
     model_validator,
 )
 
@@ -21,6 +23,7 @@ from windhover.models.model_description import ModelDescription
 from windhover.models.network_names import current_name
 from windhover.models.quantization_ranges import QuantizationRanges
 from windhover.models.weights_file import BROKEN_ADVICE, MISSING_ADVICE
+from windhover.params.allowed_values import Task
 
 FORMAT = 1
 CARD = "model.json"
@@ -49,6 +52,7 @@ class Card(BaseModel):
 
     Attributes:
         format: of the folder.
+        task: what the classes are: `objects` with a place, or `coverage` of ground without boxes.
         name: content key of the weights, those of a second stage included; set by `save_bundle`.
         network: whose weights they are.
         classes: names, in the order of the logits.
@@ -74,6 +78,7 @@ class Card(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     format: Literal[1] = 1
+    task: Task = "objects"
     name: str = ""
     network: NetworkCard
     classes: tuple[str, ...] = Field(min_length=1)
@@ -132,6 +137,14 @@ class Card(BaseModel):
             raise ValueError("ranges must hold, for each band, a lowest pixel and a higher one")
         if not ranges.maps or not all(0 < highest < math.inf for highest in ranges.maps):
             raise ValueError("ranges must hold a number above 0 for each feature map")
+
+    @model_serializer(mode="wrap")
+    def _leave_out_default_task(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Return the fields; cards of objects are what they were before there was another task."""
+        values: dict[str, Any] = serialize(self)
+        if self.task == "objects":
+            values.pop("task", None)
+        return values
 
     def prior_of(self, index: int) -> float | None:
         """Return the fraction of a scene's windows that show a class, None where unknown.

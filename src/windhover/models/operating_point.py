@@ -94,6 +94,14 @@ class ChosenOn(_Record):
     inference_precision: str | None = None  # of the search: fp32, bf16, int8, ...
 
 
+class CoveragePoint(_Record):
+    """What a model of classes without boxes knows beside its thresholds."""
+
+    # class -> covered share less the true one, of each scene of val
+    share_errors: dict[str, list[float]] = Field(default_factory=dict)
+    min_speck_px: int = 0  # smaller specks of a mask are left out of its polygons
+
+
 class OperatingPoint(_Record):
     """What `operating_point.json` holds."""
 
@@ -102,6 +110,7 @@ class OperatingPoint(_Record):
     chosen_on: ChosenOn = ChosenOn()
     search: dict[str, Any] = Field(default_factory=dict)  # search settings by name
     curve: tuple[CurvePoint, ...] = ()
+    coverage: CoveragePoint | None = None  # where the task is coverage
 
     def thresholds(self) -> dict[str, float]:
         """Return the calibrated score that a detection of each class must reach."""
@@ -109,7 +118,10 @@ class OperatingPoint(_Record):
 
     def to_json(self) -> dict[str, Any]:
         """Return the content of the file, as JSON types."""
-        return self.model_dump(mode="json", by_alias=True)
+        content = self.model_dump(mode="json", by_alias=True)
+        if self.coverage is None:
+            del content["coverage"]
+        return content
 
     def save(self, path: str | Path) -> None:
         """Write the record to a JSON file, atomically."""

@@ -11,6 +11,7 @@ from typing import Literal, TypeAlias, get_args
 WorldDtype: TypeAlias = Literal["uint8", "uint16", "float32"]
 
 # scenes
+Task: TypeAlias = Literal["objects", "coverage"]
 SplitName: TypeAlias = Literal["train", "val", "test"]
 EmptyScenes: TypeAlias = Literal["unlabelled", "complete"]
 
@@ -33,6 +34,16 @@ ThresholdRuleName: TypeAlias = Literal[
     "precision_at_least",
     "false_alarms_per_km2_at_most",
     "least_cost",
+]
+
+CoverageRuleName: TypeAlias = Literal[
+    "max_iou",
+    "max_fbeta",
+    "max_balanced_accuracy",
+    "false_positive_rate_at_most",
+    "recall_at_least",
+    "precision_at_least",
+    "unbiased_share",
 ]
 
 # detect

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field, model_validator
 
 from windhover.params import StageParams
-from windhover.params.allowed_values import MatchBy, PeakTta, ThresholdRuleName
+from windhover.params.allowed_values import CoverageRuleName, MatchBy, PeakTta, ThresholdRuleName
 
 
 class ModelCardParams(StageParams):
@@ -29,6 +29,38 @@ class ModelCardParams(StageParams):
         for text in (self.sensor, self.license, self.data_license, *self.limits):
             if text is not None and (not text.strip() or not text.isprintable()):
                 raise ValueError(f"texts are single lines that are not empty, got {text!r}")
+        return self
+
+
+class CoverageEvaluateParams(StageParams):
+    """How the threshold of classes without boxes is chosen, and what of a mask is kept."""
+
+    threshold_rule: CoverageRuleName = Field(
+        default="max_iou",
+        description="how the threshold is chosen on val: max_iou, max_fbeta, "
+        "max_balanced_accuracy, false_positive_rate_at_most, recall_at_least, "
+        "precision_at_least, unbiased_share",
+    )
+    threshold_rule_value: float = Field(
+        default=1.0,
+        gt=0,
+        description="beta, or the rate, recall or precision, such as 0.012 false positives",
+    )
+    min_speck_px: int = Field(
+        default=0,
+        ge=0,
+        description="specks of a mask of fewer px of the map are left out of its polygons; 0 "
+        "keeps all",
+    )
+
+    @model_validator(mode="after")
+    def _check_rule(self) -> CoverageEvaluateParams:
+        is_share = self.threshold_rule.endswith(("_at_most", "_at_least"))
+        if is_share and self.threshold_rule_value >= 1:
+            raise ValueError(
+                f"threshold_rule_value is a share with {self.threshold_rule} and must be below 1, "
+                f"got {self.threshold_rule_value:g}"
+            )
         return self
 
 
@@ -107,6 +139,10 @@ class EvaluateParams(StageParams):
         gt=0,
         description="beta, recall, precision, false alarms per km2, or the cost of a "
         "miss in false alarms",
+    )
+    coverage: CoverageEvaluateParams = Field(
+        default=CoverageEvaluateParams(),
+        description="the same of classes without boxes, where `scenes.task` is coverage",
     )
     size_bands_px: list[float] = Field(
         default=[16.0, 28.0, 40.0],

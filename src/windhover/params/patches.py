@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from pydantic import Field, model_validator
 
+from windhover.geometry.windows import WINDOW_PX
 from windhover.params import StageParams
 from windhover.params.allowed_values import RadiusShape
+
+LABEL_STEP_PX = 8  # the square that labels a patch lies on cells of half of it
 
 
 class NegativesPerPositive(StageParams):
@@ -21,6 +24,54 @@ class NegativesPerPositive(StageParams):
     lookalike: float = Field(
         default=1.0, ge=0, le=1000, description="windows full of structure, away from objects"
     )
+
+
+class CoveragePatchesParams(StageParams):
+    """Patches of classes without boxes: labeled by the share of their pixels."""
+
+    label_px: int = Field(
+        default=WINDOW_PX,
+        ge=LABEL_STEP_PX,
+        le=WINDOW_PX,
+        multiple_of=LABEL_STEP_PX,
+        description="side of the square in the middle of a patch whose pixels decide, px; a "
+        "smaller one gives a sharper map",
+    )
+    min_share: float = Field(
+        default=0.5,
+        gt=0,
+        le=1,
+        description="a patch shows a class that covers at least this share of that square",
+    )
+    max_share: float = Field(
+        default=0.1,
+        ge=0,
+        lt=1,
+        description="a patch is background if all classes together cover at most this share; "
+        "patches between the two are not used",
+    )
+    train_patches: int = Field(
+        default=4000, ge=2, le=10_000_000, description="training patches that are wanted"
+    )
+    test_patches: int = Field(
+        default=640, ge=2, le=10_000_000, description="patches of val, and of test, that are wanted"
+    )
+    balance: bool = Field(
+        default=True,
+        description="whether background and each class get the same number of patches; else as "
+        "they come",
+    )
+    keep_masks: bool = Field(
+        default=False, description="whether each patch's class raster is kept with it"
+    )
+
+    @model_validator(mode="after")
+    def _check_shares(self) -> CoveragePatchesParams:
+        if self.max_share >= self.min_share:
+            raise ValueError(
+                f"max_share must be under min_share ({self.min_share:g}), got {self.max_share:g}"
+            )
+        return self
 
 
 class PatchesParams(StageParams):
@@ -61,6 +112,10 @@ class PatchesParams(StageParams):
     negatives_per_positive: NegativesPerPositive = Field(
         default=NegativesPerPositive(),
         description="negatives of each kind per positive; more are mined in training",
+    )
+    coverage: CoveragePatchesParams = Field(
+        default=CoveragePatchesParams(),
+        description="patches of classes without boxes, where `scenes.task` is coverage",
     )
     scale_jitter: tuple[float, float] = Field(
         default=(1.0, 1.0),

@@ -6,12 +6,19 @@ from pydantic import Field, field_validator, model_validator
 
 from windhover.geometry.windows import WINDOW_PX
 from windhover.params import StageParams
-from windhover.params.allowed_values import EmptyScenes, SplitName
+from windhover.params.allowed_values import EmptyScenes, SplitName, Task
+
+BACKGROUND = "background"  # what none of the classes covers, in `mask_values` and `classes`
 
 
 class ScenesParams(StageParams):
     """Which rasters and labels there are, what their classes mean, and how places are split."""
 
+    task: Task = Field(
+        default="objects",
+        description="objects: things with a place and a box; coverage: classes of ground without "
+        "boxes, such as cloud",
+    )
     raw: str = Field(
         default="data/raw",
         min_length=1,
@@ -62,6 +69,19 @@ class ScenesParams(StageParams):
     )
     ignore_classes: list[str] = Field(
         default=[], description="label classes that are ignored in training and evaluation"
+    )
+    masks: str | None = Field(
+        default=None,
+        description="coverage: pattern of the class rasters inside `raw`, such as masks/*.tif; "
+        "null finds masks/NAME.tif and NAME_mask.tif",
+    )
+    mask_values: dict[int, str] = Field(
+        default={},
+        description="coverage: value of the class rasters: class, such as {0: background, 4: "
+        "cloud}; `background` is none of the classes",
+    )
+    mask_ignore: list[int] = Field(
+        default=[], description="coverage: values of which the class is not known"
     )
     duplicate_iou: float = Field(
         default=1.0,
@@ -146,6 +166,18 @@ class ScenesParams(StageParams):
         if abs(total - 1) > 1e-6 or min(fractions) < 0:
             raise ValueError(f"they must be 0 or more and sum to 1, not to {total:g}")
         return fractions
+
+    @model_validator(mode="after")
+    def _check_masks(self) -> ScenesParams:
+        both = sorted(set(self.mask_values) & set(self.mask_ignore))
+        if both:
+            raise ValueError(
+                f"mask_values and mask_ignore both name the value {both[0]}: keep one of them"
+            )
+        is_named = any(name != BACKGROUND for name in self.mask_values.values())
+        if self.mask_values and not is_named:
+            raise ValueError("mask_values must name a class besides background")
+        return self
 
     @model_validator(mode="after")
     def _check_split(self) -> ScenesParams:

@@ -20,7 +20,8 @@ from windhover.errors import DataError, ParameterError
 from windhover.geometry.arrays import Bools
 from windhover.geometry.lattice import outside_scene
 from windhover.geometry.windows import HALF_WINDOW_PX, STRIDE_PX, WINDOW_PX
-from windhover.params.patches import PatchesParams
+from windhover.params.patches import CoveragePatchesParams, PatchesParams
+from windhover.patches.coverage_patches import cut_coverage_patches
 from windhover.patches.cut_statistics import (
     CutStatistics,
     padding_value_of,
@@ -35,7 +36,7 @@ from windhover.patches.patch_store import (
     index_table,
     write_index,
 )
-from windhover.patches.patch_summary import SUMMARY_FILE, Leakage, PatchSummary
+from windhover.patches.patch_summary import SUMMARY_FILE, Leakage, PatchSummary, ShareRule
 from windhover.patches.scene_cutter import CutBatch, CutSettings, SceneCutter
 from windhover.progress import track
 
@@ -57,6 +58,8 @@ def cut_patches(catalog: Catalog, params: PatchesParams, folder: Path) -> PatchS
     """
     if params.npz is not None:
         return _import_ready_made(Path(params.npz), catalog, params, folder=folder)
+    if catalog.is_coverage and len(catalog.scenes):
+        return _cut_coverage(catalog, params, folder)
     if catalog.scenes.empty or not catalog.classes:
         raise DataError(
             "The catalog holds no object to learn. Bring labels (`scenes.labels`), or correct "
@@ -86,6 +89,38 @@ def cut_patches(catalog: Catalog, params: PatchesParams, folder: Path) -> PatchS
     summary.save(folder / SUMMARY_FILE)
     check_leakage(leakage)
     return summary
+
+
+def _cut_coverage(catalog: Catalog, params: PatchesParams, folder: Path) -> PatchSummary:
+    """Write the patches of classes without boxes; return their summary."""
+    cut = cut_coverage_patches(catalog, params, folder)
+    write_index(cut.index, folder)
+    statistics = cut.statistics
+    leakage = measure_leakage(cut.index, catalog.scenes, statistics.identical_across_splits)
+    mean, std = statistics.training_pixels.mean_and_std()
+    square_px = params.coverage.label_px / 2
+    summary = PatchSummary(
+        **_cut_facts(cut.index, LabelRule(square_px, square_px, "square"), statistics),
+        gsd_m=catalog.gsd_m,
+        bands=catalog.bands,
+        leakage=leakage,
+        dtype=catalog.dtype,
+        classes=catalog.classes,
+        mean=rounded_statistics(mean),
+        std=rounded_statistics(std),
+        padding_value=padding_value_of(mean, np.dtype(catalog.dtype)),
+        coverage=share_rule_of(params.coverage),
+    )
+    summary.save(folder / SUMMARY_FILE)
+    check_leakage(leakage)
+    return summary
+
+
+def share_rule_of(params: CoveragePatchesParams) -> ShareRule:
+    """Return by which shares patches are labeled."""
+    return ShareRule(
+        label_px=params.label_px, min_share=params.min_share, max_share=params.max_share
+    )
 
 
 def label_rule_of(params: PatchesParams, gsd_m: float) -> LabelRule:
@@ -314,6 +349,7 @@ def _import_ready_made(
         mean=rounded_statistics(content.mean),
         std=rounded_statistics(content.std),
         padding_value=padding_value_of(content.mean, np.dtype(np.uint8)),
+        coverage=share_rule_of(params.coverage) if catalog.is_coverage else None,
         source=f"{path.name}: ready-made patches, places unknown: a leak between splits cannot be "
         "excluded",
     )
@@ -378,6 +414,13 @@ def summary_lines(summary: PatchSummary) -> list[str]:
 
 def _rule_line(summary: PatchSummary) -> str:
     """Return the radii of the labels in px and in m, as one line."""
+    if summary.coverage is not None:
+        rule = summary.coverage
+        return (
+            f"  patches show a class that covers at least {rule.min_share:.0%} of their middle "
+            f"{rule.label_px} px, background where all classes cover at most {rule.max_share:.0%}; "
+            f"a window is {_both_units(summary.window_px, summary.gsd_m)}"
+        )
     positive = _both_units(summary.positive_radius_px, summary.gsd_m)
     ignore = _both_units(summary.ignore_radius_px, summary.gsd_m)
     return (
@@ -391,6 +434,11 @@ def _split_line(summary: PatchSummary, split: str) -> str:
     counts = summary.counts[split]
     prior = summary.prior[split]
     kinds = ", ".join(f"{number} {kind}" for kind, number in counts.items())
+    if summary.coverage is not None:
+        return (
+            f"  {split:5} {sum(counts.values()):6} patches: {counts['positive']} of a class, "
+            f"{counts['random']} of background; {prior.windows} windows in all"
+        )
     rate = "not known"
     if prior.true:
         rate = f"1 in {1 / prior.true:.0f} of {prior.windows}"

@@ -42,6 +42,14 @@ class Leakage(_Part):
     scenes_without_georeference: int = 0
 
 
+class ShareRule(_Part):
+    """By which shares patches of classes without boxes are labeled."""
+
+    label_px: int  # side of the square in the middle that decides
+    min_share: float  # of that square, from which a patch shows a class
+    max_share: float  # of all classes together, up to which a patch is background
+
+
 class PatchSummary(JsonRecord):
     """What a folder of patches holds."""
 
@@ -65,6 +73,7 @@ class PatchSummary(JsonRecord):
     # of each band beyond a scene's border; None for its mirror image, as earlier versions cut it
     padding_value: tuple[float, ...] | None = None
     source: str | None = None  # of ready-made patches
+    coverage: ShareRule | None = None  # where the task is coverage
 
     @property
     def label_rule(self) -> LabelRule:

@@ -157,6 +157,7 @@ def make_card(finished: FinishedTraining, ranges: QuantizationRanges | None) -> 
     shown = data.datamodule.epoch_rows(0)
     prior = summary.prior["train"]
     return Card(
+        task="objects" if summary.coverage is None else "coverage",
         network=NetworkCard(
             name=params.network,
             n_bands=len(summary.bands),

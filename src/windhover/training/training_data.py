@@ -90,6 +90,8 @@ def load_training_data(params: TrainParams, folders: TrainingFolders, device: st
     """
     summary = read_summary(folders.patches)
     classes = list(summary.classes)
+    if summary.coverage is not None:
+        params = for_coverage(params)
     params = with_chosen_radiometry(params, n_bands=len(summary.bands), n_classes=len(classes))
     catalog = None
     if params.hard_negative_mining.after or params.large_patches.per_batch:
@@ -126,6 +128,26 @@ def load_training_data(params: TrainParams, folders: TrainingFolders, device: st
         example=np.asarray(train.images[:N_EXAMPLES]),
         sheet=_draw_large_patches(large, summary),
     )
+
+
+def for_coverage(params: TrainParams) -> TrainParams:
+    """Return parameters for classes without boxes: what only objects have is switched off.
+
+    Large patches are labeled by objects, mining takes detections for errors, and strong changes of
+    single bands would take away what tells white cloud from other ground.
+    """
+    without: dict[str, Any] = {
+        "hard_negative_mining": params.hard_negative_mining.model_copy(update={"after": ()}),
+        "large_patches": params.large_patches.model_copy(update={"per_batch": 0}),
+        "offset_weight": 0.0,
+        "size_weight": 0.0,
+    }
+    colors = {}
+    for key in ("per_band_contrast", "highlight_darkening", "saturation"):
+        if getattr(params.batch_augment, key) is None:
+            colors[key] = 0.0
+    without["batch_augment"] = params.batch_augment.model_copy(update=colors)
+    return params.model_copy(update=without)
 
 
 def _draw_large_patches(large: LargePatches | None, summary: PatchSummary) -> Image.Image | None:
