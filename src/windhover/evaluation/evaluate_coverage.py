@@ -124,7 +124,8 @@ def evaluate_coverage(
         record=_record(params, finished, choices, scenes=of_scenes, patches=of_patches).model_copy(
             update={"notes": notes}
         ),
-        card=finished,
+        classes=finished.classes,
+        bands=finished.bands,
         scenes=of_scenes,
         patches=of_patches,
         shown=scenes["test"] or scenes["val"],

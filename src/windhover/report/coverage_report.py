@@ -26,7 +26,6 @@ from windhover.metrics.coverage_record import (
     ShareErrorRecord,
 )
 from windhover.metrics.metrics_record import EstimateRecord
-from windhover.models.card import Card
 from windhover.patches.patch_sheets import patch_sheet
 from windhover.patches.patch_store import load_patches
 from windhover.rendering.html_page import Card as Headline
@@ -82,17 +81,19 @@ class CoverageResult:
 
     Attributes:
         record: all metrics.
-        card: of the finished model.
+        classes: of the model, in its order.
+        bands: of the model.
         scenes: by split, px of whole scenes.
         patches: by split.
         shown: mapped scenes of test, else of val.
-        thresholds: of the classes, in the card's order.
+        thresholds: of the classes.
         training: folder of the train stage.
         patches_folder: folder of the patches stage.
     """
 
     record: CoverageMetricsRecord
-    card: Card
+    classes: Sequence[str]
+    bands: Sequence[str]
     scenes: Mapping[str, SplitCounts]
     patches: Mapping[str, SplitCounts]
     shown: Sequence[MappedPicture]
@@ -103,7 +104,7 @@ class CoverageResult:
     @property
     def threshold_of(self) -> dict[str, float]:
         """Class -> its threshold."""
-        return dict(zip(self.card.classes, self.thresholds, strict=True))
+        return dict(zip(self.classes, self.thresholds, strict=True))
 
     def measured(self, split: str) -> SplitCounts:
         """Return what was counted of a split: of its scenes, of its patches without any."""
@@ -224,15 +225,13 @@ def _write_pictures(result: CoverageResult, folder: Path) -> None:
     for split in ("train", *SPLITS):
         patch_set = load_patches(result.patches_folder, split)
         patches.append((split, patch_set.images, patch_set.index))
-    sheet = patch_sheet(patches, band_names=result.card.bands)
+    sheet = patch_sheet(patches, band_names=result.bands)
     _save_png(sheet or Image.new("RGB", (1, 1), "white"), folder / "patches.png")
     worst = _worst_first(result)
     evenly = [result.shown[k] for k in evenly_chosen(len(result.shown), N_SHOWN)]
     for name, chosen in (("errors", worst[:N_SHOWN]), ("explained", evenly)):
         shown = [ShownScene(s.row, s.values, s.lattice, _caption(result, s)) for s in chosen]
-        _save_png(
-            draw_scenes(shown, result.thresholds, result.card.classes), folder / f"{name}.png"
-        )
+        _save_png(draw_scenes(shown, result.thresholds, result.classes), folder / f"{name}.png")
 
 
 def _save_png(image: Image.Image, path: Path) -> None:
@@ -307,7 +306,7 @@ def _headlines(result: CoverageResult) -> list[Headline]:
     if record is None:
         return []
     cards = [Headline("balanced accuracy", *_shown(record.balanced_accuracy))]
-    for name in result.card.classes:
+    for name in result.classes:
         row = record.classes[name]
         cards.append(Headline(f"{name}: IoU", *_shown(row.accuracies["iou"])))
         rate = row.accuracies["false_positive_rate"]
