@@ -1,4 +1,4 @@
-"""Commands about finished results: `assess`, `compare`, `promote`."""
+"""Commands about finished results: `assess`, `compare`, `accept`, `promote`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from typing import Annotated
 import typer
 
 from windhover.cli.options import Json
+
+ACCEPTANCE = Path("acceptance.yaml")
+ACCEPTANCE_PICTURES = Path("reports/acceptance")
 
 
 def assess(
@@ -85,6 +88,53 @@ def compare(
     typer.echo("\n".join(compare_runs(first, second)))
 
 
+def accept(
+    old: Annotated[
+        str,
+        typer.Argument(
+            help="Reports, folds or MLflow run of the old model; several divisions with commas."
+        ),
+    ],
+    new: Annotated[str, typer.Argument(help="The same of the new model.")],
+    *,
+    model: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the new model, for the acceptance list; data/model if there."),
+    ] = None,
+    acceptance: Annotated[
+        Path, typer.Option(help="List of scenes that must be passed.")
+    ] = ACCEPTANCE,
+    pictures: Annotated[
+        Path, typer.Option(help="Folder of the pictures of failed scenes.")
+    ] = ACCEPTANCE_PICTURES,
+    no_verdict_ok: Annotated[
+        bool, typer.Option("--no-verdict-ok", help="Exit code 0 also where nothing is shown.")
+    ] = False,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="JSON of the outcome to write.")
+    ] = None,
+) -> None:
+    """Decide whether a new model may replace the old one.
+
+    Exit code: 0 better, 4 worse, 5 no verdict, 6 a scene of the acceptance list failed.
+    """
+    from windhover.console import show_messages
+    from windhover.evaluation import accept as gate
+
+    show_messages()
+    if model is None and Path("data/model").is_dir():
+        model = Path("data/model")
+    outcome = gate.accept(gate.AcceptRequest(old, new, model, acceptance, pictures))
+    typer.echo("\n".join(outcome.lines))
+    if output is not None:
+        outcome.save(output)
+    code = outcome.code
+    if no_verdict_ok and code == gate.NO_VERDICT:
+        code = 0
+    if code:
+        raise typer.Exit(code)
+
+
 def promote(
     run: Annotated[str, typer.Argument(help="MLflow run: id, name or model key.")],
     name: Annotated[str, typer.Option(help="Name in the model registry.")] = "windhover",
@@ -93,5 +143,11 @@ def promote(
     """Register an evaluated model, for `windhover detect --model models:/NAME@ALIAS`."""
     from windhover.tracking import registry
 
+    if ACCEPTANCE.is_file():
+        from windhover.evaluation.accept import check_acceptance
+
+        model = registry.download_run_files(run, "bundle")
+        passed = check_acceptance(model, ACCEPTANCE, ACCEPTANCE_PICTURES)
+        typer.echo(f"{ACCEPTANCE}: {len(passed)} scenes passed")
     version = registry.promote(run, name, alias)
     typer.echo(f"models:/{name}@{alias} is now version {version}, of run {run}")

@@ -182,9 +182,23 @@ def compare_runs(first: str, second: str) -> list[str]:
     first_record = find_test_record(first)
     second_record = find_test_record(second)
     table = compare(first_record, second_record)
-    n_scenes = len(first_record.ground_truth.scenes)
+    return comparison_lines(table, first_record, second_record, names=(first, second))
+
+
+def comparison_lines(
+    table: pd.DataFrame, first: TestRecord, second: TestRecord, *, names: tuple[str, str]
+) -> list[str]:
+    """Return a comparison as lines.
+
+    Args:
+        table: from `compare`.
+        first: that was compared.
+        second: that was compared.
+        names: of both, as the user wrote them.
+    """
+    n_scenes = len(first.ground_truth.scenes)
     unit = table["bootstrap_unit"].iloc[0]
-    n_places = first_record.ground_truth.scenes["place"].nunique()
+    n_places = first.ground_truth.scenes["place"].nunique()
     resampled = f"{n_places} places: {TOO_FEW_PLACES} or a verdict ({MIN_PLACES} at least)"
     if not table["p_value"].isna().all():
         resampled = (
@@ -192,8 +206,8 @@ def compare_runs(first: str, second: str) -> list[str]:
             f"places; verdicts on all metrics together (Holm, {FAMILY_ERROR:.0%})"
         )
     lines = [
-        f"first   {first} ({first_record.description})",
-        f"second  {second} ({second_record.description})",
+        f"first   {names[0]} ({first.description})",
+        f"second  {names[1]} ({second.description})",
         f"{n_scenes} test scenes; {resampled}",
         "",
         f"  {'':34s}{'first':>8s}{'second':>9s}   second - first",

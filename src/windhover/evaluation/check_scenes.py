@@ -1,0 +1,147 @@
+"""A model checked on the scenes of an acceptance list, with a picture of each that fails."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from PIL import Image, ImageDraw
+
+from windhover.errors import WindhoverError
+from windhover.evaluation.acceptance_list import AcceptanceList, AcceptanceScene
+from windhover.files import atomic_file
+from windhover.geometry.arrays import Bools, Floats
+from windhover.imagery.rasters import SceneInfo
+from windhover.imagery.scenes import open_scene
+from windhover.inference.detector import Detector
+from windhover.progress import counted
+from windhover.rendering.images import draw_cross, scene_overview
+
+PICTURE_PX = 1200  # longest side
+FOUND_COLOR = (255, 190, 0)
+FAULT_COLOR = (224, 49, 49)
+FOUND_RADIUS_PX = 6
+
+
+@dataclass(frozen=True)
+class SceneOutcome:
+    """What a model did on one scene of the list.
+
+    Attributes:
+        name: of the scene.
+        n_found: objects in its area.
+        faults: sentences on what does not hold.
+        picture: of a failed scene.
+    """
+
+    name: str
+    n_found: int
+    faults: list[str] = field(default_factory=list)
+    picture: Path | None = None
+
+    def lines(self) -> list[str]:
+        """Return lines for the terminal."""
+        if not self.faults:
+            return [f"{self.name}: passed, {counted(self.n_found, 'object')}"]
+        picture = "" if self.picture is None else f" -> {self.picture}"
+        return [f"{self.name}: FAILED{picture}", *(f"  {fault}" for fault in self.faults)]
+
+
+def check_scenes(detector: Detector, wanted: AcceptanceList, pictures: Path) -> list[SceneOutcome]:
+    """Search each scene and return what does not hold.
+
+    Args:
+        detector: of the model.
+        wanted: the list.
+        pictures: folder of the pictures of scenes that fail.
+
+    Raises:
+        WindhoverError: a raster cannot be searched; a note names the scene.
+    """
+    outcomes = []
+    for scene in wanted.scenes:
+        try:
+            outcomes.append(_check_scene(detector, scene, pictures))
+        except WindhoverError as error:
+            error.add_note(f"It is the scene {scene.name!r} of the acceptance list.")
+            raise
+    return outcomes
+
+
+def _check_scene(detector: Detector, scene: AcceptanceScene, pictures: Path) -> SceneOutcome:
+    """Search one scene and compare it with what is wanted."""
+    table = detector.detect(scene.raster, gsd_m=scene.gsd_m)
+    with open_scene(scene.raster, None, scene.gsd_m) as opened:
+        info = opened.info
+    inside = table[_in_area(table, scene)]
+    found = inside[["col", "row"]].to_numpy(np.float64)
+    within = [scene.within_m / gsd for gsd in info.gsd_m]
+    faults = []
+    wrong = []
+    for point, is_found in zip(scene.must_find, _near(scene.must_find, found, within), strict=True):
+        if not is_found:
+            faults.append(f"nothing is found at px {point[0]:g}, {point[1]:g}")
+            wrong.append(point)
+    for point, is_found in zip(
+        scene.must_not_find, _near(scene.must_not_find, found, within), strict=True
+    ):
+        if is_found:
+            faults.append(f"an object is found at px {point[0]:g}, {point[1]:g}, and none is there")
+            wrong.append(point)
+    for name, count in scene.counts.items():
+        n_found = int((inside["class"] == name).sum())
+        if abs(n_found - count.count) > count.tolerance:
+            faults.append(
+                f"{n_found} {name} are found, and {count.count} +- {count.tolerance} are there"
+            )
+    picture = None
+    if faults:
+        picture = pictures / f"{scene.name}.png"
+        _draw(info, scene, found, wrong, path=picture)
+    return SceneOutcome(scene.name, len(inside), faults, picture)
+
+
+def _in_area(table: pd.DataFrame, scene: AcceptanceScene) -> Bools:
+    """Return which detections have their center in the area."""
+    if scene.area is None:
+        return np.ones(len(table), bool)
+    left, top, right, bottom = scene.area
+    is_inside = table["col"].between(left, right) & table["row"].between(top, bottom)
+    return np.asarray(is_inside, bool)
+
+
+def _near(
+    points: Sequence[tuple[float, float]], found: Floats, within_px: Sequence[float]
+) -> list[bool]:
+    """Return of each point whether a detection's center is near."""
+    near = []
+    for point in points:
+        away = np.hypot(*((found - np.array(point)) / np.array(within_px)).T)
+        near.append(bool((away <= 1).any()))
+    return near
+
+
+def _draw(
+    info: SceneInfo,
+    scene: AcceptanceScene,
+    found: Floats,
+    wrong: Sequence[tuple[float, float]],
+    *,
+    path: Path,
+) -> None:
+    """Write a picture of a scene: what was found as circles, faults as crosses."""
+    picture, scale = scene_overview(info, PICTURE_PX)
+    picture = picture.convert("RGB")
+    draw = ImageDraw.Draw(picture)
+    for x, y in found * scale:
+        reach = FOUND_RADIUS_PX
+        draw.ellipse((x - reach, y - reach, x + reach, y + reach), outline=FOUND_COLOR)
+    for col, row in wrong:
+        draw_cross(draw, col * scale, row * scale, color=FAULT_COLOR)
+    if scene.area is not None:
+        draw.rectangle(tuple(value * scale for value in scene.area), outline=FOUND_COLOR)
+    with atomic_file(path) as temporary:
+        Image.Image.save(picture, temporary)
