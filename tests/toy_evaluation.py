@@ -30,6 +30,7 @@ from windhover.params.evaluate import EvaluateParams
 CLASSES = ("aircraft", "helicopter")
 PARAMS = EvaluateParams(n_bootstrap=100)
 SCENE_SIDE_M = 1_000.0
+DETECTION_COLUMNS = ["scene", "class", "score", "split", "is_tp", "ignored"]
 
 
 def evaluation_result(n_scenes: int = 4, classes: tuple[str, ...] = CLASSES) -> EvaluationResult:
@@ -74,6 +75,10 @@ def evaluation_result(n_scenes: int = 4, classes: tuple[str, ...] = CLASSES) -> 
         ),
         explanations=(explanation(image),),
         train_ground_truth=truths["val"],
+        detections=pd.concat(
+            [found.assign(split=split)[DETECTION_COLUMNS] for split, found in matches.items()],
+            ignore_index=True,
+        ),
         patch_sheet=Image.fromarray(image),
     )
 

@@ -26,9 +26,12 @@ from windhover.dataset.catalog_tables import LABEL_COLUMNS
 from windhover.errors import DataError, ParameterError
 from windhover.evaluation import evaluate_model, record_evaluation, search_splits
 from windhover.evaluation.evaluate_model import EvaluationFolders, evaluate
+from windhover.evaluation.model_test import load_test_record
 from windhover.evaluation.record_evaluation import record_run
+from windhover.export.detections import load_table
 from windhover.files import write_json
 from windhover.inference import torch_scorer
+from windhover.inference.detection_columns import COLUMNS
 from windhover.inference.detector import Detector
 from windhover.models.bundle import load_bundle, save_bundle
 from windhover.models.card import Card, NetworkCard
@@ -316,6 +319,33 @@ def test_evaluate_measures_chooses_and_writes_all(world: World) -> None:
     assert sorted(path.name for path in world.folders.reports.iterdir()) == sorted(
         Path(out).name for out in outs if out.startswith("reports/")
     )
+
+
+def test_detections_of_the_evaluation_are_those_of_a_search(world: World) -> None:
+    """The same ids, places and scores in one schema, and `compare` reads those of test alone."""
+    evaluate(params(), world.folders)
+    rows = load_table(world.folders.reports / "matches.parquet")
+    assert rows["id"].is_unique
+    detector = Detector.from_bundle(world.folders.model)
+    reported = rows[rows["score"] >= rows["threshold"]]
+    for scene in ("val-0", "test-0", "test-2"):
+        found = detector.detect(world.root / f"{scene}.tif").set_index("id")
+        wanted = reported[reported["scene"] == scene].set_index("id")
+        assert len(wanted)
+        assert set(wanted["split"]) == {scene.split("-")[0]}
+        names = [name for name in COLUMNS if name not in ("id", "geometry")]
+        pd.testing.assert_frame_equal(
+            pd.DataFrame(wanted[names]).sort_index(),
+            pd.DataFrame(found[names]).sort_index(),
+            check_dtype=False,
+            atol=1e-6,
+        )
+        assert wanted.sort_index().area.tolist() == pytest.approx(found.sort_index().area.tolist())
+    of_test = rows[(rows["split"] == "test") & ~rows["ignored"]]
+    kept = load_test_record(world.folders.reports).matches
+    assert kept["score"].tolist() == of_test["score"].tolist()
+    assert kept["is_tp"].tolist() == of_test["is_tp"].tolist()
+    assert 0 < kept["is_tp"].sum() < len(kept)
 
 
 def test_the_same_input_gives_the_same_bytes(world: World, tmp_path: Path) -> None:

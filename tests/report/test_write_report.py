@@ -51,7 +51,7 @@ def test_pictures_can_be_opened(folder: Path) -> None:
 
 def test_what_compare_needs_is_kept(folder: Path) -> None:
     matches = pd.read_parquet(folder / "matches.parquet")
-    assert matches.columns.tolist() == ["scene", "class", "score", "is_tp"]
+    pd.testing.assert_frame_equal(matches, evaluation_result().detections)
     truth = pd.read_parquet(folder / "ground_truth.parquet")
     assert truth["objects"].sum() == 4 * 2 * 6
     assert matches["is_tp"].any()

@@ -8,14 +8,17 @@ and the report.
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import geopandas
 import torch
 
 from windhover.dataset.catalog import Catalog, load_catalog
 from windhover.evaluation.cross_validation_note import cross_validation_note
 from windhover.evaluation.describe_model import describe_model
+from windhover.evaluation.evaluated_detections import evaluated_detections
 from windhover.evaluation.explain_errors import explain_errors
 from windhover.evaluation.fit_calibration import calibrate, calibrated_matches, prior_notes
 from windhover.evaluation.fit_operating_point import (
@@ -35,12 +38,14 @@ from windhover.evaluation.report_warnings import (
 from windhover.evaluation.score_windows import WindowLogits, measure_splits, score_windows
 from windhover.evaluation.search_splits import (
     SearchedSplit,
+    search_settings_of,
     search_splits,
     second_stage_notes,
     split_for_fitting,
 )
 from windhover.evaluation.unlabeled_layer import write_unlabeled_layer
 from windhover.evaluation.unlabeled_objects import with_unlabeled_objects
+from windhover.inference.detection_columns import run_name
 from windhover.metrics.bootstrap import MIN_PLACES, TOO_FEW_PLACES, resample
 from windhover.metrics.choose_threshold import ChosenThreshold
 from windhover.metrics.detection_metrics import DetectionMetrics, measure_detections
@@ -146,6 +151,7 @@ def evaluate(params: EvaluateParams, folders: EvaluationFolders) -> EvaluationRe
         notes=tuple(notes),
         fitted_on=fitting,
     )
+    result = replace(result, detections=_detections(result, searched))
     result = _with_images(result, bundle, catalog, folders=folders)
     result = with_unlabeled_objects(result, bundle, catalog, searched.get("train"), device=device)
     warnings = _warnings(result, catalog, folders)
@@ -154,6 +160,25 @@ def evaluate(params: EvaluateParams, folders: EvaluationFolders) -> EvaluationRe
     describe_model(folders.model, result, catalog, patches=folders.patches)
     write_unlabeled_layer(result.unlabeled_objects, catalog, folders.reports)
     return result
+
+
+def _detections(
+    result: EvaluationResult, searched: Mapping[str, SearchedSplit]
+) -> geopandas.GeoDataFrame:
+    """Return the detections of val and test as a search with the finished model gives them."""
+    run = run_name(
+        model=result.model,
+        calibration=result.calibration,
+        search=search_settings_of(result.params).to_json(),
+        thresholds=result.thresholds,
+    )
+    return evaluated_detections(
+        {split: searched[split].found for split in EVALUATED_SPLITS},
+        {split: result.scenes[split].matches for split in EVALUATED_SPLITS},
+        model=result.model,
+        run=run,
+        thresholds=result.thresholds,
+    )
 
 
 def _load_model(params: EvaluateParams, folder: Path) -> Bundle:

@@ -168,7 +168,7 @@ def load_test_record(folder: Path) -> TestRecord:
     matches_path = _existing_file(folder, MATCHES_FILES)
     rows = GROUND_TRUTH.read(_existing_file(folder, GROUND_TRUTH_FILES))
     metrics = MetricsRecord.load(_existing_file(folder, ("metrics.json",)))
-    matches = MATCHES.read(matches_path, renamed=RENAMED_COLUMNS)
+    matches = _counted(MATCHES.read(matches_path, renamed=RENAMED_COLUMNS))
     if rows.empty:
         raise DataError(
             f"{folder}: this model was tested on patches alone, and models are compared on scenes. "
@@ -186,6 +186,13 @@ def load_test_record(folder: Path) -> TestRecord:
     for name, point in metrics.operating_point.items():
         thresholds[name] = _known_threshold(point.threshold.value, name)
     return TestRecord(metrics.model, matches.assign(ignored=False), ground_truth, thresholds)
+
+
+def _counted(matches: pd.DataFrame) -> pd.DataFrame:
+    """Return the detections of test that count; earlier versions kept no others."""
+    if "split" in matches and "ignored" in matches:
+        matches = matches[(matches["split"] == "test") & ~matches["ignored"].astype(bool)]
+    return pd.DataFrame(matches[list(MATCHES.columns)]).reset_index(drop=True)
 
 
 def _existing_file(folder: Path, names: tuple[str, ...]) -> Path:

@@ -6,15 +6,21 @@ Scores are raw logits here; `windhover.evaluation.fit_calibration` turns them in
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
+import geopandas
 import numpy as np
 import pandas as pd
 import shapely
 
 from windhover.dataset.catalog import Catalog, SceneRow, open_catalog_scene
 from windhover.errors import DataError
+from windhover.imagery.acquisition_time import acquisition_time
+from windhover.imagery.rasters import open_raster
+from windhover.imagery.scenes import Scene
 from windhover.inference.candidates import Candidates
+from windhover.inference.detection_columns import DetectionColumns, scene_columns
+from windhover.inference.result_table import empty_result_table, table_of_columns
 from windhover.inference.runtimes import make_scorers
 from windhover.inference.scene_search import Progress, search_scene
 from windhover.inference.scorer import Scorer
@@ -34,18 +40,29 @@ class SearchedSplit:
 
     Attributes:
         ground_truth: of the labelled scenes.
-        matches: the detections, from `match_detections`; their scores are raw logits.
+        matches: the detections, from `match_detections`; their scores are raw logits, and
+            `found_row` is the row of each in `found`.
         inference_precision: number type of the search's arithmetic.
+        found: the same detections in the schema of results, model and thresholds not filled in.
     """
 
     ground_truth: GroundTruth
     matches: pd.DataFrame
     inference_precision: str
+    found: geopandas.GeoDataFrame = field(default_factory=empty_result_table)
 
 
 @dataclass(frozen=True)
-class _SplitSearcher:
-    """Searches scenes of a catalog with one model."""
+class SceneSearcher:
+    """Searches scenes of a catalog with one model.
+
+    Attributes:
+        bundle: the model.
+        scorer: of its network.
+        second_stage: scorer of its second stage; None where it has none.
+        settings: of the search.
+        min_logit: lowest raw logit of a detection.
+    """
 
     bundle: Bundle
     scorer: Scorer
@@ -53,9 +70,17 @@ class _SplitSearcher:
     settings: SearchSettings
     min_logit: float
 
-    def detections(self, rows: list[SceneRow], progress: Progress) -> pd.DataFrame:
-        """Return the detections of scenes in metres, their raw logits as scores."""
+    def detections(
+        self, rows: Sequence[SceneRow], progress: Progress | None = None
+    ) -> tuple[pd.DataFrame, geopandas.GeoDataFrame]:
+        """Return the detections of scenes, their raw logits as scores.
+
+        Returns:
+            In metres as `match_detections` takes them, with `found_row`; and in the schema of
+            results, in the same order.
+        """
         tables = [empty_matching_table(has_scores=True)]
+        parts = []
         card = self.bundle.card
         for row in rows:
             with open_catalog_scene(row, card.gsd_m, list(card.bands)) as scene:
@@ -71,7 +96,24 @@ class _SplitSearcher:
                     result.candidates, row.scene, scene.gsd_m, classes=card.classes
                 )
                 tables.append(detections)
-        return pd.concat(tables, ignore_index=True)
+                parts.append(self._columns(result.candidates, scene, row))
+        table = pd.concat(tables, ignore_index=True)
+        return table.assign(found_row=np.arange(len(table))), table_of_columns(parts)
+
+    def _columns(self, candidates: Candidates, scene: Scene, row: SceneRow) -> DetectionColumns:
+        """Return the detections of a scene in the schema of results, raw logits as scores."""
+        columns = scene_columns(
+            candidates,
+            candidates.logits,
+            scene,
+            classes=self.bundle.card.classes,
+            model="",
+            has_sizes=self.bundle.card.sized,
+            split=row.split,
+        )
+        with open_raster(row.path) as dataset:  # a catalog does not hold the time
+            columns["acquired"][:] = acquisition_time(dataset)
+        return columns
 
     def mpx(self, row: SceneRow) -> float:
         """Return the px of all passes over a scene, in millions."""
@@ -114,16 +156,18 @@ def search_splits(
     scorer, second_stage = make_scorers(
         bundle, device=device, inference_precision="auto", stride_px=settings.stride_px
     )
-    searcher = _SplitSearcher(bundle, scorer, second_stage, settings, min_logit=params.min_logit)
+    searcher = SceneSearcher(bundle, scorer, second_stage, settings, min_logit=params.min_logit)
     total_mpx = sum(searcher.mpx(row) for part in rows.values() for row in part)
     searched = {}
     rule = match_rule_of(params, bundle.card.gsd_m)
     with progress_bar("searching labelled scenes", total_mpx, "Mpx") as advance:
         for split, part in rows.items():
             ground_truth = ground_truth_of(catalog.split(split))
-            detections = searcher.detections(part, advance)
+            detections, found = searcher.detections(part, advance)
             matches = match_detections(detections, ground_truth, rule)
-            searched[split] = SearchedSplit(ground_truth, matches, scorer.inference_precision)
+            searched[split] = SearchedSplit(
+                ground_truth, matches, scorer.inference_precision, found
+            )
     return searched
 
 
@@ -144,7 +188,7 @@ def search_training_ground(
     scorer, second_stage = make_scorers(
         bundle, device=device, inference_precision="auto", stride_px=settings.stride_px
     )
-    searcher = _SplitSearcher(bundle, scorer, second_stage, settings, min_logit=params.min_logit)
+    searcher = SceneSearcher(bundle, scorer, second_stage, settings, min_logit=params.min_logit)
     labeled = [row for row in train if row.labeled]
     rows = []
     total_mpx = 0.0
@@ -158,9 +202,9 @@ def search_training_ground(
     sample = replace(train, scenes=train.scenes[is_chosen].reset_index(drop=True))
     ground_truth = ground_truth_of(sample)
     with progress_bar("searching training ground", total_mpx, "Mpx") as advance:
-        detections = searcher.detections(rows, advance)
+        detections, found = searcher.detections(rows, advance)
     matches = match_detections(detections, ground_truth, match_rule_of(params, bundle.card.gsd_m))
-    return SearchedSplit(ground_truth, matches, scorer.inference_precision)
+    return SearchedSplit(ground_truth, matches, scorer.inference_precision, found)
 
 
 def search_settings_of(params: EvaluateParams) -> SearchSettings:

@@ -7,12 +7,14 @@ are searched (`result_table`). Needs neither pandas nor geopandas.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from windhover import __version__
 from windhover.geometry.georef import (
     WGS84,
     box_polygons,
@@ -49,6 +51,7 @@ TEXTS = ("id", "scene", "class", "acquired", "model", "run")
 NUMBERS = (
     "score", "lon", "lat", "x", "y", "col", "row", "length_m", "width_m", "area_m2", "threshold",
 )  # fmt: skip
+RUN_NAME_BYTES = 6
 ID_BYTES = 8  # of a million detections, two have one id by chance once in 37 000 maps
 SPLIT = "split"  # a column of scenes of a catalog alone
 SCENE_CRS = "scene_crs"
@@ -128,6 +131,38 @@ def scene_columns(
         columns[SPLIT] = np.full(count, split, object)
     columns[SCENE_CRS] = np.full(count, info.crs, object)
     return columns
+
+
+def run_name(
+    *,
+    model: str,
+    calibration: Mapping[str, Any],
+    search: Mapping[str, Any],
+    thresholds: Mapping[str, float],
+    bands: Sequence[str] | None = None,
+    match_radiometry: bool = False,
+) -> str:
+    """Return the name of a search: equal for equal model, thresholds, settings and program.
+
+    Args:
+        model: the model's name.
+        calibration: of the model, in JSON types.
+        search: settings of the search, in JSON types.
+        thresholds: score to reach, by class.
+        bands: that were stated for every raster; None where they were found by name.
+        match_radiometry: whether rasters were brought to the training's radiometry.
+    """
+    values = {
+        "program": __version__,
+        "model": model,
+        "calibration": dict(calibration),
+        "search": dict(search),
+        "thresholds": dict(thresholds),
+        "bands": None if bands is None else list(bands),
+        "match_radiometry": match_radiometry,
+    }
+    text = json.dumps(values, sort_keys=True, default=str)
+    return hashlib.blake2b(text.encode(), digest_size=RUN_NAME_BYTES).hexdigest()
 
 
 def detection_ids(

@@ -6,8 +6,6 @@ detections. Chooses no threshold: `evaluate` does.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -17,14 +15,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from shapely.geometry.base import BaseGeometry
 
-from windhover import __version__
 from windhover.errors import DataError, FormatError, ParameterError
 from windhover.geometry.georef import box_polygons
 from windhover.imagery.rasters import SceneInfo
 from windhover.imagery.scenes import Scene
 from windhover.inference.aoi import area_in_scene, read_aoi
 from windhover.inference.candidates import Candidates
-from windhover.inference.detection_columns import DetectionColumns, scene_columns
+from windhover.inference.detection_columns import DetectionColumns, run_name, scene_columns
 from windhover.inference.model_input import open_for_model
 from windhover.inference.runtimes import make_scorers
 from windhover.inference.scene_search import Progress, SceneSearch
@@ -39,7 +36,6 @@ if TYPE_CHECKING:
 
 # Logits are searched from a little below the thresholds, because scores decide in the end.
 MIN_LOGIT_MARGIN = 1e-4
-RUN_NAME_BYTES = 6
 
 
 class Detector:
@@ -193,17 +189,14 @@ class Detector:
         Args:
             thresholds: score to reach, by class.
         """
-        search = {
-            "program": __version__,
-            "model": self.bundle.card.name,
-            "calibration": self.bundle.calibration.to_json(),
-            "search": self.settings.to_json(),
-            "thresholds": dict(thresholds),
-            "bands": None if self.bands is None else list(self.bands),
-            "match_radiometry": self.match_radiometry,
-        }
-        text = json.dumps(search, sort_keys=True, default=str)
-        return hashlib.blake2b(text.encode(), digest_size=RUN_NAME_BYTES).hexdigest()
+        return run_name(
+            model=self.bundle.card.name,
+            calibration=self.bundle.calibration.to_json(),
+            search=self.settings.to_json(),
+            thresholds=thresholds,
+            bands=self.bands,
+            match_radiometry=self.match_radiometry,
+        )
 
     def detections(
         self,

@@ -103,6 +103,8 @@ class EvaluationResult:
             are there, so that no accuracy is known.
         unlabeled_objects: objects on training ground that perhaps lack a label; None where it was
             not searched.
+        detections: of val and test in the schema of results, with `is_tp` and `ignored`, in
+            falling score within a split; None where they are not kept.
     """
 
     model: str
@@ -121,6 +123,7 @@ class EvaluationResult:
     training_images: tuple[tuple[Path, str], ...] = ()
     fitted_on: str = "val"
     unlabeled_objects: UnlabeledObjects | None = None
+    detections: pd.DataFrame | None = None
 
     @property
     def gsd_m(self) -> float:

@@ -91,18 +91,10 @@ def _reliability_rows(by_split: Mapping[str, Reliability]) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True)
 
 
-def comparison_tables(test: DetectionMetrics) -> dict[str, pd.DataFrame]:
-    """Return what another model is compared with, by file name.
-
-    Returns:
-        `matches`: detections that are not ignored; `ground_truth`: objects by scene and class.
-    """
-    counted = test.matches[~test.matches["ignored"]]
+def object_counts(test: DetectionMetrics) -> pd.DataFrame:
+    """Return the objects of test by scene and class, which another model is compared on."""
     objects = test.ground_truth.objects
     counts = objects.groupby(["scene", "class"]).size().rename("objects").reset_index()
     ground_truth = test.ground_truth.scenes.merge(counts, on="scene", how="left")
     n_objects = ground_truth["objects"].fillna(0).astype(int)
-    return {
-        "matches": counted[["scene", "class", "score", "is_tp"]],
-        "ground_truth": ground_truth.assign(objects=n_objects),
-    }
+    return ground_truth.assign(objects=n_objects)

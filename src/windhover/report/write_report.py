@@ -17,8 +17,8 @@ from windhover.metrics.detection_metrics import class_score_curve
 from windhover.metrics.evaluation_result import EvaluationResult, scenes_summary
 from windhover.metrics.metrics_record import MetricsRecord
 from windhover.report.csv_tables import (
-    comparison_tables,
     csv_tables,
+    object_counts,
     reliability_by_split,
     size_table,
 )
@@ -46,9 +46,9 @@ def write_report(result: EvaluationResult, folder: Path) -> None:
     MetricsRecord.from_result(result, ap_table).save(folder / "metrics.json")
     for name, table in csv_tables(result, ap_table).items():
         _write_csv(table, folder / f"{name}.csv")
-    for name, table in comparison_tables(test).items():
-        with atomic_file(folder / f"{name}.parquet") as temporary:
-            table.to_parquet(temporary, index=False)
+    _write_parquet(object_counts(test), folder / "ground_truth.parquet")
+    if result.detections is not None:
+        _write_parquet(result.detections, folder / "matches.parquet")
     write_curve_plots(result, folder)
     write_breakdown_plots(result, folder)
     write_images(result, folder)
@@ -59,6 +59,11 @@ def write_report(result: EvaluationResult, folder: Path) -> None:
 def _write_csv(table: pd.DataFrame, path: Path) -> None:
     with atomic_file(path) as temporary:
         table.to_csv(temporary, index=False, float_format="%.6g", lineterminator="\n")
+
+
+def _write_parquet(table: pd.DataFrame, path: Path) -> None:
+    with atomic_file(path) as temporary:
+        table.to_parquet(temporary, index=False)
 
 
 def write_curve_plots(result: EvaluationResult, folder: Path) -> None:
