@@ -15,6 +15,7 @@ from pathlib import Path
 import geopandas
 import torch
 
+from windhover import __version__
 from windhover.dataset.catalog import Catalog, load_catalog
 from windhover.evaluation.cross_validation_note import cross_validation_note
 from windhover.evaluation.describe_model import describe_model
@@ -167,6 +168,7 @@ def _detections(
 ) -> geopandas.GeoDataFrame:
     """Return the detections of val and test as a search with the finished model gives them."""
     run = run_name(
+        program=__version__,
         model=result.model,
         calibration=result.calibration,
         search=search_settings_of(result.params).to_json(),

@@ -14,7 +14,6 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from windhover import __version__
 from windhover.geometry.georef import (
     WGS84,
     box_polygons,
@@ -135,6 +134,7 @@ def scene_columns(
 
 def run_name(
     *,
+    program: str,
     model: str,
     calibration: Mapping[str, Any],
     search: Mapping[str, Any],
@@ -145,6 +145,7 @@ def run_name(
     """Return the name of a search: equal for equal model, thresholds, settings and program.
 
     Args:
+        program: version of windhover.
         model: the model's name.
         calibration: of the model, in JSON types.
         search: settings of the search, in JSON types.
@@ -153,7 +154,7 @@ def run_name(
         match_radiometry: whether rasters were brought to the training's radiometry.
     """
     values = {
-        "program": __version__,
+        "program": program,
         "model": model,
         "calibration": dict(calibration),
         "search": dict(search),

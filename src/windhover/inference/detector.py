@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from shapely.geometry.base import BaseGeometry
 
+from windhover import __version__
 from windhover.errors import DataError, FormatError, ParameterError
 from windhover.geometry.georef import box_polygons
 from windhover.imagery.rasters import SceneInfo
@@ -190,6 +191,7 @@ class Detector:
             thresholds: score to reach, by class.
         """
         return run_name(
+            program=__version__,
             model=self.bundle.card.name,
             calibration=self.bundle.calibration.to_json(),
             search=self.settings.to_json(),
