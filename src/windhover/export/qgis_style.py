@@ -9,7 +9,7 @@ QGIS itself. Other readers list that table after the layer.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -103,12 +103,21 @@ SCENES_QML = """<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>
 
 def add_style(geopackage: str | Path, layers: Sequence[str]) -> None:
     """Write the styles of layers into their GeoPackage, as their defaults; all of it or nothing."""
+    styles = {}
+    with closing(sqlite3.connect(geopackage)) as database:
+        for layer in layers:
+            columns = {row[1] for row in database.execute(f'PRAGMA table_info("{layer}")')}
+            styles[layer] = _style_of(layer, columns)
+    add_styles(geopackage, styles)
+
+
+def add_styles(geopackage: str | Path, styles: Mapping[str, str]) -> None:
+    """Write a QML for each layer into their GeoPackage, as its default; all of it or nothing."""
     with closing(sqlite3.connect(geopackage)) as database, database:
         database.execute(TABLE)
         database.execute(ENTRY, (STAMP,))
-        for layer in layers:
-            columns = {row[1] for row in database.execute(f'PRAGMA table_info("{layer}")')}
-            database.execute(STYLE, (_style_of(layer, columns), STAMP, layer))
+        for layer, qml in styles.items():
+            database.execute(STYLE, (qml, STAMP, layer))
 
 
 def _style_of(layer: str, columns: Collection[str]) -> str:

@@ -1,0 +1,195 @@
+"""The products of a probability map: class map, polygons, QGIS styles, and the coverage table."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import pandas as pd
+import pyogrio
+import rasterio
+from affine import Affine
+from shapely import box
+from shapely.geometry.base import BaseGeometry
+
+from windhover.errors import ParameterError
+from windhover.export.coverage_mask import class_map_file, map_windows, write_class_map
+from windhover.export.coverage_polygons import Region, map_regions, region_table
+from windhover.export.coverage_shares import (
+    CORRELATION_PX,
+    CoverageTally,
+    NamedArea,
+    area_weights,
+    coverage_rows,
+    pixel_km2_by_row,
+)
+from windhover.export.coverage_specks import check_speck_size
+from windhover.export.coverage_style import raster_style, write_polygon_style
+from windhover.export.geopackage import GEOPACKAGE_VERSION, fixed_gdal_time
+from windhover.files import atomic_file
+from windhover.geometry.arrays import Floats
+
+LAYER = "coverage"
+ROWS_AT_ONCE = 5000  # of polygons that are written
+Areas: TypeAlias = Sequence[tuple[str, BaseGeometry]]
+
+
+def write_coverage_products(
+    probability_map: Path,
+    folder: Path,
+    name: str,
+    *,
+    classes: Sequence[str],
+    thresholds: Mapping[str, float],
+    share_errors: Mapping[str, Sequence[float]] | None = None,
+    gsd_m: tuple[float, float] | None = None,
+    aoi: Areas | None = None,
+    min_speck_px: int = 0,
+    simplify: bool = True,
+    correlation_px: int = CORRELATION_PX,
+) -> pd.DataFrame:
+    """Write NAME_mask.tif, its style NAME_mask.qml, and NAME.gpkg with its style.
+
+    Memory does not grow with the map, but for polygons that reach across windows of 1,024 px.
+
+    Args:
+        probability_map: as `windhover.export.score_map` writes it.
+        folder: of the files.
+        name: beginning of their names, and of the rows.
+        classes: (K,) names of the bands.
+        thresholds: by class: score from which a pixel is taken for it.
+        share_errors: by class: found less true share of each validation scene.
+        gsd_m: metres per px; None where unknown, which leaves areas out.
+        aoi: names and polygons, in the map's system, that have rows of their own.
+        min_speck_px: smallest patch that stays; 0 keeps all.
+        simplify: whether borders of polygons are simplified, by less than half a px.
+        correlation_px: side of the squares in which errors go together.
+
+    Returns:
+        A row for each class of the whole raster (`area` is empty) and of each area of interest:
+        name, area, class, share, share_low, share_high, km2, km2_known; NaN where unknown.
+
+    Raises:
+        ParameterError: `min_speck_px` is out of range, or the bands are not the classes.
+        OSError: a file cannot be written, such as to a full disk.
+    """
+    check_speck_size(min_speck_px)
+    limits = [thresholds[one] for one in classes]
+    _check_bands(probability_map, classes)
+    folder.mkdir(parents=True, exist_ok=True)
+    mask_path = folder / f"{name}_mask.tif"
+    with class_map_file(
+        probability_map, mask_path, thresholds=limits, min_speck_px=min_speck_px
+    ) as plain:
+        areas = [NamedArea("", None), *(NamedArea(*area) for area in aoi or ())]
+        tallies = _tally(
+            probability_map, plain, areas, is_km2=gsd_m is not None, square_px=correlation_px
+        )
+        regions = map_regions(
+            plain, probability_map, row_km2=_row_km2(plain, gsd_m is not None), simplify=simplify
+        )
+        _write_polygons(folder / f"{name}.gpkg", regions, plain, classes=classes)
+        write_class_map(plain, mask_path, classes)
+    with atomic_file(folder / f"{name}_mask.qml") as temporary:
+        temporary.write_text(raster_style(classes), encoding="utf-8")
+    rows = []
+    for area, tally in zip(areas, tallies, strict=True):
+        of_area = tally.rows(classes, share_errors or {}, is_km2=gsd_m is not None)
+        rows += [{"name": name, "area": area.name} | row for row in of_area]
+    return coverage_rows(rows)
+
+
+def _check_bands(probability_map: Path, classes: Sequence[str]) -> None:
+    """Check that a map has a band for each class.
+
+    Raises:
+        ParameterError: it has others.
+    """
+    with rasterio.open(probability_map) as dataset:
+        if dataset.count == len(classes):
+            return
+        count = dataset.count
+    raise ParameterError(
+        f"{probability_map}: must have a band for each of the classes {', '.join(classes)}, and "
+        f"has {count}. Name the classes of its model."
+    )
+
+
+def _row_km2(class_map: Path, is_km2: bool) -> Floats:
+    """Return the area of a px of each row, km2; NaN where it is unknown."""
+    with rasterio.open(class_map) as dataset:
+        crs = None if dataset.crs is None else str(dataset.crs.to_wkt())
+        if not is_km2:
+            return np.full(dataset.height, np.nan)
+        return pixel_km2_by_row(dataset.transform, crs, dataset.shape)
+
+
+def _tally(
+    probability_map: Path,
+    class_map: Path,
+    areas: Sequence[NamedArea],
+    *,
+    is_km2: bool,
+    square_px: int,
+) -> list[CoverageTally]:
+    """Return what each area covers, window by window."""
+    row_weights = _row_km2(class_map, is_km2)
+    if not is_km2:
+        row_weights = np.ones(len(row_weights))
+    with rasterio.open(probability_map) as scores, rasterio.open(class_map) as classes:
+        tallies = [CoverageTally(scores.count) for _ in areas]
+        side = max(1024 // square_px, 1) * square_px
+        for window in map_windows(scores, side):
+            values = scores.read(window=window)
+            of_window = classes.read(1, window=window)
+            placed = scores.transform @ Affine.translation(window.col_off, window.row_off)
+            extent = _extent(placed, window.width, window.height)
+            rows = row_weights[window.row_off : window.row_off + window.height]
+            for area, tally in zip(areas, tallies, strict=True):
+                if area.shape is None or area.shape.intersects(extent):
+                    weights = area_weights(area.shape, placed, rows, window.width)
+                    tally.add(values, of_window, weights, square_px=square_px)
+    return tallies
+
+
+def _extent(transform: Any, width: int, height: int) -> BaseGeometry:
+    """Return the box in the map's system around a window."""
+    corners = [transform @ corner for corner in ((0, 0), (width, 0), (0, height), (width, height))]
+    x, y = zip(*corners, strict=True)
+    return box(min(x), min(y), max(x), max(y))
+
+
+def _write_polygons(
+    path: Path, regions: Iterator[Region], class_map: Path, *, classes: Sequence[str]
+) -> None:
+    """Write the regions as a GeoPackage with a style, atomically; also without any."""
+    with rasterio.open(class_map) as dataset:
+        crs = dataset.crs
+        transform = dataset.transform
+    with atomic_file(path) as temporary, fixed_gdal_time():
+        _append_regions(temporary, [], classes, transform=transform, crs=crs)
+        while rows := list(islice(regions, ROWS_AT_ONCE)):
+            _append_regions(temporary, rows, classes, transform=transform, crs=crs)
+        write_polygon_style(temporary, LAYER, classes)
+
+
+def _append_regions(
+    path: Path, regions: Sequence[Region], classes: Sequence[str], *, transform: Any, crs: Any
+) -> None:
+    """Write regions behind those that a GeoPackage holds; it is made where there is none."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "'crs' was not provided")  # a local grid has none
+        pyogrio.write_dataframe(
+            region_table(regions, classes, transform, crs),
+            path,
+            layer=LAYER,
+            driver="GPKG",
+            geometry_type="MultiPolygon",
+            promote_to_multi=True,
+            append=path.exists(),
+            dataset_options={"VERSION": GEOPACKAGE_VERSION},
+        )
