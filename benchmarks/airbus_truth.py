@@ -99,7 +99,7 @@ def assess_found(
     table = found.assign(
         **{"class": "aircraft", "x_m": found["col"] * GSD_M, "y_m": found["row"] * GSD_M}
     )
-    matches = match_detections(table, ground_truth, MatchRule("size", 0.5))
+    matches = match_detections(table, ground_truth, MatchRule("size", 0.5, 20.0))
     sample = resample(ground_truth.scenes, DRAWS, 0)
     curve = class_score_curve(matches, ground_truth, sample)
     once = curve.counts()

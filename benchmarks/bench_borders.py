@@ -143,7 +143,7 @@ def figures_of(
     """
     gsd_m = detector.bundle.card.gsd_m
     lowest = detector.bundle.min_logits(detector.bundle.thresholds())[0]
-    matches = match_detections(found, truth, MatchRule("size", 0.5))
+    matches = match_detections(found, truth, MatchRule("size", 0.5, 20.0))
     sample = resample(truth.scenes, DRAWS, 0)
     false_alarms = matches[~matches["ignored"] & ~matches["is_tp"]]
     is_near = is_near_border(false_alarms, size_px, gsd_m)

@@ -15,7 +15,13 @@ from windhover.metrics.metrics_record import MetricsRecord
 
 def record_of(result: EvaluationResult) -> MetricsRecord:
     test = result.scenes["test"]
-    table = report_ap_table(test.matches, test.ground_truth, result.classes, gsd_m=result.gsd_m)
+    table = report_ap_table(
+        test.matches,
+        test.ground_truth,
+        result.classes,
+        gsd_m=result.gsd_m,
+        point_match_radius_m=20.0,
+    )
     return MetricsRecord.from_result(result, table)
 
 

@@ -16,7 +16,7 @@ import shapely
 from scipy.special import expit, logit
 
 from windhover.errors import ParameterError
-from windhover.metrics.ap_by_threshold import ap_by_threshold, report_ap_table
+from windhover.metrics.ap_by_threshold import ap_by_threshold, report_ap_table, swept_rules
 from windhover.metrics.bootstrap import resample
 from windhover.metrics.choose_threshold import choose_threshold
 from windhover.metrics.curve_points import precision_band
@@ -94,7 +94,7 @@ def test_classes_and_scenes_never_share_objects() -> None:
             ("a", "jet", 0.7, (0, 0, 10, 20)),
         ]
     )
-    assert match_detections(found, truth, MatchRule("size", 0.5))["is_tp"].tolist() == [
+    assert match_detections(found, truth, MatchRule("size", 0.5, 20.0))["is_tp"].tolist() == [
         False,
         False,
         True,
@@ -110,7 +110,7 @@ def test_ignored_areas_cost_nothing_but_objects_in_them_count() -> None:
             ("a", "jet", 0.7, (200, 0, 220, 9)),
         ]
     )
-    matches = match_detections(found, truth, MatchRule("size", 0.5))
+    matches = match_detections(found, truth, MatchRule("size", 0.5, 20.0))
     assert matches["is_tp"].tolist() == [True, False, False]
     assert matches["ignored"].tolist() == [False, True, False]
     metrics = measure_detections(
@@ -134,7 +134,7 @@ def test_ignored_areas_cost_nothing_but_objects_in_them_count() -> None:
 def test_each_rule_of_nearness(by: Any, value: float, hit: bool) -> None:
     truth = ground_truth([("a", "jet", (0, 0, 20, 10))], ["a"])
     found = found_table([("a", "jet", 0.9, (5, 0, 25, 10))])  # 5 m off; overlap 15 of 25
-    assert match_detections(found, truth, MatchRule(by, value))["is_tp"].tolist() == [hit]
+    assert match_detections(found, truth, MatchRule(by, value, 20.0))["is_tp"].tolist() == [hit]
 
 
 def test_turned_objects_match_by_their_own_outline() -> None:
@@ -142,14 +142,14 @@ def test_turned_objects_match_by_their_own_outline() -> None:
     diamond = shapely.Polygon([(10, 0), (20, 10), (10, 20), (0, 10)])
     truth.objects["geometry"] = pd.Series([diamond], dtype=object)
     found = found_table([("a", "jet", 0.9, (0, 0, 20, 20))])
-    assert match_detections(found, truth, MatchRule("iou", 0.99))["is_tp"].tolist() == [True]
-    assert match_detections(found, truth, MatchRule("oriented_iou", 0.51))["is_tp"].tolist() == [
-        False
-    ]
+    assert match_detections(found, truth, MatchRule("iou", 0.99, 20.0))["is_tp"].tolist() == [True]
+    assert match_detections(found, truth, MatchRule("oriented_iou", 0.51, 20.0))[
+        "is_tp"
+    ].tolist() == [False]
     assert match_detections(
         found.assign(geometry=pd.Series([diamond], dtype=object)),
         truth,
-        MatchRule("oriented_iou", 1.0),
+        MatchRule("oriented_iou", 1.0, 20.0),
     )["is_tp"].tolist() == [True]
 
 
@@ -173,7 +173,7 @@ def test_many_values_at_once_are_each_value_by_itself() -> None:
         ("iou", (0.9, 0.5)),
         ("oriented_iou", (0.6,)),
     ):
-        matches = [MatchRule(by, value) for value in values]  # type: ignore[arg-type]
+        matches = [MatchRule(by, value, 20.0) for value in values]  # type: ignore[arg-type]
         for match, many in zip(
             matches, match_detections_by_rules(found, truth, matches), strict=True
         ):
@@ -184,24 +184,25 @@ def test_the_order_of_the_input_changes_nothing() -> None:
     found, truth = random_world(6)
     shuffled = found.sample(frac=1, random_state=1)
     first, second = (
-        match_detections(table, truth, MatchRule("size", 0.5)) for table in (found, shuffled)
+        match_detections(table, truth, MatchRule("size", 0.5, 20.0)) for table in (found, shuffled)
     )
     pd.testing.assert_frame_equal(first, second)
 
 
 def test_matches_have_the_columns_of_detections_and_three_more() -> None:
     found, truth = random_world(6)
-    table = match_detections(found.set_index(found.index + 7), truth, MatchRule("size", 0.5))
+    table = match_detections(found.set_index(found.index + 7), truth, MatchRule("size", 0.5, 20.0))
     assert list(table.columns) == [*found.columns, "object_index", "is_tp", "ignored"]
     assert table.index.tolist() == list(range(len(found)))
 
 
 def test_a_report_has_the_mean_of_each_kind_of_rule_by_its_name() -> None:
     found, truth = random_world(3)
-    table = report_ap_table(found, truth, ["jet", "prop"], gsd_m=1.25)
+    table = report_ap_table(found, truth, ["jet", "prop"], gsd_m=1.25, point_match_radius_m=20.0)
     for by in ("size", "distance", "iou"):
         rows = table[table["match_by"] == by]
-        expected = ap_by_threshold(found, truth, ["jet", "prop"], by=by)
+        rules = swept_rules(MatchRule(by, 8.0 if by == "distance" else 0.5, 20.0))
+        expected = ap_by_threshold(found, truth, ["jet", "prop"], rules)
         names = [f"{value:g}" for value in expected["value"][:-1]]
         assert rows["threshold"].tolist() == [*names, "mean"]
         assert rows["ap"].to_numpy() == pytest.approx(expected["ap"].to_numpy())
@@ -215,7 +216,7 @@ def test_places_that_are_alike_have_the_interval_of_independent_trials() -> None
     boxes = [(100.0 * k, 0.0, 100.0 * k + 20, 10.0) for k in range(6)]
     truth = ground_truth([(name, "jet", box) for name in names for box in boxes[:4]], names)
     found = [(name, "jet", 0.9, box) for name in names for box in (boxes[0], *boxes[4:])]
-    matches = match_detections(found_table(found), truth, MatchRule("size", 0.5))
+    matches = match_detections(found_table(found), truth, MatchRule("size", 0.5, 20.0))
     sample = resample(truth.scenes, n_bootstrap=50, seed=0)
     estimates = measure_detections(matches, truth, {"jet": 0.5}, sample=sample).estimates
     for metric, share, n_trials in (("recall", 1 / 4, 32), ("precision", 1 / 3, 24)):
@@ -230,7 +231,7 @@ def test_figures_of_classes_and_of_all() -> None:
     found, truth = random_world(7)
     sample = resample(truth.scenes, n_bootstrap=200, seed=0)
     assert sample.unit == "places"
-    matches = match_detections(found, truth, MatchRule("size", 0.5))
+    matches = match_detections(found, truth, MatchRule("size", 0.5, 20.0))
     metrics = measure_detections(matches, truth, {"jet": 0.5, "prop": 0.3}, sample=sample)
     assert metrics.estimates["ap"].value == pytest.approx(
         np.mean([metrics.per_class[name]["ap"].value for name in ("jet", "prop")])
@@ -258,7 +259,7 @@ def test_figures_of_classes_and_of_all() -> None:
 
 def test_the_expected_count_is_the_sum_of_the_scores() -> None:
     found, truth = random_world(8)
-    matches = match_detections(found, truth, MatchRule("size", 0.5))
+    matches = match_detections(found, truth, MatchRule("size", 0.5, 20.0))
     table = measure_detections(
         matches,
         truth,
@@ -284,7 +285,7 @@ def test_expected_counts_cover_what_is_there_when_scores_are_true() -> None:
                 truth.append((scene, "jet", box))
     there = ground_truth(truth, names)
     table = measure_detections(
-        match_detections(found_table(rows), there, MatchRule("size", 0.5)),
+        match_detections(found_table(rows), there, MatchRule("size", 0.5, 20.0)),
         there,
         {"jet": 0.5},
         sample=resample(there.scenes, n_bootstrap=0, seed=0),
@@ -300,7 +301,7 @@ def test_size_bands_count_every_object_once() -> None:
     truth.objects.loc[0, "longer_m"] = np.nan
     thresholds = {"jet": 0.5, "prop": 0.5}
     metrics = measure_detections(
-        match_detections(found, truth, MatchRule("size", 0.5)),
+        match_detections(found, truth, MatchRule("size", 0.5, 20.0)),
         truth,
         thresholds,
         sample=resample(truth.scenes, n_bootstrap=0, seed=0),
@@ -315,7 +316,7 @@ def test_size_bands_count_every_object_once() -> None:
 def test_froc_bands_and_counts_are_what_counting_by_hand_gives(seed: int) -> None:
     found, truth = random_world(seed)
     thresholds = {"jet": 0.5, "prop": 0.35}
-    matches = match_detections(found, truth, MatchRule("size", 0.5))
+    matches = match_detections(found, truth, MatchRule("size", 0.5, 20.0))
     metrics = measure_detections(
         matches, truth, thresholds, sample=resample(truth.scenes, n_bootstrap=0, seed=0)
     )
@@ -358,7 +359,9 @@ def test_froc_bands_and_counts_are_what_counting_by_hand_gives(seed: int) -> Non
 def test_the_band_holds_the_curve() -> None:
     found, truth = random_world(10, scenes=30)
     sample = resample(truth.scenes, n_bootstrap=300, seed=0)
-    curve = class_score_curve(match_detections(found, truth, MatchRule("size", 0.5)), truth, sample)
+    curve = class_score_curve(
+        match_detections(found, truth, MatchRule("size", 0.5, 20.0)), truth, sample
+    )
     band = precision_band(curve, sample)
     counts = curve.counts()
     envelope = np.maximum.accumulate(counts.precision[::-1, 0])[::-1]
@@ -373,7 +376,10 @@ def test_a_point_chosen_on_the_whole_lies_in_its_interval() -> None:
     sample = resample(truth.scenes, n_bootstrap=300, seed=0)
     point = choose_threshold(
         class_score_curve(
-            match_detections(found, truth, MatchRule("size", 0.5)), truth, sample, class_name="jet"
+            match_detections(found, truth, MatchRule("size", 0.5, 20.0)),
+            truth,
+            sample,
+            class_name="jet",
         ),
         sample,
         ThresholdRule("max_fbeta", 1),
@@ -386,22 +392,21 @@ def test_a_point_chosen_on_the_whole_lies_in_its_interval() -> None:
 
 def test_the_sweep_falls_as_the_rule_gets_stricter() -> None:
     found, truth = random_world(12)
-    table = ap_by_threshold(found, truth, ["jet", "prop"], by="iou")
+    table = ap_by_threshold(found, truth, ["jet", "prop"], swept_rules(MatchRule("iou", 0.5, 20.0)))
     aps = table["ap"].to_numpy()[:-1]
     assert len(aps) == 10
     assert (np.diff(aps) <= 1e-12).all()
     assert table["ap"].iloc[-1] == pytest.approx(aps.mean())
-    assert (
-        ap_by_threshold(found, truth, ["jet", "prop"], by="size")["ap"].iloc[0]
-        <= ap_by_threshold(found, truth, ["jet", "prop"], by="size")["ap"].iloc[4]
-    )
+    by_size = swept_rules(MatchRule("size", 0.5, 20.0))
+    sizes = ap_by_threshold(found, truth, ["jet", "prop"], by_size)["ap"]
+    assert sizes.iloc[0] <= sizes.iloc[4]
 
 
-def test_the_distances_of_the_sweep_are_2_4_8_and_16_m() -> None:
+def test_the_distances_of_the_sweep_go_with_that_of_the_rule() -> None:
     truth = ground_truth([("a", "jet", (0, 0, 30, 20))], ["a"])
     for off_m, n_reached in ((1.9, 4), (2.1, 3), (3.9, 3), (4.1, 2), (7.9, 2), (8.1, 1), (16.1, 0)):
         found = found_table([("a", "jet", 0.9, (off_m, 0, 30 + off_m, 20))])
-        table = ap_by_threshold(found, truth, ["jet"], by="distance")
+        table = ap_by_threshold(found, truth, ["jet"], swept_rules(MatchRule("distance", 8.0, 8.0)))
         assert table["value"].tolist()[:-1] == [2, 4, 8, 16]
         expected = [0.0] * (4 - n_reached) + [1.0] * n_reached
         assert table["ap"].tolist() == [*expected, n_reached / 4]
@@ -456,7 +461,7 @@ def test_iou_curves_agree_with_pycocotools(seed: int, capsys: pytest.CaptureFixt
     theirs = coco_ap(found, truth, ious)
     sample = resample(truth.scenes, n_bootstrap=0, seed=0)
     for row, matches in enumerate(
-        match_detections_by_rules(found, truth, [MatchRule("iou", value) for value in ious])
+        match_detections_by_rules(found, truth, [MatchRule("iou", value, 20.0) for value in ious])
     ):
         for column, name in enumerate(("jet", "prop")):
             counts = class_score_curve(matches, truth, sample, class_name=name).counts()
@@ -469,18 +474,18 @@ def test_wrong_values_are_refused() -> None:
     with pytest.raises(
         ParameterError, match=r"matching by iou needs a value in \(0, 1\], got 1\.5"
     ):
-        MatchRule("iou", 1.5)
+        MatchRule("iou", 1.5, 20.0)
     with pytest.raises(
         ParameterError, match=r"matching by distance needs a value in \(0, inf\], got 0"
     ):
-        MatchRule("distance", 0)
+        MatchRule("distance", 0, 20.0)
 
 
 def test_nothing_found_and_nothing_there() -> None:
     empty = ground_truth([], ["a"])
     none = found_table([])
     metrics = measure_detections(
-        match_detections(none, empty, MatchRule("iou", 0.5)),
+        match_detections(none, empty, MatchRule("iou", 0.5, 20.0)),
         empty,
         {"jet": 0.5},
         sample=resample(empty.scenes, n_bootstrap=100, seed=0),
@@ -489,7 +494,8 @@ def test_nothing_found_and_nothing_there() -> None:
         figure.value for name, figure in metrics.estimates.items() if not name.startswith("count")
     } == {None, 0.0}
     assert metrics.estimates["count_error"].value == 0.0
-    assert ap_by_threshold(none, empty, ["jet"], by="size")["ap"].isna().all()
+    rules = swept_rules(MatchRule("size", 0.5, 20.0))
+    assert ap_by_threshold(none, empty, ["jet"], rules)["ap"].isna().all()
 
 
 def test_300_000_detections_in_seconds() -> None:
@@ -511,7 +517,7 @@ def test_300_000_detections_in_seconds() -> None:
         pd.DataFrame({"scene": [], "geometry": []}, dtype=object),
     )
     metrics = measure_detections(
-        match_detections(found, there, MatchRule("size", 0.5)),
+        match_detections(found, there, MatchRule("size", 0.5, 20.0)),
         there,
         {"jet": 0.5},
         sample=resample(there.scenes, n_bootstrap=1000, seed=0),
@@ -548,7 +554,7 @@ def test_the_figures_are_those_of_the_independent_judge_on_real_labels(real_data
     there = ground_truth(rows, sorted(theirs), ignored)
     there.scenes["km2"] = (2560 * gsd) ** 2 / 1e6
     metrics = measure_detections(
-        match_detections(found_table(found), there, MatchRule("size", 0.5)),
+        match_detections(found_table(found), there, MatchRule("size", 0.5, 20.0)),
         there,
         {"aircraft": expected["threshold"]},
         sample=resample(there.scenes, n_bootstrap=0, seed=0),
@@ -598,20 +604,20 @@ LARGE = ("a", (50, 50, 90, 90))
     ("ignored", "rule", "box", "is_ignored"),
     [
         # a detection of 20 m whose middle is 8 m from that of a marker of 3 m lies on it
-        (SMALL, MatchRule("size", 0.5), (49.5, 41.5, 69.5, 61.5), True),
-        (SMALL, MatchRule("size", 0.5), (52.0, 41.5, 72.0, 61.5), False),
-        (SMALL, MatchRule("size", 0.2), (49.5, 41.5, 69.5, 61.5), False),
-        (SMALL, MatchRule("distance", 9.0), (49.5, 41.5, 69.5, 61.5), True),
-        (SMALL, MatchRule("distance", 7.0), (49.5, 41.5, 69.5, 61.5), False),
-        (SMALL, MatchRule("iou", 0.5), (49.5, 41.5, 69.5, 61.5), True),
-        (SMALL, MatchRule("iou", 0.5), (51.6, 41.5, 71.6, 61.5), False),
-        (SMALL, MatchRule("oriented_iou", 0.5), (49.5, 41.5, 69.5, 61.5), True),
+        (SMALL, MatchRule("size", 0.5, 20.0), (49.5, 41.5, 69.5, 61.5), True),
+        (SMALL, MatchRule("size", 0.5, 20.0), (52.0, 41.5, 72.0, 61.5), False),
+        (SMALL, MatchRule("size", 0.2, 20.0), (49.5, 41.5, 69.5, 61.5), False),
+        (SMALL, MatchRule("distance", 9.0, 20.0), (49.5, 41.5, 69.5, 61.5), True),
+        (SMALL, MatchRule("distance", 7.0, 20.0), (49.5, 41.5, 69.5, 61.5), False),
+        (SMALL, MatchRule("iou", 0.5, 20.0), (49.5, 41.5, 69.5, 61.5), True),
+        (SMALL, MatchRule("iou", 0.5, 20.0), (51.6, 41.5, 71.6, 61.5), False),
+        (SMALL, MatchRule("oriented_iou", 0.5, 20.0), (49.5, 41.5, 69.5, 61.5), True),
         # the outline of a box that is no marker is where it ends
-        (LARGE, MatchRule("size", 0.5), (79.0, 60.0, 99.0, 80.0), True),
-        (LARGE, MatchRule("size", 0.5), (81.0, 60.0, 101.0, 80.0), False),
+        (LARGE, MatchRule("size", 0.5, 20.0), (79.0, 60.0, 99.0, 80.0), True),
+        (LARGE, MatchRule("size", 0.5, 20.0), (81.0, 60.0, 101.0, 80.0), False),
         # without a size of its own a small box has the outline alone
-        (SMALL, MatchRule("size", 0.5), (55.0, 51.5, 55.0, 51.5), False),
-        (SMALL, MatchRule("size", 0.5), (52.5, 51.5, 52.5, 51.5), True),
+        (SMALL, MatchRule("size", 0.5, 20.0), (55.0, 51.5, 55.0, 51.5), False),
+        (SMALL, MatchRule("size", 0.5, 20.0), (52.5, 51.5, 52.5, 51.5), True),
     ],
 )
 def test_what_lies_on_a_small_ignored_box_is_ignored_by_the_match_rule(
@@ -627,7 +633,7 @@ def test_what_lies_on_a_small_ignored_box_is_ignored_by_the_match_rule(
 def test_a_score_at_the_threshold_is_reported() -> None:
     truth = ground_truth([("a", "jet", (0, 0, 10, 10))], ["a"])
     found = found_table([("a", "jet", 0.5, (0, 0, 10, 10)), ("a", "jet", 0.5, (90, 0, 99, 9))])
-    matches = match_detections(found, truth, MatchRule("size", 0.5))
+    matches = match_detections(found, truth, MatchRule("size", 0.5, 20.0))
     sample = resample(truth.scenes, n_bootstrap=0, seed=0)
     metrics = measure_detections(matches, truth, {"jet": 0.5}, sample=sample)
     assert metrics.estimates["recall"].value == 1.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -35,10 +36,31 @@ def test_at_the_gsd_of_aircraft_nothing_has_changed() -> None:
     assert match_rule_of(params(), 1.25).point_match_radius_m == 20.0
     assert params().size_edges_m(1.25) == [20.0, 35.0, 50.0]
     truth = ground_truth(2, CLASSES, 0)
-    table = report_ap_table(matches_with(truth, 5), truth, CLASSES, gsd_m=1.25)
+    table = report_ap_table(
+        matches_with(truth, 5), truth, CLASSES, gsd_m=1.25, point_match_radius_m=20.0
+    )
     distances = table.loc[table["match_by"] == "distance", "threshold"]
     assert distances.tolist() == ["2", "4", "8", "16", "mean"]
     assert isinstance(table, pd.DataFrame)
+
+
+@pytest.mark.parametrize("gsd_m", [0.1, 1.25, 10.0])
+def test_the_aps_of_a_report_depend_on_px_alone(gsd_m: float) -> None:
+    """Objects labelled by points, detections 12 px off: the same APs at every GSD."""
+    truth = ground_truth(3, CLASSES, 0)
+    far_apart = 200 * gsd_m * np.arange(len(truth.objects))
+    points = truth.objects.assign(longer_m=np.nan, x_m=far_apart, y_m=0.0)
+    found = points.assign(score=0.9, x_m=far_apart + 12 * gsd_m)
+    table = report_ap_table(
+        found,
+        replace(truth, objects=points),
+        CLASSES,
+        gsd_m=gsd_m,
+        point_match_radius_m=params().point_radius_m(gsd_m),
+    )
+    rows = table[table["match_by"] != "iou"].groupby("match_by")["ap"].apply(list)
+    assert rows["distance"] == pytest.approx([0, 0, 0, 1, 0.25])
+    assert rows["size"] == pytest.approx([1] * 6)
 
 
 def test_metres_are_absolute_and_old_keys_are_read() -> None:

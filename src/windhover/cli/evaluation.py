@@ -27,7 +27,10 @@ def assess(
     match: Annotated[str, typer.Option(help="size, distance, iou or oriented-iou")] = "size",
     value: Annotated[
         float | None,
-        typer.Option(help="Match value; default: 0.5 of the longer side, 10 m, or IoU 0.5."),
+        typer.Option(
+            help="Match value; default: 0.5 of the longer side, for a distance (m) half of the "
+            "median longer side, or IoU 0.5."
+        ),
     ] = None,
     score: Annotated[str, typer.Option(help="Column of the detections' scores.")] = "score",
     threshold: Annotated[

@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from windhover.errors import ParameterError
 from windhover.evaluation.detections_and_truth import (
     ANY_CLASS,
     group_by_grid_cell,
     load_vector_pair,
 )
+from windhover.evaluation.vector_match_rule import check_match_options, match_rule_of_files
 from windhover.files import (
     atomic_file,
     check_output,
@@ -27,7 +27,7 @@ from windhover.files import (
     lock_output,
     write_json,
 )
-from windhover.metrics.ap_by_threshold import MEAN, ap_by_threshold
+from windhover.metrics.ap_by_threshold import MEAN, ap_by_threshold, swept_rules
 from windhover.metrics.bootstrap import MIN_PLACES, TOO_FEW_PLACES, Estimate, resample
 from windhover.metrics.curve_points import curve_table
 from windhover.metrics.detection_metrics import DetectionMetrics, measure_detections
@@ -35,24 +35,10 @@ from windhover.metrics.match_detections import match_detections
 from windhover.metrics.match_rule import MatchRule
 from windhover.metrics.nan_safe import finite_or_none
 from windhover.metrics.rate_unit import labeled_estimate
-from windhover.params.allowed_values import MatchBy
 from windhover.rendering.text import format_estimate, label_line
 
 MAX_CURVE_ROWS = 2000
 LABEL_WIDTH = 34
-# kind of match rule -> its usual value
-DEFAULT_VALUES: dict[MatchBy, float] = {
-    "size": 0.5,
-    "distance": 10.0,
-    "iou": 0.5,
-    "oriented_iou": 0.5,
-}
-# names of earlier versions, which are accepted too
-RENAMED_RULES: dict[str, MatchBy] = {
-    "centre": "size",
-    "metres": "distance",
-    "oriented-iou": "oriented_iou",
-}
 LABELS = {
     "ap": "AP",
     "precision": "precision",
@@ -78,7 +64,7 @@ class VectorRequest:
         truth: vector file of the ground truth.
         aoi: vector file of the area that was searched and is wholly labelled.
         match_by: kind of match rule.
-        match_value: of the rule; None takes the usual one.
+        match_value: of the rule; None takes the usual one, a distance by the objects' sizes.
         score_column: of the detections.
         threshold: score to reach; None takes every detection.
         ignored_classes: classes of the ground truth that are ignore regions.
@@ -96,22 +82,6 @@ class VectorRequest:
     ignored_classes: tuple[str, ...] = ()
     output: Path | None = None
     with_ap_by_threshold: bool = False
-
-    def match_rule(self) -> MatchRule:
-        """Return the match rule.
-
-        Raises:
-            ParameterError: its kind is unknown, or its value out of range.
-        """
-        by = RENAMED_RULES.get(self.match_by, self.match_by)
-        for known, default in DEFAULT_VALUES.items():
-            if by == known:
-                value = default if self.match_value is None else self.match_value
-                return MatchRule(known, value)
-        raise ParameterError(
-            f"--match must be one of {', '.join(DEFAULT_VALUES)}, got {self.match_by!r}. "
-            "Choose one of them."
-        )
 
 
 @dataclass(frozen=True)
@@ -194,7 +164,7 @@ def evaluate_vectors(request: VectorRequest) -> VectorEvaluation:
         ParameterError: the kind of matching is unknown, or its value out of range.
         windhover.errors.WindhoverError: a file is missing, damaged, or does not fit the other.
     """
-    rule = request.match_rule()
+    by = check_match_options(request.match_by, request.match_value)
     pair = load_vector_pair(
         request.detections,
         request.truth,
@@ -202,12 +172,13 @@ def evaluate_vectors(request: VectorRequest) -> VectorEvaluation:
         score_column=request.score_column,
         ignored_classes=request.ignored_classes,
     )
+    rule, rule_notes = match_rule_of_files(by, request.match_value, pair)
     ground_truth = pair.ground_truth
     matches = match_detections(pair.detections, ground_truth, rule)
     classes = sorted({*pair.detections["class"], *ground_truth.objects["class"]}) or [ANY_CLASS]
     ap_table = None
     if request.with_ap_by_threshold:
-        ap_table = ap_by_threshold(pair.detections, ground_truth, classes, by=rule.by)
+        ap_table = ap_by_threshold(pair.detections, ground_truth, classes, swept_rules(rule))
     bootstrap_unit = "scenes"
     if not pair.has_scenes:
         matches, ground_truth = group_by_grid_cell(matches, ground_truth)
@@ -219,7 +190,8 @@ def evaluate_vectors(request: VectorRequest) -> VectorEvaluation:
         dict.fromkeys(classes, threshold),
         sample=resample(ground_truth.scenes, n_bootstrap=0, seed=0),
     )
-    return VectorEvaluation(metrics, rule, bootstrap_unit, pair.notes, ap_table=ap_table)
+    notes = (*pair.notes, *rule_notes)
+    return VectorEvaluation(metrics, rule, bootstrap_unit, notes, ap_table=ap_table)
 
 
 def vector_evaluation_lines(evaluation: VectorEvaluation) -> list[str]:

@@ -1,6 +1,7 @@
 """Detections beside the labels of their scenes, for the map: which are correct, what is missed.
 
-Matched by the default rule of `evaluate`: the centre within half of the object's longer side.
+Matched by the default rule of `evaluate`: the centre within half of the object's longer side; of
+an object labelled by a point, within so many px of the training GSD.
 """
 
 from __future__ import annotations
@@ -19,11 +20,11 @@ from windhover.export.detection_summary import DetectionSummary, SceneSummary
 from windhover.metrics.ground_truth import ground_truth_of
 from windhover.metrics.match_detections import match_detections
 from windhover.metrics.match_rule import MatchRule
+from windhover.params.evaluate import EvaluateParams
 
 NOT_KNOWN, CORRECT, FALSE_ALARM, NOT_COUNTED = range(4)
-RULE = MatchRule("size", 0.5)
 NEVER = -1.0  # score of the detection that finds an object which none finds
-POINT_SIDE_M = 10.0  # of the box that shows an object labelled by a point
+POINT_SIDE_PX = 8.0  # at the training GSD, of the box that shows an object labelled by a point
 
 
 class MapTruth(NamedTuple):
@@ -64,18 +65,24 @@ def match_with_labels(
     found_score = pd.Series(NEVER, index=objects.index)
     if is_judged.any():
         detections = _in_meters(table[is_judged], places)
-        matches = match_detections(detections, truth, RULE)
+        matches = match_detections(detections, truth, _default_rule(catalog.gsd_m))
         is_tp = matches["is_tp"].to_numpy(bool)
         kinds = np.where(matches["ignored"].to_numpy(bool), NOT_COUNTED, FALSE_ALARM)
         rows = np.flatnonzero(is_judged)[matches["row"].to_numpy(int)]
         outcome[rows] = np.where(is_tp, CORRECT, kinds)
         taken = matches.loc[is_tp, "object_index"].to_numpy(int)
         found_score.loc[taken] = matches.loc[is_tp, "score"].to_numpy()
-    shapes = _in_scene_system(objects, places)
+    shapes = _in_scene_system(objects, places, point_side_m=POINT_SIDE_PX * catalog.gsd_m)
     return MapTruth(
         outcome,
         objects[["scene", "class"]].assign(geometry=shapes, found_score=found_score),
     )
+
+
+def _default_rule(gsd_m: float) -> MatchRule:
+    """Return the match rule of `evaluate` as it is where nothing is set."""
+    params = EvaluateParams()
+    return MatchRule(params.match_by, params.match_value, params.point_radius_m(gsd_m))
 
 
 def _in_meters(table: geopandas.GeoDataFrame, places: dict[str, SceneSummary]) -> pd.DataFrame:
@@ -103,8 +110,10 @@ def _in_meters(table: geopandas.GeoDataFrame, places: dict[str, SceneSummary]) -
     return pd.concat(parts, ignore_index=True)
 
 
-def _in_scene_system(objects: pd.DataFrame, places: dict[str, SceneSummary]) -> NDArray[Any]:
-    """Return labelled objects' boxes in their scenes' coordinate systems."""
+def _in_scene_system(
+    objects: pd.DataFrame, places: dict[str, SceneSummary], *, point_side_m: float
+) -> NDArray[Any]:
+    """Return labelled objects' boxes in their scenes' coordinate systems; points get a side."""
     shapes = np.empty(len(objects), object)
     labels = objects["geometry"].to_numpy(object)
     for name, rows in objects.groupby("scene", sort=False).indices.items():
@@ -113,7 +122,7 @@ def _in_scene_system(objects: pd.DataFrame, places: dict[str, SceneSummary]) -> 
         is_point = shapely.area(boxes) == 0
         middle = shapely.centroid(labels[rows])
         boxes = np.where(
-            is_point, shapely.envelope(shapely.buffer(middle, POINT_SIDE_M / 2)), boxes
+            is_point, shapely.envelope(shapely.buffer(middle, point_side_m / 2)), boxes
         )
         x, y = _gsd(scene)
         shapes[rows] = _moved(boxes, scene.affine @ Affine.scale(1 / x, 1 / y))

@@ -7,6 +7,7 @@ what it finds; AP at each threshold shows both. Values only, without intervals.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -24,45 +25,52 @@ from windhover.params.allowed_values import MatchBy
 COCO_IOUS = tuple(round(0.5 + 0.05 * step, 2) for step in range(10))
 MATCH_THRESHOLDS: dict[MatchBy, tuple[float, ...]] = {
     "size": (0.1, 0.2, 0.3, 0.4, 0.5),
-    "distance": (2.0, 4.0, 8.0, 16.0),
     "iou": COCO_IOUS,
     "oriented_iou": COCO_IOUS,
 }
-# px at the training GSD: 2 to 16 m at 1.25 m
+# of a distance, times that of the rule
+DISTANCE_FACTORS = (0.25, 0.5, 1.0, 2.0)
+# of a report, px at the training GSD: 2 to 16 m at 1.25 m
 DISTANCES_PX = (1.6, 3.2, 6.4, 12.8)
 # kinds of rule that every report has: all but the IoU of polygons, which are not always there
 REPORTED_RULES: tuple[MatchBy, ...] = ("size", "distance", "iou")
 MEAN = "mean"
 
 
+def swept_rules(rule: MatchRule) -> list[MatchRule]:
+    """Return a rule at many thresholds: those of its kind; a distance shorter and longer."""
+    values = MATCH_THRESHOLDS.get(rule.by)
+    if values is None:
+        values = tuple(rule.value * factor for factor in DISTANCE_FACTORS)
+    return [replace(rule, value=value) for value in values]
+
+
 def ap_by_threshold(
     detections: pd.DataFrame,
     ground_truth: GroundTruth,
     classes: Sequence[str],
-    *,
-    by: MatchBy,
-    thresholds: Sequence[float] | None = None,
+    rules: Sequence[MatchRule],
 ) -> pd.DataFrame:
-    """Return the AP, mean over classes, at each match threshold, and a last row with their mean.
+    """Return the AP, mean over classes, by each match rule, and a last row with their mean.
 
     Args:
         detections: as `windhover.metrics.match_detections` takes them.
         ground_truth: the objects and the ignore regions.
         classes: whose APs are averaged.
-        by: kind of match rule.
-        thresholds: values of the rule; `MATCH_THRESHOLDS` by default.
+        rules: of one kind, one at least.
 
     Returns:
         `by`, `value` (NaN in the row of the mean), `ap` (NaN without objects).
     """
-    values = tuple(thresholds or MATCH_THRESHOLDS[by])
     sample = resample(ground_truth.scenes, n_bootstrap=0, seed=0)
-    rules = [MatchRule(by, value) for value in values]
     aps = [
         _mean_ap(matches, ground_truth, classes, sample=sample)
         for matches in match_detections_by_rules(detections, ground_truth, rules)
     ]
-    return pd.DataFrame({"by": by, "value": [*values, np.nan], "ap": [*aps, mean_of_finite(aps)]})
+    values = [rule.value for rule in rules]
+    return pd.DataFrame(
+        {"by": rules[0].by, "value": [*values, np.nan], "ap": [*aps, mean_of_finite(aps)]}
+    )
 
 
 def _mean_ap(
@@ -81,7 +89,12 @@ def _mean_ap(
 
 
 def report_ap_table(
-    matches: pd.DataFrame, ground_truth: GroundTruth, classes: Sequence[str], *, gsd_m: float
+    matches: pd.DataFrame,
+    ground_truth: GroundTruth,
+    classes: Sequence[str],
+    *,
+    gsd_m: float,
+    point_match_radius_m: float,
 ) -> pd.DataFrame:
     """Return the APs of a report: `match_by`, `threshold` (text, `mean` for the mean), `ap`.
 
@@ -90,13 +103,13 @@ def report_ap_table(
         ground_truth: what they were matched with.
         classes: whose APs are averaged.
         gsd_m: of the training; distances are px of it.
+        point_match_radius_m: distance for objects without a size.
     """
     tables = []
     for by in REPORTED_RULES:
-        thresholds = MATCH_THRESHOLDS[by]
-        if by == "distance":
-            thresholds = tuple(px * gsd_m for px in DISTANCES_PX)
-        table = ap_by_threshold(matches, ground_truth, classes, by=by, thresholds=thresholds)
+        thresholds = MATCH_THRESHOLDS.get(by, tuple(px * gsd_m for px in DISTANCES_PX))
+        rules = [MatchRule(by, value, point_match_radius_m) for value in thresholds]
+        table = ap_by_threshold(matches, ground_truth, classes, rules)
         names = [MEAN if np.isnan(value) else f"{value:g}" for value in table["value"]]
         tables.append(pd.DataFrame({"match_by": by, "threshold": names, "ap": table["ap"]}))
     return pd.concat(tables, ignore_index=True)

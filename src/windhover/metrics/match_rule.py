@@ -21,7 +21,8 @@ class MatchRule:
             `value` metres; `iou`: boxes overlap by at least `value`; `oriented_iou`: so do the
             polygons as delivered.
         value: see `by`.
-        point_match_radius_m: distance for objects of unknown size, in metres; used by `size`.
+        point_match_radius_m: distance for objects of unknown size (used by `size`) and for ignored
+            labels without one, in metres.
 
     Raises:
         ParameterError: the value is out of range.
@@ -29,7 +30,7 @@ class MatchRule:
 
     by: MatchBy
     value: float
-    point_match_radius_m: float = 20.0
+    point_match_radius_m: float
 
     def __post_init__(self) -> None:
         highest = np.inf

@@ -42,7 +42,13 @@ def write_report(result: EvaluationResult, folder: Path) -> None:
         folder: for the files.
     """
     test = result.scenes["test"]
-    ap_table = report_ap_table(test.matches, test.ground_truth, result.classes, gsd_m=result.gsd_m)
+    ap_table = report_ap_table(
+        test.matches,
+        test.ground_truth,
+        result.classes,
+        gsd_m=result.gsd_m,
+        point_match_radius_m=result.params.point_radius_m(result.gsd_m),
+    )
     MetricsRecord.from_result(result, ap_table).save(folder / "metrics.json")
     for name, table in csv_tables(result, ap_table).items():
         _write_csv(table, folder / f"{name}.csv")

@@ -31,7 +31,7 @@ from windhover.training.object_table import count_classes, table_of_patches
 
 logger = logging.getLogger(__name__)
 
-SAME_PLACE_M = 1.0  # objects of two patches nearer than this are the same
+SAME_PLACE_PX = 1.0  # objects of two patches nearer than this are the same
 # of the free memory of a GPU that images may take; beyond it they stay on the CPU
 GPU_MEMORY_SHARE = 0.6
 N_EXAMPLES = 4
@@ -166,11 +166,13 @@ def count_objects(index: pd.DataFrame) -> int:
     shown = index[index["class"].fillna("") != ""]
     x_m = (shown["left_px"] + shown["dx_px"]) * shown["gsd_m"]
     y_m = (shown["top_px"] + shown["dy_px"]) * shown["gsd_m"]
+    # patches are cut at GSDs about that of the training
+    same_place_m = SAME_PLACE_PX * float(shown["gsd_m"].median())
     places = pd.DataFrame(
         {
             "scene": shown["scene"],
-            "x": (x_m / SAME_PLACE_M).round(),
-            "y": (y_m / SAME_PLACE_M).round(),
+            "x": (x_m / same_place_m).round(),
+            "y": (y_m / same_place_m).round(),
         }
     )
     known = places.dropna()
