@@ -260,6 +260,17 @@ def test_shares_and_areas_are_counted_pixel_by_pixel(
                 assert 0 <= row["share_low"] <= row["share"] <= row["share_high"] <= 1
 
 
+def test_cells_beyond_the_raster_count_by_their_part_inside(tmp_path: Path) -> None:
+    values = np.stack([np.full((33, 57), 254, np.uint8), np.zeros((33, 57), np.uint8)])
+    table = products(tmp_path, values, extent_px=(0.5, 0.25, 56.5, 30.0))
+    km2 = 56 * 29.75 * 900 / 1e6
+    assert table["km2"].iloc[0] == pytest.approx(km2)
+    assert table["km2_known"].iloc[0] == pytest.approx(km2)
+    layer = geopandas.read_file(tmp_path / "out" / "tile.gpkg", layer="coverage")
+    assert layer["km2"].tolist() == [pytest.approx(km2)]
+    assert layer.area.tolist() == [pytest.approx(km2 * 1e6)]
+
+
 def test_areas_in_degrees_are_those_on_the_ground(tmp_path: Path) -> None:
     values = np.zeros((2, 40, 60), np.uint8)
     values[0] = 254

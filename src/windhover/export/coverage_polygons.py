@@ -24,9 +24,10 @@ from shapely import affinity
 from shapely.geometry.base import BaseGeometry
 
 from windhover.export.coverage_mask import map_windows
+from windhover.export.coverage_shares import PixelAreas
 from windhover.export.coverage_specks import label_patches
 from windhover.geometry.arrays import Ints
-from windhover.geometry.mask_borders import simplify_regions
+from windhover.geometry.mask_borders import polygons_of, simplify_regions
 from windhover.metrics.coverage_curves import MAX_VALUE, UNKNOWN
 
 COLUMNS = ("class", "km2", "mean_probability", "geometry")
@@ -51,15 +52,21 @@ class Region(NamedTuple):
 
 
 def map_regions(
-    class_map: Path, probability_map: Path, *, row_km2: NDArray[np.float64], simplify: bool = True
+    class_map: Path,
+    probability_map: Path,
+    pixel_areas: PixelAreas,
+    *,
+    simplify: bool = True,
+    extent: BaseGeometry | None = None,
 ) -> Iterator[Region]:
     """Yield the regions of a class map.
 
     Args:
         class_map: from `windhover.export.coverage_mask`.
         probability_map: of the same grid.
-        row_km2: (rows,) area of a pixel in each row.
+        pixel_areas: of the map.
         simplify: whether borders are simplified; else they go along the pixels.
+        extent: px of the map beyond which polygons are cut off; None for all.
     """
     joined = _SeamRegions()
     with rasterio.open(class_map) as classes, rasterio.open(probability_map) as scores:
@@ -67,28 +74,27 @@ def map_regions(
             values = classes.read(1, window=window)
             labels, class_of = label_patches(values)
             n_labels = len(class_of)
-            weights = np.repeat(row_km2[_rows(window)], window.width)
+            weights = pixel_areas.of_window(window).ravel()
             km2 = np.bincount(labels.ravel(), weights=weights, minlength=n_labels)
             px = np.bincount(labels.ravel(), minlength=n_labels)
             score_sum = _score_sums(scores.read(window=window), values, labels, n_labels=n_labels)
             on_seam = joined.add_window(labels, class_of, window, classes.shape)
             for label, shape in _window_shapes(labels, class_of, simplify=simplify):
+                placed = affinity.translate(shape, window.col_off, window.row_off)
+                if extent is not None and not extent.contains(placed):
+                    placed = polygons_of(shapely.intersection(placed, extent))
                 region = Region(
                     int(class_of[label]),
-                    affinity.translate(shape, window.col_off, window.row_off),
+                    placed,
                     int(px[label]),
                     float(km2[label]),
                     float(score_sum[label]),
                 )
                 if on_seam[label]:
                     joined.add_region(label, region)
-                else:
+                elif not region.shape.is_empty:
                     yield region
     yield from joined.regions()
-
-
-def _rows(window: RasterWindow) -> slice:
-    return slice(window.row_off, window.row_off + window.height)
 
 
 def _score_sums(
@@ -196,9 +202,12 @@ class _SeamRegions:
         for number, region in self._regions.items():
             parts.setdefault(self._root(number), []).append(region)
         for group in parts.values():
+            shape = shapely.union_all([part.shape for part in group])
+            if shape.is_empty:
+                continue
             yield Region(
                 group[0].number,
-                shapely.union_all([part.shape for part in group]),
+                shape,
                 sum(part.px for part in group),
                 sum(part.km2 for part in group),
                 sum(part.score_sum for part in group),

@@ -8,7 +8,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import numpy as np
 import pandas as pd
 import pyogrio
 import rasterio
@@ -23,15 +22,14 @@ from windhover.export.coverage_shares import (
     CORRELATION_PX,
     CoverageTally,
     NamedArea,
-    area_weights,
+    PixelAreas,
     coverage_rows,
-    pixel_km2_by_row,
+    inside_area,
 )
 from windhover.export.coverage_specks import check_speck_size
 from windhover.export.coverage_style import raster_style, write_polygon_style
 from windhover.export.geopackage import GEOPACKAGE_VERSION, fixed_gdal_time
 from windhover.files import atomic_file
-from windhover.geometry.arrays import Floats
 
 LAYER = "coverage"
 ROWS_AT_ONCE = 5000  # of polygons that are written
@@ -51,6 +49,7 @@ def write_coverage_products(
     min_speck_px: int = 0,
     simplify: bool = True,
     correlation_px: int = CORRELATION_PX,
+    extent_px: tuple[float, float, float, float] | None = None,
 ) -> pd.DataFrame:
     """Write NAME_mask.tif, its style NAME_mask.qml, and NAME.gpkg with its style.
 
@@ -68,6 +67,8 @@ def write_coverage_products(
         min_speck_px: smallest patch that stays; 0 keeps all.
         simplify: whether borders of polygons are simplified, by less than half a px.
         correlation_px: side of the squares in which errors go together.
+        extent_px: left, top, right, bottom of the raster, px of the map, where cells of the map
+            reach beyond it: areas, shares and polygons end there. None for all of the map.
 
     Returns:
         A row for each class of the whole raster (`area` is empty) and of each area of interest:
@@ -86,13 +87,18 @@ def write_coverage_products(
         probability_map, mask_path, thresholds=limits, min_speck_px=min_speck_px
     ) as plain:
         areas = [NamedArea("", None), *(NamedArea(*area) for area in aoi or ())]
-        tallies = _tally(
-            probability_map, plain, areas, is_km2=gsd_m is not None, square_px=correlation_px
-        )
+        pixel_areas = _pixel_areas(plain, is_km2=gsd_m is not None, extent_px=extent_px)
+        tallies = _tally(probability_map, plain, areas, pixel_areas, square_px=correlation_px)
         regions = map_regions(
-            plain, probability_map, row_km2=_row_km2(plain, gsd_m is not None), simplify=simplify
+            plain,
+            probability_map,
+            pixel_areas,
+            simplify=simplify,
+            extent=None if extent_px is None else box(*extent_px),
         )
-        _write_polygons(folder / f"{name}.gpkg", regions, plain, classes=classes)
+        _write_polygons(
+            folder / f"{name}.gpkg", regions, plain, classes=classes, is_km2=gsd_m is not None
+        )
         write_class_map(plain, mask_path, classes)
     with atomic_file(folder / f"{name}_mask.qml") as temporary:
         temporary.write_text(raster_style(classes), encoding="utf-8")
@@ -119,27 +125,26 @@ def _check_bands(probability_map: Path, classes: Sequence[str]) -> None:
     )
 
 
-def _row_km2(class_map: Path, is_km2: bool) -> Floats:
-    """Return the area of a px of each row, km2; NaN where it is unknown."""
+def _pixel_areas(
+    class_map: Path, *, is_km2: bool, extent_px: tuple[float, float, float, float] | None
+) -> PixelAreas:
+    """Return the area of each px of a map, km2, or 1 where the GSD is unknown."""
     with rasterio.open(class_map) as dataset:
         crs = None if dataset.crs is None else str(dataset.crs.to_wkt())
-        if not is_km2:
-            return np.full(dataset.height, np.nan)
-        return pixel_km2_by_row(dataset.transform, crs, dataset.shape)
+        return PixelAreas.of_map(
+            dataset.transform, crs, dataset.shape, is_km2=is_km2, extent_px=extent_px
+        )
 
 
 def _tally(
     probability_map: Path,
     class_map: Path,
     areas: Sequence[NamedArea],
+    pixel_areas: PixelAreas,
     *,
-    is_km2: bool,
     square_px: int,
 ) -> list[CoverageTally]:
     """Return what each area covers, window by window."""
-    row_weights = _row_km2(class_map, is_km2)
-    if not is_km2:
-        row_weights = np.ones(len(row_weights))
     with rasterio.open(probability_map) as scores, rasterio.open(class_map) as classes:
         tallies = [CoverageTally(scores.count) for _ in areas]
         side = max(1024 // square_px, 1) * square_px
@@ -148,11 +153,13 @@ def _tally(
             of_window = classes.read(1, window=window)
             placed = scores.transform @ Affine.translation(window.col_off, window.row_off)
             extent = _extent(placed, window.width, window.height)
-            rows = row_weights[window.row_off : window.row_off + window.height]
+            weights = pixel_areas.of_window(window)
             for area, tally in zip(areas, tallies, strict=True):
-                if area.shape is None or area.shape.intersects(extent):
-                    weights = area_weights(area.shape, placed, rows, window.width)
+                if area.shape is None:
                     tally.add(values, of_window, weights, square_px=square_px)
+                elif area.shape.intersects(extent):
+                    inside = inside_area(area.shape, placed, weights)
+                    tally.add(values, of_window, inside, square_px=square_px)
     return tallies
 
 
@@ -164,7 +171,12 @@ def _extent(transform: Any, width: int, height: int) -> BaseGeometry:
 
 
 def _write_polygons(
-    path: Path, regions: Iterator[Region], class_map: Path, *, classes: Sequence[str]
+    path: Path,
+    regions: Iterator[Region],
+    class_map: Path,
+    *,
+    classes: Sequence[str],
+    is_km2: bool,
 ) -> None:
     """Write the regions as a GeoPackage with a style, atomically; also without any."""
     with rasterio.open(class_map) as dataset:
@@ -173,6 +185,8 @@ def _write_polygons(
     with atomic_file(path) as temporary, fixed_gdal_time():
         _append_regions(temporary, [], classes, transform=transform, crs=crs)
         while rows := list(islice(regions, ROWS_AT_ONCE)):
+            if not is_km2:
+                rows = [row._replace(km2=float("nan")) for row in rows]
             _append_regions(temporary, rows, classes, transform=transform, crs=crs)
         write_polygon_style(temporary, LAYER, classes)
 

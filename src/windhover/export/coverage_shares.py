@@ -45,7 +45,57 @@ class NamedArea(NamedTuple):
     shape: BaseGeometry | None
 
 
-def pixel_km2_by_row(transform: Affine, crs: str | None, shape_hw: tuple[int, int]) -> Floats:
+class PixelAreas(NamedTuple):
+    """The area of each pixel of a map, as the product of two numbers.
+
+    Attributes:
+        rows: (rows,) area of a whole pixel, or 1, times the part of the row that counts.
+        cols: (cols,) part of the column that counts, 0..1.
+    """
+
+    rows: Floats
+    cols: Floats
+
+    @classmethod
+    def of_map(
+        cls,
+        transform: Affine,
+        crs: str | None,
+        shape_hw: tuple[int, int],
+        *,
+        is_km2: bool,
+        extent_px: tuple[float, float, float, float] | None = None,
+    ) -> PixelAreas:
+        """Return the areas of a map's pixels, km2 by the middle of their row, or 1 each.
+
+        Args:
+            transform: px of the map -> world.
+            crs: coordinate system, None for a local grid in metres.
+            shape_hw: rows and columns.
+            is_km2: whether areas are known.
+            extent_px: left, top, right, bottom of what counts, px of the map; None for all.
+        """
+        left, top, right, bottom = extent_px or (0.0, 0.0, shape_hw[1], shape_hw[0])
+        rows = _parts_inside(shape_hw[0], top, bottom)
+        if is_km2:
+            rows = rows * _pixel_km2_by_row(transform, crs, shape_hw)
+        return cls(rows, _parts_inside(shape_hw[1], left, right))
+
+    def of_window(self, window: Any) -> Floats:
+        """Return the area of each pixel of a window of rasterio, (rows, cols)."""
+        rows = self.rows[window.row_off : window.row_off + window.height]
+        cols = self.cols[window.col_off : window.col_off + window.width]
+        return np.asarray(rows[:, None] * cols, np.float64)
+
+
+def _parts_inside(length: int, start: float, stop: float) -> Floats:
+    """Return which part of each px (length,) is in [start, stop)."""
+    first = np.arange(length, dtype=np.float64)
+    inside = np.minimum(first + 1, stop) - np.maximum(first, start)
+    return np.clip(inside, 0.0, 1.0)
+
+
+def _pixel_km2_by_row(transform: Affine, crs: str | None, shape_hw: tuple[int, int]) -> Floats:
     """Return the area of a pixel of each row (rows,), km2, in the middle of the row."""
     rows = np.arange(shape_hw[0], dtype=np.float64)
     col = np.full(shape_hw[0], shape_hw[1] / 2)
@@ -154,21 +204,15 @@ def share_interval(
     return float(low), float(high)
 
 
-def area_weights(
-    area: BaseGeometry | None, transform: Affine, row_weights: Floats, n_cols: int
-) -> Floats:
+def inside_area(area: BaseGeometry, transform: Affine, weights: Floats) -> Floats:
     """Return the area (rows, cols) of each pixel of a window; 0 outside an area of interest.
 
     Args:
-        area: polygon in the map's system; a pixel is in it with its centre. None for all pixels.
+        area: polygon in the map's system; a pixel is in it with its centre.
         transform: px of the window -> world.
-        row_weights: (rows,) area of a pixel in each row.
-        n_cols: columns of the window.
+        weights: (rows, cols) area of each pixel.
     """
-    weights = np.repeat(row_weights[:, None], n_cols, axis=1)
-    if area is not None:
-        weights[geometry_mask([area], weights.shape, transform)] = 0.0
-    return weights
+    return np.where(geometry_mask([area], weights.shape, transform), 0.0, weights)
 
 
 def coverage_rows(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:

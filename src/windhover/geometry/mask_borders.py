@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import shapely
 from numpy.typing import NDArray
+from shapely.geometry.base import BaseGeometry
 
 from windhover.geometry.arrays import Bools, Floats, Ints
 
@@ -187,7 +188,7 @@ def simplify_regions(
         shapes[number] = shapely.Polygon(outer, holes)
     invalid = ~shapely.is_valid(shapes)
     if invalid.any():
-        shapes[invalid] = [_polygonal(shapely.make_valid(shape)) for shape in shapes[invalid]]
+        shapes[invalid] = [polygons_of(shapely.make_valid(shape)) for shape in shapes[invalid]]
     return shapes
 
 
@@ -212,12 +213,12 @@ def _without_edge_points(ring: Floats, shape_hw: tuple[int, int]) -> Floats:
     return np.concatenate([kept, kept[:1]])
 
 
-def _polygonal(shape: Any) -> Any:
+def polygons_of(shape: BaseGeometry) -> BaseGeometry:
     """Return the polygons of a shape, without the lines and points of places that closed."""
-    polygons = [part for part in shapely.get_parts(shape) if part.geom_type == "Polygon"]
-    if len(polygons) == 1:
-        return polygons[0]
-    parts = []
+    polygons = []
     for part in shapely.get_parts(shape):
-        parts += [one for one in shapely.get_parts(part) if one.geom_type == "Polygon"]
-    return shapely.MultiPolygon(parts)
+        polygons += [one for one in shapely.get_parts(part) if one.geom_type == "Polygon"]
+    if len(polygons) == 1:
+        only: BaseGeometry = polygons[0]
+        return only
+    return shapely.MultiPolygon(polygons)
