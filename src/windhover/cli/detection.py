@@ -10,6 +10,7 @@ import typer
 from windhover.cli.options import Bands, Gsd, Json, MatchRadiometry, Model, Verbose
 
 if TYPE_CHECKING:
+    from windhover.detection.detect_request import DetectRequest
     from windhover.detection.detect_scene import DetectionOutcome
 
 INCOMPLETE = 3  # exit code of a run that finished but could not read everything
@@ -103,6 +104,7 @@ def detect(
     from windhover.console import show_messages
     from windhover.detection import detect_request
     from windhover.detection.detect_rasters import detect_rasters
+    from windhover.detection.model_task import task_of_model
 
     show_messages(verbose=verbose, only_stderr=json)
     request = detect_request.DetectRequest(
@@ -124,11 +126,37 @@ def detect(
         bands=detect_request.parse_bands(bands),
         match_radiometry=match_radiometry,
     )
+    if task_of_model(request.model) == "coverage":
+        _map_coverage(request, json=json)
+        return
     outcome = detect_rasters(request)
     if json:
         _print_json(outcome, output, scores)
     else:
         _print_outcome(outcome, output, scores, verbose=verbose)
+    if outcome.failed:
+        raise typer.Exit(INCOMPLETE)
+
+
+def _map_coverage(request: DetectRequest, *, json: bool) -> None:
+    """Write the maps of a model of coverage, and print what is covered."""
+    from windhover.detection.map_rasters import map_rasters
+
+    outcome = map_rasters(request)
+    if json:
+        from json import dumps
+
+        table = outcome.table.astype(object).where(outcome.table.notna(), None)
+        document = {
+            "output": str(outcome.folder),
+            "coverage": table.to_dict("records"),
+            "failed": [failed.reason for failed in outcome.failed],
+        }
+        typer.echo(dumps(document, indent=2, allow_nan=False, ensure_ascii=False))
+    else:
+        for failed in outcome.failed:
+            typer.echo(f"not mapped: {failed.reason}", err=True)
+        typer.echo("\n".join(outcome.lines()))
     if outcome.failed:
         raise typer.Exit(INCOMPLETE)
 

@@ -66,10 +66,10 @@ def detect_catalog(
     thresholds = detector.thresholds()
     runs = []
     for row in catalog:
-        scene = detector.open(_with_file_blocks(scene_info(row)))
+        scene = detector.open(with_file_blocks(scene_info(row)))
         runs.append(SceneRun(detector, scene, thresholds, block_px=block_px, split=row.split))
     notes = notes_on_overlaps([run.scene.info for run in runs])
-    notes += _note_on_accuracy(detector)
+    notes += note_on_accuracy(detector)
     for note in notes:
         logger.warning(note)
     log_overview_use(runs)
@@ -86,7 +86,7 @@ def detect_catalog(
     return summary
 
 
-def _note_on_accuracy(detector: Detector) -> list[str]:
+def note_on_accuracy(detector: Detector) -> list[str]:
     """Return a sentence where the model learned from every labelled scene."""
     point = detector.bundle.operating_point
     if point is None or point.chosen_on is None or point.chosen_on.split != "train":
@@ -94,7 +94,7 @@ def _note_on_accuracy(detector: Detector) -> list[str]:
     return [ACCURACY_UNKNOWN]
 
 
-def _with_file_blocks(info: SceneInfo) -> SceneInfo:
+def with_file_blocks(info: SceneInfo) -> SceneInfo:
     """Return a catalog's scene with the blocks of its file, along which it is read fastest.
 
     And with the time that the file tells.

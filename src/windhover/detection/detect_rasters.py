@@ -7,7 +7,7 @@ is kept in a journal, from which a killed run goes on to byte-identical files.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from itertools import chain
 from pathlib import Path
@@ -84,16 +84,16 @@ def _search_scenes(
     bundle = load_bundle(request.model)
     if request.gsd_m == "unknown":
         infos = with_assumed_gsd(infos, bundle.card.gsd_m)
-    areas = _areas_of_interest(request, infos)
+    areas = areas_of_interest(request, infos)
     check_against_model(request, bundle, infos, areas)
     for info in infos:
         for note in info.notes:
             logger.info("%s: %s", info.name, note)
     for note in notes_on_overlaps(infos):
         logger.warning(note)
-    detector = _make_detector(request, bundle)
+    detector = make_detector(request, bundle)
     thresholds = detector.thresholds(request.threshold)
-    runs = _plan_runs(request, detector, thresholds, infos=infos, areas=areas)
+    runs = plan_runs(request, detector, thresholds, infos=infos, areas=areas)
     logger.info(detector.describe())
     _log_unsearched_scenes(runs)
     runs = [run for run in runs if run.mpx]
@@ -109,7 +109,7 @@ def _search_scenes(
     return _run_with_journal(request, runs, fingerprint, detector=detector, infos=infos)
 
 
-def _make_detector(request: DetectRequest, bundle: Bundle) -> Detector:
+def make_detector(request: DetectRequest, bundle: Bundle) -> Detector:
     """Return the detector that a request asks for."""
     return Detector(
         bundle,
@@ -124,7 +124,7 @@ def _make_detector(request: DetectRequest, bundle: Bundle) -> Detector:
     )
 
 
-def _areas_of_interest(
+def areas_of_interest(
     request: DetectRequest, infos: Sequence[SceneInfo]
 ) -> list[BaseGeometry | None]:
     """Return the area to search of each scene; None for all of it."""
@@ -137,15 +137,25 @@ def _areas_of_interest(
         raise DataError(f"{request.aoi}: {error}") from None
 
 
-def _plan_runs(
+def plan_runs(
     request: DetectRequest,
     detector: Detector,
     thresholds: dict[str, float],
     *,
     infos: Sequence[SceneInfo],
     areas: Sequence[BaseGeometry | None],
+    map_path: Callable[[DetectRequest, SceneInfo], Path | None] = score_map_path,
 ) -> list[SceneRun]:
-    """Open every raster and plan its search."""
+    """Open every raster and plan its search.
+
+    Args:
+        request: what to do.
+        detector: of the model.
+        thresholds: score to reach, by class.
+        infos: the rasters.
+        areas: of interest in each.
+        map_path: gives where the map of a raster is written, None for none.
+    """
     runs = []
     # takes long where radiometry is measured
     with progress_bar("opening", len(infos), "rasters") as advance:
@@ -157,7 +167,7 @@ def _plan_runs(
                 number=number,
                 aoi=area,
                 block_px=request.block_px,
-                score_map=score_map_path(request, info),
+                score_map=map_path(request, info),
             )
             runs.append(run)
             advance()
@@ -285,7 +295,7 @@ def _run_with_journal(
     outcome = DetectionOutcome()
     with SearchJournal(journal_path, fingerprint, resume=request.resume) as journal:
         if request.resume:
-            logger.info(_describe_resuming(journal))
+            logger.info(describe_resuming(journal))
         total_mpx = sum(run.mpx for run in runs)
         with progress_bar("detecting", total_mpx, "Mpx") as advance:
             for run in runs:
@@ -310,7 +320,7 @@ def _write_detections(
     write_detections(table_of_columns(detections), summary, path)
 
 
-def _describe_resuming(journal: SearchJournal) -> str:
+def describe_resuming(journal: SearchJournal) -> str:
     """Return a sentence about what of an earlier run is used."""
     if journal.state == "damaged":
         return f"the journal {journal.path} is damaged: begun anew"

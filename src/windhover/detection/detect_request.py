@@ -19,6 +19,7 @@ from windhover.geometry.georef import local_transform
 from windhover.imagery.rasters import MAX_GSD_M, MIN_GSD_M, SceneInfo, inspect_scene
 
 MIN_BLOCK_PX = 64
+DEFAULT_OUTPUT = Path("detections.gpkg")
 MIN_SCALE = 0.1
 SCORE_MAP_SUFFIXES = (".tif", ".tiff")
 # GSDs tried where it is unknown, as if a px were so many times finer than the model's: half as fine
@@ -235,11 +236,8 @@ def check_request(
         ParameterError: a name, suffix, path or number that is not possible.
         DataError: scenes that cannot share one file.
     """
-    _check_names(infos)
-    if request.block_px is not None and request.block_px < MIN_BLOCK_PX:
-        raise ParameterError(
-            f"--block-px must be {MIN_BLOCK_PX} or more, got {request.block_px}. Raise it."
-        )
+    check_names(infos)
+    check_block_size(request)
     check_suffix(request.output, all(info.crs is not None for info in infos))
     if len({info.crs is None for info in infos}) > 1:
         raise DataError(
@@ -250,7 +248,19 @@ def check_request(
     _check_outputs(request, infos, files)
 
 
-def _check_names(infos: Sequence[SceneInfo]) -> None:
+def check_block_size(request: DetectRequest) -> None:
+    """Check the side of the blocks.
+
+    Raises:
+        ParameterError: it is too small.
+    """
+    if request.block_px is not None and request.block_px < MIN_BLOCK_PX:
+        raise ParameterError(
+            f"--block-px must be {MIN_BLOCK_PX} or more, got {request.block_px}. Raise it."
+        )
+
+
+def check_names(infos: Sequence[SceneInfo]) -> None:
     """Check that no two scenes have the same name."""
     names = [info.name for info in infos]
     for name in sorted(names):

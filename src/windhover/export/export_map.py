@@ -19,6 +19,7 @@ from windhover.errors import MissingFileError, ParameterError
 from windhover.export.detection_summary import SUMMARY, DetectionSummary
 from windhover.export.detections import load_table
 from windhover.export.expected_counts import count_by_area, count_columns, named_counters
+from windhover.export.export_coverage import export_coverage, is_coverage
 from windhover.export.geopackage import GEOPACKAGE_VERSION, fixed_gdal_time
 from windhover.export.label_studio import write_label_studio
 from windhover.export.map_files import LONLAT_SUFFIXES
@@ -96,6 +97,8 @@ def export_map(
     Returns:
         Sentences to print: what was written, and what could not be.
     """
+    if is_coverage(detections_folder):
+        return export_coverage(detections_folder, out_folder, areas=areas)
     detections_folder = Path(detections_folder)
     table = load_table(detections_folder / TABLE)
     summary = DetectionSummary.load(detections_folder / SUMMARY)

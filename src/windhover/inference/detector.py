@@ -22,6 +22,7 @@ from windhover.imagery.rasters import SceneInfo
 from windhover.imagery.scenes import Scene
 from windhover.inference.aoi import area_in_scene, read_aoi
 from windhover.inference.candidates import Candidates
+from windhover.inference.coverage_map import NO_CANDIDATE
 from windhover.inference.detection_columns import DetectionColumns, run_name, scene_columns
 from windhover.inference.model_input import open_for_model
 from windhover.inference.runtimes import make_scorers
@@ -169,16 +170,21 @@ class Detector:
             block_px: side of the blocks.
             keep_logits: whether blocks of the pass nearest to the training GSD keep their logits.
         """
+        is_coverage = self.bundle.card.task == "coverage"
         logits = self.bundle.min_logits(thresholds)
+        min_logit = [logit - MIN_LOGIT_MARGIN for logit in logits]
+        if is_coverage:
+            min_logit = [NO_CANDIDATE] * len(logits)
         return SceneSearch.plan(
             self.scorer,
             scene,
             self.settings,
-            min_logit=[logit - MIN_LOGIT_MARGIN for logit in logits],
+            min_logit=min_logit,
             aoi=aoi,
             block_px=block_px,
             second_stage=self.second_stage,
             keep_logits=keep_logits,
+            cells_alone=is_coverage,
         )
 
     def run_name(self, thresholds: Mapping[str, float]) -> str:
