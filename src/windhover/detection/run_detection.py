@@ -44,9 +44,10 @@ def run_detection(
         inference_precision=params.inference_precision,
         block_px=params.block_px,
     )
-    lines = []
-    for scene in summary.scenes:
-        lines.append(f"{scene.scene}: {counted(scene.objects, 'object')}, {scene.km2:.2f} km2")
+    lines = [
+        f"{scene.scene}: {counted(scene.objects, 'object')}, {scene.km2:.2f} km2"
+        for scene in summary.scenes
+    ]
     total = summary.total
     lines.append(
         f"{counted(total.objects, 'object')} in {counted(total.scenes, 'scene')}, "

@@ -1,4 +1,4 @@
-"""The record of maps of coverage: which rasters were mapped, by which model, at which thresholds."""
+"""The record of maps of coverage: the rasters that were mapped, the model and its thresholds."""
 
 from __future__ import annotations
 

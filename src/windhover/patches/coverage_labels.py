@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from windhover.geometry.arrays import Bools
 from windhover.geometry.windows import HALF_WINDOW_PX, STRIDE_PX, WINDOW_PX
-from windhover.params.patches import LABEL_STEP_PX, CoveragePatchesParams
+from windhover.params.patches import LABEL_STEP_PX
 
 CELL_PX = LABEL_STEP_PX // 2  # side of the cells in which class maps are counted
 UNUSED = -1
@@ -38,7 +39,23 @@ class WindowLabels:
         return np.bincount(used, minlength=n_classes + 1)
 
 
-def label_windows(cell_counts: NDArray[np.uint16], params: CoveragePatchesParams) -> WindowLabels:
+class Shares(Protocol):
+    """The square that labels a window, and the shares that decide."""
+
+    @property
+    def label_px(self) -> int:
+        """Side of the square in the middle of a window, px."""
+
+    @property
+    def min_share(self) -> float:
+        """Share from which a window shows a class."""
+
+    @property
+    def max_share(self) -> float:
+        """Share of all classes up to which a window is background."""
+
+
+def label_windows(cell_counts: NDArray[np.uint16], params: Shares) -> WindowLabels:
     """Label the windows inside a scene by the shares of the classes in their middle.
 
     Args:

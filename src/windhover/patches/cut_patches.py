@@ -41,6 +41,8 @@ from windhover.patches.scene_cutter import CutBatch, CutSettings, SceneCutter
 from windhover.progress import track
 
 RGB = ["red", "green", "blue"]
+# a labeled window of a large patch of coverage is that window alone, not its neighbors
+WINDOW_ALONE = LabelRule(3.0, 5.0, "square")
 
 
 def cut_patches(catalog: Catalog, params: PatchesParams, folder: Path) -> PatchSummary:
@@ -98,9 +100,8 @@ def _cut_coverage(catalog: Catalog, params: PatchesParams, folder: Path) -> Patc
     statistics = cut.statistics
     leakage = measure_leakage(cut.index, catalog.scenes, statistics.identical_across_splits)
     mean, std = statistics.training_pixels.mean_and_std()
-    square_px = params.coverage.label_px / 2
     summary = PatchSummary(
-        **_cut_facts(cut.index, LabelRule(square_px, square_px, "square"), statistics),
+        **_cut_facts(cut.index, WINDOW_ALONE, statistics),
         gsd_m=catalog.gsd_m,
         bands=catalog.bands,
         leakage=leakage,

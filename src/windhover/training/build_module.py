@@ -30,6 +30,8 @@ def build_module(data: TrainingData) -> DetectionModule:
     if params.start_from is not None:
         _load_start_weights(network, params.start_from)
     has_offsets, has_sizes = data.datamodule.has_offsets_and_sizes()
+    if summary.coverage is not None:
+        has_offsets = False  # of windows that stand for ground, not for objects
     network.heads.set_constant(offsets=not has_offsets, sizes=not has_sizes)  # type: ignore[union-attr, operator]
     return DetectionModule(
         network,
@@ -41,6 +43,7 @@ def build_module(data: TrainingData) -> DetectionModule:
         n_classes=len(data.classes),
         padding_value=summary.padding_value,
         teacher=_load_teacher(params, data),
+        has_objects=summary.coverage is None,
     )
 
 

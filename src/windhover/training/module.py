@@ -58,6 +58,7 @@ class DetectionModule(L.LightningModule):
         n_classes: int,
         padding_value: tuple[float, ...] | None = None,
         teacher: Teacher | None = None,
+        has_objects: bool = True,
     ) -> None:
         """Take a network and how it is trained.
 
@@ -72,6 +73,8 @@ class DetectionModule(L.LightningModule):
             padding_value: of each band beyond a scene's border; None for its mirror image: no
                 borders are drawn then.
             teacher: for distillation; None without one.
+            has_objects: whether what is hidden beyond a border is no longer shown; else labels are
+                of windows.
         """
         super().__init__()
         self.network: nn.Module = network.to(memory_format=torch.channels_last)
@@ -84,6 +87,7 @@ class DetectionModule(L.LightningModule):
         self.n_classes = n_classes
         self.padding_value = padding_value
         self.teacher = teacher
+        self.has_objects = has_objects
         self.radiometry = Radiometry(
             **params.batch_augment.model_dump(exclude={"d4", "border_prob"})
         )
@@ -145,7 +149,8 @@ class DetectionModule(L.LightningModule):
             borders = self._draw_borders(pixels, generator)
         if borders is not None and self.padding_value is not None:
             pixels = pad_beyond(pixels, borders, self.padding_value)
-            objects = drop_hidden_objects(objects, borders)
+            if self.has_objects:
+                objects = drop_hidden_objects(objects, borders)
         inputs = self.normalized(pixels)  # (B, C, S, S)
         targets = self.targets(ObjectTensor(objects), (inputs.shape[-2], inputs.shape[-1]))
         if borders is not None:

@@ -24,6 +24,7 @@ from windhover.patches.patch_store import load_patches, read_summary
 from windhover.patches.patch_summary import PatchSummary
 from windhover.progress import progress_bar
 from windhover.training.choose_radiometry import with_chosen_radiometry
+from windhover.training.coverage_crops import cut_coverage_crops
 from windhover.training.datamodule import PatchDataModule
 from windhover.training.image_set import ImageSet
 from windhover.training.large_patches import LargePatches, cut_large_patches
@@ -133,12 +134,12 @@ def load_training_data(params: TrainParams, folders: TrainingFolders, device: st
 def for_coverage(params: TrainParams) -> TrainParams:
     """Return parameters for classes without boxes: what only objects have is switched off.
 
-    Large patches are labeled by objects, mining takes detections for errors, and strong changes of
-    single bands would take away what tells white cloud from other ground.
+    Mining takes detections for errors, each window of a large patch is worth as much as another,
+    and strong changes of single bands would take away what tells white cloud from other ground.
     """
     without: dict[str, Any] = {
         "hard_negative_mining": params.hard_negative_mining.model_copy(update={"after": ()}),
-        "large_patches": params.large_patches.model_copy(update={"per_batch": 0}),
+        "large_patches": params.large_patches.model_copy(update={"negatives_per_positive": 0.0}),
         "offset_weight": 0.0,
         "size_weight": 0.0,
     }
@@ -194,6 +195,16 @@ def _cut_large_patches(
     """Cut the large patches of a training."""
     require_unpadded(params)
     count = params.large_patches.count
+    if summary.coverage is not None:
+        with progress_bar("cutting large patches", count, "large patches") as advance:
+            return cut_coverage_crops(
+                catalog,
+                params.large_patches,
+                summary.coverage,
+                seed=params.seed,
+                padding_value=summary.padding_value,
+                progress=advance,
+            )
     with progress_bar("cutting large patches", count, "large patches") as advance:
         cut = cut_large_patches(
             catalog,
