@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
+from affine import Affine
 from pydantic import BaseModel, ConfigDict
 
 from windhover.export.detection_summary import SceneSummary
@@ -26,6 +27,9 @@ class MappedRaster(BaseModel):
         km2: ground that was mapped; None where the GSD is unknown.
         split: of a scene of the catalog.
         acquired: time of the picture in ISO 8601.
+        width_px: columns of the raster.
+        height_px: its rows.
+        transform: the six coefficients of the affine, px of the raster -> world.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -37,6 +41,9 @@ class MappedRaster(BaseModel):
     km2: float | None
     split: str | None = None
     acquired: str | None = None
+    width_px: int
+    height_px: int
+    transform: tuple[float, float, float, float, float, float]
 
     @classmethod
     def of(cls, summary: SceneSummary) -> MappedRaster:
@@ -49,7 +56,21 @@ class MappedRaster(BaseModel):
             km2=summary.km2,
             split=summary.split,
             acquired=summary.acquired,
+            width_px=summary.width_px,
+            height_px=summary.height_px,
+            transform=summary.transform,
         )
+
+    def extent_on(self, map_transform: Affine) -> tuple[float, float, float, float]:
+        """Return left, top, right and bottom of the raster in px of a map of it.
+
+        Args:
+            map_transform: px of the map -> world, turned as the raster is.
+        """
+        to_map = ~map_transform @ Affine(*self.transform)
+        left, top = to_map @ (0, 0)
+        right, bottom = to_map @ (self.width_px, self.height_px)
+        return left, top, right, bottom
 
 
 class CoverageSummary(JsonRecord):

@@ -91,6 +91,8 @@ def write_products(
         summary: of the search.
         areas: from `read_named_areas`; those that are on the raster get rows of their own.
     """
+    with rasterio.open(probability_map) as dataset:
+        extent_px = scene.extent_on(dataset.transform)
     return write_coverage_products(
         probability_map,
         folder,
@@ -102,6 +104,7 @@ def write_products(
         aoi=None if areas is None else areas_on_map(areas, probability_map),
         min_speck_px=summary.min_speck_px,
         correlation_px=max(WINDOW_PX // summary.cell_px, 1),
+        extent_px=extent_px,
     )
 
 
