@@ -151,13 +151,13 @@ def test_every_file_that_a_parameter_names_makes_the_key(project: Path) -> None:
         project / "data" / "raw" / "new.tif",
     ]
     params = cross_validation.load_flow([f"{name}={value}" for name, value in settings.items()])
-    keys = [cross_validation._flow_key(params, 3)]
+    keys = [cross_validation.flow_key(params, 3)]
     for path in named:
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(b"x")
-        keys.append(cross_validation._flow_key(params, 3))
+        keys.append(cross_validation.flow_key(params, 3))
     assert len(set(keys)) == len(keys)
-    assert cross_validation._flow_key(params, 3) == keys[-1]
+    assert cross_validation.flow_key(params, 3) == keys[-1]
 
 
 def fold_metrics(value: float | None) -> FoldMetrics:

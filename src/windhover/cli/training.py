@@ -53,6 +53,46 @@ def kfold(
     typer.echo(f"figures -> {output}")
 
 
+def label_curve(
+    *,
+    counts: Annotated[
+        str, typer.Option(help="Labelled scenes in training, with commas; all are added.")
+    ] = "1,2,4,8,16",
+    draws: Annotated[int, typer.Option(help="Draws of the training scenes.")] = 3,
+    divisions: Annotated[int, typer.Option(help="Divisions of the places.")] = 2,
+    settings: Settings = None,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="JSON to write; a picture next to it.")
+    ] = Path("label_curve.json"),
+) -> None:
+    """Measure AP on unseen places against the number of labelled scenes; a stopped run goes on."""
+    from windhover.errors import ParameterError
+    from windhover.experiments.cross_validation import load_flow
+    from windhover.experiments.label_curve import (
+        CurveRequest,
+        is_own_curve,
+        measure_label_curve,
+        plot_label_curve,
+    )
+    from windhover.files import check_output, is_figure, lock_output
+
+    picture = output.with_suffix(".png")
+    check_output(output, inputs=["params.yaml"], is_own=is_own_curve)
+    check_output(picture, inputs=["params.yaml"], is_own=is_figure)
+    try:
+        numbers = tuple(int(count) for count in counts.split(","))
+    except ValueError:
+        raise ParameterError(
+            f"--counts must be whole numbers with commas between, got {counts!r}. Write 1,2,4."
+        ) from None
+    request = CurveRequest(counts=numbers, n_draws=draws, n_divisions=divisions)
+    with lock_output(output):
+        curve = measure_label_curve(load_flow(settings or []), request)
+        curve.save(output)
+        plot_label_curve(curve, picture)
+    typer.echo("\n".join([*curve.lines(), f"curve -> {output}, {picture}"]))
+
+
 def tune(
     axes: Annotated[
         list[str],

@@ -133,13 +133,13 @@ def run_folds(params: FlowParams, n_folds: int) -> CrossValidationResult:
         ParameterError: too few folds, or a model that may have seen the places of a fold's test.
         DataError: fewer places than folds, or a fold without a labelled scene.
     """
-    _check_no_pretrained_model(params)
+    check_no_pretrained_model(params)
     require_one_process(params.train, "kfold")
     fold_params = [
         change_params("scenes", params.scenes, {"folds": n_folds, "fold": fold})
         for fold in range(n_folds)
     ]
-    key = _flow_key(params, n_folds)
+    key = flow_key(params, n_folds)
     locks = lock_output(WORK / key)
     with locks, resume_run(f"kfold-{key}", name="kfold") as tracker:
         tracker.log_params({"folds": n_folds, **params.to_json()})
@@ -163,7 +163,7 @@ def run_folds(params: FlowParams, n_folds: int) -> CrossValidationResult:
     return result
 
 
-def _check_no_pretrained_model(params: FlowParams) -> None:
+def check_no_pretrained_model(params: FlowParams) -> None:
     """Raise a ParameterError for a model of an earlier training.
 
     Nearly every fold tests places that such a model was trained on.
@@ -215,9 +215,9 @@ def _run_fold(params: FlowParams, scenes: ScenesParams, folders: FoldFolders) ->
     """Run the unfinished stages of one fold and return its metrics on test."""
     if folders.metrics_file.is_file():
         return _read_fold(folders.metrics_file)
-    catalog = _make_catalog(scenes, folders.of_stage("scenes"))
-    _make_patches(params, catalog, folders)
-    _train_fold(params, f"fold-{scenes.fold}", folders)
+    catalog = make_catalog(scenes, folders.of_stage("scenes"))
+    make_patches(params, catalog, folders)
+    train_fold(params, f"fold-{scenes.fold}", folders)
     names = ("scenes", "patches", "train", "model", "reports")
     stage_folders = EvaluationFolders(**{name: folders.of_stage(name) for name in names})
     result = evaluate(params.evaluate, stage_folders)
@@ -250,7 +250,7 @@ def _read_fold(path: Path) -> FoldMetrics:
         raise FormatError(f"{path}: {describe_fault(error)} {again}") from None
 
 
-def _make_catalog(scenes: ScenesParams, folder: Path) -> Catalog:
+def make_catalog(scenes: ScenesParams, folder: Path) -> Catalog:
     """Build the catalog of one fold, or read the finished one.
 
     Raises:
@@ -268,7 +268,7 @@ def _make_catalog(scenes: ScenesParams, folder: Path) -> Catalog:
     return catalog
 
 
-def _make_patches(params: FlowParams, catalog: Catalog, folders: FoldFolders) -> None:
+def make_patches(params: FlowParams, catalog: Catalog, folders: FoldFolders) -> None:
     """Cut and augment the patches of one fold, where they are missing."""
     patches = folders.of_stage("patches")
     augmented = folders.of_stage("augmented")
@@ -279,7 +279,7 @@ def _make_patches(params: FlowParams, catalog: Catalog, folders: FoldFolders) ->
         augment_training_patches(patches, augmented, params.augment)
 
 
-def _train_fold(params: FlowParams, run_name: str, folders: FoldFolders) -> None:
+def train_fold(params: FlowParams, run_name: str, folders: FoldFolders) -> None:
     """Train the detector of one fold, where it is missing."""
     if folders.of_stage("train").is_dir():
         return
@@ -288,7 +288,7 @@ def _train_fold(params: FlowParams, run_name: str, folders: FoldFolders) -> None
     train.train_detector(params.train, TrainingFolders(*paths), name=run_name)
 
 
-def _flow_key(params: FlowParams, n_folds: int) -> str:
+def flow_key(params: FlowParams, n_folds: int) -> str:
     """Return 16 hexadecimal digits that name a cross-validation.
 
     A hash of parameters, code, and the names, sizes and times of the files it starts from.
