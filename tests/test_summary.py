@@ -79,7 +79,7 @@ def test_stages_are_in_their_order_with_their_last_seconds(project: Path) -> Non
 
 def test_before_any_stage_ran_it_names_the_command_to_run(tmp_path: Path) -> None:
     with pytest.raises(
-        MissingFileError, match=r"metrics\.json: no such file\. Run `make repro` first"
+        MissingFileError, match=r"metrics\.json: no such file\. Run `dvc repro` first"
     ):
         summary_lines(tmp_path)
 

@@ -40,6 +40,7 @@ FILES = (
     ("map as tables", "data/map", ("*.csv",)),
     ("report", "reports", ("index.html",)),
     ("pictures of it", "reports", ("*.png",)),
+    ("perhaps unlabelled", "reports", ("unlabeled_objects.gpkg",)),
     ("tables of it", "reports", ("*.json", "*.csv", "*.parquet")),
     ("scenes and labels", "data/scenes", ("report.html",)),
     ("training", "data/train", ("curves.png", "large_patches.png", "mined-*.png")),
@@ -62,7 +63,7 @@ def summary_lines(root: Path = Path()) -> list[str]:
     """
     path = root / METRICS_FILE
     if not path.is_file():
-        raise MissingFileError(f"{path}: no such file. Run `make repro` first.")
+        raise MissingFileError(f"{path}: no such file. Run `dvc repro` first.")
     metrics = MetricsRecord.load(path)
     parts = (
         detection_lines(root / DETECTIONS_FILE, metrics),
@@ -105,7 +106,7 @@ def metric_lines(metrics: MetricsRecord) -> list[str]:
     lines = scene_metric_lines(metrics) if "test" in metrics.scenes else window_lines(metrics)
     for name, chosen in metrics.operating_point.items():
         threshold = format_estimate(_estimate(chosen.threshold))
-        lines.append(label_line(f"threshold, {name}", f"{threshold} chosen on val"))
+        lines.append(label_line(f"threshold, {name}", f"{threshold} chosen on {metrics.fitted_on}"))
     return [*lines, *note_lines(metrics.notes)]
 
 

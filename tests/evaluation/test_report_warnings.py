@@ -37,7 +37,7 @@ def test_a_training_cut_to_few_epochs_is_told(n_done: int, n_planned: int, is_to
     warnings = training_warnings(training, history([0.2] * n_done))
     assert bool(warnings) == is_told
     if is_told:
-        assert f"cut to {n_done} epochs of {n_planned}" in warnings[0]
+        assert f"Only {n_done} epochs fitted" in warnings[0]
         assert "`train.max_minutes`" in warnings[0]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -63,3 +64,42 @@ def test_merged_files_are_found_or_refused(tmp_path: Path) -> None:
         find_labels(tmp_path, "auto", rasters(tmp_path, "a.tif"))
     with pytest.raises(MissingFileError, match=r"none\*\.csv matches no label file"):
         find_labels(tmp_path, "none*.csv", rasters(tmp_path, "a.tif"))
+
+
+@pytest.mark.parametrize("kind", ["csv", "coco"])
+def test_files_of_subsets_are_read_together_unless_they_share_an_image(
+    tmp_path: Path, kind: str
+) -> None:
+    def write(name: str, images: list[str]) -> None:
+        if kind == "csv":
+            rows = [f"{image},1,2,30,40,boat" for image in images]
+            text = "\n".join(["image,xmin,ymin,xmax,ymax,label", *rows])
+        else:
+            content = {
+                "images": [
+                    {"id": number, "file_name": image, "width": 300, "height": 200}
+                    for number, image in enumerate(images)
+                ],
+                "annotations": [
+                    {"id": number, "image_id": number, "category_id": 1, "bbox": [1, 2, 29, 38]}
+                    for number in range(len(images))
+                ],
+                "categories": [{"id": 1, "name": "boat"}],
+            }
+            text = json.dumps(content)
+        suffix = "csv" if kind == "csv" else "json"
+        (tmp_path / f"{name}.{suffix}").write_text(text, encoding="utf-8")
+
+    names = rasters(tmp_path, "a.tif", "b.tif", "c.tif")
+    write("train_annotations", ["a.tif", "b.tif"])
+    write("val_annotations", ["c.tif"])
+    found = find_labels(tmp_path, "auto", names)
+    assert sorted(path.stem for path in found.scene_of) == ["train_annotations", "val_annotations"]
+    assert set(found.scene_of.values()) == {""}
+    write("all_annotations", ["a.tif", "b.tif", "c.tif"])
+    found = find_labels(tmp_path, "auto", names)
+    assert [path.stem for path in found.scene_of] == ["all_annotations"]
+    assert "has the labels of every image" in found.notes[0]
+    write("more_annotations", ["a.tif", "d.tif"])
+    with pytest.raises(DataError, match="several files could hold the labels"):
+        find_labels(tmp_path, "auto", names)

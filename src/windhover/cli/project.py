@@ -71,14 +71,14 @@ def set_(
 ) -> None:
     """Write parameters into params.yaml: single ones, or a whole set; comments are kept."""
     from windhover.errors import ParameterError
-    from windhover.params.parameter_sets import set_parameters
     from windhover.progress import counted
+    from windhover.project.follow_settings import set_in_project
 
     if not settings and like is None:
         raise ParameterError(
             "Name a parameter, such as train.epochs=20, or a set: --like params/airbus.yaml."
         )
-    changed = set_parameters(Path("params.yaml"), settings or [], like)
+    changed = set_in_project(Path(), settings or [], like)
     typer.echo(f"params.yaml: {counted(len(changed), 'key')} changed")
     for name in changed:
         typer.echo(f"  {name}")

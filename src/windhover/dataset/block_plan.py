@@ -99,7 +99,8 @@ class BlockPlan(BaseModel):
         if self.guard_m < window_m * (1 - 1e-6):
             raise ParameterError(
                 f"`scenes.blocks` was planned with a guard of {self.guard_m:g} m, but a window is "
-                f"{window_m:g} m at `scenes.gsd_m`: two splits could share ground. {PLAN_AGAIN}"
+                f"{window_m:g} m at `scenes.gsd_m`: two splits could share ground. Plan it again: "
+                f"`windhover set scenes.gsd_m={gsd_m:g}`."
             )
         for info in infos:
             for part in self.scenes.get(info.name, ()):

@@ -21,6 +21,7 @@ from windhover.files import read_json
 from windhover.metrics.evaluation_result import EVALUATED_SPLITS
 from windhover.metrics.ground_truth import GroundTruth
 from windhover.patches.patch_summary import Leakage
+from windhover.progress import counted
 
 FEW_EPOCHS = 10  # below, a training that was planned to be twice as long is told
 STILL_FALLING = 0.1  # share by which the loss fell over the last third of the epochs
@@ -67,10 +68,9 @@ def training_warnings(
     n_done = int(training.get("epochs", len(history)))
     n_planned = int(training.get("planned_epochs", n_done))
     if n_done < FEW_EPOCHS and n_done < n_planned and 2 * n_done <= n_planned:
-        epochs = "epoch" if n_done == 1 else "epochs"
         warning = (
-            f"The training was cut to {n_done} {epochs} of {n_planned}, so these figures are of a "
-            "model that has not learned all it can: give it more time (`train.max_minutes`)."
+            f"Only {counted(n_done, 'epoch')} fitted into the time (`train.max_minutes`): these "
+            "figures are of a model that has not learned all it can. Give it more."
         )
         return [warning]
     fall = _loss_fall(history)

@@ -56,7 +56,7 @@ def run_description(result: EvaluationResult, metrics: MetricsRecord) -> str:
         for name, chosen in metrics.operating_point.items()
     ]
     rule = f"{result.params.threshold_rule} {result.params.threshold_rule_value:g}"
-    parts.append(f"Threshold, chosen on val by {rule}: {', '.join(thresholds)}.")
+    parts.append(f"Threshold, chosen on {metrics.fitted_on} by {rule}: {', '.join(thresholds)}.")
     if metrics.notes:
         parts.append("\n".join(["**Beware**", "", *(f"- {note}" for note in metrics.notes)]))
     parts.append(

@@ -6,7 +6,7 @@ in `READERS`. Two formats of one suffix are distinguished by a function such as 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -109,8 +109,8 @@ def find_labels(
 
     Raises:
         MissingFileError: the named file is not there, or the pattern matches none.
-        DataError: `auto` finds two kinds of labels, or two files of different folders could be
-            of one raster.
+        DataError: `auto` finds two kinds of labels, or two files of the labels of one image, or two
+            files of different folders could be of one raster.
     """
     if labels == AUTO:
         excluded = {path.absolute() for path in exclude}
@@ -240,12 +240,42 @@ def _find_by_name(folder: Path, rasters: RasterNames, excluded: set[Path]) -> Fo
     if not merged:
         merged = [path for path in files if path.suffix.lower() not in ONE_IMAGE_SUFFIXES]
     if len(merged) > 1:
-        names = ", ".join(path.relative_to(folder).as_posix() for path in merged)
-        raise DataError(
-            f"{folder}: several files could hold the labels ({names}). "
-            "Name the right one in `scenes.labels`."
-        )
+        return _several_files(folder, merged)
     return FoundLabels(dict.fromkeys(merged, ""))
+
+
+def _several_files(folder: Path, files: Sequence[Path]) -> FoundLabels:
+    """Return files of subsets together, such as a COCO file for each; else the one of all images.
+
+    Raises:
+        DataError: which files hold the labels is not known.
+    """
+    images = [_images_of(path) for path in files]
+    is_one_kind = len({path.suffix.lower() for path in files}) == 1
+    every_image = set().union(*images)
+    whole = [path for path, named in zip(files, images, strict=True) if named == every_image]
+    if is_one_kind and all(images):
+        if sum(map(len, images)) == len(every_image):
+            return FoundLabels(dict.fromkeys(files, ""))
+        if len(whole) == 1:
+            note = f"{whole[0].name} has the labels of every image, so no other file is read"
+            return FoundLabels({whole[0]: ""}, [note])
+    names = ", ".join(path.relative_to(folder).as_posix() for path in files)
+    raise DataError(
+        f"{folder}: several files could hold the labels ({names}). "
+        "Name the right one in `scenes.labels` (`--labels` of `windhover init`), or a pattern "
+        "such as labels/*.gpkg for several."
+    )
+
+
+def _images_of(path: Path) -> set[str]:
+    """Return the images that a label file names; none for layers and files that are not read."""
+    if path.suffix.lower() not in (*CSV_SUFFIXES, ".json"):
+        return set()
+    try:
+        return set(read_labels(path).images)
+    except FormatError:
+        return set()
 
 
 def _is_label_file(path: Path, *, may_be_empty: bool) -> bool:

@@ -181,6 +181,7 @@ class MetricsRecord(JsonRecord):
         scenes: by split; empty if nothing was measured on scenes.
         ap_by_threshold: AP on test at other match rules, by the names in `REPORTED_APS`.
         operating_point: the chosen threshold of each class.
+        fitted_on: split of calibration and thresholds.
         windows: by split and class.
         calibration: temperatures and biases by name, and by split the expected calibration error
             and the Brier score before and after calibration.
@@ -194,6 +195,7 @@ class MetricsRecord(JsonRecord):
     scenes: dict[str, SceneMetricsRecord] = Field(default_factory=dict)
     ap_by_threshold: dict[str, float | None] = Field(default_factory=dict)
     operating_point: dict[str, ThresholdRecord] = Field(default_factory=dict)
+    fitted_on: str = "val"
     windows: dict[str, dict[str, WindowMetricsRecord]] = Field(default_factory=dict)
     calibration: dict[str, Any] = Field(default_factory=dict)
     notes: list[str] = Field(default_factory=list)
@@ -221,6 +223,7 @@ class MetricsRecord(JsonRecord):
             operating_point={
                 name: _threshold_record(chosen) for name, chosen in result.chosen_thresholds.items()
             },
+            fitted_on=result.fitted_on,
             windows=windows,
             calibration=_calibration_values(result),
             notes=list(result.notes),

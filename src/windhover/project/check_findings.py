@@ -49,8 +49,7 @@ def _sizes(catalog: Catalog, objects: pd.DataFrame, setup: ProjectSetup) -> Iter
     if n_large:
         coarser = catalog.gsd_m * float(sized.quantile(0.95)) / WELL_INSIDE_PX
         command = "windhover set 'evaluate.scales=[1,2]'"
-        if coarser > catalog.gsd_m and setup.proposal.split_kind == "places":
-            # planned blocks are a window apart, which a coarser GSD would make wider
+        if coarser > catalog.gsd_m:
             command = f"windhover set scenes.gsd_m={coarser:.2g}"
         yield Finding(
             kind="limit",

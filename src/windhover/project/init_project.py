@@ -26,7 +26,7 @@ from windhover.project.propose_project import BLOCKS_FILE, fold_minutes, propose
 from windhover.project.readme import readme_text
 from windhover.project.request import ProjectRequest, absolute_path
 from windhover.project.setup_record import SETUP_FILE, ProjectSetup
-from windhover.project.write_dvc_yaml import CROSS_VALIDATION, ProjectInputs, dvc_yaml_text
+from windhover.project.write_dvc_yaml import ProjectInputs, dvc_yaml_text
 from windhover.project.write_params import params_text
 
 Report = Callable[[str], None]  # takes one line for the terminal
@@ -84,7 +84,7 @@ def init_project(request: ProjectRequest, report: Report) -> Proposal:
         data = measure(request)
         proposal, plan = propose_project(data, request)
     if request.like is not None:
-        proposal = _with_set(proposal, request.like)
+        proposal = with_parameter_set(proposal, request.like)
     with TemporaryDirectory() as temporary:
         folder = Path(temporary) / "project"
         _write_files(folder, request, proposal, data=data, plan=plan)
@@ -163,7 +163,7 @@ def _built_in_proposal(request: ProjectRequest) -> Proposal:
     )
 
 
-def _with_set(proposal: Proposal, name: str) -> Proposal:
+def with_parameter_set(proposal: Proposal, name: str) -> Proposal:
     """Return a proposal that begins from a parameter set: its values win over proposed ones.
 
     Where the data are, how they are divided and how long to train stays.
@@ -190,19 +190,10 @@ def _write_files(
     shutil.copytree(carried_file("pipeline"), folder / "pipeline", ignore=scripts)
     if plan is not None and plan.blocks is not None:
         plan.blocks.save(folder / BLOCKS_FILE)
-    inputs = _inputs(request, data, plan)
-    values = list(proposal.values)
-    if inputs.n_folds:
-        values.append(
-            ProposedValue(
-                name="evaluate.cross_validation",
-                value=CROSS_VALIDATION,
-                reason="how models of the blocks did on blocks that they had not seen",
-            )
-        )
+    inputs = project_inputs(request, data, plan)
     texts = {
         "params.yaml": params_text(
-            carried_file("params.yaml"), values, drop=["simulate"] if data else []
+            carried_file("params.yaml"), proposal.values, drop=["simulate"] if data else []
         ),
         "dvc.yaml": dvc_yaml_text(carried_file("dvc.yaml"), inputs, sys.executable),
         ".gitignore": GITIGNORE,
@@ -211,11 +202,16 @@ def _write_files(
     for name, text in texts.items():
         (folder / name).write_text(text, encoding="utf-8")
     record = None if data is None else data.record
-    setup = ProjectSetup(version=installed_version(), measurements=record, proposal=proposal)
+    setup = ProjectSetup(
+        version=installed_version(),
+        request=request.with_absolute_paths(),
+        measurements=record,
+        proposal=proposal,
+    )
     setup.save(folder / SETUP_FILE)
 
 
-def _inputs(
+def project_inputs(
     request: ProjectRequest, data: MeasuredData | None, plan: SplitPlan | None
 ) -> ProjectInputs:
     """Return what the stages depend on."""

@@ -20,6 +20,7 @@ from windhover.project.propose import (
     propose_search,
 )
 from windhover.project.request import POSITIVE_ONLY, ProjectRequest, absolute_path
+from windhover.project.write_dvc_yaml import CROSS_VALIDATION
 
 BLOCKS_FILE = "blocks.json"
 MANY_EPOCHS = 400  # more than fit: the minutes decide
@@ -29,15 +30,20 @@ MPX_PER_MINUTE = 150.0  # searched at stride 8 with re-scored peaks, two cores
 N_SHOWN = 3
 
 
-def propose_project(data: MeasuredData, request: ProjectRequest) -> tuple[Proposal, SplitPlan]:
+def propose_project(
+    data: MeasuredData, request: ProjectRequest, gsd_m: float | None = None
+) -> tuple[Proposal, SplitPlan]:
     """Return what is proposed for a project, and its plan of the split.
 
     Args:
         data: the measured scenes and labels.
         request: what the person asks for.
+        gsd_m: of training, where a person has set it; None proposes one.
     """
     record = data.record
     gsd = propose_gsd(record)
+    if gsd_m is not None:
+        gsd = ProposedValue(name="scenes.gsd_m", value=gsd_m, reason="set by hand")
     plan = plan_split(data, gsd.value)
     values = [
         *_data_values(record, request),
@@ -116,6 +122,12 @@ def _split_values(plan: SplitPlan) -> Iterator[ProposedValue]:
             value=[1.0, 0.0, 0.0],
             reason=plan.reason,
             evidence="split",
+        )
+    if plan.kind == "folds":
+        yield ProposedValue(
+            name="evaluate.cross_validation",
+            value=CROSS_VALIDATION,
+            reason="how models of the blocks did on blocks that they had not seen",
         )
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from windhover.errors import MissingFileError, ParameterError
 
@@ -45,6 +46,17 @@ class ProjectRequest:
     class_column: str | None = None
     groups: Path | None = None
     group_column: str | None = None
+
+    def with_absolute_paths(self) -> ProjectRequest:
+        """Return the request with paths that do not depend on the current folder."""
+        changes: dict[str, Any] = {"project": absolute_path(self.project)}
+        for name in ("scenes", "labels", "groups"):
+            path = getattr(self, name)
+            if path is not None:
+                changes[name] = absolute_path(path)
+        if self.areas is not None:
+            changes["labelled"] = str(absolute_path(self.areas))
+        return replace(self, **changes)
 
     @property
     def areas(self) -> Path | None:

@@ -11,6 +11,7 @@ from windhover.files import read_json, write_json
 from windhover.json_record import describe_fault
 from windhover.project.measurements import Measurements
 from windhover.project.proposal import Proposal
+from windhover.project.request import ProjectRequest
 
 SETUP_FILE = "setup.json"
 AGAIN = "Make the project again with `windhover init`."
@@ -21,6 +22,7 @@ class ProjectSetup(BaseModel):
 
     Attributes:
         version: of the library that wrote it.
+        request: what was asked for; None in records of earlier versions.
         measurements: None for the built-in world.
         proposal: what was proposed.
     """
@@ -28,6 +30,7 @@ class ProjectSetup(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     version: str
+    request: ProjectRequest | None = None
     measurements: Measurements | None
     proposal: Proposal
 

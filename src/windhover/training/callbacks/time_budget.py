@@ -14,6 +14,7 @@ from typing import cast
 import lightning as L
 import torch
 
+from windhover.progress import counted
 from windhover.training.datamodule import PatchDataModule
 from windhover.training.image_set import ImageBatch
 from windhover.training.module import DetectionModule
@@ -69,11 +70,10 @@ class TimeBudget(L.Callback):
         state = module.training_state
         if fitting < state.planned_epochs:
             logger.info(
-                "  %d epochs of about %.0f s do not fit %g min: %d are planned",
-                state.planned_epochs,
+                "  %s of about %.0f s fit into %g min",
+                counted(fitting, "epoch"),
                 seconds_per_epoch,
                 self._max_seconds / 60,
-                fitting,
             )
             state.planned_epochs = fitting
 
