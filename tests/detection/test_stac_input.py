@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import geopandas
+import numpy as np
 import pytest
 
+from fake_models import write_bundle
+from messages import recorded_messages
+from windhover.detection.detect_rasters import detect_rasters
+from windhover.detection.detect_request import DetectRequest
 from windhover.detection.stac_input import StacScene, read_stac_scenes
 from windhover.errors import DataError, FormatError, MissingFileError
+from windhover.export.detections import read_summary
 
 pytest.importorskip("pystac", reason="needs pystac: pip install 'windhover-eo[stac]'")
 RGB = ("red", "green", "blue")
@@ -38,11 +46,114 @@ def written(folder: Path, content: Any, name: str = "items.json") -> Path:
 
 
 def test_the_asset_and_its_bands_are_the_models(tmp_path: Path) -> None:
-    expected = StacScene("one", str(tmp_path / "x.tif"), "2020-05-06T07:08:09Z", ("3", "2", "1"))
+    expected = StacScene(
+        "one",
+        str(tmp_path / "x.tif"),
+        "2020-05-06T07:08:09Z",
+        ("3", "2", "1"),
+        source=str(tmp_path / "items.json"),
+    )
     assert read_stac_scenes(written(tmp_path, item()), RGB) == [expected]
     both = {"type": "FeatureCollection", "features": [item(), item("two")]}
     scenes = read_stac_scenes(written(tmp_path, both), RGB)
     assert [scene.name for scene in scenes] == ["one", "two"]
+
+
+def item_of_files(folder: Path, named: bool = True, **changed: Any) -> Any:
+    """Return an item whose bands are in files of their own, as Sentinel-2's are."""
+    content = item()
+    content["assets"] = {}
+    for name in ("blue", "green", "red", "nir"):
+        asset = {"href": f"{name}.tif", "type": "image/tiff", "roles": ["data"]}
+        if named:
+            asset["eo:bands"] = [{"name": "B", "common_name": name}]
+        content["assets"][name] = asset | changed.get(name, {})
+    (folder / "items.json").write_text(json.dumps(content))
+    return folder / "items.json"
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_bands_in_files_of_their_own_are_stacked_in_the_models_order(
+    make_scene: Any, tmp_path: Path, named: bool
+) -> None:
+    """A search of the item finds what a search of one raster of these bands finds."""
+    write_bundle(tmp_path / "model", threshold=0.5)
+    rng = np.random.default_rng(2)
+    pixels = {name: rng.integers(1, 255, (1, 150, 210), np.uint8) for name in (*RGB, "nir")}
+    for name, data in pixels.items():
+        make_scene(f"{name}.tif", data=data)
+    whole = make_scene("whole.tif", data=np.concatenate([pixels[name] for name in RGB]))
+    source = item_of_files(tmp_path, named)
+    for scene, output in ((source, "of_item.parquet"), (whole, "of_raster.parquet")):
+        detect_rasters(DetectRequest([str(scene)], tmp_path / "model", tmp_path / output))
+    found, wanted = (
+        geopandas.read_parquet(tmp_path / name).sort_values(["score", "x", "y"])
+        for name in ("of_item.parquet", "of_raster.parquet")
+    )
+    assert len(found) > 3
+    for column in ("score", "x", "y", "col", "row", "length_m"):
+        assert found[column].tolist() == wanted[column].tolist()
+    assert set(found["scene"]) == {"one"}
+    (scene,) = read_summary(tmp_path / "of_item.parquet").scenes
+    assert scene.stac_item == str(source)
+
+
+def test_a_killed_search_of_stacked_bands_is_resumed(
+    make_scene: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_bundle(tmp_path / "model", threshold=0.5)
+    for name in ("blue", "green", "red"):
+        make_scene(f"{name}.tif", bands=1, shape_hw=(150, 330))
+    source = item_of_files(tmp_path, nir={"roles": ["thumbnail"]})
+    request = DetectRequest([str(source)], tmp_path / "model", tmp_path / "f.parquet", block_px=128)
+    detect_rasters(request)
+    whole = (tmp_path / "f.parquet").read_bytes()
+    with monkeypatch.context() as patched:
+        patched.setattr("windhover.detection.detect_rasters._write_detections", _killed)
+        with pytest.raises(KeyboardInterrupt):
+            detect_rasters(replace(request, resume=False))
+    with recorded_messages() as messages:
+        detect_rasters(replace(request, resume=True))
+    assert any("going on after" in message for message in messages)
+    assert (tmp_path / "f.parquet").read_bytes() == whole
+
+
+def _killed(*_: Any) -> None:
+    raise KeyboardInterrupt
+
+
+def test_bands_on_different_grids_are_one_sentence_and_nothing_is_written(
+    make_scene: Any, tmp_path: Path
+) -> None:
+    write_bundle(tmp_path / "model", threshold=0.5)
+    for name in ("blue", "green"):
+        make_scene(f"{name}.tif", bands=1)
+    make_scene("red.tif", bands=1, gsd_m=2.5, shape_hw=(75, 105))
+    request = DetectRequest(
+        [str(item_of_files(tmp_path))], tmp_path / "model", tmp_path / "f.parquet"
+    )
+    with pytest.raises(DataError, match=r"item one: .*green\.tif: is on another grid than .*red"):
+        detect_rasters(request)
+    assert not list(tmp_path.glob("*f.parquet*"))
+
+
+def test_data_of_the_models_type_is_preferred_to_a_picture(tmp_path: Path) -> None:
+    """Sentinel-2 items hold a picture in bytes next to reflectance in files of single bands."""
+    reflectance = {"raster:bands": [{"data_type": "uint16"}]}
+    content = json.loads(
+        item_of_files(tmp_path, **dict.fromkeys((*RGB, "nir"), reflectance)).read_text()
+    )
+    picture = item(bands=RGB)["assets"]["data"] | {"roles": ["visual"]}
+    picture["raster:bands"] = [{"data_type": "uint8"}] * 3
+    content["assets"]["visual"] = picture
+    source = written(tmp_path, content)
+    (data,) = read_stac_scenes(source, RGB, "uint16")
+    assert [Path(band.path).stem for band in data.sources] == list(RGB)
+    assert data.bands == ("1", "2", "3")
+    (shown,) = read_stac_scenes(source, RGB, "uint8")
+    assert (Path(shown.path).name, shown.sources) == ("x.tif", ())
+    (both,) = read_stac_scenes(source, ("nir", "red"), "uint16")
+    assert [band.index for band in both.sources] == [1, 1]
 
 
 def test_bands_of_stac_1_1_are_read_and_servers_followed(tmp_path: Path) -> None:
@@ -93,6 +204,10 @@ def test_stac_geoparquet_is_read(tmp_path: Path) -> None:
         (item(href="/vsicurl/https://a/b.tif"), "neither a file nor at https, http, s3"),
         (item(href="gopher://a/b.tif"), "neither a file nor at https, http, s3"),
         ({**item(), "assets": {}}, "has no asset that is a raster"),
+        (
+            {**item(), "assets": {"red": {"href": "r.tif"}, "nir": {"href": "n.tif"}}},
+            "has no asset",
+        ),
         ({"type": "FeatureCollection", "features": []}, "holds no item"),
     ],
 )

@@ -6,8 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import rasterio
 
+from fake_models import write_bundle
 from toy_results import BOX, searched
+from windhover.detection.detect_rasters import detect_rasters
+from windhover.detection.detect_request import DetectRequest
 from windhover.export.export_map import ExportRequest, export_file, export_result
 from windhover.export.write_detections import write_detections
 
@@ -32,6 +36,37 @@ def test_a_result_is_a_valid_collection(make_scene: Any, tmp_path: Path) -> None
         source = item.get_single_link("derived_from")
         assert source.href.endswith(f"{item.id}.tif")
     assert items[0].properties["windhover:objects"] == 1
+
+
+def test_score_maps_that_a_search_wrote_are_assets_with_their_own_grid(
+    make_scene: Any, tmp_path: Path
+) -> None:
+    from pystac.validation import validate_dict
+
+    write_bundle(tmp_path / "model", threshold=0.5)
+    scenes = [str(make_scene("a.tif")), str(make_scene("b.tif", shape_hw=(90, 300)))]
+    found = tmp_path / "found.parquet"
+    detect_rasters(DetectRequest(scenes, tmp_path / "model", found, scores=tmp_path / "maps"))
+    request = ExportRequest(tmp_path / "deep" / "out", ("parquet", "stac"))
+    (tmp_path / "deep").mkdir()
+    assert not any("not in STAC" in line for line in export_file(found, request))
+    for name in "ab":
+        item = pystac.Item.from_file(str(tmp_path / f"deep/out/stac/{name}/{name}.json"))
+        validate_dict(item.to_dict(), extensions=[])
+        asset = item.assets["scores"]
+        assert not asset.href.startswith(("/", "file:"))
+        with rasterio.open(asset.get_absolute_href()) as dataset:
+            fields = asset.extra_fields
+            assert fields["proj:shape"] == [dataset.height, dataset.width]
+            assert fields["proj:transform"][:6] == list(dataset.transform)[:6]
+            assert fields["bands"][0]["name"] == dataset.descriptions[0]
+            assert fields["bands"][0]["nodata"] == 255
+        assert asset.roles == ["data", "probability"]
+    (tmp_path / "maps" / "b.tif").unlink()
+    lines = export_file(found, request)
+    assert any("1 raster of scores not in STAC" in line for line in lines)
+    item = pystac.Item.from_file(str(tmp_path / "deep/out/stac/b/b.json"))
+    assert set(item.assets) == {"detections"}
 
 
 def test_a_local_grid_has_no_place_in_stac(make_scene: Any, tmp_path: Path) -> None:

@@ -67,11 +67,11 @@ def detect_rasters(request: DetectRequest) -> DetectionOutcome:
         WindhoverError: a child that names the fault of the files, the model or an option.
     """
     check_model_folder(request.model)
-    request, items = with_stac_scenes(request)
-    infos = [named_by_item(info, items) for info in inspect_scenes(request)]
-    files = {info.path: files_read(info.path) for info in infos}
-    check_request(request, infos, list(chain.from_iterable(files.values())))
     with ExitStack() as locks:
+        request, items = with_stac_scenes(request, locks)
+        infos = [named_by_item(info, items) for info in inspect_scenes(request)]
+        files = {info.path: files_read(info.path) for info in infos}
+        check_request(request, infos, list(chain.from_iterable(files.values())))
         for path in output_paths(request, infos):
             locks.enter_context(lock_output(path))
         return _search_scenes(request, infos, files)

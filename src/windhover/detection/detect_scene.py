@@ -17,7 +17,7 @@ from shapely.geometry.base import BaseGeometry
 from windhover import __version__
 from windhover.detection.journal import SceneJournal
 from windhover.errors import shown_path
-from windhover.export.detection_summary import DetectionSummary, SceneSummary
+from windhover.export.detection_summary import SCORES, DetectionSummary, SceneSummary
 from windhover.export.score_map import ScoreBlock, write_score_map
 from windhover.imagery.missing_sources import missing_sources
 from windhover.imagery.overviews import MIN_OVERVIEW_SCALE
@@ -141,8 +141,18 @@ class SceneRun:
             )
             if self._score_map is not None and journal is not None:
                 self._write_score_map(self._score_map, journal)
+        products = {}
+        if self._score_map is not None:
+            products[SCORES] = str(self._score_map)
         outcome.scenes.append(
-            summarize_scene(self.scene, detections, report, split=self._split, aoi=self._aoi)
+            summarize_scene(
+                self.scene,
+                detections,
+                report,
+                split=self._split,
+                aoi=self._aoi,
+                products=products,
+            )
         )
         outcome.failed += report.failed
         outcome.failed += _missing_parts(self.scene.info)
@@ -199,8 +209,18 @@ def summarize_scene(
     *,
     split: str | None = None,
     aoi: BaseGeometry | None = None,
+    products: Mapping[str, str] | None = None,
 ) -> SceneSummary:
-    """Return what was searched and found in one scene."""
+    """Return what was searched and found in one scene.
+
+    Args:
+        scene: that was searched.
+        detections: in it.
+        report: of the search.
+        split: of a scene of a catalog.
+        aoi: polygon that was searched; None for all.
+        products: rasters that were written of it, by kind.
+    """
     info = scene.info
     names, counts = np.unique(detections["class"].astype(str), return_counts=True)
     return SceneSummary(
@@ -221,6 +241,8 @@ def summarize_scene(
         gsd_m=info.gsd_m if info.is_gsd_known else None,
         acquired=info.acquired,
         area_wkt=None if aoi is None else to_wkt(aoi, rounding_precision=9),
+        stac_item=info.stac_item,
+        products=dict(products or {}),
     )
 
 

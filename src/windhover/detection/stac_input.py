@@ -6,7 +6,8 @@ from a server only where an item names one. Opens no raster.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
@@ -14,6 +15,7 @@ from urllib.parse import unquote, urlsplit
 from windhover.errors import DataError, FormatError, MissingFileError
 from windhover.files import read_json
 from windhover.imagery.acquisition_time import parse_time
+from windhover.imagery.virtual_rasters import BandOfFile
 
 SUFFIXES = (".json", ".parquet")
 RASTER_SUFFIXES = (".tif", ".tiff", ".vrt", ".jp2", ".png", ".jpg", ".jpeg", ".img")
@@ -21,11 +23,12 @@ NO_DATA_ROLES = {"thumbnail", "overview", "metadata"}
 SCHEMES = ("https", "http", "s3")  # of servers from which GDAL reads
 NAME_KEYS = ("eo:common_name", "common_name", "name")
 ITEM_COLUMNS = ("id", "assets", "datetime", "start_datetime")  # of stac-geoparquet
+UNNAMED = 0  # of a band that has no name
 CORRECT = "Correct the file, or name the rasters."
 
 
 class StacScene(NamedTuple):
-    """A raster that an item names.
+    """A raster that an item names, or the rasters of its bands.
 
     Attributes:
         name: the item's id.
@@ -33,19 +36,28 @@ class StacScene(NamedTuple):
         acquired: time in ISO 8601, None where the item does not tell.
         bands: numbers from 1 of those that are the model's, in its order; None where the item does
             not name its bands.
+        sources: the bands in files of their own that have to be stacked first, in the model's
+            order; none where `path` holds all. `bands` counts in the stack then.
+        source: file of the item, or of the table or collection that holds it.
     """
 
     name: str
     path: str
     acquired: str | None
     bands: tuple[str, ...] | None
+    sources: tuple[BandOfFile, ...] = ()
+    source: str = ""
 
 
 class _Entry(NamedTuple):
-    """An item as it is written, and the folder that its addresses begin from."""
+    """An item as it is written, and the file that it is in, from which its addresses begin."""
 
     content: dict[str, Any]
-    folder: Path
+    file: Path
+
+    @property
+    def folder(self) -> Path:
+        return self.file.parent
 
 
 def is_stac(path: str) -> bool:
@@ -53,12 +65,16 @@ def is_stac(path: str) -> bool:
     return "://" not in path and Path(path).suffix.lower() in SUFFIXES
 
 
-def read_stac_scenes(path: str | Path, model_bands: Sequence[str]) -> list[StacScene]:
+def read_stac_scenes(
+    path: str | Path, model_bands: Sequence[str], dtype: str = "uint8"
+) -> list[StacScene]:
     """Return the rasters of the items of a file.
 
     Args:
         path: an item, an item collection, a collection or catalogue (.json), or stac-geoparquet.
         model_bands: names of the bands that the model takes, in its order.
+        dtype: number type that the model takes; of two assets with its bands, one that is known to
+            have another type is not taken.
 
     Raises:
         MissingFileError: no such file.
@@ -70,7 +86,7 @@ def read_stac_scenes(path: str | Path, model_bands: Sequence[str]) -> list[StacS
     if not path.is_file():
         raise MissingFileError(f"{path}: no such file. Correct the path.")
     entries = _read_geoparquet(path) if path.suffix.lower() == ".parquet" else _read_items(path)
-    scenes = [_scene(entry, path, model_bands) for entry in entries]
+    scenes = [_scene(entry, path, model_bands, dtype) for entry in entries]
     if not scenes:
         raise DataError(f"{path}: holds no item. Name a file with items, or rasters.")
     return scenes
@@ -102,14 +118,14 @@ def _read_items(path: Path) -> list[_Entry]:
             features = content.get("features")
             if not isinstance(features, list):
                 raise ValueError("its features are no list")
-            return [_Entry(_checked(feature), path.parent) for feature in features]
+            return [_Entry(_checked(feature), path) for feature in features]
         if kind == "Feature":
-            return [_Entry(_checked(content), path.parent)]
+            return [_Entry(_checked(content), path)]
         if kind not in ("Collection", "Catalog"):
             raise ValueError("it is no Feature, FeatureCollection, Collection or Catalog")
         root_type = pystac.Collection if kind == "Collection" else pystac.Catalog
         root = root_type.from_file(str(path.absolute()), stac_io=LocalFiles())
-        return [_linked(item, path.parent) for item in root.get_items(recursive=True)]
+        return [_linked(item, path) for item in root.get_items(recursive=True)]
     except DataError:
         raise
     except (pystac.STACError, ValueError, OSError, KeyError, TypeError, AttributeError) as error:
@@ -119,12 +135,11 @@ def _read_items(path: Path) -> list[_Entry]:
         raise FormatError(f"{path}: is no STAC that can be read ({reason}). {CORRECT}") from None
 
 
-def _linked(item: Any, folder: Path) -> _Entry:
+def _linked(item: Any, collection: Path) -> _Entry:
     """Return an item that a collection links to."""
     href = item.get_self_href()
-    if href is not None:
-        folder = Path(href).parent
-    return _Entry(item.to_dict(include_self_link=False, transform_hrefs=False), folder)
+    file = collection if href is None else Path(href)
+    return _Entry(item.to_dict(include_self_link=False, transform_hrefs=False), file)
 
 
 def _checked(content: Any) -> dict[str, Any]:
@@ -158,37 +173,100 @@ def _read_geoparquet(path: Path) -> list[_Entry]:
             assets = {key: asset for key, asset in row["assets"].items() if asset is not None}
             properties = {key: row.get(key) for key in ("datetime", "start_datetime")}
             content = {"id": row["id"], "assets": assets, "properties": properties}
-            entries.append(_Entry(_checked(content), path.parent))
+            entries.append(_Entry(_checked(content), path))
         return entries
     except (pa.ArrowException, ValueError, OSError, AttributeError) as error:
         reason = " ".join(str(error).split())[:160].rstrip(". ")
         raise FormatError(f"{path}: is no stac-geoparquet ({reason}). {CORRECT}") from None
 
 
-def _scene(entry: _Entry, source: Path, model_bands: Sequence[str]) -> StacScene:
-    """Return the raster of an item whose bands are the model's."""
+def _scene(entry: _Entry, source: Path, model_bands: Sequence[str], dtype: str) -> StacScene:
+    """Return the raster of an item whose bands are the model's, or the rasters they are in."""
     item = entry.content
     where = f"{source}: the item {item['id']}"
     rasters = {key: asset for key, asset in item["assets"].items() if _is_raster(asset)}
     if not rasters:
         raise DataError(f"{where} has no asset that is a raster. {CORRECT}")
-    properties = item.get("properties") or {}
-    chosen = None
-    for asset in sorted(rasters.values(), key=lambda asset: "data" not in _roles(asset)):
-        bands = _find_bands(_band_names(asset), model_bands)
-        if bands is not None:
-            chosen = asset
-            break
-    else:
-        bands = None
-        if len(rasters) == 1 and not _band_names(*rasters.values()):
-            chosen = next(iter(rasters.values()))
+    chosen = _choose_bands(rasters, model_bands, dtype)
     if chosen is None:
         raise DataError(f"{where} {_missing(rasters, model_bands)}")
+    properties = item.get("properties") or {}
     time = properties.get("datetime") or properties.get("start_datetime")
-    acquired = None if time is None else parse_time(str(time))
-    href = _followed(str(chosen.get("href", "")), entry.folder, where)
-    return StacScene(item["id"], href, acquired, bands)
+    hrefs = [
+        _followed(str(rasters[band.key].get("href", "")), entry.folder, where) for band in chosen
+    ]
+    numbers: tuple[str, ...] | None = tuple(str(band.index) for band in chosen)
+    sources: tuple[BandOfFile, ...] = ()
+    if len({band.key for band in chosen}) > 1:
+        sources = tuple(map(BandOfFile, hrefs, (band.index for band in chosen)))
+        numbers = tuple(str(number) for number in range(1, len(chosen) + 1))
+    elif chosen[0].index == UNNAMED:
+        numbers = None
+    return StacScene(
+        name=item["id"],
+        path=hrefs[0],
+        acquired=None if time is None else parse_time(str(time)),
+        bands=numbers,
+        sources=sources,
+        source=str(entry.file),
+    )
+
+
+class _BandOfAsset(NamedTuple):
+    """A band of an asset."""
+
+    key: str
+    index: int  # from 1
+
+
+def _choose_bands(
+    rasters: Mapping[str, dict[str, Any]], model_bands: Sequence[str], dtype: str
+) -> list[_BandOfAsset] | None:
+    """Return where each of the model's bands is; None where one is nowhere.
+
+    All are taken from one asset where it has them, unless assets of single bands fit better: as
+    data rather than as a picture to be shown, or in the model's number type.
+    """
+    ranked = sorted(rasters.items(), key=lambda pair: _rank(pair[1], dtype))
+    whole: list[_BandOfAsset] | None = None
+    for key, asset in ranked:
+        numbers = [_band_number(key, asset, band) for band in model_bands]
+        if whole is None and all(numbers):
+            whole = [_BandOfAsset(key, number) for number in numbers]
+    apart: list[_BandOfAsset] = []
+    for band in model_bands:
+        for key, asset in ranked:
+            number = _band_number(key, asset, band)
+            if number:
+                apart.append(_BandOfAsset(key, number))
+                break
+    if len(apart) < len(model_bands):
+        key, asset = ranked[0]
+        is_unnamed = len(rasters) == 1 and not _band_names(asset)
+        return [_BandOfAsset(key, UNNAMED)] * len(model_bands) if is_unnamed else None
+    if whole is None:
+        return apart
+    rank_apart = max(_rank(rasters[band.key], dtype) for band in apart)
+    return apart if rank_apart < _rank(rasters[whole[0].key], dtype) else whole
+
+
+def _rank(asset: Mapping[str, Any], dtype: str) -> tuple[bool, bool]:
+    """Return how far an asset is from what a model takes; the smaller the better."""
+    bands = [band for band in _bands(asset) if isinstance(band, dict)]
+    types = {str(band["data_type"]) for band in bands if band.get("data_type")}
+    return (bool(types) and types != {dtype}, "data" not in _roles(asset))
+
+
+def _band_number(key: str, asset: Mapping[str, Any], band: str) -> int:
+    """Return the number from 1 of a band in an asset, 0 where it has none of that name.
+
+    An asset that names no band is called by its key: `red` of `{"red": {"href": "B04.tif"}}`.
+    """
+    names = _band_names(asset) or [{key.lower()}]
+    for number, given in enumerate(names, 1):
+        if band.lower() in given:
+            return number
+    return 0
 
 
 def _is_raster(asset: Any) -> bool:
@@ -202,45 +280,42 @@ def _is_raster(asset: Any) -> bool:
     return Path(urlsplit(str(asset["href"])).path).suffix.lower() in RASTER_SUFFIXES
 
 
-def _roles(asset: dict[str, Any]) -> set[str]:
+def _roles(asset: Mapping[str, Any]) -> set[str]:
     return set(asset.get("roles") or ())
 
 
-def _band_names(asset: dict[str, Any]) -> list[set[str]]:
+def _bands(asset: Mapping[str, Any]) -> list[Any]:
+    """Return what an asset writes of its bands; of a list of each key, the parts are joined."""
+    lists = [asset.get(key) or [] for key in ("bands", "eo:bands", "raster:bands")]
+    joined: list[Any] = []
+    for parts in zip_longest(*lists, fillvalue={}):
+        described: dict[str, Any] = {}
+        for part in parts:
+            described |= part if isinstance(part, dict) else {}
+        joined.append(described)
+    return joined
+
+
+def _band_names(asset: Mapping[str, Any]) -> list[set[str]]:
     """Return all names of each band of an asset, in lower case; none where it names none."""
-    bands = asset.get("bands") or asset.get("eo:bands") or []
-    names = []
-    for band in bands:
-        given = [band.get(key) for key in NAME_KEYS] if isinstance(band, dict) else []
-        names.append({str(name).lower() for name in given if name})
+    names = [
+        {str(band[key]).lower() for key in NAME_KEYS if band.get(key)} for band in _bands(asset)
+    ]
     return names if any(names) else []
 
 
-def _find_bands(names: list[set[str]], model_bands: Sequence[str]) -> tuple[str, ...] | None:
-    """Return the numbers from 1 of the model's bands, None where one is missing."""
-    numbers = []
-    for wanted in model_bands:
-        found = [number for number, band in enumerate(names, 1) if wanted.lower() in band]
-        if not found:
-            return None
-        numbers.append(str(found[0]))
-    return tuple(numbers)
-
-
-def _missing(rasters: dict[str, Any], model_bands: Sequence[str]) -> str:
+def _missing(rasters: Mapping[str, Any], model_bands: Sequence[str]) -> str:
     """Return what an item lacks, and what to do."""
     held = []
-    apart = set()
     for key, asset in rasters.items():
         names = _band_names(asset)
-        apart |= {name for band in names for name in band}
         shown = "/".join(sorted(min(band, key=len) if band else "?" for band in names))
         held.append(f"{key}: {shown or 'bands without names'}")
     wanted = ", ".join(model_bands)
-    text = f"has no asset with the model's bands ({wanted}); it has {'; '.join(held[:8])}. "
-    if {name.lower() for name in model_bands} <= apart:
-        return text + "Stack them: gdalbuildvrt -separate ID.vrt FILES, and search that."
-    return text + "Search the raster that is meant by its path, with --bands."
+    return (
+        f"has no asset with the model's bands ({wanted}); it has {'; '.join(held[:8])}. "
+        "Search the raster that is meant by its path, with --bands."
+    )
 
 
 def _followed(href: str, folder: Path, where: str) -> str:

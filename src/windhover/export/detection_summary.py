@@ -15,6 +15,8 @@ from windhover.json_record import JsonRecord
 from windhover.progress import counted
 
 SUMMARY = "summary.json"
+SCORES = "scores"  # kinds of rasters that are written of a scene
+MASK = "mask"
 
 
 class SceneSummary(BaseModel):
@@ -38,6 +40,8 @@ class SceneSummary(BaseModel):
         gsd_m: metres per px, along a row and down a column; None where unknown.
         acquired: time of the picture in ISO 8601.
         area_wkt: polygon searched, in the scene's coordinate system; None for all of it.
+        stac_item: file of the STAC item that names the raster; None where none does.
+        products: rasters that were written of the scene, by kind (`scores`, `mask`).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -59,6 +63,8 @@ class SceneSummary(BaseModel):
     gsd_m: tuple[float, float] | None = None
     acquired: str | None = None
     area_wkt: str | None = None
+    stac_item: str | None = None
+    products: dict[str, str] = {}
 
     @property
     def affine(self) -> Affine:

@@ -30,6 +30,7 @@ from windhover.export.stac import COLLECTION_FILE, write_stac
 from windhover.export.write_detections import write_detections
 from windhover.files import atomic_folder, check_replaceable, is_json_with_keys
 from windhover.inference.result_table import is_local
+from windhover.progress import counted
 
 TABLE = "detections.parquet"
 STEM = "detections"
@@ -219,8 +220,8 @@ def _write_format(
         write_map_page(table, summary, folder / page, truth=truth)
         return [f"{shown / page}: opens in a browser, also offline"]
     if name == STAC:
-        _write_stac(summary, folder, mark, request=request)
-        return [f"{shown / (STAC + mark) / COLLECTION_FILE}: {len(summary.scenes)} items"]
+        missing = _write_stac(summary, folder, mark, request=request)
+        return [f"{shown / (STAC + mark) / COLLECTION_FILE}: {len(summary.scenes)} items", *missing]
     if name == LABEL_STUDIO:
         file = f"{LABEL_STUDIO}{mark}.json"
         write_label_studio(table, summary, folder / file)
@@ -238,13 +239,35 @@ def _write_format(
 
 def _write_stac(
     summary: DetectionSummary, folder: Path, mark: str, *, request: ExportRequest
-) -> None:
-    """Write a STAC collection; its asset is the GeoParquet beside it."""
+) -> list[str]:
+    """Write a STAC collection; its asset is the GeoParquet in the same export.
+
+    Returns:
+        A sentence where rasters that the search wrote are no longer there.
+    """
     href = f"../{STEM}{mark}.parquet"
     model_href = None
     if request.model_item is not None:
         model_href = request.model_item.absolute().as_uri()
-    write_stac(summary, folder / (STAC + mark), detections_href=href, model_href=model_href)
+    products: dict[str, dict[str, Path]] = {}
+    missing = []
+    for scene in summary.scenes:
+        for kind, path in scene.products.items():
+            if Path(path).is_file():
+                products.setdefault(scene.scene, {})[kind] = Path(path)
+            else:
+                missing.append(path)
+    write_stac(
+        summary,
+        folder / (STAC + mark),
+        detections_href=href,
+        products=products,
+        final=request.out_folder / (STAC + mark),
+        model_href=model_href,
+    )
+    if not missing:
+        return []
+    return [f"{counted(len(missing), 'raster')} of scores not in STAC: {missing[0]} is not there"]
 
 
 def _write_counts(

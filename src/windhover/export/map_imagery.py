@@ -65,7 +65,8 @@ def _opened(scene: SceneSummary) -> Iterator[Any]:
         DataError: it is on a server.
         MissingFileError, FormatError: it cannot be read.
     """
-    if "://" in scene.path or scene.path.startswith("/vsi"):
+    is_in_memory = scene.path.startswith("/vsimem/")
+    if "://" in scene.path or (scene.path.startswith("/vsi") and not is_in_memory):
         raise DataError(f"{scene.path}: is on a server. Copy it here.")
     with open_raster(scene.path) as dataset:
         yield dataset

@@ -6,6 +6,7 @@ box, the table of detections as its asset, links to the picture and the model th
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,14 +15,20 @@ from typing import Any
 import shapely
 from pyproj import CRS
 
-from windhover.export.detection_summary import DetectionSummary, SceneSummary
+from windhover.export.detection_summary import MASK, SCORES, DetectionSummary, SceneSummary
 from windhover.geometry.georef import box_polygons, footprint_4326, parse_crs
+from windhover.imagery.rasters import open_raster
 
 COLLECTION_FILE = "collection.json"
 PROJECTION = "https://stac-extensions.github.io/projection/v2.0.0/schema.json"
+RASTER = "https://stac-extensions.github.io/raster/v2.0.0/schema.json"
 PROCESSING = "https://stac-extensions.github.io/processing/v1.2.0/schema.json"
 PARQUET = "application/vnd.apache.parquet"
 GEOTIFF = "image/tiff; application=geotiff"
+GEOJSON = "application/geo+json"
+JSON = "application/json"
+CARD_FILE = "model.json"  # of a model whose folder has no STAC item
+PRODUCT_ROLES = {SCORES: ("probability",), MASK: ("mask",)}  # what an asset is, next to data
 COG = f"{GEOTIFF}; profile=cloud-optimized"
 # of a picture that does not tell its time: STAC asks for a range then
 FIRST_TIME = datetime(1900, 1, 1, tzinfo=UTC)
@@ -35,7 +42,8 @@ def write_stac(
     folder: Path,
     *,
     detections_href: str,
-    score_maps: Mapping[str, str] | None = None,
+    products: Mapping[str, Mapping[str, Path]] | None = None,
+    final: Path | None = None,
     model_href: str | None = None,
 ) -> None:
     """Write a collection and its items; every link is relative.
@@ -44,7 +52,8 @@ def write_stac(
         summary: of the search.
         folder: to be written; items come into folders of their own below it.
         detections_href: of the GeoParquet, from the collection.
-        score_maps: of scenes by name, addresses from the collection.
+        products: rasters of scenes by name, and of each by kind (`scores`, `mask`).
+        final: where the folder will be moved to, for relative addresses; `folder` when None.
         model_href: of the model's STAC item or card, from the collection; None where unknown.
 
     Raises:
@@ -72,9 +81,11 @@ def write_stac(
         collection.add_item(item)
         up = "../"  # items stand in folders of their own
         item.add_asset("detections", _asset(pystac, up + detections_href, PARQUET, ["data"]))
-        if score_maps is not None and item.id in score_maps:
-            href = up + score_maps[item.id]
-            item.add_asset("scores", _asset(pystac, href, COG, ["data", "probability"]))
+        for kind, path in (products or {}).get(item.id, {}).items():
+            place = (final or folder) / item.id
+            item.add_asset(kind, _product_asset(pystac, kind, path, place))
+            if RASTER not in item.stac_extensions:
+                item.stac_extensions.append(RASTER)
         _link_model(pystac, item, None if model_href is None else up + model_href)
     collection.normalize_hrefs(str(folder))
     collection.save(catalog_type=pystac.CatalogType.SELF_CONTAINED)
@@ -106,6 +117,7 @@ def _item(scene: SceneSummary, summary: DetectionSummary, pystac: Any) -> Any:
         "windhover:run": summary.run,
         "processing:lineage": f"every window of {scene.scene} scored by the model {summary.model}",
         "processing:software": {"windhover": summary.program},
+        "processing:version": summary.program,
     }
     if scene.split is not None:
         properties["windhover:split"] = scene.split
@@ -122,11 +134,12 @@ def _item(scene: SceneSummary, summary: DetectionSummary, pystac: Any) -> Any:
         stac_extensions=[PROJECTION, PROCESSING],
         **_times(scene),
     )
-    if scene.path:
-        target = scene.path
+    for target, media_type in ((scene.path, GEOTIFF), (scene.stac_item, GEOJSON)):
+        if not target or target.startswith("/vsimem/"):  # a stack of an item's bands
+            continue
         if "://" not in target:
             target = Path(target).absolute().as_uri()
-        item.add_link(pystac.Link("derived_from", target, GEOTIFF, title=scene.scene))
+        item.add_link(pystac.Link("derived_from", target, media_type, title=scene.scene))
     return item
 
 
@@ -181,10 +194,45 @@ def _interval(items: list[Any], times: list[Any]) -> list[datetime | None]:
     return [min(known), max(known)]
 
 
+def _product_asset(pystac: Any, kind: str, path: Path, folder: Path) -> Any:
+    """Return a raster of a scene as an asset, with its own grid.
+
+    Args:
+        pystac: the module.
+        kind: `scores` or `mask`.
+        path: of the raster.
+        folder: of the item.
+    """
+    try:
+        href = Path(os.path.relpath(path.absolute(), folder.absolute())).as_posix()
+    except ValueError:  # on another drive of Windows
+        href = path.absolute().as_uri()
+    asset = _asset(pystac, href, COG, ["data", *PRODUCT_ROLES.get(kind, ())])
+    with open_raster(path) as dataset:
+        bands = []
+        for number, name in enumerate(dataset.descriptions):
+            band = {
+                "name": name or f"band{number + 1}",
+                "data_type": dataset.dtypes[number],
+                "raster:scale": dataset.scales[number],
+            }
+            if dataset.nodatavals[number] is not None:
+                band["nodata"] = dataset.nodatavals[number]
+            bands.append(band)
+        asset.extra_fields = {
+            "bands": bands,
+            "proj:shape": [dataset.height, dataset.width],
+            "proj:transform": [*tuple(dataset.transform)[:6], 0.0, 0.0, 1.0],
+            "proj:bbox": list(dataset.bounds),
+        }
+    return asset
+
+
 def _asset(pystac: Any, href: str, media_type: str, roles: list[str]) -> Any:
     return pystac.Asset(href=href, media_type=media_type, roles=roles)
 
 
 def _link_model(pystac: Any, owner: Any, href: str | None) -> None:
     if href is not None:
-        owner.add_link(pystac.Link("derived_from", href, "application/json", title="model"))
+        media_type = JSON if href.endswith(CARD_FILE) else GEOJSON
+        owner.add_link(pystac.Link("derived_from", href, media_type, title="model"))

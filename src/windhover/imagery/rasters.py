@@ -83,6 +83,7 @@ class SceneInfo:
             cut from it.
         acquired: time of the picture in ISO 8601, None where the raster does not tell it.
         is_gsd_known: where not, `gsd_m` is only what the search assumes, and metres mean nothing.
+        stac_item: file of the STAC item that names the raster, None where none does.
     """
 
     name: str
@@ -102,6 +103,7 @@ class SceneInfo:
     is_gsd_known: bool = True
     origin_px: tuple[int, int] = (0, 0)
     acquired: str | None = None
+    stac_item: str | None = None
 
     @property
     def shape_hw(self) -> tuple[int, int]:

@@ -46,6 +46,13 @@ class SourceFile(NamedTuple):
         return cls(str(absolute), False)
 
 
+class BandOfFile(NamedTuple):
+    """A band of a raster, which becomes a band of a stack."""
+
+    path: str  # or address
+    index: int  # from 1
+
+
 def write_stack(sources: Mapping[str, Path], target: Path, final: Path | None = None) -> None:
     """Write a raster whose bands are the first bands of several files of one grid.
 
@@ -57,35 +64,62 @@ def write_stack(sources: Mapping[str, Path], target: Path, final: Path | None = 
     Raises:
         DataError: the files differ in size, place, coordinate system or dtype.
     """
+    if sources:
+        bands = {name: BandOfFile(str(path), 1) for name, path in sources.items()}
+        target.write_bytes(stack_content(bands, final or target))
+
+
+def stack_content(sources: Mapping[str, BandOfFile], target: Path | None = None) -> bytes:
+    """Return a virtual raster whose bands are those of several rasters of one grid.
+
+    Args:
+        sources: by name of the band, in the order of the bands; at least one.
+        target: where it will be, for relative paths; None for names that hold everywhere.
+
+    Raises:
+        DataError: the rasters differ in size, place, coordinate system or dtype.
+    """
     root: ET.Element | None = None
     first_grid: tuple[Any, ...] = ()
-    for number, (name, path) in enumerate(sources.items(), 1):
+    for number, (name, (path, index)) in enumerate(sources.items(), 1):
         with open_raster(path) as dataset:
             grid = (
                 dataset.width,
                 dataset.height,
                 dataset.crs,
                 dataset.transform,
-                dataset.dtypes[0],
+                dataset.dtypes[index - 1],
             )
             if root is None:
                 root = _vrt_root(dataset, (dataset.height, dataset.width), dataset.transform)
                 first_grid = grid
             if grid != first_grid:
+                first_path = next(iter(sources.values())).path
                 raise DataError(
-                    f"{path}: is on another grid than {next(iter(sources.values()))} (size, place, "
+                    f"{path}: is on another grid than {first_path} (size, place, "
                     "system or dtype differ), so they cannot be bands of one scene. "
                     "Warp it onto that grid with gdalwarp."
                 )
-            band = _add_band(root, dataset, 1, number=number, name=name)
+            band = _add_band(root, dataset, index, number=number, name=name)
             window = Window(0, 0, dataset.height, dataset.width)
-            source = SourceFile.of(path, final or target)
-            _add_source(band, source, "1", window=window)
-            mask_band = _mask_of_band(dataset, 1)
+            source = _source_file(path, target)
+            _add_source(band, source, str(index), window=window)
+            mask_band = _mask_of_band(dataset, index)
             if mask_band is not None:
                 _add_mask(band, source, mask_band, window=window)
-    if root is not None:
-        target.write_bytes(ET.tostring(root))
+    assert root is not None  # there is a source
+    return ET.tostring(root)
+
+
+def _source_file(path: str, target: Path | None) -> SourceFile:
+    """Return a raster as a virtual raster at `target` names it; addresses as GDAL reads them."""
+    scheme, separator, rest = path.partition("://")
+    if separator:
+        name = f"/vsis3/{rest}" if scheme.lower() == "s3" else f"/vsicurl/{path}"
+        return SourceFile(name, False)
+    if target is None:
+        return SourceFile(str(Path(path).absolute()), False)
+    return SourceFile.of(Path(path), target)
 
 
 def write_window(
