@@ -14,6 +14,7 @@ import pytest
 import shapely
 
 from toy_results import searched
+from toy_reviews import edit, with_verdicts
 from windhover.errors import FormatError, ParameterError
 from windhover.export.write_detections import write_detections
 from windhover.review.apply_review import ApplyRequest, apply_review
@@ -34,24 +35,6 @@ def reviewed(make_scene: Any, folder: Path, **request: Any) -> Path:
     output = folder / "review.gpkg"
     make_review(folder / "detections.gpkg", ReviewRequest(output=output, **request))
     return output
-
-
-def edit(path: Path, layer: str, change: Any) -> None:
-    """Change a layer of a file as another program does: read, changed and written again."""
-    table = change(geopandas.GeoDataFrame(pyogrio.read_dataframe(path, layer=layer)))
-    pyogrio.write_dataframe(table, path, layer=layer, driver="GPKG", append=False, use_arrow=True)
-
-
-def with_verdicts(*verdicts: str, **columns: Any) -> Any:
-    """Return a change that writes verdicts into the first rows."""
-
-    def change(table: Any) -> Any:
-        table["verdict"] = [*verdicts, *[""] * (len(table) - len(verdicts))]
-        for name, value in columns.items():
-            table[name] = value
-        return table
-
-    return change
 
 
 def labels_of(folder: Path, version: int = 1) -> list[dict[str, Any]]:

@@ -21,6 +21,7 @@ CHIP_PX = 384  # side of the picture
 LEAST_GROUND_PX = 64  # of the raster, so that the surroundings are seen
 OBJECT_SHARE = 0.35  # of the picture's side
 BOX_COLOR = (255, 190, 0)
+BOX_WIDTH_PX = 2
 JPEG_QUALITY = 85
 
 
@@ -53,7 +54,10 @@ def _draw_chip(scene: Scene, box: tuple[float, float, float, float]) -> bytes:
     scale = CHIP_PX / side_px
     picture = Image.fromarray(thumbnail.image).resize((CHIP_PX, CHIP_PX), Image.Resampling.BICUBIC)
     shifted = np.array(box) - [thumbnail.left, thumbnail.top, thumbnail.left, thumbnail.top]
-    draw_box(ImageDraw.Draw(picture), shifted * scale, BOX_COLOR)
+    draw = ImageDraw.Draw(picture)
+    for outward in range(BOX_WIDTH_PX):
+        grown = shifted * scale + outward * np.array([-1, -1, 1, 1])
+        draw_box(draw, grown, BOX_COLOR)
     buffer = BytesIO()
-    picture.save(buffer, "JPEG", quality=JPEG_QUALITY)
+    picture.save(buffer, "JPEG", quality=JPEG_QUALITY, subsampling=0)  # thin lines keep their color
     return buffer.getvalue()
