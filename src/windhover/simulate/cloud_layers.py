@@ -42,7 +42,7 @@ def cumulus(rng: np.random.Generator, shape_hw: tuple[int, int], gsd_m: float) -
     heaps = fractal_noise(rng, shape_hw, width_px, roughness=rng.uniform(1.5, 1.9), **stretch)
     groups = fractal_noise(rng, shape_hw, 6 * width_px, roughness=2.0)
     field = heaps + np.float32(rng.uniform(0.1, 0.7)) * groups
-    depth = _excess(field, rng.uniform(0.04, 0.45), rng.uniform(0.35, 0.9))
+    depth = _excess(field, rng.uniform(0.03, 0.35), rng.uniform(0.35, 0.9))
     return CloudLayer(
         _thickened(depth, rng.uniform(3, 16), rng.uniform(0.9, 1.6)),
         base_m=rng.uniform(500, 2500),
@@ -56,7 +56,7 @@ def towers(rng: np.random.Generator, shape_hw: tuple[int, int], gsd_m: float) ->
     """Return a few large heaps with frayed edges, tall enough for long shadows."""
     width_px = rng.uniform(3000, 9000) / gsd_m
     field = fractal_noise(rng, shape_hw, width_px, roughness=rng.uniform(1.55, 1.85))
-    depth = _excess(field, rng.uniform(0.05, 0.5), rng.uniform(0.5, 1.2))
+    depth = _excess(field, rng.uniform(0.04, 0.4), rng.uniform(0.5, 1.2))
     return CloudLayer(
         _thickened(depth, rng.uniform(6, 35), rng.uniform(1.1, 2.0)),
         base_m=rng.uniform(800, 3000),
