@@ -11,7 +11,7 @@ export DVC_NO_ANALYTICS := true
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv repro airbus test test-slow check bench ui docs params deps lock clean
+.PHONY: help venv repro clouds airbus test test-slow check bench ui docs params deps lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -38,6 +38,11 @@ repro: venv ## everything: raw tiles -> model -> evaluation -> map (dvc repro), 
 airbus: venv ## the same on the Airbus aircraft scenes: make airbus RAW=<folder> [MINUTES=60]
 	@[ -n "$(RAW)" ] || { echo "Name the folder of the data set, which holds annotations.csv and images/: make airbus RAW=<folder>" >&2; exit 1; }
 	@$(BIN)/windhover set "scenes.raw=$(RAW)" $(if $(MINUTES),"train.max_minutes=$(MINUTES)") --like params/airbus.yaml
+	@$(BIN)/dvc repro export
+	@$(BIN)/windhover summary
+
+clouds: venv ## clouds and shadows without boxes: the built-in sky -> model -> masks and shares, about 8 minutes
+	@$(BIN)/windhover set --like params/clouds.yaml
 	@$(BIN)/dvc repro export
 	@$(BIN)/windhover summary
 
