@@ -16,6 +16,7 @@ EXTRAS = {
     "torch": "torch",
     "torchvision": "torch",
     "timm": "torch",
+    "segmentation_models_pytorch": "torch",
     "openvino": "openvino",
     "onnxruntime": "onnx",
     "onnx": "train",

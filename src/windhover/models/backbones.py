@@ -63,7 +63,7 @@ def make_backbone(name: str, n_bands: int, weights: str | None) -> Backbone:
         FormatError: the file holds no weights of this network.
     """
     build = _build_torchvision if _in_torchvision(name) else _build_timm
-    with _download_errors(name, weights):
+    with download_errors(name, weights):
         module, last_layers, fixed_px = build(name, weights == DOWNLOAD)
     if weights not in (None, DOWNLOAD):
         _load_local(module, Path(str(weights)), last_layers)
@@ -133,7 +133,7 @@ def _unknown_network_message(name: str) -> str:
 
 
 @contextmanager
-def _download_errors(name: str, weights: str | None) -> Iterator[None]:
+def download_errors(name: str, weights: str | None) -> Iterator[None]:
     """Turn errors of a library's own download into one sentence, and silence its log."""
     if weights != DOWNLOAD:
         yield

@@ -1,4 +1,4 @@
-"""Names of networks: those of earlier versions, and those that score all windows in one pass."""
+"""Names of networks: of earlier versions, of unpadded ones, and of those that map every pixel."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import logging
 logger = logging.getLogger(__name__)
 
 DENSE_NETWORKS = ("valid64", "baseline_cnn")  # unpadded, at their own stride or half of it
+SEGMENTATION_NETWORKS = ("unet",)  # give every px logits of its own
 RENAMED_NETWORKS = {"course": "baseline_cnn"}
 
 

@@ -20,6 +20,7 @@ from windhover.errors import ParameterError
 from windhover.geometry.windows import WINDOW_PX
 from windhover.models.backbones import make_backbone
 from windhover.models.network_names import current_name
+from windhover.models.segmentation import build_unet
 
 WIDTHS = {"small": 16, "base": 32, "large": 48}  # channels of the first layer
 INITS = ("he", "glorot")
@@ -317,6 +318,9 @@ OPTION_RULES = {
     "batch_norm": OptionRule("true or false", lambda value: isinstance(value, bool)),
     "dropout": OptionRule("a fraction of 0 or more and below 1", _is_fraction),
     "init": OptionRule(f"one of {', '.join(INITS)}", lambda value: value in INITS),
+    "encoder": OptionRule("the name of a network of timm", lambda value: isinstance(value, str)),
+    "levels": OptionRule("3, 4 or 5", lambda value: _is_integer(value, 3, 5)),
+    "tile_px": OptionRule("a whole number of 64 or more", lambda value: _is_integer(value, 64)),
     "weights": OptionRule(
         "`default`, the name of a file, or null",
         lambda value: value is None or isinstance(value, str),
@@ -330,6 +334,7 @@ OPTION_RULES = {
 BUILDERS: dict[str, Callable[..., nn.Module]] = {
     "valid64": build_valid64,
     "baseline_cnn": build_baseline_cnn,
+    "unet": build_unet,
 }
 
 
@@ -337,14 +342,14 @@ def build_network(name: str, n_bands: int, n_classes: int, **options: Any) -> nn
     """Build a network by name.
 
     Args:
-        name: `valid64`, `baseline_cnn`, or a classifier of torchvision or timm.
+        name: `valid64`, `baseline_cnn`, `unet`, or a classifier of torchvision or timm.
         n_bands: bands of the input, 1 or more.
         n_classes: classes, 1 or more.
         options: keyword options of the builder.
 
     Returns:
         A module with `window_px`, `stride_px` and `dense`; `forward` takes normalized (B, C, H, W),
-        returns `Outputs`.
+        returns `Outputs`; of `unet` the logits of each px.
 
     Raises:
         ParameterError: an unknown name or option, or one out of its range.

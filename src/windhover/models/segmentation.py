@@ -1,0 +1,118 @@
+"""The U-Net for logits of every pixel: of segmentation_models_pytorch, with any encoder of timm.
+
+A padded network: what it says of a pixel depends on the tile in which it sees it, most near the
+tile's edge, so that tiles overlap and are blended (`windhover.inference.blended_tiles`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from windhover.errors import ParameterError
+from windhover.models.backbones import DOWNLOAD, download_errors
+from windhover.optional_dependencies import explain_missing_extras
+
+TILE_PX = 256  # side of the tiles of a search
+OVERLAP_PX = 64  # of neighbouring tiles
+TIMM_ENCODER = "tu-"  # prefix by which the library takes timm's networks
+
+
+class SegmentationNetwork(nn.Module):
+    """A U-Net on tiles of any side that its encoder's coarsest step divides.
+
+    Attributes:
+        window_px: side of the tiles of a search.
+        stride_px: of its cells, which are the pixels.
+        dense: False: there is no unpadded form of it.
+        segments: True: it gives logits of pixels.
+        step_px: sides of tiles are multiples of it.
+    """
+
+    dense = False
+    segments = True
+    stride_px = 1
+
+    def __init__(self, unet: nn.Module, *, levels: int, tile_px: int) -> None:
+        super().__init__()
+        self.unet = unet
+        self.step_px = 2**levels
+        self.window_px = tile_px
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Return logits (B, K, H, W) of normalized tiles (B, C, H, W)."""
+        logits: Tensor = self.unet(inputs)
+        return logits
+
+
+def build_unet(
+    n_bands: int,
+    n_classes: int,
+    *,
+    encoder: str = "resnet18",
+    weights: str | None = None,
+    width: int = 16,
+    levels: int = 5,
+    tile_px: int = TILE_PX,
+) -> nn.Module:
+    """Build a U-Net (Ronneberger 2015) of segmentation_models_pytorch.
+
+    Args:
+        n_bands: bands of the input.
+        n_classes: classes, background not counted.
+        encoder: a network of timm that gives features at several strides, such as `resnet18`,
+            `mobilenetv3_small_100`, `efficientnet_b0`.
+        weights: of the encoder: `default` for timm's own, which it downloads; null for random ones.
+        width: channels of the last layer of the decoder; each level before it has twice as many.
+        levels: how many times the resolution is halved, 3 to 5.
+        tile_px: side of the tiles of a search, a multiple of 2 to the power of `levels`.
+
+    Raises:
+        ParameterError: timm has no such encoder, or the tile is no such multiple.
+        MissingFileError: the weights cannot be downloaded.
+        MissingExtraError: segmentation_models_pytorch is not installed.
+    """
+    if tile_px % 2**levels:
+        raise ParameterError(
+            f"network 'unet': tile_px must be a multiple of {2**levels} px for {levels} levels, "
+            f"got {tile_px}. Change it in `options`."
+        )
+    if weights not in (None, DOWNLOAD):
+        raise ParameterError(
+            f"network 'unet': weights must be `{DOWNLOAD}`, which are the encoder's own, or null, "
+            f"got {weights!r}. Change it in `options`."
+        )
+    with explain_missing_extras():
+        import segmentation_models_pytorch as smp
+    with download_errors(encoder, weights), _encoder_errors(encoder, levels):
+        unet = smp.Unet(
+            f"{TIMM_ENCODER}{encoder}",
+            encoder_depth=levels,
+            encoder_weights="imagenet" if weights == DOWNLOAD else None,
+            decoder_channels=[width * 2**level for level in range(levels)][::-1],
+            in_channels=n_bands,
+            classes=n_classes,
+        )
+        with torch.no_grad():  # whether the encoder's strides fit
+            unet.eval()(torch.zeros(1, n_bands, 2**levels * 2, 2**levels * 2))
+    return SegmentationNetwork(unet.train(), levels=levels, tile_px=tile_px)
+
+
+@contextmanager
+def _encoder_errors(encoder: str, levels: int) -> Iterator[None]:
+    """Turn what the libraries raise for an encoder that does not fit into one sentence.
+
+    Raises:
+        ParameterError: it does not fit.
+    """
+    try:
+        yield
+    except (RuntimeError, ValueError, KeyError, AttributeError, IndexError, TypeError) as error:
+        reason = " ".join(str(error).split())[:120].rstrip(". ")
+        raise ParameterError(
+            f"network 'unet': {encoder!r} is no encoder of {levels} levels ({reason}). Take a "
+            "network of timm with features at strides 2, 4, ..., such as resnet18."
+        ) from None

@@ -1,0 +1,134 @@
+"""A mask from blended tiles: the same for any block, without seams, exact where tiles agree."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from windhover.errors import ParameterError
+from windhover.geometry.lattice import ReadBlock
+from windhover.inference.blended_tiles import BlendedTiles
+from windhover.models.input_normalization import Normalizer
+from windhover.models.networks import build_network
+
+TOLERANCE = 1e-4  # in logits: sums of floats in another order
+
+
+class Local(nn.Module):
+    """Gives each px twice its first band and its negative: tiles agree everywhere."""
+
+    window_px, stride_px, dense, step_px = 32, 1, False, 8
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return torch.cat([2 * inputs[:, :1], -inputs[:, :1]], dim=1)
+
+
+class EdgeOfTile(nn.Module):
+    """Gives the distance of each px to its tile's middle: tiles disagree as much as they can."""
+
+    window_px, stride_px, dense, step_px = 32, 1, False, 8
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        place = torch.arange(inputs.shape[-1]) + 0.5 - inputs.shape[-1] / 2
+        return place.expand(len(inputs), 1, *inputs.shape[-2:])
+
+
+def reader(pixels: np.ndarray, valid: np.ndarray) -> ReadBlock:
+    def read(row: int, col: int, height: int, width: int) -> tuple[Any, Any]:
+        assert row >= 0
+        assert col >= 0
+        part = (slice(row, row + height), slice(col, col + width))
+        return pixels[:, *part], valid[part]
+
+    return read
+
+
+def scene(seed: int, shape: tuple[int, int], bands: int = 2) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    pixels = rng.integers(0, 4000, (bands, *shape)).astype(np.uint16)
+    return pixels, rng.random(shape) > 0.05
+
+
+def tiles(network: nn.Module, **options: Any) -> BlendedTiles:
+    settings = {"overlap_px": 8} | options
+    return BlendedTiles(network, Normalizer([2000.0, 1000.0], [900.0, 500.0]), **settings)
+
+
+def whole(scorer: BlendedTiles, pixels: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    shape = valid.shape
+    return scorer.score(reader(pixels, valid), shape, (0, shape[0], 0, shape[1]))
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    seed=st.integers(0, 10**6), rows=st.integers(5, 90), cols=st.integers(5, 120),
+    overlap=st.integers(0, 16),
+)  # fmt: skip
+def test_where_tiles_agree_the_blend_is_what_they_say(
+    seed: int, rows: int, cols: int, overlap: int
+) -> None:
+    pixels, valid = scene(seed, (rows, cols))
+    logits = whole(tiles(Local(), overlap_px=overlap), pixels, valid)
+    expected = (pixels[0].astype(np.float32) - 2000) / 900
+    assert logits.shape == (2, rows, cols)
+    assert (np.isnan(logits[0]) == ~valid).all()
+    np.testing.assert_allclose(logits[0][valid], 2 * expected[valid], atol=1e-4)
+    np.testing.assert_allclose(logits[1][valid], -expected[valid], atol=1e-4)
+
+
+@settings(max_examples=15, deadline=None)
+@given(seed=st.integers(0, 10**6), block=st.integers(7, 80), batch=st.sampled_from([1024, 5000]))
+def test_no_block_and_no_batch_changes_a_logit(seed: int, block: int, batch: int) -> None:
+    torch.manual_seed(0)
+    network = build_network("unet", 2, 2, encoder="resnet10t", width=4, levels=3, tile_px=64)
+    pixels, valid = scene(seed, (97, 130))
+    read = reader(pixels, valid)
+    expected = whole(tiles(network), pixels, valid)
+    scorer = tiles(network, batch_px=batch)
+    for row in range(0, 97, block):
+        for col in range(0, 130, block):
+            extent = (row, min(row + block, 97), col, min(col + block, 130))
+            part = scorer.score(read, (97, 130), extent)
+            same = expected[:, extent[0] : extent[1], extent[2] : extent[3]]
+            np.testing.assert_allclose(part, same, atol=TOLERANCE)
+
+
+def test_no_seam_is_seen_where_tiles_disagree() -> None:
+    pixels, valid = scene(0, (100, 140))
+    valid[:] = True
+    logits = whole(tiles(EdgeOfTile(), overlap_px=16), pixels, valid)[0]
+    hard = whole(tiles(EdgeOfTile(), overlap_px=0), pixels, valid)[0]
+    assert np.abs(np.diff(hard, axis=1)).max() == pytest.approx(31)
+    assert np.abs(np.diff(logits, axis=1)).max() < 3
+
+
+def test_ground_without_data_is_the_mean_to_the_network() -> None:
+    pixels, valid = scene(1, (40, 56))
+    dark = np.where(valid, pixels, 0)
+    bright = np.where(valid, pixels, 4000).astype(np.uint16)
+    torch.manual_seed(0)
+    network = build_network("unet", 2, 1, encoder="resnet10t", width=4, levels=3, tile_px=64)
+    one, other = (whole(tiles(network), each, valid) for each in (dark, bright))
+    np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (
+            {"tile_px": 30},
+            "tile_px must be a multiple of 8 px .*, 16 or more, got 30",
+        ),
+        ({"overlap_px": 17}, r"overlap_px must be in 0\.\.16, half of a tile, got 17"),
+        ({"inference_precision": "int8"}, "must be fp32, bf16, fp16 for a U-Net, got 'int8'"),
+    ],
+)
+def test_what_is_not_possible_is_named(options: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ParameterError, match=sentence):
+        tiles(Local(), **options)

@@ -1,0 +1,37 @@
+"""The U-Net: shapes, encoders of timm, and options that it refuses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from windhover.errors import ParameterError
+from windhover.models.networks import build_network
+
+SMALL = {"encoder": "resnet10t", "width": 4, "levels": 3, "tile_px": 64}
+
+
+@pytest.mark.parametrize("encoder", ["resnet10t", "mobilenetv3_small_050"])
+@pytest.mark.parametrize(("bands", "classes"), [(6, 2), (1, 1)])
+def test_every_pixel_has_logits_of_its_own(encoder: str, bands: int, classes: int) -> None:
+    network = build_network("unet", bands, classes, **(SMALL | {"encoder": encoder})).eval()
+    logits = network(torch.randn(2, bands, 64, 96))
+    assert logits.shape == (2, classes, 64, 96)
+    assert (network.window_px, network.stride_px, network.dense) == (64, 1, False)
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"encoder": "resnet999"}, "'resnet999' is no encoder of 3 levels"),
+        ({"tile_px": 100}, "tile_px must be a multiple of 8 px for 3 levels, got 100"),
+        ({"levels": 6}, "levels must be 3, 4 or 5, got 6"),
+        ({"weights": "my.pt"}, "weights must be `default`.*got 'my.pt'"),
+        ({"stem": "pooled"}, "network 'unet' has no option 'stem'"),
+    ],
+)
+def test_options_that_do_not_fit_are_named(options: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ParameterError, match=sentence):
+        build_network("unet", 3, 1, **(SMALL | options))
