@@ -30,7 +30,7 @@ def counts_by_scene(
         thresholds: by class.
     """
     counted = matches[~matches["ignored"]]
-    reported = counted[counted["score"] >= counted["class"].map(dict(thresholds))]
+    reported = counted[is_reported(counted, thresholds)]
     table = ground_truth.scenes.set_index("scene")
     table = table.assign(
         objects=_rows_per_scene(ground_truth.objects, table.index),
@@ -50,6 +50,17 @@ def counts_by_scene(
     table["expected_low"] = np.maximum(sums["score"] - half_width, 0.0)
     table["expected_high"] = sums["score"] + half_width
     return table.reset_index()
+
+
+def is_reported(matches: pd.DataFrame, thresholds: Mapping[str, float]) -> pd.Series[bool]:
+    """Return which detections reach their class's threshold.
+
+    Args:
+        matches: columns `class` and `score`.
+        thresholds: by class.
+    """
+    lowest = matches["class"].map(dict(thresholds))
+    return matches["score"] >= lowest.astype(np.float64)  # text where there is no row
 
 
 def _rows_per_scene(table: pd.DataFrame, scenes: pd.Index) -> pd.Series[int]:
@@ -87,7 +98,7 @@ def counts_by_size(
         thresholds: by class.
         edges_m: edges between the bands of the objects' longer sides, rising, metres.
     """
-    reported = matches["score"] >= matches["class"].map(dict(thresholds))
+    reported = is_reported(matches, thresholds)
     found = np.zeros(len(ground_truth.objects), bool)
     found[matches.loc[reported & matches["is_tp"], "object_index"]] = True
     longer_m = ground_truth.objects["longer_m"].to_numpy(np.float64)

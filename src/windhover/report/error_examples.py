@@ -16,6 +16,7 @@ import shapely
 from windhover.dataset.catalog import Catalog, SceneRow, open_catalog_scene
 from windhover.metrics.detection_metrics import DetectionMetrics
 from windhover.metrics.evaluation_result import ErrorThumbnail
+from windhover.metrics.group_counts import is_reported
 from windhover.rendering.images import thumbnail_around
 
 THUMBNAIL_PX = 128  # at the training GSD
@@ -29,16 +30,12 @@ TRUE_POSITIVES = "True positives, a random choice"
 ExampleGroup: TypeAlias = tuple[str, tuple[ErrorThumbnail, ...]]
 
 
-def _is_reported(matches: pd.DataFrame, thresholds: Mapping[str, float]) -> pd.Series[bool]:
-    return matches["score"] >= matches["class"].map(dict(thresholds))
-
-
 def worst_false_positives(
     metrics: DetectionMetrics, thresholds: Mapping[str, float], n: int = N_PER_GROUP
 ) -> pd.DataFrame:
     """Return the false positives of the highest scores, highest first, as rows of the matches."""
     matches = metrics.matches  # by falling score
-    is_counted = _is_reported(matches, thresholds) & ~matches["ignored"]
+    is_counted = is_reported(matches, thresholds) & ~matches["ignored"]
     return matches[is_counted & ~matches["is_tp"]].head(n)
 
 
@@ -56,7 +53,7 @@ def worst_false_negatives(
     )
     objects = metrics.ground_truth.objects
     objects = objects.assign(score=score_of.reindex(range(len(objects))).to_numpy())
-    missed = objects[~_is_reported(objects, thresholds)]
+    missed = objects[~is_reported(objects, thresholds)]
     order = ["score", "scene", "x_m", "y_m"]
     return missed.sort_values(order, na_position="first", kind="stable").head(n)
 
@@ -66,7 +63,7 @@ def random_true_positives(
 ) -> pd.DataFrame:
     """Return true positives chosen at random with a fixed seed, highest scores first."""
     matches = metrics.matches
-    true_positives = matches[matches["is_tp"] & _is_reported(matches, thresholds)]
+    true_positives = matches[matches["is_tp"] & is_reported(matches, thresholds)]
     return true_positives.sample(min(n, len(true_positives)), random_state=0).sort_index()
 
 
@@ -92,7 +89,7 @@ def example_groups(
         ("Missed objects, lowest scores first", worst_false_negatives(metrics, thresholds)),
         ("True positives, a random choice", random_true_positives(metrics, thresholds)),
     )
-    reported = metrics.matches[_is_reported(metrics.matches, thresholds)]
+    reported = metrics.matches[is_reported(metrics.matches, thresholds)]
     boxes = (("object", metrics.ground_truth.objects), ("detection", reported))
     rows = {row.scene: row for row in catalog}
     titled = []
