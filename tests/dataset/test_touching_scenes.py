@@ -64,6 +64,12 @@ def test_neighbors_in_two_systems_touch_to_a_px_of_the_coarser_one() -> None:
     assert touching_pairs([first, second], [0.5, 0.5]).shape[1] == 0
 
 
+def test_scenes_of_several_degrees_touch_wherever_they_are() -> None:
+    north = footprint_4326(Affine(0.1, 0, 0, 0, -0.1, 6.0), "EPSG:4326", (10, 100))
+    west = footprint_4326(Affine(0.1, 0, -3, 0, -0.1, 5.5), "EPSG:4326", (25, 40))
+    assert are_touching([north, west], 10.0)
+
+
 def test_neighbors_at_the_antimeridian_touch() -> None:
     west = footprint_4326(Affine(1e-4, 0, 179.98, 0, -1e-4, -17.0), "EPSG:4326", (100, 200))
     east = footprint_4326(Affine(1e-4, 0, -180.0, 0, -1e-4, -17.0), "EPSG:4326", (100, 200))

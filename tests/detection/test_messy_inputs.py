@@ -159,6 +159,8 @@ def test_tiles_that_overlap_are_found_and_tiles_that_touch_are_not(make_scene: A
         path = make_scene(f"{name}.tif", shape_hw=(60, 60), origin=(left, 5_000_000))
         infos.append(inspect_scene(path))
     assert overlapping_scenes(infos) == [("b", "c")]
+    assert overlapping_scenes(infos[1:]) == [("b", "c")]
+    assert overlapping_scenes(infos[2:]) == []
 
 
 def test_mistaken_arguments_in_python_are_sentences(model: Path, make_scene: Any) -> None:

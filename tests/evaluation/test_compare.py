@@ -146,6 +146,24 @@ def test_there_is_no_verdict_with_fewer_than_six_places(n_places: int, tmp_path:
     assert table["metric"].iloc[0] == "AP"
 
 
+def test_a_difference_that_is_unknown_in_the_data_is_not_tested() -> None:
+    resampled = np.linspace(-1, 1, 50)
+    test = compare_module._difference_test
+    assert test(np.nan, resampled, n_places=6) == {}
+    assert test(0.1, np.full(50, np.nan), n_places=6) == {}
+    assert test(0.1, resampled, n_places=6)["p_value"] > 0.05
+
+
+def test_a_model_that_found_nothing_is_compared(tmp_path: Path) -> None:
+    objects = np.full(6, 9)
+    first = model_of_places("one", objects, 0)
+    nothing = TestRecord("two", first.matches.iloc[:0], first.ground_truth, first.thresholds)
+    table = compare(first, nothing).set_index("metric")
+    assert table.loc["AP", "verdict"] == table.loc["recall", "verdict"] == "first is better"
+    lines = compare_runs(str(save(first, tmp_path / "a")), str(save(nothing, tmp_path / "b")))
+    assert any(line.lstrip().startswith("AP ") and "first is better" in line for line in lines)
+
+
 def test_places_are_counted_not_scenes() -> None:
     objects = np.full(36, 8)
     first = model_of_places("one", objects, 0, skill=0.3)

@@ -8,13 +8,17 @@ import tarfile
 import zipfile
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
 import rasterio
+import rasterio.shutil
 from affine import Affine
+from rasterio.enums import ColorInterp
 from rasterio.errors import RasterioIOError
 
+from conftest import MakeScene
 from windhover.errors import (
     DataError,
     FormatError,
@@ -25,7 +29,7 @@ from windhover.errors import (
 )
 from windhover.imagery import rasters
 from windhover.imagery.band_names import is_numbered_band_name
-from windhover.imagery.rasters import inspect_scene, scene_name
+from windhover.imagery.rasters import files_read, gdal_options, inspect_scene, scene_name
 
 LOCAL = 'LOCAL_CS["site grid",UNIT["metre",1]]'
 
@@ -152,3 +156,41 @@ def test_bands_called_by_a_number_have_no_telling_name() -> None:
     assert is_numbered_band_name("1")
     assert is_numbered_band_name("Band_12")
     assert not is_numbered_band_name("B04")
+
+
+def test_descriptions_that_leave_a_band_out_are_not_taken(make_scene: MakeScene) -> None:
+    path = make_scene(bands=3)
+    with rasterio.open(path, "r+") as dataset:
+        dataset.descriptions = ("near", "", "far")
+        dataset.colorinterp = [ColorInterp.undefined] * 3
+    assert inspect_scene(path).bands == ("band1", "band2", "band3")
+    with rasterio.open(path, "r+") as dataset:
+        dataset.set_band_description(2, "between")
+    assert inspect_scene(path).bands == ("near", "between", "far")
+
+
+def test_the_files_of_a_raster_are_those_that_gdal_names_when_it_is_opened(
+    make_scene: MakeScene, tmp_path: Path
+) -> None:
+    path = make_scene()
+    with rasterio.open(path, "r+") as dataset:
+        dataset.build_overviews([2])
+    sidecar = path.with_name(f"{path.name}.aux.xml")
+    sidecar.write_text("<PAMDataset></PAMDataset>")
+    info = inspect_scene(path)
+    assert files_read(path, info.files) == files_read(path) == (str(path), str(sidecar))
+    mosaic = tmp_path / "mosaic.vrt"
+    rasterio.shutil.copy(path, mosaic, driver="VRT")
+    files = files_read(mosaic, inspect_scene(mosaic).files)
+    assert files == files_read(mosaic)
+    assert str(sidecar) in files
+
+
+def test_options_of_gdal_are_set_once_and_gone_after(make_scene: MakeScene) -> None:
+    path = make_scene()
+    with gdal_options(), patch.object(rasterio, "Env", side_effect=AssertionError("set again")):
+        assert rasterio.env.getenv().items() >= rasters.GDAL_OPTIONS.items()
+        assert inspect_scene(path).width_px == 210
+    assert not rasterio.env.hasenv()
+    with rasterio.Env(GDAL_NUM_THREADS=1), gdal_options():
+        assert rasterio.env.getenv().items() >= rasters.GDAL_OPTIONS.items()

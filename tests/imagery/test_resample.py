@@ -133,3 +133,9 @@ def test_a_constant_stays_constant() -> None:
             cols=axis_weights(0, shape[1], ratio, 70),
         )
         assert set(np.unique(result[:, seen])) == {65535}
+
+
+def test_a_px_centered_on_the_rasters_end_is_beyond_it() -> None:
+    assert 2.5 * 0.4 == 1.0  # centre of px 2, in px of a raster of one px
+    on_raster = axis_weights(0, 3, 0.4, 1).toarray()[:, 1]  # its span begins a px before it
+    assert on_raster == pytest.approx([1.0, 1.0, 0.5])

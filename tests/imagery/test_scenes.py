@@ -435,3 +435,11 @@ def test_a_whole_raster_has_no_hole_at_its_borders(
         pixels, valid = scene.read(0, 0, *scene.shape_hw)
     assert valid.all()
     assert np.ptp(pixels) == 0
+
+
+def test_blocks_of_the_file_are_smaller_on_a_coarser_grid(make_scene: MakeScene) -> None:
+    path = make_scene(tiled=True, blockxsize=64, blockysize=128)
+    with open_scene(path, 2.5) as scene:
+        assert scene.file_block_hw == (64, 32)
+    with open_scene(path, 0.625) as scene:
+        assert scene.file_block_hw == (256, 128)

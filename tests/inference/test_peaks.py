@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
@@ -12,7 +13,7 @@ from windhover.inference.candidates import (
     Candidates,
     merge_candidates,
 )
-from windhover.inference.peaks import find_peaks, margin_cells
+from windhover.inference.peaks import Rescorer, find_peaks, margin_cells
 from windhover.inference.scorer import RawScores
 from windhover.inference.search_settings import SearchSettings
 
@@ -109,3 +110,22 @@ def test_only_secondary_peaks_are_marked() -> None:
     x = candidates.objects.centers_xy[:, 0].round()
     marked = dict(zip(x.tolist(), candidates.is_secondary.tolist(), strict=True))
     assert marked == {96: False, 113: True, 200: False}
+
+
+def test_a_size_seen_again_may_be_a_single_px() -> None:
+    maps = network_outputs(np.array([[100.0, 100.0]]), 20.0, np.array([6.0]))
+
+    def small(rows: np.ndarray, cols: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        count = len(rows)
+        log_sizes = np.stack([np.full(count, 0.05), np.full(count, -3.0)])
+        return np.full((1, count), 5.0), np.zeros((2, count)), log_sizes
+
+    found = find_peaks(
+        maps,
+        lattice=LATTICE,
+        scored=BLOCK,
+        owned=BLOCK,
+        min_logits=np.array([0.0]),
+        rescorer=Rescorer(small, 0.0),
+    )
+    assert found.objects.sizes_wh[0] == pytest.approx([np.exp(0.05), 1.0])

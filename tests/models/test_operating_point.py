@@ -175,6 +175,10 @@ def test_keys_of_a_newer_version_are_ignored(tmp_path: Path) -> None:
             old_file() | {"curve": [{"class": "ship"}]},
             r"`curve\.0\.threshold` is missing",
         ),
+        (
+            old_file() | {"curve": [*old_file()["curve"], 7]},
+            r"`curve\.1`: Input should be an object, got 7",
+        ),
     ],
 )
 def test_a_damaged_file_is_named_with_key_and_rule(

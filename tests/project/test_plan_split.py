@@ -8,6 +8,7 @@ import geopandas
 import numpy as np
 import pytest
 import shapely
+from rasterio.transform import Affine
 
 from conftest import MakeScene
 from windhover.dataset.build_catalog import build_catalog
@@ -139,6 +140,18 @@ def test_ground_that_cannot_be_cut_all_trains_and_no_accuracy_is_known(
     assert plan.kind == "none"
     assert plan.objects == {"train": 12, "val": 0, "test": 0}
     assert "no accuracy is known" in plan.reason
+
+
+def test_a_place_that_is_no_grid_of_tiles_stays_whole(
+    make_scene: MakeScene, tmp_path: Path
+) -> None:
+    make_scene("s/upright.tif", (400, 430))
+    turned = Affine(0.9, 0.85, ORIGIN[0] + 200, 0.85, -0.9, ORIGIN[1] - 200)
+    make_scene("s/turned.tif", (400, 430), transform=turned)
+    labels = write_boxes(tmp_path / "l.gpkg", points((10, 10), (530, 490), 60))
+    plan = plan_split(measured(tmp_path / "s", labels), GSD_M)
+    assert plan.kind == "none"
+    assert plan.blocks is None or set(plan.blocks.scenes) == {"upright", "turned"}
 
 
 def test_a_plan_does_not_fit_a_coarser_gsd_or_a_smaller_scene(

@@ -33,7 +33,7 @@ from windhover.detection.stac_scenes import named_by_item, with_stac_scenes
 from windhover.errors import DataError, shown_path
 from windhover.export.detection_summary import DetectionSummary
 from windhover.files import lock_output
-from windhover.imagery.rasters import SceneInfo, files_read
+from windhover.imagery.rasters import SceneInfo, files_read, gdal_options
 from windhover.imagery.scenes import Scene
 from windhover.inference.aoi import area_in_scene, read_aoi
 from windhover.inference.detection_columns import DetectionColumns
@@ -67,10 +67,10 @@ def detect_rasters(request: DetectRequest) -> DetectionOutcome:
         WindhoverError: a child that names the fault of the files, the model or an option.
     """
     check_model_folder(request.model)
-    with ExitStack() as locks:
+    with gdal_options(), ExitStack() as locks:
         request, items = with_stac_scenes(request, locks)
         infos = [named_by_item(info, items) for info in inspect_scenes(request)]
-        files = {info.path: files_read(info.path) for info in infos}
+        files = {info.path: files_read(info.path, info.files) for info in infos}
         check_request(request, infos, list(chain.from_iterable(files.values())))
         for path in output_paths(request, infos):
             locks.enter_context(lock_output(path))
@@ -89,7 +89,8 @@ def _search_scenes(
     for info in infos:
         for note in info.notes:
             logger.info("%s: %s", info.name, note)
-    for note in notes_on_overlaps(infos):
+    notes = notes_on_overlaps(infos)
+    for note in notes:
         logger.warning(note)
     detector = make_detector(request, bundle)
     thresholds = detector.thresholds(request.threshold)
@@ -106,7 +107,7 @@ def _search_scenes(
     fingerprint = run_fingerprint(
         request, detector, thresholds, infos=infos, areas=areas, runs=runs, files=files
     )
-    return _run_with_journal(request, runs, fingerprint, detector=detector, infos=infos)
+    return _run_with_journal(request, runs, fingerprint, detector=detector, notes=notes)
 
 
 def make_detector(request: DetectRequest, bundle: Bundle) -> Detector:
@@ -287,7 +288,7 @@ def _run_with_journal(
     fingerprint: dict[str, Any],
     *,
     detector: Detector,
-    infos: Sequence[SceneInfo],
+    notes: list[str],
 ) -> DetectionOutcome:
     """Run the searches, resuming where asked, and write the file of detections."""
     journal_path = request.output.with_name(f".{request.output.name}.journal")
@@ -303,7 +304,7 @@ def _run_with_journal(
                 detections.append(run.run(outcome, progress=advance, journal=scene_journal))
                 logger.info(outcome.scenes[-1].describe())
         thresholds = detector.thresholds(request.threshold)
-        summary = outcome.summarize(detector, thresholds, notes_on_overlaps(infos))
+        summary = outcome.summarize(detector, thresholds, notes)
         _write_detections(detections, request.output, summary)
         if not outcome.failed:
             journal.remove()

@@ -5,6 +5,7 @@ Searches nothing.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -262,9 +263,9 @@ def check_block_size(request: DetectRequest) -> None:
 
 def check_names(infos: Sequence[SceneInfo]) -> None:
     """Check that no two scenes have the same name."""
-    names = [info.name for info in infos]
-    for name in sorted(names):
-        if names.count(name) > 1:
+    n_called = Counter(info.name for info in infos)
+    for name in sorted(n_called):
+        if n_called[name] > 1:
             raise ParameterError(
                 f"two scenes are called `{name}`. Rename one, or search them apart: rows are told "
                 "apart by the name."

@@ -18,7 +18,7 @@ def overlapping_scenes(infos: Sequence[SceneInfo]) -> list[tuple[str, str]]:
     Args:
         infos: of the scenes; those without a place on Earth overlap no other.
     """
-    placed = [info for info in infos if info.crs is not None and info.is_gsd_known]
+    placed = [info for info in infos if info.crs is not None]
     if len(placed) < 2:
         return []
     outlines = np.array(

@@ -108,7 +108,10 @@ def _polar_cap(lat: Floats) -> BaseGeometry:
 def _parts_on_globe(polygon: BaseGeometry, offsets: tuple[float, ...]) -> list[BaseGeometry]:
     """Return what of a polygon is in -180..180 when it is shifted by each of some offsets."""
     parts = []
+    west, _, east, _ = polygon.bounds
     for offset in offsets:
+        if west + offset >= HALF_TURN_DEG or east + offset <= -HALF_TURN_DEG:
+            continue
         part = affinity.translate(polygon, offset).intersection(GLOBE)
         if part.area > 0:
             parts.append(part)

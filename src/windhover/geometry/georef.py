@@ -203,12 +203,11 @@ def _geodesic_sides(boxes: Floats, transform: Affine, crs: str) -> Floats:
     left, top, right, bottom = boxes.T
     col = (left + right) / 2
     row = (top + bottom) / 2
-    geographic = parse_crs(crs).geodetic_crs
-    if geographic is None:
+    geographic_crs, geod = _ellipsoid_of(crs)
+    if geographic_crs is None:
         return np.full((len(boxes), 2), np.inf)
-    to_lonlat = transformer(crs, geographic.to_wkt())
-    to_degrees = degrees_per_unit(geographic.to_wkt())
-    geod = parse_crs(crs).get_geod() or Geod(ellps="WGS84")
+    to_lonlat = transformer(crs, geographic_crs)
+    to_degrees = degrees_per_unit(geographic_crs)
     lengths = []
     middle_lines = (((left, row), (right, row)), ((col, top), (col, bottom)))
     for start_px, end_px in middle_lines:
@@ -220,6 +219,15 @@ def _geodesic_sides(boxes: Floats, transform: Affine, crs: str) -> Floats:
             length[known] = geod.inv(*start[:, known], *end[:, known])[2]
         lengths.append(length)
     return np.stack(lengths, axis=1)
+
+
+@lru_cache(maxsize=256)
+def _ellipsoid_of(crs: str) -> tuple[str | None, Geod]:
+    """Return the geographic system of a coordinate system, None for none, and its ellipsoid."""
+    system = parse_crs(crs)
+    geographic = system.geodetic_crs
+    geod = system.get_geod() or Geod(ellps="WGS84")
+    return None if geographic is None else geographic.to_wkt(), geod
 
 
 @lru_cache(maxsize=256)

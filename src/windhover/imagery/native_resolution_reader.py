@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import rasterio
 from numpy.typing import NDArray
 from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.errors import RasterioError
@@ -25,9 +24,9 @@ from windhover.imagery.gdal_messages import (
 from windhover.imagery.jpeg import JpegCache
 from windhover.imagery.missing_sources import missing_sources
 from windhover.imagery.rasters import (
-    GDAL_OPTIONS,
     SceneInfo,
     band_aliases,
+    gdal_options,
     open_dataset,
     overview_info,
 )
@@ -176,7 +175,7 @@ class NativeReader:
         if self._failure is not None:
             raise FormatError(self._failure)
         try:
-            with undecodable_messages_raised(), rasterio.Env(**GDAL_OPTIONS):
+            with undecodable_messages_raised(), gdal_options():
                 return self._read_dataset(self.handles.get(), bounds)
         except (RasterioError, OSError, UnicodeDecodeError) as error:
             part = "" if self.overview is None else " of an overview"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
@@ -84,6 +84,8 @@ class SceneInfo:
         acquired: time of the picture in ISO 8601, None where the raster does not tell it.
         is_gsd_known: where not, `gsd_m` is only what the search assumes, and metres mean nothing.
         stac_item: file of the STAC item that names the raster, None where none does.
+        files: that GDAL reads the raster from, itself and its sidecars; empty where it was not
+            opened.
     """
 
     name: str
@@ -104,6 +106,7 @@ class SceneInfo:
     origin_px: tuple[int, int] = (0, 0)
     acquired: str | None = None
     stac_item: str | None = None
+    files: tuple[str, ...] = field(default=(), compare=False)
 
     @property
     def shape_hw(self) -> tuple[int, int]:
@@ -134,11 +137,15 @@ def inspect_scene(path: str | Path, native_gsd_m: float | None = None) -> SceneI
         return _scene_info(dataset, str(path), native_gsd_m)
 
 
-def files_read(path: str | Path) -> tuple[str, ...]:
+def files_read(path: str | Path, known_files: Sequence[str] = ()) -> tuple[str, ...]:
     """Return the files that a raster is read from, itself first: sidecars and sources included.
 
     Of a virtual raster, also those of its sources, and sources that are missing. What cannot be
     opened is returned as it is.
+
+    Args:
+        path: of the raster.
+        known_files: `SceneInfo.files`, where it has been opened; it is not opened again then.
     """
     names: dict[str, None] = {}
     waiting = [str(path)]
@@ -150,8 +157,7 @@ def files_read(path: str | Path) -> tuple[str, ...]:
         if name == str(path) or name.lower().endswith(".vrt"):
             try:
                 waiting += [source.path for source in missing_sources(name)]
-                with open_raster(name) as dataset:
-                    waiting += dataset.files
+                waiting += _files_of_dataset(name, known_files if name == str(path) else ())
             except WindhoverError:
                 continue
     for name in list(names):
@@ -160,6 +166,14 @@ def files_read(path: str | Path) -> tuple[str, ...]:
                 names[name + suffix] = None
     archives = {found.group(1) for name in names if (found := ARCHIVE_MEMBER.match(name))}
     return (*names, *sorted(archives))
+
+
+def _files_of_dataset(path: str, known_files: Sequence[str]) -> Sequence[str]:
+    """Return the files that GDAL names for a raster, from what is known or from the raster."""
+    if known_files:
+        return known_files
+    with open_raster(path) as dataset:
+        return tuple(dataset.files)
 
 
 def overview_info(info: SceneInfo, overview: int) -> SceneInfo:
@@ -194,6 +208,19 @@ def open_dataset(path: str, overview: int | None = None) -> Any:
 
 
 @contextmanager
+def gdal_options() -> Iterator[None]:
+    """Set GDAL's options in this thread; nothing is done where a caller has set them.
+
+    To set them takes as long as to open a small raster: whoever opens many sets them once.
+    """
+    if rasterio.env.hasenv() and rasterio.env.getenv().items() >= GDAL_OPTIONS.items():
+        yield
+        return
+    with rasterio.Env(**GDAL_OPTIONS):
+        yield
+
+
+@contextmanager
 def open_raster(path: str | Path, overview: int | None = None) -> Iterator[Any]:
     """Open a raster, or one of its overviews, in rasterio; errors are this program's.
 
@@ -209,7 +236,7 @@ def open_raster(path: str | Path, overview: int | None = None) -> Iterator[Any]:
     try:
         with (
             undecodable_messages_raised(),
-            rasterio.Env(**GDAL_OPTIONS),
+            gdal_options(),
             open_dataset(text, overview) as dataset,
         ):
             yield dataset
@@ -256,6 +283,7 @@ def _scene_info(dataset: Any, path: str, native_gsd_m: float | None) -> SceneInf
         offsets=tuple(dataset.offsets[index - 1] for index in indexes),
         notes=(*georeference.notes, *_missing_notes(path)),
         acquired=acquisition_time(dataset),
+        files=tuple(dataset.files),
     )
 
 

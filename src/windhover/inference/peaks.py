@@ -37,7 +37,11 @@ OWN_CELL_STRIDES = 0.5
 MAX_LOG_SIZE = float(np.log(4096.0))
 # scores below this are too small for a double: the peak's own vote is taken
 MIN_VOTE_WEIGHT = 1e-300
-NEIGHBORS = [(dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1) if (dy, dx) != (0, 0)]
+# (8, 2) cells down and across
+NEIGHBORS = np.array(
+    [(dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1) if (dy, dx) != (0, 0)], np.intp
+)
+IS_BEFORE = np.arange(len(NEIGHBORS)) < len(NEIGHBORS) // 2  # which come first in reading order
 
 # top and left (N,) px of windows in a block's px ->
 # logits (K, N), offsets (2, N) px, log sizes (2, N)
@@ -56,7 +60,7 @@ class Rescorer(NamedTuple):
 
 
 class Cells(NamedTuple):
-    """Cells of interest (N,), each for one class; row and column in the padded logits."""
+    """Cells of interest (..., N), each for one class; row and column in the padded logits."""
 
     class_index: Indices
     row: Indices
@@ -65,6 +69,11 @@ class Cells(NamedTuple):
     def select(self, rows: NDArray[np.generic]) -> Cells:
         """Return the cells of `rows`, a mask (N,) or indices."""
         return Cells(self.class_index[rows], self.row[rows], self.col[rows])
+
+    def around(self, shifts: Indices) -> Cells:
+        """Return the cells (S, N) that are `shifts` (S, 2) down and across from these (N,)."""
+        down, across = shifts.T[..., None]
+        return Cells(self.class_index, self.row + down, self.col + across)
 
 
 @dataclass(frozen=True)
@@ -86,22 +95,26 @@ class CellMaps:
         logits = np.pad(finite, padding, constant_values=-np.inf)
         return cls(logits, scores.offsets_px, scores.log_sizes, margin, lattice)
 
-    def vote(self, cells: Cells, dy: int = 0, dx: int = 0) -> Floats:
-        """Return where the neighbours (dy, dx) of cells see an object, (2, N) px from the cells."""
+    def vote(self, cells: Cells) -> Floats:
+        """Return where cells (..., N) see an object, (2, ..., N) px from each."""
         limit = self.lattice.window_px / 2
-        offset = self._clipped(self.offsets_px, cells.row + dy, cells.col + dx, (-limit, limit))
-        return np.asarray(offset + self.lattice.stride_px * np.array([[dx], [dy]]))
+        return self._clipped(self.offsets_px, cells, (-limit, limit))
 
-    def log_size(self, cells: Cells, dy: int = 0, dx: int = 0) -> Floats:
-        """Return log width and height, (2, N), that the neighbours (dy, dx) of cells see."""
-        return self._clipped(self.log_sizes, cells.row + dy, cells.col + dx, (0.0, MAX_LOG_SIZE))
+    def votes_around(self, cells: Cells, shifts: Indices) -> Floats:
+        """Return where the cells at `shifts` see an object, (2, S, N) px from the cells (N,)."""
+        moved = self.lattice.stride_px * shifts.T[::-1, :, None]
+        return np.asarray(self.vote(cells.around(shifts)) + moved)
+
+    def log_size(self, cells: Cells) -> Floats:
+        """Return log width and height, (2, ..., N), that cells (..., N) see."""
+        return self._clipped(self.log_sizes, cells, (0.0, MAX_LOG_SIZE))
 
     def _clipped(
-        self, maps: NDArray[np.float32], row: Indices, col: Indices, limits: tuple[float, float]
+        self, maps: NDArray[np.float32], cells: Cells, limits: tuple[float, float]
     ) -> Floats:
         """Return values of maps (2, h, w) between limits; outside the maps those of the border."""
-        row = np.clip(row - self.margin, 0, maps.shape[1] - 1)
-        col = np.clip(col - self.margin, 0, maps.shape[2] - 1)
+        row = np.clip(cells.row - self.margin, 0, maps.shape[1] - 1)
+        col = np.clip(cells.col - self.margin, 0, maps.shape[2] - 1)
         return np.clip(np.nan_to_num(maps[:, row, col].astype(np.float64)), *limits)
 
 
@@ -185,14 +198,9 @@ def _cells_of_interest(maps: CellMaps, scored: Block, owned: Block, min_logits: 
 def _is_local_maximum(logits: NDArray[np.float32], cells: Cells) -> Bools:
     """Return which cells (N,) no neighbour exceeds; of equal ones the first in reading order."""
     value = logits[cells]
-    is_peak = np.ones(len(value), bool)
-    for dy, dx in NEIGHBORS:
-        neighbor = logits[cells.class_index, cells.row + dy, cells.col + dx]
-        if (dy, dx) < (0, 0):
-            is_peak &= neighbor < value
-        else:
-            is_peak &= neighbor <= value
-    return is_peak
+    neighbors = logits[cells.around(NEIGHBORS)]  # (8, N)
+    is_exceeded = (neighbors > value) | (IS_BEFORE[:, None] & (neighbors == value))
+    return np.asarray(~is_exceeded.any(axis=0))
 
 
 def _is_secondary_peak(maps: CellMaps, cells: Cells, is_peak: Bools) -> Bools:
@@ -203,12 +211,9 @@ def _is_secondary_peak(maps: CellMaps, cells: Cells, is_peak: Bools) -> Bools:
     own_size = maps.log_size(high_cells)
     value = maps.logits[high_cells]
     sees_own_object = np.abs(own_vote).max(axis=0) <= OWN_CELL_STRIDES * maps.lattice.stride_px
-    for dy, dx in NEIGHBORS:
-        row = high_cells.row + dy
-        col = high_cells.col + dx
-        is_lower = maps.logits[high_cells.class_index, row, col] < value
-        sees_same_object = _agree(maps.vote(high_cells, dy, dx), own_vote, own_size)
-        sees_own_object &= is_lower | ~sees_same_object
+    is_lower = maps.logits[high_cells.around(NEIGHBORS)] < value  # (8, N)
+    votes = maps.votes_around(high_cells, NEIGHBORS)
+    sees_own_object &= (is_lower | ~_agree(votes, own_vote, own_size)).all(axis=0)
     is_secondary = np.zeros(len(is_peak), bool)
     is_secondary[is_high] = sees_own_object
     return is_secondary
@@ -220,19 +225,15 @@ def _estimate_by_votes(maps: CellMaps, cells: Cells) -> PeakEstimates:
     own_size = maps.log_size(cells)
     from scipy.special import expit  # loads slowly
 
-    count = len(cells.row)
-    total_weight = np.zeros(count)
-    offset = np.zeros((2, count))
-    size = np.zeros((2, count))
     radius = range(-maps.margin, maps.margin + 1)
-    for dy, dx in itertools.product(radius, radius):
-        vote = maps.vote(cells, dy, dx)
-        logit = maps.logits[cells.class_index, cells.row + dy, cells.col + dx]
-        weight = expit(logit.astype(np.float64))  # 0 beyond the maps
-        weight = np.where(_agree(vote, own_vote, own_size), weight, 0.0)
-        total_weight += weight
-        offset += weight * vote
-        size += weight * maps.log_size(cells, dy, dx)
+    shifts = np.array(list(itertools.product(radius, radius)), np.intp)
+    around = cells.around(shifts)  # (S, N)
+    votes = maps.votes_around(cells, shifts)  # (2, S, N)
+    weight = expit(maps.logits[around].astype(np.float64))  # 0 beyond the maps
+    weight = np.where(_agree(votes, own_vote, own_size), weight, 0.0)
+    total_weight = weight.sum(axis=0)
+    offset = (weight * votes).sum(axis=1)
+    size = (weight * maps.log_size(around)).sum(axis=1)
     has_votes = total_weight > MIN_VOTE_WEIGHT
     total_weight = np.where(has_votes, total_weight, 1.0)
     return PeakEstimates(
@@ -243,8 +244,8 @@ def _estimate_by_votes(maps: CellMaps, cells: Cells) -> PeakEstimates:
 
 
 def _agree(votes: Floats, own_vote: Floats, own_size: Floats) -> Bools:
-    """Return which votes (2, N) are for the objects that the cells themselves (2, N) vote for."""
-    distance = np.hypot(*(votes - own_vote))
+    """Return which votes (2, S, N) are for the objects that cells themselves (2, N) vote for."""
+    distance = np.hypot(*(votes - own_vote[:, None]))
     return np.asarray(distance <= VOTE_AGREEMENT * np.exp(own_size.mean(axis=0)))
 
 
