@@ -84,7 +84,7 @@ def map_rasters(request: DetectRequest) -> MappingOutcome:
     request = _with_folder(request)
     request, items = with_stac_scenes(request)
     infos = [named_by_item(info, items) for info in inspect_scenes(request)]
-    files = {info.path: files_read(info.path) for info in infos}
+    files = {info.path: files_read(info.path, info.files) for info in infos}
     _check_request(request, infos, list(chain.from_iterable(files.values())))
     bundle = load_bundle(request.model)
     areas = areas_of_interest(request, infos)
