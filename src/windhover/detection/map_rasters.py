@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
@@ -16,6 +17,7 @@ import pandas as pd
 
 from windhover.detection.check_against_model import check_against_model, not_in_area
 from windhover.detection.detect_rasters import (
+    FilesRead,
     areas_of_interest,
     describe_resuming,
     make_detector,
@@ -44,7 +46,7 @@ from windhover.export.export_coverage import (
 )
 from windhover.export.score_map import is_own_score_map
 from windhover.files import check_output, lock_output
-from windhover.imagery.rasters import SceneInfo, files_read
+from windhover.imagery.rasters import SceneInfo, files_read, gdal_options
 from windhover.inference.detector import Detector
 from windhover.models.bundle import load_bundle
 from windhover.progress import progress_bar
@@ -82,10 +84,18 @@ def map_rasters(request: DetectRequest) -> MappingOutcome:
         WindhoverError: a child that names the fault of the files, the model or an option.
     """
     request = _with_folder(request)
-    request, items = with_stac_scenes(request)
-    infos = [named_by_item(info, items) for info in inspect_scenes(request)]
-    files = {info.path: files_read(info.path, info.files) for info in infos}
-    _check_request(request, infos, list(chain.from_iterable(files.values())))
+    with gdal_options(), ExitStack() as stacks:
+        request, items = with_stac_scenes(request, stacks)
+        infos = [named_by_item(info, items) for info in inspect_scenes(request)]
+        files = {info.path: files_read(info.path, info.files) for info in infos}
+        _check_request(request, infos, list(chain.from_iterable(files.values())))
+        return _map_scenes(request, infos, files)
+
+
+def _map_scenes(
+    request: DetectRequest, infos: Sequence[SceneInfo], files: FilesRead
+) -> MappingOutcome:
+    """Map the scenes of a checked request and write its files."""
     bundle = load_bundle(request.model)
     areas = areas_of_interest(request, infos)
     check_against_model(request, bundle, infos, areas)
