@@ -257,7 +257,7 @@ def test_a_review_is_never_written_over(make_scene: Any, tmp_path: Path) -> None
     assert path.read_bytes() == before
 
 
-@pytest.mark.parametrize("order", ["doubt", "diverse", "false-alarms", "grid"])
+@pytest.mark.parametrize("order", ["doubt", "diverse", "false-alarms", "grid", "random"])
 def test_every_order_asks_for_each_detection_once(
     make_scene: Any, tmp_path: Path, order: str
 ) -> None:

@@ -33,7 +33,9 @@ def review(
     area_m: Annotated[
         float | None, typer.Option(help="Side of an area, m; eight windows by default.")
     ] = None,
-    order: Annotated[str, typer.Option(help="doubt, diverse, false-alarms or grid")] = "doubt",
+    order: Annotated[
+        str, typer.Option(help="doubt, diverse, false-alarms, grid or random")
+    ] = "doubt",
     classes: Annotated[
         str | None, typer.Option(help="Classes a label may have, with commas between.")
     ] = None,

@@ -219,6 +219,9 @@ def _order_rows(detections: ReviewedResult, request: ReviewRequest, window_m: fl
     """Return the detections in the order that is asked for."""
     if request.order == "false-alarms":
         return order_by_false_alarms(detections.score)
+    if request.order == "random":
+        seeds = [request.seed, len(detections.score)]
+        return np.random.default_rng(seeds).permutation(len(detections.score))
     doubt = order_by_doubt(detections.score, detections.threshold)
     if request.order == "doubt" or not len(doubt):
         return doubt

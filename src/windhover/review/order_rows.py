@@ -10,7 +10,7 @@ from scipy.special import logit
 from windhover.errors import ParameterError
 from windhover.geometry.arrays import Floats, Ints
 
-Order = Literal["doubt", "diverse", "false-alarms", "grid"]
+Order = Literal["doubt", "diverse", "false-alarms", "grid", "random"]
 ORDERS: tuple[str, ...] = get_args(Order)
 SCORE_MARGIN = 1e-6  # from 0 and 1
 
