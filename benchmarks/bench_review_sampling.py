@@ -11,9 +11,11 @@ mean length; needs no model and takes seconds.
 from __future__ import annotations
 
 import argparse
+import json
 from dataclasses import dataclass
 
 import numpy as np
+from measuring import RESULTS, machine
 
 from windhover.review.estimates import (
     ReviewedAreas,
@@ -81,41 +83,47 @@ def review(
     return precision, estimate_recall(reviewed, precision, len(world.cell))
 
 
+def coverage(
+    n_cells: int, n_objects: int, recall: float, precision: float, *, asked: argparse.Namespace
+) -> dict[str, list[float]]:
+    """Return of precision and of recall: coverage, mean length and bias over simulated reviews."""
+    held = np.zeros(2)
+    length = np.zeros(2)
+    error = np.zeros(2)
+    for number in range(asked.rounds):
+        rng = np.random.default_rng([number, n_cells, n_objects])
+        world = make_world(n_cells, n_objects, recall=recall, precision=precision, rng=rng)
+        n_true = world.is_true.sum()
+        truths = (n_true / len(world.score), n_true / (n_true + world.missed.sum()))
+        estimates = review(world, asked.budget, asked.areas, number)
+        for which, (truth, estimate) in enumerate(zip(truths, estimates, strict=True)):
+            held[which] += estimate.low <= truth <= estimate.high
+            length[which] += estimate.high - estimate.low
+            error[which] += estimate.value - truth
+    names = ("coverage", "mean_length", "bias")
+    columns = (held, length, error)
+    return {
+        name: (column / asked.rounds).round(4).tolist()
+        for name, column in zip(names, columns, strict=True)
+    }
+
+
 def main() -> None:
-    """Print a table of coverage, a line a world."""
+    """Print a table of coverage, a line a world, and write it."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=400)
     parser.add_argument("--budget", type=int, default=60)
     parser.add_argument("--areas", type=int, default=6)
     asked = parser.parse_args()
-    print("cells objects recall precision | coverage: precision recall | mean length | no interval")
+    rows = []
     for n_cells, n_objects in ((60, 150), (60, 600), (400, 600), (400, 3000)):
         for recall, precision in ((0.9, 0.92), (0.7, 0.7), (0.97, 0.5)):
-            held = np.zeros(2)
-            length = np.zeros(2)
-            known = np.zeros(2)
-            means = np.zeros(2)
-            for number in range(asked.rounds):
-                rng = np.random.default_rng([number, n_cells, n_objects])
-                world = make_world(n_cells, n_objects, recall=recall, precision=precision, rng=rng)
-                n_true = world.is_true.sum()
-                truths = (n_true / len(world.score), n_true / (n_true + world.missed.sum()))
-                estimates = review(world, asked.budget, asked.areas, number)
-                for which, (truth, estimate) in enumerate(zip(truths, estimates, strict=True)):
-                    if estimate.low is None:
-                        continue
-                    known[which] += 1
-                    held[which] += estimate.low <= truth <= estimate.high
-                    length[which] += estimate.high - estimate.low
-                    means[which] += estimate.value - truth
-            cover = held / known
-            lengths = length / known
-            bias = means / known
-            print(
-                f"{n_cells:5d} {n_objects:6d} {recall:6.2f} {precision:7.2f}   | "
-                f"{cover[0]:6.3f} {cover[1]:6.3f} | {lengths[0]:.2f} {lengths[1]:.2f} | "
-                f"bias {bias[0]:+.3f} {bias[1]:+.3f} | {asked.rounds - known[1]:.0f}"
-            )
+            found = coverage(n_cells, n_objects, recall, precision, asked=asked)
+            world = {"cells": n_cells, "objects": n_objects, "recall": recall}
+            rows.append(world | {"precision": precision} | found)
+            print(json.dumps(rows[-1]), flush=True)
+    document = {"asked": vars(asked), "machine": machine(), "precision_and_recall": rows}
+    (RESULTS / "review_sampling.json").write_text(json.dumps(document, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -4,7 +4,8 @@
 
 With the Python that QGIS is installed for. `--answer` writes the verdict `object` into the first
 row and deletes none, adds a shape to the layer of labels and declares the first area complete, all
-saved by QGIS itself. Prints what QGIS made of the layers as JSON.
+saved by QGIS itself. `--map map.png RASTER` also draws the layers over a raster, around the first
+area. Prints what QGIS made of the layers as JSON.
 """
 
 import json
@@ -17,13 +18,17 @@ os.environ.setdefault("GDAL_PAM_ENABLED", "NO")
 from qgis.core import (
     Qgis,
     QgsApplication,
+    QgsCoordinateTransform,
     QgsGeometry,
+    QgsMapRendererParallelJob,
+    QgsMapSettings,
     QgsProject,
+    QgsRasterLayer,
     QgsVectorLayer,
     QgsVectorLayerUtils,
 )
 from qgis.gui import QgsAttributeForm, QgsGui
-from qgis.PyQt.QtCore import QEventLoop, QTimer
+from qgis.PyQt.QtCore import QEventLoop, QSize, QTimer
 
 GEOPACKAGE, PICTURE, *OPTIONS = sys.argv[1:]
 QgsApplication.setPrefixPath("/usr", True)
@@ -80,6 +85,27 @@ form.resize(560, 760)
 form.show()
 wait(2500)
 form.grab().save(PICTURE)
+if "--map" in OPTIONS:
+    picture, raster_path = OPTIONS[OPTIONS.index("--map") + 1 :][:2]
+    raster = QgsRasterLayer(raster_path)
+    settings = QgsMapSettings()
+    settings.setLayers([review, layers["labels"], layers["areas"], raster])
+    settings.setDestinationCrs(raster.crs())
+    settings.setTransformContext(QgsProject.instance().transformContext())
+    area = next(
+        feature.geometry()
+        for feature in layers["areas"].getFeatures()
+        if feature["scene"] == os.path.splitext(os.path.basename(raster_path))[0]
+    )
+    to_raster = QgsCoordinateTransform(review.crs(), raster.crs(), QgsProject.instance())
+    extent = to_raster.transformBoundingBox(area.boundingBox())
+    extent.scale(1.15)
+    settings.setExtent(extent)
+    settings.setOutputSize(QSize(1000, 760))
+    job = QgsMapRendererParallelJob(settings)
+    job.start()
+    job.waitForFinished()
+    job.renderedImage().save(picture)
 setup = review.editorWidgetSetup(review.fields().indexOf("verdict"))
 found = {
     "qgis": Qgis.QGIS_VERSION,

@@ -5,20 +5,25 @@ rows drawn at random, by stratum (Cochran 1977, ch. 5, of the part of each strat
 left). Its interval is Wilson's at the effective number of rows (Korn and Graubard 1998).
 
 Recall: objects that no detection shows are counted in the drawn areas, each weighted by one over
-its probability (Horvitz and Thompson 1952); its interval is that of few places, by the jackknife
-over areas. `benchmarks/bench_review_sampling.py` measures how often both hold the truth.
+its probability (Horvitz and Thompson 1952); its interval is Student's on the logit, with the error
+of the jackknife over areas, and at least that of as many independent objects as the weights leave.
+`benchmarks/bench_review_sampling.py` measures how often both hold the truth.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import expit, logit
 
 from windhover.geometry.arrays import Bools, Floats, Ints
-from windhover.metrics.place_intervals import NORMAL_95, share_interval
+from windhover.metrics.place_intervals import (
+    NORMAL_95,
+    binomial_error,
+    jackknife_spread,
+    student_quantile,
+)
 
 MIN_AREAS = 2  # of an interval of the recall
 
@@ -180,17 +185,25 @@ def _recall_interval(
     count = len(missed)
     if count < MIN_AREAS:
         return None
-    without_one = []
-    for number in range(count):
-        others = np.delete(missed, number).sum() * count / (count - 1)
-        without_one.append(found / (found + others) if found + others > 0 else 1.0)
     objects = areas.n_found + areas.n_missed
     weights = 1 / areas.probability
-    weighted = float((objects * weights).sum())
-    n_effective = weighted**2 / float((objects * weights**2).sum())
+    n_effective = float((objects * weights).sum()) ** 2 / float((objects * weights**2).sum())
+    margin = 0.5 / (n_effective + 1)
+
+    def inside(shares: Floats) -> Floats:
+        return np.asarray(logit(np.clip(shares, margin, 1 - margin)), np.float64)
+
+    others = (missed.sum() - missed) * count / (count - 1)
+    without_one = found / np.maximum(found + others, 1e-300)
     value = found / (found + missed.sum())
-    sizes: Sequence[float] = (objects * weights).tolist()
-    return share_interval(value, without_one, sizes=sizes, n_trials=n_effective)
+    spread = jackknife_spread(inside(without_one), objects * weights)
+    if spread is None:
+        return None
+    by_chance = NORMAL_95 * binomial_error(value, n_effective)
+    half_width = max(student_quantile(count) * spread.error, by_chance)
+    center = inside(np.array([value]))[0]
+    low, high = expit([center - half_width, center + half_width])
+    return min(float(low), value), max(float(high), value)
 
 
 def _widened(

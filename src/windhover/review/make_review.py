@@ -269,6 +269,7 @@ def _rows_of(
         _row_of(
             detections,
             int(n),
+            is_chosen=bool(is_chosen[n]),
             is_random=bool(sample.is_random[n]),
             is_ordered=bool(sample.is_ordered[n]),
             stratum=int(sample.stratum[n]),

@@ -172,7 +172,7 @@ def read_edits(path: Path) -> Edits:
     _read_areas(edits, layers[AREAS_LAYER])
     _confirm_in_complete_areas(edits)
     answered = {edit.row.id for edit in edits.rows}
-    asked = [row for row in edits.record.rows if row.area is None or row.is_random]
+    asked = [row for row in edits.record.rows if row.is_chosen]
     n_empty = sum(row.id not in answered for row in asked)
     if n_empty:
         edits.notes.append(f"{n_empty} of {counted(len(asked), 'row')} of {path} have no verdict")

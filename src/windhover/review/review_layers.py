@@ -33,6 +33,7 @@ from windhover.review.review_record import (
 )
 
 POINT_SHARE = 0.1  # side of the square by which a point is shown, in windows
+SCORE_DECIMALS = 3
 NOTHING = {"reviewer": "", "comment": ""}  # columns that a person may fill
 
 
@@ -112,7 +113,7 @@ def _row_columns(record: ReviewRecord) -> dict[str, Any]:
         **{name: [value] * len(rows) for name, value in NOTHING.items()},
         "class": [row.class_name for row in rows],
         "scene": [row.scene for row in rows],
-        "score": np.array([row.score for row in rows], np.float64),
+        "score": np.array([row.score for row in rows], np.float64).round(SCORE_DECIMALS),
         "chosen_by": [_chosen_by(row) for row in rows],
         "chip": draw_chips(rows, record.scenes),
     }
@@ -122,7 +123,7 @@ def _chosen_by(row: ReviewRow) -> str:
     """Return why a detection is reviewed."""
     if row.is_random:
         return "random"
-    return "area" if row.area is not None and not row.is_ordered else "order"
+    return "order" if row.is_chosen else "area"
 
 
 def _label_columns(record: ReviewRecord) -> dict[str, Any]:

@@ -75,7 +75,7 @@ def sample_rows(scores: Floats, order: Ints, budget: int, *, seed: int) -> RowSa
     is_random[drawn] = True
     is_ordered = np.zeros(count, bool)
     is_ordered[order[: budget - n_random]] = True
-    more = order[~is_random[order]][: max(budget - n_random, 0)]
+    more = order[~is_random[order]][: budget - len(drawn)]
     return RowSample(stratum, is_random, is_ordered, _in_turn(more, drawn))
 
 
