@@ -28,7 +28,13 @@ from toy_coverage import (
 )
 from windhover.dataset.catalog import Catalog, load_catalog, open_catalog_scene, open_class_map
 from windhover.dataset.class_maps import UNKNOWN, ClassMap, class_counts
-from windhover.errors import DataError, MissingFileError, WindhoverError
+from windhover.dataset.import_labels import (
+    ImportOptions,
+    import_labels,
+    parse_mask_ignore,
+    parse_mask_values,
+)
+from windhover.errors import DataError, MissingFileError, ParameterError, WindhoverError
 
 VALUES = {0: "background", CLOUD: "cloud", SHADOW: "shadow"}
 
@@ -292,3 +298,43 @@ def test_a_class_map_that_is_gone_is_named(tmp_path: Path) -> None:
         pytest.raises(MissingFileError, match="the class map of a scene is gone"),
     ):
         open_class_map(row, scene)
+
+
+def test_class_rasters_are_imported_with_pictures_and_again(tmp_path: Path) -> None:
+    raw = write_scenes(tmp_path / "raw")
+    masks = tmp_path / "masks"
+    (raw / "masks").rename(masks)
+    lines: list[str] = []
+    options = ImportOptions(mask_values=parse_mask_values("0=background, 4=cloud"))
+    for _ in range(2):
+        catalog = import_labels(masks, raw, tmp_path / "out", options=options, report=lines.append)
+    assert catalog.classes == ["cloud"]
+    assert catalog.scenes["labeled"].all()
+    page = (tmp_path / "out/report.html").read_text()
+    assert "Shares of the classes" in page
+    assert page.count("data:image/jpeg") == 3
+    assert "3 with a class map of cloud" in lines[0]
+
+
+def test_one_class_raster_is_inspected_with_its_raster(tmp_path: Path) -> None:
+    raw = write_scenes(tmp_path / "raw", n_scenes=1)
+    options = ImportOptions(mask_values={0: "background", CLOUD: "cloud"}, mask_ignore=(255,))
+    catalog = import_labels(
+        raw / "masks/s0.tif",
+        raw / "tiles/s0.tif",
+        tmp_path / "out",
+        options=options,
+        report=[].append,
+    )
+    assert catalog.scenes["labeled"].tolist() == [True]
+
+
+@pytest.mark.parametrize("text", ["0", "a=cloud", "1=", "0=background;1=cloud"])
+def test_mask_values_that_cannot_be_read_are_named(text: str) -> None:
+    with pytest.raises(ParameterError, match="--mask-values must read VALUE=CLASS"):
+        parse_mask_values(text)
+
+
+def test_ignored_values_that_cannot_be_read_are_named() -> None:
+    with pytest.raises(ParameterError, match="--mask-ignore must be whole numbers"):
+        parse_mask_ignore("255,none")

@@ -11,6 +11,16 @@ import typer
 
 from windhover.cli.options import ClassColumn, Gsd, Json, Labels
 
+MaskValues = Annotated[
+    str | None,
+    typer.Option(
+        help="Labels are class rasters, and what their values mean: 0=background,1=cloud."
+    ),
+]
+MaskIgnore = Annotated[
+    str | None, typer.Option(help="Values of class rasters that are not known, such as 255.")
+]
+
 
 def inspect(
     rasters: Annotated[list[str], typer.Argument(help="Rasters, or folders of rasters.")],
@@ -22,6 +32,8 @@ def inspect(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder for a page with pictures.")
     ] = None,
+    mask_values: MaskValues = None,
+    mask_ignore: MaskIgnore = None,
     json: Json = False,
 ) -> None:
     """Print what rasters are, whether they can be used, and what their labels hold."""
@@ -29,6 +41,8 @@ def inspect(
     from windhover.dataset.import_labels import (
         ImportOptions,
         import_labels,
+        parse_mask_ignore,
+        parse_mask_values,
         single_raster_or_folder,
     )
     from windhover.dataset.inspect_scenes import describe_rasters, inspect_rasters
@@ -47,7 +61,11 @@ def inspect(
         raise typer.Exit(1)
     if labels is not None and scenes is not None:
         output = output or Path("inspection")
-        options = ImportOptions(gsd_m=gsd)
+        options = ImportOptions(
+            gsd_m=gsd,
+            mask_values=parse_mask_values(mask_values),
+            mask_ignore=parse_mask_ignore(mask_ignore),
+        )
         report = partial(typer.echo, err=json)
         import_labels(labels, scenes, output, options=options, report=report)
 
@@ -76,10 +94,18 @@ def import_(
     write: Annotated[
         list[Path] | None, typer.Option(help="Also write the labels as .json (COCO) or .geojson.")
     ] = None,
+    mask_values: MaskValues = None,
+    mask_ignore: MaskIgnore = None,
 ) -> None:
     """Make a catalog of rasters and their labels, checked, with a page that shows them."""
     from windhover.dataset.export_labels import export_labels
-    from windhover.dataset.import_labels import ImportOptions, import_labels, parse_stack
+    from windhover.dataset.import_labels import (
+        ImportOptions,
+        import_labels,
+        parse_mask_ignore,
+        parse_mask_values,
+        parse_stack,
+    )
 
     label_files = tuple(write or ())
     options = ImportOptions(
@@ -91,6 +117,8 @@ def import_(
         rasters=rasters,
         stack=parse_stack(stack),
         label_files=label_files,
+        mask_values=parse_mask_values(mask_values),
+        mask_ignore=parse_mask_ignore(mask_ignore),
     )
     catalog = import_labels(labels, scenes, output, options=options, report=typer.echo)
     for path in label_files:

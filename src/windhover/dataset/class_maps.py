@@ -20,7 +20,7 @@ from windhover.geometry.arrays import Ints
 
 UNKNOWN = 255
 MAX_CLASSES = 250
-CLASS_MAP_FOLDER = "masks"  # in the folder of the catalog
+CLASS_MAP_SUFFIX = ".classes.tif"  # after the name of a scene, in the folder of the catalog
 
 
 class ClassMap:

@@ -18,7 +18,7 @@ from windhover.dataset.areas import AREA_TYPES, polygonal_parts
 from windhover.dataset.catalog import Catalog, empty_labels
 from windhover.dataset.catalog_report import CatalogReport, TableRow
 from windhover.dataset.check_rasters import common_bands
-from windhover.dataset.class_maps import CLASS_MAP_FOLDER, MAX_CLASSES
+from windhover.dataset.class_maps import CLASS_MAP_SUFFIX, MAX_CLASSES
 from windhover.dataset.class_rasters import (
     ClassLabels,
     ClassMapWriter,
@@ -234,7 +234,7 @@ def write_class_maps(
     for info in track(infos, "writing class maps", len(infos)):
         raster = info.name.split(BLOCK_SEPARATOR)[0]
         areas = sources.areas[sources.areas["scene"] == info.name]
-        file = Path(CLASS_MAP_FOLDER) / f"{info.name}.tif"
+        file = f"{info.name}{CLASS_MAP_SUFFIX}"
         counts = writer.write(
             folder / file,
             current_info(info, folder, final),

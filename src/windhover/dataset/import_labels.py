@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from windhover.dataset.build_catalog import build_catalog
 from windhover.dataset.catalog import REPORT_FILE, Catalog, load_catalog, write_catalog
+from windhover.dataset.class_maps import CLASS_MAP_SUFFIX
 from windhover.dataset.discover import matching_rasters
 from windhover.dataset.export_labels import is_own_label_file
 from windhover.dataset.spatial_blocks import BLOCK_SEPARATOR
@@ -45,6 +46,8 @@ class ImportOptions:
         rasters: pattern of the rasters to use.
         stack: band -> pattern.
         label_files: files of labels that are written together with the catalog.
+        mask_values: value of class rasters -> class; None where labels are objects.
+        mask_ignore: values of which the class is not known.
     """
 
     gsd_m: float | None = None
@@ -55,6 +58,8 @@ class ImportOptions:
     rasters: str | None = None
     stack: dict[str, str] | None = None
     label_files: tuple[Path, ...] = ()
+    mask_values: dict[int, str] | None = None
+    mask_ignore: tuple[int, ...] = ()
 
 
 def import_labels(
@@ -113,6 +118,7 @@ def _files_of_earlier_import(output: Path, options: ImportOptions) -> set[str]:
     names = set(CATALOG_FILES)
     for scene in scenes:
         names |= {f"{scene}.vrt", f"{scene.split(BLOCK_SEPARATOR)[0]}.vrt"}
+        names.add(f"{scene}{CLASS_MAP_SUFFIX}")
     for path in options.label_files:
         if path.resolve().parent == output.resolve():
             names.add(path.name)
@@ -144,6 +150,14 @@ def _scenes_params(labels: Path, scenes: Path, options: ImportOptions) -> Scenes
         "group_column": options.group_column,
         "guard_m": 0.0,
     }
+    if options.mask_values is not None:
+        values |= {
+            "task": "coverage",
+            "masks": None if labels_key == AUTO else labels_key,
+            "mask_values": options.mask_values,
+            "mask_ignore": list(options.mask_ignore),
+            "labels": AUTO,
+        }
     try:
         return ScenesParams.model_validate(values)
     except ValidationError as error:
@@ -179,6 +193,42 @@ def single_raster_or_folder(rasters: Sequence[str]) -> Path:
             "the folder they are in; `windhover import` takes some of a folder by --rasters."
         )
     return Path(rasters[0])
+
+
+def parse_mask_values(text: str | None) -> dict[int, str] | None:
+    """Return value -> class of `0=background,4=cloud`; None stays None.
+
+    Raises:
+        ParameterError: a part without `=`, a value that is no whole number, or no class.
+    """
+    if text is None:
+        return None
+    values = {}
+    for part in text.split(","):
+        value, separator, name = (word.strip() for word in part.partition("="))
+        if not separator or not name or not value.lstrip("-").isdigit():
+            raise ParameterError(
+                f"--mask-values must read VALUE=CLASS with commas between, got {text!r}. Try "
+                "0=background,1=cloud."
+            )
+        values[int(value)] = name
+    return values
+
+
+def parse_mask_ignore(text: str | None) -> tuple[int, ...]:
+    """Return whole numbers with commas between, such as `254,255`; none of None.
+
+    Raises:
+        ParameterError: anything else.
+    """
+    if text is None:
+        return ()
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.lstrip("-").isdigit() for part in parts):
+        raise ParameterError(
+            f"--mask-ignore must be whole numbers with commas between, got {text!r}. Try 255."
+        )
+    return tuple(int(part) for part in parts)
 
 
 def parse_stack(items: Sequence[str] | None) -> dict[str, str] | None:

@@ -26,12 +26,16 @@ def find_mask_files(raw: Path, pattern: str | None) -> list[Path]:
 
     Args:
         raw: the folder.
-        pattern: of their paths inside it; None for rasters in a folder called masks, and for those
-            with the mark of a mask at the end of their name, such as NAME_mask.tif.
+        pattern: of their paths inside it, or the absolute path of a class raster or of a folder of
+            them; None for rasters in a folder called masks, and for those with the mark of a mask
+            at the end of their name, such as NAME_mask.tif.
 
     Raises:
         MissingFileError: a pattern matches none.
     """
+    if pattern is not None and Path(pattern).is_absolute() and Path(pattern).exists():
+        place = Path(pattern)
+        return raster_paths(place) if place.is_dir() else [place]
     rasters = raster_paths(raw)
     if pattern is None:
         return [path for path in rasters if _is_named_as_mask(path, raw)]
@@ -64,7 +68,8 @@ def _without_mark(stem: str, marks: Sequence[str]) -> str:
 
 def exclusion_patterns(paths: Sequence[Path], raw: Path) -> list[str]:
     """Return patterns that match some rasters of a folder and nothing else."""
-    return ["/" + glob.escape(path.relative_to(raw).as_posix()) for path in paths]
+    own = [path for path in paths if path.is_relative_to(raw)]
+    return ["/" + glob.escape(path.relative_to(raw).as_posix()) for path in own]
 
 
 def match_masks(
@@ -118,8 +123,13 @@ def _scene_of_mask(path: Path, names: RasterNames, pattern: str | None) -> str:
         is_mask_folder = name.lower() in MASK_FOLDERS
         folders.append(MIRRORED_FOLDER if is_mask_folder else name)
     folder = Path(*folders)
+    root = None
+    if not path.is_relative_to(names.folder):
+        root = folder
     for name in dict.fromkeys((_without_mark(stem, marks), stem)):
-        match = names.match_label_file(folder / f"{name}.png")
+        match = names.match_label_file(folder / f"{name}.png", root)
         if match.scene:
             return match.scene
+    if root is not None:
+        return ""
     return names.match(path.relative_to(names.folder).as_posix()).scene

@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from windhover.dataset.catalog import REPORT_FILE, Catalog
-from windhover.dataset.class_maps import CLASS_MAP_FOLDER
 from windhover.dataset.data_page import data_page
 from windhover.dataset.data_statistics import statistics_lines, with_statistics
 from windhover.dataset.discover import portable_path
@@ -45,7 +44,7 @@ def _current_path(path: str, folder: Path, final: Path) -> str:
 
 def _current_class_map(path: str | None, folder: Path) -> str | None:
     """Return where a class map is before the folder is moved; None where a scene has none."""
-    return None if path is None else str(folder / CLASS_MAP_FOLDER / Path(path).name)
+    return None if path is None else str(folder / Path(path).name)
 
 
 def summary_lines(catalog: Catalog) -> list[str]:
