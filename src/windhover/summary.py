@@ -9,9 +9,13 @@ import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
+import pandas as pd
+
 from windhover.errors import MissingFileError
 from windhover.export.detection_summary import DetectionSummary
+from windhover.files import read_json
 from windhover.metrics.bootstrap import TOO_FEW_PLACES, Estimate
+from windhover.metrics.coverage_record import CoverageMetricsRecord
 from windhover.metrics.metrics_record import EstimateRecord, MetricsRecord
 from windhover.metrics.rate_unit import labeled_estimate
 from windhover.rendering.text import (
@@ -24,6 +28,8 @@ from windhover.run_stage import SECONDS_LOG, last_seconds
 
 METRICS_FILE = Path("reports/metrics.json")
 DETECTIONS_FILE = Path("data/detections/summary.json")
+COVERAGE_TABLE = Path("data/map/coverage.csv")
+COVERAGE_LABELS = {"iou": "IoU", "f1": "F1", "false_positive_rate": "false positives"}
 METRIC_LABELS = {
     "precision": "precision",
     "recall": "recall",
@@ -35,7 +41,7 @@ STAGES = ("simulate", "scenes", "patches", "augment", "train", "evaluate", "dete
 # label, folder, patterns of the files in it that a person opens; what is not there is left out
 FILES = (
     ("map in a browser", "data/map", ("*.html",)),
-    ("map in QGIS", "data/map", ("*.gpkg", "*.fgb", "*.pmtiles")),
+    ("map in QGIS", "data/map", ("*.gpkg", "*.fgb", "*.pmtiles", "*_mask.tif")),
     ("map for programs", "data/map", ("*.parquet", "*.geojson", "*.json", "stac*/collection.json")),
     ("map as tables", "data/map", ("*.csv",)),
     ("report", "reports", ("index.html",)),
@@ -64,17 +70,73 @@ def summary_lines(root: Path = Path()) -> list[str]:
     path = root / METRICS_FILE
     if not path.is_file():
         raise MissingFileError(f"{path}: no such file. Run `dvc repro` first.")
-    metrics = MetricsRecord.load(path)
-    parts = (
-        detection_lines(root / DETECTIONS_FILE, metrics),
-        metric_lines(metrics),
-        seconds_lines(root / SECONDS_LOG),
-        file_lines(root),
-    )
+    ending = (seconds_lines(root / SECONDS_LOG), file_lines(root))
+    parts: tuple[Sequence[str], ...]
+    if is_json_of_coverage(path):
+        parts = (coverage_lines(root, CoverageMetricsRecord.load(path)), *ending)
+    else:
+        metrics = MetricsRecord.load(path)
+        parts = (
+            detection_lines(root / DETECTIONS_FILE, metrics),
+            metric_lines(metrics),
+            *ending,
+        )
     lines = []
     for part in parts:
         lines += ["", *part]
     return [*lines, ""]
+
+
+def is_json_of_coverage(path: Path) -> bool:
+    """Return whether a file of metrics is that of a model of coverage."""
+    content = read_json(path, missing="Run evaluate.", broken="Run evaluate again.")
+    return isinstance(content, dict) and content.get("task") == "coverage"
+
+
+def coverage_lines(root: Path, metrics: CoverageMetricsRecord) -> list[str]:
+    """Return how much of all scenes is covered, and the metrics on test with the thresholds.
+
+    Args:
+        root: the project's root.
+        metrics: of the evaluation.
+    """
+    lines = []
+    if (root / COVERAGE_TABLE).is_file():
+        lines = ["covered ground", *map_lines(pd.read_csv(root / COVERAGE_TABLE))]
+    test = metrics.scenes.get("test") or metrics.patches.get("test")
+    if test is not None:
+        what = "scenes" if "test" in metrics.scenes else "groups of patches"
+        lines.append(f"on test ({test.scenes} {what} of {test.places} places)")
+        lines.append(
+            label_line("balanced accuracy", format_estimate(_estimate(test.balanced_accuracy)))
+        )
+        for name, of_class in test.classes.items():
+            if of_class.ap is None:
+                continue
+            for key, word in COVERAGE_LABELS.items():
+                value = format_estimate(_estimate(of_class.accuracies[key]))
+                lines.append(label_line(f"{word}, {name}", value))
+            if of_class.share is not None:
+                error = format_estimate(_estimate(of_class.share.mean_abs_error))
+                lines.append(label_line(f"error of share, {name}", error))
+    for name, chosen in metrics.thresholds.items():
+        text = f"{chosen.threshold:.3f} chosen on val by {metrics.rule}"
+        lines.append(label_line(f"threshold, {name}", text))
+    return [*lines, *note_lines(metrics.notes)]
+
+
+def map_lines(table: pd.DataFrame) -> list[str]:
+    """Return how much each class covers of all rasters of a table of coverage."""
+    whole = table[table["area"].isna()]
+    lines = []
+    for name, rows in whole.groupby("class", sort=False):
+        known = float(rows["km2_known"].sum())
+        covered = float(rows["km2"].sum())
+        text = f"{rows['share'].mean():.1%} of {len(rows)} rasters on average"
+        if known:
+            text = f"{covered:.4g} of {known:.4g} km2, {covered / known:.1%}"
+        lines.append(label_line(str(name), text))
+    return lines
 
 
 def detection_lines(path: Path, metrics: MetricsRecord) -> list[str]:

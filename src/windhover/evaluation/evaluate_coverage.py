@@ -37,6 +37,7 @@ from windhover.evaluation.report_warnings import (
 )
 from windhover.evaluation.score_windows import score_windows
 from windhover.evaluation.search_splits import split_for_fitting
+from windhover.evaluation.unlabeled_layer import write_unlabeled_layer
 from windhover.export.score_map import quantize_scores
 from windhover.inference.coverage_map import coverage_settings
 from windhover.inference.runtimes import make_scorers
@@ -134,6 +135,7 @@ def evaluate_coverage(
         patches_folder=folders.patches,
     )
     write_coverage_report(result, folders.reports)
+    write_unlabeled_layer(None, catalog, folders.reports)  # of objects; here without rows
     return result
 
 
