@@ -43,11 +43,8 @@ def large_patches(**changes: Any) -> dict[str, Any]:
 def declared_files(stage: str) -> list[str]:
     """Return the files and folders that `dvc.yaml` expects a stage to write."""
     section = read_yaml(ROOT / "dvc.yaml")["stages"][stage]
-    names = []
-    for key in ("outs", "metrics", "plots"):
-        for entry in section.get(key, []):
-            names.append(entry if isinstance(entry, str) else next(iter(entry)))
-    return names
+    entries = [entry for key in ("outs", "metrics", "plots") for entry in section.get(key, [])]
+    return [entry if isinstance(entry, str) else next(iter(entry)) for entry in entries]
 
 
 @pytest.mark.slow
