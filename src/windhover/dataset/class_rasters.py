@@ -6,6 +6,7 @@ Pixels without data, ignored ones and those outside of what is labeled become un
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -19,6 +20,7 @@ import rasterio.features
 import shapely
 from affine import Affine
 from numpy.typing import NDArray
+from rasterio.errors import NotGeoreferencedWarning
 from rasterio.windows import Window as RasterWindow
 
 from windhover.dataset.class_maps import UNKNOWN
@@ -169,8 +171,11 @@ def _open_mask(path: Path) -> Iterator[Any]:
         FormatError: it cannot be opened or read.
     """
     try:
-        with rasterio.open(path) as dataset:
-            yield dataset
+        with warnings.catch_warnings():
+            # a class raster without georeference lies on its scene
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            with rasterio.open(path) as dataset:
+                yield dataset
     except rasterio.errors.RasterioError as error:
         reason = " ".join(str(error).split())
         raise FormatError(f"{path}: cannot be read ({reason}). Restore the file.") from None

@@ -206,7 +206,8 @@ def parse_mask_values(text: str | None) -> dict[int, str] | None:
     values = {}
     for part in text.split(","):
         value, separator, name = (word.strip() for word in part.partition("="))
-        if not separator or not name or not value.lstrip("-").isdigit():
+        is_name = bool(name) and "=" not in name
+        if not separator or not is_name or not value.lstrip("-").isdigit():
             raise ParameterError(
                 f"--mask-values must read VALUE=CLASS with commas between, got {text!r}. Try "
                 "0=background,1=cloud."
