@@ -17,6 +17,7 @@ from windhover.models.bundle import Bundle
 from windhover.patches.patch_store import load_patches
 
 BATCH_SIZE = 512
+SMALLEST_SHARE = 1e-6  # of a patch, so that its logit is finite
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,12 @@ def score_windows(bundle: Bundle, patches: Path, split: str, *, device: str) -> 
             batch = np.array(patch_set.images[first : first + BATCH_SIZE])
             images = torch.from_numpy(batch).to(device)  # (B, H, W, C)
             outputs = network(normalizer(images.permute(0, 3, 1, 2)))  # logits (B, K, 1, 1)
-            parts.append(outputs[0].flatten(1).double().cpu().numpy())
+            if getattr(network, "segments", False):
+                shown = torch.sigmoid(outputs).mean((2, 3))  # (B, K) share of a patch
+                logits = torch.logit(shown, eps=SMALLEST_SHARE)
+            else:
+                logits = outputs[0].flatten(1)
+            parts.append(logits.double().cpu().numpy())
     names = patch_set.index["class"].to_numpy(object)
     is_true = np.stack([names == name for name in bundle.card.classes], axis=1)
     return WindowLogits(np.concatenate(parts), is_true)

@@ -50,7 +50,12 @@ class Lattice:
     stride_px: int
 
     def span(self, length_px: int) -> tuple[int, int]:
-        """Return the first cell along an axis of a length, and one past the last."""
+        """Return the first cell along an axis of a length, and one past the last.
+
+        Windows without overlap tile the scene from its first px; others reach beyond its borders.
+        """
+        if self.window_px == self.stride_px:
+            return 0, math.ceil(length_px / self.stride_px)
         half = self.window_px / 2
         first = -round(half / self.stride_px)
         last = max(round((length_px - half) / self.stride_px), first)

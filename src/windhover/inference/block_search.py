@@ -96,7 +96,7 @@ class BlockSearch:
             try:
                 block_pixels = reading.result()
             except FormatError as error:
-                failed.append(_to_failed_block(scale_pass, block, error))
+                failed.append(to_failed_block(scale_pass, block, error))
                 continue
             yield block, self._search(scale_pass, block, block_pixels, keep_logits=keep_logits)
             if block_pixels.valid.size >= LARGE_BLOCK_PX:
@@ -248,7 +248,7 @@ def _read_now(read: Callable[[Block], BlockPixels], block: Block) -> Future[Bloc
     return reading
 
 
-def _to_failed_block(scale_pass: ScalePass, block: Block, error: FormatError) -> FailedBlock:
+def to_failed_block(scale_pass: ScalePass, block: Block, error: FormatError) -> FailedBlock:
     """Return which px of the raster could not be read, and why."""
     row0, row1, col0, col1 = scale_pass.lattice.extent_px(block)
     ratio_x, ratio_y = scale_pass.grid.ratio_xy

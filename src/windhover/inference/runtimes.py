@@ -13,6 +13,7 @@ from typing import get_args
 
 from windhover.errors import MissingFileError, ParameterError
 from windhover.inference.graph_scorer import BAND_PX, GraphScorer, RunGraph
+from windhover.inference.pixel_search import PixelScorer
 from windhover.inference.scorer import Scorer
 from windhover.models.bundle import Bundle
 from windhover.models.cpu_features import sums_bytes_exactly
@@ -21,6 +22,7 @@ from windhover.params.allowed_values import Runtime
 
 GPU_DRIVERS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")  # NVIDIA, AMD, a GPU within WSL
 RUNTIMES: tuple[str, ...] = get_args(Runtime)
+PIXEL_NETWORKS = ("unet",)
 GRAPH_PRECISIONS = ("fp32", "int8")
 
 
@@ -56,6 +58,8 @@ def make_scorers(
         stride_px = bundle.card.stride_px
     if runtime not in RUNTIMES:
         raise ParameterError(f"runtime must be {', '.join(RUNTIMES)}, got {runtime!r}.")
+    if bundle.card.network.name in PIXEL_NETWORKS:
+        return _pixel_scorer(bundle, runtime, device, inference_precision, batch_px=batch_px), None
     if runtime == "auto":
         runtime = _choose_runtime(
             bundle, device=device, inference_precision=inference_precision, stride_px=stride_px
@@ -88,6 +92,31 @@ def make_scorers(
     return scorer, _graph_scorer(
         second, runtime, inference_precision, second_stride_px, batch_px=batch_px
     )
+
+
+def _pixel_scorer(
+    bundle: Bundle, runtime: str, device: str, inference_precision: str, *, batch_px: int | None
+) -> Scorer:
+    """Return the scorer of a network that scores pixels, which torch alone computes.
+
+    Raises:
+        ParameterError: another runtime is asked for.
+    """
+    from windhover.inference.blended_tiles import BlendedTiles
+    from windhover.inference.torch_scorer import choose_device
+
+    if runtime not in ("auto", "torch"):
+        raise ParameterError(
+            f"runtime {runtime} has no graph of a {bundle.card.network.name}. Take torch."
+        )
+    tiles = BlendedTiles(
+        bundle.network(),
+        bundle.normalizer(),
+        device=choose_device(device),
+        inference_precision=inference_precision,
+        batch_px=batch_px,
+    )
+    return PixelScorer(tiles)
 
 
 def _choose_runtime(

@@ -19,6 +19,7 @@ from windhover.imagery.scenes import Scene
 from windhover.inference.block_search import BlockSearch
 from windhover.inference.candidates import Candidates, merge_candidates
 from windhover.inference.multi_scale import ScalePass, plan_passes
+from windhover.inference.pixel_search import PixelBlockSearch, PixelScorer
 from windhover.inference.scorer import Scorer
 from windhover.inference.search_results import BlockResult, SceneResult, SearchReport
 from windhover.inference.search_settings import SearchSettings
@@ -51,7 +52,7 @@ class SceneSearch:
 
     scene: Scene
     settings: SearchSettings
-    block_search: BlockSearch
+    block_search: BlockSearch | PixelBlockSearch
     passes: tuple[ScalePass, ...]
     aoi: BaseGeometry | None = None
     keep_logits: bool = False
@@ -88,7 +89,11 @@ class SceneSearch:
             ParameterError: scorer and settings disagree about the stride.
         """
         passes = plan_passes(scorer, scene, settings, aoi=aoi, block_px=block_px)
-        block_search = BlockSearch(scorer, min_logit, second_stage, cells_alone)
+        block_search: BlockSearch | PixelBlockSearch
+        if isinstance(scorer, PixelScorer):
+            block_search = PixelBlockSearch(scorer)
+        else:
+            block_search = BlockSearch(scorer, min_logit, second_stage, cells_alone)
         return cls(
             scene,
             settings,
