@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from toy_coverage import coverage_catalog, write_raster, write_scenes
+from toy_coverage import BRIGHT, coverage_catalog, write_raster, write_scenes
 from windhover.dataset.catalog import Catalog, open_catalog_scene
 from windhover.errors import DataError
+from windhover.params.augment import AugmentParams
 from windhover.params.patches import PatchesParams
+from windhover.patches.augment_patches import augment_training_patches
 from windhover.patches.cut_patches import cut_patches, summary_lines
 from windhover.patches.patch_store import load_patches
 from windhover.patches.patch_summary import PatchSummary
@@ -66,6 +68,19 @@ def test_equal_inputs_give_equal_bytes(catalog: Catalog, tmp_path: Path) -> None
     cut(catalog, tmp_path / "two")
     for name in ("train.npy", "index.parquet", "summary.json"):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+
+
+def test_class_maps_are_turned_with_their_patches(catalog: Catalog, tmp_path: Path) -> None:
+    cut(catalog, tmp_path / "patches", keep_masks=True)
+    params = AugmentParams.model_validate(
+        {"variants": 2, "transforms": [{"name": "D4", "p": 1.0}], "sheet_rows": 1}
+    )
+    augment_training_patches(tmp_path / "patches", tmp_path / "augmented", params)
+    images = np.load(tmp_path / "augmented/train.npy")
+    masks = np.load(tmp_path / "augmented/train_masks.npy")
+    assert len(images) == len(masks) == 3 * 40
+    is_bright = images.min(axis=-1) >= BRIGHT
+    np.testing.assert_array_equal(is_bright, masks[..., 0] == 1)
 
 
 def test_training_scenes_without_the_class_are_named(tmp_path: Path) -> None:

@@ -63,11 +63,13 @@ class Augmented:
         index: M rows: the columns of the patches' own index, `source` (row of the patch) and
             `variant` (0 for the patch itself).
         n_left_out: copies whose object moved out of, or into, the center of the window.
+        masks: (M, S, S, 1) class maps turned with their patches; None where none are kept.
     """
 
     images: NDArray[Any]
     index: pd.DataFrame
     n_left_out: int
+    masks: NDArray[np.uint8] | None = None
 
 
 def build_transforms(declared: Sequence[Mapping[str, Any]], n_bands: int) -> A.Compose:
@@ -215,6 +217,7 @@ def augment_patches(
     keep_original: bool,
     seed: int,
     rule: LabelRule,
+    masks: NDArray[np.uint8] | None = None,
     on_done: Callable[[float], None] = lambda _: None,
 ) -> Augmented:
     """Return augmented copies of patches.
@@ -229,6 +232,7 @@ def augment_patches(
         seed: with a patch's row and the variant, decides a copy.
         rule: the object of a positive must stay within its positive radius, that of a
             background beyond the ring.
+        masks: (N, S, S, 1) class maps, which are turned and moved as the pixels are.
         on_done: called with the number of patches just done.
 
     Returns:
@@ -236,25 +240,33 @@ def augment_patches(
     """
     n_copies = len(images) * (variants + keep_original)
     copies = np.empty((n_copies, *images.shape[1:]), images.dtype)
+    mask_copies = None if masks is None else np.empty((n_copies, *masks.shape[1:]), np.uint8)
     rows: list[dict[str, Any]] = []
     n_left_out = 0
     records: list[dict[str, Any]] = index.to_dict("records")  # type: ignore[assignment]
     for source, (image, record) in enumerate(zip(images, records, strict=True)):
         if keep_original:
             copies[len(rows)] = image
+            if masks is not None and mask_copies is not None:
+                mask_copies[len(rows)] = masks[source]
             rows.append({**record, "source": source, "variant": 0})
         for variant in range(1, variants + 1):
             transforms.set_random_seed(stable_hash(seed, source, variant))
-            copy, moved = augment_one(image, record, transforms, scale=scale)
+            mask = None if masks is None else masks[source]
+            copy, moved, moved_mask = _augment(image, record, transforms, scale=scale, mask=mask)
             new_record = {**record, **moved}
             if not _is_label_kept(new_record, rule):
                 n_left_out += 1
                 continue
             copies[len(rows)] = copy
+            if mask_copies is not None:
+                mask_copies[len(rows)] = moved_mask
             rows.append({**new_record, "source": source, "variant": variant})
         on_done(1)
     table = pd.DataFrame(rows, columns=[*index.columns, "source", "variant"])
-    return Augmented(copies[: len(rows)], table, n_left_out)
+    if mask_copies is not None:
+        mask_copies = mask_copies[: len(rows)]
+    return Augmented(copies[: len(rows)], table, n_left_out, mask_copies)
 
 
 def augment_one(
@@ -274,10 +286,26 @@ def augment_one(
     Returns:
         The picture, and the columns of the index that changed; empty where no object is known.
     """
+    picture, moved, _ = _augment(image, record, transforms, scale=scale)
+    return picture, moved
+
+
+def _augment(
+    image: NDArray[Any],
+    record: Mapping[Any, Any],
+    transforms: A.Compose,
+    *,
+    scale: ValueRange,
+    mask: NDArray[np.uint8] | None = None,
+) -> tuple[NDArray[Any], dict[str, float], NDArray[np.uint8] | None]:
+    """Return what `augment_one` does, and the class map (S, S, 1) moved in the same way."""
     height, width = image.shape[:2]
     keypoints = _keypoints_of(record, width, height)
     unit = (image.astype(np.float32) - scale.low) / (scale.high - scale.low)  # (S, S, C)
-    augmented = transforms(image=np.clip(unit, 0, 1), keypoints=keypoints)
+    inputs: dict[str, Any] = {"image": np.clip(unit, 0, 1), "keypoints": keypoints}
+    if mask is not None:
+        inputs["mask"] = mask[:, :, 0]
+    augmented = transforms(**inputs)
     picture = _from_unit(augmented["image"].reshape(image.shape), scale, image.dtype)
     picture[(image == 0).all(-1) & (picture < 0).any(-1)] = 0
     points = np.asarray(augmented["keypoints"], np.float64).reshape(-1, 2) + 0.5
@@ -290,7 +318,9 @@ def augment_one(
         width_px, height_px = corners.max(0) - corners.min(0)
         moved["w_px"] = float(width_px)
         moved["h_px"] = float(height_px)
-    return picture, moved
+    if mask is not None:
+        mask = np.asarray(augmented["mask"], np.uint8).reshape(mask.shape)
+    return picture, moved, mask
 
 
 def _keypoints_of(record: Mapping[Any, Any], width: int, height: int) -> NDArray[np.float32]:

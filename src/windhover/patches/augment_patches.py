@@ -23,7 +23,7 @@ from windhover.patches.albumentations_pipeline import (
     without_unfit_defaults,
 )
 from windhover.patches.patch_sheets import patch_cell
-from windhover.patches.patch_store import load_patches, read_summary
+from windhover.patches.patch_store import load_masks, load_patches, masks_file, read_summary
 from windhover.patches.patch_summary import PatchSummary
 from windhover.patches.pixel_value_range import value_range
 from windhover.progress import progress_bar
@@ -72,9 +72,12 @@ def augment_training_patches(patches: Path, out: Path, params: AugmentParams) ->
     train = load_patches(patches, "train", summary)
     copies = params.variants + int(params.keep_original)
     check_space(out, copies * train.images.nbytes)
-    augmented = augment_set(train.images, train.index, summary, params=params)
+    masks = load_masks(patches, "train", len(train.images))
+    augmented = augment_set(train.images, train.index, summary, params=params, masks=masks)
     with atomic_folder(out) as folder:
         np.save(folder / "train.npy", augmented.images, allow_pickle=False)
+        if augmented.masks is not None:
+            np.save(folder / masks_file("train"), augmented.masks, allow_pickle=False)
         index = augmented.index.assign(patch=np.arange(len(augmented.index)))
         index.to_parquet(folder / "index.parquet", index=False)
         write_json(folder / PARAMETERS_FILE, params.model_dump(mode="json"))
@@ -104,7 +107,12 @@ def augment_training_patches(patches: Path, out: Path, params: AugmentParams) ->
 
 
 def augment_set(
-    images: NDArray[Any], index: pd.DataFrame, summary: PatchSummary, *, params: AugmentParams
+    images: NDArray[Any],
+    index: pd.DataFrame,
+    summary: PatchSummary,
+    *,
+    params: AugmentParams,
+    masks: NDArray[np.uint8] | None = None,
 ) -> Augmented:
     """Augment patches as the parameters declare; used for cut and for mined patches alike.
 
@@ -113,6 +121,7 @@ def augment_set(
         index: of the patches, N rows.
         summary: of the folder they belong to: pixel statistics and label rule.
         params: of the stage.
+        masks: (N, S, S, 1) class maps of the patches, None where none are kept.
 
     Raises:
         ParameterError: a transform is unknown, does not fit the bands, or does not keep the size,
@@ -131,6 +140,7 @@ def augment_set(
             keep_original=params.keep_original,
             seed=params.seed,
             rule=summary.label_rule,
+            masks=masks,
             on_done=advance,
         )
 

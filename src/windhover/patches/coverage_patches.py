@@ -34,7 +34,7 @@ from windhover.patches.coverage_labels import (
     wanted_by_label,
 )
 from windhover.patches.cut_statistics import CutStatistics
-from windhover.patches.patch_store import INDEX_COLUMNS, PatchWriter, index_table
+from windhover.patches.patch_store import INDEX_COLUMNS, PatchWriter, index_table, masks_file
 from windhover.progress import track
 
 STRIP_ROWS = 1024  # of a class map that are read at once; a multiple of the cells
@@ -66,11 +66,6 @@ class _Plan:
 
     labels: dict[str, WindowLabels] = field(default_factory=dict)
     wanted: dict[str, dict[int, int]] = field(default_factory=dict)
-
-
-def masks_file(split: str) -> str:
-    """Return the name of the array of the class maps of a split's patches."""
-    return f"{split}_masks.npy"
 
 
 def cut_coverage_patches(catalog: Catalog, params: PatchesParams, folder: Path) -> CoverageCut:

@@ -219,6 +219,35 @@ def _load_array(path: Path, again: str) -> NDArray[Any]:
     return patches
 
 
+def masks_file(split: str) -> str:
+    """Return the name of the array of the class maps of a split's patches."""
+    return f"{split}_masks.npy"
+
+
+def load_masks(folder: str | Path, split: str, n_patches: int) -> NDArray[np.uint8] | None:
+    """Read the class maps of the patches of one split, (N, S, S, 1); None where none are kept.
+
+    Args:
+        folder: of the patches.
+        split: train, val or test.
+        n_patches: of the split.
+
+    Raises:
+        FormatError: the array is damaged, or does not fit the patches.
+    """
+    path = Path(folder) / masks_file(split)
+    if not path.is_file():
+        return None
+    again = f"Run the stage again: dvc repro -f {STAGES.get(Path(folder).name, 'patches')}."
+    masks = _load_array(path, again)
+    if masks.dtype != np.uint8 or masks.shape != (n_patches, WINDOW_PX, WINDOW_PX, 1):
+        raise FormatError(
+            f"{path}: must hold class maps of {n_patches} patches, got {masks.dtype} "
+            f"{masks.shape}. {again}"
+        )
+    return masks
+
+
 def read_summary(folder: str | Path) -> PatchSummary:
     """Read the summary of a folder of patches.
 
