@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from fake_models import Identity
 from toy_coverage import BrightNetwork, cloud_mask, picture_of, write_raster
-from windhover.geometry.lattice import Lattice
+from windhover.geometry.lattice import Lattice, ReadBlock
 from windhover.imagery.scenes import Scene, open_scene
 from windhover.inference.coverage_map import cells_of_px, map_scene, px_of_cells, to_px
+from windhover.inference.pixel_search import PixelScorer
 from windhover.inference.torch_scorer import TorchScorer
 
 SHAPE = (333, 467)
@@ -85,3 +86,36 @@ def test_each_px_is_in_the_cell_around_it(height: int, width: int, stride: int) 
     middle_rows, middle_cols = px_of_cells(lattice)
     assert (len(middle_rows), len(middle_cols)) == lattice.shape_cells
     assert 0 <= middle_rows.min() <= middle_rows.max() < height
+
+
+class MeanTiles:
+    """Stands for a network that scores pixels: the logit of a px is its first band."""
+
+    device, inference_precision, runtime = "cpu", "fp32", "torch"
+
+    def score(
+        self, read: ReadBlock, shape_hw: tuple[int, int], extent: tuple[int, int, int, int]
+    ) -> np.ndarray:
+        row0, row1, col0, col1 = extent
+        assert 0 <= row0 < row1 <= shape_hw[0]
+        assert 0 <= col0 < col1 <= shape_hw[1]
+        pixels, valid = read(row0, col0, row1 - row0, col1 - col0)
+        return np.where(valid, pixels[:1].astype(np.float32), np.float32(np.nan))
+
+
+@pytest.mark.parametrize("block_px", [None, 64, 97])
+def test_a_network_that_scores_pixels_gives_a_map_of_them(path: Path, block_px: int | None) -> None:
+    with scene_of(path) as scene:
+        of_scene = map_scene(PixelScorer(MeanTiles()), scene, 1, block_px=block_px)
+        pixels, valid = scene.read(0, 0, *scene.shape_hw)
+    assert of_scene.lattice.shape_cells == SHAPE
+    expected = np.where(valid, pixels[0], np.nan)
+    np.testing.assert_array_equal(of_scene.logits[0], expected)
+    np.testing.assert_array_equal(to_px(of_scene.logits, of_scene.lattice), of_scene.logits)
+
+
+@given(length=st.integers(1, 999), side=st.integers(1, 9))
+def test_windows_without_overlap_tile_a_scene(length: int, side: int) -> None:
+    first, stop = Lattice((length, length), side, side).span(length)
+    assert first == 0
+    assert (stop - 1) * side < length <= stop * side

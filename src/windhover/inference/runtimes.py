@@ -17,12 +17,12 @@ from windhover.inference.pixel_search import PixelScorer
 from windhover.inference.scorer import Scorer
 from windhover.models.bundle import Bundle
 from windhover.models.cpu_features import sums_bytes_exactly
+from windhover.models.network_names import SEGMENTATION_NETWORKS
 from windhover.optional_dependencies import explain_missing_extras
 from windhover.params.allowed_values import Runtime
 
 GPU_DRIVERS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")  # NVIDIA, AMD, a GPU within WSL
 RUNTIMES: tuple[str, ...] = get_args(Runtime)
-PIXEL_NETWORKS = ("unet",)
 GRAPH_PRECISIONS = ("fp32", "int8")
 
 
@@ -58,7 +58,7 @@ def make_scorers(
         stride_px = bundle.card.stride_px
     if runtime not in RUNTIMES:
         raise ParameterError(f"runtime must be {', '.join(RUNTIMES)}, got {runtime!r}.")
-    if bundle.card.network.name in PIXEL_NETWORKS:
+    if bundle.card.network.name in SEGMENTATION_NETWORKS:
         return _pixel_scorer(bundle, runtime, device, inference_precision, batch_px=batch_px), None
     if runtime == "auto":
         runtime = _choose_runtime(
