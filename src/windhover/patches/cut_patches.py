@@ -109,7 +109,7 @@ def _cut_coverage(catalog: Catalog, params: PatchesParams, folder: Path) -> Patc
         classes=catalog.classes,
         mean=rounded_statistics(mean),
         std=rounded_statistics(std),
-        padding_value=padding_value_of(mean, np.dtype(catalog.dtype)),
+        padding_value=None,  # ground goes on beyond a border: its mirror image stands for it
         coverage=share_rule_of(params.coverage),
     )
     summary.save(folder / SUMMARY_FILE)
