@@ -155,14 +155,14 @@ def run(folder: Path, *arguments: str) -> None:
     subprocess.run([sys.executable, *arguments], cwd=folder, env=environment, check=True)
 
 
-def map_scene(folder: Path, scene: RealScene) -> tuple[NDArray[np.uint8], float]:
+def map_scene(folder: Path, scene: RealScene, *options: str) -> tuple[NDArray[np.uint8], float]:
     """Return the classes (H, W) that a project's model finds in a scene, and the seconds."""
     raster = folder / f"{scene.name}.tif"
     write_raster(raster, scene.image)
-    output = folder / f"coverage_{scene.name}"
+    output = folder / f"coverage_{scene.name}{len(options)}"
     began = time.perf_counter()
     arguments = ["detect", str(raster), "--model", "data/model", "--output", str(output)]
-    arguments += ["--gsd", str(GSD_M)]
+    arguments += ["--gsd", str(GSD_M), *options]
     run(folder, "-m", "windhover.cli.app", *arguments)
     seconds = time.perf_counter() - began
     with rasterio.open(output / f"{scene.name}_mask.tif") as mask:
@@ -260,7 +260,9 @@ def main() -> None:
                     folder = args.keep / f"{network}_{name}"
                     folder.mkdir(parents=True)
                 learn(folder, network, learned, args)
-                add(name, f"windhover, {network}", *map_scene(folder, scenes[name]))
+                for options in ((), ("--match-radiometry",)):
+                    model = ", ".join(["windhover", network, *(part[2:] for part in options)])
+                    add(name, model, *map_scene(folder, scenes[name], *options))
     print_table(rows)
     target = "balanced accuracy and IoU of cloud above " + ", ".join(
         f"{accuracy} and {iou} ({name})" for name, (accuracy, iou) in TARGETS.items()
