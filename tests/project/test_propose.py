@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from windhover.project.measure_objects import MERGE_SETTINGS, merge_key
-from windhover.project.measurements import ColorMeasure, Measurements, Quantiles
+from windhover.project.measurements import ColorMeasure, MeasuredScene, Measurements, Quantiles
 from windhover.project.proposal import ProposedValue
 from windhover.project.propose import (
     LARGE_PX,
@@ -102,7 +102,7 @@ def test_points_keep_the_gsd_and_are_matched_nearer_than_half_the_way_to_the_nex
 def test_roomy_objects_keep_the_default_radii_stride_and_merging() -> None:
     measured = record()
     assert "patches.positive_radius_px" not in by_name(propose_labels(measured, 1.0))
-    assert not by_name(propose_search(measured, 1.0))
+    assert set(by_name(propose_search(measured, 1.0))) == {"evaluate.peak_tta"}
 
 
 def test_crowded_objects_get_smaller_radii_a_finer_stride_and_less_merging() -> None:
@@ -152,10 +152,69 @@ def test_labels_that_mark_an_object_twice_are_named() -> None:
 
 @pytest.mark.parametrize("n_training", [3, 61, 900])
 def test_fewer_minutes_are_given_no_more_windows(n_training: int) -> None:
-    amounts = [by_name(propose_amounts(n_training, minutes)) for minutes in (0.5, 3.0, 30.0)]
+    amounts = [
+        by_name(propose_amounts(record(), n_training, minutes)) for minutes in (0.5, 3.0, 30.0)
+    ]
     counts = [one["patches.positives_per_object"].value for one in amounts]
     assert counts == sorted(counts)
     assert n_training * counts[-1] <= 4 * 1500
     large = [one["train.large_patches.count"].value for one in amounts[:2]]
     assert large == [120, 720]
     assert "train.large_patches.count" not in amounts[-1]
+
+
+def test_small_objects_side_by_side_get_a_finer_gsd_than_the_scenes() -> None:
+    crowded = {"nearest_m": Quantiles.of([5.0, 8.0, 9.0]), "nearest_sizes": Quantiles.of([0.6])}
+    value = propose_gsd(record((9.0, 15.0, 23.0), **crowded))
+    assert value.value == 0.5
+    assert "px apart" in value.reason
+    # large objects side by side stay well inside the window
+    assert propose_gsd(record((40.0, 42.0, 44.0), **crowded)).value == 1.0
+    assert propose_gsd(record((9.0, 15.0, 23.0))).value == 1.0
+
+
+def test_ground_between_neighbours_stays_background() -> None:
+    crowns = record((31.0, 40.0, 59.0), nearest_m=Quantiles.of([29.0, 34.0, 34.0, 37.0, 49.0]))
+    radii = by_name(propose_labels(crowns, 1.0))
+    assert radii["patches.ignore_radius_px"].value <= 0.31 * 34
+    assert "background" in radii["patches.positive_radius_px"].reason
+    apart = record((31.0, 40.0, 59.0), nearest_m=Quantiles.of([55.0, 60.0, 70.0]))
+    assert not by_name(propose_labels(apart, 1.0))
+
+
+def test_of_very_many_objects_some_give_patches() -> None:
+    scenes = tuple(
+        MeasuredScene(
+            scene=f"s{number}",
+            path="s",
+            width_px=800,
+            height_px=800,
+            gsd_m=1.0,
+            crs=None,
+            place=f"s{number}",
+            labeled=True,
+            objects=900,
+        )
+        for number in range(10)
+    )
+    crowd = record(scenes=scenes, classes={"car": 9000})
+    values = by_name(propose_amounts(crowd, 5400, 3.0))
+    limit = values["patches.max_objects_per_scene"].value
+    n_patches = limit * 6 * values["patches.positives_per_object"].value
+    assert 1500 < n_patches < 4000
+    assert "patches.max_objects_per_scene" not in by_name(propose_amounts(record(), 60, 3.0))
+
+
+def test_small_scenes_are_searched_with_more_views() -> None:
+    assert by_name(propose_search(record(), 1.0))["evaluate.peak_tta"].value == "d4"
+    large = by_name(propose_search(record(megapixels=900.0), 1.0))
+    assert "evaluate.peak_tta" not in large
+    stated = by_name(propose_search(record(stated_gsd_m=0.5), 1.0))
+    assert stated["evaluate.scales"].value == [0.8, 1.25]
+
+
+def test_nothing_is_pasted_where_objects_are_side_by_side() -> None:
+    name = "train.large_patches.copy_paste_prob"
+    full = record(nearest_sizes=Quantiles.of([1.1, 1.2, 1.3]))
+    assert by_name(propose_augmentation(full, 1.0))[name].value == 0.0
+    assert name not in by_name(propose_augmentation(record(), 1.0))

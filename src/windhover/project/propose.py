@@ -17,18 +17,26 @@ from windhover.project.proposal import ProposedValue
 TYPICAL_PX = 45.0  # most that the median object may have
 LARGE_PX = 78.0  # most that 95 % of the objects may have: more than a window, centred in it
 SMALL_PX = 8.0  # least that 90 % of the objects should have
+APART_PX = 12.0  # least that 90 % of the objects should be apart: three windows at stride 4
+MAX_ENLARGED = 2.0  # finer than the scenes by this at most: there is no more to see
 CROWDED_PX = 20.0  # nearest neighbour at the training GSD, from which down stride 4 searches
 TINY_PX = 12.0  # median object, from which down stride 4 searches
 MAX_MERGED = 0.01  # share of the labelled objects that merging may take for duplicates
 LARGE_SCALE_FROM = 1.15  # largest objects in windows, from which a coarser pass pays
 POSITIVE_PX, IGNORE_PX = 8.0, 15.0  # radii of the label rule where nothing is crowded
+IGNORED_OF_SPACING = 0.3  # ignore radius in distances to the next object: ground between is left
 LEAST_POSITIVE_PX = 4.5  # half a stride and a margin: every object has a positive window
+STATED_SCALES = [0.8, 1.25]  # of pictures whose GSD is not exact
 HUE_SPREADS = 1.0  # from which colour itself tells the class
 WANTED_POSITIVES = 1500
 LEAST_WANTED = 150
+MANY_POSITIVES = 6.0  # times the wanted positives, from which only some objects give patches
 MINUTES_FOR_ALL = 10.0  # of training, from which all of that is wanted
 LARGE_PATCHES, LEAST_LARGE_PATCHES = 2400, 120
 MOST_POSITIVES, LEAST_POSITIVES = 40, 4
+FULL_SIZES = 1.4  # median distance of neighbours in sizes: nearer, there is no room to paste
+SMALL_SEARCH_MPX = 30.0  # at the training GSD, up to which eight views of each peak take seconds
+FEW_PEAKS = 2000  # objects, up to which they do
 UNSURE_CLASSES = ("truncated", "partial", "difficult", "unsure", "uncertain", "unknown", "ignore")
 MIN_OF_CLASS = 5
 POINT_SIZE = 0.8  # assumed size of a point's object, in distances to its nearest neighbour
@@ -36,7 +44,10 @@ DEFAULT_POINT_PX = 20.0
 
 
 def propose_gsd(record: Measurements) -> ProposedValue:
-    """Return the GSD of training: the native one, or coarser where objects fill the window."""
+    """Return the GSD of training: the native one, coarser where objects fill the window.
+
+    Finer where small objects are side by side: neighbours in one window have one score.
+    """
     native = record.native_gsd_m
     length = record.length_m
     if length is None:
@@ -49,13 +60,38 @@ def propose_gsd(record: Measurements) -> ProposedValue:
     gsd_m = max(native, wanted)
     if gsd_m < 1.1 * native:
         gsd_m = native
+    crowded = _crowded_gsd(record, gsd_m)
     gsd_m = _rounded(gsd_m, 3)
+    if crowded is not None:
+        gsd_m = crowded.value
     sizes = f"{length.p10 / gsd_m:.0f} to {length.p95 / gsd_m:.0f} px"
+    if crowded is not None:
+        return crowded.model_copy(update={"reason": f"{crowded.reason}; most are then {sizes}"})
     whose = "the scenes' own" if gsd_m == _rounded(native, 3) else f"coarser than {native:g} m"
     return ProposedValue(
         name="scenes.gsd_m",
         value=gsd_m,
         reason=f"{whose}: most objects are then {sizes}, in windows of {WINDOW_PX} px",
+        evidence="gsd",
+    )
+
+
+def _crowded_gsd(record: Measurements, gsd_m: float) -> ProposedValue | None:
+    """Return a GSD that keeps crowded objects apart, finer than one; None where they are."""
+    length, nearest = record.length_m, record.nearest_m
+    if length is None or nearest is None or nearest.p10 >= APART_PX * gsd_m:
+        return None
+    # as fine as the largest objects allow
+    largest = max(length.p50 / TYPICAL_PX, length.p95 / LARGE_PX)
+    finest = record.native_gsd_m / MAX_ENLARGED
+    value = _rounded(max(nearest.p10 / APART_PX, largest, finest), 3)
+    if value > 0.9 * gsd_m:
+        return None
+    return ProposedValue(
+        name="scenes.gsd_m",
+        value=value,
+        reason=f"finer than {gsd_m:.3g} m, where a tenth of the objects are less than "
+        f"{nearest.p10 / gsd_m:.0f} px apart",
         evidence="gsd",
     )
 
@@ -92,6 +128,13 @@ def propose_labels(record: Measurements, gsd_m: float) -> Iterator[ProposedValue
         limits.append(apart_px / 2)
         if apart_px / 2 < min(POSITIVE_PX, size_px / 2):
             reason = f"a tenth of the objects are less than {apart_px:.0f} px apart"
+        background_px = IGNORED_OF_SPACING * record.nearest_m.p25 / gsd_m
+        limits.append(background_px * POSITIVE_PX / IGNORE_PX)
+        if limits[-1] == min(limits) and limits[-1] < POSITIVE_PX:
+            reason = (
+                f"a quarter of the objects are less than {record.nearest_m.p25 / gsd_m:.0f} px "
+                "apart: the ground between them is background"
+            )
     positive = _rounded(max(min(limits), LEAST_POSITIVE_PX), 2)
     if positive < POSITIVE_PX:
         yield ProposedValue(
@@ -106,16 +149,22 @@ def propose_labels(record: Measurements, gsd_m: float) -> Iterator[ProposedValue
         )
 
 
-def propose_amounts(n_training: int, minutes: float) -> Iterator[ProposedValue]:
+def propose_amounts(
+    record: Measurements, n_training: int, minutes: float
+) -> Iterator[ProposedValue]:
     """Yield how many windows are cut: no more than the minutes of training can show.
 
     Args:
+        record: the measurements.
         n_training: objects that the model learns from.
         minutes: of one training.
     """
     share = min(minutes / MINUTES_FOR_ALL, 1.0)
     wanted = max(round(WANTED_POSITIVES * share), LEAST_WANTED)
     count = min(max(round(wanted / max(n_training, 1)), LEAST_POSITIVES), MOST_POSITIVES)
+    is_many = n_training * LEAST_POSITIVES > MANY_POSITIVES * wanted
+    if is_many and any(scene.objects for scene in record.scenes):
+        yield _fewer_objects(record, n_training, MANY_POSITIVES * wanted)
     yield ProposedValue(
         name="patches.positives_per_object",
         value=count,
@@ -130,6 +179,23 @@ def propose_amounts(n_training: int, minutes: float) -> Iterator[ProposedValue]:
                 value=value,
                 reason=f"no more than {minutes:g} minutes can show",
             )
+
+
+def _fewer_objects(record: Measurements, n_training: int, wanted: float) -> ProposedValue:
+    """Return how many objects of a scene give patches, where all would be too many."""
+    counts = [scene.objects for scene in record.scenes if scene.objects]
+    share = n_training / max(sum(counts), 1)
+    limit = 1
+    while limit < max(counts) and wanted > share * LEAST_POSITIVES * sum(
+        min(count, limit) for count in counts
+    ):
+        limit += 1
+    return ProposedValue(
+        name="patches.max_objects_per_scene",
+        value=limit,
+        reason=f"{n_training} objects are more than the minutes can show; large patches show the "
+        "others",
+    )
 
 
 def propose_search(record: Measurements, gsd_m: float) -> Iterator[ProposedValue]:
@@ -153,6 +219,20 @@ def propose_search(record: Measurements, gsd_m: float) -> Iterator[ProposedValue
             value=[1.0, scale],
             reason=f"sizes spread: the largest are {length.p95 / gsd_m:.0f} px, more than a window "
             "shows well",
+        )
+    elif record.stated_gsd_m is not None:
+        yield ProposedValue(
+            name="evaluate.scales",
+            value=STATED_SCALES,
+            reason="the GSD is stated, not measured: two views about it find more",
+            evidence="scales",
+        )
+    megapixels = record.megapixels * (record.native_gsd_m / gsd_m) ** 2
+    if megapixels <= SMALL_SEARCH_MPX and record.n_objects <= FEW_PEAKS:
+        yield ProposedValue(
+            name="evaluate.peak_tta",
+            value="d4",
+            reason="scenes are small: eight views of each peak take seconds",
         )
     yield from _propose_merging(record)
 
@@ -235,6 +315,13 @@ def propose_augmentation(record: Measurements, gsd_m: float) -> Iterator[Propose
             name="patches.scale_jitter",
             value=[0.8, 1.25],
             reason="the GSD is stated, not measured: pictures may differ from it",
+        )
+    is_full = record.nearest_sizes is not None and record.nearest_sizes.p50 < FULL_SIZES
+    if is_full and not is_tiny:
+        yield ProposedValue(
+            name="train.large_patches.copy_paste_prob",
+            value=0.0,
+            reason="objects are side by side already: there is no room for more",
         )
     if record.length_m is None or is_tiny:
         yield ProposedValue(

@@ -52,7 +52,7 @@ def propose_project(
         *propose_duplicates(record),
         *_split_values(plan),
         *propose_labels(record, gsd.value),
-        *propose_amounts(_n_training(plan), _own_minutes(plan, request)),
+        *propose_amounts(record, _n_training(plan), _shortest_minutes(plan, request)),
         *propose_augmentation(record, gsd.value),
         *_labelled_values(request, gsd.value),
         *_time_values(plan, request),
@@ -150,6 +150,11 @@ def _own_minutes(plan: SplitPlan, request: ProjectRequest) -> float:
     """Return the training time of the project's model, without the folds that measure it."""
     share = 1 - FOLDS_SHARE if plan.kind == "folds" else 1.0
     return round(request.minutes * share, 2)
+
+
+def _shortest_minutes(plan: SplitPlan, request: ProjectRequest) -> float:
+    """Return the training time of one model: of a fold, where folds measure."""
+    return fold_minutes(request) if plan.kind == "folds" else request.minutes
 
 
 def _time_values(plan: SplitPlan, request: ProjectRequest) -> Iterator[ProposedValue]:
