@@ -98,3 +98,33 @@ def test_scenes_of_one_file_are_no_stack(make_scene: MakeScene) -> None:
 def test_two_dates_in_one_folder_are_no_stack(make_scene: MakeScene) -> None:
     paths = [make_scene(f"{day}_{band}.tif", bands=1) for day in "12" for band in ("B02", "B03")]
     assert find_stack(paths) is None
+
+
+@pytest.mark.parametrize("suffix", ["tif", "jp2"])
+def test_of_a_safe_folder_the_bands_of_10_m_are_taken(make_scene: MakeScene, suffix: str) -> None:
+    safe = "S2A_MSIL2A_20230426T105031_N0509_R051_T31UFU_20230426T170000.SAFE"
+    driver = {"tif": "GTiff", "jp2": "JP2OpenJPEG"}[suffix]
+    sizes = {"R10m": ((120, 180), 10.0), "R20m": ((60, 90), 20.0), "R60m": ((20, 30), 60.0)}
+    bands = {"R10m": "B02 B03 B04 B08", "R20m": "B02 B03 B04 B05 B8A B11", "R60m": "B01 B02 B09"}
+    for granule in ("L2A_T31UFU_A040962", "L2A_T31UGU_A040962"):
+        for number, folder in enumerate(sizes):
+            size, gsd_m = sizes[folder]
+            for band in [*bands[folder].split(), "SCL"]:
+                name = f"T31UFU_20230426T105031_{band}_{folder[1:]}.{suffix}"
+                make_scene(
+                    f"{safe}/GRANULE/{granule}/IMG_DATA/{folder}/{name}",
+                    size,
+                    bands=1,
+                    dtype="uint16",
+                    gsd_m=gsd_m,
+                    driver=driver,
+                    seed=number,
+                )
+    root = make_scene("quicklook.png", crs=None, driver="PNG").parent
+    stack = find_stack(raster_paths(root))
+    assert stack is not None
+    assert list(stack.patterns) == ["B02", "B03", "B04", "B08"]
+    assert set(stack.coarse) == {"B01", "B05", "B8A", "B09", "B11"}
+    for pattern in stack.patterns.values():
+        matching = [path for path in raster_paths(root) if fnmatch(path.name, pattern)]
+        assert [path.parent.name for path in matching] == ["R10m", "R10m"]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -40,6 +40,7 @@ SENTINEL_2_GSD_M = {
     **dict.fromkeys(("B1", "B9", "B10"), 60.0),
 }
 FINEST_GSD_M = 10.0
+COARSER = 1.2  # px of the same ground, from which one of two folders is left out
 ENLARGED = 1.5  # a band's own GSD in that of its file, from which it counts as enlarged
 
 
@@ -75,15 +76,53 @@ def find_stack(paths: Sequence[Path]) -> BandStack | None:
         if band in bands:  # two dates in one folder: no stack
             return None
         bands[band] = path
-    folders = [bands for bands in by_folder.values() if len(bands) >= MIN_BANDS]
-    if not folders:
+    stacks = {folder: bands for folder, bands in by_folder.items() if len(bands) >= MIN_BANDS}
+    if not stacks:
         return None
+    finest = _finest_of_one_ground(stacks)
+    folders = [stacks[folder] for folder in finest]
     common = set(folders[0]).intersection(*map(set, folders[1:]))
+    coarser = {band for folder in stacks if folder not in finest for band in stacks[folder]}
     fine = common.intersection(*map(_fine_bands, folders))
     if len(fine) < MIN_BANDS:
         return None
     patterns = {band: _pattern(band, folders) for band in sorted(fine, key=_order)}
-    return BandStack(patterns, tuple(sorted(common - fine, key=_order)))
+    coarse = (common | coarser) - fine
+    return BandStack(patterns, tuple(sorted(coarse, key=_order)))
+
+
+def _finest_of_one_ground(stacks: Mapping[Path, dict[str, Path]]) -> list[Path]:
+    """Return the folders, of neighbours that show the same ground those of the finest px.
+
+    Such as R10m of a SAFE folder, without R20m and R60m.
+    """
+    grounds = {folder: _Ground.of(next(iter(bands.values()))) for folder, bands in stacks.items()}
+    return [
+        folder
+        for folder, ground in grounds.items()
+        if not any(
+            folder.parent == other.parent and ground.is_coarser_than(grounds[other])
+            for other in grounds
+        )
+    ]
+
+
+class _Ground(NamedTuple):
+    """What a raster covers, and its px, in units of its system."""
+
+    crs: str
+    bounds: tuple[float, ...]
+    px: float
+
+    @classmethod
+    def of(cls, path: Path) -> _Ground:
+        with open_raster(path) as dataset:
+            return cls(str(dataset.crs), tuple(dataset.bounds), max(dataset.res))
+
+    def is_coarser_than(self, other: _Ground) -> bool:
+        """Return whether another raster shows the same ground in finer px."""
+        far = max(abs(one - two) for one, two in zip(self.bounds, other.bounds, strict=True))
+        return self.crs == other.crs and far <= self.px and self.px > COARSER * other.px
 
 
 def _pattern(band: str, folders: Sequence[dict[str, Path]]) -> str:

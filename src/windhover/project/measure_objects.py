@@ -175,6 +175,7 @@ def measure_color(
     counted = labels[~labels["ignored"]]
     step = max(len(counted) // MAX_COLORED, 1)
     chosen = counted.iloc[::step]
+    shared = min((info.bands for info in infos), key=len)  # others may have an alpha band too
     hues = []
     lights = []
     for info in infos:
@@ -183,8 +184,9 @@ def measure_color(
             continue
         stacked = temporary / f"{info.name}.vrt"
         with Scene(_at(info, stacked)) as scene:
+            numbers = [scene.bands.index(band) for band in shared]
             for box in rows[list(BOX_COLUMNS)].to_numpy(np.float64):
-                difference = _difference(scene, box)
+                difference = _difference(scene, box, numbers)
                 if difference is not None:
                     hues.append(difference[0])
                     lights.append(difference[1])
@@ -209,7 +211,7 @@ def _in_spreads(values: Floats) -> Floats:
     return np.asarray(values.mean(axis=0) / spread)
 
 
-def _difference(scene: Scene, box: Floats) -> tuple[Floats, float] | None:
+def _difference(scene: Scene, box: Floats, bands: Sequence[int]) -> tuple[Floats, float] | None:
     """Return how an object differs from its surroundings: shares of bands (C,), and brightness."""
     left, top, right, bottom = box
     width, height = right - left, bottom - top
@@ -220,6 +222,7 @@ def _difference(scene: Scene, box: Floats) -> tuple[Floats, float] | None:
     rows = int(np.ceil(height * RING))
     cols = int(np.ceil(width * RING))
     pixels, valid = scene.read(row, col, rows, cols)
+    pixels = pixels[list(bands)]
     inside = np.zeros(valid.shape, bool)
     # the inner part: corners of a box are mostly background
     inset_y, inset_x = height / 6, width / 6
