@@ -58,6 +58,23 @@ def test_where_every_detection_was_seen_precision_is_exact() -> None:
     assert (estimate.low, estimate.value, estimate.high) == pytest.approx([IS_TRUE.mean()] * 3)
 
 
+def test_where_all_were_to_be_seen_and_one_was_not_the_others_stand_for_it() -> None:
+    sample = sample_rows(SCORES[:20], np.arange(20), 40, seed=0)
+    seen = np.flatnonzero(sample.is_random)[1:]
+    estimate = estimate_precision(
+        ReviewedRows(
+            is_true=np.ones(len(seen), bool),
+            is_random=sample.is_random[seen],
+            is_ordered=sample.is_ordered[seen],
+            stratum=sample.stratum[seen],
+            stratum_sizes=np.bincount(sample.stratum),
+        )
+    )
+    assert estimate.value == pytest.approx(1.0)
+    assert estimate.low is not None
+    assert 0.8 < estimate.low < 1.0
+
+
 def test_nothing_reviewed_is_unknown_and_one_kind_alone_too() -> None:
     nothing = np.zeros(0, bool)
     rows = ReviewedRows(nothing, nothing, nothing, np.zeros(0, np.int64), np.array([5]))

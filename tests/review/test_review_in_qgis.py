@@ -58,6 +58,7 @@ def test_qgis_shows_the_form_and_what_it_saves_is_applied(make_scene: Any, tmp_p
 
     apply_review(ApplyRequest([path], root=tmp_path / "labels"))
     document = json.loads((tmp_path / "labels/v001/labels.json").read_text())
+    assert [entry["name"] for entry in document["categories"]] == ["plane"]
     labels = {label["label_id"]: label for label in document["annotations"]}
     first, second = read_record(path).rows
     left, top, *_ = first.box

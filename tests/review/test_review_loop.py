@@ -159,6 +159,11 @@ def test_one_after_another_a_second_reviewer_cannot_overrule_the_first(
         ("review", with_verdicts("maybe"), "`verdict` must be object, .* got 'maybe'"),
         ("review", with_verdicts("other class"), "`other_class` names no other one"),
         ("areas", lambda table: table.assign(state="done"), "`state` must be complete, .*'done'"),
+        (
+            "review",
+            with_verdicts("other class", other_class="plan"),
+            "the class 'plan' is none of plane. Choose one of them, or .* --classes plan",
+        ),
     ],
 )
 def test_a_half_edited_file_is_one_sentence(
@@ -264,3 +269,45 @@ def test_every_order_asks_for_each_detection_once(
     rows = read_record(reviewed(make_scene, tmp_path, budget=6, n_areas=0, order=order)).rows
     assert len({row.id for row in rows}) == len(rows) == 6
     assert sum(row.is_random for row in rows) == 3
+
+
+def test_a_shape_moved_off_its_raster_is_left_out_and_told(make_scene: Any, tmp_path: Path) -> None:
+    path = reviewed(make_scene, tmp_path, budget=10, n_areas=0)
+
+    def change(table: Any) -> Any:
+        table = with_verdicts(*["object"] * 10)(table)
+        table.loc[0, "geometry"] = shapely.box(0, 0, 5, 5)
+        return table
+
+    edit(path, "review", change)
+    lines = apply(tmp_path)
+    assert len(labels_of(tmp_path)) == 9
+    assert "row 1 of the layer 'review': left out, since it was moved off its raster" in lines[0]
+
+
+def test_one_row_with_two_verdicts_is_a_conflict(make_scene: Any, tmp_path: Path) -> None:
+    path = reviewed(make_scene, tmp_path, budget=10, n_areas=0)
+
+    def change(table: Any) -> Any:
+        table = with_verdicts("object", "object")(table)
+        again = table.iloc[[0]].assign(verdict="not an object")
+        return geopandas.GeoDataFrame(pd.concat([table, again]), crs=table.crs)
+
+    edit(path, "review", change)
+    assert "1 conflict, not decided:" in apply(tmp_path)
+    assert len(labels_of(tmp_path)) == 1
+
+
+def test_a_drawn_shape_of_two_parts_is_two_objects(make_scene: Any, tmp_path: Path) -> None:
+    path = reviewed(make_scene, tmp_path, budget=10, n_areas=0)
+    x, y = 400_000.0, 5_000_000.0
+    parts = [shapely.box(x + left, y - 180, x + left + 9, y - 170) for left in (20, 200)]
+
+    def draw(table: Any) -> Any:
+        new = {"class": ["plane"], "geometry": [shapely.MultiPolygon(parts)]}
+        return geopandas.GeoDataFrame(new, geometry="geometry", crs=table.crs)
+
+    edit(path, "labels", draw)
+    apply(tmp_path)
+    boxes = sorted(label["bbox"] for label in labels_of(tmp_path))
+    assert [box[0] for box in boxes] == pytest.approx([16, 160])

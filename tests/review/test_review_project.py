@@ -61,7 +61,7 @@ def apply(params_file: Path | None = Path("params.yaml")) -> list[str]:
 def test_edits_of_labels_are_in_the_next_catalog_and_nothing_else(project: Path) -> None:
     before = catalog_of(project)
     raw = {path: path.read_bytes() for path in (project / "data/raw").rglob("*") if path.is_file()}
-    path = review_of([project / "data/raw/oak.tif"], (60, 60, 10, 14), n_areas=1)
+    path = review_of([project / "data/raw/oak.tif"], (60, 60, 10, 14), n_areas=1, classes=("hut",))
     of_oak = read_record(path).labels
     assert len(of_oak) == 9
 

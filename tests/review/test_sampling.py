@@ -22,7 +22,7 @@ def test_the_budget_is_kept_and_no_row_is_asked_twice(count: int, budget: int, s
     wanted = min(round(budget / 2), count)
     assert wanted - 2 <= sample.is_random.sum() <= wanted
     assert sample.is_random[sample.order].sum() == sample.is_random.sum()
-    assert sample.is_ordered.sum() == min(budget - round(budget / 2), count) or count < budget
+    assert sample.is_ordered.sum() == (count if count <= budget else budget - round(budget / 2))
 
 
 def test_each_detection_is_drawn_as_often_as_its_probability() -> None:

@@ -78,8 +78,13 @@ def estimate_precision(rows: ReviewedRows) -> ReviewEstimate:
     n_strata = len(rows.stratum_sizes)
     known = rows.is_ordered
     n_known = np.bincount(rows.stratum[known], minlength=n_strata)
-    n_true_known = int(rows.is_true[known].sum())
     used = rows.is_random & ~known
+    if rows.is_random.any() and not used.any() and n_known.sum() < total:
+        # all were to be seen and some were not: those drawn at random stand for them
+        known = np.zeros(len(known), bool)
+        n_known = np.zeros(n_strata, np.int64)
+        used = rows.is_random
+    n_true_known = int(rows.is_true[known].sum())
     n_used = int((rows.is_random | known).sum())
     left = (rows.stratum_sizes - n_known).astype(np.float64)
     n_left = float(left.sum())

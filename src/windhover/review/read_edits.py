@@ -42,6 +42,15 @@ from windhover.review.review_record import (
 )
 
 MOVED_PX = 0.05  # a shape whose corners moved less was only written by another program
+NO_SHAPE = "left out, since it has no shape"
+NO_CLASS = "left out, since it has no class: choose one"
+OFF_RASTER = (
+    "left out, since it was moved off its raster: move it back, or give the layer the coordinate "
+    "system that it had"
+)
+SEVERAL_SCENES = (
+    "left out, since it is on no scene or on several: write the name of one into its column `scene`"
+)
 NEEDED = {
     REVIEW_LAYER: ("row_id", "verdict"),
     LABELS_LAYER: ("label_id",),
@@ -145,6 +154,7 @@ class Edits:
         new: drawn objects.
         areas: declared ones.
         notes: sentences on what is unclear or odd.
+        left_out: reason -> rows that are left out for it.
     """
 
     path: Path
@@ -154,6 +164,19 @@ class Edits:
     new: list[NewShape] = field(default_factory=list)
     areas: list[AreaEdit] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    left_out: dict[str, list[str]] = field(default_factory=dict)
+
+    def leave_out(self, where: str, reason: str) -> None:
+        """Count a row that is left out."""
+        self.left_out.setdefault(reason, []).append(where)
+
+    def left_out_notes(self) -> list[str]:
+        """Return a sentence on each reason, with the first row."""
+        notes = []
+        for reason, rows in self.left_out.items():
+            more = f" and {len(rows) - 1} more" if len(rows) > 1 else ""
+            notes.append(f"{rows[0]}{more}: {reason}")
+        return notes
 
 
 def read_edits(path: Path) -> Edits:
@@ -171,6 +194,7 @@ def read_edits(path: Path) -> Edits:
     _read_labels(edits, layers[LABELS_LAYER])
     _read_areas(edits, layers[AREAS_LAYER])
     _confirm_in_complete_areas(edits)
+    edits.notes += edits.left_out_notes()
     answered = {edit.row.id for edit in edits.rows}
     asked = [row for row in edits.record.rows if row.is_chosen]
     n_empty = sum(row.id not in answered for row in asked)
@@ -239,11 +263,14 @@ def _read_rows(edits: Edits, table: geopandas.GeoDataFrame) -> None:
             continue
         _check_choice(verdict, VERDICTS, "verdict", where=where)
         moved = _moved_shape(shape, table, scenes[row.scene], shapely.box(*row.box), edits)
+        if moved is not None and not _is_on(moved, scenes[row.scene]):
+            edits.leave_out(where, OFF_RASTER)
+            continue
         edits.rows.append(
             RowEdit(
                 row=row,
                 verdict=verdict,
-                class_name=_class_of(record, row, verdict, where=where),
+                class_name=_class_of(record, row, verdict, edits, where=where),
                 shape=moved,
                 reviewer=_text(record, "reviewer"),
                 comment=_text(record, "comment"),
@@ -257,11 +284,19 @@ def _read_rows(edits: Edits, table: geopandas.GeoDataFrame) -> None:
         )
 
 
-def _class_of(record: Mapping[Any, Any], row: ReviewRow, verdict: str, *, where: str) -> str:
+def _is_on(shape: BaseGeometry, scene: ReviewScene) -> bool:
+    """Return whether the center of a shape is on its raster."""
+    center = shape.envelope.centroid
+    return bool(shapely.box(0, 0, scene.width_px, scene.height_px).covers(center))
+
+
+def _class_of(
+    record: Mapping[Any, Any], row: ReviewRow, verdict: str, edits: Edits, *, where: str
+) -> str:
     """Return the class of the object of a row.
 
     Raises:
-        FormatError: another class is meant and none is named.
+        FormatError: another class is meant, and none or an unknown one is named.
     """
     if verdict != OTHER_CLASS:
         return row.class_name
@@ -270,6 +305,20 @@ def _class_of(record: Mapping[Any, Any], row: ReviewRow, verdict: str, *, where:
         raise FormatError(
             f"{where}: its verdict is `{OTHER_CLASS}`, and `other_class` names no other one. "
             "Choose the class there."
+        )
+    return _known_class(name, edits, where=where)
+
+
+def _known_class(name: str, edits: Edits, *, where: str) -> str:
+    """Return a class if the review has it: a slip of the pen would be a class of its own.
+
+    Raises:
+        FormatError: the review does not have it.
+    """
+    if name not in edits.record.classes:
+        raise FormatError(
+            f"{where}: the class {name[:40]!r} is none of {', '.join(edits.record.classes)}. "
+            f"Choose one of them, or make the review with --classes {name[:40]}."
         )
     return name
 
@@ -307,12 +356,15 @@ def _moved_shape(
 def _in_px(
     shape: BaseGeometry, table: geopandas.GeoDataFrame, scene: ReviewScene, path: Path
 ) -> BaseGeometry:
-    """Return a shape of a layer in px of a raster; a shape of one part without its multi-part."""
+    """Return a shape of a layer in px of a raster.
+
+    A shape of one part is no multi-part, and an outline that crosses itself becomes its hull.
+    """
     parts = shapely.get_parts(shape)
     single = parts[0] if len(parts) == 1 else shape
     array = np.array([single], object)
     moved: BaseGeometry = to_raster_px(array, crs_text(table), scene, source=str(path))[0]
-    return moved
+    return moved if moved.is_valid else moved.convex_hull
 
 
 def _add_new(
@@ -325,33 +377,31 @@ def _add_new(
 ) -> None:
     """Take an object that was drawn, or note why it cannot be."""
     if shape is None or shape.is_empty:
-        edits.notes.append(f"{where} has no shape and is left out")
+        edits.leave_out(where, NO_SHAPE)
         return
     names = _scenes_at(edits, shape, table, _text(record, "scene"))
     if len(names) != 1:
-        what = "is on no scene" if not names else f"is on {' and '.join(names)}"
-        edits.notes.append(
-            f"{where} {what} and is left out: write the name of one into its column `scene`"
-        )
+        edits.leave_out(where, SEVERAL_SCENES)
         return
     class_name = _text(record, "other_class") or _text(record, "class")
     classes = edits.record.classes
     if not class_name and len(classes) == 1:
         class_name = classes[0]
     if not class_name:
-        edits.notes.append(f"{where} has no class and is left out: choose one")
+        edits.leave_out(where, NO_CLASS)
         return
     scene = next(one for one in edits.record.scenes if one.scene == names[0])
-    edits.new.append(
-        NewShape(
-            scene=scene.scene,
-            class_name=class_name,
-            shape=_in_px(shape, table, scene, edits.path),
-            is_ignored=is_true(_flag(record, "ignored"), where),
-            reviewer=_text(record, "reviewer"),
-            comment=_text(record, "comment"),
+    for part in shapely.get_parts(shape):  # a shape of several parts is several objects
+        edits.new.append(
+            NewShape(
+                scene=scene.scene,
+                class_name=_known_class(class_name, edits, where=where),
+                shape=_in_px(part, table, scene, edits.path),
+                is_ignored=is_true(_flag(record, "ignored"), where),
+                reviewer=_text(record, "reviewer"),
+                comment=_text(record, "comment"),
+            )
         )
-    )
 
 
 def _flag(record: Mapping[Any, Any], name: str) -> Any:
@@ -397,7 +447,12 @@ def _read_labels(edits: Edits, table: geopandas.GeoDataFrame) -> None:
         seen.add(label.id)
         before = shapely.from_wkt(label.wkt)
         moved = _moved_shape(shape, table, scenes[label.scene], before, edits)
+        if moved is not None and not _is_on(moved, scenes[label.scene]):
+            edits.leave_out(where, OFF_RASTER)
+            continue
         class_name = _text(record, "class") or label.class_name
+        if class_name != label.class_name:
+            _known_class(class_name, edits, where=where)
         is_ignored = label.is_ignored
         if "ignored" in table.columns:
             is_ignored = is_true(_flag(record, "ignored"), where)
@@ -433,15 +488,12 @@ def _read_areas(edits: Edits, table: geopandas.GeoDataFrame) -> None:
         _check_choice(role, tuple(STATES.values()), "state", where=where)
         shape = record[table.geometry.name]
         if shape is None or shape.is_empty:
-            edits.notes.append(f"{where} has no shape and is left out")
+            edits.leave_out(where, NO_SHAPE)
             continue
         area = asked.get(_number(record.get("number")))
         names = [area.scene] if area else _scenes_at(edits, shape, table, _text(record, "scene"))
         if len(names) != 1:
-            edits.notes.append(
-                f"{where} is on {' and '.join(names) or 'no scene'} and is left out: write the "
-                "name of one into its column `scene`"
-            )
+            edits.leave_out(where, SEVERAL_SCENES)
             continue
         scene = scenes[names[0]]
         inside = shapely.box(0, 0, scene.width_px, scene.height_px)

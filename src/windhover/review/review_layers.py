@@ -9,6 +9,8 @@ from typing import Any
 
 import geopandas
 import numpy as np
+import pandas as pd
+import pyarrow as pa
 import pyogrio
 import shapely
 from shapely.geometry.base import BaseGeometry
@@ -93,8 +95,16 @@ def layers_of(record: ReviewRecord) -> dict[str, geopandas.GeoDataFrame]:
             to_map(np.array([shape], object), scenes[scene], record.crs)[0]
             for shape, scene in zip(shapes, columns["scene"], strict=True)
         ]
-        layers[name] = geopandas.GeoDataFrame(columns, geometry=geometry, crs=record.crs)
+        typed = {column: _typed(values) for column, values in columns.items()}
+        layers[name] = geopandas.GeoDataFrame(typed, geometry=geometry, crs=record.crs)
     return layers
+
+
+def _typed(values: Any) -> Any:
+    """Return a column with its type: a list is of texts, also where it has no row."""
+    if not isinstance(values, list):
+        return values
+    return pd.Series(values, dtype=pd.ArrowDtype(pa.string()))
 
 
 def _shapes(entries: Sequence[ReviewLabel] | Sequence[ReviewArea]) -> list[BaseGeometry]:
@@ -115,7 +125,7 @@ def _row_columns(record: ReviewRecord) -> dict[str, Any]:
         "scene": [row.scene for row in rows],
         "score": np.array([row.score for row in rows], np.float64).round(SCORE_DECIMALS),
         "chosen_by": [_chosen_by(row) for row in rows],
-        "chip": draw_chips(rows, record.scenes),
+        "chip": pd.Series(draw_chips(rows, record.scenes), dtype=pd.ArrowDtype(pa.binary())),
     }
 
 

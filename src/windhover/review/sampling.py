@@ -74,7 +74,8 @@ def sample_rows(scores: Floats, order: Ints, budget: int, *, seed: int) -> RowSa
     is_random = np.zeros(count, bool)
     is_random[drawn] = True
     is_ordered = np.zeros(count, bool)
-    is_ordered[order[: budget - n_random]] = True
+    n_ordered = count if budget >= count else budget - n_random  # all are reviewed where few are
+    is_ordered[order[:n_ordered]] = True
     more = order[~is_random[order]][: budget - len(drawn)]
     return RowSample(stratum, is_random, is_ordered, _in_turn(more, drawn))
 
