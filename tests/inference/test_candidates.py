@@ -7,7 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from windhover.geometry.objects import Objects
-from windhover.inference.candidates import Candidates, concatenate
+from windhover.inference.candidates import (
+    SECONDARY_PEAK_DISTANCE,
+    Candidates,
+    concatenate,
+    merge_candidates,
+    secondary_peak_distance,
+)
+from windhover.inference.search_settings import SearchSettings
 
 
 def candidates_of(seed: int, count: int) -> Candidates:
@@ -62,3 +69,21 @@ def test_no_candidates_are_a_table_too() -> None:
     nothing = concatenate([])
     assert len(nothing) == len(Candidates.from_bytes(b"")) == 0
     assert nothing.logits.shape == (0,)
+
+
+def test_in_crowds_secondary_peaks_are_kept_apart_too() -> None:
+    """Two objects of 12 px, the second, a secondary peak, 0.6 of a size from the first."""
+    objects = Objects(
+        np.array([[50.0, 50.0], [57.2, 50.0]]),
+        np.full((2, 2), 12.0),
+        np.zeros(2, np.int64),
+        np.zeros(2, np.int8),
+        np.array([5.0, 4.0]),
+    )
+    candidates = Candidates(objects, np.zeros(2, bool), np.array([False, True]))
+    default = SearchSettings(merge_iou=0.9)
+    crowded = SearchSettings(merge_iou=0.9, merge_distance=0.35)
+    assert len(merge_candidates([candidates], default)) == 1
+    assert len(merge_candidates([candidates], crowded)) == 2
+    assert secondary_peak_distance(0.5) == SECONDARY_PEAK_DISTANCE
+    assert secondary_peak_distance(0.9) == 0.9

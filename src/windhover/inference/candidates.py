@@ -23,8 +23,10 @@ from windhover.geometry.georef import pixel_to_world
 from windhover.geometry.objects import Objects
 from windhover.inference.search_settings import SearchSettings
 
-# a secondary peak nearer than this to a better candidate, in units of its size, is a duplicate
+# a secondary peak nearer than this to a better candidate, in units of its size, is a duplicate ...
 SECONDARY_PEAK_DISTANCE = 0.7
+# ... or nearer than this in merge distances, where crowds have a smaller one
+SECONDARY_PEAK_FACTOR = 1.4
 # how a candidate is kept in a journal: 46 bytes, the same on every machine
 STORED = np.dtype(
     [
@@ -118,6 +120,16 @@ def concatenate(parts: Sequence[Candidates]) -> Candidates:
     )
 
 
+def secondary_peak_distance(merge_distance: float) -> float:
+    """Return how near a secondary peak is the same object as a better candidate, in sizes.
+
+    Args:
+        merge_distance: the same of peaks; below the default, for crowds, this follows.
+    """
+    in_crowds = SECONDARY_PEAK_FACTOR * merge_distance
+    return max(min(SECONDARY_PEAK_DISTANCE, in_crowds), merge_distance)
+
+
 def merge_candidates(
     parts: Sequence[Candidates],
     settings: SearchSettings,
@@ -134,8 +146,8 @@ def merge_candidates(
         transform: px of the scene -> world; needed with `aoi`.
     """
     candidates = concatenate(parts)
-    secondary_distance = max(SECONDARY_PEAK_DISTANCE, settings.merge_distance)
-    distance = np.where(candidates.is_secondary, secondary_distance, settings.merge_distance)
+    of_secondary = secondary_peak_distance(settings.merge_distance)
+    distance = np.where(candidates.is_secondary, of_secondary, settings.merge_distance)
     kept = merge_duplicates(
         candidates.objects.to_xyxy(),
         candidates.logits,

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from windhover.errors import UnsupportedError
-from windhover.inference.candidates import SECONDARY_PEAK_DISTANCE
+from windhover.inference.candidates import secondary_peak_distance
 from windhover.inference.peak_tta import SYMMETRIES
 from windhover.inference.peaks import MAX_LOG_SIZE, margin_cells
 from windhover.inference.search_settings import SearchSettings
@@ -205,7 +205,7 @@ class DetectorGraph(nn.Module):
         distance = (xy[:, None] - xy[None, :]).square().sum(dim=2).sqrt()
         size = wh.prod(dim=1).sqrt()
         merge_distance = float(self.settings.merge_distance)
-        secondary_distance = max(SECONDARY_PEAK_DISTANCE, merge_distance)
+        secondary_distance = secondary_peak_distance(merge_distance)
         is_secondary = candidates.is_secondary.to(xy.dtype)
         reach = merge_distance + is_secondary * (secondary_distance - merge_distance)
         factor = torch.maximum(reach[:, None], reach[None, :])
