@@ -45,8 +45,13 @@ def describe_model(
         catalog: that it was trained and measured on.
         patches: folder of the patches.
     """
-    bundle = load_bundle(folder)
     description = description_of(result, catalog, data_version=data_version(catalog, patches))
+    write_description(folder, description)
+
+
+def write_description(folder: Path, description: ModelDescription) -> None:
+    """Write a description into a model's card, and the page and the STAC item made of both."""
+    bundle = load_bundle(folder)
     card = bundle.card.model_copy(update={"description": description})
     write_json(folder / CARD, card.model_dump(mode="json"))
     with atomic_file(folder / README) as temporary:
@@ -67,19 +72,19 @@ def description_of(
         places[split] = place_hashes(map(str, catalog.split(split).scenes["place"]))
     return ModelDescription(
         sensor=texts.sensor,
-        native_gsd_m=_native_gsd_m(train.scenes),
+        native_gsd_m=native_gsd_of(train.scenes),
         places=places,
         scenes=len(train.scenes),
         objects=int(is_object.sum()),
         data_version=data_version,
         license=texts.license,
         data_license=texts.data_license,
-        limits=(*texts.limits, *_nameless(result.notes, catalog.scenes)),
+        limits=(*texts.limits, *nameless(result.notes, catalog.scenes)),
         accuracy=_accuracy(result),
     )
 
 
-def _native_gsd_m(scenes: pd.DataFrame) -> tuple[float, float] | None:
+def native_gsd_of(scenes: pd.DataFrame) -> tuple[float, float] | None:
     """Return the finest and the coarsest GSD of scenes as delivered, m; None without scenes."""
     if scenes.empty:
         return None
@@ -87,7 +92,7 @@ def _native_gsd_m(scenes: pd.DataFrame) -> tuple[float, float] | None:
     return float(gsd_m.min()), float(gsd_m.max())
 
 
-def _nameless(notes: Sequence[str], scenes: pd.DataFrame) -> list[str]:
+def nameless(notes: Sequence[str], scenes: pd.DataFrame) -> list[str]:
     """Return the notes that name no scene and no place, and how many do."""
     names = {str(name) for column in ("scene", "place") for name in scenes[column]}
     kept = [note for note in notes if not any(name in note for name in names)]

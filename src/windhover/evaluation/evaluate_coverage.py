@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from windhover.dataset.catalog import Catalog, load_catalog
 from windhover.errors import DataError
 from windhover.evaluation.coverage_calibration import calibrate_coverage
+from windhover.evaluation.describe_coverage import describe_coverage_model
 from windhover.evaluation.evaluate_model import EvaluationFolders
 from windhover.evaluation.map_splits import (
     CoverageCounts,
@@ -135,6 +136,14 @@ def evaluate_coverage(
         patches_folder=folders.patches,
     )
     write_coverage_report(result, folders.reports)
+    describe_coverage_model(
+        folders.model,
+        result.record,
+        catalog,
+        texts=params.model_card,
+        patches=folders.patches,
+        gsd_m=card.gsd_m,
+    )
     write_unlabeled_layer(None, catalog, folders.reports)  # of objects; here without rows
     return result
 

@@ -37,25 +37,31 @@ FILES = (
     "this card for programs, `calibration.json` and `operating_point.json` what makes scores "
     "and thresholds, `item.json` a STAC item by the MLM extension. Nothing is unpickled."
 )
-TAGS = ["object-detection", "remote-sensing", "earth-observation", "windhover"]
+TAGS = ["remote-sensing", "earth-observation", "windhover"]
+HUB_TASKS = {"objects": "object-detection", "coverage": "image-segmentation"}
 LICENSE_NAME = re.compile(r"[a-z0-9.-]+")  # as Hugging Face writes them
 
 
 def model_readme(card: Card, point: OperatingPoint | None) -> str:
     """Return the page of a model: YAML front matter, then sections in Markdown."""
     about = card.description or ModelDescription()
+    verb = "Finds"
+    output = "detections.gpkg"
+    if card.task == "coverage":
+        verb = "Maps"
+        output = "coverage"
     sections = [
         f"---\n{_front_matter(card, about)}---",
         f"# {item_name(card)}",
-        f"Finds {', '.join(card.classes)} in satellite and aerial rasters. Made by Windhover.",
+        f"{verb} {', '.join(card.classes)} in satellite and aerial rasters. Made by Windhover.",
         "## Input",
         _table(_input_rows(card, about)),
         "## Use",
-        "```\nwindhover detect scene.tif --model THIS_FOLDER --out detections.gpkg\n```",
+        f"```\nwindhover detect scene.tif --model THIS_FOLDER --out {output}\n```",
         "## Training data",
-        _table(_training_rows(about)),
+        _table(_training_rows(card, about)),
         "## Accuracy",
-        _accuracy(about, point),
+        _accuracy(card, about, point),
         "## Limits",
         "\n".join(f"- {sentence}" for sentence in _limits(card, about)),
         "## Files",
@@ -68,11 +74,11 @@ def _front_matter(card: Card, about: ModelDescription) -> str:
     """Return the metadata that Hugging Face reads, as YAML."""
     values: dict[str, Any] = {**_license_values(about.license)}
     values["library_name"] = "windhover"
-    values["pipeline_tag"] = "object-detection"
-    values["tags"] = TAGS
+    values["pipeline_tag"] = HUB_TASKS[card.task]
+    values["tags"] = [HUB_TASKS[card.task], *TAGS]
     if about.accuracy is not None:
         values["model-index"] = [
-            {"name": item_name(card), "results": [_results(about.accuracy, about)]}
+            {"name": item_name(card), "results": [_results(card, about.accuracy, about)]}
         ]
     text = io.StringIO()
     yaml = YAML()
@@ -90,7 +96,7 @@ def _license_values(name: str | None) -> dict[str, str]:
     return {"license": "other", "license_name": name}
 
 
-def _results(accuracy: Accuracy, about: ModelDescription) -> dict[str, Any]:
+def _results(card: Card, accuracy: Accuracy, about: ModelDescription) -> dict[str, Any]:
     """Return the figures as an entry of Hugging Face's index of results."""
     metrics = [
         {"type": name, "name": FIGURE_TITLES.get(name, name), "value": figure.value}
@@ -102,7 +108,7 @@ def _results(accuracy: Accuracy, about: ModelDescription) -> dict[str, Any]:
         "name": f"labelled scenes {about.data_version}".strip(),
         "split": accuracy.split,
     }
-    return {"task": {"type": "object-detection"}, "dataset": dataset, "metrics": metrics}
+    return {"task": {"type": HUB_TASKS[card.task]}, "dataset": dataset, "metrics": metrics}
 
 
 def _input_rows(card: Card, about: ModelDescription) -> Iterator[tuple[str, str]]:
@@ -123,10 +129,11 @@ def _input_rows(card: Card, about: ModelDescription) -> Iterator[tuple[str, str]
     yield "window", f"{card.window_px} px, every {card.stride_px} px"
 
 
-def _training_rows(about: ModelDescription) -> Iterator[tuple[str, str]]:
+def _training_rows(card: Card, about: ModelDescription) -> Iterator[tuple[str, str]]:
     """Yield what the model was made of."""
     yield "scenes", str(about.scenes)
-    yield "objects", str(about.objects)
+    if card.task == "objects":
+        yield "objects", str(about.objects)
     yield "data version", f"`{about.data_version or 'unknown'}`"
     yield "licence of the data", about.data_license or NOT_NAMED
     yield "licence of the model", about.license or NOT_NAMED
@@ -135,7 +142,7 @@ def _training_rows(about: ModelDescription) -> Iterator[tuple[str, str]]:
         yield f"places of {split} (SHA-256 of their names, 16 digits)", text
 
 
-def _accuracy(about: ModelDescription, point: OperatingPoint | None) -> str:
+def _accuracy(card: Card, about: ModelDescription, point: OperatingPoint | None) -> str:
     """Return what was measured, and the thresholds it was measured at."""
     accuracy = about.accuracy
     lines = []
@@ -143,11 +150,14 @@ def _accuracy(about: ModelDescription, point: OperatingPoint | None) -> str:
         folds = [limit for limit in about.limits if limit.startswith(CROSS_VALIDATED)]
         lines += [f"By {folds[0]}"] if folds else [UNKNOWN_ACCURACY]
     else:
-        lines.append(
-            f"On {accuracy.split}: {accuracy.objects} objects in {accuracy.scenes} scenes of "
-            f"{accuracy.places} places, {accuracy.km2:.3g} km²; a detection is an object where "
-            f"{accuracy.match}."
+        ground = f"{accuracy.scenes} scenes of {accuracy.places} places, {accuracy.km2:.3g} km²"
+        line = (
+            f"On {accuracy.split}: {accuracy.objects} objects in {ground}; a detection is an "
+            f"object where {accuracy.match}."
         )
+        if card.task == "coverage":
+            line = f"On {accuracy.split}: {ground}, {accuracy.match}."
+        lines.append(line)
         lines.append(_figure_table(accuracy.figures))
     if point is not None:
         thresholds = ", ".join(f"{name} {cut:.3f}" for name, cut in point.thresholds().items())
@@ -169,15 +179,21 @@ def _figure_table(figures: dict[str, Figure]) -> str:
 
 def _limits(card: Card, about: ModelDescription) -> Iterator[str]:
     """Yield sentences: where the model is not to be trusted."""
-    yield (
-        f"Objects larger than a window ({card.window_px * card.gsd_m:g} m) need several scales, "
-        "and those of a few px are seldom found."
-    )
+    if card.task == "objects":
+        yield (
+            f"Objects larger than a window ({card.window_px * card.gsd_m:g} m) need several "
+            "scales, and those of a few px are seldom found."
+        )
+    else:
+        yield (
+            f"A px of the map is {card.stride_px * card.gsd_m:g} m: borders are no finer, and what "
+            "is smaller is seldom mapped."
+        )
     yield (
         "Sensors, seasons and landscapes that the training did not show were not measured: label "
         "a few scenes of your own, and assess."
     )
-    if not card.sized:
+    if not card.sized and card.task == "objects":
         yield "The training labels were points: the sizes of the boxes mean nothing."
     yield from (limit for limit in about.limits if not limit.startswith(CROSS_VALIDATED))
 

@@ -21,6 +21,8 @@ from windhover.models.model_description import ModelDescription
 from windhover.models.weights_file import WEIGHTS
 
 ITEM = "item.json"
+MLM_TASKS = {"objects": "object-detection", "coverage": "semantic-segmentation"}
+TITLES = {"objects": ("Detector", "Finds"), "coverage": ("Map", "Maps")}
 STAC_VERSION = "1.1.0"
 EXTENSIONS = (
     "https://stac-extensions.github.io/mlm/v1.6.0/schema.json",
@@ -80,18 +82,19 @@ def _properties(
 ) -> dict[str, Any]:
     """Return the properties of the item."""
     about = card.description or ModelDescription()
+    noun, verb = TITLES[card.task]
     properties: dict[str, Any] = {
         **ALWAYS,
-        "title": f"Detector of {', '.join(card.classes)}",
+        "title": f"{noun} of {', '.join(card.classes)}",
         "description": (
-            f"Finds {', '.join(card.classes)} in rasters of {card.gsd_m:g} m per px, bands "
+            f"{verb} {', '.join(card.classes)} in rasters of {card.gsd_m:g} m per px, bands "
             f"{', '.join(card.bands)}, {card.dtype}. By windhover detect."
         ),
         "license": about.license or "other",
         "gsd": card.gsd_m,
         "mlm:name": item_name(card),
         "mlm:architecture": card.network.name,
-        "mlm:tasks": ["object-detection"],
+        "mlm:tasks": [MLM_TASKS[card.task]],
         "mlm:framework": "PyTorch",
         "mlm:total_parameters": count_parameters(weights),
         "mlm:accelerator_constrained": False,
@@ -144,7 +147,7 @@ def _outputs(card: Card) -> list[dict[str, Any]]:
     for name, number in channels.items():
         output: dict[str, Any] = {
             "name": name,
-            "tasks": ["object-detection"],
+            "tasks": [MLM_TASKS[card.task]],
             "result": {
                 "shape": [-1, number, -1, -1],
                 "dim_order": ["batch", "channel", "height", "width"],
