@@ -18,6 +18,7 @@ from fake_models import write_bundle
 from messages import recorded_messages
 from toy_coverage import GSD_M, cloud_mask, picture_of, place, write_raster
 from windhover.cli import app as cli
+from windhover.detection.detect_rasters import detect_rasters
 from windhover.detection.detect_request import DetectRequest
 from windhover.detection.detect_scene import SceneRun
 from windhover.detection.map_rasters import map_rasters
@@ -25,6 +26,9 @@ from windhover.detection.model_task import task_of_model
 from windhover.errors import ParameterError
 from windhover.geometry.lattice import Lattice
 from windhover.inference.coverage_map import to_px
+from windhover.inference.detector import Detector
+from windhover.model_export.export_model import export_model
+from windhover.params.scenes import ScenesParams
 
 SHAPE = (157, 211)  # no multiple of a stride
 BANDS = {"bands": ("band1", "band2", "band3")}
@@ -179,6 +183,26 @@ def test_a_raster_is_never_written_over(scenes: list[Path], model: Path, tmp_pat
     with pytest.raises(ParameterError, match=r"a_probability\.tif"):
         run([other], model, tmp_path)
     assert path.read_bytes() == scenes[0].read_bytes()
+
+
+def test_what_finds_objects_names_a_model_of_coverage(
+    scenes: list[Path], model: Path, tmp_path: Path
+) -> None:
+    sentence = "maps coverage of cloud and finds no objects"
+    request = DetectRequest([str(scenes[0])], model, tmp_path / "found.gpkg")
+    with pytest.raises(ParameterError, match=sentence):
+        detect_rasters(request)
+    detector = Detector.from_bundle(model)
+    with pytest.raises(ParameterError, match=sentence):
+        detector.detect(scenes[0])
+    with pytest.raises(ParameterError, match=sentence):
+        export_model(detector, tmp_path / "exported")
+
+
+def test_commands_about_objects_name_the_task() -> None:
+    with pytest.raises(ParameterError, match=r"`windhover check` is about objects, and `scenes"):
+        ScenesParams(task="coverage").require_objects("windhover check")
+    ScenesParams().require_objects("windhover check")
 
 
 def test_the_command_prints_the_table_as_json(

@@ -62,6 +62,7 @@ def detect_catalog(
         device=device,
         inference_precision=inference_precision,
     )
+    detector.bundle.card.require_objects()
     logger.info(detector.describe())
     thresholds = detector.thresholds()
     runs = []

@@ -82,6 +82,7 @@ def _search_scenes(
 ) -> DetectionOutcome:
     """Search the scenes of a checked request and write its files."""
     bundle = load_bundle(request.model)
+    bundle.card.require_objects()
     if request.gsd_m == "unknown":
         infos = with_assumed_gsd(infos, bundle.card.gsd_m)
     areas = areas_of_interest(request, infos)

@@ -61,6 +61,7 @@ def check_scenes(detector: Detector, wanted: AcceptanceList, pictures: Path) -> 
     Raises:
         WindhoverError: a raster cannot be searched; a note names the scene.
     """
+    detector.bundle.card.require_objects()
     outcomes = []
     for scene in wanted.scenes:
         try:

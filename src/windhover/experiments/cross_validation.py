@@ -117,7 +117,9 @@ def load_flow(settings: Sequence[str] = ()) -> FlowParams:
         stage: change_params(stage, load_params(stage, model), changes[stage])
         for stage, model in models.items()
     }
-    return FlowParams(**loaded)  # type: ignore[arg-type]
+    flow = FlowParams(**loaded)  # type: ignore[arg-type]
+    flow.scenes.require_objects("windhover kfold, tune or label-curve")
+    return flow
 
 
 def run_folds(params: FlowParams, n_folds: int) -> CrossValidationResult:

@@ -273,6 +273,7 @@ class Detector:
         """
         from windhover.inference.result_table import table_of_columns, to_map_table
 
+        self.bundle.card.require_objects()
         _check_types(raster, gsd_m, aoi)
         thresholds = self.thresholds(threshold)
         with self.open(raster, gsd_m) as scene:

@@ -96,6 +96,7 @@ def export_model(
         MissingFileError: the model was never evaluated, or a raster is not there.
     """
     bundle = detector.bundle
+    bundle.card.require_objects()
     metadata = plugin_metadata(bundle)
     with lock_output(folder), atomic_folder(folder) as temporary:
         graph = detector_to_onnx(bundle)

@@ -17,7 +17,7 @@ from pydantic import (
     model_validator,
 )
 
-from windhover.errors import FormatError
+from windhover.errors import FormatError, ParameterError
 from windhover.files import read_json
 from windhover.models.model_description import ModelDescription
 from windhover.models.network_names import current_name
@@ -145,6 +145,18 @@ class Card(BaseModel):
         if self.task == "objects":
             values.pop("task", None)
         return values
+
+    def require_objects(self) -> None:
+        """Check that the model finds objects.
+
+        Raises:
+            ParameterError: it maps coverage.
+        """
+        if self.task != "objects":
+            raise ParameterError(
+                f"model {self.name} maps coverage of {', '.join(self.classes)} and finds no "
+                "objects. Use `windhover detect`, which writes its maps."
+            )
 
     def prior_of(self, index: int) -> float | None:
         """Return the fraction of a scene's windows that show a class, None where unknown.

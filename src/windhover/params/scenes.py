@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field, field_validator, model_validator
 
+from windhover.errors import ParameterError
 from windhover.geometry.windows import WINDOW_PX
 from windhover.params import StageParams
 from windhover.params.allowed_values import EmptyScenes, SplitName, Task
@@ -150,6 +151,21 @@ class ScenesParams(StageParams):
         description="wanted fraction of the objects in train, val, test",
     )
     seed: int = Field(default=0, ge=0, description="random seed of the split")
+
+    def require_objects(self, command: str) -> None:
+        """Check that objects are looked for, which is all that some commands know.
+
+        Args:
+            command: that asks, as a user writes it.
+
+        Raises:
+            ParameterError: the task is coverage.
+        """
+        if self.task != "objects":
+            raise ParameterError(
+                f"`{command}` is about objects, and `scenes.task` is {self.task}. Run `dvc repro "
+                "export`, and read data/scenes/report.html and reports/index.html."
+            )
 
     @property
     def guard_width_m(self) -> float:

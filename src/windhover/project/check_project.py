@@ -42,6 +42,7 @@ def check_project(folder: Path) -> Path:
             "with `windhover init`."
         )
     params = load_params("scenes", ScenesParams, folder)
+    params.require_objects("windhover check")
     folds = None
     if params.blocks is None and (folder / BLOCKS_FILE).is_file():
         folds = BlockPlan.load(folder / BLOCKS_FILE)

@@ -20,4 +20,5 @@ def project_params(root: Path = Path()) -> ScenesParams | None:
     if not (root / "params.yaml").is_file() or not (root / "dvc.yaml").is_file():
         return None
     params = load_params("scenes", ScenesParams, root)
+    params.require_objects("windhover review")
     return params if (root / params.raw).is_dir() else None
