@@ -130,7 +130,7 @@ def evaluate_coverage(
         bands=finished.bands,
         scenes=of_scenes,
         patches=of_patches,
-        shown=scenes["test"] or scenes["val"],
+        shown=scenes["test"] or scenes["val"] or scenes[fitting],
         thresholds=thresholds,
         training=folders.train,
         patches_folder=folders.patches,
