@@ -230,6 +230,20 @@ def test_a_faulty_class_raster_is_named_in_a_sentence(
         coverage_catalog(raw)
 
 
+def test_nodata_is_not_known_and_ignored_classes_neither(tmp_path: Path) -> None:
+    mask = np.full(SHAPE, 7, np.uint16)
+    mask[:50] = 0
+    mask[50:80] = CLOUD
+    mask[80:100] = SHADOW
+    raw = folder_of(tmp_path, mask, nodata=7)
+    catalog = coverage_catalog(raw, mask_values=VALUES, ignore_classes=["shadow"])
+    assert catalog.classes == ["cloud"]
+    expected = np.full(SHAPE, UNKNOWN, np.uint8)
+    expected[:50] = 0
+    expected[50:80] = 1
+    np.testing.assert_array_equal(class_map_of(catalog, "s0"), expected)
+
+
 def test_values_must_be_named(tmp_path: Path) -> None:
     raw = write_scenes(tmp_path / "raw")
     with pytest.raises(DataError, match=r"what its values mean is not known\. Name them"):

@@ -99,7 +99,9 @@ class ClassNames:
 
 def value_table(params: ScenesParams, classes: ClassNames) -> dict[int, int]:
     """Return value of a class raster -> index in a class map."""
-    table = {value: classes.index_of[name] for value, name in params.mask_values.items()}
+    table = {}
+    for value, name in params.mask_values.items():
+        table[value] = classes.index_of.get(name, UNKNOWN)  # of an ignored class
     return table | dict.fromkeys(params.mask_ignore, UNKNOWN)
 
 
