@@ -1,7 +1,7 @@
 """Class maps: the class of each pixel of a scene, as the scenes stage leaves it.
 
 A class map is uint8: 0 is background, k + 1 is class k of the catalog, `UNKNOWN` is what is not
-known. It lies on the scene's own grid in a file, and is read here on the grid of any GSD: a pixel
+known. Its file is on the scene's own grid, and is read here on the grid of any GSD: a pixel
 of it has the class in its middle.
 """
 

@@ -1,6 +1,6 @@
 """Class maps written from what labels a scene: a class raster, or polygons of classes.
 
-Checks that a class raster lies on the grid of its scene and that all of its values are named.
+Checks that a class raster is on the grid of its scene and that all of its values are named.
 Pixels without data, ignored ones and those outside of what is labeled become unknown.
 """
 
@@ -106,7 +106,7 @@ def value_table(params: ScenesParams, classes: ClassNames) -> dict[int, int]:
 
 
 def check_mask(path: Path, info: SceneInfo) -> None:
-    """Check that a class raster lies on the grid of its scene.
+    """Check that a class raster is on the grid of its scene.
 
     Raises:
         FormatError: it cannot be read.
@@ -324,7 +324,7 @@ def _burn(shape: Any, transform: Affine, shape_hw: tuple[int, int]) -> NDArray[n
 
 
 def check_masks(masks: Mapping[str, Path], infos: Sequence[SceneInfo]) -> None:
-    """Check that each class raster lies on the grid of its scene.
+    """Check that each class raster is on the grid of its scene.
 
     Raises:
         FormatError, DataError: of the first one that does not.

@@ -184,7 +184,7 @@ def _check_polygons(path: Path, labels: RawLabels) -> None:
 
 
 def _polygons_on_scene(labels: RawLabels, info: SceneInfo) -> geopandas.GeoDataFrame:
-    """Return the parts of polygons that lie on a scene: `class`, `geometry` in native px."""
+    """Return the parts of polygons that are on a scene: `class`, `geometry` in native px."""
     empty = geopandas.GeoDataFrame({"class": [], "geometry": []}, geometry="geometry")
     if (labels.crs is None) != (info.crs is None) or not len(labels):
         return empty

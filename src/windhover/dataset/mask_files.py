@@ -1,6 +1,6 @@
 """Which class rasters a folder holds, and which scene each of them is of.
 
-A class raster (a mask) has one band of numbers that stand for classes, on the grid of its scene. It
+A class raster (a mask) has one band of class numbers, on the grid of its scene. It
 is no scene itself.
 """
 

@@ -9,8 +9,8 @@ from windhover.models.card import CARD
 
 
 def task_of_model(folder: str | Path) -> str:
-    """Return `coverage` or `objects`; `objects` for a card that cannot be read, of which loading
-    the model tells.
+    """Return `coverage` or `objects`; `objects` for a card that cannot be read, whose fault is
+    reported when the model is loaded.
     """
     try:
         card = json.loads((Path(folder) / CARD).read_text(encoding="utf-8"))

@@ -23,7 +23,7 @@ from windhover.inference.search_results import BlockResult, FailedBlock
 
 
 class Tiles(Protocol):
-    """A network that scores any part of a scene, the same whatever part is asked for."""
+    """A network that scores any part of a scene, the same in any part that is asked for."""
 
     device: str
     inference_precision: str

@@ -153,7 +153,7 @@ class ScenesParams(StageParams):
     seed: int = Field(default=0, ge=0, description="random seed of the split")
 
     def require_objects(self, command: str) -> None:
-        """Check that objects are looked for, which is all that some commands know.
+        """Check that the task is objects, which is all that some commands know.
 
         Args:
             command: that asks, as a user writes it.

@@ -1,6 +1,6 @@
 """The evaluation report of a model of coverage: metrics, tables, plots, pictures and a page.
 
-Files have the names that `dvc.yaml` knows, whatever the task: what only objects have is empty.
+Files have the names that `dvc.yaml` knows for any task: what only objects have is empty.
 """
 
 from __future__ import annotations

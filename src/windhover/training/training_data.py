@@ -135,7 +135,7 @@ def for_coverage(params: TrainParams) -> TrainParams:
     """Return parameters for classes without boxes: what only objects have is switched off.
 
     Mining takes detections for errors, each window of a large patch is worth as much as another,
-    and strong changes of single bands would take away what tells white cloud from other ground.
+    and strong changes of single bands would take away the contrast of white cloud and other ground.
     """
     without: dict[str, Any] = {
         "hard_negative_mining": params.hard_negative_mining.model_copy(update={"after": ()}),
