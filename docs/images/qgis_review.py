@@ -107,7 +107,12 @@ if "--map" in OPTIONS:
     job.waitForFinished()
     job.renderedImage().save(picture)
 setup = review.editorWidgetSetup(review.fields().indexOf("verdict"))
+project = QgsProject()
+is_read = project.read(os.path.splitext(GEOPACKAGE)[0] + ".qgs")
+in_tree = [node.layer() for node in project.layerTreeRoot().findLayers()]
 found = {
+    "project": [layer is not None and layer.isValid() for layer in in_tree],
+    "project_read": is_read,
     "qgis": Qgis.QGIS_VERSION,
     "valid": [layer.isValid() for layer in layers.values()],
     "rows": {name: layer.featureCount() for name, layer in layers.items()},

@@ -47,6 +47,8 @@ def test_qgis_shows_the_form_and_what_it_saves_is_applied(make_scene: Any, tmp_p
     assert seen["valid"] == [True] * 4
     assert seen["rows"] == {"review": 2, "labels": 1, "areas": 1, "scenes": 1}
     assert seen["widget"] == "ValueMap"
+    assert seen["project_read"]
+    assert seen["project"] == [True] * 5, "four layers over the raster"
     assert seen["saved"] == [True] * 3
     assert {"question", "score", "row_id"} <= set(seen["read_only"])
     assert not {"verdict", "other_class", "reviewer", "comment"} & set(seen["read_only"])

@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import geopandas
+import numpy as np
 import pandas as pd
 import pyogrio
 import pytest
+import rasterio
 import shapely
+from defusedxml import ElementTree
 
 from toy_results import searched
 from toy_reviews import edit, with_verdicts
@@ -76,9 +79,17 @@ def test_scenes_without_georeference_stand_side_by_side(make_scene: Any, tmp_pat
     footprints = pyogrio.read_dataframe(tmp_path / "review.gpkg", layer="scenes")
     assert footprints.geometry.iloc[0].disjoint(footprints.geometry.iloc[1])
 
+    left, _, _, top = footprints.set_index("scene").geometry["b"].bounds
+    with rasterio.open(tmp_path / "review_rasters/b.vrt") as below, rasterio.open(paths[1]) as own:
+        np.testing.assert_array_equal(below.read(), own.read())
+        assert below.transform @ (150, 100) == pytest.approx((left + 300, top - 200))
+    project = ElementTree.parse(tmp_path / "review.qgs")
+    sources = [entry.text for entry in project.iterfind(".//datasource")]
+    assert sources[0] == "./review.gpkg|layername=review"
+    assert all(Path(str(source)).is_file() for source in sources[4:])
+
     def draw(table: Any) -> Any:
         """Draw an object around px (150, 100) of the second scene."""
-        left, _, _, top = footprints.set_index("scene").geometry["b"].bounds
         x, y = left + 150 * 2.0, top - 100 * 2.0
         new = {"class": "plane", "geometry": shapely.box(x - 10, y - 20, x + 10, y + 20)}
         return geopandas.GeoDataFrame(pd.concat([table, pd.DataFrame([new])]), geometry="geometry")

@@ -35,6 +35,7 @@ from windhover.review.order_rows import (
     order_by_variety,
 )
 from windhover.review.placing import file_crs
+from windhover.review.qgis_project import project_path, write_project
 from windhover.review.review_layers import layers_of, shown_shape, write_layers
 from windhover.review.review_record import (
     ReviewArea,
@@ -156,12 +157,15 @@ def _write(
         write_layers(layers, temporary)
         add_forms(temporary, record.classes, list(layers))
         write_record(temporary, record)
+    project = project_path(request.output)
+    if not project.exists():  # it may be a person's own
+        write_project(request.output, record, layers)
     n_asked = min(request.budget, record.n_detections)
     asked = f"{counted(n_asked, 'row')} of {record.n_detections} detections"
     areas = f"{counted(len(record.areas), 'area')} to review in QGIS"
     return [
         f"{request.output}: {asked} and {areas}",
-        f"then: windhover review --apply {request.output}",
+        f"{project} opens it over its rasters; then: windhover review --apply {request.output}",
     ]
 
 
