@@ -30,6 +30,8 @@ from affine import Affine
 from measuring import ROOT, save
 from numpy.typing import NDArray
 
+from windhover.detection.detect_request import DetectRequest
+from windhover.detection.map_rasters import map_rasters
 from windhover.geometry import georef
 from windhover.params import check_params
 from windhover.params.simulate import SimulateParams
@@ -155,15 +157,25 @@ def run(folder: Path, *arguments: str) -> None:
     subprocess.run([sys.executable, *arguments], cwd=folder, env=environment, check=True)
 
 
-def map_scene(folder: Path, scene: RealScene, *options: str) -> tuple[NDArray[np.uint8], float]:
-    """Return the classes (H, W) that a project's model finds in a scene, and the seconds."""
+def map_scene(
+    folder: Path, scene: RealScene, *, match_radiometry: bool
+) -> tuple[NDArray[np.uint8], float]:
+    """Return the classes (H, W) that a project's model finds in a scene, and the seconds of the
+    second run, with all files written.
+    """
     raster = folder / f"{scene.name}.tif"
     write_raster(raster, scene.image)
-    output = folder / f"coverage_{scene.name}{len(options)}"
+    output = folder / f"coverage_{scene.name}_{match_radiometry}"
+    request = DetectRequest(
+        [str(raster)],
+        folder / "data" / "model",
+        output,
+        gsd_m=GSD_M,
+        match_radiometry=match_radiometry,
+    )
+    map_rasters(request)
     began = time.perf_counter()
-    arguments = ["detect", str(raster), "--model", "data/model", "--output", str(output)]
-    arguments += ["--gsd", str(GSD_M), *options]
-    run(folder, "-m", "windhover.cli.app", *arguments)
+    map_rasters(request)
     seconds = time.perf_counter() - began
     with rasterio.open(output / f"{scene.name}_mask.tif") as mask:
         to_cell = ~mask.transform * georef.local_transform(GSD_M)
@@ -260,9 +272,9 @@ def main() -> None:
                     folder = args.keep / f"{network}_{name}"
                     folder.mkdir(parents=True)
                 learn(folder, network, learned, args)
-                for options in ((), ("--match-radiometry",)):
-                    model = ", ".join(["windhover", network, *(part[2:] for part in options)])
-                    add(name, model, *map_scene(folder, scenes[name], *options))
+                for suffix, match in (("", False), (", matched radiometry", True)):
+                    found = map_scene(folder, scenes[name], match_radiometry=match)
+                    add(name, f"windhover, {network}{suffix}", *found)
     print_table(rows)
     target = "balanced accuracy and IoU of cloud above " + ", ".join(
         f"{accuracy} and {iou} ({name})" for name, (accuracy, iou) in TARGETS.items()
