@@ -37,6 +37,7 @@ from windhover.params import check_params
 from windhover.params.simulate import SimulateParams
 from windhover.simulate.sky_world import BAND_NAMES, make_sky
 
+STAGES = ("scenes", "patches", "augment", "train", "evaluate")
 SCENES = ("landsat5", "landsat7")
 GSD_M = 30.0
 PATCH_PX = 64
@@ -130,7 +131,23 @@ def write_raw(folder: Path, learned: list[RealScene], seed: int) -> None:
 
 
 def learn(folder: Path, network: str, learned: list[RealScene], args: argparse.Namespace) -> None:
-    """Make a project in a folder, and run its stages up to the stored threshold."""
+    """Make a project in a folder, and run its stages up to the stored threshold.
+
+    Stages that an earlier run finished there are not run again.
+    """
+    prepare(folder, network, learned, args)
+    for stage in STAGES:
+        done = folder / f".{stage}_done"
+        if not done.exists():
+            run(folder, str(ROOT / "pipeline" / f"{stage}.py"))
+            done.touch()
+
+
+def prepare(folder: Path, network: str, learned: list[RealScene], args: argparse.Namespace) -> None:
+    """Write the parameters and raw scenes of a project, unless they are there."""
+    done = folder / ".raw_done"
+    if done.exists():
+        return
     for name in ("params.yaml", "dvc.yaml"):
         shutil.copy(ROOT / name, folder / name)
     raw = folder / "data" / "raw"
@@ -144,11 +161,9 @@ def learn(folder: Path, network: str, learned: list[RealScene], args: argparse.N
         "patches.coverage.train_patches": 8000,
     }
     pairs = [f"{key}={value}" for key, value in settings.items()]
-    run(
-        folder, "-m", "windhover.cli.app", "set", "--like", str(ROOT / "params/clouds.yaml"), *pairs
-    )
-    for stage in ("scenes", "patches", "augment", "train", "evaluate"):
-        run(folder, str(ROOT / "pipeline" / f"{stage}.py"))
+    like = ["--like", str(ROOT / "params" / "clouds.yaml")]
+    run(folder, "-m", "windhover.cli.app", "set", *like, *pairs)
+    done.touch()
 
 
 def run(folder: Path, *arguments: str) -> None:
@@ -250,7 +265,9 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=8.0)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2, help="of the peer")
-    parser.add_argument("--keep", type=Path, help="folder for the projects; none keeps nothing")
+    parser.add_argument(
+        "--keep", type=Path, help="folder of the projects, where a later run goes on"
+    )
     args = parser.parse_args()
     scenes = {name: read_scene(args.scenes, name) for name in SCENES}
     rows: list[dict[str, Any]] = []
@@ -270,7 +287,7 @@ def main() -> None:
                 folder = Path(temporary)
                 if args.keep:
                     folder = args.keep / f"{network}_{name}"
-                    folder.mkdir(parents=True)
+                    folder.mkdir(parents=True, exist_ok=True)
                 learn(folder, network, learned, args)
                 for suffix, match in (("", False), (", matched radiometry", True)):
                     found = map_scene(folder, scenes[name], match_radiometry=match)
