@@ -134,8 +134,8 @@ def test_few_objects_are_measured_by_folds_in_a_stage_of_their_own(
 ) -> None:
     make_scene("s/one.tif", (400, 430), origin=(400_000.0, 5_000_000.0))
     rng = np.random.default_rng(2)
-    x = 400_000 + rng.uniform(10, 530, 60)
-    y = 5_000_000 - rng.uniform(10, 490, 60)
+    x = 400_000 + rng.uniform(10, 530, 40)
+    y = 5_000_000 - rng.uniform(10, 490, 40)
     shapes = shapely.box(x - 9, y - 9, x + 9, y + 9)
     geopandas.GeoDataFrame(geometry=shapes, crs="EPSG:32631").to_file(tmp_path / "l.gpkg")
     project, proposal, _ = make(
@@ -203,7 +203,7 @@ def test_pictures_without_georeference_ask_for_the_gsd(
         rows.append(f"{number % 4}.png,{x},{y},{x + 30},{y + 24},plane")
     labels = tmp_path / "labels.csv"
     labels.write_text("\n".join(rows), encoding="utf-8")
-    with pytest.raises(DataError, match=r"no georeference.*--gsd 0\.5"):
+    with pytest.raises(DataError, match=r"4 pictures without georeference.*--gsd 0\.5"):
         make(tmp_path, scenes=tmp_path / "s", labels=labels)
     project, proposal, _ = make(tmp_path, scenes=tmp_path / "s", labels=labels, gsd_m=0.5)
     params: dict[str, Any] = all_params(project)

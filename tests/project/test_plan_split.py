@@ -166,3 +166,19 @@ def test_a_plan_does_not_fit_a_coarser_gsd_or_a_smaller_scene(
     make_scene("s/one.tif", (500, 700))
     with pytest.raises(DataError, match="but it has 700 x 500 px"):
         planned_catalog(data, plan, tmp_path)
+
+
+def test_few_objects_of_two_places_are_learned_whole_too(
+    make_scene: MakeScene, tmp_path: Path
+) -> None:
+    """Blocks would lose none of 27, and leave half of them to learn from."""
+    make_scene("s/one.tif", (600, 900), gsd_m=GSD_M, origin=ORIGIN)
+    make_scene("s/two.tif", (600, 900), gsd_m=GSD_M, origin=(ORIGIN[0] + 5000, ORIGIN[1]))
+    near = np.concatenate([points((20, 20), (300, 700), 8), points((700, 20), (1100, 700), 6, 1)])
+    far = points((5020, 20), (5300, 700), 13, 2)
+    labels = write_boxes(tmp_path / "l.gpkg", np.concatenate([near, far]))
+    data = measured(tmp_path / "s", labels)
+    plan = plan_split(data, GSD_M)
+    assert plan.kind == "folds"
+    assert "of 27 objects to learn from" in plan.reason
+    assert len(plan.objects) == 3

@@ -296,6 +296,7 @@ def _check_one_file_per_scene(files: Mapping[Path, str | None]) -> None:
         if scene in seen:
             raise DataError(
                 f"{path} and {seen[scene]} both hold labels of {scene}. "
-                "Name the right ones in `scenes.labels`, as labels/*.gpkg."
+                "Name the right ones in `scenes.labels` (`--labels` of `windhover init`), such as "
+                "labels/*.gpkg."
             )
         seen[scene] = path

@@ -28,6 +28,7 @@ from windhover.geometry import georef
 from windhover.imagery.rasters import SceneInfo, inspect_scene
 from windhover.labels.formats import find_labels, read_labels
 from windhover.params.scenes import ScenesParams
+from windhover.progress import counted
 from windhover.project.find_stack import BandStack, find_stack
 from windhover.project.measure_objects import (
     ObjectsOnGround,
@@ -186,8 +187,9 @@ def _faults_of_headers(paths: Sequence[Path], raw: Path, request: ProjectRequest
             n_georeferenced += 1
     if without_georeference and request.gsd_m is None and not n_georeferenced:
         raise DataError(
-            f"{without_georeference[0]} and {len(without_georeference) - 1} more pictures have no "
-            "georeference, so their scale is unknown. Say their metres per pixel: --gsd 0.5."
+            f"{request.scenes}: {counted(len(without_georeference), 'picture')} without "
+            f"georeference ({without_georeference[0].name}), so the scale is unknown. Say the "
+            "metres per pixel: --gsd 0.5."
         )
     if request.gsd_m is None:
         for path in without_georeference:

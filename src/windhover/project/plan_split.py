@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -32,6 +32,10 @@ MIN_TRAIN_SHARE = 0.4
 MIN_OBJECTS = 5  # of val and of test, or of a fold
 N_BLOCKS = (12, 8, 6, 4, 3)  # tried, all places together
 N_FOLDS = 3
+MEASURED_BY_FOLDS = (
+    f"{N_FOLDS} models of {N_FOLDS} blocks measure how well that works (cross-validation)"
+)
+ENOUGH_TO_LEARN = 30  # objects of train, below which a model learns from all where folds measure
 SEED = 0
 
 SplitKind = Literal["places", "blocks", "folds", "none"]
@@ -105,11 +109,19 @@ def plan_split(data: MeasuredData, gsd_m: float) -> SplitPlan:
         if len(leaves) + len(ground.uncut) >= MIN_PLACES:
             plans.append((leaves, lost))
     plan = _best_blocks(plans, ground, guard_m, n_objects=data.record.n_objects)
-    if plan is not None:
+    if plan is not None and plan.objects["train"] >= ENOUGH_TO_LEARN:
         return plan
     folds = _folds(ground, guard_m, n_objects=data.record.n_objects)
+    if folds is not None and plan is not None:
+        reason = (
+            f"blocks would leave {plan.objects['train']} of {data.record.n_objects} objects to "
+            f"learn from, so the model learns from all of them, and {MEASURED_BY_FOLDS}"
+        )
+        return replace(folds, reason=reason)
     if folds is not None:
         return folds
+    if plan is not None:
+        return plan
     objects = {"train": data.record.n_objects, "val": 0, "test": 0}
     reason = (
         f"{data.record.n_objects} objects on {_counted(len(by_place), 'place')} cannot be divided "
@@ -253,8 +265,7 @@ def _folds(ground: _Ground, guard_m: float, *, n_objects: int) -> SplitPlan | No
     splits = {f"{number}": "train" for number in range(len(leaves))}
     reason = (
         f"guard strips would take {lost} of {n_objects} objects from a model that has no more: it "
-        f"learns from all of them, and {N_FOLDS} models of {N_FOLDS} blocks measure how well that "
-        "works (cross-validation)"
+        f"learns from all of them, and {MEASURED_BY_FOLDS}"
     )
     return SplitPlan("folds", _block_plan(leaves, splits, ground, guard_m), counts, lost, reason)
 
