@@ -175,3 +175,14 @@ def test_what_changed_is_kept_by_scene_with_its_origin(project: Path) -> None:
     assert len(provenance["date"]) == 10
     origins = {label["provenance"]["origin"] for label in labels}
     assert origins == {"review", *(f"{name}.gpkg" for name in PLACES)}
+
+
+def test_an_unsure_verdict_alone_is_an_ignored_label_and_no_object(
+    project: Path, make_scene: Any
+) -> None:
+    for path in (project / "data/raw/labels").iterdir():
+        path.unlink()
+    path = review_of([project / "data/raw/oak.tif"], (60, 60, 10, 14), n_areas=0)
+    edit(path, "review", with_verdicts("unsure"))
+    assert "labels/v001: 1 ignored" in apply()
+    assert list(catalog_of(project).labels["role"]) == ["ignore"]

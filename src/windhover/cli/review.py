@@ -36,6 +36,10 @@ def review(
     order: Annotated[
         str, typer.Option(help="doubt, diverse, false-alarms, grid or random")
     ] = "doubt",
+    model: Annotated[
+        Path | None,
+        typer.Option(help="Model folder: `diverse` by its features, not by small pictures."),
+    ] = None,
     classes: Annotated[
         str | None, typer.Option(help="Classes a label may have, with commas between.")
     ] = None,
@@ -62,6 +66,11 @@ def review(
         lines = apply_review(ApplyRequest(files, params, params_file))
         typer.echo("\n".join(lines))
         return
+    features = None
+    if model is not None:
+        from windhover.inference.window_features import FeatureSource
+
+        features = FeatureSource(model)
     request = ReviewRequest(
         output=output,
         budget=budget,
@@ -71,6 +80,7 @@ def review(
         seed=seed,
         gsd_m=gsd,
         classes=tuple(name.strip() for name in (classes or "").split(",") if name.strip()),
+        features=features,
     )
     if empty:
         lines = make_empty_review(files, request, params)

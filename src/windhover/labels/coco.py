@@ -24,6 +24,7 @@ from windhover.labels.table import (
 )
 from windhover.labels.text_files import read_json
 
+VERSION_KEY = "windhover_labels"  # of `info`: number of a reviewed version of the labels
 UNCLEAR_ANGLES = ("angle", "theta")
 
 
@@ -31,7 +32,7 @@ def read_coco(path: Path, class_column: str | None = None) -> RawLabels:
     """Read COCO JSON: `bbox` is the box; without one, the outline of `segmentation` polygons.
 
     Crowds (`iscrowd`) are ignored labels, unless every annotation is one: some tools mark each
-    run-length mask so.
+    run-length mask so. In a reviewed version of this program's own they are always ignored.
 
     Args:
         path: the file.
@@ -52,7 +53,9 @@ def read_coco(path: Path, class_column: str | None = None) -> RawLabels:
     if not isinstance(annotations, list) or not all(isinstance(one, dict) for one in annotations):
         raise FormatError(f"{path}: `annotations` is no list of objects. Export the labels again.")
     crowds = [is_true(one.get("iscrowd"), f"{path}: `iscrowd`") for one in annotations]
-    crowds_are_ignored = not all(crowds)
+    info = document.get("info")
+    is_version = isinstance(info, dict) and VERSION_KEY in info
+    crowds_are_ignored = is_version or not all(crowds)
     rows = []
     for number, (annotation, is_crowd) in enumerate(zip(annotations, crowds, strict=True), 1):
         where = f"{path}: annotation {number} (id {annotation.get('id')!r})"

@@ -25,6 +25,7 @@ from windhover.errors import FormatError, MissingFileError
 from windhover.export.geopackage import GEOPACKAGE_VERSION, fixed_gdal_time, write_layer
 from windhover.files import atomic_folder, read_json, write_json
 from windhover.imagery.rasters import SceneInfo
+from windhover.labels.coco import VERSION_KEY
 from windhover.params.scenes import ScenesParams
 from windhover.review.placing import file_crs, to_map
 from windhover.review.review_record import ReviewScene
@@ -34,7 +35,6 @@ LABELS_FILE = "labels.json"
 AREAS_FILE = "areas.gpkg"
 CHANGES_FILE = "changes.json"
 APPLIED_FILE = "applied.json"
-VERSION_KEY = "windhover_labels"  # of COCO's `info`: number of the version
 ID_BYTES = 8
 PX_DECIMALS = 6  # of a shape's coordinates; a ten thousandth of the error of any drawing
 

@@ -21,7 +21,7 @@ from windhover.geometry.arrays import Floats, Ints
 from windhover.geometry.windows import WINDOW_PX
 from windhover.params.scenes import ScenesParams
 from windhover.progress import counted
-from windhover.review.chip_features import chip_features
+from windhover.review.chip_features import WindowFeatures, chip_features, window_features
 from windhover.review.forms import (
     add_forms,
 )
@@ -72,6 +72,7 @@ class ReviewRequest:
         seed: of the draws.
         gsd_m: of rasters without georeference that are labelled from nothing.
         classes: that a label may have, next to those known.
+        features: of windows by a network, for much variety; None takes small pictures.
     """
 
     output: Path
@@ -82,6 +83,7 @@ class ReviewRequest:
     seed: int = 0
     gsd_m: float | None = None
     classes: tuple[str, ...] = ()
+    features: WindowFeatures | None = None
 
 
 def make_review(
@@ -235,7 +237,11 @@ def _order_rows(detections: ReviewedResult, request: ReviewRequest, window_m: fl
         return order_by_grid(detections.scene, detections.centers, cell)
     # variety among all would read every picture, and show mostly what is sure
     doubtful = doubt[: DOUBTFUL_PER_ROW * request.budget]
-    features = chip_features([_row_of(detections, n) for n in doubtful], detections.scenes)
+    rows = [_row_of(detections, n) for n in doubtful]
+    if request.features is not None:
+        features = window_features(rows, detections.scenes, request.features)
+    else:
+        features = chip_features(rows, detections.scenes)
     varied = doubtful[order_by_variety(features, 0, request.budget)]
     return np.concatenate([varied, doubt[len(doubtful) :]])
 
