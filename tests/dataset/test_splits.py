@@ -105,3 +105,13 @@ def test_folds_begin_with_the_largest_places() -> None:
             splits = assign_folds(objects, 3, fold, seed=seed)
             held.append(sum(objects[place] for place in objects if splits[place] == "test"))
         assert sorted(held) == [8, 9, 10]
+
+
+def test_a_fold_without_val_learns_from_all_but_the_tested_places() -> None:
+    objects = {"a": 9, "b": 8, "c": 7, "d": 3}
+    for fold in range(3):
+        with_val = assign_folds(objects, 3, fold, seed=0)
+        splits = assign_folds(objects, 3, fold, seed=0, with_val=False)
+        assert "val" not in splits.values()
+        for place, split in with_val.items():
+            assert (splits[place] == "test") == (split == "test")

@@ -98,7 +98,9 @@ def assign_places_and_splits(
     if params.folds is None:
         split_of = assign_splits(n_objects, params.split_fractions, params.seed, fixed=fixed)
     else:
-        split_of = assign_folds(n_objects, params.folds, params.fold, seed=params.seed)
+        split_of = assign_folds(
+            n_objects, params.folds, params.fold, seed=params.seed, with_val=params.fold_val
+        )
     splits = [split_of[place] for place in places]
     return scenes.assign(place=places, split=splits), joined
 

@@ -159,7 +159,7 @@ class _SplitProblem:
 
 
 def assign_folds(
-    n_objects: Mapping[str, int], n_folds: int, fold: int, *, seed: int
+    n_objects: Mapping[str, int], n_folds: int, fold: int, *, seed: int, with_val: bool = True
 ) -> dict[str, str]:
     """Divide places into folds of similar numbers of objects; one is test, the next one val.
 
@@ -172,6 +172,7 @@ def assign_folds(
         n_folds: how many.
         fold: which one is test.
         seed: of the order in which places of one size are assigned.
+        with_val: whether the next fold is val; else it is train.
 
     Raises:
         TooFewPlacesError: there are fewer places than folds.
@@ -184,7 +185,9 @@ def assign_folds(
     rng = np.random.default_rng(seed)
     shuffled = np.array(sorted(n_objects))[rng.permutation(len(n_objects))].tolist()
     sizes = [(0, 0)] * n_folds  # objects, places
-    split_names = {fold: "test", (fold + 1) % n_folds: "val"}
+    split_names = {fold: "test"}
+    if with_val:
+        split_names[(fold + 1) % n_folds] = "val"
     split_of = {}
     for place in sorted(shuffled, key=lambda name: -n_objects[name]):
         smallest = sizes.index(min(sizes))

@@ -105,7 +105,7 @@ def nameless(notes: Sequence[str], scenes: pd.DataFrame) -> list[str]:
 def _accuracy(result: EvaluationResult) -> Accuracy | None:
     """Return the figures on test; None where nothing labelled was kept from the training."""
     test = result.scenes["test"]
-    if result.fitted_on == "train" or test.ground_truth.scenes.empty:
+    if test.ground_truth.scenes.empty:
         return None
     scenes = test.ground_truth.scenes
     return Accuracy(

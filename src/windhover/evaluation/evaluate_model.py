@@ -73,6 +73,10 @@ FITTED_ON_TRAIN = (
     "all labelled scenes were trained on: calibration and threshold were fitted on these same "
     "scenes, so expect fewer true detections and more false alarms on others."
 )
+FITTED_WITHOUT_VAL = (
+    "no labelled scene is in val: calibration and threshold were fitted on training scenes, so "
+    "expect fewer true detections and more false alarms on others."
+)
 ACCURACY_UNKNOWN = (
     f"no accuracy is known: {FITTED_ON_TRAIN} Label another place to measure it, or cut these into "
     "blocks for windhover kfold."
@@ -231,7 +235,8 @@ def _evaluate_scenes(
             matches[fitting], ground_truth, samples[fitting], classes=classes, rule=rule
         )
     if fitting == "train":
-        notes = [*_notes_on_accuracy(params), *notes]
+        is_measured = not searched["test"].ground_truth.scenes.empty
+        notes = [*_notes_on_accuracy(params, is_measured=is_measured), *notes]
         chosen = {name: choice.without_figures() for name, choice in chosen.items()}
     metrics = {}
     for split in searched:
@@ -248,8 +253,10 @@ def _evaluate_scenes(
     return _SceneEvaluation(chosen, metrics, notes)
 
 
-def _notes_on_accuracy(params: EvaluateParams) -> list[str]:
-    """Return what is known of a model that learned from every labelled scene."""
+def _notes_on_accuracy(params: EvaluateParams, *, is_measured: bool = False) -> list[str]:
+    """Return what is known of a model whose threshold was chosen on its training scenes."""
+    if is_measured:
+        return [FITTED_WITHOUT_VAL]
     if params.cross_validation is None:
         return [ACCURACY_UNKNOWN]
     return [cross_validation_note(Path(params.cross_validation)), FITTED_ON_TRAIN]

@@ -125,12 +125,11 @@ class SceneSearcher:
 def split_for_fitting(catalog: Catalog) -> str:
     """Return the split that calibration and thresholds are fitted on.
 
-    It is val; train where all labelled scenes are in train, so that nothing else is there to fit
-    on.
+    It is val; train where val has no labelled scene and train has.
     """
     labeled = catalog.scenes["labeled"].astype(bool)
     splits = set(catalog.scenes.loc[labeled, "split"])
-    return "train" if splits == {"train"} else "val"
+    return "train" if "train" in splits and "val" not in splits else "val"
 
 
 def search_splits(
@@ -138,7 +137,7 @@ def search_splits(
 ) -> dict[str, SearchedSplit]:
     """Search every labelled scene of val and test down to a low logit, and match the detections.
 
-    Where all labelled scenes are in train, those of train are searched too.
+    Where val has none, those of train are searched too.
 
     Raises:
         DataError: no scene is labelled, though the patches were cut from scenes.

@@ -144,6 +144,10 @@ class ScenesParams(StageParams):
         ge=0,
         description="fold used as test; the next one is val, the others are train",
     )
+    fold_val: bool = Field(
+        default=True,
+        description="whether the fold after the test fold is val; false: it is train too",
+    )
     split_fractions: list[float] = Field(
         default=[0.6, 0.15, 0.25],
         min_length=3,

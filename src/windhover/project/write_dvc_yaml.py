@@ -93,7 +93,9 @@ def _installed_stage() -> dict[str, Any]:
 
 
 def _cross_validation_stage(inputs: ProjectInputs) -> dict[str, Any]:
-    settings = f"--set scenes.blocks=blocks.json --set train.max_minutes={inputs.fold_minutes:g}"
+    # each model learns from all blocks but the one that it is tested on
+    settings = "--set scenes.blocks=blocks.json --set scenes.fold_val=false "
+    settings += f"--set train.max_minutes={inputs.fold_minutes:g}"
     return {
         "desc": "models of all blocks but one, each tested on that one",
         "cmd": f'"${{python}}" -m windhover.cli.app kfold --folds {inputs.n_folds} {settings} '
