@@ -7,10 +7,16 @@ import re
 import pytest
 
 from toy_evaluation import evaluation_result
-from windhover.evaluation.run_description import HEADLINES, run_description, run_metrics
+from windhover.evaluation.run_description import (
+    HEADLINES,
+    evaluation_tags,
+    run_description,
+    run_metrics,
+)
 from windhover.metrics.ap_by_threshold import report_ap_table
 from windhover.metrics.evaluation_result import EvaluationResult
 from windhover.metrics.metrics_record import MetricsRecord
+from windhover.params.evaluate import EvaluateParams
 
 
 def record_of(result: EvaluationResult) -> MetricsRecord:
@@ -30,7 +36,7 @@ def test_five_figures_stand_first_and_few_follow() -> None:
     by_name = sorted(figures)
     assert [name for name in by_name if name.startswith("headline")] == sorted(HEADLINES)
     assert len(HEADLINES) == 5
-    assert sorted({name.rpartition("/")[0] for name in by_name}) == ["by_class", "headline"]
+    assert sorted({name.rpartition("/")[0] for name in by_name}) == ["headline", "per_class"]
     assert len(figures) <= 5 + 2 * 2
 
 
@@ -63,3 +69,12 @@ def test_a_description_tells_data_figures_and_what_to_beware_of(n_scenes: int) -
     assert [title for title, _, _ in rows] == [title for _, title in HEADLINES.values()]
     has_intervals = [" to " in interval for _, _, interval in rows]
     assert all(has_intervals) if n_scenes > 6 else not any(has_intervals)
+
+
+def test_tags_of_the_evaluation_are_short_and_leave_nothing_of_an_earlier_one() -> None:
+    tags = evaluation_tags(EvaluateParams(scales=[0.8, 1.25]))
+    assert tags["evaluate.scales"] == "0.8, 1.25"
+    assert tags["evaluate.second_stage"] == "none"
+    assert not any("{" in text or "None" in text for text in tags.values())
+    named = {name.split(".")[1] for name in tags}
+    assert named == set(EvaluateParams.model_fields) - {"model_card"}

@@ -90,7 +90,7 @@ def test_folds_are_children_of_one_run_and_a_killed_one_goes_on(
         "train and evaluate are one run"
     )
     aps = [fold.ap for fold in result.folds if fold.ap is not None]
-    assert parent.data.metrics["ap/mean"] == pytest.approx(np.mean(aps))
+    assert parent.data.metrics["kfold/ap_mean"] == pytest.approx(np.mean(aps))
     assert parent.data.params["train.epochs"] == "1"
     lines = [one.message for one in caplog.records if one.name == cross_validation.__name__]
     assert [line.split()[0] for line in lines[-6:-1]] == ["fold", "fold", "fold", "mean", "spread"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -71,6 +72,18 @@ def test_a_database_of_others_and_one_without_a_table_are_refused(tmp_path: Path
         check_database(path)
     write_tables(path, "runs")
     check_database(path)
+
+
+def test_a_database_of_another_version_names_the_command(tmp_path: Path) -> None:
+    for name in ("own", "other"):
+        (tmp_path / name).mkdir()
+    open_mlflow(tmp_path / "own")
+    path = tmp_path / "other" / "mlflow.db"
+    shutil.copy(tmp_path / "own" / "mlflow.db", path)
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute("UPDATE alembic_version SET version_num = 'ffffffffffff'")
+    with pytest.raises(FormatError, match=r"another version of MLflow.*`mlflow db upgrade sqlite"):
+        open_mlflow(path.parent)
 
 
 def test_a_project_that_is_opened_again_says_nothing(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from windhover.evaluation.run_description import evaluation_tags
 from windhover.metrics.coverage_record import CoverageMetricsRecord, CoverageSplitRecord
 from windhover.metrics.metrics_record import EstimateRecord
 from windhover.models.bundle import load_bundle
@@ -68,8 +69,7 @@ def record_coverage_run(
     with resume_run(record.model) as tracker:
         tracker.log_metrics(run_metrics(record))
         tracker.set_description("\n".join(coverage_lines(record)))
-        tags = params.model_dump(mode="json")
-        tracker.set_tags({f"evaluate.{key}": value for key, value in tags.items()})
+        tracker.set_tags(evaluation_tags(params))
         for path in sorted(reports.iterdir()):
             if path.is_file() and not path.name.startswith("."):
                 tracker.log_file(path, "evaluation")

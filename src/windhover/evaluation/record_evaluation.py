@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from windhover.evaluation.run_description import run_description, run_metrics
+from windhover.evaluation.run_description import evaluation_tags, run_description, run_metrics
 from windhover.evaluation.search_splits import search_settings_of
 from windhover.metrics.choose_threshold import ChosenThreshold
 from windhover.metrics.curve_points import curve_table
@@ -118,11 +118,10 @@ def record_run(result: EvaluationResult, *, model: Path, reports: Path) -> None:
         reports: folder of the report.
     """
     metrics = MetricsRecord.load(reports / "metrics.json")
-    parameters = result.params.model_dump(mode="json")
     with resume_run(str(result.card["name"])) as tracker:
         tracker.log_metrics(run_metrics(metrics))
         tracker.set_description(run_description(result, metrics))
-        tracker.set_tags({f"evaluate.{key}": value for key, value in parameters.items()})
+        tracker.set_tags(evaluation_tags(result.params))
         for path in sorted(reports.iterdir()):
             if path.is_file() and not path.name.startswith("."):
                 tracker.log_file(path, "evaluation")

@@ -11,10 +11,17 @@ from typing import Any
 
 from windhover.metrics.evaluation_result import EvaluationResult
 from windhover.metrics.metrics_record import MetricsRecord, SceneMetricsRecord
-from windhover.rendering.text import ValueAndInterval, format_cell, format_interval
+from windhover.params import flatten
+from windhover.params.evaluate import EvaluateParams
+from windhover.rendering.text import (
+    ValueAndInterval,
+    format_cell,
+    format_interval,
+    format_parameter,
+)
 from windhover.tracking.mlflow_client import HEADLINE_AP
 
-# MLflow sorts by name: the number keeps the order
+# MLflow sorts by name: the number keeps the order, and other groups have names after `headline`
 HEADLINES = {
     HEADLINE_AP: ("ap", "AP"),
     "headline/2_recall": ("recall", "recall"),
@@ -41,8 +48,23 @@ def run_metrics(metrics: MetricsRecord) -> dict[str, float]:
     for class_name, estimates in (test.classes or {}).items():
         for key in CLASS_FIGURES:
             if key in estimates:
-                figures[f"by_class/{key} {class_name}"] = estimates[key].value
+                figures[f"per_class/{key} {class_name}"] = estimates[key].value
     return {name: value for name, value in figures.items() if value is not None}
+
+
+def evaluation_tags(params: EvaluateParams) -> dict[str, str]:
+    """Return the parameters of the stage as tags: another evaluation of a run may change them.
+
+    What the card states is in the bundle.
+    """
+    tags = {}
+    values = flatten(params.model_dump(mode="json", exclude={"model_card"}))
+    for key, value in values.items():
+        text = format_parameter(value)
+        if value is None:  # a tag that is left out would keep the value of an earlier evaluation
+            text = "none"
+        tags[f"evaluate.{key}"] = text
+    return tags
 
 
 def run_description(result: EvaluationResult, metrics: MetricsRecord) -> str:

@@ -150,7 +150,7 @@ def run_folds(params: FlowParams, n_folds: int) -> CrossValidationResult:
             fold = _run_fold(params, scenes, FoldFolders(WORK / key / f"fold-{number}"))
             folds.append(fold)
             metrics = fold.defined_metrics()
-            tracker.log_metrics({f"fold/{name}": metrics[name] for name in metrics}, step=number)
+            tracker.log_metrics({f"kfold/{name}": metrics[name] for name in metrics}, step=number)
             logger.info(_format_metrics(f"fold {number}", metrics))
         summary = summarize(folds)
         tracker.log_metrics(_flat_summary(summary))
@@ -205,11 +205,11 @@ def summarize(folds: Sequence[FoldMetrics]) -> dict[str, MetricSummary]:
 
 
 def _flat_summary(summary: Mapping[str, MetricSummary]) -> dict[str, float]:
-    """Return the summary with names such as `ap/mean`."""
+    """Return the summary with names such as `kfold/ap_mean`: beside the figure of each fold."""
     flat = {}
     for name, metric in summary.items():
         for statistic, value in metric.model_dump().items():
-            flat[f"{name}/{statistic}"] = value
+            flat[f"kfold/{name}_{statistic}"] = value
     return flat
 
 

@@ -46,6 +46,7 @@ EXPERIMENT_TAGS = {
 }
 REQUIRED_TABLES = {
     "alembic_version",
+    "experiment_tags",
     "experiments",
     "latest_metrics",
     "metrics",
@@ -57,6 +58,7 @@ REQUIRED_TABLES = {
     "tags",
 }
 REASON_CHARS = 160  # of the database's own message
+OTHER_SCHEMA = "out-of-date database schema"  # MLflow's own words
 NOISY_LOGGERS = ("mlflow", "alembic", "mlflow.store.db.utils", "mlflow.system_metrics")
 
 
@@ -126,7 +128,12 @@ def check_database(path: Path) -> None:
 
 
 def _database_error(path: Path, reason: str) -> FormatError:
-    reason = " ".join(reason.split())[:REASON_CHARS]
+    if OTHER_SCHEMA in reason:
+        return FormatError(
+            f"{path}: the database of MLflow's runs is of another version of MLflow. Copy it, then "
+            f"run `mlflow db upgrade sqlite:///{path}`, or install the version that wrote it."
+        )
+    reason = " ".join(reason.partition("[SQL:")[0].split())[:REASON_CHARS]
     return FormatError(
         f"{path}: the database of MLflow's runs cannot be read ({reason}). Restore it, or move it "
         "away: a new one is begun, and the files of earlier runs stay in mlartifacts."

@@ -119,7 +119,7 @@ class _Training:
             "data_version": hashes.get(folders.scenes, "")[:VERSION_CHARS] or "not in dvc.lock",
             "parameter_set": describe_parameters(Path("params.yaml"), Path("params")),
             "device": torch.device(self.device).type,
-            "precision": self.precision,
+            "training_precision": self.precision,
             "network.parameters": sum(p.numel() for p in self.module.network.parameters()),
         }
         tracker.set_tags(tags | {f"dvc.{folder}": digest for folder, digest in hashes.items()})
