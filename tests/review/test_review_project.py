@@ -8,8 +8,10 @@ from typing import Any
 
 import geopandas
 import numpy as np
+import pyogrio
 import pytest
 import shapely
+from affine import Affine
 
 from project import ROOT
 from test_flow import PLACES, make_raw
@@ -186,3 +188,58 @@ def test_an_unsure_verdict_alone_is_an_ignored_label_and_no_object(
     edit(path, "review", with_verdicts("unsure"))
     assert "labels/v001: 1 ignored" in apply()
     assert list(catalog_of(project).labels["role"]) == ["ignore"]
+
+
+def test_detections_on_spatial_blocks_are_reviewed_on_their_raster(project: Path) -> None:
+    before = catalog_of(project).labels_of("oak")
+    set_parameters(
+        Path("params.yaml"),
+        ["scenes.spatial_block_m=250", "scenes.guard_m=90", "scenes.groups=null"],
+    )
+    catalog = catalog_of(project)
+    row = next(row for row in catalog if row.scene == "oak~r0c1")
+    assert row.origin_col_px > 0
+    table, summary = searched([project / "data/raw/oak.tif"], (60, 60, 10, 14))
+    block = summary.scenes[0].model_copy(
+        update={
+            "scene": row.scene,
+            "path": row.path,
+            "width_px": row.width_px,
+            "height_px": row.height_px,
+            "origin_px": (row.origin_col_px, row.origin_row_px),
+            "transform": row.transform,
+        }
+    )
+    label = before.iloc[0]
+    (shape,) = shapely.transform(
+        [shapely.box(*label[["left", "top", "right", "bottom"]])],
+        lambda xy: np.stack(
+            Affine(*row.transform)
+            @ Affine.translation(-row.origin_col_px, -row.origin_row_px)
+            @ (xy[:, 0], xy[:, 1]),
+            axis=1,
+        ),
+    )
+    found = table.assign(scene=row.scene, geometry=[shape], **{"class": "shed"})
+    write_detections(found, summary.of([block]), "detections.gpkg")
+    asked = ReviewRequest(output=Path("review.gpkg"), budget=4, n_areas=0)
+    make_review(Path("detections.gpkg"), asked, project_params())
+    record = read_record(Path("review.gpkg"))
+    assert record.scenes[0].path == "data/raw/oak.tif"
+    np.testing.assert_allclose(
+        record.rows[0].box,
+        shapely.bounds(
+            shapely.from_wkt(
+                next(
+                    one.wkt
+                    for one in record.labels
+                    if shapely.from_wkt(one.wkt).intersects(shapely.box(*record.rows[0].box))
+                )
+            )
+        ),
+        atol=1e-3,
+    )
+    chips = pyogrio.read_dataframe("review.gpkg", layer="review", use_arrow=True)["chip"]
+    assert all(len(chip) > 1000 for chip in chips)
+    edit(Path("review.gpkg"), "review", with_verdicts("not an object"))
+    assert "labels/v001: 1 removed" in apply()

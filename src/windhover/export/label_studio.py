@@ -41,7 +41,7 @@ def write_label_studio(
             for row in rows_of.get(scene.scene, [])
         ]
         name = PurePosixPath(scene.path).name or scene.scene
-        prediction = {"model_version": summary.model, "result": results}
+        prediction: dict[str, Any] = {"model_version": summary.model, "result": results}
         if results:
             prediction["score"] = float(np.mean([result["score"] for result in results]))
         tasks.append(

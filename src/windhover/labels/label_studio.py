@@ -188,5 +188,7 @@ def _geometry(
         raise FormatError(
             f"{where} has a box that is turned, and no `original_width`. Export it again as JSON."
         )
-    origin = "center" if kind == "ellipselabels" else (corners[0] * width, corners[1] * height)
-    return shapely.affinity.rotate(box, angle_deg, origin=origin)
+    if kind == "ellipselabels":
+        return shapely.affinity.rotate(box, angle_deg, origin="center")
+    upper_left = (corners[0] * width, corners[1] * height)
+    return shapely.affinity.rotate(box, angle_deg, origin=upper_left)

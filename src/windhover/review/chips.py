@@ -33,8 +33,8 @@ def draw_chips(rows: Sequence[ReviewRow], scenes: Sequence[ReviewScene]) -> list
         if not of_scene:
             continue
         try:
-            if not Path(scene.path).exists():
-                raise FileNotFoundError(f"{scene.path}: no such raster")
+            if not Path(scene.path).is_file():
+                raise FileNotFoundError(f"{scene.path or 'its raster'} is not there")
             with open_scene(scene.path, None, scene.gsd_m[0]) as opened:
                 for number in of_scene:
                     chips[number] = _draw_chip(opened, rows[number].box)

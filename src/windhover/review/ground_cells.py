@@ -9,6 +9,7 @@ from math import ceil
 import numpy as np
 import shapely
 from numpy.typing import NDArray
+from shapely.geometry.base import BaseGeometry
 
 from windhover.dataset.areas import polygonal_parts
 from windhover.geometry.arrays import Floats, Ints
@@ -45,7 +46,7 @@ class GroundCells:
 
 
 def cut_cells(
-    scenes: Sequence[ReviewScene], searched: Mapping[str, object], side_m: float
+    scenes: Sequence[ReviewScene], searched: Mapping[str, BaseGeometry], side_m: float
 ) -> GroundCells:
     """Cut the searched ground of scenes into cells of about a side.
 

@@ -130,11 +130,11 @@ def load_project_state(params: ScenesParams) -> LabelState:
     ]
     state = LabelState(scenes=scenes, areas=areas, covered=set(sources.aligned.covered_scenes))
     if is_version_file(Path(params.labels)):
-        folder = Path(params.labels).parent
-        keeps_areas = params.areas is not None and Path(params.areas) == folder / AREAS_FILE
+        version = Path(params.labels).parent
+        keeps_areas = params.areas is not None and Path(params.areas) == version / AREAS_FILE
         if keeps_areas:
             state.areas = []
-        return _with_version(state, folder, with_areas=keeps_areas)
+        return _with_version(state, version, with_areas=keeps_areas)
     table = sources.aligned.labels
     for row in table.to_dict("records"):
         shape = _without_noise(row["geometry"])
@@ -159,7 +159,7 @@ def scene_of_info(info: SceneInfo) -> ReviewScene:
         width_px=info.width_px,
         height_px=info.height_px,
         crs=info.crs,
-        transform=tuple(info.transform)[:6],  # type: ignore[arg-type]
+        transform=tuple(info.transform)[:6],
         gsd_m=info.gsd_m,
         acquired=info.acquired,
     )
@@ -313,7 +313,7 @@ def _annotation(label: Label, number: int, image_id: int, category_id: int) -> d
     """Return the COCO entry of a label."""
     left, top, right, bottom = label.shape.bounds
     rings = []
-    if label.shape.geom_type == "Polygon" and not shapely.get_num_interior_rings(label.shape):
+    if isinstance(label.shape, shapely.Polygon) and not label.shape.interiors:
         rings = [np.asarray(label.shape.exterior.coords)[:-1].ravel().tolist()]
     return {
         "id": number,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -153,6 +153,8 @@ def _write(
 ) -> list[str]:
     """Choose what is reviewed and write the file; return lines for the terminal."""
     state = LabelState() if params is None else load_project_state(params)
+    scenes = [_with_raster(scene, state) for scene in detections.scenes]
+    detections = replace(detections, scenes=scenes)
     record = _make_record(detections, request, state, params)
     layers = layers_of(record)
     with atomic_file(request.output) as temporary:
@@ -169,6 +171,15 @@ def _write(
         f"{request.output}: {asked} and {areas}",
         f"{project} opens it over its rasters; then: windhover review --apply {request.output}",
     ]
+
+
+def _with_raster(scene: ReviewScene, state: LabelState) -> ReviewScene:
+    """Return the raster of searched blocks with its path and size, where the project has it."""
+    known = state.scenes.get(scene.scene)
+    if scene.path or known is None:
+        return scene
+    size = {"width_px": known.width_px, "height_px": known.height_px}
+    return scene.model_copy(update={"path": known.path, **size})
 
 
 def _make_record(
@@ -302,7 +313,8 @@ def _others_near(detections: ReviewedResult, is_row: NDArray[np.bool_], window_m
         half_x, half_y = (window_m / 2 / gsd for gsd in scene.gsd_m)
         x, y = detections.centers[rows].T
         ground = shapely.box(x - half_x, y - half_y, x + half_x, y + half_y)
-        tree = shapely.STRtree(shapely.box(*detections.box[others].T))
+        boxes = np.asarray(shapely.box(*detections.box[others].T), object)
+        tree = shapely.STRtree(boxes)
         near[rows[tree.query(ground, predicate="intersects")[0]]] = True
     return near
 

@@ -120,7 +120,7 @@ def _conflict(target: str, sides: Iterable[tuple[str, str]]) -> str:
 def _changes_of(edits: Edits) -> list[Change]:
     """Return the edits of one file as changes."""
     record = edits.record
-    changes = []
+    changes: list[tuple[str, str, AnyEdit, str, str]] = []
     for row in edits.rows:
         words = row.verdict if row.class_name == row.row.class_name else f"class {row.class_name}"
         words += _moved_words(row.shape)

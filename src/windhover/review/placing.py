@@ -32,16 +32,21 @@ def raster_name(scene: str) -> str:
 
 
 def review_scene(summary: SceneSummary) -> ReviewScene:
-    """Return the raster of a searched scene; of a spatial block the ground up to its last px."""
+    """Return the raster of a searched scene.
+
+    Of a spatial block it is the ground up to its last px; the file of the block is not the raster,
+    whose path is left empty.
+    """
     left, top = summary.origin_px
+    is_block = raster_name(summary.scene) != summary.scene
     whole = summary.affine @ Affine.translation(-left, -top)
     return ReviewScene(
         scene=raster_name(summary.scene),
-        path=summary.path,
+        path="" if is_block else summary.path,
         width_px=left + summary.width_px,
         height_px=top + summary.height_px,
         crs=summary.crs,
-        transform=tuple(whole)[:6],  # type: ignore[arg-type]
+        transform=tuple(whole)[:6],
         gsd_m=summary.gsd_m or (1.0, 1.0),
         acquired=summary.acquired,
     )

@@ -115,7 +115,7 @@ def _spatialrefsys(crs: str | None) -> str:
 def _raster_of(scene: ReviewScene, review: Path) -> Path | None:
     """Return the raster of a scene where it is in the review file; None where it is gone."""
     path = Path(scene.path).absolute()
-    if not path.exists():
+    if not path.is_file():
         return None
     if scene.crs is not None:
         return path

@@ -83,7 +83,7 @@ def layers_of(record: ReviewRecord) -> dict[str, geopandas.GeoDataFrame]:
         "scene": [scene.scene for scene in record.scenes],
         "path": [scene.path for scene in record.scenes],
     }
-    content = {
+    content: dict[str, tuple[dict[str, Any], Sequence[BaseGeometry]]] = {
         REVIEW_LAYER: (_row_columns(record), [shapely.box(*row.box) for row in record.rows]),
         LABELS_LAYER: (_label_columns(record), _shapes(record.labels)),
         AREAS_LAYER: (_area_columns(record), _shapes(record.areas)),

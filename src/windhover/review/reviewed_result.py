@@ -120,7 +120,9 @@ def rasters_alone(rasters: Sequence[Path], gsd_m: float | None) -> ReviewedResul
     """
     paths = [found for path in rasters for found in _rasters_at(path)]
     scenes = merged_scenes([scene_of_info(inspect_scene(path, gsd_m)) for path in paths])
-    searched = {scene.scene: shapely.box(0, 0, scene.width_px, scene.height_px) for scene in scenes}
+    searched: dict[str, BaseGeometry] = {
+        scene.scene: shapely.box(0, 0, scene.width_px, scene.height_px) for scene in scenes
+    }
     nothing = np.zeros(0)
     return ReviewedResult(
         summary=None,
