@@ -16,6 +16,7 @@ from typing import Any
 from windhover.errors import MissingExtraError, ParameterError, WindhoverError
 from windhover.optional_dependencies import DISTRIBUTION
 from windhover.params.parameter_sets import read_parameter_set
+from windhover.progress import counted
 from windhover.project.carried_files import carried_file, parameter_set
 from windhover.project.check_project import check_project
 from windhover.project.installed import installed_version
@@ -300,7 +301,8 @@ def measured_line(data: MeasuredData) -> str:
     n_places = len(record.objects_by_place)
     classes = ", ".join(f"{count} {name}" for name, count in record.classes.items())
     line = (
-        f"{len(record.scenes)} scenes of {n_places} places, {record.megapixels:.3g} Mpx, "
+        f"{counted(len(record.scenes), 'scene')} of {counted(n_places, 'place')}, "
+        f"{record.megapixels:.3g} Mpx, "
         f"{record.native_gsd_m:g} m, {record.dtype}, {', '.join(record.bands)}; {classes}"
     )
     if record.length_m is not None:
