@@ -11,7 +11,7 @@ export DVC_NO_ANALYTICS := true
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv repro clouds airbus test test-slow check bench ui docs params deps lock clean
+.PHONY: help venv demo-model repro clouds airbus test test-slow check bench ui docs params deps lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -45,6 +45,12 @@ clouds: venv ## clouds and shadows without boxes: the built-in sky -> model -> m
 	@$(BIN)/windhover set --like params/clouds.yaml
 	@$(BIN)/dvc repro export
 	@$(BIN)/windhover summary
+
+demo-model: venv ## the demonstration model of the wheel, from the built-in world: about 6 minutes
+	@rm -rf tmp/demo
+	@$(BIN)/windhover init tmp/demo --minutes 4.5
+	@cd tmp/demo && $(CURDIR)/$(BIN)/dvc repro evaluate
+	@$(BIN)/python tools/make_demo_model.py tmp/demo
 
 ui: venv ## compare experiments: MLflow's pages on http://127.0.0.1:5000 (PORT=... for another)
 	@MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow ui --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1 --port $(PORT) --workers 1

@@ -22,7 +22,9 @@ Scenes = Annotated[
         "(.json, .parquet)."
     ),
 ]
-AnyModel = Annotated[Path, typer.Option(help="Folder of the model, or models:/NAME@ALIAS.")]
+AnyModel = Annotated[
+    Path, typer.Option(help="Folder of the model, models:/NAME@ALIAS, or demo, to try.")
+]
 MapFile = Annotated[
     Path,
     typer.Option(
@@ -163,6 +165,11 @@ def _map_coverage(request: DetectRequest, *, json: bool) -> None:
 
 def _model_folder(model: Path) -> Path:
     """Return the folder of a model, fetched from the registry where it is named by an alias."""
+    from windhover.models.demo_model import DEMO_NOTE, is_demo, model_path
+
+    model = model_path(model)
+    if is_demo(model):
+        typer.echo(DEMO_NOTE, err=True)
     if not str(model).startswith("models:/"):
         return model
     from windhover.tracking.registry import fetch_model

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from windhover.models.demo_model import model_path
+
 Bands = Annotated[
     str | None,
     typer.Option(
@@ -28,7 +30,7 @@ MatchRadiometry = Annotated[
         help="Bring the radiometry of another sensor to that of the training scenes.",
     ),
 ]
-Model = Annotated[Path, typer.Option(help="Folder of the model.")]
+Model = Annotated[Path, typer.Option(help="Folder of the model, or demo.", callback=model_path)]
 Output = Annotated[Path, typer.Option("--output", "-o", help="File to write.")]
 Settings = Annotated[
     list[str] | None,

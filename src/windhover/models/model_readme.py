@@ -57,7 +57,7 @@ def model_readme(card: Card, point: OperatingPoint | None) -> str:
         "## Input",
         _table(_input_rows(card, about)),
         "## Use",
-        f"```\nwindhover detect scene.tif --model THIS_FOLDER --out {output}\n```",
+        f"```\nwindhover detect scene.tif --model THIS_FOLDER -o {output}\n```",
         "## Training data",
         _table(_training_rows(card, about)),
         "## Accuracy",

@@ -82,7 +82,12 @@ def _read_safetensors(path: Path) -> dict[str, NDArray[Any]]:
         weights: dict[str, NDArray[Any]] = load(path.read_bytes())
     except Exception:  # noqa: BLE001  # damaged bytes can raise any error in the reader
         raise _not_weights(path) from None
-    return weights
+    return {name: _in_single_precision(array) for name, array in weights.items()}
+
+
+def _in_single_precision(array: NDArray[Any]) -> NDArray[Any]:
+    """Return stored half precision as float32, in which networks compute; others unchanged."""
+    return array.astype(np.float32) if array.dtype == np.float16 else array
 
 
 def _read_old_weights(path: Path) -> dict[str, NDArray[Any]]:
