@@ -52,9 +52,9 @@ class Lattice:
     def span(self, length_px: int) -> tuple[int, int]:
         """Return the first cell along an axis of a length, and one past the last.
 
-        Windows without overlap tile the scene from its first px; others reach beyond its borders.
+        Windows of one px are the px of the scene; larger ones reach beyond its borders.
         """
-        if self.window_px == self.stride_px:
+        if self.window_px == 1:
             return 0, math.ceil(length_px / self.stride_px)
         half = self.window_px / 2
         first = -round(half / self.stride_px)
