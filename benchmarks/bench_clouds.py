@@ -41,7 +41,9 @@ STAGES = ("scenes", "patches", "augment", "train", "evaluate")
 SCENES = ("landsat5", "landsat7")
 GSD_M = 30.0
 PATCH_PX = 64
-CLEAR, CLOUD, SHADOW = 0, 1, 2
+CLEAR = 0
+CLOUD = 1
+SHADOW = 2
 TO_CLASS = {0: SHADOW, 1: CLEAR, 3: CLEAR, 4: CLOUD}
 # metres of a plane that is nowhere on Earth
 LOCAL_GRID = (
@@ -92,7 +94,8 @@ def read_scene(folder: Path, name: str) -> RealScene:
 
 def write_raster(path: Path, image: NDArray[Any], origin_px: tuple[int, int] = (0, 0)) -> None:
     """Write (C, H, W) on the local grid; `origin_px` is the column and row of its corner."""
-    west, south = origin_px[0] * GSD_M, -origin_px[1] * GSD_M
+    west = origin_px[0] * GSD_M
+    north = -origin_px[1] * GSD_M
     profile = {
         "driver": "GTiff",
         "count": len(image),
@@ -100,7 +103,7 @@ def write_raster(path: Path, image: NDArray[Any], origin_px: tuple[int, int] = (
         "width": image.shape[2],
         "dtype": image.dtype,
         "crs": LOCAL_GRID,
-        "transform": Affine(GSD_M, 0, west, 0, -GSD_M, south),
+        "transform": Affine(GSD_M, 0, west, 0, -GSD_M, north),
     }
     with rasterio.open(path, "w", **profile) as dataset:
         dataset.write(image)

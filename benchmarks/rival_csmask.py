@@ -20,8 +20,9 @@ BANDS = ["blue", "green", "red", "nir", "swir16", "swir22"]
 
 def main() -> None:
     """Write the masks of one scene."""
-    scene, folder, threads = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
-    image = np.load(scene)["img"]
+    folder = Path(sys.argv[2])
+    threads = int(sys.argv[3])
+    image = np.load(sys.argv[1])["img"]
     seconds = {}
     for n_bands, level in product((4, 6), ("l1c", "l2a")):
         bands = np.ascontiguousarray(image[..., :n_bands])

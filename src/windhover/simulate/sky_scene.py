@@ -22,8 +22,11 @@ from windhover.simulate.sky_light import (
     sunlit,
 )
 
-CLEAR, CLOUD, SHADOW, WATER = 0, 1, 2, 3
-# a cloud that reflects less, or a shadow that takes less light, is not told by eye
+CLEAR = 0
+CLOUD = 1
+SHADOW = 2
+WATER = 3
+# a cloud that reflects less, or a shadow that takes less light, is not drawn by an interpreter
 CLOUD_REFLECTANCE = 0.028
 SHADOW_LOSS = 0.2
 MIN_SPECK_PX = 8
