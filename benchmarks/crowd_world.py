@@ -38,6 +38,17 @@ PAINTS = {
 EPSG = 32631
 
 
+class Style(NamedTuple):
+    """Sizes and density of a world."""
+
+    length_px: tuple[float, float] = LENGTH_PX
+    gap: tuple[float, float] = (0.0, MAX_GAP)  # in widths
+    side_px: int = SIDE_PX
+
+
+CROWDED = Style()
+
+
 class Parked(NamedTuple):
     """One object: outline in px of the scene, its class, length and the gap to its neighbours."""
 
@@ -47,28 +58,32 @@ class Parked(NamedTuple):
     gap: float  # in widths
 
 
-def write_scene(path: Path, seed: int, *, origin: tuple[float, float]) -> list[Parked]:
+def write_scene(
+    path: Path, seed: int, *, origin: tuple[float, float], style: Style = CROWDED
+) -> list[Parked]:
     """Write one scene as GeoTIFF; return its objects.
 
     Args:
         path: of the raster.
         seed: of everything drawn.
         origin: its upper left corner, m.
+        style: of the world.
     """
     rng = np.random.default_rng(seed)
-    image = Image.new("RGB", (SIDE_PX * FINER, SIDE_PX * FINER), (112, 118, 92))
+    side = style.side_px
+    image = Image.new("RGB", (side * FINER, side * FINER), (112, 118, 92))
     draw = ImageDraw.Draw(image)
     objects: list[Parked] = []
-    cell = SIDE_PX / 3
+    cell = side / 3
     for number in range(N_BLOCKS):
         middle = (np.array([number % 3, number // 3]) + 0.5) * cell
         name = ("car", "boat")[int(rng.random() < 0.5)]
-        objects += list(_draw_block(draw, middle, name, rng=rng))
+        objects += list(_draw_block(draw, middle, name, rng=rng, style=style))
     pixels = _as_the_sensor_sees(image, rng)
     profile = {
         "driver": "GTiff",
-        "width": SIDE_PX,
-        "height": SIDE_PX,
+        "width": side,
+        "height": side,
         "count": 3,
         "dtype": "uint8",
         "crs": f"EPSG:{EPSG}",
@@ -86,24 +101,30 @@ def _as_the_sensor_sees(image: Image.Image, rng: np.random.Generator) -> NDArray
     """Return (3, H, W): texture of the ground, blur, averaging and noise."""
     blurred = image.filter(ImageFilter.GaussianBlur(0.5 * FINER))
     pixels = np.asarray(blurred.reduce(FINER), np.float32)
-    texture = rng.normal(0, 1, (SIDE_PX // 8, SIDE_PX // 8)).astype(np.float32)
-    coarse = Image.fromarray(texture).resize((SIDE_PX, SIDE_PX), Image.Resampling.BICUBIC)
+    side = pixels.shape[0]
+    texture = rng.normal(0, 1, (side // 8, side // 8)).astype(np.float32)
+    coarse = Image.fromarray(texture).resize((side, side), Image.Resampling.BICUBIC)
     pixels = pixels + 5 * np.asarray(coarse)[..., None]
     pixels += rng.normal(0, 4, pixels.shape)
     return np.asarray(pixels.clip(0, 255).round(), np.uint8).transpose(2, 0, 1)
 
 
 def _draw_block(
-    draw: ImageDraw.ImageDraw, middle: NDArray[np.float64], name: str, *, rng: np.random.Generator
+    draw: ImageDraw.ImageDraw,
+    middle: NDArray[np.float64],
+    name: str,
+    *,
+    rng: np.random.Generator,
+    style: Style,
 ) -> Iterator[Parked]:
     """Draw rows of one length around a point; yield the objects."""
-    length = float(rng.uniform(*LENGTH_PX))
+    length = float(rng.uniform(*style.length_px))
     width = length * float(rng.uniform(*ASPECT[name]))
-    gap = float(rng.uniform(0, MAX_GAP))
+    gap = float(rng.uniform(*style.gap))
     angle = float(rng.uniform(0, np.pi))
     along = np.array([np.cos(angle), np.sin(angle)])  # of a row
     across = np.array([-along[1], along[0]])
-    reach = SIDE_PX / 3 * 0.33
+    reach = style.side_px / 3 * 0.33
     ground = _corners(middle, along, across, 2.1 * reach, 2.1 * reach)
     shade = tuple(int(value + rng.integers(-14, 15)) for value in GROUND[name])
     draw.polygon(_finer(ground), fill=shade)
@@ -185,20 +206,23 @@ def _finer(points: NDArray[np.float64]) -> list[tuple[float, float]]:
     return [(float(x) * FINER, float(y) * FINER) for x, y in points]
 
 
-def make_crowd_world(folder: Path, n_scenes: int, seed: int) -> geopandas.GeoDataFrame:
+def make_crowd_world(
+    folder: Path, n_scenes: int, seed: int, style: Style = CROWDED
+) -> geopandas.GeoDataFrame:
     """Write scenes a kilometre apart and `labels.gpkg`; return the objects on the ground.
 
     Args:
         folder: for `scenes/` and the labels.
         n_scenes: how many.
         seed: of the first; the others follow.
+        style: of the world.
     """
     (folder / "scenes").mkdir(parents=True, exist_ok=True)
     rows = []
     for number in range(n_scenes):
         origin = (500_000.0 + 1000 * number, 5_000_000.0)
         path = folder / "scenes" / f"lot{number:02d}.tif"
-        for one in write_scene(path, seed + number, origin=origin):
+        for one in write_scene(path, seed + number, origin=origin, style=style):
             xy = np.array(one.outline.exterior.coords) * (GSD_M, -GSD_M) + origin
             rows.append(
                 {

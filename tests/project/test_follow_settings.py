@@ -62,6 +62,13 @@ def test_values_that_a_person_set_stay(project: Path) -> None:
     assert "patches.positive_radius_px" not in changed
 
 
+def test_a_default_that_is_named_with_the_gsd_stays(project: Path) -> None:
+    default = value_at(params_of(project), "patches.ignore_radius_px")
+    settings = ["scenes.gsd_m=2.0", f"patches.ignore_radius_px={default}"]
+    set_in_project(project, settings, None)
+    assert value_at(params_of(project), "patches.ignore_radius_px") == default
+
+
 def test_another_kind_of_split_rewrites_the_stages(project: Path) -> None:
     before = params_of(project)
     set_in_project(project, ["scenes.gsd_m=6.0"], None)

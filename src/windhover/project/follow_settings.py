@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +46,8 @@ def set_in_project(folder: Path, settings: Sequence[str], like: Path | None) -> 
     if not (folder / SETUP_FILE).is_file():
         return changed
     try:
-        followed = _follow_gsd(folder)
+        named = {setting.partition("=")[0].strip() for setting in settings}
+        followed = _follow_gsd(folder, named)
     except BaseException:
         with atomic_file(path) as temporary:
             temporary.write_bytes(before)
@@ -54,8 +55,13 @@ def set_in_project(folder: Path, settings: Sequence[str], like: Path | None) -> 
     return [*changed, *followed]
 
 
-def _follow_gsd(folder: Path) -> list[str]:
-    """Propose a project anew at the GSD that is set; return the other keys that changed."""
+def _follow_gsd(folder: Path, named: Collection[str]) -> list[str]:
+    """Propose a project anew at the GSD that is set; return the other keys that changed.
+
+    Args:
+        folder: of the project.
+        named: keys that the person has just set: they stay.
+    """
     setup = ProjectSetup.load(folder / SETUP_FILE)
     gsd_m = value_at(read_yaml(folder / PARAMS), GSD)
     is_number = isinstance(gsd_m, int | float) and gsd_m > 0
@@ -68,7 +74,7 @@ def _follow_gsd(folder: Path) -> list[str]:
     proposal, plan = propose_project(data, request, float(gsd_m))
     if request.like is not None:
         proposal = with_parameter_set(proposal, request.like)
-    changed = _write_values(folder, setup.proposal, proposal)
+    changed = _write_values(folder, setup.proposal, proposal, named)
     if plan.blocks is not None:
         plan.blocks.save(folder / BLOCKS_FILE)
     if plan.kind != setup.proposal.split_kind:
@@ -83,7 +89,9 @@ def _follow_gsd(folder: Path) -> list[str]:
     return changed
 
 
-def _write_values(folder: Path, before: Proposal, now: Proposal) -> list[str]:
+def _write_values(
+    folder: Path, before: Proposal, now: Proposal, named: Collection[str]
+) -> list[str]:
     """Write the values of a new proposal that nobody changed; return their keys."""
     params = read_yaml(folder / PARAMS)
     defaults = read_yaml(carried_file(PARAMS))
@@ -93,7 +101,9 @@ def _write_values(folder: Path, before: Proposal, now: Proposal) -> list[str]:
     for name in dict.fromkeys([*old, *new]):
         default = value_at(defaults, name)
         wanted = new.get(name, default)
-        if value_at(params, name) == old.get(name, default) and wanted != old.get(name, default):
+        expected = old.get(name, default)
+        is_free = name not in named and value_at(params, name) == expected
+        if is_free and wanted != expected:
             settings[name] = wanted
     texts = [f"{name}={json.dumps(value)}" for name, value in settings.items()]
     if not texts:
