@@ -152,6 +152,33 @@ def test_what_a_server_refuses_is_no_damaged_file(
     assert "damaged" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("path", "reason", "advice"),
+    [
+        (
+            "https://h.org/base.tif",
+            "CURL error: Failed to connect to h.org port 443 after 2 ms: Could not connect",
+            "No server answers there: check the address and the network",
+        ),
+        (
+            "s3://bucket/base.tif",
+            "AWS_SECRET_ACCESS_KEY and AWS_NO_SIGN_REQUEST configuration options not defined",
+            "credentials in the environment, or AWS_NO_SIGN_REQUEST=YES",
+        ),
+    ],
+)
+def test_what_no_server_gives_is_no_damaged_file(
+    monkeypatch: pytest.MonkeyPatch, path: str, reason: str, advice: str
+) -> None:
+    def fail(*_: Any) -> None:
+        raise RasterioIOError(reason)
+
+    monkeypatch.setattr(rasters, "open_dataset", fail)
+    with pytest.raises(WindhoverError, match=advice) as caught:
+        inspect_scene(path)
+    assert "damaged" not in str(caught.value)
+
+
 def test_bands_called_by_a_number_have_no_telling_name() -> None:
     assert is_numbered_band_name("1")
     assert is_numbered_band_name("Band_12")

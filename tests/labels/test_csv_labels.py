@@ -37,6 +37,29 @@ def test_csv_boxes_and_polygons(tmp_path: Path, text: str) -> None:
     assert (labels.image.tolist(), labels.class_name.tolist()) == (["a.tif"], ["ship"])
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("separator", [",", "\t", ";"])
+def test_what_spreadsheets_save_as_text_is_read(
+    tmp_path: Path, encoding: str, newline: str, separator: str
+) -> None:
+    lines = [["image", "xmin", "ymin", "xmax", "ymax", "class"]]
+    lines.append(["å.tif", "10.5", "20", "40.25", "60", "bateau à voile"])
+    text = newline.join(separator.join(line) for line in [*lines, [""]])
+    (tmp_path / "labels.csv").write_bytes(text.encode(encoding))
+    labels = read_labels(tmp_path / "labels.csv")
+    assert shapely.bounds(labels.geometry).tolist() == [list(BOX)]
+    assert (labels.image.tolist(), labels.class_name.tolist()) == (["å.tif"], ["bateau à voile"])
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-16-be"])
+def test_text_in_an_encoding_that_nothing_names_is_refused(tmp_path: Path, encoding: str) -> None:
+    text = "image,xmin,ymin,xmax,ymax,class\na.tif,1,2,3,4,bateau à voile\n"
+    (tmp_path / "labels.csv").write_bytes(text.encode(encoding))
+    with pytest.raises(FormatError, match=r"labels\.csv: cannot be read as CSV.*UTF-8 text"):
+        read_labels(tmp_path / "labels.csv")
+
+
 def test_csv_lines_without_numbers_are_counted(tmp_path: Path) -> None:
     (tmp_path / "labels.csv").write_text(
         "image,xmin,ymin,xmax,ymax\na.tif,1,2,3,4\na.tif,,,,\na.tif,x,2,3,4\n"

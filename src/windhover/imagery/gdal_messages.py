@@ -94,9 +94,9 @@ def reading_advice(error: BaseException) -> str:
     """Return a sentence about what to do with a raster of which a part cannot be read."""
     if isinstance(error, UnicodeDecodeError):
         return NOT_UTF8
-    status = re.search(r"response code: (\d{3})", gdal_reason(error))
-    if status is not None:
-        return ADVICE_ON_STATUS.get(status.group(1), "The server failed: try again later.")
+    remote = _remote_advice(gdal_reason(error))
+    if remote is not None:
+        return remote
     return "The file is damaged there: fetch it again, or take it out."
 
 
@@ -104,13 +104,28 @@ def opening_advice(path: str, error: BaseException) -> str:
     """Return a sentence about what to do with a raster that cannot be opened or read."""
     if isinstance(error, UnicodeDecodeError):
         return NOT_UTF8
-    status = re.search(r"response code: (\d{3})", gdal_reason(error))
-    if status is not None:
-        return ADVICE_ON_STATUS.get(status.group(1), "The server failed: try again later.")
+    remote = _remote_advice(gdal_reason(error))
+    if remote is not None:
+        return remote
     archive = archive_advice(path)
     if archive is not None:
         return archive
     return "The file is damaged or no raster: fetch it again, or take it out."
+
+
+def _remote_advice(reason: str) -> str | None:
+    """Return what to do about a server's answer, or about none; None where no server is in it."""
+    status = re.search(r"response code: (\d{3})", reason)
+    if status is not None:
+        return ADVICE_ON_STATUS.get(status.group(1), "The server failed: try again later.")
+    if re.search(r"[A-Z]_SECRET|credentials", reason):
+        return (
+            "Set the credentials in the environment, or AWS_NO_SIGN_REQUEST=YES for a public "
+            "bucket."
+        )
+    if "CURL error" in reason:
+        return "No server answers there: check the address and the network, then try again."
+    return None
 
 
 def archive_advice(path: str) -> str | None:

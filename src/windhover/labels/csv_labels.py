@@ -27,6 +27,7 @@ from windhover.labels.table import (
     objects_array,
     without_empty,
 )
+from windhover.labels.text_files import read_text
 
 SUFFIXES = (".csv", ".tsv")
 IMAGE_COLUMNS = ("image_id", "image_path", "image", "filename", "file_name", "file", "scene")
@@ -140,7 +141,7 @@ def _read_rows(path: Path) -> tuple[str, list[tuple[int, list[str]]]]:
     Raises:
         ValueError: there are none, or the file is not text.
     """
-    text = path.read_text(encoding="utf-8-sig")
+    text = read_text(path)
     if "\0" in text:
         raise ValueError("it holds bytes that no text has")
     n_skipped, text, separator = _skip_head(text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import math
 import re
@@ -14,6 +15,22 @@ MAX_JSON_BYTES = 1_000_000_000
 DOTA_HEADER = re.compile(r"[A-Za-z ]+:")  # imagesource:, gsd:, acquisition dates:
 
 
+def read_text(path: Path) -> str:
+    """Return the text of a file in UTF-8; in UTF-16 where its byte order mark stands first.
+
+    Spreadsheets call UTF-16 with tabs "Unicode text".
+
+    Raises:
+        UnicodeDecodeError: it is neither.
+    """
+    with path.open("rb") as file:
+        begin = file.read(2)
+    encoding = "utf-8-sig"
+    if begin in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+        encoding = "utf-16"
+    return path.read_text(encoding=encoding)
+
+
 def read_utf8(path: Path) -> str:
     """Return the text of a file.
 
@@ -21,7 +38,7 @@ def read_utf8(path: Path) -> str:
         FormatError: it is not UTF-8.
     """
     try:
-        return path.read_text(encoding="utf-8-sig")
+        return read_text(path)
     except UnicodeDecodeError as error:
         raise FormatError(f"{path}: is not UTF-8 text ({error}). Save it as UTF-8.") from None
 
@@ -39,7 +56,7 @@ def read_json(path: Path) -> Any:
             "Split it by scene."
         )
     try:
-        return json.loads(path.read_text(encoding="utf-8-sig"))
+        return json.loads(read_text(path))
     except (ValueError, RecursionError) as error:
         raise FormatError(f"{path}: not valid JSON ({error}). Export the labels again.") from None
 
@@ -53,7 +70,7 @@ def read_label_lines(path: Path) -> list[tuple[int, list[str]]]:
         FormatError: the file is not UTF-8 text.
     """
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        lines = read_text(path).splitlines()
     except UnicodeDecodeError:
         raise FormatError(
             f"{path}: is not text. Take it out, or name the label files in `scenes.labels`."
