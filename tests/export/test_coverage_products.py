@@ -23,6 +23,7 @@ from windhover.export.coverage_products import write_coverage_products
 from windhover.export.coverage_shares import share_interval
 from windhover.export.coverage_specks import label_patches, speck_halo_px, without_specks
 from windhover.geometry.mask_borders import simplify_regions
+from windhover.imagery.ground_mask import class_names
 from windhover.metrics.coverage_metrics import classes_at
 
 CLASSES = ["cloud", "shadow"]
@@ -125,12 +126,8 @@ def test_mask_and_polygons_hold_what_the_thresholds_say(tmp_path: Path, seed: in
         assert dataset.crs.to_epsg() == 32631
         assert dataset.colormap(1)[1] == (235, 235, 245, 255)
         assert dataset.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
-    assert coverage_mask.class_names(tmp_path / "out" / "tile_mask.tif") == {
-        0: "background",
-        1: "cloud",
-        2: "shadow",
-        255: "unknown",
-    }
+    names = class_names(tmp_path / "out" / "tile_mask.tif")
+    assert names == {0: "background", 1: "cloud", 2: "shadow"}
     layer = geopandas.read_file(tmp_path / "out" / "tile.gpkg", layer="coverage")
     _, class_of = label_patches(truth)
     assert sorted(layer["class"]) == sorted(CLASSES[k - 1] for k in class_of if k in (1, 2))

@@ -17,6 +17,13 @@ from windhover.inference.blended_tiles import BlendedTiles
 from windhover.models.input_normalization import Normalizer
 from windhover.models.networks import build_network
 
+SMALL: dict[str, Any] = {
+    "encoder": "resnet10t",
+    "width": 4,
+    "levels": 3,
+    "space_to_depth": 1,
+    "tile_px": 64,
+}
 TOLERANCE = 1e-4  # in logits: sums of floats in another order
 
 
@@ -86,7 +93,9 @@ def test_where_tiles_agree_the_blend_is_what_they_say(
 @given(seed=st.integers(0, 10**6), block=st.integers(7, 80), batch=st.sampled_from([1024, 5000]))
 def test_no_block_and_no_batch_changes_a_logit(seed: int, block: int, batch: int) -> None:
     torch.manual_seed(0)
-    network = build_network("unet", 2, 2, encoder="resnet10t", width=4, levels=3, tile_px=64)
+    network = build_network(
+        "unet", 2, 2, encoder="resnet10t", width=4, levels=3, space_to_depth=1, tile_px=64
+    )
     pixels, valid = scene(seed, (97, 130))
     read = reader(pixels, valid)
     expected = whole(tiles(network), pixels, valid)
@@ -113,7 +122,9 @@ def test_ground_without_data_is_the_mean_to_the_network() -> None:
     dark = np.where(valid, pixels, 0)
     bright = np.where(valid, pixels, 4000).astype(np.uint16)
     torch.manual_seed(0)
-    network = build_network("unet", 2, 1, encoder="resnet10t", width=4, levels=3, tile_px=64)
+    network = build_network(
+        "unet", 2, 1, encoder="resnet10t", width=4, levels=3, space_to_depth=1, tile_px=64
+    )
     one, other = (whole(tiles(network), each, valid) for each in (dark, bright))
     np.testing.assert_array_equal(one, other)
 

@@ -10,13 +10,16 @@ import torch
 from windhover.errors import ParameterError
 from windhover.models.networks import build_network
 
-SMALL = {"encoder": "resnet10t", "width": 4, "levels": 3, "tile_px": 64}
+SMALL = {"encoder": "resnet10t", "width": 4, "levels": 3, "space_to_depth": 1, "tile_px": 64}
 
 
 @pytest.mark.parametrize("encoder", ["resnet10t", "mobilenetv3_small_050"])
-@pytest.mark.parametrize(("bands", "classes"), [(6, 2), (1, 1)])
-def test_every_pixel_has_logits_of_its_own(encoder: str, bands: int, classes: int) -> None:
-    network = build_network("unet", bands, classes, **(SMALL | {"encoder": encoder})).eval()
+@pytest.mark.parametrize(("bands", "classes", "fold"), [(6, 2, 1), (1, 1, 1), (5, 3, 2)])
+def test_every_pixel_has_logits_of_its_own(
+    encoder: str, bands: int, classes: int, fold: int
+) -> None:
+    options = SMALL | {"encoder": encoder, "space_to_depth": fold}
+    network = build_network("unet", bands, classes, **options).eval()
     logits = network(torch.randn(2, bands, 64, 96))
     assert logits.shape == (2, classes, 64, 96)
     assert (network.window_px, network.stride_px, network.dense) == (64, 1, False)

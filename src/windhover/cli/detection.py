@@ -40,6 +40,20 @@ ScoreMap = Annotated[
 Aoi = Annotated[
     Path | None, typer.Option(help="Vector file of polygons; far outside nothing is read.")
 ]
+Mask = Annotated[
+    Path | None,
+    typer.Option(
+        help="Raster of clouds or other ground that cannot be used, of any grid; a folder with "
+        "one for each scene, as NAME_mask.tif; or the folder of a model of coverage."
+    ),
+]
+MaskValues = Annotated[
+    str | None,
+    typer.Option(
+        help="Values of the mask, or classes, that cannot be used, such as 1,4; by default all "
+        "but 0, or the classes of cloud, shadow and snow of a class map."
+    ),
+]
 Threshold = Annotated[
     float | None, typer.Option(help="Lowest score, 0 to 1; the model's own by default.")
 ]
@@ -86,6 +100,8 @@ def detect(
     output: MapFile = Path("detections.gpkg"),
     scores: ScoreMap = None,
     aoi: Aoi = None,
+    mask: Mask = None,
+    mask_values: MaskValues = None,
     threshold: Threshold = None,
     gsd: GsdOrUnknown = None,
     stride: Stride = None,
@@ -106,6 +122,7 @@ def detect(
     from windhover.console import show_messages
     from windhover.detection import detect_request
     from windhover.detection.detect_rasters import detect_rasters
+    from windhover.detection.mapped_masks import with_mapped_masks
     from windhover.detection.model_task import task_of_model
 
     show_messages(verbose=verbose, only_stderr=json)
@@ -127,11 +144,13 @@ def detect(
         scales=detect_request.parse_scales(scales),
         bands=detect_request.parse_bands(bands),
         match_radiometry=match_radiometry,
+        mask=mask,
+        mask_values=detect_request.parse_mask_values(mask_values),
     )
     if task_of_model(request.model) == "coverage":
         _map_coverage(request, json=json)
         return
-    outcome = detect_rasters(request)
+    outcome = detect_rasters(with_mapped_masks(request))
     if json:
         _print_json(outcome, output, scores)
     else:

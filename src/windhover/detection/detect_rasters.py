@@ -30,6 +30,10 @@ from windhover.detection.detect_scene import DetectionOutcome, SceneRun, log_ove
 from windhover.detection.journal import SceneJournal, SearchJournal
 from windhover.detection.overlaps import notes_on_overlaps
 from windhover.detection.stac_scenes import named_by_item, with_stac_scenes
+from windhover.detection.usable_ground import (
+    notes_on_ground,
+    validation_recalls,
+)
 from windhover.errors import DataError, shown_path
 from windhover.export.detection_summary import DetectionSummary
 from windhover.files import lock_output
@@ -305,11 +309,23 @@ def _run_with_journal(
                 detections.append(run.run(outcome, progress=advance, journal=scene_journal))
                 logger.info(outcome.scenes[-1].describe())
         thresholds = detector.thresholds(request.threshold)
+        notes = [*notes, *_notes_on_ground(outcome, detector, thresholds)]
         summary = outcome.summarize(detector, thresholds, notes)
         _write_detections(detections, request.output, summary)
         if not outcome.failed:
             journal.remove()
     return outcome
+
+
+def _notes_on_ground(
+    outcome: DetectionOutcome, detector: Detector, thresholds: Mapping[str, float]
+) -> list[str]:
+    """Return and log sentences on the ground that a mask leaves clear; none without a mask."""
+    recalls = validation_recalls(detector.bundle.operating_point, thresholds)
+    notes = notes_on_ground(outcome.scenes, detector.bundle.card.classes, recalls)
+    for note in notes:
+        logger.info(note)
+    return notes
 
 
 def _write_detections(

@@ -53,6 +53,8 @@ class DetectRequest:
         scales: GSDs of the passes in units of the model's.
         bands: to take for the model's, names or numbers.
         match_radiometry: whether other sensors' bands are brought to the training's moments.
+        mask: of clouds and the like: a raster, or a folder with one for each scene.
+        mask_values: that stand for unusable ground, whole numbers or names of classes.
     """
 
     scenes: Sequence[str]
@@ -72,6 +74,8 @@ class DetectRequest:
     scales: tuple[float, ...] | None = None
     bands: tuple[str, ...] | None = None
     match_radiometry: bool = False
+    mask: Path | None = None
+    mask_values: tuple[str, ...] | None = None
 
     @property
     def searched_scales(self) -> tuple[float, ...] | None:
@@ -135,6 +139,23 @@ def parse_bands(text: str | None) -> tuple[str, ...] | None:
             f"--bands must be bands with commas between, got {text!r}. Try 3,2,1 or red,green,blue."
         )
     return bands
+
+
+def parse_mask_values(text: str | None) -> tuple[str, ...] | None:
+    """Read values or classes of a mask with commas between, such as `1,4`; None stays None.
+
+    Raises:
+        ParameterError: nothing stands between two commas.
+    """
+    if text is None:
+        return None
+    values = tuple(part.strip() for part in text.split(","))
+    if not all(values):
+        raise ParameterError(
+            f"--mask-values must be values with commas between, got {text!r}. Try 1,4 or "
+            "cloud,shadow."
+        )
+    return values
 
 
 def check_model_folder(folder: Path) -> None:
@@ -287,8 +308,7 @@ def _check_outputs(
 ) -> None:
     """Check that outputs can be written, and that none of them is read."""
     inputs: list[str | Path] = [request.model, *files]
-    if request.aoi is not None:
-        inputs.append(request.aoi)
+    inputs += [path for path in (request.aoi, request.mask) if path is not None]
     check_output(request.output, inputs=inputs, is_own=is_own_map)
     for path in output_paths(request, infos)[1:]:
         check_output(path, inputs=inputs, is_own=is_own_score_map)

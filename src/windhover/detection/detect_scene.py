@@ -16,6 +16,7 @@ from shapely.geometry.base import BaseGeometry
 
 from windhover import __version__
 from windhover.detection.journal import SceneJournal
+from windhover.detection.usable_ground import MaskRequest, measure_ground
 from windhover.errors import shown_path
 from windhover.export.detection_summary import SCORES, DetectionSummary, SceneSummary
 from windhover.export.score_map import ScoreBlock, write_score_map
@@ -90,6 +91,7 @@ class SceneRun:
         block_px: int | None = None,
         score_map: Path | None = None,
         split: str | None = None,
+        mask: MaskRequest | None = None,
     ) -> None:
         """Plan the search.
 
@@ -102,6 +104,7 @@ class SceneRun:
             block_px: side of the blocks.
             score_map: GeoTIFF to write; needs a journal.
             split: of a scene of a catalog.
+            mask: of ground that cannot be used; None without one.
         """
         self.number = number
         self.scene = scene
@@ -118,6 +121,7 @@ class SceneRun:
         self._score_map = score_map
         self._split = split
         self._aoi = aoi
+        self._mask = mask
 
     def run(
         self,
@@ -141,22 +145,29 @@ class SceneRun:
             )
             if self._score_map is not None and journal is not None:
                 self._write_score_map(self._score_map, journal)
-        products = {}
-        if self._score_map is not None:
-            products[SCORES] = str(self._score_map)
-        outcome.scenes.append(
-            summarize_scene(
-                self.scene,
-                detections,
-                report,
-                split=self._split,
-                aoi=self._aoi,
-                products=products,
-            )
-        )
+            summary = self._summarize(detections, report)
+        outcome.scenes.append(summary)
         outcome.failed += report.failed
         outcome.failed += _missing_parts(self.scene.info)
         return detections
+
+    def _summarize(self, detections: DetectionColumns, report: SearchReport) -> SceneSummary:
+        """Return what was searched and found; with a mask, detections get their clear share."""
+        products = {}
+        if self._score_map is not None:
+            products[SCORES] = str(self._score_map)
+        summary = summarize_scene(
+            self.scene,
+            detections,
+            report,
+            split=self._split,
+            aoi=self._aoi,
+            products=products,
+        )
+        if self._mask is None:
+            return summary
+        clear = measure_ground(self._mask, self.scene, detections, km2=summary.km2, aoi=self._aoi)
+        return summary.model_copy(update={"clear": clear})
 
     def _write_score_map(self, path: Path, journal: SceneJournal) -> None:
         """Write the scores of the pass nearest to the training GSD."""

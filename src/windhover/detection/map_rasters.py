@@ -83,6 +83,11 @@ def map_rasters(request: DetectRequest) -> MappingOutcome:
     Raises:
         WindhoverError: a child that names the fault of the files, the model or an option.
     """
+    if request.mask is not None:
+        raise ParameterError(
+            f"--mask {request.mask}: is for models of objects, and {request.model} maps coverage. "
+            "Leave it out."
+        )
     request = _with_folder(request)
     with gdal_options(), ExitStack() as stacks:
         request, items = with_stac_scenes(request, stacks)

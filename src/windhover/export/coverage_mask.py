@@ -20,12 +20,12 @@ from rasterio.windows import Window as RasterWindow
 from windhover.export.coverage_specks import speck_halo_px, without_specks
 from windhover.files import atomic_file
 from windhover.geometry.windows import Bounds
+from windhover.imagery.ground_mask import CLASS_TAG
 from windhover.metrics.coverage_curves import UNKNOWN
 from windhover.metrics.coverage_metrics import BACKGROUND, classes_at
 
 TILE_PX = 256
 WINDOW_PX = 1024  # side of what is held at once
-CLASS_TAG = "class_{}"  # name of each value, as a tag of the band
 
 # red, green, blue of classes by common names; other classes take the next of the list
 COLORS = {
@@ -145,10 +145,10 @@ def write_class_map(plain: Path, path: Path, classes: Sequence[str]) -> None:
     """
     with rasterio.open(plain, "r+") as dataset:
         colors: dict[int, tuple[int, ...]] = {0: (0, 0, 0, 0), UNKNOWN: (0, 0, 0, 0)}
-        names = {CLASS_TAG.format(0): BACKGROUND, CLASS_TAG.format(UNKNOWN): "unknown"}
+        names = {f"{CLASS_TAG}0": BACKGROUND, f"{CLASS_TAG}{UNKNOWN}": "unknown"}
         for number, (name, color) in enumerate(class_colors(classes).items(), 1):
             colors[number] = (*color, 255)
-            names[CLASS_TAG.format(number)] = name
+            names[f"{CLASS_TAG}{number}"] = name
         dataset.write_colormap(1, colors)
         dataset.update_tags(1, **names)
         dataset.set_band_description(1, "class")
@@ -165,15 +165,3 @@ def write_class_map(plain: Path, path: Path, classes: Sequence[str]) -> None:
             )
         except (RasterioError, CPLE_BaseError) as error:  # such as a disk that is full
             raise OSError(f"{path}: {' '.join(str(error.__cause__ or error).split())}") from None
-
-
-def class_names(path: Path) -> dict[int, str]:
-    """Return the names of the values of a class map; empty of another raster."""
-    with rasterio.open(path) as dataset:
-        tags = dataset.tags(1)
-    prefix = CLASS_TAG.format("")
-    return {
-        int(key.removeprefix(prefix)): name
-        for key, name in tags.items()
-        if key.startswith(prefix) and key.removeprefix(prefix).isdigit()
-    }

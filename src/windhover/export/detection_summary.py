@@ -9,7 +9,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from affine import Affine
-from pydantic import BaseModel, ConfigDict
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+)
 
 from windhover.json_record import JsonRecord
 from windhover.progress import counted
@@ -17,6 +20,30 @@ from windhover.progress import counted
 SUMMARY = "summary.json"
 SCORES = "scores"  # kinds of rasters that are written of a scene
 MASK = "mask"
+
+
+class ClearGround(BaseModel):
+    """Which ground of a scene could be seen, by a mask of clouds or the like.
+
+    Attributes:
+        mask: path of the mask, without credentials.
+        share: of the searched ground that is clear, 0..1; what the mask does not know is not.
+        share_known: of which the mask knows whether it is clear.
+        km2: clear; None where the GSD is unknown.
+        objects: detections of whose box at least half is clear.
+        by_class: of each class.
+        expected_false_alarms_per_km2: of them on a clear km2, by their scores.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    mask: str
+    share: float
+    share_known: float
+    km2: float | None
+    objects: int
+    by_class: dict[str, int]
+    expected_false_alarms_per_km2: float | None = None
 
 
 class SceneSummary(BaseModel):
@@ -81,6 +108,8 @@ class SceneSummary(BaseModel):
             line += " at an unknown GSD"
         else:
             line += f" in {self.km2:.2f} km2"
+        if self.clear is not None and self.clear.km2 is not None:
+            line += f", {self.clear.km2:.2f} km2 of it clear with {self.clear.objects} of them"
         if self.windows_skipped:
             line += f", {self.windows_skipped} windows without a valid pixel skipped"
         return line

@@ -28,7 +28,7 @@ from windhover.export.geopackage import (
 from windhover.export.map_files import LAYER, LONLAT_SUFFIXES, check_suffix
 from windhover.export.pmtiles import write_pmtiles
 from windhover.files import atomic_file, check_space
-from windhover.inference.detection_columns import COLUMNS, SCENE_CRS, SPLIT, TEXTS
+from windhover.inference.detection_columns import COLUMNS, OPTIONAL_COLUMNS, SCENE_CRS, SPLIT, TEXTS
 from windhover.inference.result_table import RESULTS
 
 EMPTY_MAP_BYTES = 300_000  # a GeoPackage with its styles and no row has 250 kB
@@ -48,7 +48,7 @@ def save_table(table: geopandas.GeoDataFrame, path: str | Path) -> None:
     Each row's system is in the column `scene_crs`.
     """
     with atomic_file(path) as temporary:
-        columns = [name for name in (*COLUMNS, SPLIT, SCENE_CRS) if name in table]
+        columns = [name for name in (*COLUMNS, *OPTIONAL_COLUMNS, SCENE_CRS) if name in table]
         table[columns].to_parquet(temporary, index=False)
 
 

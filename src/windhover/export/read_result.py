@@ -16,7 +16,7 @@ from windhover.export.detections import read_summary
 from windhover.export.map_files import LAYER
 from windhover.export.scene_layers import projection
 from windhover.geometry.georef import WGS84, same_crs
-from windhover.inference.detection_columns import COLUMNS, SCENE_CRS, SPLIT
+from windhover.inference.detection_columns import COLUMNS, OPTIONAL_COLUMNS, SCENE_CRS
 
 AGAIN = "Search again with `windhover detect`."
 
@@ -46,7 +46,9 @@ def read_result(path: Path) -> tuple[geopandas.GeoDataFrame, DetectionSummary]:
     table = table.sort_values(["score", "id"], ascending=[False, True], ignore_index=True)
     scene_crs = table["scene"].map(crs_of)
     shapes = _in_own_systems(table, scene_crs)
-    columns = [name for name in (*COLUMNS, SPLIT) if name in table and name != "geometry"]
+    columns = [
+        name for name in (*COLUMNS, *OPTIONAL_COLUMNS) if name in table and name != "geometry"
+    ]
     native = pd.DataFrame(table[columns])
     native["geometry"] = shapes
     native[SCENE_CRS] = scene_crs

@@ -53,6 +53,8 @@ NUMBERS = (
 RUN_NAME_BYTES = 6
 ID_BYTES = 8  # of a million detections, two have one id by chance once in 37 000 maps
 SPLIT = "split"  # a column of scenes of a catalog alone
+CLEAR_SHARE = "clear"  # a column of searches with a mask alone: clear share of a box, 0..1
+OPTIONAL_COLUMNS = (SPLIT, CLEAR_SHARE)
 SCENE_CRS = "scene_crs"
 
 DetectionColumns: TypeAlias = dict[str, NDArray[Any]]

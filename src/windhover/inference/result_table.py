@@ -24,6 +24,7 @@ from windhover.geometry.georef import WGS84, parse_crs, same_crs, transformer
 from windhover.inference.detection_columns import (
     COLUMNS,
     NUMBERS,
+    OPTIONAL_COLUMNS,
     SCENE_CRS,
     SPLIT,
     TEXTS,
@@ -101,8 +102,8 @@ def to_map_table(
         all_crs: of every scene searched, so that scenes without detections count too.
 
     Returns:
-        `COLUMNS`, and `split` where the table has it, in the scenes' own system where they share
-        one; else in EPSG:4326 with `scene_crs` as last column.
+        `COLUMNS`, and those of `OPTIONAL_COLUMNS` that are there, in the scenes' own system where
+        they share one; else in EPSG:4326 with `scene_crs` as last column.
 
     Raises:
         DataError: local and georeferenced detections in one table.
@@ -112,7 +113,7 @@ def to_map_table(
         raise DataError(
             "scenes with and without georeference cannot share one map. Export them apart."
         )
-    columns = [name for name in (*COLUMNS, SPLIT) if name in table]
+    columns = [name for name in (*COLUMNS, *OPTIONAL_COLUMNS) if name in table]
     if not systems or systems == [None]:
         return geopandas.GeoDataFrame(table[columns], geometry="geometry")
     if all(same_crs(systems[0], crs) for crs in systems):

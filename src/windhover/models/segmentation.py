@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from windhover.errors import ParameterError
@@ -36,16 +37,22 @@ class SegmentationNetwork(nn.Module):
     segments = True
     stride_px = 1
 
-    def __init__(self, unet: nn.Module, *, levels: int, tile_px: int) -> None:
+    def __init__(
+        self, unet: nn.Module, *, levels: int, tile_px: int, space_to_depth: int = 1
+    ) -> None:
         super().__init__()
         self.unet = unet
-        self.step_px = 2**levels
+        self.step_px = space_to_depth * 2**levels
         self.window_px = tile_px
+        self.space_to_depth = space_to_depth
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Return logits (B, K, H, W) of normalized tiles (B, C, H, W)."""
-        logits: Tensor = self.unet(inputs)
-        return logits
+        if self.space_to_depth == 1:
+            logits: Tensor = self.unet(inputs)
+            return logits
+        folded = F.pixel_unshuffle(inputs, self.space_to_depth)  # (B, s s C, H / s, W / s)
+        return F.pixel_shuffle(self.unet(folded), self.space_to_depth)  # (B, K, H, W)
 
 
 def build_unet(
@@ -55,7 +62,8 @@ def build_unet(
     encoder: str = "resnet18",
     weights: str | None = None,
     width: int = 16,
-    levels: int = 5,
+    levels: int = 4,
+    space_to_depth: int = 2,
     tile_px: int = TILE_PX,
 ) -> nn.Module:
     """Build a U-Net (Ronneberger 2015) of segmentation_models_pytorch.
@@ -68,18 +76,23 @@ def build_unet(
         weights: of the encoder: `default` for timm's own, which it downloads; null for random ones.
         width: channels of the last layer of the decoder; each level before it has twice as many.
         levels: how many times the resolution is halved, 3 to 5.
-        tile_px: side of the tiles of a search, a multiple of 2 to the power of `levels`.
+        space_to_depth: side of the squares of px that become channels of one px, 1, 2 or 4: the
+            network is then so many times squared as fast, and each px keeps logits of its own.
+        tile_px: side of the tiles of a search, a multiple of 2 to the power of `levels`, times
+            `space_to_depth`.
 
     Raises:
         ParameterError: timm has no such encoder, or the tile is no such multiple.
         MissingFileError: the weights cannot be downloaded.
         MissingExtraError: segmentation_models_pytorch is not installed.
     """
-    if tile_px % 2**levels:
+    step_px = space_to_depth * 2**levels
+    if tile_px % step_px:
         raise ParameterError(
-            f"network 'unet': tile_px must be a multiple of {2**levels} px for {levels} levels, "
+            f"network 'unet': tile_px must be a multiple of {step_px} px for {levels} levels, "
             f"got {tile_px}. Change it in `options`."
         )
+    n_inputs = n_bands * space_to_depth**2
     if weights not in (None, DOWNLOAD):
         raise ParameterError(
             f"network 'unet': weights must be `{DOWNLOAD}`, which are the encoder's own, or null, "
@@ -93,12 +106,14 @@ def build_unet(
             encoder_depth=levels,
             encoder_weights="imagenet" if weights == DOWNLOAD else None,
             decoder_channels=[width * 2**level for level in range(levels)][::-1],
-            in_channels=n_bands,
-            classes=n_classes,
+            in_channels=n_inputs,
+            classes=n_classes * space_to_depth**2,
         )
         with torch.no_grad():  # whether the encoder's strides fit
-            unet.eval()(torch.zeros(1, n_bands, 2**levels * 2, 2**levels * 2))
-    return SegmentationNetwork(unet.train(), levels=levels, tile_px=tile_px)
+            unet.eval()(torch.zeros(1, n_inputs, 2**levels * 2, 2**levels * 2))
+    return SegmentationNetwork(
+        unet.train(), levels=levels, tile_px=tile_px, space_to_depth=space_to_depth
+    )
 
 
 @contextmanager

@@ -23,6 +23,9 @@ Optimizer: TypeAlias = Literal["adamw", "sgd"]
 Schedule: TypeAlias = Literal["cosine", "onecycle", "step", "exponential", "constant", "plateau"]
 TrainingPrecision: TypeAlias = Literal["auto", "fp32", "bf16", "fp16"]
 Loss: TypeAlias = Literal["bce", "weighted_bce", "focal", "class_balanced", "logit_adjusted"]
+SegmentationLossName: TypeAlias = Literal[
+    "bce", "dice", "focal", "lovasz", "dice_bce", "dice_focal", "lovasz_bce"
+]
 SamplerStrategy: TypeAlias = Literal["none", "under", "over"]
 
 # evaluate

@@ -11,6 +11,7 @@ from windhover.params.allowed_values import (
     Optimizer,
     SamplerStrategy,
     Schedule,
+    SegmentationLossName,
     TrainingPrecision,
 )
 
@@ -183,6 +184,33 @@ class LargePatchesParams(StageParams):
         return self
 
 
+class SegmentationParams(StageParams):
+    """Crops with their class maps, from which a network of masks learns (`network: unet`)."""
+
+    side_px: int = Field(
+        default=128,
+        ge=64,
+        le=1024,
+        multiple_of=32,
+        description="side of a crop, px: a multiple of 32",
+    )
+    per_epoch: int = Field(
+        default=800, ge=1, le=1_000_000, description="crops drawn from the scenes in an epoch"
+    )
+    per_batch: int = Field(default=8, ge=2, le=4096, description="crops in a training step")
+    class_fraction: float = Field(
+        default=0.5,
+        ge=0,
+        le=1,
+        description="fraction of the crops that are drawn to hold a class, each class as often; "
+        "the others are anywhere",
+    )
+    loss: SegmentationLossName = Field(
+        default="dice_bce",
+        description="bce, dice, focal, lovasz, dice_bce, dice_focal or lovasz_bce",
+    )
+
+
 class TrainParams(StageParams):
     """How a detector is trained."""
 
@@ -190,7 +218,8 @@ class TrainParams(StageParams):
     network: str = Field(
         default="valid64",
         min_length=1,
-        description="valid64, baseline_cnn, or a classifier of torchvision or timm, as resnet18",
+        description="valid64, baseline_cnn, or a classifier of torchvision or timm, as resnet18; "
+        "of coverage also unet",
     )
     options: dict[str, str | int | float | bool | None] = Field(
         default={"width": "small", "stem": "pooled"},
@@ -327,6 +356,11 @@ class TrainParams(StageParams):
     large_patches: LargePatchesParams = Field(
         default=LargePatchesParams(),
         description="larger training pictures of many windows, used next to the patches",
+    )
+    segmentation: SegmentationParams = Field(
+        default=SegmentationParams(),
+        description="crops with their class maps, from which a network of masks learns "
+        "(network: unet)",
     )
     devices: int = Field(
         default=1,

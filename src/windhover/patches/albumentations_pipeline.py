@@ -323,6 +323,24 @@ def _augment(
     return picture, moved, mask
 
 
+def augment_crop(
+    image: NDArray[Any], classes: NDArray[np.uint8], transforms: A.Compose, *, scale: ValueRange
+) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+    """Return an augmented crop, in the units of its pixels, and its class map, moved alike.
+
+    Args:
+        image: (S, S, C) pixels.
+        classes: (S, S) class map.
+        transforms: from `build_transforms`.
+        scale: range of the pixels.
+    """
+    unit = (image.astype(np.float32) - scale.low) / (scale.high - scale.low)
+    no_points = np.empty((0, 2), np.float32)
+    done = transforms(image=np.clip(unit, 0, 1), mask=classes, keypoints=no_points)
+    pixels = done["image"].reshape(image.shape) * (scale.high - scale.low) + scale.low
+    return pixels.astype(np.float32), np.asarray(done["mask"], np.uint8)
+
+
 def _keypoints_of(record: Mapping[Any, Any], width: int, height: int) -> NDArray[np.float32]:
     """Return the object's center, then the corners of its box, (N, 2) from pixel centers.
 

@@ -17,6 +17,7 @@ from windhover.models.bundle import save_bundle
 from windhover.models.card import Card, NetworkCard
 from windhover.models.graph_files import write_graphs
 from windhover.models.input_normalization import Normalizer
+from windhover.models.network_names import SEGMENTATION_NETWORKS
 from windhover.models.networks import architecture_options
 from windhover.models.quantization import measure_ranges
 from windhover.models.quantization_ranges import QuantizationRanges
@@ -165,7 +166,7 @@ def make_card(finished: FinishedTraining, ranges: QuantizationRanges | None) -> 
             options=architecture_options(params.options),
         ),
         classes=tuple(data.classes),
-        window_px=summary.window_px,
+        window_px=int(finished.module.network.window_px),  # type: ignore[arg-type]
         stride_px=int(finished.module.network.stride_px),  # type: ignore[arg-type]
         gsd_m=summary.gsd_m,
         bands=tuple(summary.bands),
@@ -188,12 +189,15 @@ def _training_record(finished: FinishedTraining) -> dict[str, Any]:
     params = finished.data.params
     n_epochs = len(state.history)
     n_planned = n_epochs if params.patience else params.epochs
+    loss: str = params.loss
+    if params.network in SEGMENTATION_NETWORKS:
+        loss = params.segmentation.loss
     return {
         "epochs": n_epochs,
         "planned_epochs": n_planned,
         "kept_epoch": state.kept_epoch + 1,
         "window_ap_val": round(max(state.kept_ap, 0.0), AP_DIGITS),
-        "loss": params.loss,
+        "loss": loss,
         "seed": params.seed,
         "mined": int(finished.data.datamodule.is_mined.sum()),
     }

@@ -28,7 +28,7 @@ def build_module(data: TrainingData) -> DetectionModule:
     torch.manual_seed(params.seed)
     network = build_network(params.network, len(summary.bands), len(data.classes), **params.options)
     if params.start_from is not None:
-        _load_start_weights(network, params.start_from)
+        load_start_weights(network, params.start_from)
     has_offsets, has_sizes = data.datamodule.has_offsets_and_sizes()
     if summary.coverage is not None:
         has_offsets = False  # of windows that stand for ground, not for objects
@@ -47,7 +47,7 @@ def build_module(data: TrainingData) -> DetectionModule:
     )
 
 
-def _load_start_weights(network: nn.Module, folder: str) -> None:
+def load_start_weights(network: nn.Module, folder: str) -> None:
     """Load the weights of a finished model.
 
     Raises:

@@ -17,6 +17,7 @@ import lightning as L
 import torch
 
 from windhover.files import lock_output
+from windhover.models.network_names import SEGMENTATION_NETWORKS, current_name
 from windhover.params.parameter_sets import describe_parameters
 from windhover.params.train import TrainParams
 from windhover.patches.augment_patches import read_augment_params
@@ -35,6 +36,10 @@ from windhover.training.callbacks.validation_patience import ValidationPatience
 from windhover.training.data_fingerprint import training_fingerprint
 from windhover.training.distributed import count_processes, process_rank, rank_zero_output
 from windhover.training.module import DetectionModule
+from windhover.training.segmentation_data import (
+    build_segmentation_module,
+    load_segmentation_data,
+)
 from windhover.training.trainer import make_trainer, quiet_lightning, select_precision
 from windhover.training.training_data import TrainingData, TrainingFolders, load_training_data
 
@@ -105,9 +110,15 @@ class _Training:
         self.precision = select_precision(params.training_precision, on_gpu)
         self.key = training_fingerprint(params, folders)
         self.checkpoints = CHECKPOINTS / self.key
-        self.data: TrainingData = load_training_data(params, folders, self.device)
+        self.data: TrainingData
+        self.module: DetectionModule
+        if current_name(params.network) in SEGMENTATION_NETWORKS:
+            self.data = load_segmentation_data(params, folders)
+            self.module = build_segmentation_module(self.data)
+        else:
+            self.data = load_training_data(params, folders, self.device)
+            self.module = build_module(self.data)
         self.params = self.data.params
-        self.module: DetectionModule = build_module(self.data)
 
     def describe(self, tracker: Tracker) -> None:
         """Write parameters, machine and data of this run into the tracker."""
