@@ -174,7 +174,9 @@ def plan_runs(
                 aoi=area,
                 block_px=request.block_px,
                 score_map=map_path(request, info),
+                mask=mask_request(request),
             )
+            check_mask(request, run.scene)
             runs.append(run)
             advance()
     return runs
