@@ -31,6 +31,8 @@ from windhover.detection.journal import SceneJournal, SearchJournal
 from windhover.detection.overlaps import notes_on_overlaps
 from windhover.detection.stac_scenes import named_by_item, with_stac_scenes
 from windhover.detection.usable_ground import (
+    check_mask,
+    mask_request,
     notes_on_ground,
     validation_recalls,
 )
