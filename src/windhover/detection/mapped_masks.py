@@ -17,7 +17,7 @@ def with_mapped_masks(request: DetectRequest) -> DetectRequest:
     """Return a request whose mask is a raster or a folder of rasters.
 
     Where it is the folder of a model of coverage, the scenes are mapped by that model into a folder
-    beside the output, `OUTPUT_masks`, which stays there.
+    next to the output, `OUTPUT_masks`, which stays there.
 
     Raises:
         WindhoverError: a child that names why the scenes cannot be mapped by the model.

@@ -1,4 +1,4 @@
-"""Which ground of a search could be seen at all: masks of clouds beside the detections.
+"""Which ground of a search could be seen at all: by a mask of clouds.
 
 Nothing is left out of the search. Each detection gets the clear share of its box, and each scene
 the area that is clear; of a class that is not found on clear ground, the summary holds how many

@@ -64,11 +64,11 @@ def map_windows(dataset: Any, side_px: int = WINDOW_PX) -> Iterator[RasterWindow
 def class_map_file(
     probability_map: Path, path: Path, *, thresholds: Sequence[float], min_speck_px: int
 ) -> Iterator[Path]:
-    """Write the class map as a plain GeoTIFF beside `path`, and remove it at the end.
+    """Write the class map as a plain GeoTIFF next to `path`, and remove it at the end.
 
     Args:
         probability_map: as `windhover.export.score_map` writes it.
-        path: beside which it is written.
+        path: next to which it is written.
         thresholds: (K,) of the bands.
         min_speck_px: smallest patch that stays, px; 0 or 1 keeps all.
     """

@@ -1,7 +1,7 @@
 """Which ground of a scene can be used, from a mask of any grid and system: of clouds, of snow, ...
 
 The mask is read where the scene asks, its nearest pixel for each of the scene's, so memory does not
-grow with either. What its values mean is told by the caller, or by the names that a class map of
+grow with either. What its values mean is given by the caller, or by the names that a class map of
 Windhover carries. Ground beyond the mask, and its nodata, is not known.
 """
 

@@ -1,7 +1,7 @@
 """Pixel-fine logits of a scene by a padded network, from tiles that overlap and are blended.
 
-Tiles stand on one lattice of the scene, counted from its px 0, whatever block is asked for: so no
-block changes a logit. Near its edge a tile knows less than its neighbour, so its weight falls to 0
+Tiles are on one lattice of the scene, counted from its px 0, for any block: so no block changes a
+logit. Near its edge a tile knows less than its neighbour, so its weight falls to 0
 there, by a squared sine that adds up to 1 with the neighbour's. Beyond the scene's borders tiles
 show its mirror image, and where there is no data the mean of the training pixels, as in training.
 """

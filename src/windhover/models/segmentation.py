@@ -1,7 +1,7 @@
 """The U-Net for logits of every pixel: of segmentation_models_pytorch, with any encoder of timm.
 
-A padded network: what it says of a pixel depends on the tile in which it sees it, most near the
-tile's edge, so that tiles overlap and are blended (`windhover.inference.blended_tiles`).
+A padded network: its logits of a pixel depend on the tile around it, most near the tile's edge, so
+that tiles overlap and are blended (`windhover.inference.blended_tiles`).
 """
 
 from __future__ import annotations

@@ -113,7 +113,7 @@ class CropSource:
         return Crop(image, classes)
 
     def grid(self, most: int) -> list[Crop]:
-        """Return crops beside one another with known px, at most so many, evenly chosen."""
+        """Return adjoining crops with known px, at most so many, evenly chosen."""
         places = []
         for number, (scene, _) in enumerate(self._scenes):
             rows, cols = (_starts(length, self.side_px) for length in scene.shape_hw)
@@ -128,7 +128,7 @@ class CropSource:
 
 
 def _starts(length: int, side_px: int) -> list[int]:
-    """Return the first px of crops beside one another along an axis, the last one inside."""
+    """Return the first px of adjoining crops along an axis, the last one inside."""
     if length <= side_px:
         return [0]
     return [*range(0, length - side_px, side_px), length - side_px]
