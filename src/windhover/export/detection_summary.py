@@ -12,6 +12,8 @@ from affine import Affine
 from pydantic import (
     BaseModel,
     ConfigDict,
+    SerializerFunctionWrapHandler,
+    model_serializer,
 )
 
 from windhover.json_record import JsonRecord
@@ -69,6 +71,7 @@ class SceneSummary(BaseModel):
         area_wkt: polygon searched, in the scene's coordinate system; None for all of it.
         stac_item: file of the STAC item that names the raster; None where none does.
         products: rasters that were written of the scene, by kind (`scores`, `mask`).
+        clear: which ground could be seen; None, and not written, where no mask was given.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -92,6 +95,14 @@ class SceneSummary(BaseModel):
     area_wkt: str | None = None
     stac_item: str | None = None
     products: dict[str, str] = {}
+    clear: ClearGround | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_clear(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        values: dict[str, Any] = handler(self)
+        if self.clear is None:
+            values.pop("clear", None)
+        return values
 
     @property
     def affine(self) -> Affine:
