@@ -47,11 +47,11 @@ from windhover.experiments.cross_validation import (
 )
 from windhover.files import write_json
 from windhover.params.parameter_sets import set_parameters
-from windhover.review.apply_changes import nearest_match
 from windhover.review.apply_review import ApplyRequest, apply_review
 from windhover.review.make_review import ReviewRequest, make_review
 from windhover.review.project_params import project_params
 from windhover.review.review_record import read_record
+from windhover.review.update_labels import nearest_match
 from windhover.training.train import train_detector
 from windhover.training.training_data import TrainingFolders
 

@@ -18,9 +18,9 @@ import numpy as np
 from measuring import RESULTS, machine
 
 from windhover.review.estimates import (
-    ReviewedAreas,
-    ReviewedRows,
-    ReviewEstimate,
+    Estimate,
+    SampledAreas,
+    SampledRows,
     estimate_precision,
     estimate_recall,
 )
@@ -56,15 +56,13 @@ def make_world(n_cells: int, n_objects: int, *, recall: float, precision: float,
     return World(cell, score, is_true, missed)
 
 
-def review(
-    world: World, budget: int, n_areas: int, seed: int
-) -> tuple[ReviewEstimate, ReviewEstimate]:
+def review(world: World, budget: int, n_areas: int, seed: int) -> tuple[Estimate, Estimate]:
     """Return the estimates of precision and recall of one review."""
     order = np.argsort(np.abs(world.score - 0.5), kind="stable")
     rows = sample_rows(world.score, order, budget, seed=seed)
     seen = rows.order
     precision = estimate_precision(
-        ReviewedRows(
+        SampledRows(
             is_true=world.is_true[seen],
             is_random=rows.is_random[seen],
             is_ordered=rows.is_ordered[seen],
@@ -75,10 +73,10 @@ def review(
     n_detections = np.bincount(world.cell, minlength=len(world.missed)).astype(float)
     areas = sample_areas(n_detections, n_areas, seed=seed)
     found = np.bincount(world.cell[world.is_true], minlength=len(world.missed))
-    reviewed = ReviewedAreas(
-        n_found=found[areas.chosen].astype(float),
-        n_missed=world.missed[areas.chosen].astype(float),
-        probability=areas.probability,
+    reviewed = SampledAreas(
+        n_found=found[areas.selected].astype(float),
+        n_missed=world.missed[areas.selected].astype(float),
+        prob=areas.prob,
     )
     return precision, estimate_recall(reviewed, precision, len(world.cell))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,8 @@ from windhover.metrics.ground_truth import GroundTruth
 
 class PlacedDetector:
     """Finds objects where a test says so."""
+
+    bundle = SimpleNamespace(card=SimpleNamespace(require_objects=lambda: None))
 
     def __init__(self, *centers: tuple[float, float]) -> None:
         self.centers = centers
@@ -121,7 +124,7 @@ def test_a_scene_passes_or_fails_with_a_picture(make_scene: Any, tmp_path: Path)
     )
     (passed,) = check_scenes(PlacedDetector((42, 52), (150, 20)), wanted, tmp_path)  # type: ignore[arg-type]
     assert passed.faults == []
-    assert passed.picture is None
+    assert passed.image is None
     detector = PlacedDetector((55, 50), (81, 21), (10, 10), (20, 10))
     (failed,) = check_scenes(detector, wanted, tmp_path / "pictures")  # type: ignore[arg-type]
     assert failed.faults == [
@@ -129,8 +132,8 @@ def test_a_scene_passes_or_fails_with_a_picture(make_scene: Any, tmp_path: Path)
         "an object is found at px 80, 20, and none is there",
         "4 plane are found, and 2 +- 1 are there",
     ]
-    assert failed.picture is not None
-    pixels = np.asarray(Image.open(failed.picture))
+    assert failed.image is not None
+    pixels = np.asarray(Image.open(failed.image))
     assert (pixels == (224, 49, 49)).all(axis=-1).sum() > 20
 
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from windhover.review.estimates import (
-    ReviewedAreas,
-    ReviewedRows,
-    ReviewEstimate,
+    Estimate,
+    SampledAreas,
+    SampledRows,
     estimate_precision,
     estimate_recall,
     wilson_interval,
@@ -20,12 +20,12 @@ SCORES = RNG.random(300)
 IS_TRUE = RNG.random(300) < SCORES  # low scores are mostly false
 
 
-def precision_of(budget: int, seed: int, n_answered: int | None = None) -> ReviewEstimate:
+def precision_of(budget: int, seed: int, n_answered: int | None = None) -> Estimate:
     """Return the estimate of a review by the order of false alarms, which would mislead alone."""
     sample = sample_rows(SCORES, np.argsort(SCORES), budget, seed=seed)
     seen = sample.order[:n_answered]
     return estimate_precision(
-        ReviewedRows(
+        SampledRows(
             is_true=IS_TRUE[seen],
             is_random=sample.is_random[seen],
             is_ordered=sample.is_ordered[seen],
@@ -62,7 +62,7 @@ def test_where_all_were_to_be_seen_and_one_was_not_the_others_stand_for_it() -> 
     sample = sample_rows(SCORES[:20], np.arange(20), 40, seed=0)
     seen = np.flatnonzero(sample.is_random)[1:]
     estimate = estimate_precision(
-        ReviewedRows(
+        SampledRows(
             is_true=np.ones(len(seen), bool),
             is_random=sample.is_random[seen],
             is_ordered=sample.is_ordered[seen],
@@ -77,9 +77,9 @@ def test_where_all_were_to_be_seen_and_one_was_not_the_others_stand_for_it() -> 
 
 def test_nothing_reviewed_is_unknown_and_one_kind_alone_too() -> None:
     nothing = np.zeros(0, bool)
-    rows = ReviewedRows(nothing, nothing, nothing, np.zeros(0, np.int64), np.array([5]))
+    rows = SampledRows(nothing, nothing, nothing, np.zeros(0, np.int64), np.array([5]))
     assert estimate_precision(rows).describe("precision") == "precision unknown"
-    ordered = ReviewedRows(
+    ordered = SampledRows(
         np.array([True]), np.array([False]), np.array([True]), np.array([0]), np.array([5])
     )
     assert estimate_precision(ordered).value is None
@@ -87,12 +87,12 @@ def test_nothing_reviewed_is_unknown_and_one_kind_alone_too() -> None:
 
 N_FOUND = RNG.poisson(RNG.lognormal(0, 1, 60) * 4).astype(float)
 N_MISSED = RNG.poisson(0.15 * N_FOUND + 0.1).astype(float)
-PRECISION = ReviewEstimate(1.0, 0.99, 1.0, 30)
+PRECISION = Estimate(1.0, 0.99, 1.0, 30)
 
 
-def recall_of(count: int, seed: int) -> ReviewEstimate:
+def recall_of(count: int, seed: int) -> Estimate:
     sample = sample_areas(N_FOUND, count, seed=seed)
-    areas = ReviewedAreas(N_FOUND[sample.chosen], N_MISSED[sample.chosen], sample.probability)
+    areas = SampledAreas(N_FOUND[sample.selected], N_MISSED[sample.selected], sample.prob)
     return estimate_recall(areas, PRECISION, int(N_FOUND.sum()))
 
 
@@ -121,7 +121,7 @@ def test_more_areas_give_a_shorter_interval_and_one_gives_none() -> None:
 
 
 def test_areas_without_an_object_tell_no_recall() -> None:
-    areas = ReviewedAreas(np.zeros(3), np.zeros(3), np.full(3, 0.1))
+    areas = SampledAreas(np.zeros(3), np.zeros(3), np.full(3, 0.1))
     assert estimate_recall(areas, PRECISION, 40).describe("recall") == "recall unknown"
 
 

@@ -67,5 +67,5 @@ def test_qgis_shows_the_form_and_what_it_saves_is_applied(make_scene: Any, tmp_p
     moved = labels[f"d-{first.id}"]
     assert moved["bbox"][:2] == pytest.approx([left + MOVED_PX[0], top + MOVED_PX[1]], abs=1e-4)
     assert labels[f"d-{second.id}"]["provenance"]["comment"] == "in an area declared complete"
-    (drawn,) = [label for name, label in labels.items() if not name.startswith("d-")]
-    assert drawn["bbox"] == pytest.approx([105 - 6.4, 75 - 6.4, 12.8, 12.8], abs=1e-4)
+    (sampled,) = [label for name, label in labels.items() if not name.startswith("d-")]
+    assert sampled["bbox"] == pytest.approx([105 - 6.4, 75 - 6.4, 12.8, 12.8], abs=1e-4)

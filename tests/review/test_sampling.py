@@ -27,12 +27,12 @@ def test_the_budget_is_kept_and_no_row_is_asked_twice(count: int, budget: int, s
 
 def test_each_detection_is_drawn_as_often_as_its_probability() -> None:
     n_draws = 3000
-    drawn = np.zeros(len(SCORES))
+    sampled = np.zeros(len(SCORES))
     for seed in range(n_draws):
         sample = sample_rows(SCORES, np.arange(50), 40, seed=seed)
-        drawn += sample.is_random
-    np.testing.assert_allclose(drawn / n_draws, sample.probability(), atol=0.03)
-    assert sample.probability().sum() == pytest.approx(20)
+        sampled += sample.is_random
+    np.testing.assert_allclose(sampled / n_draws, sample.prob(), atol=0.03)
+    assert sample.prob().sum() == pytest.approx(20)
 
 
 def test_a_review_that_stops_early_has_some_of_each_kind() -> None:
@@ -49,23 +49,23 @@ def test_a_budget_below_two_is_one_sentence() -> None:
 def test_areas_are_drawn_as_often_as_their_probability_and_empty_ones_too() -> None:
     n_detections = np.array([0.0, 0.0, 1.0, 4.0, 25.0, 2.0, 0.0])
     n_draws = 4000
-    drawn = np.zeros(7)
+    sampled = np.zeros(7)
     chance = np.zeros(7)
     for seed in range(n_draws):
         sample = sample_areas(n_detections, 3, seed=seed)
-        assert len(sample.chosen) == 3
-        drawn[sample.chosen] += 1
-        chance[sample.chosen] = sample.probability
-    np.testing.assert_allclose(drawn / n_draws, chance, atol=0.03)
+        assert len(sample.selected) == 3
+        sampled[sample.selected] += 1
+        chance[sample.selected] = sample.prob
+    np.testing.assert_allclose(sampled / n_draws, chance, atol=0.03)
     assert chance[4] == 1.0
     assert (chance > 0.05).all()
 
 
 def test_all_areas_are_certain_where_there_are_no_more() -> None:
     sample = sample_areas(np.array([0.0, 3.0]), 6, seed=0)
-    assert sample.chosen.tolist() == [0, 1]
-    np.testing.assert_allclose(sample.probability, 1.0)
-    assert len(sample_areas(np.zeros(0), 6, seed=0).chosen) == 0
+    assert sample.selected.tolist() == [0, 1]
+    np.testing.assert_allclose(sample.prob, 1.0)
+    assert len(sample_areas(np.zeros(0), 6, seed=0).selected) == 0
 
 
 def test_variety_takes_one_of_each_heap_first() -> None:

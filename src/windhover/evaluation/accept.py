@@ -45,14 +45,14 @@ class AcceptRequest:
         new: the same of the new model.
         model: folder of the new model, for the acceptance list.
         acceptance: file of the list; one that is not there is no list.
-        pictures: folder of the pictures of failed scenes.
+        image_folder: folder of the pictures of failed scenes.
     """
 
     old: str
     new: str
     model: Path | None
     acceptance: Path
-    pictures: Path
+    image_folder: Path
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def accept(request: AcceptRequest) -> Acceptance:
                 "folder: --model."
             )
         detector = Detector.from_bundle(request.model)
-        outcomes = check_scenes(detector, wanted, request.pictures)
+        outcomes = check_scenes(detector, wanted, request.image_folder)
         lines += ["", *(line for outcome in outcomes for line in outcome.lines())]
         if any(outcome.faults for outcome in outcomes):
             code = FAILED_SCENE
@@ -174,24 +174,24 @@ def only_places(record: TestRecord, places: Collection[str]) -> TestRecord:
     )
 
 
-def check_acceptance(model: Path, acceptance: Path, pictures: Path) -> Sequence[SceneOutcome]:
+def check_acceptance(model: Path, acceptance: Path, image_folder: Path) -> Sequence[SceneOutcome]:
     """Check a model on an acceptance list, for its promotion.
 
     Args:
         model: folder of it.
         acceptance: file of the list.
-        pictures: folder of the pictures of failed scenes.
+        image_folder: folder of the pictures of failed scenes.
 
     Raises:
         DataError: it fails on a scene, which the message names.
     """
     wanted = AcceptanceList.read(acceptance)
-    outcomes = check_scenes(Detector.from_bundle(model), wanted, pictures)
+    outcomes = check_scenes(Detector.from_bundle(model), wanted, image_folder)
     failed = [outcome for outcome in outcomes if outcome.faults]
     if failed:
         more = f", and {len(failed) - 1} more scenes failed" if len(failed) > 1 else ""
         raise DataError(
             f"{acceptance}: the scene {failed[0].name!r} failed: {failed[0].faults[0]}{more}. "
-            f"Pictures are in {pictures}; promote another model, or correct the list."
+            f"Pictures are in {image_folder}; promote another model, or correct the list."
         )
     return outcomes

@@ -34,29 +34,31 @@ class SceneOutcome:
         name: of the scene.
         n_found: objects in its area.
         faults: sentences on what does not hold.
-        picture: of a failed scene.
+        image: picture of a failed scene.
     """
 
     name: str
     n_found: int
     faults: list[str] = field(default_factory=list)
-    picture: Path | None = None
+    image: Path | None = None
 
     def lines(self) -> list[str]:
         """Return lines for the terminal."""
         if not self.faults:
             return [f"{self.name}: passed, {counted(self.n_found, 'object')}"]
-        picture = "" if self.picture is None else f" -> {self.picture}"
+        picture = "" if self.image is None else f" -> {self.image}"
         return [f"{self.name}: FAILED{picture}", *(f"  {fault}" for fault in self.faults)]
 
 
-def check_scenes(detector: Detector, wanted: AcceptanceList, pictures: Path) -> list[SceneOutcome]:
+def check_scenes(
+    detector: Detector, wanted: AcceptanceList, image_folder: Path
+) -> list[SceneOutcome]:
     """Search each scene and return what does not hold.
 
     Args:
         detector: of the model.
         wanted: the list.
-        pictures: folder of the pictures of scenes that fail.
+        image_folder: folder of the pictures of scenes that fail.
 
     Raises:
         WindhoverError: a raster cannot be searched; a note names the scene.
@@ -65,14 +67,14 @@ def check_scenes(detector: Detector, wanted: AcceptanceList, pictures: Path) -> 
     outcomes = []
     for scene in wanted.scenes:
         try:
-            outcomes.append(_check_scene(detector, scene, pictures))
+            outcomes.append(_check_scene(detector, scene, image_folder))
         except WindhoverError as error:
             error.add_note(f"It is the scene {scene.name!r} of the acceptance list.")
             raise
     return outcomes
 
 
-def _check_scene(detector: Detector, scene: AcceptanceScene, pictures: Path) -> SceneOutcome:
+def _check_scene(detector: Detector, scene: AcceptanceScene, image_folder: Path) -> SceneOutcome:
     """Search one scene and compare it with what is wanted."""
     table = detector.detect(scene.raster, gsd_m=scene.gsd_m)
     with open_scene(scene.raster, None, scene.gsd_m) as opened:
@@ -100,7 +102,7 @@ def _check_scene(detector: Detector, scene: AcceptanceScene, pictures: Path) -> 
             )
     picture = None
     if faults:
-        picture = pictures / f"{scene.name}.png"
+        picture = image_folder / f"{scene.name}.png"
         _draw(info, scene, found, wrong, path=picture)
     return SceneOutcome(scene.name, len(inside), faults, picture)
 

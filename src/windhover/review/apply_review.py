@@ -20,11 +20,10 @@ from windhover.files import lock_output
 from windhover.params.parameter_sets import set_parameters
 from windhover.params.scenes import ScenesParams
 from windhover.progress import counted
-from windhover.review.apply_changes import KINDS, ChangeLog, ChangeMaker, nearest_match
 from windhover.review.estimates import (
-    ReviewedAreas,
-    ReviewedRows,
-    ReviewEstimate,
+    Estimate,
+    SampledAreas,
+    SampledRows,
     estimate_precision,
     estimate_recall,
 )
@@ -43,8 +42,9 @@ from windhover.review.label_state import (
     write_version,
 )
 from windhover.review.merge_edits import Merged, merge_edits
-from windhover.review.read_edits import Edits, read_edits
+from windhover.review.read_edits import EditSet, read_edits
 from windhover.review.review_record import ReviewRecord
+from windhover.review.update_labels import KINDS, ChangeLog, LabelUpdate, nearest_match
 
 N_SHOWN = 10  # of conflicts and scenes, the others are in `changes.json`
 
@@ -74,29 +74,29 @@ def apply_review(request: ApplyRequest) -> list[str]:
         FormatError: one is no review, or half of it is gone.
         DataError: a review is of rasters that the project does not have.
     """
-    all_edits = [read_edits(path) for path in request.files]
+    edit_sets = [read_edits(path) for path in request.files]
     with lock_output(request.root):
-        state = _state_before(request, all_edits)
-        merged = merge_edits(all_edits, state.applied)
-        maker = _change_maker(request, state, all_edits)
-        maker.make(merged.changes)
-        lines = [note for edits in all_edits for note in edits.notes]
-        lines += maker.log.notes + _conflict_lines(merged)
-        estimates = [_estimate(edits, state, maker) for edits in all_edits]
+        state = _state_before(request, edit_sets)
+        merged = merge_edits(edit_sets, state.applied)
+        update = _label_update(request, state, edit_sets)
+        update.make(merged.changes)
+        lines = [note for edit_set in edit_sets for note in edit_set.notes]
+        lines += update.log.notes + _conflict_lines(merged)
+        estimates = [_estimate(edit_set, state, update) for edit_set in edit_sets]
         if merged.changes:
-            lines += _write_version(request, state, merged, maker.log, estimates)
+            lines += _write_version(request, state, merged, update.log, estimates)
         else:
-            lines.append(_nothing_new(merged))
+            lines.append(_no_change(merged))
     return lines + [line for estimate in estimates for line in estimate]
 
 
-def _state_before(request: ApplyRequest, all_edits: Sequence[Edits]) -> LabelState:
+def _state_before(request: ApplyRequest, edit_sets: Sequence[EditSet]) -> LabelState:
     """Return the labels that the changes are made to, with the rasters of the reviews.
 
     Raises:
         DataError: a raster of a review has another size in the project.
     """
-    scenes = {scene.scene: scene for edits in all_edits for scene in edits.record.scenes}
+    scenes = {scene.scene: scene for edit_set in edit_sets for scene in edit_set.record.scenes}
     if request.params is not None:
         state = load_project_state(request.params)
         for name, scene in scenes.items():
@@ -112,8 +112,8 @@ def _state_before(request: ApplyRequest, all_edits: Sequence[Edits]) -> LabelSta
         state = load_version(folder, scenes)
     else:
         state = LabelState(scenes=scenes)
-        for edits in all_edits:
-            _add_asked_labels(state, edits.record)
+        for edit_set in edit_sets:
+            _add_asked_labels(state, edit_set.record)
     return state
 
 
@@ -129,9 +129,9 @@ def _add_asked_labels(state: LabelState, record: ReviewRecord) -> None:
         state.covered.add(label.scene)
 
 
-def _change_maker(
-    request: ApplyRequest, state: LabelState, all_edits: Sequence[Edits]
-) -> ChangeMaker:
+def _label_update(
+    request: ApplyRequest, state: LabelState, edit_sets: Sequence[EditSet]
+) -> LabelUpdate:
     """Return what makes the changes, by the rules of the project."""
     params = request.params
     file_class: dict[str, str] = {}
@@ -141,11 +141,11 @@ def _change_maker(
             file_class.setdefault(in_model, in_file)
         if params.classes and params.ignore_classes:
             ignore_class = params.ignore_classes[0]
-    return ChangeMaker(
+    return LabelUpdate(
         state,
         file_class=file_class,
         ignore_class=ignore_class,
-        window_m=max(edits.record.window_m for edits in all_edits),
+        window_m=max(edit_set.record.window_m for edit_set in edit_sets),
         date=datetime.now(UTC).date().isoformat(),
         around_labels=params is not None and params.labelled_within_m is not None,
     )
@@ -199,7 +199,7 @@ def _point_at(request: ApplyRequest, folder: Path) -> list[str]:
     return [f"{request.params_file}: {', '.join(settings)}; dvc repro learns from it"]
 
 
-def _nothing_new(merged: Merged) -> str:
+def _no_change(merged: Merged) -> str:
     """Return a sentence where no change was made."""
     if merged.n_known:
         return f"nothing new: all {counted(merged.n_known, 'change')} were applied before"
@@ -219,17 +219,17 @@ def _conflict_lines(merged: Merged) -> list[str]:
     return lines
 
 
-def _estimate(edits: Edits, state: LabelState, maker: ChangeMaker) -> list[str]:
+def _estimate(edit_set: EditSet, state: LabelState, update: LabelUpdate) -> list[str]:
     """Return precision and recall of all detections by one file; nothing where there are none."""
-    record = edits.record
+    record = edit_set.record
     if not record.n_detections:
         return []
-    verdicts = {edit.row.id: edit.verdict for edit in edits.rows}
+    verdicts = {edit.row.id: edit.verdict for edit in edit_set.rows}
     sampled = [
         row for row in record.rows if row.is_random or (row.is_ordered and row.id in verdicts)
     ]
     answered = [row for row in sampled if verdicts.get(row.id, UNSURE) != UNSURE]
-    rows = ReviewedRows(
+    rows = SampledRows(
         is_true=np.array([verdicts[row.id] == OBJECT for row in answered], bool),
         is_random=np.array([row.is_random for row in answered], bool),
         is_ordered=np.array([row.is_ordered for row in answered], bool),
@@ -237,34 +237,34 @@ def _estimate(edits: Edits, state: LabelState, maker: ChangeMaker) -> list[str]:
         stratum_sizes=np.array(record.stratum_sizes, np.int64),
     )
     precision = estimate_precision(rows)
-    areas = _reviewed_areas(edits, state, maker)
+    areas = _sampled_areas(edit_set, state, update)
     recall = estimate_recall(areas, precision, record.n_detections)
-    return [_estimate_line(precision, recall, edits)]
+    return [_estimate_line(precision, recall, edit_set)]
 
 
-def _estimate_line(precision: ReviewEstimate, recall: ReviewEstimate, edits: Edits) -> str:
+def _estimate_line(precision: Estimate, recall: Estimate, edit_set: EditSet) -> str:
     """Return such as `precision 0.92 [...], recall 0.90 [...] from 60 rows and 6 areas`."""
     line = f"{precision.describe('precision')}, {recall.describe('recall')} from "
-    line += f"{counted(precision.n_reviewed, 'row')} and {counted(recall.n_reviewed, 'area')}"
-    n_unsure = sum(edit.verdict == UNSURE for edit in edits.rows)
+    line += f"{counted(precision.n_rows, 'row')} and {counted(recall.n_rows, 'area')}"
+    n_unsure = sum(edit.verdict == UNSURE for edit in edit_set.rows)
     if n_unsure:
         line += f" ({n_unsure} unsure, not counted)"
-    n_drawn = len(edits.record.areas)
-    if recall.n_reviewed < n_drawn:
-        line += f"; {n_drawn - recall.n_reviewed} of {n_drawn} areas not declared complete"
+    n_drawn = len(edit_set.record.areas)
+    if recall.n_rows < n_drawn:
+        line += f"; {n_drawn - recall.n_rows} of {n_drawn} areas not declared complete"
     return line
 
 
-def _reviewed_areas(edits: Edits, state: LabelState, maker: ChangeMaker) -> ReviewedAreas:
+def _sampled_areas(edit_set: EditSet, state: LabelState, update: LabelUpdate) -> SampledAreas:
     """Return the drawn areas that were declared complete, with what they hold now.
 
     In such an area every shape is an object: a detection without a verdict too.
     """
-    record = edits.record
+    record = edit_set.record
     complete = [
-        edit.asked for edit in edits.areas if edit.role == "complete" and edit.asked is not None
+        edit.asked for edit in edit_set.areas if edit.role == "complete" and edit.asked is not None
     ]
-    rejected = {edit.row.id for edit in edits.rows if edit.verdict == NOT_OBJECT}
+    rejected = {edit.row.id for edit in edit_set.rows if edit.verdict == NOT_OBJECT}
     found = []
     missed = []
     for area in complete:
@@ -277,11 +277,11 @@ def _reviewed_areas(edits: Edits, state: LabelState, maker: ChangeMaker) -> Revi
         rows = [row for row in record.rows if row.scene == area.scene and row.id not in rejected]
         n_found = 0
         for label in labels:
-            same = [row for row in rows if row.class_name == maker.model_class(label)]
+            same = [row for row in rows if row.class_name == update.model_class(label)]
             number = nearest_match(label.shape, [shapely.box(*row.box) for row in same])
             n_found += number is not None
         found.append(float(n_found))
         missed.append(float(len(labels) - n_found))
-    chances = np.array([area.probability for area in complete], np.float64)
+    chances = np.array([area.prob for area in complete], np.float64)
     share = len(complete) / max(len(record.areas), 1)  # declared ones stand for the others
-    return ReviewedAreas(np.array(found), np.array(missed), chances * share)
+    return SampledAreas(np.array(found), np.array(missed), chances * share)

@@ -29,20 +29,20 @@ MIN_AREAS = 2  # of an interval of the recall
 
 
 @dataclass(frozen=True)
-class ReviewEstimate:
+class Estimate:
     """A share with its 95 % interval.
 
     Attributes:
         value: the estimate, None where nothing was reviewed that shows it.
         low: lower end, None where there is no interval.
         high: upper end.
-        n_reviewed: rows or areas that it is from.
+        n_rows: rows or areas that it is from.
     """
 
     value: float | None
     low: float | None
     high: float | None
-    n_reviewed: int
+    n_rows: int
 
     def describe(self, name: str) -> str:
         """Return such as `precision 0.92 [0.83, 0.97]`."""
@@ -54,7 +54,7 @@ class ReviewEstimate:
 
 
 @dataclass(frozen=True)
-class ReviewedRows:
+class SampledRows:
     """Detections with a verdict, as the estimate needs them.
 
     Attributes:
@@ -72,7 +72,7 @@ class ReviewedRows:
     stratum_sizes: Ints
 
 
-def estimate_precision(rows: ReviewedRows) -> ReviewEstimate:
+def estimate_precision(rows: SampledRows) -> Estimate:
     """Return the share of true ones among all detections."""
     total = int(rows.stratum_sizes.sum())
     n_strata = len(rows.stratum_sizes)
@@ -89,22 +89,22 @@ def estimate_precision(rows: ReviewedRows) -> ReviewEstimate:
     left = (rows.stratum_sizes - n_known).astype(np.float64)
     n_left = float(left.sum())
     if total == 0 or (n_left > 0 and not used.any()):
-        return ReviewEstimate(None, None, None, n_used)
+        return Estimate(None, None, None, n_used)
     if n_left == 0:
         share = n_true_known / total
-        return ReviewEstimate(share, share, share, n_used)
-    drawn = np.bincount(rows.stratum[used], minlength=n_strata).astype(np.float64)
+        return Estimate(share, share, share, n_used)
+    sampled = np.bincount(rows.stratum[used], minlength=n_strata).astype(np.float64)
     true = np.bincount(rows.stratum[used & rows.is_true], minlength=n_strata).astype(np.float64)
-    share, low, high = _stratified_share(*_collapsed(left, drawn, true))
+    share, low, high = _group_mean(*_collapsed(left, sampled, true))
     value, lowest, highest = ((n_true_known + n_left * part) / total for part in (share, low, high))
-    return ReviewEstimate(value, lowest, highest, n_used)
+    return Estimate(value, lowest, highest, n_used)
 
 
-def _collapsed(left: Floats, drawn: Floats, true: Floats) -> tuple[Floats, Floats, Floats]:
+def _collapsed(left: Floats, sampled: Floats, true: Floats) -> tuple[Floats, Floats, Floats]:
     """Return the strata with those that have no reviewed row joined to the one before them."""
     parts: list[list[float]] = []
     waiting = 0.0  # detections of strata before the first with a reviewed row
-    for size, n_drawn, n_true in zip(left, drawn, true, strict=True):
+    for size, n_drawn, n_true in zip(left, sampled, true, strict=True):
         if n_drawn == 0 and parts:
             parts[-1][0] += size
         elif n_drawn == 0:
@@ -116,14 +116,14 @@ def _collapsed(left: Floats, drawn: Floats, true: Floats) -> tuple[Floats, Float
     return table[:, 0], table[:, 1], table[:, 2]
 
 
-def _stratified_share(left: Floats, drawn: Floats, true: Floats) -> tuple[float, float, float]:
+def _group_mean(left: Floats, sampled: Floats, true: Floats) -> tuple[float, float, float]:
     """Return a share over strata and its interval: Wilson's at the effective number of rows."""
     weight = left / left.sum()
-    share = float((weight * true / drawn).sum())
-    overall = (true.sum() + 0.5) / (drawn.sum() + 1)
-    smooth = (true + overall) / (drawn + 1)  # a stratum without a miss still has a spread
-    missing = np.clip(1 - drawn / np.maximum(left, drawn), 0, 1)
-    variance = float((weight**2 * missing * smooth * (1 - smooth) / drawn).sum())
+    share = float((weight * true / sampled).sum())
+    overall = (true.sum() + 0.5) / (sampled.sum() + 1)
+    smooth = (true + overall) / (sampled + 1)  # a stratum without a miss still has a spread
+    missing = np.clip(1 - sampled / np.maximum(left, sampled), 0, 1)
+    variance = float((weight**2 * missing * smooth * (1 - smooth) / sampled).sum())
     if variance == 0:
         return share, share, share
     middle = float((weight * smooth).sum())
@@ -142,24 +142,22 @@ def wilson_interval(share: float, n_trials: float) -> tuple[float, float]:
 
 
 @dataclass(frozen=True)
-class ReviewedAreas:
+class SampledAreas:
     """Areas in which every object is known.
 
     Attributes:
         n_found: (M,) objects that a detection shows, of each area.
         n_missed: (M,) objects that none shows.
-        probability: (M,) with which each was chosen; over how many were declared complete where
+        prob: (M,) with which each was chosen; over how many were declared complete where
             some were not.
     """
 
     n_found: Floats
     n_missed: Floats
-    probability: Floats
+    prob: Floats
 
 
-def estimate_recall(
-    areas: ReviewedAreas, precision: ReviewEstimate, n_detections: int
-) -> ReviewEstimate:
+def estimate_recall(areas: SampledAreas, precision: Estimate, n_detections: int) -> Estimate:
     """Return the share of all objects that a detection shows.
 
     Args:
@@ -167,31 +165,31 @@ def estimate_recall(
         precision: of the detections.
         n_detections: all of them.
     """
-    count = len(areas.probability)
+    count = len(areas.prob)
     if count == 0 or precision.value is None or (areas.n_found + areas.n_missed).sum() == 0:
-        return ReviewEstimate(None, None, None, count)
+        return Estimate(None, None, None, count)
     found = n_detections * precision.value
-    missed = areas.n_missed / areas.probability
+    missed = areas.n_missed / areas.prob
     total = found + float(missed.sum())
     if total == 0:
-        return ReviewEstimate(None, None, None, count)
+        return Estimate(None, None, None, count)
     value = found / total
     interval = _recall_interval(areas, missed, found)
     if interval is None:
-        return ReviewEstimate(value, None, None, count)
+        return Estimate(value, None, None, count)
     low, high = _widened(value, interval, precision)
-    return ReviewEstimate(value, low, high, count)
+    return Estimate(value, low, high, count)
 
 
 def _recall_interval(
-    areas: ReviewedAreas, missed: Floats, found: float
+    areas: SampledAreas, missed: Floats, found: float
 ) -> tuple[float, float] | None:
     """Return the interval of the recall by what the areas show, the detections being known."""
     count = len(missed)
     if count < MIN_AREAS:
         return None
     objects = areas.n_found + areas.n_missed
-    weights = 1 / areas.probability
+    weights = 1 / areas.prob
     n_effective = float((objects * weights).sum()) ** 2 / float((objects * weights**2).sum())
     margin = 0.5 / (n_effective + 1)
 
@@ -212,7 +210,7 @@ def _recall_interval(
 
 
 def _widened(
-    value: float, interval: tuple[float, float], precision: ReviewEstimate
+    value: float, interval: tuple[float, float], precision: Estimate
 ) -> tuple[float, float]:
     """Return the interval with the error of the number of found objects, on the logit scale."""
     if precision.low is None or precision.high is None or not 0 < value < 1:

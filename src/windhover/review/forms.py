@@ -42,7 +42,7 @@ VERDICT_COLORS = {
 PICTURE = "coalesce('<img width=384 src=data:image/jpeg;base64,' || to_base64(chip) || '>', '')"
 FORM_PICTURE = f'<script>document.write(expression.evaluate("{PICTURE}"));</script>'
 MAP_TIP = f"<b>[% question %]</b><br/>[% {PICTURE} %]"
-ALIASES = {"other_class": "other class", "chosen_by": "chosen by"}
+ALIASES = {"other_class": "other class", "selected_by": "chosen by"}
 
 
 def add_forms(geopackage: Path, classes: Sequence[str], layers: Sequence[str]) -> None:
@@ -77,7 +77,7 @@ def layer_style(layer: str, fields: Sequence[str], classes: Sequence[str]) -> st
             _categories("verdict", VERDICT_COLORS),
             fields,
             editable,
-            form=["question", CHIP, *editable, "class", "scene", "score", "chosen_by"],
+            form=["question", CHIP, *editable, "class", "scene", "score", "selected_by"],
             shown=["rank", "question", "verdict", "other_class", "reviewer", "comment"],
             title='"rank"',
             tip=MAP_TIP,

@@ -25,7 +25,7 @@ from windhover.review.chip_features import WindowFeatures, chip_features, window
 from windhover.review.forms import (
     add_forms,
 )
-from windhover.review.ground_cells import GroundCells, cut_cells
+from windhover.review.ground_grid import GroundGrid, cut_grid
 from windhover.review.label_state import LabelState, load_project_state
 from windhover.review.order_rows import (
     check_order,
@@ -45,12 +45,12 @@ from windhover.review.review_record import (
     ReviewScene,
     write_record,
 )
-from windhover.review.reviewed_result import (
-    ReviewedResult,
-    rasters_alone,
-    read_result_to_review,
-)
 from windhover.review.sampling import RowSample, sample_areas, sample_rows
+from windhover.review.search_result import (
+    SearchResult,
+    rasters_alone,
+    read_search_result,
+)
 
 AREA_WINDOWS = 8  # side of an area, in windows
 WINDOW_SLACK_PX = 8  # so that windows of the usual stride fit around a detection's center
@@ -103,7 +103,7 @@ def make_review(
         DataError: scenes with and without georeference.
     """
     _check_request(request)
-    return _write(read_result_to_review(path), request, params)
+    return _write(read_search_result(path), request, params)
 
 
 def make_empty_review(
@@ -149,7 +149,7 @@ def _check_request(request: ReviewRequest) -> None:
 
 
 def _write(
-    detections: ReviewedResult, request: ReviewRequest, params: ScenesParams | None
+    detections: SearchResult, request: ReviewRequest, params: ScenesParams | None
 ) -> list[str]:
     """Choose what is reviewed and write the file; return lines for the terminal."""
     state = LabelState() if params is None else load_project_state(params)
@@ -183,7 +183,7 @@ def _with_raster(scene: ReviewScene, state: LabelState) -> ReviewScene:
 
 
 def _make_record(
-    detections: ReviewedResult,
+    detections: SearchResult,
     request: ReviewRequest,
     state: LabelState,
     params: ScenesParams | None,
@@ -193,16 +193,16 @@ def _make_record(
         raise DataError("the result is of no scene. Search one: windhover detect.")
     window_m = (WINDOW_PX + WINDOW_SLACK_PX) * _training_gsd_m(detections, params)
     side_m = request.area_m or AREA_WINDOWS * window_m
-    cells = cut_cells(detections.scenes, detections.searched, side_m)
+    cells = cut_grid(detections.scenes, detections.searched, side_m)
     cell_of = cells.cell_of(detections.scene, detections.centers)
     per_cell = np.bincount(cell_of[cell_of >= 0], minlength=len(cells.shape)).astype(np.float64)
-    drawn = sample_areas(per_cell, request.n_areas, seed=request.seed)
+    sampled = sample_areas(per_cell, request.n_areas, seed=request.seed)
     sample = sample_rows(
         detections.score, _order_rows(detections, request, window_m), request.budget,
         seed=request.seed,
     )  # fmt: skip
-    areas = _areas_of(drawn.chosen, drawn.probability, cells, detections.scenes)
-    number_of_cell = {int(cell): number for number, cell in enumerate(drawn.chosen, 1)}
+    areas = _areas_of(sampled.selected, sampled.prob, cells, detections.scenes)
+    number_of_cell = {int(cell): number for number, cell in enumerate(sampled.selected, 1)}
     labels, classes = _labels_of(detections, state, params, request, window_m=window_m)
     summary = detections.summary
     content: dict[str, Any] = {
@@ -225,14 +225,14 @@ def _make_record(
     return ReviewRecord(id=digest, **content)
 
 
-def _training_gsd_m(detections: ReviewedResult, params: ScenesParams | None) -> float:
+def _training_gsd_m(detections: SearchResult, params: ScenesParams | None) -> float:
     """Return the GSD of a window: the project's, else that of the first raster."""
     if params is not None:
         return params.gsd_m
     return max(detections.scenes[0].gsd_m)
 
 
-def _order_rows(detections: ReviewedResult, request: ReviewRequest, window_m: float) -> Ints:
+def _order_rows(detections: SearchResult, request: ReviewRequest, window_m: float) -> Ints:
     """Return the detections in the order that is asked for."""
     if request.order == "false-alarms":
         return order_by_false_alarms(detections.score)
@@ -257,7 +257,7 @@ def _order_rows(detections: ReviewedResult, request: ReviewRequest, window_m: fl
     return np.concatenate([varied, doubt[len(doubtful) :]])
 
 
-def _row_of(detections: ReviewedResult, n: int, **sampled: Any) -> ReviewRow:
+def _row_of(detections: SearchResult, n: int, **sampled: Any) -> ReviewRow:
     """Return the row of a detection."""
     return ReviewRow(
         id=str(detections.id[n]),
@@ -270,7 +270,7 @@ def _row_of(detections: ReviewedResult, n: int, **sampled: Any) -> ReviewRow:
 
 
 def _rows_of(
-    detections: ReviewedResult,
+    detections: SearchResult,
     sample: RowSample,
     cell_of: Ints,
     number_of_cell: Mapping[int, int],
@@ -280,9 +280,9 @@ def _rows_of(
     """Return the rows in the order of review: those that were chosen, then those of the areas."""
     area_of = [number_of_cell.get(int(cell)) for cell in cell_of]
     in_areas = np.array([area is not None for area in area_of], bool)
-    is_chosen = np.zeros(len(cell_of), bool)
-    is_chosen[sample.order] = True
-    order = np.concatenate([sample.order, np.flatnonzero(in_areas & ~is_chosen)]).astype(np.int64)
+    is_selected = np.zeros(len(cell_of), bool)
+    is_selected[sample.order] = True
+    order = np.concatenate([sample.order, np.flatnonzero(in_areas & ~is_selected)]).astype(np.int64)
     is_row = np.zeros(len(cell_of), bool)
     is_row[order] = True
     near = _others_near(detections, is_row, window_m)
@@ -290,7 +290,7 @@ def _rows_of(
         _row_of(
             detections,
             int(n),
-            is_chosen=bool(is_chosen[n]),
+            is_selected=bool(is_selected[n]),
             is_random=bool(sample.is_random[n]),
             is_ordered=bool(sample.is_ordered[n]),
             stratum=int(sample.stratum[n]),
@@ -302,7 +302,7 @@ def _rows_of(
     return tuple(rows)
 
 
-def _others_near(detections: ReviewedResult, is_row: NDArray[np.bool_], window_m: float) -> Any:
+def _others_near(detections: SearchResult, is_row: NDArray[np.bool_], window_m: float) -> Any:
     """Return (N,) whether a detection that is not reviewed is within a window of each one."""
     near = np.zeros(len(is_row), bool)
     for number, scene in enumerate(detections.scenes):
@@ -320,24 +320,24 @@ def _others_near(detections: ReviewedResult, is_row: NDArray[np.bool_], window_m
 
 
 def _areas_of(
-    chosen: Ints, probability: Floats, cells: GroundCells, scenes: Sequence[ReviewScene]
+    selected: Ints, prob: Floats, cells: GroundGrid, scenes: Sequence[ReviewScene]
 ) -> tuple[ReviewArea, ...]:
     """Return the drawn areas, numbered from 1."""
     areas = []
-    for number, (cell, chance) in enumerate(zip(chosen, probability, strict=True), 1):
+    for number, (cell, chance) in enumerate(zip(selected, prob, strict=True), 1):
         areas.append(
             ReviewArea(
                 number=number,
                 scene=scenes[cells.scene[cell]].scene,
                 wkt=cells.shape[cell].wkt,
-                probability=float(chance),
+                prob=float(chance),
             )
         )
     return tuple(areas)
 
 
 def _labels_of(
-    detections: ReviewedResult,
+    detections: SearchResult,
     state: LabelState,
     params: ScenesParams | None,
     request: ReviewRequest,

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import shapely
 from shapely.geometry.base import BaseGeometry
 
-from windhover.review.read_edits import AreaEdit, Edits, LabelEdit, NewShape, RowEdit
+from windhover.review.read_edits import AreaEdit, EditSet, LabelEdit, NewShape, RowEdit
 
 SAME_OVERLAP = 0.5  # IoU from which two drawn shapes are one object
 WKT_DECIMALS = 2  # of a shape's px where two contents are compared
@@ -71,18 +71,18 @@ class Merged:
     n_known: int
 
 
-def merge_edits(all_edits: Sequence[Edits], applied: Sequence[Mapping[str, str]]) -> Merged:
+def merge_edits(edit_sets: Sequence[EditSet], applied: Sequence[Mapping[str, str]]) -> Merged:
     """Return the changes of review files that are not made yet, without those in conflict.
 
     Args:
-        all_edits: of each file.
+        edit_sets: of each file.
         applied: changes that were made before.
     """
     made = {(entry["target"], entry["content"]) for entry in applied}
     latest = {entry["target"]: entry for entry in applied}
     by_target: dict[str, list[Change]] = {}
     n_known = 0
-    for change in _drawn_once([one for edits in all_edits for one in _changes_of(edits)]):
+    for change in _drawn_once([one for edit_set in edit_sets for one in _changes_of(edit_set)]):
         if (change.target, change.content) in made:
             n_known += 1
         else:
@@ -117,23 +117,23 @@ def _conflict(target: str, sides: Iterable[tuple[str, str]]) -> str:
     return f"{target}: {words}; nothing is changed there until one of them gives way"
 
 
-def _changes_of(edits: Edits) -> list[Change]:
+def _changes_of(edit_set: EditSet) -> list[Change]:
     """Return the edits of one file as changes."""
-    record = edits.record
+    record = edit_set.record
     changes: list[tuple[str, str, AnyEdit, str, str]] = []
-    for row in edits.rows:
+    for row in edit_set.rows:
         words = row.verdict if row.class_name == row.row.class_name else f"class {row.class_name}"
         words += _moved_words(row.shape)
         target = f"detection {row.row.id} of {row.row.scene}"
         changes.append((target, words, row, row.row.scene, row.reviewer))
-    for label in edits.labels:
+    for label in edit_set.labels:
         target = f"label {label.label.id} of {label.label.scene}"
         changes.append((target, _label_words(label), label, label.label.scene, label.reviewer))
-    for new in edits.new:
+    for new in edit_set.new:
         target = f"{new.class_name} at {_place(new.shape)} of {new.scene}"
         words = "ignored" if new.is_ignored else "drawn"
         changes.append((target, words, new, new.scene, new.reviewer))
-    for area in edits.areas:
+    for area in edit_set.areas:
         number = f"area {area.asked.number}" if area.asked else f"area at {_place(area.shape)}"
         target = f"{number} of {area.scene}, review {record.id}"
         words = f"{area.role} {_wkt_words(area.shape)}"

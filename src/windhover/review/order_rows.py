@@ -70,15 +70,15 @@ def order_by_variety(features: Floats, first: int, count: int) -> Ints:
     spread = features.std(axis=0)
     scaled = (features - features.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
     nearest = np.full(len(features), np.inf)
-    chosen: list[int] = []
+    selected: list[int] = []
     following = first
     for _ in range(min(count, len(features))):
-        chosen.append(following)
+        selected.append(following)
         nearest = np.minimum(nearest, ((scaled - scaled[following]) ** 2).sum(axis=1))
-        nearest[chosen] = -1.0
+        nearest[selected] = -1.0
         following = int(np.argmax(nearest))
     rest = np.argsort(-nearest, kind="stable")
-    return np.array([*chosen, *rest[: len(features) - len(chosen)]], np.int64)
+    return np.array([*selected, *rest[: len(features) - len(selected)]], np.int64)
 
 
 def _logits(scores: Floats) -> Floats:

@@ -143,7 +143,7 @@ class AreaEdit:
 
 
 @dataclass
-class Edits:
+class EditSet:
     """The edits of one file.
 
     Attributes:
@@ -179,7 +179,7 @@ class Edits:
         return notes
 
 
-def read_edits(path: Path) -> Edits:
+def read_edits(path: Path) -> EditSet:
     """Return what a person did in a review file.
 
     Raises:
@@ -188,19 +188,21 @@ def read_edits(path: Path) -> Edits:
             none of those that the form offers.
         DataError: a layer lost its coordinate system.
     """
-    edits = Edits(path, read_record(path))
-    layers = {name: _read_layer(path, name, edits.record) for name in NEEDED}
-    _read_rows(edits, layers[REVIEW_LAYER])
-    _read_labels(edits, layers[LABELS_LAYER])
-    _read_areas(edits, layers[AREAS_LAYER])
-    _confirm_in_complete_areas(edits)
-    edits.notes += edits.left_out_notes()
-    answered = {edit.row.id for edit in edits.rows}
-    asked = [row for row in edits.record.rows if row.is_chosen]
+    edit_set = EditSet(path, read_record(path))
+    layers = {name: _read_layer(path, name, edit_set.record) for name in NEEDED}
+    _read_rows(edit_set, layers[REVIEW_LAYER])
+    _read_labels(edit_set, layers[LABELS_LAYER])
+    _read_areas(edit_set, layers[AREAS_LAYER])
+    _confirm_in_complete_areas(edit_set)
+    edit_set.notes += edit_set.left_out_notes()
+    answered = {edit.row.id for edit in edit_set.rows}
+    asked = [row for row in edit_set.record.rows if row.is_selected]
     n_empty = sum(row.id not in answered for row in asked)
     if n_empty:
-        edits.notes.append(f"{n_empty} of {counted(len(asked), 'row')} of {path} have no verdict")
-    return edits
+        edit_set.notes.append(
+            f"{n_empty} of {counted(len(asked), 'row')} of {path} have no verdict"
+        )
+    return edit_set
 
 
 def _read_layer(path: Path, layer: str, record: ReviewRecord) -> geopandas.GeoDataFrame:
@@ -245,32 +247,32 @@ def _text(record: Mapping[Any, Any], name: str) -> str:
     return str(value).strip()
 
 
-def _read_rows(edits: Edits, table: geopandas.GeoDataFrame) -> None:
+def _read_rows(edit_set: EditSet, table: geopandas.GeoDataFrame) -> None:
     """Take the verdicts and the drawn objects of the layer of detections."""
-    asked = {row.id: row for row in edits.record.rows}
-    scenes = {scene.scene: scene for scene in edits.record.scenes}
+    asked = {row.id: row for row in edit_set.record.rows}
+    scenes = {scene.scene: scene for scene in edit_set.record.scenes}
     seen = set()
     for number, record in enumerate(table.to_dict("records"), 1):
-        where = f"{edits.path}: row {number} of the layer {REVIEW_LAYER!r}"
+        where = f"{edit_set.path}: row {number} of the layer {REVIEW_LAYER!r}"
         row = asked.get(_text(record, "row_id"))
         shape = record[table.geometry.name]
         if row is None:
-            _add_new(edits, record, shape, table, where=where)
+            _add_new(edit_set, record, shape, table, where=where)
             continue
         seen.add(row.id)
         verdict = _text(record, "verdict").lower()
         if not verdict:
             continue
         _check_choice(verdict, VERDICTS, "verdict", where=where)
-        moved = _moved_shape(shape, table, scenes[row.scene], shapely.box(*row.box), edits)
+        moved = _moved_shape(shape, table, scenes[row.scene], shapely.box(*row.box), edit_set)
         if moved is not None and not _is_on(moved, scenes[row.scene]):
-            edits.leave_out(where, OFF_RASTER)
+            edit_set.leave_out(where, OFF_RASTER)
             continue
-        edits.rows.append(
+        edit_set.rows.append(
             RowEdit(
                 row=row,
                 verdict=verdict,
-                class_name=_class_of(record, row, verdict, edits, where=where),
+                class_name=_class_of(record, row, verdict, edit_set, where=where),
                 shape=moved,
                 reviewer=_text(record, "reviewer"),
                 comment=_text(record, "comment"),
@@ -278,8 +280,8 @@ def _read_rows(edits: Edits, table: geopandas.GeoDataFrame) -> None:
         )
     n_gone = len(set(asked) - seen)
     if n_gone:
-        edits.notes.append(
-            f"{counted(n_gone, 'row')} of {edits.path} were deleted and count as not reviewed; "
+        edit_set.notes.append(
+            f"{counted(n_gone, 'row')} of {edit_set.path} were deleted and count as not reviewed; "
             "the verdict `not an object` rejects a detection"
         )
 
@@ -291,7 +293,7 @@ def _is_on(shape: BaseGeometry, scene: ReviewScene) -> bool:
 
 
 def _class_of(
-    record: Mapping[Any, Any], row: ReviewRow, verdict: str, edits: Edits, *, where: str
+    record: Mapping[Any, Any], row: ReviewRow, verdict: str, edit_set: EditSet, *, where: str
 ) -> str:
     """Return the class of the object of a row.
 
@@ -306,18 +308,18 @@ def _class_of(
             f"{where}: its verdict is `{OTHER_CLASS}`, and `other_class` names no other one. "
             "Choose the class there."
         )
-    return _known_class(name, edits, where=where)
+    return _known_class(name, edit_set, where=where)
 
 
-def _known_class(name: str, edits: Edits, *, where: str) -> str:
+def _known_class(name: str, edit_set: EditSet, *, where: str) -> str:
     """Return a class if the review has it: a slip of the pen would be a class of its own.
 
     Raises:
         FormatError: the review does not have it.
     """
-    if name not in edits.record.classes:
+    if name not in edit_set.record.classes:
         raise FormatError(
-            f"{where}: the class {name[:40]!r} is none of {', '.join(edits.record.classes)}. "
+            f"{where}: the class {name[:40]!r} is none of {', '.join(edit_set.record.classes)}. "
             f"Choose one of them, or make the review with --classes {name[:40]}."
         )
     return name
@@ -341,12 +343,12 @@ def _moved_shape(
     table: geopandas.GeoDataFrame,
     scene: ReviewScene,
     before: BaseGeometry,
-    edits: Edits,
+    edit_set: EditSet,
 ) -> BaseGeometry | None:
     """Return the shape of a row in px if it is another than before, else None."""
     if shape is None or shape.is_empty:
         return None
-    now = _in_px(shape, table, scene, edits.path)
+    now = _in_px(shape, table, scene, edit_set.path)
     distance = shapely.hausdorff_distance(now, before)
     if now.is_empty or distance <= MOVED_PX:
         return None
@@ -368,7 +370,7 @@ def _in_px(
 
 
 def _add_new(
-    edits: Edits,
+    edit_set: EditSet,
     record: Mapping[Any, Any],
     shape: BaseGeometry | None,
     table: geopandas.GeoDataFrame,
@@ -377,26 +379,26 @@ def _add_new(
 ) -> None:
     """Take an object that was drawn, or note why it cannot be."""
     if shape is None or shape.is_empty:
-        edits.leave_out(where, NO_SHAPE)
+        edit_set.leave_out(where, NO_SHAPE)
         return
-    names = _scenes_at(edits, shape, table, _text(record, "scene"))
+    names = _scenes_at(edit_set, shape, table, _text(record, "scene"))
     if len(names) != 1:
-        edits.leave_out(where, SEVERAL_SCENES)
+        edit_set.leave_out(where, SEVERAL_SCENES)
         return
     class_name = _text(record, "other_class") or _text(record, "class")
-    classes = edits.record.classes
+    classes = edit_set.record.classes
     if not class_name and len(classes) == 1:
         class_name = classes[0]
     if not class_name:
-        edits.leave_out(where, NO_CLASS)
+        edit_set.leave_out(where, NO_CLASS)
         return
-    scene = next(one for one in edits.record.scenes if one.scene == names[0])
+    scene = next(one for one in edit_set.record.scenes if one.scene == names[0])
     for part in shapely.get_parts(shape):  # a shape of several parts is several objects
-        edits.new.append(
+        edit_set.new.append(
             NewShape(
                 scene=scene.scene,
-                class_name=_known_class(class_name, edits, where=where),
-                shape=_in_px(part, table, scene, edits.path),
+                class_name=_known_class(class_name, edit_set, where=where),
+                shape=_in_px(part, table, scene, edit_set.path),
                 is_ignored=is_true(_flag(record, "ignored"), where),
                 reviewer=_text(record, "reviewer"),
                 comment=_text(record, "comment"),
@@ -410,49 +412,49 @@ def _flag(record: Mapping[Any, Any], name: str) -> Any:
 
 
 def _scenes_at(
-    edits: Edits, shape: BaseGeometry, table: geopandas.GeoDataFrame, stated: str
+    edit_set: EditSet, shape: BaseGeometry, table: geopandas.GeoDataFrame, stated: str
 ) -> list[str]:
     """Return the scenes that a drawn shape may be on: the stated one, else those of its center.
 
     Of several, the one whose drawn area holds it.
     """
-    scenes = edits.record.scenes
+    scenes = edit_set.record.scenes
     if stated:
         return [scene.scene for scene in scenes if scene.scene == stated]
     found = []
     in_area = []
     for scene in scenes:
-        center = _in_px(shape, table, scene, edits.path).centroid
+        center = _in_px(shape, table, scene, edit_set.path).centroid
         if center.is_empty or not shapely.box(0, 0, scene.width_px, scene.height_px).covers(center):
             continue
         found.append(scene.scene)
-        areas = [area for area in edits.record.areas if area.scene == scene.scene]
+        areas = [area for area in edit_set.record.areas if area.scene == scene.scene]
         if any(shapely.from_wkt(area.wkt).covers(center) for area in areas):
             in_area.append(scene.scene)
     return in_area if len(in_area) == 1 else found
 
 
-def _read_labels(edits: Edits, table: geopandas.GeoDataFrame) -> None:
+def _read_labels(edit_set: EditSet, table: geopandas.GeoDataFrame) -> None:
     """Take the changes of the labels, and the objects drawn next to them."""
-    asked = {label.id: label for label in edits.record.labels}
-    scenes = {scene.scene: scene for scene in edits.record.scenes}
+    asked = {label.id: label for label in edit_set.record.labels}
+    scenes = {scene.scene: scene for scene in edit_set.record.scenes}
     seen: set[str] = set()
     for number, record in enumerate(table.to_dict("records"), 1):
-        where = f"{edits.path}: row {number} of the layer {LABELS_LAYER!r}"
+        where = f"{edit_set.path}: row {number} of the layer {LABELS_LAYER!r}"
         label = asked.get(_text(record, "label_id"))
         shape = record[table.geometry.name]
         if label is None or label.id in seen:  # a second row of one label is a copy that was drawn
-            _add_new(edits, record, shape, table, where=where)
+            _add_new(edit_set, record, shape, table, where=where)
             continue
         seen.add(label.id)
         before = shapely.from_wkt(label.wkt)
-        moved = _moved_shape(shape, table, scenes[label.scene], before, edits)
+        moved = _moved_shape(shape, table, scenes[label.scene], before, edit_set)
         if moved is not None and not _is_on(moved, scenes[label.scene]):
-            edits.leave_out(where, OFF_RASTER)
+            edit_set.leave_out(where, OFF_RASTER)
             continue
         class_name = _text(record, "class") or label.class_name
         if class_name != label.class_name:
-            _known_class(class_name, edits, where=where)
+            _known_class(class_name, edit_set, where=where)
         is_ignored = label.is_ignored
         if "ignored" in table.columns:
             is_ignored = is_true(_flag(record, "ignored"), where)
@@ -465,43 +467,43 @@ def _read_labels(edits: Edits, table: geopandas.GeoDataFrame) -> None:
             comment=_text(record, "comment"),
         )
         if (edit.shape, edit.class_name, edit.is_ignored) != (None, None, None):
-            edits.labels.append(edit)
-    gone = [label for label in edits.record.labels if label.id not in seen]
+            edit_set.labels.append(edit)
+    gone = [label for label in edit_set.record.labels if label.id not in seen]
     if len(gone) > 1 and len(gone) == len(asked):
-        edits.notes.append(
-            f"all {len(gone)} labels are gone from the layer {LABELS_LAYER!r} of {edits.path}, as "
-            "after an export of a selection: none is removed"
+        edit_set.notes.append(
+            f"all {len(gone)} labels are gone from the layer {LABELS_LAYER!r} of {edit_set.path}, "
+            "as after an export of a selection: none is removed"
         )
         return
-    edits.labels += [LabelEdit(label=label, is_removed=True) for label in gone]
+    edit_set.labels += [LabelEdit(label=label, is_removed=True) for label in gone]
 
 
-def _read_areas(edits: Edits, table: geopandas.GeoDataFrame) -> None:
+def _read_areas(edit_set: EditSet, table: geopandas.GeoDataFrame) -> None:
     """Take the areas that were declared."""
-    asked = {area.number: area for area in edits.record.areas}
-    scenes = {scene.scene: scene for scene in edits.record.scenes}
+    asked = {area.number: area for area in edit_set.record.areas}
+    scenes = {scene.scene: scene for scene in edit_set.record.scenes}
     for number, record in enumerate(table.to_dict("records"), 1):
-        where = f"{edits.path}: row {number} of the layer {AREAS_LAYER!r}"
+        where = f"{edit_set.path}: row {number} of the layer {AREAS_LAYER!r}"
         role = _text(record, "state").lower()
         if not role:
             continue
         _check_choice(role, tuple(STATES.values()), "state", where=where)
         shape = record[table.geometry.name]
         if shape is None or shape.is_empty:
-            edits.leave_out(where, NO_SHAPE)
+            edit_set.leave_out(where, NO_SHAPE)
             continue
         area = asked.get(_number(record.get("number")))
-        names = [area.scene] if area else _scenes_at(edits, shape, table, _text(record, "scene"))
+        names = [area.scene] if area else _scenes_at(edit_set, shape, table, _text(record, "scene"))
         if len(names) != 1:
-            edits.leave_out(where, SEVERAL_SCENES)
+            edit_set.leave_out(where, SEVERAL_SCENES)
             continue
         scene = scenes[names[0]]
         inside = shapely.box(0, 0, scene.width_px, scene.height_px)
-        moved = _in_px(shape, table, scene, edits.path)
+        moved = _in_px(shape, table, scene, edit_set.path)
         is_as_asked = area is not None and (
             shapely.hausdorff_distance(moved, shapely.from_wkt(area.wkt)) <= MOVED_PX
         )
-        edits.areas.append(
+        edit_set.areas.append(
             AreaEdit(
                 scene=scene.scene,
                 role=role,
@@ -520,21 +522,21 @@ def _number(value: Any) -> int:
         return 0
 
 
-def _confirm_in_complete_areas(edits: Edits) -> None:
+def _confirm_in_complete_areas(edit_set: EditSet) -> None:
     """Take detections without a verdict in an area that was declared complete as objects.
 
     That is what the declaration means: every object has a shape, and every shape is an object.
     """
-    answered = {edit.row.id for edit in edits.rows}
-    for area in edits.areas:
+    answered = {edit.row.id for edit in edit_set.rows}
+    for area in edit_set.areas:
         if area.role != "complete":
             continue
-        for row in edits.record.rows:
+        for row in edit_set.record.rows:
             center = shapely.box(*row.box).centroid
             if row.id in answered or row.scene != area.scene or not area.shape.covers(center):
                 continue
             answered.add(row.id)
-            edits.rows.append(
+            edit_set.rows.append(
                 RowEdit(
                     row=row,
                     verdict=OBJECT,

@@ -124,16 +124,16 @@ def _row_columns(record: ReviewRecord) -> dict[str, Any]:
         "class": [row.class_name for row in rows],
         "scene": [row.scene for row in rows],
         "score": np.array([row.score for row in rows], np.float64).round(SCORE_DECIMALS),
-        "chosen_by": [_chosen_by(row) for row in rows],
+        "selected_by": [_selected_by(row) for row in rows],
         "chip": pd.Series(draw_chips(rows, record.scenes), dtype=pd.ArrowDtype(pa.binary())),
     }
 
 
-def _chosen_by(row: ReviewRow) -> str:
+def _selected_by(row: ReviewRow) -> str:
     """Return why a detection is reviewed."""
     if row.is_random:
         return "random"
-    return "order" if row.is_chosen else "area"
+    return "order" if row.is_selected else "area"
 
 
 def _label_columns(record: ReviewRecord) -> dict[str, Any]:

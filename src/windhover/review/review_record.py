@@ -74,7 +74,7 @@ class ReviewRow(_Frozen):
         class_name: of the detection.
         score: of it.
         box: left, top, right, bottom, px of the raster as delivered.
-        is_chosen: one of the rows to go through; others are there because an area holds them.
+        is_selected: one of the rows to go through; others are there because an area holds them.
         is_random: drawn at random.
         is_ordered: among the first of the order.
         stratum: of its score.
@@ -87,7 +87,7 @@ class ReviewRow(_Frozen):
     class_name: str
     score: float
     box: tuple[float, float, float, float]
-    is_chosen: bool = True
+    is_selected: bool = True
     is_random: bool = False
     is_ordered: bool = False
     stratum: int = 0
@@ -102,13 +102,13 @@ class ReviewArea(_Frozen):
         number: from 1.
         scene: its raster's name.
         wkt: its polygon, px of the raster as delivered.
-        probability: with which it was drawn.
+        prob: with which it was drawn.
     """
 
     number: int
     scene: str
     wkt: str
-    probability: float
+    prob: float
 
 
 class ReviewLabel(_Frozen):

@@ -39,12 +39,12 @@ class RowSample:
     is_ordered: Bools
     order: Ints
 
-    def probability(self) -> Floats:
+    def prob(self) -> Floats:
         """Return (N,) the chance of each detection to be drawn at random."""
         n_strata = int(self.stratum.max(initial=-1)) + 1
         sizes = np.bincount(self.stratum, minlength=n_strata)
-        drawn = np.bincount(self.stratum[self.is_random], minlength=n_strata)
-        return np.asarray((drawn / np.maximum(sizes, 1))[self.stratum], np.float64)
+        sampled = np.bincount(self.stratum[self.is_random], minlength=n_strata)
+        return np.asarray((sampled / np.maximum(sizes, 1))[self.stratum], np.float64)
 
 
 def sample_rows(scores: Floats, order: Ints, budget: int, *, seed: int) -> RowSample:
@@ -70,14 +70,14 @@ def sample_rows(scores: Floats, order: Ints, budget: int, *, seed: int) -> RowSa
     n_random = min(round(budget * RANDOM_SHARE), count)
     rng = np.random.default_rng(seed)
     stratum = _strata_of_scores(scores, n_random)
-    drawn = _draw_stratified(stratum, n_random, rng)
+    sampled = _draw_groups(stratum, n_random, rng)
     is_random = np.zeros(count, bool)
-    is_random[drawn] = True
+    is_random[sampled] = True
     is_ordered = np.zeros(count, bool)
     n_ordered = count if budget >= count else budget - n_random  # all are reviewed where few are
     is_ordered[order[:n_ordered]] = True
-    more = order[~is_random[order]][: budget - len(drawn)]
-    return RowSample(stratum, is_random, is_ordered, _in_turn(more, drawn))
+    more = order[~is_random[order]][: budget - len(sampled)]
+    return RowSample(stratum, is_random, is_ordered, _in_turn(more, sampled))
 
 
 def _strata_of_scores(scores: Floats, n_random: int) -> Ints:
@@ -88,7 +88,7 @@ def _strata_of_scores(scores: Floats, n_random: int) -> Ints:
     return rank * n_strata // max(len(scores), 1)
 
 
-def _draw_stratified(stratum: Ints, n_random: int, rng: np.random.Generator) -> Ints:
+def _draw_groups(stratum: Ints, n_random: int, rng: np.random.Generator) -> Ints:
     """Return detections drawn at random, as many of each stratum as its size asks, shuffled."""
     n_strata = int(stratum.max(initial=-1)) + 1
     bounds = np.rint(np.linspace(0, n_random, n_strata + 1)).astype(int)
@@ -97,8 +97,8 @@ def _draw_stratified(stratum: Ints, n_random: int, rng: np.random.Generator) -> 
         members = np.flatnonzero(stratum == number)
         size = min(int(bounds[number + 1] - bounds[number]), len(members))
         parts.append(rng.choice(members, size, replace=False))
-    drawn = np.concatenate(parts) if parts else np.zeros(0, np.int64)
-    return np.asarray(rng.permutation(drawn), np.int64)
+    sampled = np.concatenate(parts) if parts else np.zeros(0, np.int64)
+    return np.asarray(rng.permutation(sampled), np.int64)
 
 
 def _in_turn(first: Ints, second: Ints) -> Ints:
@@ -114,12 +114,12 @@ class AreaSample:
     """The areas that are reviewed as a whole.
 
     Attributes:
-        chosen: (M,) index into all areas, in the order of the draw.
-        probability: (M,) with which each was to be chosen.
+        selected: (M,) index into all areas, in the order of the draw.
+        prob: (M,) with which each was to be chosen.
     """
 
-    chosen: Ints
-    probability: Floats
+    selected: Ints
+    prob: Floats
 
 
 def sample_areas(n_detections: Floats, count: int, *, seed: int) -> AreaSample:
@@ -135,14 +135,14 @@ def sample_areas(n_detections: Floats, count: int, *, seed: int) -> AreaSample:
     n_areas = len(n_detections)
     if count <= 0 or n_areas == 0:
         return AreaSample(np.zeros(0, np.int64), np.zeros(0))
-    probability = _inclusion_probabilities(n_detections, min(count, n_areas))
+    prob = _inclusion_probabilities(n_detections, min(count, n_areas))
     rng = np.random.default_rng([seed, 1])
     order = rng.permutation(n_areas)
-    steps = np.concatenate([[0.0], np.cumsum(probability[order])])
+    steps = np.concatenate([[0.0], np.cumsum(prob[order])])
     ticks = rng.uniform() + np.arange(min(count, n_areas))
     picked = np.clip(np.searchsorted(steps, ticks, side="right") - 1, 0, n_areas - 1)
-    chosen = np.unique(order[picked])
-    return AreaSample(chosen, probability[chosen])
+    selected = np.unique(order[picked])
+    return AreaSample(selected, prob[selected])
 
 
 def _inclusion_probabilities(n_detections: Floats, count: int) -> Floats:

@@ -63,7 +63,7 @@ class ChangeLog:
         return sum(self.by_scene.values(), Counter())
 
 
-class ChangeMaker:
+class LabelUpdate:
     """Makes changes to a state of labels."""
 
     def __init__(

@@ -17,7 +17,7 @@ from windhover.review.review_record import ReviewScene
 
 
 @dataclass(frozen=True)
-class GroundCells:
+class GroundGrid:
     """Cells of all scenes; no two overlap, and together they are the searched ground.
 
     Attributes:
@@ -45,9 +45,9 @@ class GroundCells:
         return found
 
 
-def cut_cells(
+def cut_grid(
     scenes: Sequence[ReviewScene], searched: Mapping[str, BaseGeometry], side_m: float
-) -> GroundCells:
+) -> GroundGrid:
     """Cut the searched ground of scenes into cells of about a side.
 
     Args:
@@ -77,4 +77,4 @@ def cut_cells(
         shapes += list(kept)
     array = np.empty(len(shapes), object)
     array[:] = shapes
-    return GroundCells(np.array(numbers, np.int64), array)
+    return GroundGrid(np.array(numbers, np.int64), array)

@@ -25,7 +25,7 @@ from windhover.review.review_record import ReviewScene
 
 
 @dataclass(frozen=True)
-class ReviewedResult:
+class SearchResult:
     """What is reviewed.
 
     Attributes:
@@ -56,7 +56,7 @@ class ReviewedResult:
         return (self.box[:, :2] + self.box[:, 2:]) / 2
 
 
-def read_result_to_review(path: Path) -> ReviewedResult:
+def read_search_result(path: Path) -> SearchResult:
     """Return the detections of a result in px of their rasters."""
     if path.is_dir():
         table = load_table(path / TABLE)
@@ -73,7 +73,7 @@ def read_result_to_review(path: Path) -> ReviewedResult:
         rows = np.flatnonzero((table["scene"] == scene.scene).to_numpy())
         box[rows] = shapely.bounds(_to_raster(table.geometry.to_numpy()[rows], scene))
     default = min(summary.thresholds.values(), default=0.5)
-    return ReviewedResult(
+    return SearchResult(
         summary=summary,
         scenes=scenes,
         searched=_searched_ground(summary),
@@ -107,7 +107,7 @@ def _searched_ground(summary: DetectionSummary) -> dict[str, BaseGeometry]:
     return {name: shapely.union_all(pieces) for name, pieces in parts.items()}
 
 
-def rasters_alone(rasters: Sequence[Path], gsd_m: float | None) -> ReviewedResult:
+def rasters_alone(rasters: Sequence[Path], gsd_m: float | None) -> SearchResult:
     """Return rasters without a detection.
 
     Args:
@@ -124,7 +124,7 @@ def rasters_alone(rasters: Sequence[Path], gsd_m: float | None) -> ReviewedResul
         scene.scene: shapely.box(0, 0, scene.width_px, scene.height_px) for scene in scenes
     }
     nothing = np.zeros(0)
-    return ReviewedResult(
+    return SearchResult(
         summary=None,
         scenes=scenes,
         searched=searched,
