@@ -47,9 +47,7 @@ def read_areas(path: Path, infos: list[SceneInfo]) -> geopandas.GeoDataFrame:
     frame = read_layer(path, "areas")
     _check_polygons(path, frame)
     splits = _check_roles_and_splits(path, frame)
-    scene_names = np.full(len(frame), "", object)
-    if "scene" in frame.columns:
-        scene_names = frame["scene"].astype("string").fillna("").to_numpy(object)
+    scene_names = _scene_names(frame, infos)
     crs = crs_text(frame)
     polygons = np.asarray(frame.geometry.array, dtype=object)
     rows = []
@@ -73,6 +71,19 @@ def read_areas(path: Path, infos: list[SceneInfo]) -> geopandas.GeoDataFrame:
             "`scenes.areas`, or the file's coordinate system."
         )
     return empty_areas()
+
+
+def _scene_names(frame: geopandas.GeoDataFrame, infos: list[SceneInfo]) -> NDArray[np.object_]:
+    """Return the scene (N,) that each area is of alone, "" for all that it touches.
+
+    A column `scene` that names none of the scenes is of another meaning.
+    """
+    names = np.full(len(frame), "", object)
+    if "scene" in frame.columns:
+        stated = frame["scene"].astype("string").fillna("").str.strip()
+        if stated.isin([info.name for info in infos]).any():
+            names[:] = stated.to_numpy(object)
+    return names
 
 
 def areas_around_labels(
