@@ -162,6 +162,7 @@ def prepare(folder: Path, network: str, learned: list[RealScene], args: argparse
         "scenes.raw": str(raw),
         "scenes.native_gsd_m": GSD_M,
         "patches.coverage.train_patches": 8000,
+        "augment.variants": 0,  # batches are augmented as they are shown
     }
     pairs = [f"{key}={value}" for key, value in settings.items()]
     like = ["--like", str(ROOT / "params" / "clouds.yaml")]

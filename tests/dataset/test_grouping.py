@@ -92,3 +92,18 @@ def test_a_gap_of_less_than_the_longer_side_of_a_px_is_none(gsd_y_m: float, is_o
     names, pairs = join_touching(["p", "q", "r"], scenes)
     assert names == (["p", "p", "r"] if is_one else ["p", "q", "r"])
     assert pairs == ([("p", "q")] if is_one else [])
+
+
+def test_rasters_with_and_without_a_place_on_earth_are_one_catalog(
+    tmp_path: Path, make_scene: MakeScene
+) -> None:
+    make_scene("raw/here.tif", shape_hw=(90, 80))
+    make_scene("raw/nowhere.tif", crs=None, shape_hw=(90, 80))
+    rows = "".join(f"{name}.tif,10,10,30,30,ship\n" for name in ("here", "nowhere"))
+    (tmp_path / "raw/labels.csv").write_text(f"image,xmin,ymin,xmax,ymax,class\n{rows}")
+    places = "scene,place,split\nhere,one,train\nnowhere,two,val\n"
+    catalog = catalog_of(tmp_path, places, group_column="place")
+    assert {row.scene: (row.place, row.split) for row in catalog} == {
+        "here": ("one", "train"),
+        "nowhere": ("two", "val"),
+    }

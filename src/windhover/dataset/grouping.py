@@ -117,8 +117,9 @@ def join_touching(
     Returns:
         As `join_places`.
     """
-    # from_wkt gives None for None
-    footprints = [shapely.from_wkt(wkt) for wkt in scenes["footprint_wkt_4326"]]
+    # a column of text and missing values has NaN for them; from_wkt gives None for None
+    outlines = scenes["footprint_wkt_4326"].astype(object)
+    footprints = shapely.from_wkt(outlines.where(outlines.notna(), None)).tolist()
     gsd_m = scenes[["gsd_x_m", "gsd_y_m"]].max(axis=1)
     return join_places(places, footprints, gsd_m.tolist())
 
