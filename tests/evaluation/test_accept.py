@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from toy_records import evaluated, save
 from windhover.cli.app import app
-from windhover.errors import DataError, FormatError
+from windhover.errors import DataError, FormatError, ParameterError
 from windhover.evaluation.accept import (
     BETTER,
     FAILED_SCENE,
@@ -64,6 +64,11 @@ def test_each_outcome_has_an_exit_code_of_its_own(tmp_path: Path) -> None:
     run = CliRunner().invoke(app, ["accept", str(better), str(better), *options])
     assert run.exit_code == 0
     assert (tmp_path / "outcome.json").is_file()
+    run = CliRunner().invoke(app, ["accept", str(better), str(better), *options])
+    assert run.exit_code == 0, "its own file is replaced"
+    (tmp_path / "outcome.json").write_text('{"mine": 1}')
+    run = CliRunner().invoke(app, ["accept", str(better), str(better), *options])
+    assert "was not written by this command" in str(run.exception)
 
 
 def with_another_object(record: Any, scene: str) -> Any:
@@ -134,6 +139,10 @@ def test_a_scene_passes_or_fails_with_a_picture(make_scene: Any, tmp_path: Path)
     ]
     assert failed.image is not None
     pixels = np.asarray(Image.open(failed.image))
+    check_scenes(detector, wanted, tmp_path / "pictures")  # type: ignore[arg-type]
+    Image.new("RGB", (9, 9)).save(tmp_path / "pictures/apron.png")
+    with pytest.raises(ParameterError, match="was not written by this command"):
+        check_scenes(detector, wanted, tmp_path / "pictures")  # type: ignore[arg-type]
     assert (pixels == (224, 49, 49)).all(axis=-1).sum() > 20
 
 

@@ -123,8 +123,11 @@ def accept(
     """
     from windhover.console import show_messages
     from windhover.evaluation import accept as gate
+    from windhover.files import check_output
 
     show_messages()
+    if output is not None:
+        check_output(output, inputs=[acceptance, old, new], is_own=gate.Acceptance.is_own)
     if model is None and Path("data/model").is_dir():
         model = Path("data/model")
     outcome = gate.accept(gate.AcceptRequest(old, new, model, acceptance, pictures))

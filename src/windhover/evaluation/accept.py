@@ -19,7 +19,7 @@ from windhover.evaluation.acceptance_list import AcceptanceList
 from windhover.evaluation.check_scenes import SceneOutcome, check_scenes
 from windhover.evaluation.compare import compare, comparison_lines
 from windhover.evaluation.model_test import TestRecord, find_test_record, pool_folds
-from windhover.files import write_json
+from windhover.files import is_json_with_keys, write_json
 from windhover.inference.detector import Detector
 from windhover.metrics.ground_truth import GroundTruth
 
@@ -68,6 +68,11 @@ class Acceptance:
     code: int
     lines: list[str]
     scenes: list[SceneOutcome]
+
+    @staticmethod
+    def is_own(path: Path) -> bool:
+        """Return whether a file that is there is such an outcome."""
+        return is_json_with_keys(path, ("code", "verdict", "scenes"))
 
     def save(self, path: Path) -> None:
         """Write the outcome as JSON."""

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, UnidentifiedImageError
+from PIL.PngImagePlugin import PngInfo
 
 from windhover.errors import WindhoverError
 from windhover.evaluation.acceptance_list import AcceptanceList, AcceptanceScene
-from windhover.files import atomic_file
+from windhover.files import atomic_file, check_output
 from windhover.geometry.arrays import Bools, Floats
 from windhover.imagery.rasters import SceneInfo
 from windhover.imagery.scenes import open_scene
@@ -20,6 +21,7 @@ from windhover.inference.detector import Detector
 from windhover.progress import counted
 from windhover.rendering.images import draw_cross, scene_overview
 
+OWN_KEY = "windhover"  # of the text in a picture
 PICTURE_PX = 1200  # longest side
 FOUND_COLOR = (255, 190, 0)
 FAULT_COLOR = (224, 49, 49)
@@ -64,6 +66,8 @@ def check_scenes(
         WindhoverError: a raster cannot be searched; a note names the scene.
     """
     detector.bundle.card.require_objects()
+    for scene in wanted.scenes:
+        check_output(_image_path(scene, image_folder), inputs=[scene.raster], is_own=_is_own)
     outcomes = []
     for scene in wanted.scenes:
         try:
@@ -102,9 +106,23 @@ def _check_scene(detector: Detector, scene: AcceptanceScene, image_folder: Path)
             )
     picture = None
     if faults:
-        picture = image_folder / f"{scene.name}.png"
+        picture = _image_path(scene, image_folder)
         _draw(info, scene, found, wrong, path=picture)
     return SceneOutcome(scene.name, len(inside), faults, picture)
+
+
+def _image_path(scene: AcceptanceScene, folder: Path) -> Path:
+    """Return the path of a scene's picture."""
+    return folder / f"{scene.name}.png"
+
+
+def _is_own(path: Path) -> bool:
+    """Return whether a file that is there is such a picture."""
+    try:
+        with Image.open(path) as picture:
+            return bool(picture.info.get(OWN_KEY))
+    except UnidentifiedImageError:
+        return False
 
 
 def _in_area(table: pd.DataFrame, scene: AcceptanceScene) -> Bools:
@@ -146,5 +164,7 @@ def _draw(
         draw_cross(draw, col * scale, row * scale, color=FAULT_COLOR)
     if scene.area is not None:
         draw.rectangle(tuple(value * scale for value in scene.area), outline=FOUND_COLOR)
+    about = PngInfo()
+    about.add_text(OWN_KEY, "a scene of an acceptance list")
     with atomic_file(path) as temporary:
-        Image.Image.save(picture, temporary)
+        picture.save(temporary, pnginfo=about)
