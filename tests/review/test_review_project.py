@@ -160,6 +160,8 @@ def test_params_can_be_left_alone(project: Path) -> None:
     lines = apply(None)
     assert "to learn from it: windhover set scenes.labels=labels/v001/labels.json" in lines
     assert Path("params.yaml").read_text() == text
+    assert "nothing new: labels/v001 holds these changes" in apply(None)
+    assert [folder.name for folder in Path("labels").iterdir()] == ["v001"]
 
 
 def test_what_changed_is_kept_by_scene_with_its_origin(project: Path) -> None:

@@ -34,6 +34,7 @@ from windhover.review.label_state import (
     LABELS_FILE,
     VERSIONS,
     LabelState,
+    holds_same,
     latest_version,
     load_project_state,
     load_version,
@@ -159,6 +160,10 @@ def _write_version(
     estimates: Sequence[list[str]],
 ) -> list[str]:
     """Write the version, point the parameters at it, and return lines on both."""
+    raw = Path(request.params.raw) if request.params is not None else Path()
+    latest = latest_version(request.root)
+    if latest is not None and holds_same(latest, state, raw=raw):
+        return [f"nothing new: {latest} holds these changes", *_point_at(request, latest)]
     state.version = next_version(request.root)
     folder = version_folder(request.root, state.version)
     changes: dict[str, Any] = {
@@ -170,7 +175,6 @@ def _write_version(
         "conflicts": merged.conflicts,
         "estimates": [line for lines in estimates for line in lines],
     }
-    raw = Path(request.params.raw) if request.params is not None else Path()
     write_version(state, folder, raw=raw, changes=changes)
     total = log.total
     counts = ", ".join(f"{total[kind]} {kind}" for kind in KINDS if total[kind])

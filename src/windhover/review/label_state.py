@@ -245,6 +245,29 @@ def load_version(folder: Path, scenes: Mapping[str, ReviewScene]) -> LabelState:
     return _with_version(LabelState(scenes=dict(scenes)), folder, with_areas=True)
 
 
+def holds_same(folder: Path, state: LabelState, *, raw: Path) -> bool:
+    """Return whether a version holds the labels and areas of a state, made on any day.
+
+    Args:
+        folder: of the version.
+        state: to be written.
+        raw: folder of the rasters, from which images are named.
+    """
+    if not is_version_file(folder / LABELS_FILE):
+        return False
+    kept = json.loads((folder / LABELS_FILE).read_text(encoding="utf-8"))
+    return _undated(kept) == _undated(json.loads(json.dumps(_coco_document(state, raw))))
+
+
+def _undated(document: dict[str, Any]) -> dict[str, Any]:
+    """Return the content of a version without its number and the days of its changes."""
+    labels = [
+        {**label, "provenance": {**label["provenance"], "date": ""}}
+        for label in document["annotations"]
+    ]
+    return {**document, "info": {}, "annotations": labels}
+
+
 def write_version(state: LabelState, folder: Path, *, raw: Path, changes: Any) -> None:
     """Write a version, the whole folder at once.
 
