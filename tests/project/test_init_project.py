@@ -192,6 +192,16 @@ def test_too_few_labels_get_one_sentence_and_nothing_is_written(
     assert not (tmp_path / "project").exists()
 
 
+def test_one_object_marked_three_times_is_one_object(make_scene: MakeScene, tmp_path: Path) -> None:
+    make_scene("s/one.tif", (500, 520), origin=(400_000.0, 5_000_000.0))
+    shift = np.array([0.0, 8.0, 16.0])
+    x, y = 400_050 + shift, 4_999_900 - shift
+    shapes = shapely.box(x, y - 300, x + 320, y)
+    geopandas.GeoDataFrame(geometry=shapes, crs="EPSG:32631").to_file(tmp_path / "l.gpkg")
+    with pytest.raises(DataError, match="1 labelled object is too few"):
+        make(tmp_path, scenes=tmp_path / "s", labels=tmp_path / "l.gpkg")
+
+
 def test_pictures_without_georeference_ask_for_the_gsd(
     make_scene: MakeScene, tmp_path: Path
 ) -> None:

@@ -90,7 +90,9 @@ def measure(request: ProjectRequest) -> MeasuredData:
         kept = {info.name for info in infos}
         labels = aligned.labels[aligned.labels["scene"].isin(kept)].reset_index(drop=True)
         objects = objects_on_ground(labels, infos)
-        _check_labels(labels, rasters, request)
+        crowding = measure_crowding(objects)
+        n_twice = round(crowding["marked_twice"] * len(objects.scene))
+        _check_labels(labels, rasters, request, n_twice=n_twice)
         color = measure_color(labels, infos, Path(temporary))
     groups = _groups(rasters, request)
     record = Measurements(
@@ -114,7 +116,7 @@ def measure(request: ProjectRequest) -> MeasuredData:
         width_m=Quantiles.of(objects.width_m),
         color=color,
         notes=tuple(dict.fromkeys([*notes, *aligned.notes, *groups.notes])),
-        **measure_crowding(objects),
+        **crowding,
     )
     return MeasuredData(record, infos, objects)
 
@@ -226,14 +228,20 @@ def _place_labels(
 
 
 def _check_labels(
-    labels: geopandas.GeoDataFrame, rasters: _Rasters, request: ProjectRequest
+    labels: geopandas.GeoDataFrame, rasters: _Rasters, request: ProjectRequest, *, n_twice: int
 ) -> None:
     """Check that there is something to learn.
+
+    Args:
+        labels: on the scenes that can be used.
+        rasters: those scenes.
+        request: what the person asks for.
+        n_twice: labels that mark an object again.
 
     Raises:
         DataError: no label on any scene, or hardly any.
     """
-    n_objects = int((~labels["ignored"]).sum())
+    n_objects = int((~labels["ignored"]).sum()) - n_twice
     if n_objects >= MIN_OBJECTS:
         return
     if not len(labels):
