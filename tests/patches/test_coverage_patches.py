@@ -72,9 +72,7 @@ def test_equal_inputs_give_equal_bytes(catalog: Catalog, tmp_path: Path) -> None
 
 def test_class_maps_are_turned_with_their_patches(catalog: Catalog, tmp_path: Path) -> None:
     cut(catalog, tmp_path / "patches", keep_masks=True)
-    params = AugmentParams.model_validate(
-        {"variants": 2, "transforms": [{"name": "D4", "p": 1.0}], "sheet_rows": 1}
-    )
+    params = AugmentParams(variants=2, transforms=({"name": "D4", "p": 1.0},), sheet_rows=1)
     augment_training_patches(tmp_path / "patches", tmp_path / "augmented", params)
     images = np.load(tmp_path / "augmented/train.npy")
     masks = np.load(tmp_path / "augmented/train_masks.npy")
