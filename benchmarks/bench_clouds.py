@@ -67,7 +67,10 @@ SKY: dict[str, Any] = {
 }
 NETWORKS = {
     "dense": {"train.network": "valid64", "patches.coverage.label_px": 16},
-    "unet": {"train.network": "unet", "train.options": "{}"},
+    "unet": {
+        "train.network": "unet",
+        "train.options": "{encoder: resnet18, width: 16, levels: 4, space_to_depth: 2}",
+    },
 }
 TARGETS = {"landsat5": (0.955, 0.863), "landsat7": (0.938, 0.847)}
 
@@ -161,7 +164,7 @@ def prepare(folder: Path, network: str, learned: list[RealScene], args: argparse
         "train.seed": args.seed,
         "scenes.raw": str(raw),
         "scenes.native_gsd_m": GSD_M,
-        "patches.coverage.train_patches": 8000,
+        "patches.coverage.train_patches": 4000,
         "augment.variants": 0,  # batches are augmented as they are shown
     }
     pairs = [f"{key}={value}" for key, value in settings.items()]
