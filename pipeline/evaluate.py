@@ -4,6 +4,7 @@ from pathlib import Path
 
 from windhover.evaluation.evaluate_model import EvaluationFolders
 from windhover.evaluation.run_evaluation import run_evaluation
+from windhover.model_export.export_model import export_evaluated
 from windhover.params.evaluate import EvaluateParams
 from windhover.run_stage import run_stage
 
@@ -17,7 +18,7 @@ def main(params: EvaluateParams) -> None:
         model=Path("data/model"),
         reports=Path("reports"),
     )
-    print("\n".join(run_evaluation(params, folders)))
+    print("\n".join(run_evaluation(params, folders, export=export_evaluated)))
 
 
 if __name__ == "__main__":

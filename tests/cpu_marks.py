@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from windhover.models.quantization import has_int8_instructions
+from windhover.models.cpu_features import sums_bytes_exactly
 
 needs_int8 = pytest.mark.skipif(
-    not has_int8_instructions(), reason="this processor does not sum products of bytes"
+    not sums_bytes_exactly(), reason="this processor does not sum products of bytes"
 )

@@ -15,8 +15,11 @@ from torch import Tensor, nn
 from windhover.models.apply_calibration import Calibration
 from windhover.models.bundle import Bundle, load_bundle, save_bundle
 from windhover.models.card import Card, NetworkCard
+from windhover.models.graph_files import write_graphs
 from windhover.models.networks import Outputs, build_network
 from windhover.models.operating_point import ClassOperatingPoint, OperatingPoint
+from windhover.models.score_graph import make_graphs
+from windhover.models.weights_file import content_key
 
 WINDOW, STRIDE = 64, 8
 
@@ -146,6 +149,18 @@ def one_threshold(classes: Iterable[str], threshold: float) -> OperatingPoint:
     """Return an operating point with the same threshold for every class, searched at stride 8."""
     per_class = {name: ClassOperatingPoint(threshold=threshold) for name in classes}
     return OperatingPoint(per_class=per_class, search={"stride_px": STRIDE})
+
+
+def add_graphs(folder: Path, *, int8: bool = True) -> Bundle:
+    """Write the graphs of a model into its folder, those in 8-bit integers made from noise."""
+    bundle = load_bundle(folder)
+    pictures = []
+    if int8:
+        rng = np.random.default_rng(8)
+        pictures = [rng.integers(0, 256, (2, len(bundle.card.bands), 128, 96), dtype=np.uint8)]
+    graphs = make_graphs(bundle.network(), bundle.card, pictures)
+    write_graphs(folder, content_key(bundle.weights), graphs)
+    return load_bundle(folder)
 
 
 def write_bundle(

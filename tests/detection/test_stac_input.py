@@ -218,6 +218,18 @@ def test_an_item_that_does_not_fit_is_one_sentence(
         read_stac_scenes(written(tmp_path, content), RGB)
 
 
+def test_a_search_of_an_item_without_the_bands_writes_nothing(
+    make_scene: Any, tmp_path: Path
+) -> None:
+    write_bundle(tmp_path / "model", threshold=0.5)
+    make_scene("x.tif")
+    source = written(tmp_path, item(bands=("coastal", "nir", "swir16")))
+    request = DetectRequest([str(source)], tmp_path / "model", tmp_path / "f.gpkg")
+    with pytest.raises(DataError, match=r"model's bands \(red, green, blue\); it has data: coas"):
+        detect_rasters(request)
+    assert not list(tmp_path.glob("*f.gpkg*"))
+
+
 def test_what_is_no_stac_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(MissingFileError, match="no such file"):
         read_stac_scenes(tmp_path / "none.json", RGB)

@@ -20,24 +20,25 @@ from shapely import box
 
 from conftest import MakeScene
 from cpu_marks import needs_int8
+from fake_models import add_graphs
 from windhover.dataset.catalog import Catalog, empty_areas, save_catalog
 from windhover.dataset.catalog_report import CatalogReport
 from windhover.dataset.catalog_tables import LABEL_COLUMNS
-from windhover.errors import DataError, ParameterError
+from windhover.errors import DataError, ParameterError, UnsupportedError
 from windhover.evaluation import evaluate_model, record_evaluation, search_splits
 from windhover.evaluation.evaluate_model import EvaluationFolders, evaluate
 from windhover.evaluation.model_test import load_test_record
 from windhover.evaluation.record_evaluation import record_run
+from windhover.evaluation.run_evaluation import run_evaluation
 from windhover.export.detections import load_table
 from windhover.files import write_json
-from windhover.inference import torch_scorer
+from windhover.inference import runtimes
 from windhover.inference.detection_columns import COLUMNS
 from windhover.inference.detector import Detector
 from windhover.models.bundle import load_bundle, save_bundle
 from windhover.models.card import Card, NetworkCard
 from windhover.models.networks import build_network
 from windhover.models.operating_point import ChosenRule
-from windhover.models.quantization import measure_ranges
 from windhover.params import check_params, read_yaml
 from windhover.params.evaluate import EvaluateParams
 from windhover.patches.patch_store import PatchWriter, index_table
@@ -348,6 +349,21 @@ def test_detections_of_the_evaluation_are_those_of_a_search(world: World) -> Non
     assert 0 < kept["is_tp"].sum() < len(kept)
 
 
+@pytest.mark.usefixtures("no_report")
+def test_a_padded_network_that_is_to_be_exported_is_named_before_the_evaluation(
+    world: World,
+) -> None:
+    card = load_bundle(world.folders.train).card
+    padded = build_network("resnet18", 1, 1)
+    made = {"network": NetworkCard(name="resnet18", n_bands=1, n_classes=1, options={})}
+    save_bundle(world.root / "padded", card.model_copy(update=made), padded.state_dict())
+    folders = dataclasses.replace(world.folders, train=world.root / "padded")
+    with pytest.raises(UnsupportedError, match=r"evaluate\.export_onnx`: network `resnet18` is"):
+        run_evaluation(params(export_onnx=True), folders)
+    assert not folders.model.exists()
+    assert not folders.reports.exists()
+
+
 def test_the_same_input_gives_the_same_bytes(world: World, tmp_path: Path) -> None:
     evaluate(params(), world.folders)
     again = dataclasses.replace(
@@ -386,14 +402,10 @@ def another_model(folder: Path, trained: Path, **card: Any) -> Path:
 def test_evaluation_searches_in_the_precision_of_detection(
     world: World, monkeypatch: pytest.MonkeyPatch, able: bool, taken: str
 ) -> None:
-    monkeypatch.setattr(torch_scorer, "has_int8_instructions", lambda: able)
-    bundle = load_bundle(world.folders.train)
-    pictures = [torch.randint(0, 256, (2, len(bundle.card.bands), 96, 96), dtype=torch.uint8)]
-    ranges = measure_ranges(bundle.network(), bundle.normalizer(), pictures)
-    save_bundle(
-        world.root / "ranged", bundle.card.model_copy(update={"ranges": ranges}), bundle.weights
-    )
-    evaluate(params(), dataclasses.replace(world.folders, train=world.root / "ranged"))
+    monkeypatch.setattr(runtimes, "sums_bytes_exactly", lambda: able)
+    shutil.copytree(world.folders.train, world.root / "with_graphs")
+    add_graphs(world.root / "with_graphs")
+    evaluate(params(), dataclasses.replace(world.folders, train=world.root / "with_graphs"))
     point = load_bundle(world.folders.model).operating_point
     assert point is not None
     assert point.chosen_on.inference_precision == taken

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from unittest.mock import patch
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from windhover.geometry import boxes as boxes_module
 from windhover.geometry.boxes import iou, merge_duplicates, to_xyxy
 
 RULE = {"center_distance": 0.5, "iou_threshold": 0.3}
@@ -55,16 +58,19 @@ def greedy_over_all_pairs(
     seed=st.integers(0, 10**6),
     distance=st.sampled_from([0.0, 0.3, 0.5, 1.0]),
     iou_threshold=st.sampled_from([0.05, 0.3, 0.5, 1.0]),
+    most_pairs=st.sampled_from([0, 2_000, boxes_module.MAX_COMPARED_PAIRS]),
 )
 def test_merging_is_the_greedy_loop(
-    count: int, side: float, seed: int, distance: float, iou_threshold: float
+    count: int, side: float, seed: int, distance: float, iou_threshold: float, most_pairs: int
 ) -> None:
+    """By trees and by all pairs alike."""
     candidates = random_candidates(count, side, seed)
     own = np.random.default_rng(seed).choice([0.0, distance, 0.7], count)
     for center_distance in (distance, own):
-        kept = merge_duplicates(
-            *candidates, center_distance=center_distance, iou_threshold=iou_threshold
-        )
+        with patch.object(boxes_module, "MAX_COMPARED_PAIRS", most_pairs):
+            kept = merge_duplicates(
+                *candidates, center_distance=center_distance, iou_threshold=iou_threshold
+            )
         expected = greedy_over_all_pairs(
             *candidates,
             distances=np.broadcast_to(center_distance, count),

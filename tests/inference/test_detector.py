@@ -20,7 +20,14 @@ from rasterio.transform import Affine
 
 import windhover
 from cpu_marks import needs_int8
-from fake_models import Identity, PlantedNetwork, random_weights, squares, write_bundle
+from fake_models import (
+    Identity,
+    PlantedNetwork,
+    add_graphs,
+    random_weights,
+    squares,
+    write_bundle,
+)
 from messages import recorded_messages
 from toy_detections import candidate_table
 from windhover.errors import DataError, FormatError, MissingFileError, ParameterError
@@ -36,7 +43,6 @@ from windhover.inference.torch_scorer import TorchScorer
 from windhover.models.input_normalization import Normalizer
 from windhover.models.networks import build_network
 from windhover.models.operating_point import ChosenOn
-from windhover.models.quantization import measure_ranges
 
 CENTERS = [
     (100.3, 60.7),
@@ -561,8 +567,6 @@ def test_it_says_where_the_threshold_was_chosen_in_another_arithmetic(
 def test_pixels_matched_to_the_training_are_never_cut_to_bytes_unasked(
     tmp_path: Path, matched: bool, taken: str
 ) -> None:
-    bundle = write_bundle(tmp_path / "m", threshold=0.5)
-    pictures = [torch.randint(0, 256, (2, 3, 96, 96), dtype=torch.uint8)]
-    ranges = measure_ranges(bundle.network(), bundle.normalizer(), pictures)
-    bundle = replace(bundle, card=bundle.card.model_copy(update={"ranges": ranges}))
+    write_bundle(tmp_path / "m", threshold=0.5)
+    bundle = add_graphs(tmp_path / "m")
     assert Detector(bundle, match_radiometry=matched).scorer.inference_precision == taken

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from fake_models import make_card, random_weights, write_bundle
+from fake_models import add_graphs, make_card, random_weights, write_bundle
 from windhover.errors import FormatError, MissingFileError, ParameterError
 from windhover.inference import runtimes
 from windhover.inference.runtimes import make_scorers
@@ -20,6 +20,7 @@ from windhover.inference.scorer import RawScores, Scorer
 from windhover.inference.torch_scorer import TorchScorer
 from windhover.models.bundle import Bundle, load_bundle, save_bundle
 from windhover.models.graph_files import write_graphs
+from windhover.models.pixel_ranges import PixelRanges
 from windhover.models.score_graph import make_graphs
 from windhover.models.weights_file import content_key
 
@@ -141,6 +142,20 @@ def test_auto_takes_openvino_on_a_cpu_and_torch_where_there_is_no_graph(
     assert wide.inference_precision == "fp32"
 
 
+def test_a_model_of_an_earlier_versions_int8_is_searched_in_floats_and_told_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    ranges = PixelRanges(((0.0, 255.0),) * 3, maps=(4.0, 2.5))
+    bundle = write_bundle(tmp_path, ranges=ranges)
+    with caplog.at_level("INFO", logger="windhover"):
+        scorer = make_scorers(bundle, device="cpu")[0]
+    assert (scorer.runtime, scorer.inference_precision) == ("torch", "fp32")
+    (line,) = [text for text in caplog.messages if "of an earlier version" in text]
+    assert "is searched in floats; train it again" in line
+    with pytest.raises(ParameterError, match=r"int8 is computed by runtime openvino or onnx"):
+        make_scorers(bundle, device="cpu", inference_precision="int8")
+
+
 def test_what_a_runtime_cannot_do_is_a_sentence(model: Bundle, tmp_path: Path) -> None:
     with pytest.raises(ParameterError, match=r"runtime must be auto, torch.*got 'tensorrt'"):
         make_scorers(model, runtime="tensorrt")
@@ -191,6 +206,58 @@ def test_scoring_by_a_graph_loads_no_torch(tmp_path: Path, runtime: str) -> None
         "sys.exit(any(name in sys.modules for name in ('torch', 'lightning', 'mlflow', 'dvc')))"
     )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+AS_ON_WINDOWS = """
+import os, signal, sys
+missing = (
+    "fcntl", "pwd", "grp", "termios", "resource", "tty", "pty", "posix", "crypt", "spwd", "syslog",
+    "readline", "_posixshmem",
+)
+for name in missing:
+    if name != "posix":  # `os` is made of it here
+        sys.modules[name] = None
+for module, names in (
+    (os, ("fork", "forkpty", "getuid", "geteuid", "getgid", "getpgid", "setsid", "killpg", "chown",
+          "lchown", "fchmod", "mkfifo", "statvfs", "sched_getaffinity", "posix_fadvise", "wait",
+          "pread", "preadv", "getloadavg", "O_DIRECTORY", "O_NONBLOCK")),
+    (signal, ("SIGKILL", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGALRM", "SIGPIPE", "alarm",
+              "setitimer", "pause", "pthread_sigmask")),
+):
+    for name in names:
+        if hasattr(module, name):
+            delattr(module, name)
+from windhover.cli.app import main
+sys.argv = ["windhover", *sys.argv[1:]]
+code = 0
+try:
+    main()
+except SystemExit as end:
+    code = end.code or 0
+loaded = [name for name in ("torch", "lightning", "mlflow", "dvc", "nncf") if name in sys.modules]
+sys.exit(f"loaded {loaded}" if loaded else code)
+"""
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+@pytest.mark.parametrize("output", ["f.gpkg", "f.parquet"])
+def test_detect_needs_no_torch_and_nothing_that_windows_lacks(
+    make_scene: Any, tmp_path: Path, runtime: str, output: str
+) -> None:
+    """The whole command, score map and lock of the output included."""
+    write_bundle(tmp_path / "model", threshold=0.5)
+    add_graphs(tmp_path / "model", int8=False)
+    command = ["detect", make_scene(), "--model", tmp_path / "model", "--runtime", runtime]
+    command += ["-o", tmp_path / output, "--scores", tmp_path / "scores.tif"]
+    done = subprocess.run(
+        [sys.executable, "-c", AS_ON_WINDOWS, *map(str, command)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / output).is_file()
+    assert (tmp_path / "scores.tif").is_file()
 
 
 def test_a_padded_network_has_no_graphs() -> None:

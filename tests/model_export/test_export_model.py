@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,16 +14,18 @@ import rasterio
 from rasterio.transform import from_origin
 from typer.testing import CliRunner
 
-from fake_models import write_bundle
+from fake_models import add_graphs, write_bundle
 from windhover.cli.app import app
-from windhover.errors import ParameterError
+from windhover.errors import FormatError, ParameterError, WindhoverError
 from windhover.geometry.objects import Objects
 from windhover.inference.runtimes import make_scorers
 from windhover.model_export.export_model import read_metadata
 from windhover.model_export.parity import Parity, compare_objects, pair_objects
 from windhover.model_export.plugin_metadata import TILE_OVERLAP_PERCENT, TILE_PX
 from windhover.models.apply_calibration import window_scores
-from windhover.models.bundle import load_bundle
+from windhover.models.bundle import load_bundle, save_bundle
+from windhover.models.card import NetworkCard
+from windhover.models.networks import build_network
 
 
 @pytest.fixture
@@ -115,6 +118,54 @@ def test_another_folder_is_never_replaced(tmp_path: Path) -> None:
     with pytest.raises(ParameterError, match=r"holds notes\.txt, which is no exported model's"):
         run("export-model", tmp_path / "model", "-o", tmp_path / "mine")
     assert (tmp_path / "mine" / "notes.txt").read_text() == "mine"
+
+
+def _changed(path: Path) -> None:
+    """Change a byte in the middle of a file."""
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    path.write_bytes(content)
+
+
+def _padded(folder: Path) -> None:
+    """Make a model that of a padded network."""
+    bundle = load_bundle(folder)
+    network = NetworkCard(name="shufflenet_v2_x0_5", n_bands=3, n_classes=1)
+    card = bundle.card.model_copy(update={"network": network})
+    weights = build_network("shufflenet_v2_x0_5", 3, 1).state_dict()
+    save_bundle(folder, card, weights)
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        (_padded, "network `shufflenet_v2_x0_5` is padded"),
+        (lambda folder: _changed(folder / "weights.safetensors"), r"weights\.safetensors"),
+        (lambda folder: (folder / "calibration.json").unlink(), r"calibration\.json: no such file"),
+        (lambda folder: (folder / "operating_point.json").unlink(), "has no operating_point.json"),
+    ],
+)
+def test_a_model_that_cannot_be_exported_is_one_sentence_and_nothing_is_written(
+    tmp_path: Path, change: Callable[[Path], None], match: str
+) -> None:
+    write_bundle(tmp_path / "model", threshold=0.5)
+    change(tmp_path / "model")
+    with pytest.raises(WindhoverError, match=match):
+        run("export-model", tmp_path / "model", "-o", tmp_path / "exported")
+    assert {path.name for path in tmp_path.iterdir()} == {"model"}
+
+
+@pytest.mark.parametrize("name", ["graphs/scores_stride8_fp32.onnx", "graphs/index.json"])
+def test_a_search_by_a_changed_graph_is_one_sentence_and_nothing_is_written(
+    raster: Path, tmp_path: Path, name: str
+) -> None:
+    write_bundle(tmp_path / "model", threshold=0.5)
+    add_graphs(tmp_path / "model", int8=False)
+    _changed(tmp_path / "model" / name)
+    with pytest.raises(FormatError, match=Path(name).name.replace(".", r"\.")):
+        run("detect", raster, "--model", tmp_path / "model", "-o", tmp_path / "found.gpkg",
+            "--runtime", "openvino")  # fmt: skip
+    assert {path.name for path in tmp_path.iterdir()} == {"model", raster.name}
 
 
 def test_objects_are_paired_once_and_the_nearest() -> None:

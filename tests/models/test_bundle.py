@@ -22,13 +22,13 @@ from windhover.models.bundle import Bundle, load_bundle, load_compatible_bundle,
 from windhover.models.card import Card, NetworkCard
 from windhover.models.networks import build_network
 from windhover.models.operating_point import ClassOperatingPoint, OperatingPoint
-from windhover.models.quantization_ranges import QuantizationRanges
+from windhover.models.pixel_ranges import PixelRanges
 from windhover.models.weights_file import as_arrays, content_key
 
 
 def test_a_bundle_comes_back(tmp_path: Path) -> None:
     weights = random_weights(n_classes=2)
-    ranges = QuantizationRanges(((0.0, 255.0), (1.5, 80.0), (-2.0, 9.0)), (4.0, 2.5))
+    ranges = PixelRanges(((0.0, 255.0), (1.5, 80.0), (-2.0, 9.0)), (4.0, 2.5))
     card = make_card(classes=("plane", "ship"), training={"epochs": 3}, ranges=ranges)
     per_class = {
         "plane": ClassOperatingPoint(threshold=0.25),
@@ -162,8 +162,8 @@ def rewrite(path: Path, **changes: Any) -> None:
         ),
         (
             "model.json",
-            {"ranges": {"bands": [[0, 255]] * 3, "maps": []}},
-            "a number above 0 for each feature map",
+            {"ranges": {"bands": [[0, 255]] * 3, "maps": [0]}},
+            "the maps of ranges must be numbers above 0",
         ),
         (
             "model.json",

@@ -9,7 +9,7 @@ import pytest
 
 BLOCKED = ("pydantic", "rasterio", "mlflow", "pandas", "scipy", "geopandas", "torchvision", "timm")
 MODULES = (
-    "networks", "backbones", "layer_fusion", "quantization", "input_normalization",
+    "networks", "backbones", "layer_fusion", "pixel_ranges", "input_normalization",
     "apply_calibration",
 )  # fmt: skip
 

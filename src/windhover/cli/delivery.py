@@ -23,11 +23,16 @@ def export_model(
         list[str] | None,
         typer.Option(help="Raster on which it is compared with `detect`; may be repeated."),
     ] = None,
+    catalog: Annotated[
+        Path | None,
+        typer.Option(help="Folder of a catalog (data/scenes): AP on its test scenes is measured."),
+    ] = None,
     gsd: Gsd = None,
     json: Json = False,
 ) -> None:
     """Write a model as ONNX files that QGIS, WebODM and others run."""
     from windhover.console import show_messages
+    from windhover.dataset.catalog import load_catalog
     from windhover.inference.detector import Detector
     from windhover.model_export import export_model as steps
 
@@ -36,7 +41,8 @@ def export_model(
     detector = Detector.from_bundle(
         model, runtime="torch", device="cpu", inference_precision="fp32"
     )
-    exported = steps.export_model(detector, output, rasters=check or [], gsd_m=gsd)
+    scenes = None if catalog is None else load_catalog(catalog)
+    exported = steps.export_model(detector, output, rasters=check or [], gsd_m=gsd, catalog=scenes)
     if json:
         from json import dumps
 

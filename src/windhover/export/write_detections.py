@@ -10,7 +10,6 @@ from windhover.export.coco import write_coco
 from windhover.export.detection_summary import DetectionSummary
 from windhover.export.detections import EMPTY_MAP_BYTES, ROW_BYTES, write_map
 from windhover.export.map_files import check_suffix
-from windhover.export.map_page import write_map_page
 from windhover.files import atomic_file, check_space
 from windhover.inference.result_table import to_map_table
 
@@ -37,6 +36,9 @@ def write_detections(
     systems = [scene.crs for scene in summary.scenes]
     check_suffix(path, georeferenced=None not in systems)
     if path.suffix == ".html":
+        # loads what matches labels too, which takes as long as a search of a small raster
+        from windhover.export.map_page import write_map_page
+
         write_map_page(table, summary, path)
         return
     if path.suffix != ".json":

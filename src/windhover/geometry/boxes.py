@@ -16,6 +16,7 @@ from windhover.geometry.arrays import Bools, Floats
 
 Indices = NDArray[np.intp]
 BATCH = 20_000  # candidates compared with those kept before them at once
+MAX_COMPARED_PAIRS = 100_000  # all are compared up to this; more are found by trees
 QUERY_BATCH = 100_000  # candidates whose neighbours are searched at once
 LEVELS_PER_OCTAVE = 2  # of the longer side, by which candidates are grouped for the search
 MIN_SIDE = 1e-3  # px; smaller sides count as this in the grouping
@@ -167,7 +168,12 @@ class _DuplicateRule:
 
     def duplicate_pairs(self, first: Indices, second: Indices) -> tuple[Indices, Indices]:
         """Return all pairs of one object, one of each list, never holding all near pairs."""
-        from scipy.spatial import cKDTree  # loads slowly: not before the first pixels of a search
+        if len(first) * len(second) <= MAX_COMPARED_PAIRS:
+            one = np.repeat(first, len(second))
+            two = np.tile(second, len(first))
+            same = self.is_same_object(one, two)
+            return one[same], two[same]
+        from scipy.spatial import cKDTree  # loads as slowly as a small raster is searched
 
         firsts = [np.zeros(0, np.intp)]
         seconds = [np.zeros(0, np.intp)]

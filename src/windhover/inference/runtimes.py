@@ -7,6 +7,7 @@ fastest there (docs/decisions/0030), and torch otherwise.
 from __future__ import annotations
 
 import importlib.util
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import get_args
@@ -20,6 +21,8 @@ from windhover.models.cpu_features import sums_bytes_exactly
 from windhover.models.network_names import SEGMENTATION_NETWORKS
 from windhover.optional_dependencies import explain_missing_extras
 from windhover.params.allowed_values import Runtime
+
+logger = logging.getLogger(__name__)
 
 GPU_DRIVERS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")  # NVIDIA, AMD, a GPU within WSL
 RUNTIMES: tuple[str, ...] = get_args(Runtime)
@@ -43,7 +46,8 @@ def make_scorers(
         bundle: the model.
         runtime: `auto`, `torch`, `onnx` or `openvino`.
         device: `auto`, `cpu`, or a torch device's name.
-        inference_precision: as for `TorchScorer`; graphs compute in `fp32` or `int8`.
+        inference_precision: `fp32`, `fp16` or `bf16` by torch, `fp32` or `int8` by graphs; `auto`
+            takes `fp16` on a GPU, on a CPU `int8` where model and processor are made for it.
         allow_int8: whether `auto` may take `int8` on a CPU.
         stride_px: distance between windows; the model's own by default.
         batch_px: px scored at once.
@@ -68,8 +72,6 @@ def make_scorers(
         from windhover.inference import torch_scorer
 
         device = torch_scorer.choose_device(device)
-        if inference_precision == "auto" and device == "cpu" and not allow_int8:
-            inference_precision = "fp32"
         return torch_scorer.make_scorers(
             bundle,
             device=device,
@@ -130,6 +132,13 @@ def _choose_runtime(
         models.append(bundle.second_stage)
     for model in models:
         stride = stride_px if model is bundle else model.card.stride_px
+        if model.graphs is None and model.card.ranges is not None and model.card.ranges.maps:
+            logger.info(
+                "model %s is of an earlier version: it holds no graphs, and its search in 8-bit "
+                "integers has given way to OpenVINO's. It is searched in floats; train it again "
+                "for the faster search.",
+                model.card.name,
+            )
         if model.graphs is None or not model.graphs.has(stride, "fp32"):
             return "torch"
     if importlib.util.find_spec("openvino") is None:

@@ -18,20 +18,12 @@ from torch import Tensor, nn
 
 from windhover.errors import ParameterError
 from windhover.inference.scorer import RawScores, WindowScores, score_in_bands
-from windhover.models.input_normalization import Normalizer
 from windhover.models.layer_fusion import (
     TrunkSegment,
     fold_batch_norms,
     halve_stride,
-    optimize_pools,
     trunk_segments,
 )
-from windhover.models.quantization import (
-    PixelQuantizer,
-    has_int8_instructions,
-    quantize_int8,
-)
-from windhover.models.quantization_ranges import QuantizationRanges
 
 if TYPE_CHECKING:
     from windhover.models.bundle import Bundle
@@ -39,12 +31,11 @@ if TYPE_CHECKING:
 # logits (B, K, h, w), offsets (B, 2, h, w), log sizes (B, 2, h, w)
 OutputMaps: TypeAlias = tuple[Tensor, Tensor, Tensor]
 
-# number type of a network's maps; in int8 the heads are fp32
+# number type of a network's maps
 PRECISION_DTYPES = {
     "fp32": torch.float32,
     "fp16": torch.float16,
     "bf16": torch.bfloat16,
-    "int8": torch.uint8,
 }
 CPU_BATCH_PX = 2048 * 4096
 GPU_BATCH_PX = 8192 * 8192
@@ -67,7 +58,7 @@ class TorchScorer:
         stride_px: distance between neighbouring windows.
         dense: whether all windows of a block are scored in one pass.
         device: name of the device, such as `cpu`.
-        inference_precision: `fp32`, `fp16`, `bf16` or `int8`.
+        inference_precision: `fp32`, `fp16` or `bf16`.
         batch_px: input px computed at once.
         padding_value: what each band holds beyond a scene's border; None where it is mirrored.
     """
@@ -83,7 +74,6 @@ class TorchScorer:
         inference_precision: str = "fp32",
         stride_px: int | None = None,
         batch_px: int | None = None,
-        ranges: QuantizationRanges | None = None,
         padding_value: tuple[float, ...] | None = None,
     ) -> None:
         """Copy the network, fold its batch norms and move it to the device.
@@ -93,22 +83,19 @@ class TorchScorer:
                 and `dense`. It is not changed.
             normalizer: maps (B, C, H, W) pixels as read to the floats the network was trained on.
             device: a torch device's name.
-            inference_precision: `fp32`, `fp16`, `bf16`, or `int8` on a CPU. `auto` takes `fp16` on
-                a GPU; on a CPU `int8` where network and processor are made for it and pixels are
-                bytes, else `fp32`. Outputs are float32.
+            inference_precision: `fp32`, `fp16` or `bf16`. `auto` takes `fp16` on a GPU and `fp32`
+                on a CPU. Outputs are float32.
             stride_px: distance between windows; the network's own by default. A dense network also
                 offers half of it.
             batch_px: input px computed at once; bounds memory, never changes a score's meaning.
-            ranges: of the network's pixels and maps, for `int8`.
             padding_value: of each band beyond a scene's border, as in training; None mirrors it.
 
         Raises:
             ParameterError: precision, stride or batch is not available.
-            FormatError: the ranges are another network's.
         """
         self._device = torch.device(device)
         self.device = str(self._device)
-        self.inference_precision = _resolve_precision(inference_precision, self._device, ranges)
+        self.inference_precision = _resolve_precision(inference_precision, self._device)
         self.padding_value = padding_value
         self.window_px = int(network.window_px)  # type: ignore[arg-type]
         self.dense = bool(network.dense)
@@ -118,16 +105,11 @@ class TorchScorer:
         self._dtype = PRECISION_DTYPES[self.inference_precision]
         network = fold_batch_norms(copy.deepcopy(network).eval())
         self._set_stride(network, network_stride_px)
-        optimize_pools(network, slices=self._device.type == "cpu")
         self._segments: list[TrunkSegment] = []
         if self.dense:
             self._segments = trunk_segments(network)
         self._normalizer: nn.Module = copy.deepcopy(normalizer).eval().to(self._device)
-        head_dtype = self._dtype
-        if self.inference_precision == "int8":
-            self._quantize(ranges)
-            head_dtype = torch.float32
-        self._network = network.to(self._device, head_dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._network = network.to(self._device, self._dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def _set_limits(self, batch_px: int | None) -> None:
         """Set how much is computed at once on the device."""
@@ -158,27 +140,6 @@ class TorchScorer:
                 f"stride must be in 1..window ({self.window_px} px), got {self.stride_px} px. "
                 "Choose a smaller one."
             )
-
-    def _quantize(self, ranges: QuantizationRanges | None) -> None:
-        """Bring the trunk to 8-bit integers, which pixels then enter as bytes."""
-        if self._device.type != "cpu":
-            raise ParameterError(
-                f"inference_precision int8 is for a CPU, and the search is on {self.device}. "
-                "Take fp16."
-            )
-        if not has_int8_instructions():
-            raise ParameterError(
-                "inference_precision int8 needs a processor that sums products of bytes (VNNI or "
-                "AMX) and a torch that uses it, and one of them does not. Take fp32 or bf16."
-            )
-        if ranges is None or not isinstance(self._normalizer, Normalizer):
-            raise ParameterError(
-                "inference_precision int8 needs a model whose card holds `ranges`: one of valid64 "
-                "or baseline_cnn, trained by this version on pixels that a byte can tell apart. "
-                "Train again, or take fp32."
-            )
-        self._segments = quantize_int8(self._segments, self._normalizer, ranges)
-        self._normalizer = PixelQuantizer(ranges)
 
     def score(self, block: NDArray[np.generic]) -> RawScores:
         """Score every window of a block.
@@ -325,9 +286,6 @@ def make_scorers(
 ) -> tuple[TorchScorer, TorchScorer | None]:
     """Return the scorer of a bundle's network, and of its second stage where it has one.
 
-    A second stage without ranges for `int8`, such as a padded network, stays in `fp32`: it scores
-    peaks alone.
-
     Raises:
         ParameterError: precision, stride or batch is not available.
         FormatError: the card does not fit the network.
@@ -339,21 +297,17 @@ def make_scorers(
         inference_precision=inference_precision,
         stride_px=stride_px,
         batch_px=batch_px,
-        ranges=bundle.card.ranges,
         padding_value=bundle.card.padding_value,
     )
     second = bundle.second_stage
     if second is None:
         return scorer, None
-    if inference_precision == "int8" and second.card.ranges is None:
-        inference_precision = "fp32"
     second_stage = TorchScorer(
         second.network(),
         second.normalizer(),
         device=device,
         inference_precision=inference_precision,
         batch_px=batch_px,
-        ranges=second.card.ranges,
     )
     return scorer, second_stage
 
@@ -376,19 +330,15 @@ def choose_device(device: str) -> str:
     return device
 
 
-def _resolve_precision(
-    inference_precision: str, device: torch.device, ranges: QuantizationRanges | None
-) -> str:
-    """Return the number type of the arithmetic, `auto` replaced by the fastest accurate one.
-
-    Pixels wider than a byte are never reduced to bytes by `auto`.
-    """
+def _resolve_precision(inference_precision: str, device: torch.device) -> str:
+    """Return the number type of the arithmetic, `auto` replaced by the fastest accurate one."""
     if inference_precision == "auto":
-        if device.type == "cuda":
-            return "fp16"
-        if ranges is not None and ranges.is_uint8 and has_int8_instructions():
-            return "int8"
-        return "fp32"
+        return "fp16" if device.type == "cuda" else "fp32"
+    if inference_precision == "int8":
+        raise ParameterError(
+            "inference_precision int8 is computed by runtime openvino or onnx, from the graphs of "
+            "a model that this version trained. Install openvino, or take fp32 or bf16."
+        )
     if inference_precision not in PRECISION_DTYPES:
         raise ParameterError(
             f"inference_precision must be auto or one of {', '.join(PRECISION_DTYPES)}, "

@@ -48,16 +48,26 @@ class DetectorGraph(nn.Module):
     on none at all.
     """
 
-    def __init__(self, bundle: Bundle) -> None:
+    def __init__(self, bundle: Bundle, thresholds: dict[str, float] | None = None) -> None:
         """Build the graph of an evaluated model.
 
+        Args:
+            bundle: the model.
+            thresholds: score that each class must reach; the model's own when None.
+
         Raises:
-            UnsupportedError: the network, or that of its second stage, is padded.
+            UnsupportedError: the network, or that of its second stage, is padded, or the model
+                has no boxes.
             MissingFileError: the model was never evaluated.
         """
         super().__init__()
         card = bundle.card
-        thresholds = bundle.thresholds()
+        if card.task == "coverage":
+            raise UnsupportedError(
+                f"model {card.name}: maps coverage and has no boxes, so there is no detector to "
+                "export. Use its graphs (`graphs/`), which give scores."
+            )
+        thresholds = thresholds or bundle.thresholds()
         search = {} if bundle.operating_point is None else bundle.operating_point.search
         self.settings = SearchSettings.from_json({"stride_px": card.stride_px, **search})
         self.window_px = card.window_px

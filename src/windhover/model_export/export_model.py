@@ -11,22 +11,31 @@ from typing import Any
 
 import torch
 
+from windhover.dataset.catalog import Catalog
 from windhover.errors import FormatError, ParameterError
+from windhover.evaluation.describe_model import write_description
 from windhover.files import atomic_folder, lock_output, write_json
 from windhover.imagery.scenes import Scene
 from windhover.inference.detector import Detector
 from windhover.model_export.detector_graph import DetectorGraph
+from windhover.model_export.exported_accuracy import lowest_scores, measure_on_test
 from windhover.model_export.parity import Parity, measure_parity
 from windhover.model_export.plugin_metadata import TILE_PX, plugin_metadata, with_metadata
 from windhover.model_export.score_map_graph import ScoreMapGraph
 from windhover.models.bundle import Bundle
+from windhover.models.card import Card
+from windhover.models.model_description import ExportedAccuracy, ModelDescription
+from windhover.models.model_readme import README, model_readme
 from windhover.models.score_graph import FREE_AXES, to_onnx
+from windhover.params.evaluate import EvaluateParams
 
 DETECTOR = "detector.onnx"
 SCORE_MAP = "score_map.onnx"
 PARITY = "parity.json"
-OWN_FILES = {DETECTOR, f"{DETECTOR}.json", SCORE_MAP, PARITY}
+OWN_FILES = {DETECTOR, f"{DETECTOR}.json", SCORE_MAP, PARITY, README}
 PARITY_KEY = "windhover_parity"
+ACCURACY_KEY = "windhover_test"
+EXPORTED = "exported"  # folder inside a model's
 
 
 @dataclass(frozen=True)
@@ -37,21 +46,28 @@ class ExportedModel:
         folder: with the files.
         files: their names and sizes in bytes.
         parity: with `detect`; None where no raster was given.
+        accuracy: on the scenes of test; None where no catalog was given.
         notes: of what programs with tiles cannot do as `detect` does.
     """
 
     folder: Path
     files: dict[str, int]
     parity: Parity | None
+    accuracy: ExportedAccuracy | None
     notes: list[str]
 
     def lines(self) -> list[str]:
         """Return a summary for the terminal."""
         lines = [f"{name}  {size / 1e6:.2f} MB" for name, size in self.files.items()]
-        if self.parity is None:
-            lines.append("Not compared with `detect`: name rasters by --check.")
-        else:
+        if self.parity is not None:
             lines.append(self.parity.line())
+        if self.accuracy is not None:
+            lines.append(self.accuracy.line())
+        if self.parity is None and self.accuracy is None:
+            lines.append(
+                "Not compared with `detect`: name rasters by --check, or labelled scenes by "
+                "--catalog."
+            )
         return [*lines, *self.notes, f"files -> {self.folder}"]
 
     def to_json(self) -> dict[str, Any]:
@@ -60,6 +76,7 @@ class ExportedModel:
             "folder": str(self.folder),
             "files": self.files,
             "parity": None if self.parity is None else self.parity.model_dump(),
+            "accuracy": None if self.accuracy is None else self.accuracy.model_dump(),
             "notes": self.notes,
         }
 
@@ -80,7 +97,13 @@ def check_output_folder(folder: Path) -> None:
 
 
 def export_model(
-    detector: Detector, folder: Path, *, rasters: Sequence[str] = (), gsd_m: float | None = None
+    detector: Detector,
+    folder: Path,
+    *,
+    rasters: Sequence[str] = (),
+    gsd_m: float | None = None,
+    catalog: Catalog | None = None,
+    params: EvaluateParams | None = None,
 ) -> ExportedModel:
     """Write the ONNX files of a model into a folder, whole or not at all.
 
@@ -89,9 +112,12 @@ def export_model(
         folder: replaced.
         rasters: on which the exported detector is compared with `detect`.
         gsd_m: metres per px of rasters without georeference.
+        catalog: on whose labelled scenes of test its AP is measured; None for none.
+        params: match rule and lowest logit of that; the defaults when None.
 
     Raises:
         ParameterError: another run writes the folder.
+        DataError: the catalog has no labelled scene in test.
         UnsupportedError: the network is padded.
         MissingFileError: the model was never evaluated, or a raster is not there.
     """
@@ -103,24 +129,78 @@ def export_model(
         (temporary / DETECTOR).write_bytes(with_metadata(graph, metadata))
         parity = _compare(detector, temporary / DETECTOR, rasters, gsd_m)
         if parity is not None:
-            measured = metadata | {PARITY_KEY: parity.model_dump()}
-            (temporary / DETECTOR).write_bytes(with_metadata(graph, measured))
+            metadata[PARITY_KEY] = parity.model_dump()
             write_json(temporary / PARITY, parity.model_dump())
+        accuracy = _measure(detector, temporary, catalog, params or EvaluateParams())
+        if accuracy is not None:
+            metadata[ACCURACY_KEY] = accuracy.model_dump()
+        (temporary / DETECTOR).write_bytes(with_metadata(graph, metadata))
+        page = model_readme(_described(bundle.card, accuracy), bundle.operating_point)
+        (temporary / README).write_text(page, encoding="utf-8")
         score_map = {"windhover_model": bundle.card.name, "classes": list(bundle.card.classes)}
         content = with_metadata(score_map_to_onnx(bundle), score_map)
         (temporary / SCORE_MAP).write_bytes(content)
         # the same metadata beside the file, where geoai and others look for it
         write_json(temporary / f"{DETECTOR}.json", metadata)
     files = {path.name: path.stat().st_size for path in sorted(folder.iterdir())}
-    return ExportedModel(folder, files, parity, limits_of_tiles(bundle))
+    return ExportedModel(folder, files, parity, accuracy, limits_of_tiles(bundle))
 
 
-def detector_to_onnx(bundle: Bundle, tile_px: int = TILE_PX) -> bytes:
+def _measure(
+    detector: Detector, folder: Path, catalog: Catalog | None, params: EvaluateParams
+) -> ExportedAccuracy | None:
+    """Return the accuracy on test of a detector that is exported to a folder, None without any."""
+    if catalog is None:
+        return None
+    path = folder / f".measured-{DETECTOR}"
+    thresholds = lowest_scores(detector.bundle, params.min_logit)
+    path.write_bytes(detector_to_onnx(detector.bundle, thresholds=thresholds))
+    try:
+        return measure_on_test(detector, path, catalog, params)
+    finally:
+        path.unlink()
+
+
+def _described(card: Card, accuracy: ExportedAccuracy | None) -> Card:
+    """Return a card with what was measured of the exported detector."""
+    about = card.description or ModelDescription()
+    return card.model_copy(update={"description": about.model_copy(update={"exported": accuracy})})
+
+
+def export_evaluated(model_folder: Path, catalog: Catalog, params: EvaluateParams) -> list[str]:
+    """Export an evaluated model into its own folder, and write what was measured into its card.
+
+    Returns:
+        Lines for the terminal.
+
+    Args:
+        model_folder: gets the folder `exported`.
+        catalog: of the evaluation.
+        params: of the evaluation.
+
+    Raises:
+        UnsupportedError: the network is padded.
+        DataError: the catalog has no labelled scene in test.
+    """
+    detector = Detector.from_bundle(
+        model_folder, runtime="torch", device="cpu", inference_precision="fp32"
+    )
+    folder = model_folder / EXPORTED
+    exported = export_model(detector, folder, catalog=catalog, params=params)
+    description = _described(detector.bundle.card, exported.accuracy).description
+    assert description is not None
+    write_description(model_folder, description)
+    return exported.lines()
+
+
+def detector_to_onnx(
+    bundle: Bundle, tile_px: int = TILE_PX, thresholds: dict[str, float] | None = None
+) -> bytes:
     """Return the detector of tiles as ONNX: (1, bands, tile, tile) to boxes (1, 4 + K, N)."""
     example = torch.rand(
         (1, len(bundle.card.bands), tile_px, tile_px), generator=torch.Generator().manual_seed(0)
     )
-    return to_onnx(DetectorGraph(bundle), example, ["boxes"], {})
+    return to_onnx(DetectorGraph(bundle, thresholds), example, ["boxes"], {})
 
 
 def score_map_to_onnx(bundle: Bundle) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from windhover.geometry.objects import Objects
 from windhover.imagery.scenes import Scene
 from windhover.inference.detector import Detector
 from windhover.model_export.tiled_client import TiledClient
+from windhover.models.apply_calibration import detection_scores
 
 SAME_OBJECT = 0.5  # largest distance of centers of one object, in units of its longer side
 # Programs with tiles show the network black beyond a raster's border where `detect` fills it.
@@ -127,18 +129,14 @@ def pair_objects(first: Objects, second: Objects) -> tuple[np.ndarray, np.ndarra
 
 
 def detect_objects(detector: Detector, scene: Scene, thresholds: dict[str, float]) -> Objects:
-    """Return what `detect` finds in a scene, px of its grid; the longer side comes first."""
-    result = detector.plan(scene, thresholds).run()
-    found = detector.detections(result.candidates, thresholds, scene)
-    classes = list(detector.bundle.card.classes)
-    count = len(found["score"])
-    return Objects(
-        np.stack([found["col"], found["row"]], axis=1) / scene.ratio_xy,
-        np.stack([found["length_m"], found["width_m"]], axis=1) / scene.gsd_m,
-        np.array([classes.index(name) for name in found["class"]], np.int64),
-        np.zeros(count, np.int8),
-        found["score"],
-    )
+    """Return what `detect` finds in a scene, px of its grid, with calibrated scores."""
+    bundle = detector.bundle
+    candidates = detector.plan(scene, thresholds).run().candidates
+    class_index = candidates.class_index
+    scores = detection_scores(candidates.logits, bundle.calibration, class_index)
+    lowest = np.array([thresholds[name] for name in bundle.card.classes])[class_index]
+    objects = replace(candidates.objects, scores=scores)
+    return objects.select(scores >= lowest)
 
 
 def _is_inside(objects: Objects, shape_hw: tuple[int, int]) -> Bools:

@@ -1,4 +1,4 @@
-"""Models: networks, their normalization, int8 quantization and calibration, and the saved bundle.
+"""Models: networks, their normalization, graphs and calibration, and the saved bundle.
 
 A model scores one picture at a time; training and the search of scenes are other rooms.
 """

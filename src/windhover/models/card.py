@@ -21,7 +21,7 @@ from windhover.errors import FormatError, ParameterError
 from windhover.files import read_json
 from windhover.models.model_description import ModelDescription
 from windhover.models.network_names import current_name
-from windhover.models.quantization_ranges import QuantizationRanges
+from windhover.models.pixel_ranges import PixelRanges
 from windhover.models.weights_file import BROKEN_ADVICE, MISSING_ADVICE
 from windhover.params.allowed_values import Task
 
@@ -67,7 +67,7 @@ class Card(BaseModel):
         true_prior: the same in scenes; None for ready-made patches, where it is unknown.
         class_priors: of each class by itself; None where unknown.
         sized: whether labels have sizes; if not, boxes have the window's size and mean nothing.
-        ranges: of pixels and feature maps, for a search in int8; None where not possible.
+        ranges: of the training's pixels; None in some models of earlier versions.
         padding_value: of each band beyond a scene's border; None for the scene's mirror image, as
             in models of earlier versions.
         training: what else is known of the training.
@@ -93,7 +93,7 @@ class Card(BaseModel):
     true_prior: float | None = Field(ge=0, le=1)
     class_priors: tuple[float, ...] | None = None
     sized: bool = True
-    ranges: QuantizationRanges | None = None
+    ranges: PixelRanges | None = None
     padding_value: tuple[float, ...] | None = None
     training: dict[str, Any] = Field(default_factory=dict)
     description: ModelDescription | None = None
@@ -131,12 +131,12 @@ class Card(BaseModel):
                 f"{len(self.class_priors)} class_priors for {len(self.classes)} classes"
             )
 
-    def _check_ranges(self, ranges: QuantizationRanges) -> None:
+    def _check_ranges(self, ranges: PixelRanges) -> None:
         increasing = all(-math.inf < low < high < math.inf for low, high in ranges.bands)
         if len(ranges.bands) != len(self.bands) or not increasing:
             raise ValueError("ranges must hold, for each band, a lowest pixel and a higher one")
-        if not ranges.maps or not all(0 < highest < math.inf for highest in ranges.maps):
-            raise ValueError("ranges must hold a number above 0 for each feature map")
+        if not all(0 < highest < math.inf for highest in ranges.maps):
+            raise ValueError("the maps of ranges must be numbers above 0")
 
     @model_serializer(mode="wrap")
     def _leave_out_default_task(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:

@@ -1,5 +1,5 @@
-"""Equivalent networks that run faster or more densely: batch norms folded, pools optimized, stride
-halved, the trunk cut into segments.
+"""Equivalent networks that run faster or more densely: batch norms folded, stride halved, the trunk
+cut into segments.
 
 Works on layers and chains of layers alone; pictures, precision and devices are the callers' affair.
 """
@@ -10,8 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from windhover.errors import ParameterError
@@ -96,51 +95,6 @@ def halve_stride(network: nn.Module) -> nn.Module:
     return network
 
 
-class SlicedMaxPool2d(nn.MaxPool2d):
-    """A square max pool computed as the maximum of shifted slices, rows before columns.
-
-    Faster than torch's own on a CPU, and works for any number type, such as uint8.
-    """
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        side = _to_pair(self.kernel_size)[0]
-        step = _to_pair(self.stride)[0]
-        height, width = ((length - side) // step * step + 1 for length in inputs.shape[2:])
-        rows = inputs[:, :, 0:height:step]
-        for shift in range(1, side):
-            rows = torch.maximum(rows, inputs[:, :, shift : height + shift : step])
-        largest = rows[..., 0:width:step]
-        for shift in range(1, side):
-            largest = torch.maximum(largest, rows[..., shift : width + shift : step])
-        return largest
-
-
-def optimize_pools(network: nn.Module, slices: bool) -> nn.Module:
-    """Pool before a ReLU instead of after it, in place; every output stays the same.
-
-    Max pooling and ReLU commute, and the ReLU then works on a quarter of the numbers.
-
-    Args:
-        network: any network; pools and ReLUs that are neighbors in a Sequential change.
-        slices: whether plain max pools become `SlicedMaxPool2d`.
-
-    Returns:
-        The same network.
-    """
-    for layers, name, next_name in _adjacent_layers(network):
-        relu = layers[name]
-        pool = layers[next_name]
-        if not isinstance(pool, nn.MaxPool2d):
-            continue
-        if slices and _is_plain_max_pool(pool):
-            pool = SlicedMaxPool2d(_to_pair(pool.kernel_size)[0], _to_pair(pool.stride)[0])
-        layers[next_name] = pool
-        if isinstance(relu, nn.ReLU):
-            layers[name] = pool
-            layers[next_name] = relu
-    return network
-
-
 def _adjacent_layers(network: nn.Module) -> Iterator[tuple[dict[str, nn.Module], str, str]]:
     """Yield every two neighboring layers of a Sequential: its layers by name, and both names."""
     for module in list(network.modules()):
@@ -148,14 +102,6 @@ def _adjacent_layers(network: nn.Module) -> Iterator[tuple[dict[str, nn.Module],
             continue
         for name, next_name in pairwise(list(module._modules)):
             yield module._modules, name, next_name
-
-
-def _is_plain_max_pool(pool: nn.MaxPool2d) -> bool:
-    """Return whether a max pool is square, unpadded and undilated, with no further options."""
-    sizes = (_to_pair(pool.kernel_size), _to_pair(pool.stride))
-    square = all(rows == cols for rows, cols in sizes)
-    plain = _to_pair(pool.padding) == (0, 0) and _to_pair(pool.dilation) == (1, 1)
-    return square and plain and not pool.ceil_mode and not pool.return_indices
 
 
 def trunk_segments(network: nn.Module) -> list[TrunkSegment]:

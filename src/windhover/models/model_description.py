@@ -51,6 +51,49 @@ class Accuracy(_Part):
     figures: dict[str, Figure]
 
 
+class ExportedAccuracy(_Part):
+    """An exported detector on labelled scenes next to the model itself, as `detect` searches.
+
+    Attributes:
+        split: of the scenes.
+        scenes: number of them.
+        objects: labelled there.
+        ap_exported: AP of the exported detector, at all scores.
+        ap_detect: AP of the model.
+        difference_low: lower end of the 95 % interval of the first less the second, paired over
+            places; None where places are too few.
+        difference_high: its upper end.
+        alike: objects that both report at the model's threshold.
+        differing_inside: objects that one of them reports, apart from borders.
+        largest_score_difference: of the objects that both report, apart from borders.
+    """
+
+    split: str = "test"
+    scenes: int
+    objects: int
+    ap_exported: float | None
+    ap_detect: float | None
+    difference_low: float | None = None
+    difference_high: float | None = None
+    alike: int
+    differing_inside: int
+    largest_score_difference: float
+
+    def line(self) -> str:
+        """Return the comparison as a sentence."""
+        if self.ap_exported is None or self.ap_detect is None:
+            figures = "AP is undefined"
+        else:
+            figures = f"AP {self.ap_exported:.4f}, by `detect` {self.ap_detect:.4f}"
+        if self.difference_low is not None and self.difference_high is not None:
+            figures += f" (difference {self.difference_low:+.4f} to {self.difference_high:+.4f})"
+        return (
+            f"On {self.split}, {self.objects} objects in {self.scenes} scenes: {figures}; "
+            f"{self.alike} objects alike, {self.differing_inside} others apart from borders, "
+            f"largest difference of a score {self.largest_score_difference:.4f}."
+        )
+
+
 class ModelDescription(_Part):
     """Origin, licence, limits and figures of a model.
 
@@ -66,6 +109,7 @@ class ModelDescription(_Part):
         data_license: of the scenes and labels.
         limits: sentences: where the model is not to be trusted.
         accuracy: None where no scene was kept for a test.
+        exported: the exported detector; None where none was measured.
     """
 
     sensor: str | None = None
@@ -78,6 +122,7 @@ class ModelDescription(_Part):
     data_license: str | None = None
     limits: tuple[str, ...] = ()
     accuracy: Accuracy | None = None
+    exported: ExportedAccuracy | None = None
 
 
 def place_hashes(places: Iterable[str]) -> tuple[str, ...]:

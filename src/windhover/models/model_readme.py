@@ -159,6 +159,8 @@ def _accuracy(card: Card, about: ModelDescription, point: OperatingPoint | None)
             line = f"On {accuracy.split}: {ground}, {accuracy.match}."
         lines.append(line)
         lines.append(_figure_table(accuracy.figures))
+    if about.exported is not None:
+        lines.append(f"Exported as ONNX for programs with tiles. {about.exported.line()}")
     if point is not None:
         thresholds = ", ".join(f"{name} {cut:.3f}" for name, cut in point.thresholds().items())
         lines.append(f"Threshold: {thresholds}.")

@@ -24,8 +24,7 @@ class DetectParams(StageParams):
     inference_precision: InferencePrecision = Field(
         default="auto",
         description="number format of inference: fp32, fp16, bf16 or int8; auto: fp16 "
-        "on a GPU, int8 for 8-bit pixels on a CPU with the instructions for it, else "
-        "fp32",
+        "on a GPU, int8 by openvino on a CPU with the instructions for it, else fp32",
     )
     block_px: int = Field(
         default=2048,

@@ -164,6 +164,11 @@ class EvaluateParams(StageParams):
         default=1000, ge=100, le=100_000, description="bootstrap resamples behind each interval"
     )
     seed: int = Field(default=0, ge=0, description="random seed of the bootstrap")
+    export_onnx: bool = Field(
+        default=False,
+        description="also write the model as ONNX for other programs, to data/model/exported, and "
+        "measure it on test",
+    )
     model_card: ModelCardParams = Field(
         default=ModelCardParams(), description="what the model's card states that no file knows"
     )

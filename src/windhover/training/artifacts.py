@@ -16,11 +16,9 @@ from windhover.files import atomic_folder, write_json
 from windhover.models.bundle import save_bundle
 from windhover.models.card import Card, NetworkCard
 from windhover.models.graph_files import write_graphs
-from windhover.models.input_normalization import Normalizer
 from windhover.models.network_names import SEGMENTATION_NETWORKS
 from windhover.models.networks import architecture_options
-from windhover.models.quantization import measure_ranges
-from windhover.models.quantization_ranges import QuantizationRanges
+from windhover.models.pixel_ranges import PixelRanges, measure_pixel_ranges
 from windhover.models.score_graph import make_graphs
 from windhover.models.weights_file import content_key
 from windhover.patches.patch_summary import SplitPrior
@@ -99,9 +97,9 @@ def write_artifacts(
     with atomic_folder(folders.out) as folder:
         network = _kept_network(finished)
         pictures = _representative_pictures(finished.data)
-        card = make_card(finished, _measure_ranges(finished, network, pictures))
-        card = save_bundle(folder, card, finished.weights)
         arrays = [picture.numpy() for picture in pictures]
+        card = make_card(finished, measure_pixel_ranges(arrays))
+        card = save_bundle(folder, card, finished.weights)
         write_graphs(folder, content_key(finished.weights), make_graphs(network, card, arrays))
         finished.mining.write(folder)
         rounds = finished.mining.round_log
@@ -149,7 +147,7 @@ def _track_files(data: TrainingData, folders: TrainingFolders, tracker: Tracker)
         tracker.log_model(Path(temporary), data.example)
 
 
-def make_card(finished: FinishedTraining, ranges: QuantizationRanges | None) -> Card:
+def make_card(finished: FinishedTraining, ranges: PixelRanges) -> Card:
     """Return the model's card; its name comes with the weights."""
     data = finished.data
     params = data.params
@@ -232,11 +230,3 @@ def _representative_pictures(data: TrainingData) -> list[Tensor]:
         batches = make_batches(rows, batch_size)
         pictures.extend(images.take(batch).pixels.cpu() for batch in batches)
     return pictures
-
-
-def _measure_ranges(
-    finished: FinishedTraining, network: nn.Module, pictures: list[Tensor]
-) -> QuantizationRanges | None:
-    """Return the ranges of the kept network's numbers over some pictures."""
-    summary = finished.data.summary
-    return measure_ranges(network, Normalizer(summary.mean, summary.std), pictures)

@@ -15,7 +15,6 @@ import torch
 from lightning.pytorch.strategies import DDPStrategy, Strategy
 
 from windhover.errors import ParameterError
-from windhover.models.quantization import cpu_supports
 from windhover.params.train import TrainParams
 from windhover.training.callbacks.last_checkpoint import AtomicCheckpointIO
 
@@ -89,7 +88,13 @@ def select_precision(wanted: str, on_gpu: bool) -> str:
     if on_gpu:
         has_bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
         return "bf16" if has_bf16 else "fp16"
-    return "bf16" if cpu_supports("avx512_bf16", "amx_bf16") else "fp32"
+    return "bf16" if _cpu_computes_bf16() else "fp32"
+
+
+def _cpu_computes_bf16() -> bool:
+    """Return whether the CPU multiplies bfloat16, by torch's names for its instruction sets."""
+    capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+    return any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16"))
 
 
 @contextmanager
