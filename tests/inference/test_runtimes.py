@@ -219,7 +219,7 @@ for name in missing:
         sys.modules[name] = None
 for module, names in (
     (os, ("fork", "forkpty", "getuid", "geteuid", "getgid", "getpgid", "setsid", "killpg", "chown",
-          "lchown", "fchmod", "mkfifo", "statvfs", "sched_getaffinity", "posix_fadvise", "wait",
+          "lchown", "fchmod", "mkfifo", "sched_getaffinity", "posix_fadvise", "wait",
           "pread", "preadv", "getloadavg", "O_DIRECTORY", "O_NONBLOCK")),
     (signal, ("SIGKILL", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGALRM", "SIGPIPE", "alarm",
               "setitimer", "pause", "pthread_sigmask")),

@@ -41,7 +41,7 @@ def catalog(make_scene: Any, tmp_path: Path, model: Path) -> Catalog:
     labels = found[np.arange(len(found)) % 3 > 0]
     centers = list(zip(labels["col"], labels["row"], strict=True))
     write_labels(tmp_path / "raw" / "a.gpkg", scene, centers, ["aircraft"] * len(centers))
-    made = catalog_of(tmp_path)
+    made = catalog_of(tmp_path, split_fractions=[1.0, 0.0, 0.0])
     return replace(made, scenes=made.scenes.assign(split="test"))
 
 

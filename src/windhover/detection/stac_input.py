@@ -304,12 +304,17 @@ def _band_names(asset: Mapping[str, Any]) -> list[set[str]]:
     return names if any(names) else []
 
 
+def _shown_name(band: Mapping[str, Any]) -> str:
+    """Return the name of a band that a person knows it by."""
+    given = [str(band[key]) for key in NAME_KEYS if band.get(key)]
+    return given[0] if given else "?"
+
+
 def _missing(rasters: Mapping[str, Any], model_bands: Sequence[str]) -> str:
     """Return what an item lacks, and what to do."""
     held = []
     for key, asset in rasters.items():
-        names = _band_names(asset)
-        shown = "/".join(sorted(min(band, key=len) if band else "?" for band in names))
+        shown = "/".join(_shown_name(band) for band in _bands(asset))
         held.append(f"{key}: {shown or 'bands without names'}")
     wanted = ", ".join(model_bands)
     return (

@@ -304,6 +304,7 @@
   const picker = element("scene");
   const option = (text) => picker.append(new Option(text));
   option(`all ${number(page.scenes.length)} scenes`);
+  if (page.scenes.length < 2) picker.parentElement.style.display = "none";
   page.scenes.forEach((scene, at) => option(`${scene.name}: ${number(perScene[at])}${scene.split ? `, ${scene.split}` : ""}`));
   const go = (at) => {
     picker.selectedIndex = at;
