@@ -110,7 +110,7 @@ def test_a_killed_search_of_stacked_bands_is_resumed(
     whole = (tmp_path / "f.parquet").read_bytes()
     with monkeypatch.context() as patched:
         patched.setattr("windhover.detection.detect_rasters._write_detections", _killed)
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(KeyboardInterrupt, match="killed"):
             detect_rasters(replace(request, resume=False))
     with recorded_messages() as messages:
         detect_rasters(replace(request, resume=True))
@@ -119,7 +119,7 @@ def test_a_killed_search_of_stacked_bands_is_resumed(
 
 
 def _killed(*_: Any) -> None:
-    raise KeyboardInterrupt
+    raise KeyboardInterrupt("killed")
 
 
 def test_bands_on_different_grids_are_one_sentence_and_nothing_is_written(
