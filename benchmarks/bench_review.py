@@ -26,7 +26,6 @@ from unittest import mock
 
 import geopandas
 import numpy as np
-import pandas as pd
 import pyogrio
 import shapely
 import torch
@@ -125,12 +124,21 @@ def start_project(loop: Loop, scenes: list[AirbusScene]) -> None:
 
 
 def splits_of_airports(division: int) -> dict[str, str]:
-    """Return airport -> split: the fixed one, or the same numbers of airports shuffled."""
+    """Return airport -> split: the fixed one, or one that tests other airports.
+
+    Division 1 tests as many airports, none of them tested in the fixed one, so that the places of
+    both can be pooled.
+    """
     fixed = {row["airport"]: row["split"] for row in _rows(ROOT / "benchmarks/airbus_split.csv")}
     if division == 0:
         return fixed
-    shuffled = np.random.default_rng(division).permutation(list(fixed.values()))
-    return dict(zip(fixed, shuffled.tolist(), strict=True))
+    others = [airport for airport, split in fixed.items() if split != "test"]
+    shuffled = np.random.default_rng(division).permutation(others).tolist()
+    n_test = sum(split == "test" for split in fixed.values())
+    n_val = sum(split == "val" for split in fixed.values())
+    splits = dict.fromkeys(fixed, "train")
+    splits |= dict.fromkeys(shuffled[:n_test], "test")
+    return splits | dict.fromkeys(shuffled[n_test : n_test + n_val], "val")
 
 
 def _rows(path: Path) -> list[dict[str, str]]:
@@ -239,13 +247,11 @@ def run_loop(loop: Loop, rounds: int, scenes: list[AirbusScene]) -> list[dict[st
 
 
 def compared(first: list[Path], second: list[Path]) -> dict[str, Any]:
-    """Return the paired difference of AP over the places of all loops."""
-    records = [[find_pooled_record(str(path)) for path in paths] for paths in (first, second)]
-    rows = []
-    for one, other in zip(*records, strict=True):
-        table = compare(one, other)
-        rows.append(table.iloc[0][["first", "second", "difference", "low", "high", "verdict"]])
-    return json.loads(pd.DataFrame(rows).to_json(orient="records"))
+    """Return the paired difference of AP over the places of several divisions, pooled."""
+    records = [find_pooled_record(",".join(map(str, paths))) for paths in (first, second)]
+    row = compare(*records).iloc[0]
+    names = ["first", "second", "difference", "low", "high", "verdict"]
+    return dict(json.loads(row[names].to_json()))
 
 
 def main() -> None:
@@ -265,10 +271,10 @@ def main() -> None:
     scenes = airbus_scenes()
     work = asked.work.absolute()
     document: dict[str, Any] = {"machine": machine(), "asked": vars(asked) | {"work": ""}}
-    last: dict[str, list[Path]] = {order: [] for order in asked.orders}
-    starts: list[Path] = []
-    for division in range(asked.divisions):
-        for seed in range(asked.seeds):
+    for seed in range(asked.seeds):
+        last: dict[str, list[Path]] = {order: [] for order in asked.orders}
+        starts: list[Path] = []
+        for division in range(asked.divisions):
             for order in asked.orders:
                 root = work / f"division-{division}-seed-{seed}" / order
                 loop = Loop(root, order, division, seed, asked.minutes, asked.budget)
@@ -276,13 +282,14 @@ def main() -> None:
                 document[name] = run_loop(loop, asked.rounds, scenes)
                 last[order].append(loop.round_folder(asked.rounds).of_stage("reports"))
             starts.append(loop.round_folder(0).of_stage("reports"))
-            wanted, rival = (last[order] for order in asked.orders)
-            document["against the start"] = compared(starts, wanted)
-            document["against random"] = compared(rival, wanted)
-            document["random against the start"] = compared(starts, rival)
-            write_json(RESULTS / "review.json", document)
-    for name in ("against the start", "against random", "random against the start"):
-        print(name, json.dumps(document[name]))
+        wanted, rival = (last[order] for order in asked.orders)
+        document[f"seed {seed}"] = {
+            "against the start": compared(starts, wanted),
+            "against random": compared(rival, wanted),
+            "random against the start": compared(starts, rival),
+        }
+        write_json(RESULTS / "review.json", document)
+        print(json.dumps(document[f"seed {seed}"], indent=1), flush=True)
 
 
 if __name__ == "__main__":
