@@ -12,14 +12,17 @@ import pyogrio
 import pytest
 import shapely
 from affine import Affine
+from typer.testing import CliRunner
 
 from project import ROOT
 from test_flow import PLACES, make_raw
 from toy_results import searched
 from toy_reviews import edit, with_verdicts
+from windhover.cli.app import app
 from windhover.dataset.build_catalog import build_catalog
 from windhover.dataset.catalog import Catalog
 from windhover.dataset.label_coverage import LabelCoverage
+from windhover.errors import ParameterError
 from windhover.export.write_detections import write_detections
 from windhover.params import load_params
 from windhover.params.parameter_sets import set_parameters
@@ -245,3 +248,20 @@ def test_detections_on_spatial_blocks_are_reviewed_on_their_raster(project: Path
     assert all(len(chip) > 1000 for chip in chips)
     edit(Path("review.gpkg"), "review", with_verdicts("not an object"))
     assert "labels/v001: 1 removed" in apply()
+
+
+def test_the_command_makes_and_applies_a_review(project: Path) -> None:
+    table, summary = searched([project / "data/raw/oak.tif"], (60, 60, 10, 14))
+    write_detections(table.assign(**{"class": "shed"}), summary, "detections.parquet")
+    runner = CliRunner()
+    made = runner.invoke(app, ["review", "detections.parquet", "--budget", "4", "--areas", "1"])
+    assert made.exit_code == 0, made.output
+    assert "review.gpkg: 1 row of 1 detections and 1 area to review in QGIS" in made.output
+    edit(Path("review.gpkg"), "areas", lambda table: table.assign(state="complete"))
+    applied = runner.invoke(app, ["review", "--apply", "review.gpkg"])
+    assert applied.exit_code == 0, applied.output
+    last = applied.output.splitlines()[-1]
+    assert last == "precision 1.00 [1.00, 1.00], recall 0.10 (no interval) from 1 row and 1 area"
+    assert load_params("scenes", ScenesParams).labels == "labels/v001/labels.json"
+    both = runner.invoke(app, ["review", "--apply", "--empty", "review.gpkg"])
+    assert isinstance(both.exception, ParameterError)
