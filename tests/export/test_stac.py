@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import rasterio
 
@@ -44,9 +45,23 @@ def test_score_maps_that_a_search_wrote_are_assets_with_their_own_grid(
     from pystac.validation import validate_dict
 
     write_bundle(tmp_path / "model", threshold=0.5)
-    scenes = [str(make_scene("a.tif")), str(make_scene("b.tif", shape_hw=(90, 300)))]
+    scenes = []
+    for name, shape_hw in (("a", (150, 210)), ("b", (90, 300))):
+        scenes.append(str(make_scene(f"{name}.tif", shape_hw=shape_hw)))
+        clouds = np.zeros((1, *shape_hw), np.uint8)
+        clouds[:, :40, :60] = 1
+        make_scene(f"clouds/{name}_mask.tif", data=clouds)
     found = tmp_path / "found.parquet"
-    detect_rasters(DetectRequest(scenes, tmp_path / "model", found, scores=tmp_path / "maps"))
+    detect_rasters(
+        DetectRequest(
+            scenes,
+            tmp_path / "model",
+            found,
+            scores=tmp_path / "maps",
+            mask=tmp_path / "clouds",
+            mask_values=("1",),
+        )
+    )
     request = ExportRequest(tmp_path / "deep" / "out", ("parquet", "stac"))
     (tmp_path / "deep").mkdir()
     assert not any("not in STAC" in line for line in export_file(found, request))
@@ -62,11 +77,14 @@ def test_score_maps_that_a_search_wrote_are_assets_with_their_own_grid(
             assert fields["bands"][0]["name"] == dataset.descriptions[0]
             assert fields["bands"][0]["nodata"] == 255
         assert asset.roles == ["data", "probability"]
+        mask = item.assets["mask"]
+        assert mask.roles == ["data", "mask"]
+        assert Path(mask.get_absolute_href()) == tmp_path / f"clouds/{name}_mask.tif"
     (tmp_path / "maps" / "b.tif").unlink()
     lines = export_file(found, request)
-    assert any("1 raster of scores not in STAC" in line for line in lines)
+    assert any("1 raster not in STAC" in line for line in lines)
     item = pystac.Item.from_file(str(tmp_path / "deep/out/stac/b/b.json"))
-    assert set(item.assets) == {"detections"}
+    assert set(item.assets) == {"detections", "mask"}
 
 
 def test_a_local_grid_has_no_place_in_stac(make_scene: Any, tmp_path: Path) -> None:

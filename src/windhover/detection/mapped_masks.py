@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from windhover.detection.detect_request import DetectRequest
-from windhover.detection.map_rasters import map_rasters
 from windhover.models.card import CARD
 
 logger = logging.getLogger(__name__)
@@ -24,6 +23,9 @@ def with_mapped_masks(request: DetectRequest) -> DetectRequest:
     """
     if request.mask is None or not (request.mask / CARD).is_file():
         return request
+    # loads what writes maps of coverage, which a search without a mask does not need
+    from windhover.detection.map_rasters import map_rasters
+
     folder = mask_folder(request.output)
     logger.info("mapping the ground that can be used, by %s", request.mask)
     mapped = DetectRequest(

@@ -16,7 +16,7 @@ import pyogrio
 
 from windhover.dataset.catalog import Catalog, load_catalog
 from windhover.errors import MissingFileError, ParameterError
-from windhover.export.detection_summary import SUMMARY, DetectionSummary
+from windhover.export.detection_summary import MASK, SUMMARY, DetectionSummary
 from windhover.export.detections import load_table
 from windhover.export.expected_counts import count_by_area, count_columns, named_counters
 from windhover.export.export_coverage import export_coverage, is_coverage
@@ -252,7 +252,10 @@ def _write_stac(
     products: dict[str, dict[str, Path]] = {}
     missing = []
     for scene in summary.scenes:
-        for kind, path in scene.products.items():
+        kinds = dict(scene.products)
+        if scene.clear is not None and "://" not in scene.clear.mask:
+            kinds[MASK] = scene.clear.mask
+        for kind, path in kinds.items():
             if Path(path).is_file():
                 products.setdefault(scene.scene, {})[kind] = Path(path)
             else:
@@ -267,7 +270,7 @@ def _write_stac(
     )
     if not missing:
         return []
-    return [f"{counted(len(missing), 'raster')} of scores not in STAC: {missing[0]} is not there"]
+    return [f"{counted(len(missing), 'raster')} not in STAC: {missing[0]} is no longer there"]
 
 
 def _write_counts(
