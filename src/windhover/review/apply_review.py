@@ -20,6 +20,7 @@ from windhover.files import lock_output
 from windhover.params.parameter_sets import set_parameters
 from windhover.params.scenes import ScenesParams
 from windhover.progress import counted
+from windhover.review.edit_set import EditSet
 from windhover.review.estimates import (
     Estimate,
     SampledAreas,
@@ -43,7 +44,7 @@ from windhover.review.label_state import (
     write_version,
 )
 from windhover.review.merge_edits import Merged, merge_edits
-from windhover.review.read_edits import EditSet, read_edits
+from windhover.review.read_edits import read_edits
 from windhover.review.review_record import ReviewRecord
 from windhover.review.update_labels import KINDS, ChangeLog, LabelUpdate, nearest_match
 

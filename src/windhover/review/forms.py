@@ -64,60 +64,63 @@ def layer_style(layer: str, fields: Sequence[str], classes: Sequence[str]) -> st
         fields: in the order of the table.
         classes: that a label may have.
     """
-    class_choice = {name: name for name in classes}
     if layer == REVIEW_LAYER:
-        verdicts = {verdict: verdict for verdict in VERDICTS}
-        editable = {
-            "verdict": _choice(verdicts),
-            "other_class": _choice(class_choice),
-            "reviewer": _text(),
-            "comment": _text(),
-        }
-        return _qml(
-            _categories("verdict", VERDICT_COLORS),
-            fields,
-            editable,
-            form=["question", CHIP, *editable, "class", "scene", "score", "selected_by"],
-            shown=["rank", "question", "verdict", "other_class", "reviewer", "comment"],
-            title='"rank"',
-            tip=MAP_TIP,
-        )
+        return _review_style(fields, classes)
     if layer == LABELS_LAYER:
-        editable = {
-            "class": _choice(class_choice),
-            "ignored": _flag(),
-            "reviewer": _text(),
-            "comment": _text(),
-        }
-        return _qml(
-            _single("0,145,255,255", style="solid"),
-            fields,
-            editable,
-            form=[*editable, "scene", "label_id"],
-            shown=[*editable, "scene"],
-            title='"class"',
-        )
+        return _labels_style(fields, classes)
     if layer == AREAS_LAYER:
-        editable = {
-            "state": _choice(STATES),
-            "reviewer": _text(),
-            "comment": _text(),
-        }
-        return _qml(
-            _categories("state", {"complete": VERDICT_COLORS[OBJECT]}),
-            fields,
-            editable,
-            form=["question", *editable, "scene"],
-            shown=["number", "question", *editable, "scene"],
-            title='"number"',
-        )
+        return _areas_style(fields)
+    outline = _single("42,111,151,255", style="dash")
+    return _qml(outline, fields, {}, form=fields, shown=fields, title='"scene"')
+
+
+def _review_style(fields: Sequence[str], classes: Sequence[str]) -> str:
+    """Return the QML of the layer of detections."""
+    editable = {
+        "verdict": _choice({verdict: verdict for verdict in VERDICTS}),
+        "other_class": _choice({name: name for name in classes}),
+        "reviewer": _text(),
+        "comment": _text(),
+    }
     return _qml(
-        _single("42,111,151,255", style="dash"),
+        _categories("verdict", VERDICT_COLORS),
         fields,
-        {},
-        form=fields,
-        shown=fields,
-        title="scene",
+        editable,
+        form=["question", CHIP, *editable, "class", "scene", "score", "selected_by"],
+        shown=["rank", "question", *editable],
+        title='"rank"',
+        tip=MAP_TIP,
+    )
+
+
+def _labels_style(fields: Sequence[str], classes: Sequence[str]) -> str:
+    """Return the QML of the layer of labels."""
+    editable = {
+        "class": _choice({name: name for name in classes}),
+        "ignored": _flag(),
+        "reviewer": _text(),
+        "comment": _text(),
+    }
+    return _qml(
+        _single("0,145,255,255", style="solid"),
+        fields,
+        editable,
+        form=[*editable, "scene", "label_id"],
+        shown=[*editable, "scene"],
+        title='"class"',
+    )
+
+
+def _areas_style(fields: Sequence[str]) -> str:
+    """Return the QML of the layer of areas."""
+    editable = {"state": _choice(STATES), "reviewer": _text(), "comment": _text()}
+    return _qml(
+        _categories("state", {"complete": VERDICT_COLORS[OBJECT]}),
+        fields,
+        editable,
+        form=["question", *editable, "scene"],
+        shown=["number", "question", *editable, "scene"],
+        title='"number"',
     )
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import shapely
 from shapely.geometry.base import BaseGeometry
 
-from windhover.review.read_edits import AreaEdit, EditSet, LabelEdit, NewShape, RowEdit
+from windhover.review.edit_set import AreaEdit, EditSet, LabelEdit, NewShape, RowEdit
 
 SAME_OVERLAP = 0.5  # IoU from which two drawn shapes are one object
 WKT_DECIMALS = 2  # of a shape's px where two contents are compared

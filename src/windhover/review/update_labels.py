@@ -16,10 +16,10 @@ import shapely
 from shapely.geometry.base import BaseGeometry
 
 from windhover.geometry.pairing import pairs_by_center
+from windhover.review.edit_set import AreaEdit, LabelEdit, NewShape, RowEdit
 from windhover.review.forms import NOT_OBJECT, UNSURE
 from windhover.review.label_state import Area, Label, LabelState, label_id
 from windhover.review.merge_edits import Change
-from windhover.review.read_edits import AreaEdit, LabelEdit, NewShape, RowEdit
 from windhover.review.review_record import ReviewScene
 
 SIZE_SHARE = 0.5  # of an object's longer side: a center within it matches, as in `evaluate`
