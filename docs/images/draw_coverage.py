@@ -26,10 +26,10 @@ QUALITY = 85
 def main() -> None:
     """Write both pictures."""
     project = Path(sys.argv[1]).resolve()
-    report = Image.open(project / "reports/errors.png").convert("RGB")
+    report = Image.open(project / "reports/explained.png").convert("RGB")
     report.save(HERE / "coverage_maps.jpg", quality=QUALITY)
     catalog = load_catalog(project / "data/scenes")
-    rows = [row for row in catalog if row.class_map is not None]
+    rows = [row for row in catalog.split("train") if row.class_map is not None]
     pictures = []
     for number in evenly_chosen(len(rows), N_SCENES):
         row = rows[number]
