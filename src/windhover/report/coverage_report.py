@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -58,21 +58,32 @@ WIDE = {
 }
 
 
-@dataclass(frozen=True)
-class SplitCounts:
-    """What a report shows of one split: histograms by class, and shares by scene."""
+class SplitCounts(Protocol):
+    """What a report shows of one split."""
 
-    histograms: Mapping[str, ScoreHistogram]
-    shares: pd.DataFrame | None
+    @property
+    def histograms(self) -> Mapping[str, ScoreHistogram]:
+        """Scores of each class and of all else, by class."""
+
+    @property
+    def shares(self) -> pd.DataFrame | None:
+        """A row for each scene and class; None of patches."""
 
 
-@dataclass(frozen=True)
-class MappedPicture:
+class MappedPicture(Protocol):
     """A mapped scene, as the report draws it."""
 
-    row: SceneRow
-    values: NDArray[np.uint8]
-    lattice: Lattice
+    @property
+    def row(self) -> SceneRow:
+        """Its row of the catalog."""
+
+    @property
+    def values(self) -> NDArray[np.uint8]:
+        """Its probability map, (K, r, c)."""
+
+    @property
+    def lattice(self) -> Lattice:
+        """The lattice of the map."""
 
 
 @dataclass(frozen=True)
