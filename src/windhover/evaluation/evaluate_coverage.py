@@ -180,7 +180,9 @@ def _calibrate(
     if scenes:
         logits, is_class = calibration_samples(scenes, bundle.card)
         return calibrate_coverage(logits, is_class, classes)
-    windows = score_windows(bundle, folders.patches, fitting, device="cpu")
+    windows = score_windows(
+        bundle, folders.patches, fitting, device="cpu", label_px=_label_px(folders)
+    )
     if not len(windows.logits):
         raise DataError(
             f"neither a scene nor a patch of {fitting} is labeled, so no threshold can be chosen. "
@@ -204,10 +206,18 @@ def _score_patches(
     """Return the scores of the patches of each split."""
     patches = {}
     for split in ("train", *EVALUATED_SPLITS):
-        windows = score_windows(bundle, folders.patches, split, device="cpu")
+        windows = score_windows(
+            bundle, folders.patches, split, device="cpu", label_px=_label_px(folders)
+        )
         values = quantize_scores(window_scores(windows.logits, calibration))
         patches[split] = _ScoredPatches(values, load_patches(folders.patches, split).index)
     return patches
+
+
+def _label_px(folders: EvaluationFolders) -> int | None:
+    """Return the side of the square that labels the patches."""
+    rule = PatchSummary.load(folders.patches / SUMMARY_FILE).coverage
+    return None if rule is None else rule.label_px
 
 
 def _choose(

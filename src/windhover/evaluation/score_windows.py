@@ -33,8 +33,19 @@ class WindowLogits:
     is_true: Bools
 
 
-def score_windows(bundle: Bundle, patches: Path, split: str, *, device: str) -> WindowLogits:
-    """Run the network over the patches of one split."""
+def score_windows(
+    bundle: Bundle, patches: Path, split: str, *, device: str, label_px: int | None = None
+) -> WindowLogits:
+    """Run the network over the patches of one split.
+
+    Args:
+        bundle: the model.
+        patches: folder of the patches.
+        split: train, val or test.
+        device: that the network computes on.
+        label_px: side of the square in the middle of a patch whose mean score counts, for a network
+            that scores pixels; None for the whole patch.
+    """
     patch_set = load_patches(patches, split)
     network = bundle.network().to(device).eval()
     normalizer = bundle.normalizer().to(device)
@@ -45,7 +56,9 @@ def score_windows(bundle: Bundle, patches: Path, split: str, *, device: str) -> 
             images = torch.from_numpy(batch).to(device)  # (B, H, W, C)
             outputs = network(normalizer(images.permute(0, 3, 1, 2)))  # logits (B, K, 1, 1)
             if getattr(network, "segments", False):
-                shown = torch.sigmoid(outputs).mean((2, 3))  # (B, K) share of a patch
+                margin = (outputs.shape[-1] - (label_px or outputs.shape[-1])) // 2
+                middle = slice(margin, outputs.shape[-1] - margin)
+                shown = torch.sigmoid(outputs[:, :, middle, middle]).mean((2, 3))  # (B, K)
                 logits = torch.logit(shown, eps=SMALLEST_SHARE)
             else:
                 logits = outputs[0].flatten(1)

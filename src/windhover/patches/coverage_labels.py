@@ -118,7 +118,7 @@ def wanted_by_label(
     rest = n_patches - int(wanted.sum())
     order = np.argsort(-weights, kind="stable")
     wanted[order[:rest]] += 1
-    return np.minimum(wanted, available)
+    return np.asarray(np.minimum(wanted, available), np.int64)
 
 
 def divide_among_scenes(wanted: int, available: Sequence[int]) -> list[int]:
