@@ -215,7 +215,11 @@ def test_the_command_tells_what_is_clear(scene: Path, model: Path, tmp_path: Pat
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 0, result.output
     document = json.loads(result.stdout)
-    assert document["scenes"][0]["clear"]["share"] == pytest.approx(0.5)
+    clear = document["scenes"][0]["clear"]
+    assert clear["share"] == pytest.approx(0.5)
+    assert document["km2_clear"] == clear["km2"]
+    layer = geopandas.read_file(tmp_path / "found.gpkg", layer="scenes")
+    assert layer["km2_clear"].tolist() == [clear["km2"]]
 
 
 def test_a_summary_without_a_mask_is_what_it_was() -> None:

@@ -208,6 +208,8 @@ def _print_json(outcome: DetectionOutcome, output: Path, scores: Path | None) ->
         "scenes": [scene.model_dump(mode="json") for scene in outcome.scenes],
         "failed": [asdict(part) for part in outcome.failed],
     }
+    if outcome.km2_clear is not None:
+        document["km2_clear"] = outcome.km2_clear
     typer.echo(dumps(document, indent=2, allow_nan=False, ensure_ascii=False))
 
 

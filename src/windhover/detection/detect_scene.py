@@ -49,6 +49,13 @@ class DetectionOutcome:
         """Objects in all scenes."""
         return sum(scene.objects for scene in self.scenes)
 
+    @property
+    def km2_clear(self) -> float | None:
+        """Ground of all scenes that a mask leaves clear; None without a mask or a GSD."""
+        areas = [scene.clear.km2 for scene in self.scenes if scene.clear is not None]
+        known = [area for area in areas if area is not None]
+        return sum(known) if known else None
+
     def summarize(
         self, detector: Detector, thresholds: dict[str, float], notes: list[str]
     ) -> DetectionSummary:

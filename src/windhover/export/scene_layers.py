@@ -25,6 +25,7 @@ from windhover.geometry.georef import (
     transformer,
 )
 
+CLEAR_KM2 = "km2_clear"  # only of a search with a mask
 COUNT_COLUMNS = ("scene", "acquired", "split", "objects", "expected", "km2", "gsd_m", "model")
 
 
@@ -53,7 +54,13 @@ def scenes_layer(summary: DetectionSummary, crs: Any) -> geopandas.GeoDataFrame:
                 "model": summary.model,
             }
         )
-    return _layer(rows, COUNT_COLUMNS, [footprint_in(scene, crs) for scene in scenes], crs)
+        if scene.clear is not None:
+            km2_clear = scene.clear.km2
+            rows[-1][CLEAR_KM2] = np.nan if km2_clear is None else km2_clear
+    columns = COUNT_COLUMNS
+    if any(CLEAR_KM2 in row for row in rows):
+        columns = (*COUNT_COLUMNS, CLEAR_KM2)
+    return _layer(rows, columns, [footprint_in(scene, crs) for scene in scenes], crs)
 
 
 def searched_layer(summary: DetectionSummary, crs: Any) -> geopandas.GeoDataFrame:
