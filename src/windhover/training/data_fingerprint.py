@@ -41,5 +41,6 @@ def _model_files(params: TrainParams) -> Iterator[Path]:
 def _data_files(folders: TrainingFolders) -> Iterator[Path]:
     """Yield the files of the earlier stages."""
     yield from sorted(Path(folders.scenes).glob("*.parquet"))
+    yield from sorted(Path(folders.scenes).rglob("*.tif"))  # class maps
     yield from sorted(Path(folders.patches).glob("*"))
     yield from sorted(Path(folders.augmented).glob("*"))
