@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from messages import recorded_messages
 from windhover.cli.app import app
 from windhover.detection.detect_rasters import detect_rasters
 from windhover.detection.detect_request import DetectRequest, parse_mask_values
+from windhover.detection.map_rasters import map_rasters
+from windhover.detection.mapped_masks import with_mapped_masks
 from windhover.detection.usable_ground import UPPER_COUNT, notes_on_ground
 from windhover.errors import DataError, MissingFileError, ParameterError
 from windhover.export.detection_summary import ClearGround, DetectionSummary, SceneSummary
@@ -152,6 +155,20 @@ def test_a_mask_elsewhere_is_an_error_before_the_search(
     with pytest.raises(DataError, match=r"mask\.tif: covers no part of .*scene\.tif"):
         search(scene, model, tmp_path / "found.parquet", mask=mask)
     assert not (tmp_path / "found.parquet").exists()
+
+
+def test_a_model_of_coverage_makes_the_mask(scene: Path, model: Path, tmp_path: Path) -> None:
+    write_bundle(tmp_path / "sky", threshold=0.3, classes=("cloud",), task="coverage")
+    request = DetectRequest([str(scene)], model, tmp_path / "f.parquet", mask=tmp_path / "sky")
+    mapped = with_mapped_masks(request)
+    assert mapped.mask == tmp_path / "f_masks"
+    outcome = detect_rasters(mapped)
+    table = pd.read_csv(tmp_path / "f_masks/coverage.csv")
+    share = 1 - float(table.loc[table["class"] == "cloud", "share"].iloc[0])
+    assert outcome.scenes[0].clear.share == pytest.approx(share, abs=0.02)
+    assert with_mapped_masks(mapped) == mapped
+    with pytest.raises(ParameterError, match=r"--mask .* is for models of objects"):
+        map_rasters(replace(request, model=tmp_path / "sky", output=tmp_path / "map"))
 
 
 def test_the_mask_is_not_overwritten(scene: Path, model: Path, tmp_path: Path) -> None:
