@@ -15,6 +15,7 @@ import shapely
 
 from windhover.dataset.catalog import Catalog, SceneRow, open_catalog_scene
 from windhover.errors import DataError
+from windhover.geometry.windows import STRIDE_PX
 from windhover.imagery.acquisition_time import acquisition_time
 from windhover.imagery.rasters import open_raster
 from windhover.imagery.scenes import Scene
@@ -179,7 +180,8 @@ def search_training_ground(
         bundle: the model.
         catalog: of all scenes.
         params: of the stage.
-        max_mpx: px of all passes to search at most, in millions; larger scenes are left out.
+        max_mpx: px of all passes to search at most at stride 8, in millions; at stride 4, which
+            takes four times as long, a quarter of it. Larger scenes are left out.
         device: such as cpu.
     """
     train = catalog.split("train")
@@ -190,6 +192,7 @@ def search_training_ground(
     searcher = SceneSearcher(bundle, scorer, second_stage, settings, min_logit=params.min_logit)
     labeled = [row for row in train if row.labeled]
     rows = []
+    max_mpx *= (settings.stride_px / STRIDE_PX) ** 2
     total_mpx = 0.0
     for number in np.random.default_rng(params.seed).permutation(len(labeled)):
         mpx = searcher.mpx(labeled[number])
