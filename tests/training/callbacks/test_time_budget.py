@@ -26,6 +26,25 @@ def test_it_plans_fewer_epochs_where_they_would_not_fit(
     assert last_rate < 0.003 * 0.5, "the schedule ends with the last epoch"
 
 
+def test_a_part_of_the_first_epoch_is_planned_where_no_whole_one_fits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(time_budget, "measure_step", lambda *_, **__: 60.0)
+    shares = []
+
+    def keep_share(budget: TimeBudget, state: TrainingState, *, wanted_epochs: int) -> None:
+        shares.append((state.planned_epochs, state.last_epoch_share))
+
+    monkeypatch.setattr(TimeBudget, "plan", keep_share)
+    params = train_params(epochs=50, max_minutes=0.5)
+    trained = train.train_detector(params, learning_folders(tmp_path), track=False)
+    assert len(trained.history) == 1
+    planned, share = shares[0]
+    assert planned == 1
+    assert share < 1
+
+
 def state_after(
     planned: int, seconds: list[float], mining: list[float], n_rounds: int
 ) -> TrainingState:

@@ -66,12 +66,18 @@ class TimeBudget(L.Callback):
             device=self._device,
         )
         seconds_per_epoch = seconds_per_step * datamodule.steps_per_epoch() * OVERHEAD
-        fitting = max(int(self._max_seconds * USED_SHARE / max(seconds_per_epoch, 1e-9)), 1)
+        exact = self._max_seconds * USED_SHARE / max(seconds_per_epoch, 1e-9)
+        fitting = max(int(exact), 1)
         state = module.training_state
+        # a slow machine would take many times the minutes for one whole epoch
+        state.last_epoch_share = min(max(exact, LEAST_LAST_SHARE), 1.0)
+        amount = counted(fitting, "epoch")
+        if state.last_epoch_share < 1:
+            amount = f"{state.last_epoch_share:.0%} of an epoch"
         if fitting < state.planned_epochs:
             logger.info(
                 "  %s of about %.0f s fit into %g min",
-                counted(fitting, "epoch"),
+                amount,
                 seconds_per_epoch,
                 self._max_seconds / 60,
             )
