@@ -252,7 +252,7 @@ def _several_files(folder: Path, files: Sequence[Path]) -> FoundLabels:
     """
     images = [_images_of(path) for path in files]
     is_one_kind = len({path.suffix.lower() for path in files}) == 1
-    every_image = set().union(*images)
+    every_image: set[str] = set().union(*images)
     whole = [path for path, named in zip(files, images, strict=True) if named == every_image]
     if is_one_kind and all(images):
         if sum(map(len, images)) == len(every_image):
