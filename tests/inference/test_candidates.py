@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
+import shapely
+from affine import Affine
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -87,3 +89,20 @@ def test_in_crowds_secondary_peaks_are_kept_apart_too() -> None:
     assert len(merge_candidates([candidates], crowded)) == 2
     assert secondary_peak_distance(0.5) == SECONDARY_PEAK_DISTANCE
     assert secondary_peak_distance(0.9) == 0.9
+
+
+def test_candidates_outside_an_area_are_dropped() -> None:
+    objects = Objects(
+        np.array([[10.0, 20.0], [60.0, 20.0], [10.0, 80.0]]),
+        np.full((3, 2), 5.0),
+        np.zeros(3, np.intp),
+        np.zeros(3, np.int8),
+        np.array([3.0, 2.0, 1.0]),
+    )
+    candidates = Candidates(objects, np.zeros(3, bool), np.zeros(3, bool))
+    transform = Affine(2, 0, 500, 0, -2, 900)
+    area = shapely.box(500, 780, 560, 900)  # the left 30 px, the upper 60
+    kept = merge_candidates([candidates], SearchSettings(8), aoi=area, transform=transform)
+    assert kept.objects.centers_xy.tolist() == [[10.0, 20.0]]
+    everywhere = merge_candidates([candidates], SearchSettings(8), transform=transform)
+    assert len(everywhere) == 3
