@@ -128,7 +128,7 @@ def _worth(curve: pd.DataFrame, rule: str, value: float) -> Any:
         counts = BinaryCounts(*(curve[name].to_numpy() for name in BinaryCounts._fields))
         return np.nan_to_num(counts.f_beta(value))
     if rule == "unbiased_share":
-        return -np.abs(curve["fp"] - curve["fn"]).to_numpy()
+        return -(curve["fp"] - curve["fn"]).abs().to_numpy()
     column = {
         "max_iou": "iou",
         "max_balanced_accuracy": "balanced_accuracy",
