@@ -117,6 +117,11 @@ def test_no_seam_is_seen_where_tiles_disagree() -> None:
     assert np.abs(np.diff(logits, axis=1)).max() < 3
 
 
+def test_tiles_of_any_side_have_an_overlap_that_fits() -> None:
+    assert tiles(Local(), overlap_px=None).overlap_px == 8
+    assert tiles(Local(), overlap_px=None, tile_px=256).overlap_px == 64
+
+
 def test_ground_without_data_is_the_mean_to_the_network() -> None:
     pixels, valid = scene(1, (40, 56))
     dark = np.where(valid, pixels, 0)

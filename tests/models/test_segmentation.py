@@ -8,6 +8,8 @@ import pytest
 import torch
 
 from windhover.errors import ParameterError
+from windhover.experiments.describe_network import network_table
+from windhover.models.model_summary import search_multiply_adds, summarize_layers
 from windhover.models.networks import build_network
 
 SMALL = {"encoder": "resnet10t", "width": 4, "levels": 3, "space_to_depth": 1, "tile_px": 64}
@@ -30,6 +32,7 @@ def test_every_pixel_has_logits_of_its_own(
     [
         ({"encoder": "resnet999"}, "'resnet999' is no encoder of 3 levels"),
         ({"tile_px": 100}, "tile_px must be a multiple of 8 px for 3 levels, got 100"),
+        ({"width": "small"}, "width must be a whole number of channels, such as 16, got 'small'"),
         ({"levels": 6}, "levels must be 3, 4 or 5, got 6"),
         ({"weights": "my.pt"}, "weights must be `default`.*got 'my.pt'"),
         ({"stem": "pooled"}, "network 'unet' has no option 'stem'"),
@@ -38,3 +41,11 @@ def test_every_pixel_has_logits_of_its_own(
 def test_options_that_do_not_fit_are_named(options: dict[str, Any], sentence: str) -> None:
     with pytest.raises(ParameterError, match=sentence):
         build_network("unet", 3, 1, **(SMALL | options))
+
+
+def test_the_table_of_a_network_counts_tiles_that_overlap() -> None:
+    network = build_network("unet", 3, 1, **SMALL)
+    tile = sum(row.multiply_adds for row in summarize_layers(network, 3))
+    assert search_multiply_adds(network, 3) == pytest.approx(tile * 1e6 / 48**2)
+    table = network_table("unet", 3, 1, options=SMALL)
+    assert "in tiles that overlap" in "\n".join(table)

@@ -15,6 +15,7 @@ from windhover.models.model_summary import (
     search_multiply_adds,
     summarize_layers,
 )
+from windhover.models.network_names import SEGMENTATION_NETWORKS
 from windhover.models.networks import architecture_options, build_network
 from windhover.params import load_params
 from windhover.params.parameter_sets import parse_setting
@@ -90,6 +91,8 @@ def _summarize_cost(
     window_adds = sum(layer.multiply_adds for layer in layers)
     search_adds = search_multiply_adds(network, n_bands)
     method = "densely" if network.dense else "window by window"
+    if name in SEGMENTATION_NETWORKS:
+        method = "in tiles that overlap"
     size = f"{parameters / 1e6:.3f} M parameters"
     window = f"window {network.window_px} px, stride {network.stride_px} px"
     search = f"{search_adds / 1e9:.2f} G for one Mpx searched {method}"

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from windhover.errors import ParameterError
 from windhover.geometry.arrays import Ints
 from windhover.geometry.lattice import ReadBlock, read_mirrored
-from windhover.models.segmentation import OVERLAP_PX
+from windhover.models.segmentation import tile_overlap
 
 CPU_BATCH_PX = 2**18
 GPU_BATCH_PX = 2**22
@@ -47,7 +47,7 @@ class BlendedTiles:
         device: str = "cpu",
         inference_precision: str = "fp32",
         tile_px: int | None = None,
-        overlap_px: int = OVERLAP_PX,
+        overlap_px: int | None = None,
         batch_px: int | None = None,
     ) -> None:
         """Copy the network to its device.
@@ -58,7 +58,7 @@ class BlendedTiles:
             device: a torch device's name.
             inference_precision: `fp32`, `fp16`, `bf16`, or `auto`: fp16 on a GPU, else fp32.
             tile_px: side of the tiles; the network's own by default.
-            overlap_px: that neighbouring tiles share, at most half of a tile.
+            overlap_px: that neighbouring tiles share, at most half of a tile; None for the usual.
             batch_px: px computed at once; bounds memory and changes no logit's meaning.
 
         Raises:
@@ -67,7 +67,7 @@ class BlendedTiles:
         self._device = torch.device(device)
         self.device = str(self._device)
         self.tile_px = int(network.window_px) if tile_px is None else tile_px  # type: ignore[arg-type]
-        self.overlap_px = overlap_px
+        self.overlap_px = tile_overlap(self.tile_px) if overlap_px is None else overlap_px
         self._check_sizes(int(network.step_px))  # type: ignore[arg-type]
         is_gpu = self._device.type == "cuda"
         if inference_precision == "auto":
@@ -89,7 +89,7 @@ class BlendedTiles:
             )
         )
         self._normalizer: nn.Module = copy.deepcopy(normalizer).eval().to(self._device)
-        self._weights = _tile_weights(self.tile_px, overlap_px)
+        self._weights = _tile_weights(self.tile_px, self.overlap_px)
 
     def _check_sizes(self, step_px: int) -> None:
         """Raise if tiles of this size cannot be scored or blended."""

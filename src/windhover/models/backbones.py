@@ -127,7 +127,7 @@ def _unknown_network_message(name: str) -> str:
     if close:
         hint = f" Did you mean {close[0]}?"
     return (
-        f"no network is called {name!r}.{hint} Choose valid64, baseline_cnn, "
+        f"no network is called {name!r}.{hint} Choose valid64, baseline_cnn, unet, "
         "or a classifier of torchvision or timm such as resnet18."
     )
 

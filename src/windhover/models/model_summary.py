@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from windhover.models.segmentation import tile_overlap
+
 SCENE_PX = 1024  # side of the picture by which the cost of a dense search is measured
 POOLS = (nn.MaxPool2d, nn.AvgPool2d)
 LISTED_LAYERS = (nn.Conv2d, nn.Linear, nn.AdaptiveAvgPool2d, *POOLS)
@@ -106,6 +108,9 @@ def search_multiply_adds(network: nn.Module, n_bands: int) -> float:
     """Return the multiply-adds of searching one megapixel, densely where the network can."""
     if not network.dense:
         stride = int(network.stride_px)  # type: ignore[arg-type]
+        if getattr(network, "segments", False):  # tiles that overlap
+            tile_px = int(network.window_px)  # type: ignore[arg-type]
+            stride = tile_px - tile_overlap(tile_px)
         window = summarize_layers(network, n_bands)
         return sum(row.multiply_adds for row in window) * 1e6 / stride**2
     on_meta = copy.deepcopy(network).to("meta")

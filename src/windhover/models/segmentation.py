@@ -18,8 +18,13 @@ from windhover.models.backbones import DOWNLOAD, download_errors
 from windhover.optional_dependencies import explain_missing_extras
 
 TILE_PX = 256  # side of the tiles of a search
-OVERLAP_PX = 64  # of neighbouring tiles
+OVERLAP_PX = 64  # of neighbouring tiles, a quarter of smaller ones
 TIMM_ENCODER = "tu-"  # prefix by which the library takes timm's networks
+
+
+def tile_overlap(tile_px: int) -> int:
+    """Return how many px neighbouring tiles of a search share."""
+    return min(OVERLAP_PX, tile_px // 4)
 
 
 class SegmentationNetwork(nn.Module):
@@ -61,7 +66,7 @@ def build_unet(
     *,
     encoder: str = "resnet18",
     weights: str | None = None,
-    width: int = 16,
+    width: int | str = 16,
     levels: int = 4,
     space_to_depth: int = 2,
     tile_px: int = TILE_PX,
@@ -93,6 +98,11 @@ def build_unet(
             f"got {tile_px}. Change it in `options`."
         )
     n_inputs = n_bands * space_to_depth**2
+    if isinstance(width, str):
+        raise ParameterError(
+            f"network 'unet': width must be a whole number of channels, such as 16, got {width!r}. "
+            "Change it in `options`."
+        )
     if weights not in (None, DOWNLOAD):
         raise ParameterError(
             f"network 'unet': weights must be `{DOWNLOAD}`, which are the encoder's own, or null, "

@@ -27,6 +27,7 @@ from windhover.inference.detector import Detector
 from windhover.inference.result_table import is_local, table_of_columns
 from windhover.models.apply_calibration import window_scores
 from windhover.models.bundle import load_bundle
+from windhover.models.network_names import SEGMENTATION_NETWORKS
 from windhover.tracking.served_sources import ServedSources
 
 RASTER = "raster"  # the column of paths and addresses
@@ -110,7 +111,10 @@ class ServedModel:
         return pd.concat(tables, ignore_index=True)
 
     def _score_windows(self, windows: NDArray[Any]) -> NDArray[np.float32]:
-        """Return the probability of each class (N, K) in windows (N, S, S, C) as read."""
+        """Return the probability of each class (N, K) in windows (N, S, S, C) as read.
+
+        Of a network that maps every px it is the share of the window that is to be expected.
+        """
         card = self._bundle.card
         expected = (card.window_px, card.window_px, len(card.bands))
         if windows.shape[1:] != expected:
@@ -126,8 +130,13 @@ class ServedModel:
             ) from None
         normalizer = self._bundle.normalizer()
         with torch.inference_mode():
-            logits = self._network(normalizer(pixels.permute(0, 3, 1, 2))).logits[:, :, 0, 0]
-        return window_scores(logits.numpy(), self._bundle.calibration).astype(np.float32)
+            outputs = self._network(normalizer(pixels.permute(0, 3, 1, 2)))
+        calibration = self._bundle.calibration
+        if card.network.name in SEGMENTATION_NETWORKS:  # of each px: the mean is the share
+            of_px = window_scores(outputs.numpy(), calibration, class_axis=1)
+            return of_px.mean(axis=(2, 3)).astype(np.float32)
+        logits = outputs.logits[:, :, 0, 0].numpy()
+        return window_scores(logits, calibration).astype(np.float32)
 
 
 def _values_of(model_input: Any) -> NDArray[Any]:
