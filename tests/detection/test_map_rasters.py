@@ -161,7 +161,7 @@ def test_a_raster_without_data_has_no_share(model: Path, tmp_path: Path) -> None
     [
         ({"output": Path("clouds.gpkg")}, "writes several files, so it must be a folder"),
         ({"scores": Path("scores")}, "--scores: a model of coverage writes its maps into"),
-        ({"mask": Path("mask.tif")}, "--mask: tells which objects are under cloud"),
+        ({"mask": Path("mask.tif")}, "--mask mask.tif: is for models of objects"),
         ({"gsd_m": "unknown"}, "a map of coverage has one GSD"),
         ({"scales": (0.5, 1.0)}, "a map of coverage has one GSD"),
         ({"block_px": 10}, "--block-px must be 64 or more"),

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from glob import escape
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -138,7 +139,7 @@ def _scenes_params(labels: Path, scenes: Path, options: ImportOptions) -> Scenes
     labels_key = str(labels.absolute())
     if labels.resolve() == scenes.resolve():  # found as the pipeline finds them there
         labels_key = AUTO
-    values = {
+    values: dict[str, Any] = {
         "raw": str(scenes),
         "rasters": options.rasters,
         "stack": options.stack,

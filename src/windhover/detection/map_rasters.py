@@ -152,11 +152,6 @@ def _with_folder(request: DetectRequest) -> DetectRequest:
             "--scores: a model of coverage writes its maps into the folder of --output. Leave it "
             "out."
         )
-    if request.mask is not None:
-        raise ParameterError(
-            "--mask: tells which objects are under cloud, and a model of coverage finds none. Leave "
-            "it out."
-        )
     if request.gsd_m == "unknown" or len(request.scales or ()) > 1:
         raise ParameterError(
             "--gsd unknown and several --scales are for objects of unknown size: a map of coverage "

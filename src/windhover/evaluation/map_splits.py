@@ -215,11 +215,13 @@ def count_patches(
     """
     counts = CoverageCounts()
     number = {"": 0} | {name: k for k, name in enumerate(card.classes, 1)}
-    truth = index["class"].fillna("").map(number).fillna(UNKNOWN).to_numpy(np.uint8)
+    names = index["class"].fillna("").tolist()
+    truth = np.array([number.get(name, UNKNOWN) for name in names], np.uint8)
     for k, name in enumerate(card.classes):
         counts.histograms[name] = ScoreHistogram.of(values[:, k], truth == k + 1)
     predicted = classes_at(values.T[:, :, None], thresholds)[:, 0]
-    for (place, _), rows in index.groupby(["place", "scene"], sort=True).indices.items():
-        counts.matrices.append(confusion_matrix(predicted[rows], truth[rows], len(card.classes)))
-        counts.places.append(str(place))
+    for rows in index.groupby("scene", sort=True).indices.values():
+        matrix = confusion_matrix(predicted[rows], truth[rows], len(card.classes))
+        counts.matrices.append(matrix)
+        counts.places.append(str(index["place"].iloc[int(rows[0])]))
     return counts

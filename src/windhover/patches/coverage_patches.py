@@ -117,8 +117,8 @@ def _plan_windows(
         wanted = wanted_by_label(available.sum(axis=0), n_patches, balance=params.balance)
         for label in range(n_classes + 1):
             given = divide_among_scenes(int(wanted[label]), available[:, label].tolist())
-            for scene, number in zip(scenes, given, strict=True):
-                plan.wanted.setdefault(scene, {})[label] = number
+            for name, number in zip(scenes, given, strict=True):
+                plan.wanted.setdefault(name, {})[label] = number
     return plan
 
 
