@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from windhover.geometry.arrays import Bools, Floats
+from windhover.geometry.arrays import Bools
 from windhover.metrics.calibration import Scaling, fit_scaling
 from windhover.models.apply_calibration import Calibration
 
@@ -17,7 +18,7 @@ UNCHANGED = Scaling(1.0, 0.0)
 
 
 def calibrate_coverage(
-    logits: Floats, is_class: Bools, classes: Sequence[str]
+    logits: NDArray[np.floating[Any]], is_class: Bools, classes: Sequence[str]
 ) -> tuple[Calibration, list[str]]:
     """Fit temperature and bias of each class.
 

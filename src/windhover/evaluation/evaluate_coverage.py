@@ -267,9 +267,10 @@ def _operating_point(
     errors: dict[str, list[float]] = {name: [] for name in choices}
     if fitted.shares is not None:
         table = fitted.shares.dropna()
-        for name, rows in table.groupby("class"):
+        for name in errors:
+            rows = table[table["class"] == name]
             off = (rows["predicted_share"] - rows["true_share"]).round(SHARE_DIGITS)
-            errors[str(name)] = off.tolist()
+            errors[name] = off.tolist()
     rule = params.coverage
     return OperatingPoint(
         rule=ChosenRule(name=rule.threshold_rule, value=rule.threshold_rule_value),
@@ -295,7 +296,7 @@ def _record(
 ) -> CoverageMetricsRecord:
     """Return the record of all metrics."""
     rule = params.coverage
-    text = rule.threshold_rule
+    text: str = rule.threshold_rule
     if text.endswith(("_at_most", "_at_least", "fbeta")):
         text += f" {rule.threshold_rule_value:g}"
     return CoverageMetricsRecord(
