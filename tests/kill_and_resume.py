@@ -1,6 +1,8 @@
 """Run the search in children, kill them at random moments and resume until they end.
 
-`python tests/kill_and_resume.py MODEL SCENE FOLDER SECONDS KILLS` prints the number of runs. It is
+`python tests/kill_and_resume.py MODEL SCENE FOLDER SECONDS KILLS` prints the number of runs. Each
+writes found.gpkg and scores.tif, which are named in the result, and renames them to r0.gpkg and so
+on. It is
 a process of its own, because it forks before torch has threads.
 """
 
@@ -48,10 +50,9 @@ def main() -> None:
     n_runs = 0
     kills_left = int(kills)
     while kills_left > 0:
-        output = Path(folder) / f"r{n_runs}.gpkg"
-        scores = Path(folder) / f"r{n_runs}.tif"
+        output = Path(folder) / "found.gpkg"
+        scores = Path(folder) / "scores.tif"
         resume = False
-        n_runs += 1
         while True:
             request = DetectRequest(
                 [scene], Path(model), output, scores=scores, block_px=64, resume=resume
@@ -63,6 +64,9 @@ def main() -> None:
                 break
             kills_left -= 1
             resume = True
+        output.rename(output.with_name(f"r{n_runs}.gpkg"))
+        scores.rename(scores.with_name(f"r{n_runs}.tif"))
+        n_runs += 1
     print(n_runs)
 
 

@@ -116,7 +116,7 @@ def test_odd_labels_enter_right(
     [
         ("zero.csv", "", "cannot be read as CSV"),
         ("latin.csv", f"{HEAD}\npic.png,1,1,9,9,caf\xe9\n".encode("latin-1"), "UTF-8"),
-        ("utf16.csv", f"{HEAD}\n{BOX}\n".encode("utf-16"), "UTF-8"),
+        ("utf16.csv", f"{HEAD}\n{BOX}\n".encode("utf-16-le"), "UTF-8"),
         (
             "code.csv",
             "image,geometry\npic.png,\"__import__('os').getcwd()\"\n",

@@ -30,6 +30,7 @@ PACKAGES = {
     "pillow": "PIL",
     "ruamel-yaml": "ruamel",
     "scikit-learn": "sklearn",
+    "segmentation-models-pytorch": "segmentation_models_pytorch",
 }
 # needed by another package, never imported by the library itself
 INDIRECT = {"psutil", "dvc", "pyarrow", "xstatic-leaflet"}

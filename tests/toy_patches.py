@@ -64,7 +64,9 @@ TRAIN: dict[str, Any] = {
 def train_params(**changes: Any) -> TrainParams:
     """Return small training parameters; a mapping changes only the keys it holds."""
     merged = {
-        key: {**TRAIN[key], **value} if isinstance(value, dict) and key != "options" else value
+        key: {**TRAIN.get(key, {}), **value}
+        if isinstance(value, dict) and key != "options"
+        else value
         for key, value in changes.items()
     }
     return check_params("train", TrainParams, {**TRAIN, **merged})

@@ -320,8 +320,10 @@ def killed_and_resumed(make_scene: Any, model: Path, tmp_path: Path, kills: int)
     path = make_scene(shape_hw=(700, 900))
     for _ in range(2):  # the second time is that of a warm process
         started = time.monotonic()
-        run([path], model, tmp_path / "whole.gpkg", scores=tmp_path / "whole.tif", block_px=64)
+        run([path], model, tmp_path / "found.gpkg", scores=tmp_path / "scores.tif", block_px=64)
         seconds = time.monotonic() - started
+    (tmp_path / "found.gpkg").rename(tmp_path / "whole.gpkg")
+    (tmp_path / "scores.tif").rename(tmp_path / "whole.tif")
     command = [sys.executable, HERE / "kill_and_resume.py", model, path, tmp_path, seconds, kills]
     done = subprocess.run(
         [str(word) for word in command], capture_output=True, text=True, check=True

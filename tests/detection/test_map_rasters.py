@@ -120,11 +120,11 @@ def test_a_killed_run_goes_on_to_the_same_files(
         nonlocal n_runs
         n_runs += 1
         if n_runs == 2:
-            raise KeyboardInterrupt
+            raise KeyboardInterrupt("in the second scene")
         return run_scene(self, *args, **options)
 
     monkeypatch.setattr(SceneRun, "run", stop_at_the_second)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt, match="in the second scene"):
         run(scenes, model, tmp_path / "resumed", block_px=64)
     assert not (tmp_path / "resumed/coverage.csv").exists()
     with recorded_messages() as messages:

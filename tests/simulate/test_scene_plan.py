@@ -87,8 +87,8 @@ def test_the_default_world_holds_what_it_should(default_scenes: list[SceneSpec])
         (
             {"gsd_m": 9.0},
             (
-                r"`simulate.gsd_m`: .*less than or equal to 3, got 9.0. "
-                r"Set `simulate.gsd_m` in params.yaml"
+                r"`simulate`: `gsd_m` of a world of aircraft must be 0.3 to 3 m, got 9. "
+                r"Set `simulate` in params.yaml"
             ),
         ),
         ({"bands": 5}, r"`simulate.bands`: .*3 or 4, got 5"),

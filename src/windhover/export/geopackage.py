@@ -25,7 +25,9 @@ from windhover.export.scene_layers import scenes_layer, searched_layer
 STAMP = "2000-01-01T00:00:00Z"
 # newer versions make older readers warn, and add nothing used here
 GEOPACKAGE_VERSION = "1.2"
-SUMMARY_ITEM = "WINDHOVER"  # of the file's metadata: the summary of the search
+# of the metadata of the layer `detections`: the summary of the search. In those of the file, GDAL
+# would write a sidecar whenever the file is read.
+SUMMARY_ITEM = "WINDHOVER"
 
 
 def write_geopackage(
@@ -45,9 +47,9 @@ def write_geopackage(
     if summary is not None and summary.scenes:
         layers[SCENES_LAYER] = scenes_layer(summary, table.crs)
         layers[SEARCHED_LAYER] = searched_layer(summary, table.crs)
-    of_file: dict[str, Any] = {}
+    of_layer: dict[str, Any] = {}
     if summary is not None:
-        of_file = {"dataset_metadata": {SUMMARY_ITEM: summary.model_dump_json()}}
+        of_layer = {"layer_metadata": {SUMMARY_ITEM: summary.model_dump_json()}}
     with fixed_gdal_time():
         for name, layer in layers.items():
             write_layer(
@@ -58,7 +60,7 @@ def write_geopackage(
                 append=name != LAYER,
                 dataset_options={"VERSION": GEOPACKAGE_VERSION},
                 layer_options=about if name == LAYER else {},
-                **(of_file if name == LAYER else {}),
+                **(of_layer if name == LAYER else {}),
             )
     # In the temporary file too: a killed run's SQLite journal must not be left next to the
     # finished one.
@@ -72,7 +74,7 @@ def read_geopackage_summary(path: Path) -> DetectionSummary:
         FormatError: it holds none, as files of versions before 2026-11-27.
     """
     try:
-        metadata = pyogrio.read_info(path, layer=LAYER)["dataset_metadata"] or {}
+        metadata = pyogrio.read_info(path, layer=LAYER)["layer_metadata"] or {}
         return DetectionSummary.model_validate_json(metadata[SUMMARY_ITEM])
     except (KeyError, ValueError, OSError, DataSourceError, DataLayerError):
         raise FormatError(
