@@ -13,7 +13,12 @@ from fake_models import write_bundle
 from toy_results import BOX, searched
 from windhover.detection.detect_rasters import detect_rasters
 from windhover.detection.detect_request import DetectRequest
-from windhover.export.export_map import ExportRequest, export_file, export_result
+from windhover.export.export_map import (
+    ExportRequest,
+    export_file,
+    export_result,
+    model_item,
+)
 from windhover.export.write_detections import write_detections
 
 pystac = pytest.importorskip("pystac", reason="needs pystac: pip install 'windhover-eo[stac]'")
@@ -23,7 +28,10 @@ def test_a_result_is_a_valid_collection(make_scene: Any, tmp_path: Path) -> None
     from pystac.validation import validate_dict
 
     table, summary = searched([make_scene("a.tif"), make_scene("b.tif")], BOX)
-    request = ExportRequest(tmp_path / "out", ("parquet", "stac"))
+    write_bundle(tmp_path / "model")
+    request = ExportRequest(
+        tmp_path / "out", ("parquet", "stac"), model_item=model_item(tmp_path / "model")
+    )
     export_result(table, summary, request)
     collection = pystac.Collection.from_file(str(tmp_path / "out/stac/collection.json"))
     validate_dict(collection.to_dict(), extensions=[])  # those of extensions are on the network
@@ -34,8 +42,10 @@ def test_a_result_is_a_valid_collection(make_scene: Any, tmp_path: Path) -> None
         assert Path(item.assets["detections"].get_absolute_href()).is_file()
         assert item.properties["proj:code"] == "EPSG:32631"
         assert item.properties["proj:shape"] == [150, 210]
-        source = item.get_single_link("derived_from")
+        source, of_model = item.get_links("derived_from")
         assert source.href.endswith(f"{item.id}.tif")
+        assert of_model.href == (tmp_path / "model" / "model.json").as_uri()
+    assert collection.get_single_link("derived_from").href == of_model.href
     assert items[0].properties["windhover:objects"] == 1
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
+import shutil
 import signal
 import socket
 import subprocess
@@ -115,6 +117,13 @@ def wait_for(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
     raise AssertionError(log.read_text()[-2000:])
 
 
+def documented_curl(url: str) -> str:
+    """Return the command that the page on serving shows, for another address."""
+    page = (ROOT / "docs/serve.md").read_text(encoding="utf-8")
+    (command,) = re.findall(r"^curl http.*$", page, re.MULTILINE)
+    return re.sub(r"http://\S+/invocations", url, command)
+
+
 @pytest.mark.slow
 @pytest.mark.enable_socket
 @pytest.mark.filterwarnings("ignore")
@@ -126,6 +135,12 @@ def test_a_served_model_answers_over_http(server: str) -> None:
     assert rows
     assert {row["crs"] for row in rows} == {"EPSG:32631"}
     assert all(row["wkt"].startswith("POLYGON") for row in rows)
+    if shutil.which("curl") is not None:
+        told = subprocess.run(
+            shlex.split(documented_curl(server)), capture_output=True, text=True, check=True
+        )
+        by_curl = json.loads(told.stdout)["predictions"]
+        assert len(by_curl) == sum(row["score"] >= 0.5 for row in rows)
     windows = np.zeros((2, 64, 64, 3), int).tolist()
     status, answer = ask(server, {"inputs": {"raster": windows}})
     assert status == 200, answer

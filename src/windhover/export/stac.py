@@ -54,7 +54,7 @@ def write_stac(
         detections_href: of the GeoParquet, from the collection.
         products: rasters of scenes by name, and of each by kind (`scores`, `mask`).
         final: where the folder will be moved to, for relative addresses; `folder` when None.
-        model_href: of the model's STAC item or card, from the collection; None where unknown.
+        model_href: absolute address of the model's STAC item or card; None where unknown.
 
     Raises:
         ModuleNotFoundError: pystac is not installed.
@@ -86,7 +86,7 @@ def write_stac(
             item.add_asset(kind, _product_asset(pystac, kind, path, place))
             if RASTER not in item.stac_extensions:
                 item.stac_extensions.append(RASTER)
-        _link_model(pystac, item, None if model_href is None else up + model_href)
+        _link_model(pystac, item, model_href)
     collection.normalize_hrefs(str(folder))
     collection.save(catalog_type=pystac.CatalogType.SELF_CONTAINED)
 

@@ -401,6 +401,7 @@
     document.documentElement.style.setProperty("--panel-height", `${narrow ? panel.height : 0}px`);
     return { paddingTopLeft: [20, 20], paddingBottomRight: narrow ? [20, panel.height + 10] : [panel.width + 30, 20] };
   };
+  new ResizeObserver(fit).observe(element("panel")); // it grows as it is filled, and the scale stands above it
   if (isEarth) L.control.scale({ imperial: false, position: "bottomleft" }).addTo(map);
   legend();
   map.on("move moveend zoomend viewreset resize", redraw);
