@@ -153,7 +153,7 @@ def test_data_of_the_models_type_is_preferred_to_a_picture(tmp_path: Path) -> No
     (shown,) = read_stac_scenes(source, RGB, "uint8")
     assert (Path(shown.path).name, shown.sources) == ("x.tif", ())
     (both,) = read_stac_scenes(source, ("nir", "red"), "uint16")
-    assert [band.index for band in both.sources] == [1, 1]
+    assert [band.number for band in both.sources] == [1, 1]
 
 
 def test_bands_of_stac_1_1_are_read_and_servers_followed(tmp_path: Path) -> None:

@@ -195,12 +195,12 @@ def _scene(entry: _Entry, source: Path, model_bands: Sequence[str], dtype: str) 
     hrefs = [
         _followed(str(rasters[band.key].get("href", "")), entry.folder, where) for band in chosen
     ]
-    numbers: tuple[str, ...] | None = tuple(str(band.index) for band in chosen)
+    numbers: tuple[str, ...] | None = tuple(str(band.number) for band in chosen)
     sources: tuple[BandOfFile, ...] = ()
     if len({band.key for band in chosen}) > 1:
-        sources = tuple(map(BandOfFile, hrefs, (band.index for band in chosen)))
+        sources = tuple(map(BandOfFile, hrefs, (band.number for band in chosen)))
         numbers = tuple(str(number) for number in range(1, len(chosen) + 1))
-    elif chosen[0].index == UNNAMED:
+    elif chosen[0].number == UNNAMED:
         numbers = None
     return StacScene(
         name=item["id"],
@@ -216,7 +216,7 @@ class _BandOfAsset(NamedTuple):
     """A band of an asset."""
 
     key: str
-    index: int  # from 1
+    number: int  # from 1
 
 
 def _choose_bands(

@@ -50,7 +50,7 @@ class BandOfFile(NamedTuple):
     """A band of a raster, which becomes a band of a stack."""
 
     path: str  # or address
-    index: int  # from 1
+    number: int  # from 1
 
 
 def write_stack(sources: Mapping[str, Path], target: Path, final: Path | None = None) -> None:
