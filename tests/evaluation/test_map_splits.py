@@ -40,7 +40,7 @@ def catalog(tmp_path_factory: pytest.TempPathFactory) -> Catalog:
 def mapped(catalog: Catalog) -> list[MappedScene]:
     scorer = TorchScorer(BrightNetwork(), Identity())
     card = CARD.model_copy(update={"bands": tuple(catalog.bands)})
-    by_split = map_labeled_scenes(scorer, catalog, card, ["train", "val", "test"])
+    by_split = map_labeled_scenes(scorer, catalog, card, splits=["train", "val", "test"])
     return [scene for part in by_split.values() for scene in part]
 
 

@@ -100,7 +100,7 @@ def build_catalog(params: ScenesParams, folder: Path, final: Path) -> Catalog:
     maps = write_class_maps(sources, class_labels, params, folder=folder, final=final)
     sources = with_known_scenes(sources, maps)
     classes = class_labels.classes.names
-    units = units_of_coverage(maps, classes, sources.infos, params.gsd_m)
+    units = units_of_coverage(maps, classes, sources.infos, gsd_m=params.gsd_m)
     catalog = _divided(sources, units, params, groups=groups, fixed=fixed, notes=group_notes)
     return with_class_maps(catalog, maps)
 

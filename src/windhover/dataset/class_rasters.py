@@ -192,7 +192,7 @@ class ClassMapWriter:
         self._index_of_value = value_table(params, classes)
 
     def write(
-        self, target: Path, info: SceneInfo, labels: ClassLabels, coverage: LabelCoverage
+        self, target: Path, info: SceneInfo, labels: ClassLabels, *, coverage: LabelCoverage
     ) -> NDArray[np.int64]:
         """Write the class map of a scene; return the px of background and of each class.
 

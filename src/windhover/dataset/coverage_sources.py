@@ -239,7 +239,7 @@ def write_class_maps(
             folder / file,
             current_info(info, folder, final),
             labels.of_raster[raster],
-            LabelCoverage.from_areas(areas),
+            coverage=LabelCoverage.from_areas(areas),
         )
         paths[info.name] = portable_path(final / file)
         rows.append((info.name, *counts.tolist()))
@@ -253,7 +253,7 @@ def write_class_maps(
 
 
 def units_of_coverage(
-    maps: WrittenClassMaps, classes: list[str], infos: list[SceneInfo], gsd_m: float
+    maps: WrittenClassMaps, classes: list[str], infos: list[SceneInfo], *, gsd_m: float
 ) -> pd.DataFrame:
     """Return rows by which places are divided between splits: one for a window's ground of a class.
 

@@ -97,19 +97,14 @@ def evaluate_coverage(
     catalog = load_catalog(folders.scenes)
     card = bundle.card
     fitting = split_for_fitting(catalog) if len(catalog.scenes) else "val"
-    maps = _map_splits(params, bundle, catalog, fitting)
-    calibration, notes = _calibrate(bundle, maps.scenes[fitting], folders, fitting)
-    scenes = {}
-    for split, part in maps.scenes.items():
-        scenes[split] = [scored(scene, calibration) for scene in part]
+    maps = _map_splits(params, bundle, catalog, fitting=fitting)
+    calibration, notes = _calibrate(bundle, maps.scenes[fitting], folders, fitting=fitting)
+    scenes = _scored_splits(maps, calibration)
     patches = _score_patches(bundle, folders, calibration)
-    choices = _choose(params, card, scenes[fitting], patches[fitting])
+    choices = _choose(params, card, scenes[fitting], patches=patches[fitting])
     thresholds = [choices[name].threshold for name in card.classes]
-    of_scenes = {}
-    of_patches = {}
-    for split in dict.fromkeys([*EVALUATED_SPLITS, fitting]):
-        of_scenes[split] = count_scenes(scenes[split], card, thresholds)
-        of_patches[split] = _count_patches(patches[split], card, thresholds)
+    of_scenes = {split: count_scenes(part, card, thresholds) for split, part in scenes.items()}
+    of_patches = {split: _count_patches(patches[split], card, thresholds) for split in scenes}
     point = _operating_point(params, choices, of_scenes[fitting], split=fitting, maps=maps)
     finished = save_bundle(
         folders.model,
@@ -119,13 +114,12 @@ def evaluate_coverage(
         operating_point=point,
         graphs=bundle.graphs,
     )
-    notes = [*_warnings(card, catalog, folders, fitting), *notes]
+    notes = [*_warnings(card, catalog, folders, fitting=fitting), *notes]
     notes += [f"{name}: {choice.note}" for name, choice in choices.items() if choice.note]
     notes += _few_places_notes(of_scenes)
+    record = _record(params, finished, choices, scenes=of_scenes, patches=of_patches)
     result = CoverageResult(
-        record=_record(params, finished, choices, scenes=of_scenes, patches=of_patches).model_copy(
-            update={"notes": notes}
-        ),
+        record=record.model_copy(update={"notes": notes}),
         classes=finished.classes,
         bands=finished.bands,
         scenes=of_scenes,
@@ -157,19 +151,27 @@ class _Maps:
     stride_px: int
 
 
-def _map_splits(params: EvaluateParams, bundle: Bundle, catalog: Catalog, fitting: str) -> _Maps:
+def _map_splits(params: EvaluateParams, bundle: Bundle, catalog: Catalog, *, fitting: str) -> _Maps:
     """Return the maps of the labeled scenes of val, test and the split that is fitted on."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     scorer, _ = make_scorers(
         bundle, device=device, inference_precision="auto", stride_px=params.stride_px
     )
     splits = list(dict.fromkeys([*EVALUATED_SPLITS, fitting]))
-    scenes = map_labeled_scenes(scorer, catalog, bundle.card, splits)
+    scenes = map_labeled_scenes(scorer, catalog, bundle.card, splits=splits)
     return _Maps(scenes, scorer.inference_precision, scorer.stride_px)
 
 
+def _scored_splits(maps: _Maps, calibration: Calibration) -> dict[str, list[ScoredScene]]:
+    """Return the probability maps of the labeled scenes by split."""
+    scenes = {}
+    for split, part in maps.scenes.items():
+        scenes[split] = [scored(scene, calibration) for scene in part]
+    return scenes
+
+
 def _calibrate(
-    bundle: Bundle, scenes: Sequence[MappedScene], folders: EvaluationFolders, fitting: str
+    bundle: Bundle, scenes: Sequence[MappedScene], folders: EvaluationFolders, *, fitting: str
 ) -> tuple[Calibration, list[str]]:
     """Return the calibration fitted on cells of scenes, on patches where there are none.
 
@@ -221,7 +223,7 @@ def _label_px(folders: EvaluationFolders) -> int | None:
 
 
 def _choose(
-    params: EvaluateParams, card: Card, scenes: Sequence[ScoredScene], patches: _ScoredPatches
+    params: EvaluateParams, card: Card, scenes: Sequence[ScoredScene], *, patches: _ScoredPatches
 ) -> dict[str, CoverageChoice]:
     """Return the threshold of each class, chosen on the px of scenes, else on patches."""
     if scenes:
@@ -331,7 +333,9 @@ def _few_places_notes(scenes: Mapping[str, CoverageCounts]) -> list[str]:
     return [note]
 
 
-def _warnings(card: Card, catalog: Catalog, folders: EvaluationFolders, fitting: str) -> list[str]:
+def _warnings(
+    card: Card, catalog: Catalog, folders: EvaluationFolders, *, fitting: str
+) -> list[str]:
     """Return what a reader has to know before the figures."""
     summary = PatchSummary.load(folders.patches / SUMMARY_FILE)
     training = card.model_dump(mode="json").get("training", {})

@@ -80,7 +80,7 @@ class CoverageCounts:
 
 
 def map_labeled_scenes(
-    scorer: Scorer, catalog: Catalog, card: Card, splits: Sequence[str]
+    scorer: Scorer, catalog: Catalog, card: Card, *, splits: Sequence[str]
 ) -> dict[str, list[MappedScene]]:
     """Return split -> its scenes with a class map, each with the logits of its cells."""
     rows = {}

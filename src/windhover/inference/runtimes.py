@@ -63,7 +63,13 @@ def make_scorers(
     if runtime not in RUNTIMES:
         raise ParameterError(f"runtime must be {', '.join(RUNTIMES)}, got {runtime!r}.")
     if bundle.card.network.name in SEGMENTATION_NETWORKS:
-        return _pixel_scorer(bundle, runtime, device, inference_precision, batch_px=batch_px), None
+        return _pixel_scorer(
+            bundle,
+            runtime,
+            device=device,
+            inference_precision=inference_precision,
+            batch_px=batch_px,
+        ), None
     if runtime == "auto":
         runtime = _choose_runtime(
             bundle, device=device, inference_precision=inference_precision, stride_px=stride_px
@@ -97,7 +103,12 @@ def make_scorers(
 
 
 def _pixel_scorer(
-    bundle: Bundle, runtime: str, device: str, inference_precision: str, *, batch_px: int | None
+    bundle: Bundle,
+    runtime: str,
+    *,
+    device: str,
+    inference_precision: str,
+    batch_px: int | None,
 ) -> Scorer:
     """Return the scorer of a network that scores pixels, which torch alone computes.
 

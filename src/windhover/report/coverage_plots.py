@@ -112,7 +112,7 @@ def _line(axes: Axes, curve: pd.DataFrame, columns: tuple[str, str], **style: An
 
 
 def plot_thresholds(
-    path: Path, val: Histograms, thresholds: Mapping[str, float], rule: str
+    path: Path, val: Histograms, thresholds: Mapping[str, float], *, rule: str
 ) -> None:
     """Plot the metrics of val against the threshold, and which was chosen, for each class."""
     with plot_file(path, (6.4, 5.4)) as (_, axes):

@@ -215,7 +215,7 @@ def _write_plots(result: CoverageResult, folder: Path) -> None:
         subtitle=f"test, {0 if of_patches is None else of_patches.px} patches",
     )
     coverage_plots.plot_thresholds(
-        folder / "operating_point.png", val, thresholds, result.record.rule
+        folder / "operating_point.png", val, thresholds, rule=result.record.rule
     )
     coverage_plots.plot_reliability(folder / "reliability.png", test, val)
     coverage_plots.plot_shares(folder / "size_bands.png", result.scenes["test"].shares)

@@ -7,14 +7,15 @@ and borders treat it as they treat an object; one whose class is not known becom
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from windhover.dataset.catalog import Catalog, SceneRow, open_catalog_scene, open_class_map
 from windhover.dataset.class_maps import ClassMap, class_counts
-from windhover.geometry.windows import HALF_WINDOW_PX, STRIDE_PX
-from windhover.imagery.scenes import Scene
+from windhover.geometry.windows import HALF_WINDOW_PX, STRIDE_PX, WINDOW_PX
 from windhover.params.train import LargePatchesParams
 from windhover.patches.coverage_labels import CELL_PX, UNUSED, divide_among_scenes, label_windows
 from windhover.patches.patch_summary import ShareRule
@@ -89,46 +90,80 @@ def _cut_scene(
                 scene.at_gsd(catalog.gsd_m * scale) as seen,
                 open_class_map(row, seen) as class_map,
             ):
+                drawer = _CropDrawer(
+                    class_map,
+                    rule,
+                    random,
+                    n_classes=len(catalog.classes),
+                    side_px=params.side_px,
+                )
                 for number in range(count):
-                    wants_class = number < params.object_fraction * count
-                    left, top, table = _draw_crop(
-                        seen, class_map, rule, len(catalog.classes), params.side_px,
-                        wants_class=wants_class, random=random,
-                    )  # fmt: skip
+                    crop = drawer.draw(wants_class=number < params.object_fraction * count)
                     image, _ = read_square(
                         seen,
-                        left=left,
-                        top=top,
+                        left=crop.left,
+                        top=crop.top,
                         side_px=params.side_px,
                         padding_value=padding_value,
                     )
-                    yield image, table
+                    yield image, crop.table
 
 
-def _draw_crop(
-    scene: Scene,
-    class_map: ClassMap,
-    rule: ShareRule,
-    n_classes: int,
-    side_px: int,
-    *,
-    wants_class: bool,
-    random: np.random.Generator,
-) -> tuple[int, int, Table]:
-    """Draw the place of a crop, again while it lacks a class that is wanted, or all knowledge."""
-    height, width = scene.shape_hw
-    left = top = 0
-    table = np.zeros((0, N_COLUMNS), np.float32)
-    for _ in range(TRIES):
-        left = int(random.integers(-HALF_WINDOW_PX, max(width + HALF_WINDOW_PX - side_px, 0) + 1))
-        top = int(random.integers(-HALF_WINDOW_PX, max(height + HALF_WINDOW_PX - side_px, 0) + 1))
-        classes = class_map.read(top, left, side_px, side_px)
-        labels = label_windows(class_counts(classes, CELL_PX, n_classes), rule).label
-        table = table_of_labels(labels, side_px)
-        is_enough = (labels > 0).any() if wants_class else (labels >= 0).any()
-        if is_enough:
-            break
-    return left, top, table
+class _Crop(NamedTuple):
+    """The place of a crop, and the table of its windows."""
+
+    left: int
+    top: int
+    table: Table
+
+
+@dataclass(frozen=True)
+class _CropDrawer:
+    """Draws places of crops on one scene.
+
+    Attributes:
+        class_map: of the scene.
+        rule: by which shares a window shows a class.
+        random: of the draws.
+        n_classes: of the catalog.
+        side_px: of the crops.
+    """
+
+    class_map: ClassMap
+    rule: ShareRule
+    random: np.random.Generator
+    n_classes: int
+    side_px: int
+
+    def draw(self, *, wants_class: bool) -> _Crop:
+        """Draw a place, again while it lacks a class that is wanted, or all knowledge."""
+        crop = self._draw_once()
+        for _ in range(TRIES - 1):
+            is_class = crop.table[:, CLASS] >= 0
+            is_enough = is_class.any() if wants_class else len(crop.table) < self._n_windows
+            if is_enough or is_class.any():
+                break
+            crop = self._draw_once()
+        return crop
+
+    @property
+    def _n_windows(self) -> int:
+        """Windows of a crop; where the table has as many rows, none is background."""
+        return ((self.side_px - WINDOW_PX) // STRIDE_PX + 1) ** 2
+
+    def _draw_once(self) -> _Crop:
+        height, width = self.class_map.shape_hw
+        left, top = (
+            int(self.random.integers(-HALF_WINDOW_PX, max(last, 0) + 1))
+            for last in (
+                width + HALF_WINDOW_PX - self.side_px,
+                height + HALF_WINDOW_PX - self.side_px,
+            )
+        )
+        classes = self.class_map.read(top, left, self.side_px, self.side_px)
+        counts = class_counts(classes, CELL_PX, self.n_classes)
+        labels = label_windows(counts, self.rule).label
+        return _Crop(left, top, table_of_labels(labels, self.side_px))
 
 
 def table_of_labels(labels: NDArray[np.int16], side_px: int) -> Table:
