@@ -82,7 +82,7 @@ def test_the_page_follows_the_parameters_of_now(make_scene: MakeScene, tmp_path:
     check_project(project)
     text = text_of(project)
     assert "<b>Now: 0.25</b>" in text
-    assert re.search(r"(\d+) objects of \1 are longer than the window of 64 px", text)
+    assert re.search(r"Of (\d+) objects, \1 are longer than the window of 64 px", text)
     assert {path.name for path in project.rglob("*")} == before
 
 
@@ -100,3 +100,18 @@ def test_many_scenes_stay_a_small_page(make_scene: MakeScene, tmp_path: Path) ->
 def test_a_folder_without_a_project_is_named(tmp_path: Path) -> None:
     with pytest.raises(MissingFileError, match=r"has no params\.yaml"):
         check_project(tmp_path)
+
+
+def test_what_init_told_is_on_the_page_once_and_files_keep_their_names(
+    make_scene: MakeScene, tmp_path: Path
+) -> None:
+    make_scene("s/one.tif", (900, 1300))
+    labels = boats(tmp_path / "boats.gpkg", 60)
+    frame = geopandas.read_file(labels).drop(columns="class")
+    labels.unlink()
+    frame.to_file(labels)
+    project, _ = project_of(tmp_path, labels=labels)
+    text = text_of(project)
+    assert text.count("no column is known as the class") == 1
+    assert "Boats.gpkg" not in text
+    assert "Boats.gpkg" not in (project / "README.md").read_text(encoding="utf-8")

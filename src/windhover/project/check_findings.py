@@ -20,6 +20,7 @@ from windhover.project.setup_record import ProjectSetup
 
 SMALL_PX = 8.0  # objects below this are hard to tell from texture
 WELL_INSIDE_PX = 48.0  # of the longest objects but a few, at a coarser GSD
+FEW_LARGE = 0.02  # of the objects, up to which those longer than a window are no matter
 FEW_OBJECTS = 30  # of train, below which a model is a first look
 FEW_MEASURED = 10  # of test, below which a figure says little
 
@@ -37,7 +38,9 @@ def findings_of(catalog: Catalog, objects: pd.DataFrame, setup: ProjectSetup) ->
         *_counts(catalog, objects),
         *_dropped(catalog),
     ]
-    return [*(one for one in setup.proposal.findings if one.kind != "time"), *found]
+    of_init = [one for one in setup.proposal.findings if one.kind != "time"]
+    told = {one.sentence for one in of_init}
+    return [*of_init, *(one for one in found if one.sentence not in told)]
 
 
 def _sizes(catalog: Catalog, objects: pd.DataFrame, setup: ProjectSetup) -> Iterator[Finding]:
@@ -46,15 +49,15 @@ def _sizes(catalog: Catalog, objects: pd.DataFrame, setup: ProjectSetup) -> Iter
         return
     n_large = int((sized > WINDOW_PX).sum())
     n_small = int((sized < SMALL_PX).sum())
-    if n_large:
+    if n_large > FEW_LARGE * len(sized):
         coarser = catalog.gsd_m * float(sized.quantile(0.95)) / WELL_INSIDE_PX
         command = "windhover set 'evaluate.scales=[1,2]'"
         if coarser > catalog.gsd_m:
             command = f"windhover set scenes.gsd_m={coarser:.2g}"
         yield Finding(
             kind="limit",
-            sentence=f"{counted(n_large, 'object')} of {len(sized)} are longer than the window of "
-            f"{WINDOW_PX} px: only a part of each is seen at once",
+            sentence=f"of {len(sized)} objects, {n_large} {_are(n_large)} longer than the window "
+            f"of {WINDOW_PX} px: only a part of each is seen at once",
             command=command,
         )
     if n_small:
@@ -63,10 +66,14 @@ def _sizes(catalog: Catalog, objects: pd.DataFrame, setup: ProjectSetup) -> Iter
             command = f"windhover set scenes.gsd_m={catalog.gsd_m / 2:.2g}"
         yield Finding(
             kind="limit",
-            sentence=f"{counted(n_small, 'object')} of {len(sized)} are shorter than {SMALL_PX:g} "
-            "px: expect more misses and false alarms among them",
+            sentence=f"of {len(sized)} objects, {n_small} {_are(n_small)} shorter than "
+            f"{SMALL_PX:g} px: expect more misses and false alarms among them",
             command=command,
         )
+
+
+def _are(count: int) -> str:
+    return "is" if count == 1 else "are"
 
 
 def _counts(catalog: Catalog, objects: pd.DataFrame) -> Iterator[Finding]:

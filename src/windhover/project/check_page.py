@@ -22,6 +22,7 @@ from windhover.project.proposal import Finding, Proposal
 from windhover.project.setup_record import ProjectSetup
 from windhover.project.split_map import map_of_places, place_panels
 from windhover.rendering.html_page import Card, render_page, table_of
+from windhover.rendering.text import capitalized
 
 MAX_SHOWN = 60  # characters of a value
 N_LEFT_OUT = 100  # rasters that the page lists
@@ -114,7 +115,7 @@ def _minutes_card(setup: ProjectSetup, params: Mapping[str, Any]) -> list[Card]:
 
 
 def _shown(finding: Finding) -> ShownFinding:
-    sentence = finding.sentence[:1].upper() + finding.sentence[1:].rstrip(".")
+    sentence = capitalized(finding.sentence).rstrip(".")
     command = finding.command
     if command.startswith("--"):
         command = f"windhover init ... {command}"

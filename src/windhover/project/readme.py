@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from windhover.project.proposal import Proposal
 from windhover.project.request import ProjectRequest, absolute_path
+from windhover.rendering.text import capitalized
 
 README = """\
 # {name}
@@ -36,7 +37,7 @@ def readme_text(request: ProjectRequest, proposal: Proposal) -> str:
     findings = []
     for finding in proposal.findings:
         command = f" Change it: `{finding.command}`." if finding.command else ""
-        sentence = finding.sentence[:1].upper() + finding.sentence[1:]
+        sentence = capitalized(finding.sentence)
         findings.append(f"- {sentence}.{command}")
     return README.format(
         name=request.project.resolve().name, source=source, findings="\n".join(findings)

@@ -61,6 +61,14 @@ def format_parameter(value: Any) -> str:
     return str(value)
 
 
+def capitalized(sentence: str) -> str:
+    """Return a sentence with a capital at its beginning, unless it begins with a file or a key."""
+    first = sentence.split(" ", 1)[0].rstrip(":,")
+    if "." in first or "`" in first:
+        return sentence
+    return sentence[:1].upper() + sentence[1:]
+
+
 def count_lines(counts: Mapping[str, int], unit: str) -> Iterable[str]:
     """Yield `reason: N things` for each count that is not 0."""
     for reason, count in counts.items():
