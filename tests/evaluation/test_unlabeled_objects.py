@@ -127,3 +127,12 @@ def test_what_is_assumed_of_labels_is_told_as_it_was_stated(
     assert ("or say `--labelled positive-only`" in sentence) == advised
     assert ("It is assumed" in sentence) == advised
     assert sentence.startswith("This detection looks like an object nobody labelled")
+
+
+def test_a_weak_model_finds_no_unlabelled_object() -> None:
+    weak = {place: score / 2 for place, score in FOUND.items()}
+    metrics = measured(LABELS, weak | {700.0: 0.45})
+    low = {"boat": 0.2}
+    cuts = surest_scores(metrics.matches, low)
+    assert cuts == {"boat": 0.5}
+    assert surest_without_label(metrics, cuts).empty

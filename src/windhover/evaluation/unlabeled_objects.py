@@ -29,6 +29,7 @@ from windhover.report.error_examples import thumbnails_of
 
 MAX_MPX = 60.0  # of training ground that is searched, half a minute on two cores
 MIN_TRUE_POSITIVES = 5  # from which a score can be said to be that of an object
+LEAST_SCORE = 0.5  # below, a detection is rather none: a weak model finds nothing unlabelled
 MAX_OVERLAP = 0.1  # share of a box inside labelled ones; more is a second box of the same object
 MAX_IN_LAYER = 1000
 N_THUMBNAILS = 18
@@ -98,7 +99,7 @@ def surest_scores(matches: pd.DataFrame, thresholds: Mapping[str, float]) -> dic
 
     Args:
         matches: of the training ground, with calibrated scores.
-        thresholds: by class; the score is never below.
+        thresholds: by class; the score is never below, nor below `LEAST_SCORE`.
     """
     cuts = {}
     for name, threshold in thresholds.items():
@@ -106,7 +107,7 @@ def surest_scores(matches: pd.DataFrame, thresholds: Mapping[str, float]) -> dic
         scores = of_class.loc[of_class["is_tp"], "score"]
         cuts[name] = np.inf
         if len(scores) >= MIN_TRUE_POSITIVES:
-            cuts[name] = max(float(scores.median()), threshold)
+            cuts[name] = max(float(scores.median()), threshold, LEAST_SCORE)
     return cuts
 
 
