@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -201,7 +201,7 @@ def _print_json(outcome: DetectionOutcome, output: Path, scores: Path | None) ->
     from dataclasses import asdict
     from json import dumps
 
-    document = {
+    document: dict[str, Any] = {
         "output": str(output),
         "scores": None if scores is None else str(scores),
         "objects": outcome.n_objects,

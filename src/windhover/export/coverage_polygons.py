@@ -109,7 +109,10 @@ def _score_sums(
     for number, plane in enumerate(scores, 1):
         is_class = classes == number
         of_class[is_class] = plane[is_class] / MAX_VALUE
-    return np.bincount(labels.ravel(), weights=of_class.ravel(), minlength=n_labels)
+    sums: NDArray[np.float64] = np.bincount(
+        labels.ravel(), weights=of_class.ravel(), minlength=n_labels
+    ).astype(np.float64)
+    return sums
 
 
 def _window_shapes(
@@ -228,7 +231,9 @@ def region_table(
     rows = list(regions)
 
     def to_world(xy: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.stack(transform @ (xy[:, 0], xy[:, 1]), axis=1)
+        x = transform.a * xy[:, 0] + transform.b * xy[:, 1] + transform.c
+        y = transform.d * xy[:, 0] + transform.e * xy[:, 1] + transform.f
+        return np.stack([x, y], axis=1)
 
     columns = {
         "class": [classes[row.number - 1] for row in rows],

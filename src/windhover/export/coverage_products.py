@@ -167,7 +167,8 @@ def _extent(transform: Any, width: int, height: int) -> BaseGeometry:
     """Return the box in the map's system around a window."""
     corners = [transform @ corner for corner in ((0, 0), (width, 0), (0, height), (width, height))]
     x, y = zip(*corners, strict=True)
-    return box(min(x), min(y), max(x), max(y))
+    extent: BaseGeometry = box(min(x), min(y), max(x), max(y))
+    return extent
 
 
 def _write_polygons(

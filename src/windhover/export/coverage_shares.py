@@ -92,7 +92,8 @@ def _parts_inside(length: int, start: float, stop: float) -> Floats:
     """Return which part of each px (length,) is in [start, stop)."""
     first = np.arange(length, dtype=np.float64)
     inside = np.minimum(first + 1, stop) - np.maximum(first, start)
-    return np.clip(inside, 0.0, 1.0)
+    parts: Floats = np.clip(inside, 0.0, 1.0)
+    return parts
 
 
 def _pixel_km2_by_row(transform: Affine, crs: str | None, shape_hw: tuple[int, int]) -> Floats:

@@ -57,7 +57,7 @@ def scenes_layer(summary: DetectionSummary, crs: Any) -> geopandas.GeoDataFrame:
         if scene.clear is not None:
             km2_clear = scene.clear.km2
             rows[-1][CLEAR_KM2] = np.nan if km2_clear is None else km2_clear
-    columns = COUNT_COLUMNS
+    columns: tuple[str, ...] = COUNT_COLUMNS
     if any(CLEAR_KM2 in row for row in rows):
         columns = (*COUNT_COLUMNS, CLEAR_KM2)
     return _layer(rows, columns, [footprint_in(scene, crs) for scene in scenes], crs)

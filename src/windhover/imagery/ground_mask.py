@@ -264,7 +264,8 @@ def _local_px(dataset: Any, path: str, grid: MaskGrid) -> Affine:
         DataError: its sides have another ratio than the scene's.
     """
     if not dataset.transform.almost_equals(Affine.identity()):
-        return ~dataset.transform @ grid.transform
+        to_mask: Affine = ~dataset.transform @ grid.transform
+        return to_mask
     height, width = grid.shape_hw
     ratio_x = dataset.width / width
     ratio_y = dataset.height / height

@@ -134,7 +134,8 @@ class ServedModel:
         calibration = self._bundle.calibration
         if card.network.name in SEGMENTATION_NETWORKS:  # of each px: the mean is the share
             of_px = window_scores(outputs.numpy(), calibration, class_axis=1)
-            return of_px.mean(axis=(2, 3)).astype(np.float32)
+            shares: NDArray[np.float32] = of_px.mean(axis=(2, 3), dtype=np.float32)
+            return shares
         logits = outputs.logits[:, :, 0, 0].numpy()
         return window_scores(logits, calibration).astype(np.float32)
 

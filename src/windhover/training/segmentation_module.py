@@ -5,11 +5,11 @@ The schedule, the moving average and the training state are those of `DetectionM
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from windhover.errors import DataError
 from windhover.metrics.coverage_curves import (
@@ -44,7 +44,7 @@ class SegmentationModule(DetectionModule):
                 pixels, classes = random_d4_of_crops(pixels, classes, generator)
             if self.radiometry != Radiometry():
                 pixels = random_radiometry(pixels, self.value_range, self.radiometry, generator)
-        score: Tensor = self.loss(self.network(self.normalized(pixels)), classes)
+        score = self._pixel_loss(self.network(self.normalized(pixels)), classes)
         zero = torch.zeros((), device=score.device)
         return LossTerms(score, score.detach(), offset=zero, size=zero)
 
@@ -52,10 +52,15 @@ class SegmentationModule(DetectionModule):
         """Score validation crops with the network that would be kept."""
         network = self.inference_network.eval()
         logits = network(self.normalized(batch.patches.pixels))
-        loss: Tensor = self.loss(logits, batch.patches.objects)
+        loss = self._pixel_loss(logits, batch.patches.objects)
         so_far = self._validation_metrics.get("val_loss", 0.0)
         self._validation_metrics["val_loss"] = so_far + loss.detach() * batch.share
         self._validated.append((logits.float().cpu(), batch.patches.objects.cpu(), torch.empty(0)))
+
+    def _pixel_loss(self, logits: Tensor, classes: Tensor) -> Tensor:
+        """Return the loss of logits (B, K, S, S) against class maps (B, S, S)."""
+        loss: Tensor = cast("nn.Module", self.loss)(logits, classes)
+        return loss
 
     def on_validation_epoch_end(self) -> None:
         """Compute the average precision of pixels, the mean over classes, `val_ap`.
