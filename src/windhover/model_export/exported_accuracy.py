@@ -18,6 +18,7 @@ from windhover.errors import DataError
 from windhover.evaluation.compare import compare
 from windhover.evaluation.model_test import TestRecord
 from windhover.geometry.objects import Objects
+from windhover.imagery.scenes import Scene
 from windhover.inference.detector import Detector
 from windhover.metrics.evaluation_result import match_rule_of
 from windhover.metrics.ground_truth import GroundTruth, ground_truth_of
@@ -34,6 +35,8 @@ from windhover.params.evaluate import EvaluateParams
 from windhover.progress import progress_bar
 
 DIGITS = 6
+EXPORTED = "exported"
+DETECT = "detect"
 
 
 def lowest_scores(bundle: Bundle, min_logit: float) -> dict[str, float]:
@@ -69,24 +72,17 @@ def measure_on_test(
     lowest = lowest_scores(detector.bundle, params.min_logit)
     thresholds = detector.thresholds()
     client = TiledClient(model, min_score=min(lowest.values()))
-    tables: dict[str, list[pd.DataFrame]] = {"exported": [], "detect": []}
+    tables: dict[str, list[pd.DataFrame]] = {EXPORTED: [], DETECT: []}
     parities = []
     with progress_bar("measuring the exported model", len(rows), "scenes") as advance:
         for row in rows:
             with open_catalog_scene(row, card.gsd_m, list(card.bands)) as scene:
-                height, width = scene.shape_hw
-                objects = {
-                    "exported": client.detect(scene.read(0, 0, height, width)[0]),
-                    "detect": detect_objects(detector, scene, lowest),
-                }
-                for name, found in objects.items():
-                    scaled = found.scaled(scene.gsd_m)
+                found = _search_by_both(detector, client, scene, lowest)
+                for name, objects in found.items():
+                    scaled = objects.scaled(scene.gsd_m)
                     tables[name].append(_matching_rows(scaled, row.scene, card.classes))
-                reported = [
-                    _above(objects[name], thresholds, card.classes)
-                    for name in ("exported", "detect")
-                ]
-                parities.append(compare_objects(reported[0], reported[1], scene.shape_hw))
+                reported = [_above(found[name], thresholds, card.classes) for name in tables]
+                parities.append(compare_objects(*reported, scene.shape_hw))
             advance()
     ground_truth = ground_truth_of(test)
     rule = match_rule_of(params, card.gsd_m)
@@ -94,7 +90,7 @@ def measure_on_test(
         name: _test_record(name, parts, ground_truth, rule, thresholds=thresholds)
         for name, parts in tables.items()
     }
-    ap = compare(tests["detect"], tests["exported"]).iloc[0]
+    ap = compare(tests[DETECT], tests[EXPORTED]).iloc[0]
     parity = add_parities(parities)
     return ExportedAccuracy(
         scenes=len(rows),
@@ -107,6 +103,17 @@ def measure_on_test(
         differing_inside=parity.differing_inside,
         largest_score_difference=round(parity.largest_score_difference, DIGITS),
     )
+
+
+def _search_by_both(
+    detector: Detector, client: TiledClient, scene: Scene, lowest: dict[str, float]
+) -> dict[str, Objects]:
+    """Return the objects of a scene by the exported detector and by the model, px of its grid."""
+    height, width = scene.shape_hw
+    return {
+        EXPORTED: client.detect(scene.read(0, 0, height, width)[0]),
+        DETECT: detect_objects(detector, scene, lowest),
+    }
 
 
 def _matching_rows(objects: Objects, scene: str, classes: tuple[str, ...]) -> pd.DataFrame:
