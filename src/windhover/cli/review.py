@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -53,42 +53,64 @@ def review(
     """Review detections in QGIS: write the file to go through, or apply its corrections."""
     from windhover.console import show_messages
     from windhover.errors import ParameterError
-    from windhover.review.apply_review import ApplyRequest, apply_review
-    from windhover.review.make_review import ReviewRequest, make_empty_review, make_review
-    from windhover.review.project_params import project_params
 
     show_messages()
-    params = project_params()
     if apply and empty:
         raise ParameterError("--apply and --empty are two ways of the command. Give one of them.")
     if apply:
-        params_file = Path("params.yaml") if params is not None and not keep_params else None
-        lines = apply_review(ApplyRequest(files, params, params_file))
-        typer.echo("\n".join(lines))
-        return
+        lines = _apply(files, keep_params=keep_params)
+    else:
+        settings: dict[str, Any] = {
+            "output": output,
+            "budget": budget,
+            "n_areas": areas,
+            "area_m": area_m,
+            "order": order,
+            "seed": seed,
+            "gsd_m": gsd,
+            "classes": _names(classes),
+        }
+        lines = _make(files, settings, empty=empty, model=model)
+    typer.echo("\n".join(lines))
+
+
+def _apply(files: list[Path], *, keep_params: bool) -> list[str]:
+    """Make a new version of the labels and return sentences to print."""
+    from windhover.review.apply_review import ApplyRequest, apply_review
+    from windhover.review.project_params import project_params
+
+    params = project_params()
+    params_file = None
+    if params is not None and not keep_params:
+        params_file = Path("params.yaml")
+    return apply_review(ApplyRequest(files, params, params_file))
+
+
+def _make(
+    files: list[Path], settings: dict[str, Any], *, empty: bool, model: Path | None
+) -> list[str]:
+    """Write a review file and return sentences to print."""
+    from windhover.errors import ParameterError
+    from windhover.review.make_review import ReviewRequest, make_empty_review, make_review
+    from windhover.review.project_params import project_params
+
+    params = project_params()
     features = None
     if model is not None:
         from windhover.inference.window_features import FeatureSource
 
         features = FeatureSource(model)
-    request = ReviewRequest(
-        output=output,
-        budget=budget,
-        n_areas=areas,
-        area_m=area_m,
-        order=order,
-        seed=seed,
-        gsd_m=gsd,
-        classes=tuple(name.strip() for name in (classes or "").split(",") if name.strip()),
-        features=features,
-    )
+    request = ReviewRequest(**settings, features=features)
     if empty:
-        lines = make_empty_review(files, request, params)
-    elif len(files) == 1:
-        lines = make_review(files[0], request, params)
-    else:
+        return make_empty_review(files, request, params)
+    if len(files) > 1:
         raise ParameterError(
             f"one result is reviewed at a time, got {len(files)}. Search the scenes together: "
             "windhover detect SCENES -o detections.gpkg."
         )
-    typer.echo("\n".join(lines))
+    return make_review(files[0], request, params)
+
+
+def _names(text: str | None) -> tuple[str, ...]:
+    """Return the names in a list with commas."""
+    return tuple(name.strip() for name in (text or "").split(",") if name.strip())
