@@ -81,8 +81,9 @@ def measure_on_test(
                 for name, objects in found.items():
                     scaled = objects.scaled(scene.gsd_m)
                     tables[name].append(_matching_rows(scaled, row.scene, card.classes))
-                reported = [_above(found[name], thresholds, card.classes) for name in tables]
-                parities.append(compare_objects(*reported, scene.shape_hw))
+                exported = _above(found[EXPORTED], thresholds, card.classes)
+                detected = _above(found[DETECT], thresholds, card.classes)
+                parities.append(compare_objects(exported, detected, scene.shape_hw))
             advance()
     ground_truth = ground_truth_of(test)
     rule = match_rule_of(params, card.gsd_m)
