@@ -25,8 +25,8 @@ from windhover.params import read_yaml
 
 MAX_BYTES = 1_000_000
 LIMIT = (
-    "A demonstration: it learned from the drawn aircraft of the built-in world alone. On real "
-    "pictures it finds some aircraft and gives many false alarms: docs/detect.md has the figures."
+    "A demonstration: it learned from the drawn aircraft of the built-in world alone, and has more "
+    "false alarms on real pictures than a model that learned from them: docs/detect.md has figures."
 )
 
 
@@ -51,13 +51,15 @@ def make_demo_model(project: Path, target: Path) -> int:
         name: array.astype(np.float32) if array.dtype == np.float16 else array
         for name, array in half.items()
     }
-    about = ModelDescription(
-        sensor="none: the scenes are drawn",
-        native_gsd_m=(bundle.card.gsd_m, bundle.card.gsd_m),
-        license="apache-2.0",
-        data_license="none: `windhover simulate` draws them",
-        limits=(LIMIT,),
-        accuracy=_on_drawn_scenes(project),
+    described = bundle.card.description or ModelDescription()
+    about = described.model_copy(
+        update={
+            "sensor": "none: the scenes are drawn",
+            "license": "apache-2.0",
+            "data_license": "none: `windhover simulate` draws them",
+            "limits": (LIMIT,),
+            "accuracy": _on_drawn_scenes(project),
+        }
     )
     save_bundle(
         target,
