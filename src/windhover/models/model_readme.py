@@ -131,8 +131,9 @@ def _input_rows(card: Card, about: ModelDescription) -> Iterator[tuple[str, str]
 
 def _training_rows(card: Card, about: ModelDescription) -> Iterator[tuple[str, str]]:
     """Yield what the model was made of."""
-    yield "scenes", str(about.scenes)
-    if card.task == "objects":
+    if about.scenes:
+        yield "scenes", str(about.scenes)
+    if about.scenes and card.task == "objects":
         yield "objects", str(about.objects)
     yield "data version", f"`{about.data_version or 'unknown'}`"
     yield "licence of the data", about.data_license or NOT_NAMED
