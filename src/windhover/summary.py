@@ -55,7 +55,7 @@ FILES = (
     ("experiments", ".", ("mlflow.db",)),
 )
 WIDTH = 100
-MAX_NAMES = 16  # of files of one kind that are listed; a map of many rasters has several each
+MAX_NAMES = 16  # files of a pattern that are listed by name; a map of many rasters has one each
 
 
 def summary_lines(root: Path = Path()) -> list[str]:
@@ -223,9 +223,10 @@ def file_lines(root: Path) -> list[str]:
         names = []
         for pattern in patterns:
             paths = sorted((root / folder).glob(pattern))
-            names += [path.relative_to(root / folder).as_posix() for path in paths]
-        if len(names) > MAX_NAMES:
-            names[MAX_NAMES:] = [f"and {len(names) - MAX_NAMES} more"]
+            if len(paths) > MAX_NAMES:
+                names.append(f"{pattern} ({len(paths)} files)")
+            else:
+                names += [path.relative_to(root / folder).as_posix() for path in paths]
         if names:
             names[0] = (Path(folder) / names[0]).as_posix()
             lines += _labeled_once(label, textwrap.wrap(", ".join(names), WIDTH - LABEL_WIDTH - 2))
