@@ -21,6 +21,7 @@ from windhover.dataset.catalog import Catalog, load_catalog, open_catalog_scene,
 from windhover.dataset.duplicate_labels import drop_near_duplicates
 from windhover.dataset.label_coverage import LabelCoverage
 from windhover.dataset.label_pieces import to_pixels
+from windhover.dataset.raw_sources import notes_on_rasters
 from windhover.dataset.write_catalog_report import summary_lines
 from windhover.errors import DataError, FormatError, MissingFileError, UnsupportedError
 from windhover.geometry import georef
@@ -631,3 +632,12 @@ def test_a_scene_without_a_label_is_not_background_where_labels_are_incomplete(
     areas = catalog.areas[catalog.areas["scene"] == "s9"]
     assert areas["role"].tolist() == ["positive_only"]
     assert areas.geometry.area.tolist() == [150.0 * 210.0]
+
+
+def test_a_note_that_many_rasters_share_is_given_once(make_scene: MakeScene) -> None:
+    paths = [make_scene(f"raw/s{number}.tif") for number in range(5)]
+    infos = [inspect_scene(path, native_gsd_m=0.5) for path in paths]
+    few, many = notes_on_rasters(infos[:2]), notes_on_rasters(infos)
+    assert [line.split(": ")[0] for line in few] == [str(path) for path in paths[:2]]
+    [line] = many
+    assert line.startswith(f"5 rasters, such as {paths[0]}: the stated GSD is not used")

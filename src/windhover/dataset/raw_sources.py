@@ -5,6 +5,7 @@ Everything is on whole scenes, before blocks are cut and places divided.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +24,8 @@ from windhover.imagery.rasters import SceneInfo
 from windhover.labels.formats import find_labels, read_labels
 from windhover.labels.raster_names import RasterNames
 from windhover.params.scenes import ScenesParams
+
+MAX_NAMED = 3  # rasters with one note that are named each
 
 
 @dataclass(frozen=True)
@@ -176,7 +179,7 @@ def areas_of_scenes(
 
 def raster_notes(infos: list[SceneInfo]) -> list[str]:
     """Return what is worth knowing of the rasters, one sentence each."""
-    notes = [f"{info.path}: {note}" for info in infos for note in info.notes]
+    notes = notes_on_rasters(infos)
     striped = [info for info in infos if info.is_striped]
     if striped:
         first = striped[0]
@@ -203,3 +206,18 @@ def _label_notes(aligned: AlignedLabels) -> list[str]:
         "of other pictures, or of another size"
     )
     return [note]
+
+
+def notes_on_rasters(infos: Iterable[SceneInfo]) -> list[str]:
+    """Return the notes on rasters; one that many of them share is given once, with their number."""
+    rasters: dict[str, list[str]] = {}
+    for info in infos:
+        for note in info.notes:
+            rasters.setdefault(note, []).append(info.path)
+    lines = []
+    for note, paths in rasters.items():
+        if len(paths) > MAX_NAMED:
+            lines.append(f"{len(paths)} rasters, such as {paths[0]}: {note}")
+        else:
+            lines += [f"{path}: {note}" for path in paths]
+    return lines
