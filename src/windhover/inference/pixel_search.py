@@ -46,7 +46,7 @@ class PixelScorer:
         device: name of the device.
         inference_precision: number type of the arithmetic.
         runtime: library that computes.
-        batch_px: None: the network knows how much it computes at once.
+        batch_px: 1: the network itself knows how much it computes at once.
         padding_value: None: what is beyond a scene is its mirror image.
     """
 

@@ -5,28 +5,22 @@ Reads no file.
 
 from __future__ import annotations
 
-import os
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from itertools import repeat
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import rasterio
 from affine import Affine
 from numpy.typing import NDArray
 
 from windhover.errors import ParameterError
-from windhover.files import atomic_folder
 from windhover.params.simulate import SimulateParams
-from windhover.progress import track
 from windhover.simulate.cloud_layers import KINDS
 from windhover.simulate.places import Place, places_of
 from windhover.simulate.shapes import FloatImage
 from windhover.simulate.sky_scene import SkyScene, render_sky
+from windhover.simulate.write_scenes import write_scenes
 
 BAND_NAMES = ("blue", "green", "red", "nir", "swir16", "swir22")
 MASK_NODATA = 255
@@ -157,18 +151,7 @@ def make_sky(params: SimulateParams, folder: str | Path, workers: int | None = N
         ParameterError: counts that contradict one another.
     """
     specs = plan_sky(params)
-    workers = min(len(specs), workers or os.cpu_count() or 1)
-    with (
-        atomic_folder(folder) as target,
-        ProcessPoolExecutor(workers, get_context("spawn"), cv2.setNumThreads, (1,)) as pool,
-    ):
-        (target / "masks").mkdir()
-        run = map if workers == 1 else pool.map
-        for _ in track(run(write_scene, specs, repeat(target)), "drawing", len(specs)):
-            pass
-        lines = [f"{spec.name},{spec.place.name},{spec.place.split}" for spec in specs]
-        text = "\n".join(["scene,place,split", *lines]) + "\n"
-        (target / "places.csv").write_text(text, encoding="utf-8")
+    write_scenes(specs, write_scene, folder, truth_folder="masks", workers=workers)
     return len(specs)
 
 

@@ -5,10 +5,6 @@ Reads no file.
 
 from __future__ import annotations
 
-import os
-from concurrent.futures import ProcessPoolExecutor
-from itertools import repeat
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +16,7 @@ import rasterio
 import shapely
 from numpy.typing import NDArray
 
-from windhover.files import atomic_folder
 from windhover.params.simulate import SimulateParams
-from windhover.progress import track
 from windhover.simulate.airport import Airport, airport_at
 from windhover.simulate.canvas import Canvas
 from windhover.simulate.country import country_around
@@ -30,6 +24,7 @@ from windhover.simulate.landscape import Landscape
 from windhover.simulate.scene_plan import SceneSpec, data_outline_px, plan_scenes
 from windhover.simulate.sensor import apply_sensor
 from windhover.simulate.shapes import FloatImage
+from windhover.simulate.write_scenes import write_scenes
 
 CLASS_NAME = "aircraft"
 BAND_NAMES = ("red", "green", "blue", "nir")
@@ -126,18 +121,7 @@ def make_world(params: SimulateParams, folder: str | Path, workers: int | None =
         ParameterError: counts that contradict one another.
     """
     scenes = plan_scenes(params)
-    workers = min(len(scenes), workers or os.cpu_count() or 1)
-    with (
-        atomic_folder(folder) as target,
-        ProcessPoolExecutor(workers, get_context("spawn"), cv2.setNumThreads, (1,)) as pool,
-    ):
-        (target / "labels").mkdir()
-        run = map if workers == 1 else pool.map
-        for _ in track(run(write_scene, scenes, repeat(target)), "drawing", len(scenes)):
-            pass
-        lines = [f"{spec.name},{spec.place.name},{spec.place.split}" for spec in scenes]
-        text = "\n".join(["scene,place,split", *lines]) + "\n"
-        (target / "places.csv").write_text(text, encoding="utf-8")
+    write_scenes(scenes, write_scene, folder, truth_folder="labels", workers=workers)
     return sum(len(spec.aircraft) for spec in scenes)
 
 
