@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from windhover.detection.detect_catalog import detect_catalog
 from windhover.detection.map_catalog import map_catalog
 from windhover.detection.model_task import task_of_model
@@ -23,27 +25,17 @@ def run_detection(
     Raises:
         DataError: a part of a scene cannot be read.
     """
+    how: dict[str, Any] = {
+        "runtime": params.runtime,
+        "device": params.device,
+        "inference_precision": params.inference_precision,
+        "block_px": params.block_px,
+    }
     if task_of_model(model_folder) == "coverage":
-        maps = map_catalog(
-            catalog_folder,
-            model_folder,
-            out_folder,
-            runtime=params.runtime,
-            device=params.device,
-            inference_precision=params.inference_precision,
-            block_px=params.block_px,
-        )
+        maps = map_catalog(catalog_folder, model_folder, out_folder, **how)
         km2 = sum(scene.km2 or 0.0 for scene in maps.scenes)
         return [f"{counted(len(maps.scenes), 'scene')} mapped, {km2:.1f} km2"]
-    summary = detect_catalog(
-        catalog_folder,
-        model_folder,
-        out_folder,
-        runtime=params.runtime,
-        device=params.device,
-        inference_precision=params.inference_precision,
-        block_px=params.block_px,
-    )
+    summary = detect_catalog(catalog_folder, model_folder, out_folder, **how)
     lines = [
         f"{scene.scene}: {counted(scene.objects, 'object')}, {scene.km2:.2f} km2"
         for scene in summary.scenes
