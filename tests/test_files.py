@@ -7,12 +7,15 @@ import hashlib
 import os
 import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
+from windhover import files, temporary_files
 from windhover.errors import FormatError, FullDiskError, ParameterError
 from windhover.files import (
     atomic_file,
@@ -112,6 +115,7 @@ def test_the_old_folder_comes_back_where_the_new_one_cannot_take_its_place(
 ) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "old").write_text("x")
+    monkeypatch.setattr(files, "exchange", lambda first, second: False)  # as on other systems
     replace, calls = os.replace, []
 
     def break_at_the_second(source: Path, target: Path) -> None:
@@ -125,6 +129,46 @@ def test_the_old_folder_comes_back_where_the_new_one_cannot_take_its_place(
         (folder / "new").write_text("y")
     assert [entry.name for entry in (tmp_path / "out").iterdir()] == ["old"]
     assert [entry.name for entry in tmp_path.iterdir()] == ["out"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names are exchanged on Linux alone")
+def test_at_every_moment_the_old_folder_or_the_new_one_is_in_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "old").write_text("x")
+    monkeypatch.setattr(os, "replace", None)  # two renames would leave a gap between them
+    with atomic_folder(tmp_path / "out") as folder:
+        (folder / "new").write_text("y")
+    assert [entry.name for entry in (tmp_path / "out").iterdir()] == ["new"]
+    assert [entry.name for entry in tmp_path.iterdir()] == ["out"]
+
+
+def test_what_a_killed_process_left_is_removed_by_the_next(tmp_path: Path) -> None:
+    killed = subprocess.Popen([sys.executable, "-c", ""])
+    killed.wait()
+    tag = temporary_files._machine_tag()
+    other = f"{int(tag, 16) ^ 1:04x}"
+    kept = {f".a.{killed.pid}-{other}abcd.tif", f".a.{os.getpid()}-{tag}abcd.tif", ".a.1-x.tif"}
+    for name in (*kept, f".a.{killed.pid}-{tag}abcd.tif"):
+        (tmp_path / name).write_text("x")
+    (tmp_path / f".map.{killed.pid}-{tag}0123").mkdir()
+    (tmp_path / f".map.{killed.pid}-{tag}0123" / "a.tif").write_text("x")
+    write_json(tmp_path / "a.json", 1)
+    assert {entry.name for entry in tmp_path.iterdir()} == {*kept, "a.json"}
+
+
+def test_a_disk_without_room_for_names_is_full(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = os.statvfs(tmp_path)
+    full = os.statvfs_result((*disk[:6], 0, 0, *disk[8:]))
+    monkeypatch.setattr(os, "statvfs", lambda path: full)
+    with (
+        pytest.raises(FullDiskError, match=r"a\.tif: no space left"),
+        atomic_file(tmp_path / "a.tif"),
+    ):
+        raise RuntimeError("TIFFWriteError")
 
 
 def test_the_working_folder_and_files_are_not_replaced_by_a_folder(

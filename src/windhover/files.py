@@ -10,14 +10,12 @@ import errno
 import hashlib
 import json
 import os
-import re
 import shutil
 import tempfile
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 from windhover.errors import (
     FormatError,
@@ -26,6 +24,7 @@ from windhover.errors import (
     ParameterError,
     WindhoverError,
 )
+from windhover.temporary_files import exchange, final_path, remove_leftovers, temporary_sibling
 
 try:
     import fcntl
@@ -35,20 +34,9 @@ except ImportError:  # Windows has no such locks
 MIN_FREE_BYTES = 1 << 20  # with less, a disk counts as full: no file of this program is smaller
 # disk full, quota reached, limit of file size
 FULL_DISK_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-# as `_temporary_sibling` makes it: `.STEM.PROCESS-RANDOM.SUFFIX`
-TEMPORARY_NAME = re.compile(r"^\.(.+)\.\d+-[0-9a-f]{8}(\.\w+)?$")
 MAX_JSON_DEPTH = 100  # of lists and objects in one another; records have less than ten
 # files that stand beside a file of the same stem, and are read with it
 SIDECAR_SUFFIXES = (".shp", ".shx", ".dbf", ".prj", ".cpg", ".tfw", ".pgw", ".jgw", ".wld", ".ovr")
-
-
-def _temporary_sibling(path: Path) -> Path:
-    """Return a hidden sibling of `path`: on the same file system, so that a rename is atomic.
-
-    It keeps the suffix.
-    """
-    path = Path(os.path.abspath(path))  # `.` and `..` have no name; a link at the end stays a link
-    return path.with_name(f".{path.stem}.{os.getpid()}-{uuid4().hex[:8]}{path.suffix}")
 
 
 def check_space(path: str | Path, needed_bytes: int = MIN_FREE_BYTES) -> None:
@@ -66,14 +54,9 @@ def check_space(path: str | Path, needed_bytes: int = MIN_FREE_BYTES) -> None:
     free_bytes = shutil.disk_usage(folder).free
     if free_bytes < needed_bytes:
         raise FullDiskError(
-            f"{_final_path(path)}: {_size_text(needed_bytes)} are needed on the disk and "
+            f"{final_path(path)}: {_size_text(needed_bytes)} are needed on the disk and "
             f"{_size_text(free_bytes)} are free. Free some, or name a path on another disk."
         )
-
-
-def _final_path(path: Path) -> Path:
-    """Return a path with the names that its temporary parts will have."""
-    return Path(*(TEMPORARY_NAME.sub(r"\1\2", part) for part in path.parts))
 
 
 def _size_text(n_bytes: int) -> str:
@@ -82,6 +65,16 @@ def _size_text(n_bytes: int) -> str:
         if n_bytes >= size:
             return f"{n_bytes / size:.1f} {unit}"
     return f"{n_bytes} bytes"
+
+
+def _is_full(folder: Path) -> bool:
+    """Return whether a disk has room for no further file: neither bytes nor names."""
+    if shutil.disk_usage(folder).free < MIN_FREE_BYTES:
+        return True
+    if not hasattr(os, "statvfs"):
+        return False
+    disk = os.statvfs(folder)
+    return disk.f_files > 0 and disk.f_favail == 0
 
 
 def full_disk_sentence(error: Exception) -> str | None:
@@ -93,7 +86,7 @@ def full_disk_sentence(error: Exception) -> str | None:
     is_full = isinstance(error, OSError) and error.errno in FULL_DISK_ERRNOS
     is_full |= "disk is full" in str(error)  # SQLite's words
     for folder in (Path.cwd(), Path(tempfile.gettempdir())):
-        if is_full or shutil.disk_usage(folder).free < MIN_FREE_BYTES:
+        if is_full or _is_full(folder):
             return (
                 f"{folder}: no space left on the disk. Free some, and run the same again: what was "
                 "finished is kept."
@@ -117,7 +110,7 @@ def _full_disk_told(path: Path) -> Iterator[None]:
     except Exception as error:
         is_full = isinstance(error, OSError) and error.errno in FULL_DISK_ERRNOS
         folder = next(parent for parent in path.absolute().parents if parent.exists())
-        if not is_full and shutil.disk_usage(folder).free >= MIN_FREE_BYTES:
+        if not is_full and not _is_full(folder):
             raise
         raise FullDiskError(
             f"{path}: no space left on the disk. Free some, or name a path on another disk."
@@ -135,7 +128,8 @@ def atomic_file(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = _temporary_sibling(path)
+    remove_leftovers(path.parent.absolute())
+    temporary = temporary_sibling(path)
     try:
         with _full_disk_told(path):
             yield temporary
@@ -158,15 +152,17 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
     path = Path(path)
     _check_folder(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = _temporary_sibling(path)
-    old = _temporary_sibling(path)
+    remove_leftovers(path.parent.absolute())
+    temporary = temporary_sibling(path)
+    old = temporary_sibling(path)
     temporary.mkdir()
     try:
         with _full_disk_told(path):
             yield temporary
-            if path.exists():
+            if path.exists() and not exchange(temporary, path):
                 os.replace(path, old)
-            os.replace(temporary, path)
+            if not path.exists():
+                os.replace(temporary, path)
     finally:
         if old.exists() and not path.exists():
             os.replace(old, path)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import logging
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,10 +15,8 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from windhover.console import show_messages
-from windhover.errors import WindhoverError
-from windhover.files import full_disk_sentence
-from windhover.optional_dependencies import explain_missing_extras
 from windhover.params import Params, load_params
+from windhover.program_end import errors_told
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +27,7 @@ def run_stage(stage: str, model: type[Params], main: Callable[[Params], None]) -
     """Run a stage with its parameters and log its seconds.
 
     Messages of the library are printed. A user's error ends the process with code 1 and one
-    sentence.
+    sentence, Ctrl-C and SIGTERM with the code of the signal.
 
     Args:
         stage: name in `dvc.yaml`.
@@ -39,21 +36,9 @@ def run_stage(stage: str, model: type[Params], main: Callable[[Params], None]) -
     """
     show_messages()
     started = time.monotonic()
-    try:
-        with explain_missing_extras():
-            main(load_params(stage, model))
-    except WindhoverError as error:
-        print(f"{stage}: {error.sentence()}", file=sys.stderr)
-        raise SystemExit(1) from None
-    except Exception as error:
-        reason = full_disk_sentence(error)
-        if reason is None and isinstance(error, OSError):
-            reason = f"cannot read or write: {' '.join(str(error).split())}"
-        if reason is None:
-            raise
-        print(f"{stage}: {reason}", file=sys.stderr)
-        raise SystemExit(1) from None
-    log_seconds(stage, time.monotonic() - started)
+    with errors_told(stage):
+        main(load_params(stage, model))
+        log_seconds(stage, time.monotonic() - started)
 
 
 def log_seconds(stage: str, seconds: float, log: Path = SECONDS_LOG) -> None:

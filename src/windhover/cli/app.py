@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated
 
 import typer
@@ -10,9 +9,7 @@ import typer
 from windhover import __version__
 from windhover.cli import data, delivery, detection, evaluation, project, review, training
 from windhover.console import show_messages
-from windhover.errors import WindhoverError, shown_path
-from windhover.files import full_disk_sentence
-from windhover.optional_dependencies import explain_missing_extras
+from windhover.program_end import errors_told
 
 INCOMPLETE = detection.INCOMPLETE
 
@@ -58,20 +55,8 @@ def _print_version(
 
 def main() -> None:
     """Run the command line; an error that the user can correct is one sentence and exit code 1."""
-    try:
-        with explain_missing_extras():
-            app()
-    except WindhoverError as error:
-        print(f"windhover: {error.sentence()}", file=sys.stderr)
-        raise SystemExit(1) from None
-    except Exception as error:
-        reason = full_disk_sentence(error)
-        if reason is None and isinstance(error, OSError):  # such as a path not to be written to
-            reason = f"cannot read or write: {shown_path(' '.join(str(error).split()))}"
-        if reason is None:
-            raise
-        print(f"windhover: {reason}", file=sys.stderr)
-        raise SystemExit(1) from None
+    with errors_told("windhover"):
+        app()
 
 
 if __name__ == "__main__":

@@ -16,6 +16,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from windhover.imagery.remote_reads import is_remote
+
 ADVICE_ON_STATUS = {
     "401": "The server wants to know who asks: give the address with its token, or log in.",
     "403": "The server refuses it: the address, or its token, may have expired. Get a new one.",
@@ -30,6 +32,11 @@ ARCHIVE_PATH = re.compile(
 )
 NOT_UTF8 = (
     "It names a file, or holds other text, by bytes that are not UTF-8: write it again in UTF-8."
+)
+
+SERVER_FAILED = (
+    "The server did not give it in the time allowed and the retries (GDAL_HTTP_LOW_SPEED_TIME, "
+    "GDAL_HTTP_MAX_RETRY): try again later; --resume goes on after what was finished."
 )
 
 _lock = threading.Lock()
@@ -90,13 +97,15 @@ def gdal_reason(error: BaseException) -> str:
     return " ".join(str(cause).split())[:200].rstrip(". ")
 
 
-def reading_advice(error: BaseException) -> str:
+def reading_advice(path: str, error: BaseException) -> str:
     """Return a sentence about what to do with a raster of which a part cannot be read."""
     if isinstance(error, UnicodeDecodeError):
         return NOT_UTF8
     remote = _remote_advice(gdal_reason(error))
     if remote is not None:
         return remote
+    if is_remote(path):
+        return SERVER_FAILED
     return "The file is damaged there: fetch it again, or take it out."
 
 
@@ -110,6 +119,11 @@ def opening_advice(path: str, error: BaseException) -> str:
     archive = archive_advice(path)
     if archive is not None:
         return archive
+    if is_remote(path):
+        return (
+            "The server did not give it in the time allowed and the retries, or it is no raster: "
+            "check the address, or try again later."
+        )
     return "The file is damaged or no raster: fetch it again, or take it out."
 
 

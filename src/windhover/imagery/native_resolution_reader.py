@@ -30,6 +30,7 @@ from windhover.imagery.rasters import (
     open_dataset,
     overview_info,
 )
+from windhover.imagery.remote_reads import read_with_retry
 from windhover.imagery.scene_grid import Pixels
 
 # GDAL's words for a source that it cannot open; from then on a virtual raster gives zeros
@@ -71,6 +72,16 @@ class ThreadHandles:
             with self._lock:
                 self._open.append(dataset)
         return dataset
+
+    def drop(self) -> None:
+        """Close this thread's handle: the next read opens the file anew."""
+        dataset = getattr(self._local, "dataset", None)
+        if dataset is None:
+            return
+        self._local.dataset = None
+        with self._lock:
+            self._open.remove(dataset)
+        dataset.close()
 
     def close(self) -> None:
         """Close every thread's handle."""
@@ -176,12 +187,16 @@ class NativeReader:
             raise FormatError(self._failure)
         try:
             with undecodable_messages_raised(), gdal_options():
-                return self._read_dataset(self.handles.get(), bounds)
+                return read_with_retry(
+                    self.info.path,
+                    lambda: self._read_dataset(self.handles.get(), bounds),
+                    self.handles.drop,
+                )
         except (RasterioError, OSError, UnicodeDecodeError) as error:
             part = "" if self.overview is None else " of an overview"
             sentence = (
                 f"{self.info.path}: cannot read rows {top} to {bottom} and columns {left} to "
-                f"{right}{part} ({gdal_reason(error)}). {reading_advice(error)}"
+                f"{right}{part} ({gdal_reason(error)}). {reading_advice(self.info.path, error)}"
             )
             is_virtual = self.info.path.lower().endswith(".vrt")
             if is_virtual and CANNOT_OPEN.search(gdal_reason(error)):

@@ -39,6 +39,7 @@ from windhover.imagery.gdal_messages import (
     undecodable_messages_raised,
 )
 from windhover.imagery.missing_sources import missing_sources, partial_raster
+from windhover.imagery.remote_reads import http_options
 
 DTYPES = ("uint8", "uint16", "int16", "float32")
 MAX_BANDS = 16
@@ -53,8 +54,6 @@ MAX_GSD_M = 1e5
 CACHE_BYTES = 256 * 2**20  # rasterio hands the number to GDALSetCacheMax64
 GDAL_OPTIONS = {
     "GDAL_CACHEMAX": CACHE_BYTES,
-    "GDAL_HTTP_MAX_RETRY": 3,
-    "GDAL_HTTP_RETRY_DELAY": 0.5,
     "GDAL_PAM_ENABLED": True,
     "GDAL_PNG_WHOLE_IMAGE_OPTIM": False,  # that way of reading takes half a file for a whole one
 }
@@ -213,10 +212,11 @@ def gdal_options() -> Iterator[None]:
 
     To set them takes as long as to open a small raster: whoever opens many sets them once.
     """
-    if rasterio.env.hasenv() and rasterio.env.getenv().items() >= GDAL_OPTIONS.items():
+    options = GDAL_OPTIONS | http_options()
+    if rasterio.env.hasenv() and rasterio.env.getenv().items() >= options.items():
         yield
         return
-    with rasterio.Env(**GDAL_OPTIONS):
+    with rasterio.Env(**options):
         yield
 
 
