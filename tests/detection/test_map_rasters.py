@@ -76,11 +76,13 @@ def test_every_raster_gets_its_files_and_rows(
 ) -> None:
     table = run(scenes, model, tmp_path / "out")
     names = set(content(tmp_path / "out"))
-    assert {"coverage.csv", "coverage.json"} < names
+    assert {"coverage.csv", "coverage.gpkg", "coverage.json"} < names
     for scene in ("s0", "s1"):
-        assert {f"{scene}_probability.tif", f"{scene}_mask.tif", f"{scene}.gpkg"} < names
+        assert {f"{scene}_probability.tif", f"{scene}_mask.tif"} < names
     assert not [name for name in names if "journal" in name]
     assert table["name"].tolist() == ["s0", "s1"]
+    polygons = geopandas.read_file(tmp_path / "out/coverage.gpkg", layer="coverage")
+    assert set(polygons["scene"]) == {"s0", "s1"}
     written = pd.read_csv(tmp_path / "out/coverage.csv")
     np.testing.assert_allclose(written["share"], table["share"], atol=1e-6)
 

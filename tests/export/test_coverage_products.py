@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from scipy import ndimage
 
 from windhover.errors import ParameterError
 from windhover.export import coverage_mask, coverage_polygons
+from windhover.export.coverage_polygon_file import polygon_file
 from windhover.export.coverage_products import write_coverage_products
 from windhover.export.coverage_shares import share_interval
 from windhover.export.coverage_specks import label_patches, speck_halo_px, without_specks
@@ -61,7 +63,8 @@ def write_map(path: Path, values: np.ndarray, **profile: Any) -> Path:
 def products(folder: Path, values: np.ndarray, **options: Any) -> Any:
     path = write_map(folder / "scores.tif", values, **options.pop("profile", {}))
     settings = {"classes": CLASSES, "thresholds": THRESHOLDS, "gsd_m": (30.0, 30.0)} | options
-    return write_coverage_products(path, folder / "out", "tile", **settings)
+    with polygon_file(folder / "out" / "coverage.gpkg", settings["classes"]) as polygons:
+        return write_coverage_products(path, folder / "out", "tile", polygons=polygons, **settings)
 
 
 @pytest.fixture
@@ -128,7 +131,7 @@ def test_mask_and_polygons_hold_what_the_thresholds_say(tmp_path: Path, seed: in
         assert dataset.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
     names = class_names(tmp_path / "out" / "tile_mask.tif")
     assert names == {0: "background", 1: "cloud", 2: "shadow"}
-    layer = geopandas.read_file(tmp_path / "out" / "tile.gpkg", layer="coverage")
+    layer = geopandas.read_file(tmp_path / "out" / "coverage.gpkg", layer="coverage")
     _, class_of = label_patches(truth)
     assert sorted(layer["class"]) == sorted(CLASSES[k - 1] for k in class_of if k in (1, 2))
     for number, name in enumerate(CLASSES, 1):
@@ -155,7 +158,7 @@ def test_polygons_do_not_depend_on_the_windows(
     monkeypatch.undo()
     products(tmp_path / "whole", values, min_speck_px=6, simplify=False)
     layers = [
-        geopandas.read_file(folder / "out" / "tile.gpkg")
+        geopandas.read_file(folder / "out" / "coverage.gpkg")
         for folder in (tmp_path, tmp_path / "whole")
     ]
     keys = [layer.normalize().to_wkt().sort_values().tolist() for layer in layers]
@@ -220,7 +223,7 @@ def test_maps_of_nothing_and_of_all_give_valid_files(
     cloud = table[table["class"] == "cloud"].iloc[0]
     assert cloud["share"] == pytest.approx(share, nan_ok=True)
     assert cloud["km2_known"] == pytest.approx(0.0 if np.isnan(share) else 33 * 57 * 900 / 1e6)
-    layer = geopandas.read_file(tmp_path / "out" / "tile.gpkg", layer="coverage")
+    layer = geopandas.read_file(tmp_path / "out" / "coverage.gpkg", layer="coverage")
     assert len(layer) == (1 if share == 1 else 0)
     assert {"class", "km2", "mean_probability"} <= set(layer.columns)
     if share == 1:
@@ -263,7 +266,7 @@ def test_cells_beyond_the_raster_count_by_their_part_inside(tmp_path: Path) -> N
     km2 = 56 * 29.75 * 900 / 1e6
     assert table["km2"].iloc[0] == pytest.approx(km2)
     assert table["km2_known"].iloc[0] == pytest.approx(km2)
-    layer = geopandas.read_file(tmp_path / "out" / "tile.gpkg", layer="coverage")
+    layer = geopandas.read_file(tmp_path / "out" / "coverage.gpkg", layer="coverage")
     assert layer["km2"].tolist() == [pytest.approx(km2)]
     assert layer.area.tolist() == [pytest.approx(km2 * 1e6)]
 
@@ -315,15 +318,48 @@ def test_errors_of_validation_scenes_widen_and_shift_an_interval() -> None:
 
 
 def test_styles_name_every_class(tmp_path: Path) -> None:
-    import sqlite3
-
     products(tmp_path, fractal(0, (40, 70)))
-    with sqlite3.connect(tmp_path / "out" / "tile.gpkg") as database:
+    with sqlite3.connect(tmp_path / "out" / "coverage.gpkg") as database:
         (style,) = database.execute("SELECT styleQML FROM layer_styles").fetchone()
     raster = (tmp_path / "out" / "tile_mask.qml").read_text()
     for name in CLASSES:
         assert f'value="{name}"' in style
         assert f'label="{name}"' in raster
+
+
+def test_one_file_holds_the_polygons_of_all_rasters_a_layer_for_each_system(
+    tmp_path: Path,
+) -> None:
+    systems = {"a": "EPSG:32631", "b": "EPSG:32632", "c": "EPSG:32631", "local": None}
+    n_polygons = {}
+    path = tmp_path / "coverage.gpkg"
+    with polygon_file(path, CLASSES) as polygons:
+        for seed, (name, crs) in enumerate(systems.items()):
+            values = fractal(seed, (40, 70))
+            if name == "c":
+                values[:] = 0  # no class anywhere
+            write_coverage_products(
+                write_map(tmp_path / f"{name}.tif", values, crs=crs),
+                tmp_path,
+                name,
+                classes=CLASSES,
+                thresholds=THRESHOLDS,
+                polygons=polygons,
+                gsd_m=(30.0, 30.0),
+            )
+            _, class_of = label_patches(classes_at(values, LIMITS))
+            n_polygons[name] = int(np.isin(class_of, (1, 2)).sum())
+    first, second, local = (
+        geopandas.read_file(path, layer=layer) for layer in ("coverage", "coverage_2", "coverage_3")
+    )
+    assert [part.crs and part.crs.to_epsg() for part in (first, second)] == [32631, 32632]
+    assert n_polygons["c"] == 0
+    assert first["scene"].tolist() == ["a"] * n_polygons["a"]
+    assert second["scene"].tolist() == ["b"] * n_polygons["b"]
+    assert local["scene"].tolist() == ["local"] * n_polygons["local"]
+    with sqlite3.connect(path) as database:
+        styled = database.execute("SELECT f_table_name FROM layer_styles").fetchall()
+    assert {name for (name,) in styled} == {"coverage", "coverage_2", "coverage_3"}
 
 
 def test_faults_are_named(tmp_path: Path) -> None:
@@ -350,9 +386,15 @@ def test_memory_does_not_grow_with_the_map(tmp_path: Path) -> None:
                 for col in range(0, side, 500):
                     dataset.write(tile, window=Window(col, row, 500, 500))
         tracemalloc.start()
-        write_coverage_products(
-            path, tmp_path / "out", str(side), classes=CLASSES, thresholds=THRESHOLDS
-        )
+        with polygon_file(tmp_path / "out" / f"{side}.gpkg", CLASSES) as polygons:
+            write_coverage_products(
+                path,
+                tmp_path / "out",
+                str(side),
+                classes=CLASSES,
+                thresholds=THRESHOLDS,
+                polygons=polygons,
+            )
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[1] < 1.6 * peaks[0]

@@ -1,6 +1,7 @@
 """Maps of coverage of raster files: `windhover detect` with such a model.
 
-Writes a folder: of each raster a probability map, a class map, polygons and styles, and one table.
+Writes a folder: of each raster a probability map, a class map and its style, of all of them one
+file of polygons and one table.
 Each finished block is kept in a journal, from which a killed run goes on to the same files.
 """
 
@@ -37,6 +38,7 @@ from windhover.detection.map_catalog import summarize_maps
 from windhover.detection.overlaps import notes_on_overlaps
 from windhover.detection.stac_scenes import named_by_item, with_stac_scenes
 from windhover.errors import ParameterError
+from windhover.export.coverage_polygon_file import POLYGONS, polygon_file
 from windhover.export.coverage_summary import COVERAGE_SUMMARY, MAP_SUFFIX, CoverageSummary
 from windhover.export.export_coverage import (
     describe_table,
@@ -175,9 +177,9 @@ def _check_request(
         inputs.append(request.aoi)
     for info in infos:
         check_output(map_path(request, info), inputs=inputs, is_own=is_own_score_map)
-        for ending in ("_mask.tif", ".gpkg"):
-            path = request.output / f"{info.name}{ending}"
-            check_output(path, inputs=inputs, is_own=Path.is_file)
+        mask = request.output / f"{info.name}_mask.tif"
+        check_output(mask, inputs=inputs, is_own=Path.is_file)
+    check_output(request.output / POLYGONS, inputs=inputs, is_own=Path.is_file)
 
 
 def _map_runs(
@@ -202,9 +204,14 @@ def _write_all(request: DetectRequest, summary: CoverageSummary) -> pd.DataFrame
     if request.aoi is not None:
         areas = read_named_areas(request.aoi)
     tables = []
-    for scene in summary.scenes:
-        path = request.output / f"{scene.scene}{MAP_SUFFIX}"
-        tables.append(write_products(path, request.output, scene, summary=summary, areas=areas))
+    with polygon_file(request.output / POLYGONS, summary.classes) as polygons:
+        for scene in summary.scenes:
+            path = request.output / f"{scene.scene}{MAP_SUFFIX}"
+            tables.append(
+                write_products(
+                    path, request.output, scene, summary=summary, polygons=polygons, areas=areas
+                )
+            )
     table = write_table(tables, request.output)
     summary.save(request.output / COVERAGE_SUMMARY)
     return table

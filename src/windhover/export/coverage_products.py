@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import islice
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import pandas as pd
-import pyogrio
 import rasterio
 from affine import Affine
 from shapely import box
@@ -17,7 +14,8 @@ from shapely.geometry.base import BaseGeometry
 
 from windhover.errors import ParameterError
 from windhover.export.coverage_mask import class_map_file, map_windows, write_class_map
-from windhover.export.coverage_polygons import Region, map_regions, region_table
+from windhover.export.coverage_polygon_file import PolygonFile
+from windhover.export.coverage_polygons import map_regions
 from windhover.export.coverage_shares import (
     CORRELATION_PX,
     CoverageTally,
@@ -27,12 +25,9 @@ from windhover.export.coverage_shares import (
     inside_area,
 )
 from windhover.export.coverage_specks import check_speck_size
-from windhover.export.coverage_style import raster_style, write_polygon_style
-from windhover.export.geopackage import GEOPACKAGE_VERSION, fixed_gdal_time
+from windhover.export.coverage_style import raster_style
 from windhover.files import atomic_file
 
-LAYER = "coverage"
-ROWS_AT_ONCE = 5000  # of polygons that are written
 Areas: TypeAlias = Sequence[tuple[str, BaseGeometry]]
 
 
@@ -43,6 +38,7 @@ def write_coverage_products(
     *,
     classes: Sequence[str],
     thresholds: Mapping[str, float],
+    polygons: PolygonFile,
     share_errors: Mapping[str, Sequence[float]] | None = None,
     gsd_m: tuple[float, float] | None = None,
     aoi: Areas | None = None,
@@ -51,7 +47,7 @@ def write_coverage_products(
     correlation_px: int = CORRELATION_PX,
     extent_px: tuple[float, float, float, float] | None = None,
 ) -> pd.DataFrame:
-    """Write NAME_mask.tif, its style NAME_mask.qml, and NAME.gpkg with its style.
+    """Write NAME_mask.tif and its style NAME_mask.qml, and add the polygons to their file.
 
     Memory does not grow with the map, but for polygons that reach across windows of 1,024 px.
 
@@ -61,6 +57,7 @@ def write_coverage_products(
         name: beginning of their names, and of the rows.
         classes: (K,) names of the bands.
         thresholds: by class: score from which a pixel is taken for it.
+        polygons: of all rasters.
         share_errors: by class: found less true share of each validation scene.
         gsd_m: metres per px; None where unknown, which leaves areas out.
         aoi: names and polygons, in the map's system, that have rows of their own.
@@ -83,11 +80,12 @@ def write_coverage_products(
     _check_bands(probability_map, classes)
     folder.mkdir(parents=True, exist_ok=True)
     mask_path = folder / f"{name}_mask.tif"
+    is_km2 = gsd_m is not None
     with class_map_file(
         probability_map, mask_path, thresholds=limits, min_speck_px=min_speck_px
     ) as plain:
         areas = [NamedArea("", None), *(NamedArea(*area) for area in aoi or ())]
-        pixel_areas = _pixel_areas(plain, is_km2=gsd_m is not None, extent_px=extent_px)
+        pixel_areas = _pixel_areas(plain, is_km2=is_km2, extent_px=extent_px)
         tallies = _tally(probability_map, plain, areas, pixel_areas, square_px=correlation_px)
         regions = map_regions(
             plain,
@@ -96,15 +94,13 @@ def write_coverage_products(
             simplify=simplify,
             extent=None if extent_px is None else box(*extent_px),
         )
-        _write_polygons(
-            folder / f"{name}.gpkg", regions, plain, classes=classes, is_km2=gsd_m is not None
-        )
+        polygons.add(name, regions, plain, is_km2=is_km2)
         write_class_map(plain, mask_path, classes)
     with atomic_file(folder / f"{name}_mask.qml") as temporary:
         temporary.write_text(raster_style(classes), encoding="utf-8")
     rows = []
     for area, tally in zip(areas, tallies, strict=True):
-        of_area = tally.rows(classes, share_errors or {}, is_km2=gsd_m is not None)
+        of_area = tally.rows(classes, share_errors or {}, is_km2=is_km2)
         rows += [{"name": name, "area": area.name} | row for row in of_area]
     return coverage_rows(rows)
 
@@ -169,42 +165,3 @@ def _extent(transform: Any, width: int, height: int) -> BaseGeometry:
     x, y = zip(*corners, strict=True)
     extent: BaseGeometry = box(min(x), min(y), max(x), max(y))
     return extent
-
-
-def _write_polygons(
-    path: Path,
-    regions: Iterator[Region],
-    class_map: Path,
-    *,
-    classes: Sequence[str],
-    is_km2: bool,
-) -> None:
-    """Write the regions as a GeoPackage with a style, atomically; also without any."""
-    with rasterio.open(class_map) as dataset:
-        crs = dataset.crs
-        transform = dataset.transform
-    with atomic_file(path) as temporary, fixed_gdal_time():
-        _append_regions(temporary, [], classes, transform=transform, crs=crs)
-        while rows := list(islice(regions, ROWS_AT_ONCE)):
-            if not is_km2:
-                rows = [row._replace(km2=float("nan")) for row in rows]
-            _append_regions(temporary, rows, classes, transform=transform, crs=crs)
-        write_polygon_style(temporary, LAYER, classes)
-
-
-def _append_regions(
-    path: Path, regions: Sequence[Region], classes: Sequence[str], *, transform: Any, crs: Any
-) -> None:
-    """Write regions behind those that a GeoPackage holds; it is made where there is none."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "'crs' was not provided")  # a local grid has none
-        pyogrio.write_dataframe(
-            region_table(regions, classes, transform, crs),
-            path,
-            layer=LAYER,
-            driver="GPKG",
-            geometry_type="MultiPolygon",
-            promote_to_multi=True,
-            append=path.exists(),
-            dataset_options={"VERSION": GEOPACKAGE_VERSION},
-        )

@@ -69,6 +69,8 @@ def polygon_style(classes: Sequence[str]) -> str:
     return POLYGON_QML.format(categories="\n".join(categories), symbols="\n".join(symbols))
 
 
-def write_polygon_style(geopackage: Path, layer: str, classes: Sequence[str]) -> None:
-    """Write the style of a layer into its GeoPackage, as its default."""
-    add_styles(geopackage, {layer: polygon_style(classes)})
+def write_polygon_style(
+    geopackage: Path, layers: Sequence[str], classes: Sequence[str]
+) -> None:
+    """Write the style of layers into their GeoPackage, as their default."""
+    add_styles(geopackage, dict.fromkeys(layers, polygon_style(classes)))

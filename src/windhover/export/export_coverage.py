@@ -15,6 +15,7 @@ import rasterio
 from shapely.geometry.base import BaseGeometry
 
 from windhover.errors import DataError, MissingFileError
+from windhover.export.coverage_polygon_file import POLYGONS, PolygonFile, polygon_file
 from windhover.export.coverage_products import write_coverage_products
 from windhover.export.coverage_summary import (
     COVERAGE_SUMMARY,
@@ -60,8 +61,11 @@ def export_coverage(
     source = Path(detections_folder)
     summary = CoverageSummary.load(source / COVERAGE_SUMMARY)
     named = None if areas is None else read_named_areas(Path(areas))
-    with atomic_folder(out_folder) as folder:
-        tables = []
+    tables = []
+    with (
+        atomic_folder(out_folder) as folder,
+        polygon_file(folder / POLYGONS, summary.classes) as polygons,
+    ):
         for scene in track(summary.scenes, "writing maps", len(summary.scenes)):
             path = source / f"{scene.scene}{MAP_SUFFIX}"
             if not path.is_file():
@@ -69,7 +73,9 @@ def export_coverage(
                     f"{path}: the map of a scene is gone. Run the detect stage again: dvc repro -f "
                     "detect."
                 )
-            tables.append(write_products(path, folder, scene, summary=summary, areas=named))
+            tables.append(
+                write_products(path, folder, scene, summary=summary, polygons=polygons, areas=named)
+            )
         table = write_table(tables, folder)
     return [*describe_table(table, Path(out_folder)), *(f"note: {n}" for n in summary.notes)]
 
@@ -80,15 +86,17 @@ def write_products(
     scene: MappedRaster,
     *,
     summary: CoverageSummary,
+    polygons: PolygonFile,
     areas: geopandas.GeoDataFrame | None = None,
 ) -> pd.DataFrame:
-    """Write class map, polygons and styles of one map; return its rows of the table.
+    """Write class map and style of one map, and its polygons; return its rows of the table.
 
     Args:
         probability_map: of the raster.
         folder: of the files.
         scene: the raster.
         summary: of the search.
+        polygons: of all rasters.
         areas: from `read_named_areas`; those that are on the raster get rows of their own.
     """
     with rasterio.open(probability_map) as dataset:
@@ -99,6 +107,7 @@ def write_products(
         scene.scene,
         classes=summary.classes,
         thresholds=summary.thresholds,
+        polygons=polygons,
         share_errors=summary.share_errors,
         gsd_m=scene.gsd_m,
         aoi=None if areas is None else areas_on_map(areas, probability_map),
