@@ -145,10 +145,12 @@ def make_card(
     return Card(**values)
 
 
-def one_threshold(classes: Iterable[str], threshold: float) -> OperatingPoint:
-    """Return an operating point with the same threshold for every class, searched at stride 8."""
+def one_threshold(
+    classes: Iterable[str], threshold: float, stride_px: int = STRIDE
+) -> OperatingPoint:
+    """Return an operating point with the same threshold for every class."""
     per_class = {name: ClassOperatingPoint(threshold=threshold) for name in classes}
-    return OperatingPoint(per_class=per_class, search={"stride_px": STRIDE})
+    return OperatingPoint(per_class=per_class, search={"stride_px": stride_px})
 
 
 def add_graphs(folder: Path, *, int8: bool = True) -> Bundle:
@@ -171,6 +173,6 @@ def write_bundle(
     weights = weights or random_weights(
         len(made.bands), len(made.classes), made.network.options["width"]
     )
-    point = one_threshold(made.classes, threshold)
+    point = one_threshold(made.classes, threshold, made.stride_px)
     save_bundle(folder, made, weights, calibration=Calibration(), operating_point=point)
     return load_bundle(folder)

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import rasterio
 
 from project import ROOT
 from run_stages import run_stages
-from toy_coverage import GSD_M, IGNORED, VALUES, write_scenes
+from toy_coverage import CLOUD, GSD_M, IGNORED, VALUES, write_scenes
 from windhover.dataset.catalog import load_catalog
 from windhover.export.coverage_summary import CoverageSummary
 from windhover.models.bundle import load_bundle
@@ -80,6 +81,39 @@ def test_the_stages_end_in_a_table_of_covered_ground(tmp_path: Path) -> None:
     text = "\n".join(summary_lines(tmp_path))
     assert "covered ground" in text
     assert "chosen on val by max_balanced_accuracy" in text
+
+
+@pytest.mark.slow
+def test_the_stages_map_every_px_with_a_unet(tmp_path: Path) -> None:
+    write_scenes(tmp_path / "data/raw", n_scenes=4, shape_hw=(170, 250))
+    unet = {"encoder": "resnet10t", "width": 4, "levels": 3, "space_to_depth": 2, "tile_px": 64}
+    changes = {
+        "scenes": SCENES,
+        "patches": {"coverage": {"train_patches": 60, "test_patches": 20}},
+        "augment": {"variants": 0, "sheet_rows": 2},
+        "train": {
+            "network": "unet",
+            "options": unet,
+            "epochs": 6,
+            "max_minutes": None,
+            "learning_rate": 0.01,
+            "segmentation": {"side_px": 64, "per_epoch": 32, "per_batch": 4},
+        },
+        "evaluate": {"coverage": {"threshold_rule": "max_balanced_accuracy"}},
+    }
+    stages = ("scenes", "patches", "augment", "train", "evaluate", "detect", "export")
+    run_stages(tmp_path, stages, changes)
+    metrics = json.loads((tmp_path / "reports/metrics.json").read_text())
+    assert metrics["scenes"]["test"]["classes"]["cloud"]["auc"] > 0.95
+    for scene in CoverageSummary.load(tmp_path / "data/detections/coverage.json").scenes:
+        with (
+            rasterio.open(tmp_path / f"data/map/{scene.scene}_mask.tif") as found,
+            rasterio.open(tmp_path / f"data/raw/masks/{scene.scene}.tif") as truth,
+        ):
+            assert found.shape == truth.shape == (170, 250)
+            known = truth.read(1) != IGNORED
+            is_cloud = truth.read(1) == CLOUD
+            assert ((found.read(1) == 1) == is_cloud)[known].mean() > 0.9
 
 
 @pytest.mark.slow

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 import rasterio
 import shapely
+import torch
 from typer.testing import CliRunner
 
 from fake_models import write_bundle
@@ -28,16 +29,31 @@ from windhover.geometry.lattice import Lattice
 from windhover.inference.coverage_map import to_px
 from windhover.inference.detector import Detector
 from windhover.model_export.export_model import export_model
+from windhover.models.card import NetworkCard
+from windhover.models.networks import build_network
 from windhover.params.scenes import ScenesParams
 
 SHAPE = (157, 211)  # no multiple of a stride
 BANDS = {"bands": ("band1", "band2", "band3")}
+UNET = {"encoder": "resnet10t", "width": 4, "levels": 3, "space_to_depth": 1, "tile_px": 64}
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("bundle") / "model"
     write_bundle(folder, threshold=0.3, classes=("cloud",), gsd_m=GSD_M, task="coverage", **BANDS)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def unet(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("unet") / "model"
+    torch.manual_seed(0)
+    network = NetworkCard(name="unet", n_bands=3, n_classes=1, options=UNET)
+    weights = build_network("unet", 3, 1, **UNET).state_dict()
+    card = {"classes": ("cloud",), "gsd_m": GSD_M, "task": "coverage", **BANDS}
+    card |= {"network": network, "window_px": 64, "stride_px": 1}
+    write_bundle(folder, threshold=0.5, weights=weights, **card)
     return folder
 
 
@@ -111,9 +127,15 @@ def test_no_block_changes_a_file(
     assert content(tmp_path / "whole") == content(tmp_path / "parts")
 
 
+@pytest.mark.parametrize("network", ["model", "unet"])
 def test_a_killed_run_goes_on_to_the_same_files(
-    scenes: list[Path], model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    network: str,
+    scenes: list[Path],
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    model = request.getfixturevalue(network)
     run(scenes, model, tmp_path / "whole", block_px=64)
     n_runs = 0
     run_scene = SceneRun.run

@@ -1,6 +1,6 @@
 """The evaluation report of a model of coverage: metrics, tables, plots, pictures and a page.
 
-Files have the names that `dvc.yaml` knows for any task: what only objects have is empty.
+Tables have the names that `dvc.yaml` knows for any task: those that only objects have are empty.
 """
 
 from __future__ import annotations
@@ -46,9 +46,9 @@ ACCURACIES = {
 }
 CURVES = {
     "pr_scenes": "Precision and recall on whole scenes, px by px: test, and dashed val.",
-    "froc_scenes": "ROC on whole scenes, px by px.",
+    "roc_scenes": "ROC on whole scenes, px by px.",
     "operating_point": "IoU and false-positive rate on val; the lines are the chosen thresholds.",
-    "size_bands": "Covered share of each scene of test: the map's against the true one.",
+    "covered_shares": "Covered share of each scene of test: the map's against the true one.",
 }
 WIDE = {
     "errors": "The scenes whose covered share is farthest off.",
@@ -56,6 +56,7 @@ WIDE = {
     "reliability": "Of px that score 0.8, 80 % should be of the class.",
     "windows": "The classifier on patches.",
 }
+OF_OBJECTS = ("froc_scenes", "size_bands")  # pictures of a report on objects in the same folder
 
 
 class SplitCounts(Protocol):
@@ -198,11 +199,13 @@ def _classes(result: CoverageResult, split: str) -> dict[str, Any]:
 
 def _write_plots(result: CoverageResult, folder: Path) -> None:
     """Write the plots of curves, thresholds, reliability and shares."""
+    for name in OF_OBJECTS:
+        (folder / f"{name}.png").unlink(missing_ok=True)
     test = result.measured("test").histograms
     val = result.measured("val").histograms
     thresholds = result.threshold_of
     subtitle = _what_is_measured(result, "test")
-    for file, kind in (("pr_scenes", "pr"), ("froc_scenes", "roc")):
+    for file, kind in (("pr_scenes", "pr"), ("roc_scenes", "roc")):
         coverage_plots.plot_curves(
             folder / f"{file}.png", test, val, kind=kind, thresholds=thresholds, subtitle=subtitle
         )
@@ -218,7 +221,7 @@ def _write_plots(result: CoverageResult, folder: Path) -> None:
         folder / "operating_point.png", val, thresholds, rule=result.record.rule
     )
     coverage_plots.plot_reliability(folder / "reliability.png", test, val)
-    coverage_plots.plot_shares(folder / "size_bands.png", result.scenes["test"].shares)
+    coverage_plots.plot_shares(folder / "covered_shares.png", result.scenes["test"].shares)
 
 
 def _what_is_measured(result: CoverageResult, split: str) -> str:
