@@ -45,9 +45,7 @@ class PolygonFile:
         self._classes = classes
         self._systems: list[CRS | None] = []
 
-    def add(
-        self, scene: str, regions: Iterator[Region], class_map: Path, *, is_km2: bool
-    ) -> None:
+    def add(self, scene: str, regions: Iterator[Region], class_map: Path, *, is_km2: bool) -> None:
         """Write the regions of a raster; also of one without any.
 
         Args:

@@ -69,8 +69,6 @@ def polygon_style(classes: Sequence[str]) -> str:
     return POLYGON_QML.format(categories="\n".join(categories), symbols="\n".join(symbols))
 
 
-def write_polygon_style(
-    geopackage: Path, layers: Sequence[str], classes: Sequence[str]
-) -> None:
+def write_polygon_style(geopackage: Path, layers: Sequence[str], classes: Sequence[str]) -> None:
     """Write the style of layers into their GeoPackage, as their default."""
     add_styles(geopackage, dict.fromkeys(layers, polygon_style(classes)))
