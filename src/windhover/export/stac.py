@@ -7,8 +7,9 @@ box, the table of detections as its asset, links to the picture and the model th
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,7 @@ def write_stac(
     products: Mapping[str, Mapping[str, Path]] | None = None,
     final: Path | None = None,
     model_href: str | None = None,
+    tables: Mapping[str, Sequence[str]] | None = None,
 ) -> None:
     """Write a collection and its items; every link is relative.
 
@@ -55,6 +57,8 @@ def write_stac(
         products: rasters of scenes by name, and of each by kind (`scores`, `mask`).
         final: where the folder will be moved to, for relative addresses; `folder` when None.
         model_href: absolute address of the model's STAC item or card; None where unknown.
+        tables: addresses from the collection of the tables of each scene by its name, where the
+            detections are in several; `detections_href` is of the folder of them then.
 
     Raises:
         ModuleNotFoundError: pystac is not installed.
@@ -75,12 +79,14 @@ def write_stac(
             pystac.TemporalExtent([_interval(items, times)]),
         ),
     )
-    collection.add_asset("detections", _asset(pystac, detections_href, PARQUET, ["data"]))
+    for key, href in _table_assets(detections_href, tables):
+        collection.add_asset(key, _asset(pystac, href, PARQUET, ["data"]))
     _link_model(pystac, collection, model_href)
     for item in items:
         collection.add_item(item)
         up = "../"  # items stand in folders of their own
-        item.add_asset("detections", _asset(pystac, up + detections_href, PARQUET, ["data"]))
+        for key, href in _table_assets(detections_href, tables, item.id):
+            item.add_asset(key, _asset(pystac, up + href, PARQUET, ["data"]))
         for kind, path in (products or {}).get(item.id, {}).items():
             place = (final or folder) / item.id
             item.add_asset(kind, _product_asset(pystac, kind, path, place))
@@ -89,6 +95,21 @@ def write_stac(
         _link_model(pystac, item, model_href)
     collection.normalize_hrefs(str(folder))
     collection.save(catalog_type=pystac.CatalogType.SELF_CONTAINED)
+
+
+def _table_assets(
+    detections_href: str, tables: Mapping[str, Sequence[str]] | None, scene: str | None = None
+) -> list[tuple[str, str]]:
+    """Return key and address of the tables of a scene, or of all; one alone is `detections`."""
+    if tables is None:
+        return [("detections", detections_href)]
+    if scene is None:
+        hrefs = sorted(set(chain.from_iterable(tables.values())))
+    else:
+        hrefs = sorted(tables.get(scene, ()))
+    if len(hrefs) == 1:
+        return [("detections", hrefs[0])]
+    return [(f"detections-{number}", href) for number, href in enumerate(hrefs, 1)]
 
 
 def _description(summary: DetectionSummary) -> str:

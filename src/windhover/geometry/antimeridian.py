@@ -83,10 +83,14 @@ def polygon_from_ring(lon: Floats, lat: Floats) -> BaseGeometry:
 def split_small_polygon(polygon: BaseGeometry) -> BaseGeometry:
     """Return a small polygon with longitudes in -180..180, in two parts where it crosses.
 
-    It must be narrower than 180 degrees; its corners may be written on either side.
+    It must be narrower than 180 degrees, or hold a pole: then it is everything poleward of its
+    corner farthest from the pole. Its corners may be written on either side.
     """
     left, _, right, _ = polygon.bounds
     if right - left > HALF_TURN_DEG:
+        lon, lat = shapely.get_coordinates(polygon)[:-1].T
+        if polygon.geom_type == "Polygon" and unwrap_ring(lon)[1]:
+            return _polar_cap(lat)
         polygon = shapely.transform(polygon, _move_west_to_east)
     elif right <= HALF_TURN_DEG and left >= -HALF_TURN_DEG:
         return polygon

@@ -16,10 +16,9 @@ import pandas as pd
 import shapely
 from numpy.typing import NDArray
 from pyproj import Transformer
-from shapely.geometry.base import BaseGeometry
 
 from windhover.errors import DataError
-from windhover.geometry.antimeridian import split_small_polygon
+from windhover.geometry.antimeridian import HALF_TURN_DEG, split_small_polygon
 from windhover.geometry.georef import WGS84, parse_crs, same_crs, transformer
 from windhover.inference.detection_columns import (
     COLUMNS,
@@ -145,7 +144,11 @@ def to_lonlat(table: geopandas.GeoDataFrame) -> NDArray[np.object_]:
     lonlat = np.empty(len(table), object)
     for crs, rows in table.groupby(SCENE_CRS, sort=False).indices.items():
         moved = _reproject(geometries[rows], transformer(str(crs), WGS84))
-        lonlat[rows] = [_orient(split_small_polygon(polygon)) for polygon in moved]
+        left, _, right, _ = shapely.bounds(moved).T
+        crosses = (left < -HALF_TURN_DEG) | (right > HALF_TURN_DEG) | (right - left > HALF_TURN_DEG)
+        for number in np.flatnonzero(crosses):
+            moved[number] = split_small_polygon(moved[number])
+        lonlat[rows] = shapely.orient_polygons(moved)
     return lonlat
 
 
@@ -156,9 +159,3 @@ def _reproject(geometries: NDArray[np.object_], projection: Transformer) -> Any:
         return np.stack(projection.transform(xy[:, 0], xy[:, 1]), axis=1)
 
     return shapely.transform(geometries, project)
-
-
-def _orient(polygon: BaseGeometry) -> BaseGeometry:
-    """Return a polygon with its outer rings counter-clockwise."""
-    oriented: BaseGeometry = shapely.orient_polygons(polygon)
-    return oriented

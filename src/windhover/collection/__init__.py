@@ -1,0 +1,5 @@
+"""Detections of many rasters as one collection, in which each object on the ground stands once.
+
+Searches nothing and reads no model; `windhover.detection` finds, this room merges, counts and
+writes.
+"""
