@@ -1,13 +1,15 @@
 """Clouds and shadows on two real Landsat scenes, each mapped by models that learned from the
 built-in sky and the other scene, against `ukis-csmask` with its own weights.
 
-    python benchmarks/bench_clouds.py SCENES [--networks dense unet] [--minutes 8] [--seed 0]
+    python benchmarks/bench_clouds.py SCENES [--networks dense unet] [--seed 0] [--third SCENE.npz]
 
 SCENES is a folder with landsat5.npz and landsat7.npz (`img`: reflectance (512, 512, 6); `msk`: 0
 shadow, 1 water, 3 land, 4 cloud). They become GeoTIFFs on a stated local grid of 30 m. Every model
-is learned, its threshold chosen and its map made by the stages and `windhover detect`; the tested
-scene enters none of them. The peer needs .venv-rivals (requirements-rivals.txt, or the path of its
-Python in RIVALS_PYTHON). Its training set may hold these very scenes.
+is learned for a number of epochs, its threshold chosen and its map made by the stages and
+`windhover detect`; the tested scene enters none of them. A quarter of the learned scene is held out
+for the choice of weights and thresholds, together with a place of the sky. A third scene is tested
+with a model that learned from both. The peer needs .venv-rivals (requirements-rivals.txt, or the
+path of its Python in RIVALS_PYTHON). Its training set may hold these very scenes.
 """
 
 from __future__ import annotations
@@ -39,6 +41,7 @@ from windhover.simulate.sky_world import BAND_NAMES, make_sky
 
 STAGES = ("scenes", "patches", "augment", "train", "evaluate")
 SCENES = ("landsat5", "landsat7")
+OTHER = {"landsat5": "landsat7", "landsat7": "landsat5"}  # tested -> learned from
 GSD_M = 30.0
 PATCH_PX = 64
 CLEAR = 0
@@ -50,26 +53,35 @@ LOCAL_GRID = (
     'LOCAL_CS["stated local grid",UNIT["metre",1],AXIS["Easting",EAST],AXIS["Northing",NORTH]]'
 )
 RIVALS_PYTHON = Path(os.environ.get("RIVALS_PYTHON", ROOT / ".venv-rivals/bin/python"))
-# quarters of the real scene, each in several turns: it weighs a third of the training ground
-TURNS = 4
+# each quarter of the real scene stands so many times: it weighs a quarter of the training ground
+COPIES = 8
+VAL_QUARTER = 3
 SKY: dict[str, Any] = {
     "world": "clouds",
     "dtype": "uint16",
     "gsd_m": GSD_M,
     "train_places": 6,
-    "val_places": 3,
+    "val_places": 1,
     "test_places": 1,
-    "scenes_per_place": 6,
+    "scenes_per_place": 10,
     "scene_width_px": 256,
     "scene_height_px": 256,
     "search_tiles": 1,
     "search_tile_px": 256,
 }
 NETWORKS = {
-    "dense": {"train.network": "valid64", "patches.coverage.label_px": 16},
+    "dense": {
+        "train.network": "valid64",
+        "train.epochs": 20,
+        "patches.coverage.label_px": 16,
+        "patches.coverage.train_patches": 4000,
+    },
     "unet": {
         "train.network": "unet",
-        "train.options": "{encoder: resnet18, width: 16, levels: 4, space_to_depth: 2}",
+        "train.options": "{encoder: resnet18, width: 16, levels: 4, space_to_depth: 2, "
+        "own_moments: true}",
+        "train.epochs": 6,
+        "patches.coverage.train_patches": 1000,  # for its mean and spread alone
     },
 }
 TARGETS = {"landsat5": (0.955, 0.863), "landsat7": (0.938, 0.847)}
@@ -117,21 +129,25 @@ def write_raster(path: Path, image: NDArray[Any], origin_px: tuple[int, int] = (
 
 def write_raw(folder: Path, learned: list[RealScene], seed: int) -> None:
     """Write the built-in sky and the quarters of the real scenes to learn from, with masks."""
-    make_sky(check_params("simulate", SimulateParams, SKY | {"seed": seed}), folder)
+    sky = check_params("simulate", SimulateParams, SKY | {"seed": seed})
+    make_sky(sky, folder, workers=1)
     lines = []
     for scene in learned:
         half = scene.classes.shape[0] // 2
-        for turn in range(TURNS):
-            for number in range(4):
-                row, col = (half * part for part in divmod(number, 2))
+        for copy in range(COPIES):
+            for quarter in range(4):
+                row, col = (half * part for part in divmod(quarter, 2))
                 area = (slice(row, row + half), slice(col, col + half))
-                name = f"{scene.name}_{number}{turn}"
-                origin_px = (10_000 * turn + col, row)
-                image = np.rot90(scene.image[:, *area], turn, (1, 2))
+                name = f"{scene.name}_{quarter}{copy}"
+                origin_px = (10_000 * copy + col, row)
+                image = np.rot90(scene.image[:, *area], copy, (1, 2))
                 write_raster(folder / f"{name}.tif", image, origin_px)
-                classes = np.rot90(scene.classes[area], turn)[None]
+                classes = np.rot90(scene.classes[area], copy)[None]
                 write_raster(folder / "masks" / f"{name}.tif", classes, origin_px)
-                lines.append(f"{name},{scene.name},train")
+                place = f"{scene.name},train"
+                if quarter == VAL_QUARTER:
+                    place = f"{scene.name}_val,val"
+                lines.append(f"{name},{place}")
     with (folder / "places.csv").open("a", encoding="utf-8") as stream:
         stream.write("\n".join([*lines, ""]))
 
@@ -160,14 +176,13 @@ def prepare(folder: Path, network: str, learned: list[RealScene], args: argparse
     write_raw(raw, learned, args.seed)
     settings = {
         **NETWORKS[network],
-        "train.max_minutes": args.minutes,
+        "train.max_minutes": "null",
         "train.seed": args.seed,
         "scenes.raw": str(raw),
         "scenes.native_gsd_m": GSD_M,
-        "patches.coverage.train_patches": 4000,
         "augment.variants": 0,  # batches are augmented as they are shown
     }
-    pairs = [f"{key}={value}" for key, value in settings.items()]
+    pairs = [*(f"{key}={value}" for key, value in settings.items()), *args.set]
     like = ["--like", str(ROOT / "params" / "clouds.yaml")]
     run(folder, "-m", "windhover.cli.app", "set", *like, *pairs)
     done.touch()
@@ -210,11 +225,11 @@ def map_scene(
     return found, seconds
 
 
-def map_by_peer(scenes: Path, name: str, threads: int) -> dict[str, tuple[NDArray[Any], float]]:
+def map_by_peer(path: Path, threads: int) -> dict[str, tuple[NDArray[Any], float]]:
     """Return model -> the classes (H, W) that the peer finds in a scene, and the seconds."""
     script = Path(__file__).with_name("rival_csmask.py")
     with tempfile.TemporaryDirectory() as folder:
-        command = [RIVALS_PYTHON, script, scenes / f"{name}.npz", folder, str(threads)]
+        command = [RIVALS_PYTHON, script, path, folder, str(threads)]
         done = subprocess.run(command, check=True, capture_output=True, text=True)
         seconds = json.loads(done.stdout.splitlines()[-1])
         return {
@@ -269,42 +284,55 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("scenes", type=Path)
     parser.add_argument("--networks", nargs="*", choices=list(NETWORKS), default=list(NETWORKS))
-    parser.add_argument("--minutes", type=float, default=8.0)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--name", default="clouds", help="of the file of results")
     parser.add_argument("--threads", type=int, default=2, help="of the peer")
-    parser.add_argument(
-        "--keep", type=Path, help="folder of the projects, where a later run goes on"
-    )
+    parser.add_argument("--keep", type=Path, help="folder of the projects, to go on there later")
+    parser.add_argument("--third", type=Path, help="a scene for a model that learned from both")
+    parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="of the projects")
     args = parser.parse_args()
     scenes = {name: read_scene(args.scenes, name) for name in SCENES}
+    rounds = [(args.scenes / f"{name}.npz", [scenes[other]]) for name, other in OTHER.items()]
+    if args.third is not None:
+        rounds.append((args.third, list(scenes.values())))
     rows: list[dict[str, Any]] = []
-
-    def add(name: str, model: str, found: NDArray[Any], seconds: float) -> None:
-        mpx = found.size / 1e6
-        figures = {**measure(found, scenes[name].classes), "mpx_per_s": round(mpx / seconds, 3)}
-        rows.append({"scene": name, "model": model, **figures})
-
-    for name in SCENES:
-        if RIVALS_PYTHON.is_file():
-            for model, (found, seconds) in map_by_peer(args.scenes, name, args.threads).items():
-                add(name, model, found, seconds)
-        for network in args.networks:
-            learned = [scene for scene in scenes.values() if scene.name != name]
-            with tempfile.TemporaryDirectory() as temporary:
-                folder = Path(temporary)
-                if args.keep:
-                    folder = args.keep / f"{network}_{name}"
-                    folder.mkdir(parents=True, exist_ok=True)
-                learn(folder, network, learned, args)
-                for suffix, match in (("", False), (", matched radiometry", True)):
-                    found = map_scene(folder, scenes[name], match_radiometry=match)
-                    add(name, f"windhover, {network}{suffix}", *found)
+    for path, learned in rounds:
+        rows += test_scene(read_scene(path.parent, path.stem), path, learned, args)
     print_table(rows)
     target = "balanced accuracy and IoU of cloud above " + ", ".join(
         f"{accuracy} and {iou} ({name})" for name, (accuracy, iou) in TARGETS.items()
     )
-    figures = {"minutes": args.minutes, "seed": args.seed, "rows": rows}
-    save("clouds", figures, target)
+    networks = {name: NETWORKS[name] for name in args.networks}
+    figures = {"seed": args.seed, "networks": networks, "set": args.set, "rows": rows}
+    save(args.name, figures, target)
+
+
+def test_scene(
+    scene: RealScene, path: Path, learned: list[RealScene], args: argparse.Namespace
+) -> list[dict[str, Any]]:
+    """Return a row for each model that maps a scene."""
+    rows: list[dict[str, Any]] = []
+
+    def add(model: str, found: NDArray[Any], seconds: float) -> None:
+        mpx = found.size / 1e6
+        figures = {**measure(found, scene.classes), "mpx_per_s": round(mpx / seconds, 3)}
+        rows.append({"scene": scene.name, "model": model, **figures})
+        print(json.dumps(rows[-1]), flush=True)
+
+    if RIVALS_PYTHON.is_file():
+        for model, (found, seconds) in map_by_peer(path, args.threads).items():
+            add(model, found, seconds)
+    for network in args.networks:
+        with tempfile.TemporaryDirectory() as temporary:
+            folder = Path(temporary)
+            if args.keep:
+                folder = args.keep / f"{network}_{scene.name}"
+                folder.mkdir(parents=True, exist_ok=True)
+            learn(folder, network, learned, args)
+            for suffix, match in (("", False), (", matched radiometry", True)):
+                found, seconds = map_scene(folder, scene, match_radiometry=match)
+                add(f"windhover, {network}{suffix}", found, seconds)
+    return rows
 
 
 if __name__ == "__main__":

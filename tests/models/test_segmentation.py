@@ -27,6 +27,34 @@ def test_every_pixel_has_logits_of_its_own(
     assert (network.window_px, network.stride_px, network.dense) == (64, 1, False)
 
 
+def test_a_tile_is_shown_a_second_time_by_its_own_moments() -> None:
+    network = build_network("unet", 3, 2, **(SMALL | {"own_moments": True})).eval()
+    shown = []
+    network.unet.register_forward_pre_hook(lambda _, inputs: shown.append(inputs[0]))
+    tile = torch.randn(1, 3, 64, 96, generator=torch.Generator().manual_seed(0))
+    gain = torch.tensor([0.8, 1.0, 1.3])[:, None, None]
+    assert network(tile).shape == (1, 2, 64, 96)
+    network(tile * gain - 0.4)
+    first, second = shown
+    assert torch.equal(first[:, :3], tile)
+    torch.testing.assert_close(first[:, 3:].mean((2, 3)), torch.zeros(1, 3), atol=1e-4, rtol=0)
+    torch.testing.assert_close(first[:, 3:], second[:, 3:], atol=0.05, rtol=0)
+    assert not torch.allclose(second[:, :3], tile, atol=0.05)
+
+
+def test_a_px_changes_its_own_logit_and_few_others() -> None:
+    network = build_network("unet", 1, 1, **(SMALL | {"space_to_depth": 2})).eval()
+    torch.nn.init.zeros_(network.head[0][0].weight[:, : SMALL["width"]])  # the branch of px alone
+    tile = torch.zeros(1, 1, 64, 64)
+    changed = tile.clone()
+    changed[0, 0, 31, 22] = 1
+    with torch.no_grad():
+        rows, cols = torch.nonzero((network(changed) != network(tile))[0, 0], as_tuple=True)
+    assert ((rows - 31).abs() <= 6).all()
+    assert ((cols - 22).abs() <= 6).all()
+    assert ((rows == 31) & (cols == 22)).any()
+
+
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [

@@ -19,6 +19,8 @@ from windhover.optional_dependencies import explain_missing_extras
 
 TILE_PX = 256  # side of the tiles of a search
 OVERLAP_PX = 64  # of neighbouring tiles, a quarter of smaller ones
+PIXEL_CHANNELS = 32  # of the branch that keeps the resolution of the folded tile
+LEAST_VARIANCE = 0.02  # of a tile's band, in variances of the training: even ground stays even
 TIMM_ENCODER = "tu-"  # prefix by which the library takes timm's networks
 
 
@@ -29,6 +31,8 @@ def tile_overlap(tile_px: int) -> int:
 
 class SegmentationNetwork(nn.Module):
     """A U-Net on tiles of any side that its encoder's coarsest step divides.
+
+    Beside it two convolutions see the px at full resolution, which the library's decoder does not.
 
     Attributes:
         window_px: side of the tiles of a search.
@@ -43,21 +47,59 @@ class SegmentationNetwork(nn.Module):
     stride_px = 1
 
     def __init__(
-        self, unet: nn.Module, *, levels: int, tile_px: int, space_to_depth: int = 1
+        self,
+        unet: nn.Module,
+        n_classes: int,
+        *,
+        levels: int,
+        tile_px: int,
+        space_to_depth: int = 1,
+        own_moments: bool = False,
     ) -> None:
+        """Take the parts.
+
+        Args:
+            unet: a U-Net of the library for the folded tiles, the channels of whose decoder give
+                the logits.
+            n_classes: number of classes K.
+            levels: how many times the encoder halves the resolution.
+            tile_px: side of the tiles of a search.
+            space_to_depth: side of the squares of px that become channels.
+            own_moments: whether the bands are shown twice.
+        """
         super().__init__()
         self.unet = unet
         self.step_px = space_to_depth * 2**levels
         self.window_px = tile_px
         self.space_to_depth = space_to_depth
+        self.own_moments = own_moments
+        decoded = unet.segmentation_head[0].in_channels  # type: ignore[index, union-attr]
+        n_folded = unet.encoder.out_channels[0]  # type: ignore[union-attr, index]
+        unet.segmentation_head = nn.Identity()
+        # the decoder ends at half the resolution: the px themselves decide where a border is
+        self.pixels = _convolution(n_folded, PIXEL_CHANNELS)
+        self.head = nn.Sequential(
+            _convolution(decoded + PIXEL_CHANNELS, PIXEL_CHANNELS),
+            nn.Conv2d(PIXEL_CHANNELS, n_classes * space_to_depth**2, 1),
+        )
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Return logits (B, K, H, W) of normalized tiles (B, C, H, W)."""
-        if self.space_to_depth == 1:
-            logits: Tensor = self.unet(inputs)
-            return logits
+        if self.own_moments:
+            own = F.instance_norm(inputs.float(), eps=LEAST_VARIANCE)
+            inputs = torch.cat([inputs, own], dim=1)  # (B, 2 C, H, W)
         folded = F.pixel_unshuffle(inputs, self.space_to_depth)  # (B, s s C, H / s, W / s)
-        return F.pixel_shuffle(self.unet(folded), self.space_to_depth)  # (B, K, H, W)
+        decoded = torch.cat([self.unet(folded), self.pixels(folded)], dim=1)
+        return F.pixel_shuffle(self.head(decoded), self.space_to_depth)  # (B, K, H, W)
+
+
+def _convolution(n_inputs: int, n_outputs: int) -> nn.Module:
+    """Return a 3 x 3 convolution with batch norm and ReLU."""
+    return nn.Sequential(
+        nn.Conv2d(n_inputs, n_outputs, 3, padding=1, bias=False),
+        nn.BatchNorm2d(n_outputs),
+        nn.ReLU(inplace=True),
+    )
 
 
 def build_unet(
@@ -69,9 +111,10 @@ def build_unet(
     width: int | str = 16,
     levels: int = 4,
     space_to_depth: int = 2,
+    own_moments: bool = False,
     tile_px: int = TILE_PX,
 ) -> nn.Module:
-    """Build a U-Net (Ronneberger 2015) of segmentation_models_pytorch.
+    """Build a U-Net (Ronneberger 2015) of segmentation_models_pytorch, with a branch of px.
 
     Args:
         n_bands: bands of the input.
@@ -83,6 +126,8 @@ def build_unet(
         levels: how many times the resolution is halved, 3 to 5.
         space_to_depth: side of the squares of px that become channels of one px, 1, 2 or 4: the
             network is then so many times squared as fast, and each px keeps logits of its own.
+        own_moments: whether each tile is shown a second time, its bands brought to a mean of 0 and
+            a deviation of 1: what is bright for this tile, whatever the sensor and the haze.
         tile_px: side of the tiles of a search, a multiple of 2 to the power of `levels`, times
             `space_to_depth`.
 
@@ -97,7 +142,7 @@ def build_unet(
             f"network 'unet': tile_px must be a multiple of {step_px} px for {levels} levels, "
             f"got {tile_px}. Change it in `options`."
         )
-    n_inputs = n_bands * space_to_depth**2
+    n_inputs = n_bands * (2 if own_moments else 1) * space_to_depth**2
     if isinstance(width, str):
         raise ParameterError(
             f"network 'unet': width must be a whole number of channels, such as 16, got {width!r}. "
@@ -122,7 +167,12 @@ def build_unet(
         with torch.no_grad():  # whether the encoder's strides fit
             unet.eval()(torch.zeros(1, n_inputs, 2**levels * 2, 2**levels * 2))
     return SegmentationNetwork(
-        unet.train(), levels=levels, tile_px=tile_px, space_to_depth=space_to_depth
+        unet.train(),
+        n_classes,
+        levels=levels,
+        tile_px=tile_px,
+        space_to_depth=space_to_depth,
+        own_moments=own_moments,
     )
 
 
