@@ -44,6 +44,7 @@ from windhover.params.evaluate import EvaluateParams
 from windhover.patches.patch_store import PatchWriter, index_table
 from windhover.patches.patch_summary import SUMMARY_FILE, PatchSummary
 from windhover.rendering import plot_style
+from windhover.tracking.database_faults import RunRecord
 from windhover.tracking.runs import MlflowTracker
 
 GSD = 1.25
@@ -468,7 +469,9 @@ def test_a_second_stage_is_calibrated_saved_and_recorded_in_the_run_of_the_first
     monkeypatch.setattr(
         record_evaluation,
         "resume_run",
-        lambda key: keys.append(key) or nullcontext(MlflowTracker(mlflow)),
+        lambda key: (
+            keys.append(key) or nullcontext(MlflowTracker(mlflow, RunRecord(Path("mlflow.db"))))
+        ),
     )
     write_json(world.folders.reports / "metrics.json", {"model": both.model})
     record_run(both, model=world.folders.model, reports=world.folders.reports)

@@ -78,6 +78,24 @@ def test_rasters_that_are_gone_and_texts_with_tags_do_no_harm(
     assert "</script><b>" not in (tmp_path / "e.html").read_text(encoding="utf-8")
 
 
+def test_a_page_of_too_much_shows_the_best_and_tells_what_it_leaves_out(
+    make_scene: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(map_page, "MAX_ROWS", 2)
+    monkeypatch.setattr(map_page, "MAX_OVERLAYS", 2)
+    paths = [make_scene(f"{name}.tif", seed=number) for number, name in enumerate("abc")]
+    table, summary = searched(paths, BOX, (90.5, 20, 8, 8))
+    table = table[table["scene"] != "b"].reset_index(drop=True)
+    write_map_page(table, summary, tmp_path / "m.html")
+    data = data_of(tmp_path / "m.html")
+    best = table.sort_values("score", ascending=False, kind="stable")["id"].tolist()[:2]
+    assert data["found"]["id"] == best
+    assert ["image" in scene for scene in data["scenes"]] == [True, False, True]
+    text = (tmp_path / "m.html").read_text(encoding="utf-8")
+    assert "The 2 detections of the highest scores are shown, 2 are left out" in text
+    assert "Imagery of 2 of 3 scenes, those with the most detections" in text
+
+
 def test_without_leaflet_a_page_is_refused(
     make_scene: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

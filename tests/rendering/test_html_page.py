@@ -144,3 +144,20 @@ def test_a_browser_shows_it_without_scrolling_sideways(
     assert inner == width
     assert scroll <= width
     assert pictures == [960, 700]
+
+
+def test_a_long_table_shows_its_first_rows_and_counts_the_others(picture: Path) -> None:
+    frame = pd.DataFrame({"scene": [f"s{number}" for number in range(1234)]})
+    table = table_of(frame, ("scene",))
+    assert (len(table.rows), table.n_left_out) == (500, 734)
+    page = render_page(
+        "data_page.html.j2",
+        title="The data",
+        summary="",
+        notes=[],
+        label_tables=[("Scenes", table)],
+        objects=None,
+        scenes=[],
+        scene_table=None,
+    )
+    assert "The first 500 rows; 734 more are left out" in page

@@ -23,7 +23,14 @@ from numpy.typing import NDArray
 from windhover.errors import DataError, WindhoverError
 from windhover.export.detection_summary import DetectionSummary
 from windhover.export.map_files import PAGE_HEAD
-from windhover.export.map_imagery import Overlay, read_chips, read_overlay, side_of_overlays
+from windhover.export.map_imagery import (
+    MIN_SIDE_PX,
+    OVERLAY_PX,
+    Overlay,
+    read_chips,
+    read_overlay,
+    side_of_overlays,
+)
 from windhover.export.map_layout import Grid, Placement, corners_cm, place_scenes
 from windhover.export.map_truth import MapTruth, no_truth
 from windhover.files import atomic_file, check_space
@@ -37,6 +44,9 @@ LEAFLET_PACKAGE = "xstatic-leaflet"
 MAX_CHIPS = 400
 PAGE_BYTES = 1_000_000  # of a page without detections and imagery, about twice over
 ROW_BYTES = 120
+MAX_ROWS = 250_000  # detections; with more, the page of some 30 MB would open too slowly
+MAX_SCENES_UINT16 = 65_535  # as the page's script has it
+MAX_OVERLAYS = OVERLAY_PX // MIN_SIDE_PX**2  # scenes with a picture
 
 
 @dataclass(frozen=True)
@@ -80,9 +90,11 @@ def write_map_page(
         OSError: the file cannot be written.
     """
     path = Path(path)
-    check_space(path, PAGE_BYTES + ROW_BYTES * len(table))
+    check_space(path, PAGE_BYTES + ROW_BYTES * min(len(table), MAX_ROWS))
     content = _content(table, summary, truth)
     data, notes = _page_data(content)
+    if len(table) > MAX_ROWS:
+        notes.insert(0, _note_on_rows(len(table)))
     values = {
         "title": html.escape(f"{counted(len(table), 'detection')} of {summary.model}"),
         "heading": html.escape(f"Detections by {summary.model}"),
@@ -109,7 +121,7 @@ def _content(
     """Return what a page shows, the detections best first."""
     if truth is None:
         truth = no_truth(len(table))
-    order = np.argsort(-table["score"].to_numpy(np.float64), kind="stable")
+    order = np.argsort(-table["score"].to_numpy(np.float64), kind="stable")[:MAX_ROWS]
     is_local = bool(summary.scenes) and all(scene.crs is None for scene in summary.scenes)
     grid: Grid = "plane" if is_local else "earth"
     return MapContent(
@@ -121,6 +133,16 @@ def _content(
     )
 
 
+def _note_on_rows(n_rows: int) -> str:
+    """Return and log a sentence on detections that the page leaves out."""
+    note = (
+        f"The {MAX_ROWS:,} detections of the highest scores are shown, {n_rows - MAX_ROWS:,} are "
+        "left out: every other format holds all."
+    )
+    logger.warning(note)
+    return note
+
+
 def _page_data(content: MapContent) -> tuple[dict[str, Any], list[str]]:
     """Return what the page's script reads, and sentences about the page."""
     table, summary = content.table, content.summary
@@ -128,13 +150,14 @@ def _page_data(content: MapContent) -> tuple[dict[str, Any], list[str]]:
     chips = _chips(content, overlays)
     classes = sorted({*summary.thresholds, *table["class"], *content.truth.objects["class"]})
     scene_index = {scene.scene: index for index, scene in enumerate(summary.scenes)}
+    index_type = np.uint16 if len(summary.scenes) <= MAX_SCENES_UINT16 else np.uint32
     lowest = min(summary.thresholds.values(), default=0.0)
     place = table[["col", "row", "length_m", "width_m"]].to_numpy(np.float32)
     found = {
         "corners": _base64(_corners(table, content.places)),
         "score": _base64(table["score"].to_numpy(np.float32)),
         "place": _base64(place),
-        "scene": _base64(_indices(table["scene"], scene_index, np.uint16)),
+        "scene": _base64(_indices(table["scene"], scene_index, index_type)),
         "class": _base64(_indices(table["class"], _numbered(classes), np.uint8)),
         "outcome": _base64(content.truth.outcome),
         "id": table["id"].tolist(),
@@ -143,7 +166,7 @@ def _page_data(content: MapContent) -> tuple[dict[str, Any], list[str]]:
     truth = {
         "corners": _base64(_corners(objects, content.places)),
         "score": _base64(objects["found_score"].to_numpy(np.float32)),
-        "scene": _base64(_indices(objects["scene"], scene_index, np.uint16)),
+        "scene": _base64(_indices(objects["scene"], scene_index, index_type)),
         "class": _base64(_indices(objects["class"], _numbered(classes), np.uint8)),
     }
     data = {
@@ -183,19 +206,37 @@ def _scenes(content: MapContent, overlays: Mapping[str, Overlay]) -> list[dict[s
 
 def _overlays(content: MapContent) -> tuple[dict[str, Overlay], list[str]]:
     """Return the pictures of the scenes that can be read, and a sentence on the others."""
-    side_px = side_of_overlays(len(content.places))
+    shown = _scenes_with_imagery(content)
+    side_px = side_of_overlays(len(shown))
     overlays = {}
     reasons = []
-    for name, place in content.places.items():
+    for name in shown:
         try:
-            overlays[name] = read_overlay(place, side_px)
+            overlays[name] = read_overlay(content.places[name], side_px)
         except WindhoverError as error:
             reasons.append(error.sentence())
-    if not reasons:
-        return overlays, []
-    note = f"No imagery of {counted(len(reasons), 'scene')}: {reasons[0]}"
-    logger.warning(note)
-    return overlays, [note]
+    notes = []
+    if len(shown) < len(content.places):
+        notes.append(
+            f"Imagery of {len(shown):,} of {len(content.places):,} scenes, those with the most "
+            "detections, so that the page opens."
+        )
+    if reasons:
+        notes.append(f"No imagery of {counted(len(reasons), 'scene')}: {reasons[0]}")
+    for note in notes:
+        logger.warning(note)
+    return overlays, notes
+
+
+def _scenes_with_imagery(content: MapContent) -> list[str]:
+    """Return the scenes that get a picture, in their order: those with the most detections."""
+    names = list(content.places)
+    if len(names) <= MAX_OVERLAYS:
+        return names
+    counts = content.table["scene"].value_counts()
+    best = sorted(names, key=lambda name: -int(counts.get(name, 0)))[:MAX_OVERLAYS]
+    chosen = set(best)
+    return [name for name in names if name in chosen]
 
 
 def _chips(content: MapContent, overlays: Mapping[str, Overlay]) -> dict[str, str]:

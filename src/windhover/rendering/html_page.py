@@ -26,6 +26,7 @@ from windhover.rendering.text import (
 
 TEMPLATES = Path(__file__).with_name("templates")
 JPEG_QUALITY = 85
+MAX_ROWS = 500  # of a table in a page; files hold the others
 BETWEEN_BACKTICKS = re.compile(r"`([^`]+)`")
 # wide: over the whole page; natural: not enlarged beyond its own size
 ImageLayout: TypeAlias = Literal["", "wide", "natural"]
@@ -41,10 +42,17 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """A table of formatted cells, row by row."""
+    """A table of formatted cells, row by row.
+
+    Attributes:
+        columns: its titles.
+        rows: the first `MAX_ROWS` of it.
+        n_left_out: rows that follow them.
+    """
 
     columns: tuple[Column, ...]
     rows: tuple[tuple[str, ...], ...]
+    n_left_out: int = 0
 
 
 @dataclass(frozen=True)
@@ -103,8 +111,9 @@ def table_of(frame: pd.DataFrame, text_columns: Collection[str] = ()) -> Table:
         text_columns: titles of the columns that hold text.
     """
     columns = tuple(Column(str(title), title in text_columns) for title in frame.columns)
-    rows = tuple(tuple(map(format_cell, row)) for row in frame.itertuples(index=False))
-    return Table(columns, rows)
+    shown = frame.head(MAX_ROWS)
+    rows = tuple(tuple(map(format_cell, row)) for row in shown.itertuples(index=False))
+    return Table(columns, rows, len(frame) - len(shown))
 
 
 def card_of(name: str, estimate: ValueAndInterval) -> Card:

@@ -11,6 +11,7 @@ import sqlite3
 import warnings
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,10 @@ from windhover.tracking.artifact_paths import (
     make_places_relative,
     read_places_from,
 )
+from windhover.tracking.database_faults import LOCK_WAIT_S, REASON_CHARS, wait_for_lock
 
 EXPERIMENT = "windhover"
+DATABASE = "mlflow.db"  # at the project's root
 KEY_TAG = "pipeline.key"  # of a run: the content key of its weights
 # variables by which MLflow would write elsewhere, or into another run
 REDIRECTING_VARIABLES = (
@@ -57,7 +60,6 @@ REQUIRED_TABLES = {
     "runs",
     "tags",
 }
-REASON_CHARS = 160  # of the database's own message
 OTHER_SCHEMA = "out-of-date database schema"  # MLflow's own words
 NOISY_LOGGERS = ("mlflow", "alembic", "mlflow.store.db.utils", "mlflow.system_metrics")
 
@@ -96,7 +98,7 @@ def _open_experiment(mlflow: Any, root: Path) -> None:
     if mlflow.get_experiment_by_name(EXPERIMENT) is None:
         place = (root / ARTIFACTS_FOLDER).as_uri()
         mlflow.create_experiment(EXPERIMENT, artifact_location=place, tags=EXPERIMENT_TAGS)
-    make_places_relative(root / "mlflow.db", EXPERIMENT)
+    make_places_relative(root / DATABASE, EXPERIMENT)
     read_places_from(root)
     mlflow.set_experiment(EXPERIMENT)
 
@@ -134,10 +136,30 @@ def _database_error(path: Path, reason: str) -> FormatError:
             f"run `mlflow db upgrade sqlite:///{path}`, or install the version that wrote it."
         )
     reason = " ".join(reason.partition("[SQL:")[0].split())[:REASON_CHARS]
+    if "locked" in reason:
+        return FormatError(
+            f"{path}: the database of MLflow's runs is locked by another program for more than "
+            f"{LOCK_WAIT_S:.0f} s. End that program, or wait for it, and run the same again."
+        )
     return FormatError(
         f"{path}: the database of MLflow's runs cannot be read ({reason}). Restore it, or move it "
         "away: a new one is begun, and the files of earlier runs stay in mlartifacts."
     )
+
+
+@contextmanager
+def database_errors(root: Path) -> Iterator[None]:
+    """Turn any error of the block into a sentence on the database.
+
+    Raises:
+        FormatError: it cannot be read or written, or is locked.
+        FullDiskError: the disk is full.
+    """
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001  # of MLflow, SQLAlchemy or Alembic
+        check_space(root / DATABASE)
+        raise _database_error(root / DATABASE, str(error)) from None
 
 
 @contextmanager
@@ -157,19 +179,16 @@ def open_mlflow(root: Path) -> Any:
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
-    address = f"sqlite:///{root / 'mlflow.db'}"
+    address = f"sqlite:///{root / DATABASE}"
     ignore_redirections(address)
-    check_database(root / "mlflow.db")
+    check_database(root / DATABASE)
     with without_warnings():
         import mlflow
     for name in NOISY_LOGGERS:
         logging.getLogger(name).setLevel(logging.ERROR)
     mlflow.set_tracking_uri(address)
-    try:
-        _open_experiment(mlflow, root)
-    except Exception as error:  # noqa: BLE001  # of MLflow, SQLAlchemy or Alembic
-        check_space(root / "mlflow.db")
-        raise _database_error(root / "mlflow.db", str(error)) from None
+    with database_errors(root):
+        wait_for_lock(root / DATABASE, partial(_open_experiment, mlflow, root))
     # MLflow leaves it there for processes started from here, which open the project themselves
     os.environ.pop("MLFLOW_EXPERIMENT_ID", None)
     os.environ.setdefault("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "10")

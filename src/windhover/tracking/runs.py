@@ -11,6 +11,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,9 +20,12 @@ from pydantic import BaseModel, Field, ValidationError
 from windhover.errors import FormatError, ParameterError
 from windhover.json_record import describe_fault
 from windhover.params import flatten, read_yaml
+from windhover.tracking.database_faults import RunRecord, wait_for_lock
 from windhover.tracking.mlflow_client import (
+    DATABASE,
     EXPERIMENT,
     KEY_TAG,
+    database_errors,
     open_mlflow,
     project_root,
     without_warnings,
@@ -81,15 +85,16 @@ class NoTracker:
 class MlflowTracker:
     """Logs into MLflow's active run."""
 
-    def __init__(self, mlflow: Any) -> None:
+    def __init__(self, mlflow: Any, record: RunRecord) -> None:
         self._mlflow = mlflow
+        self._record = record
 
     def log_params(self, values: Mapping[str, Any]) -> None:
         """Log parameters, nested ones by dotted names."""
         flat = flatten(values)
         names = safe_names(flat)
         texts = {names[key]: str(value)[:PARAM_CHARS] for key, value in flat.items()}
-        self._mlflow.log_params(texts)
+        self._record.write(lambda: self._mlflow.log_params(texts))
 
     def log_metrics(self, values: Mapping[str, float], step: int | None = None) -> None:
         """Log numbers of one step; those that are not finite are left out."""
@@ -99,11 +104,12 @@ class MlflowTracker:
             for key, value in values.items()
             if value == value and abs(value) != float("inf")
         }
-        self._mlflow.log_metrics(finite, step=step)
+        self._record.write(lambda: self._mlflow.log_metrics(finite, step=step))
 
     def set_tags(self, values: Mapping[str, Any]) -> None:
         """Set tags of the run."""
-        self._mlflow.set_tags({key: str(value)[:TAG_CHARS] for key, value in values.items()})
+        texts = {key: str(value)[:TAG_CHARS] for key, value in values.items()}
+        self._record.write(lambda: self._mlflow.set_tags(texts))
 
     def set_description(self, text: str) -> None:
         """Set the text in Markdown that describes the run."""
@@ -111,7 +117,7 @@ class MlflowTracker:
 
     def log_file(self, path: Path, folder: str | None = None) -> None:
         """Keep a copy of a file."""
-        self._mlflow.log_artifact(str(path), folder)
+        self._record.write(lambda: self._mlflow.log_artifact(str(path), folder))
 
     def log_dataset(
         self, name: str, source: str, *, digest: str, profile: Mapping[str, Any]
@@ -125,7 +131,9 @@ class MlflowTracker:
             dataset = MetaDataset(  # type: ignore[abstract]
                 resolve_dataset_source(source), name=name, digest=digest[:8]
             )
-            self._mlflow.log_input(dataset, context="training", tags=tags)
+            self._record.write(
+                lambda: self._mlflow.log_input(dataset, context="training", tags=tags)
+            )
 
     def log_model(self, bundle: Path, example: Any) -> None:
         """Keep the model of a folder, with the shapes of its input and output.
@@ -139,7 +147,8 @@ class MlflowTracker:
             from windhover.tracking.model_signature import model_signature, window_metadata
             from windhover.tracking.tracked_model import RunModel
 
-            self._mlflow.pyfunc.log_model(
+            log_model = partial(
+                self._mlflow.pyfunc.log_model,
                 name="model",
                 python_model=RunModel(),
                 artifacts={"bundle": str(bundle)},
@@ -148,6 +157,7 @@ class MlflowTracker:
                 metadata=window_metadata(example.dtype, example.shape[1:]),
                 pip_requirements=pinned_requirements(),
             )
+            self._record.write(log_model)
 
     def log_bundle(self, folder: Path, dtype: str, window_shape: tuple[int, int, int]) -> None:
         """Keep a finished model's folder, loadable by MLflow, with its input and output shapes.
@@ -186,7 +196,7 @@ class MlflowTracker:
             model.save(f"{temporary}/MLmodel")
             write_environment(Path(temporary), mlflow_version=self._mlflow.__version__)
             copy_source(Path(temporary))
-            self._mlflow.log_artifacts(temporary, "bundle")
+            self._record.write(lambda: self._mlflow.log_artifacts(temporary, "bundle"))
 
 
 @contextmanager
@@ -197,9 +207,7 @@ def start_run(name: str, root: Path | None = None) -> Iterator[Tracker]:
     """
     root = root or project_root()
     mlflow = open_mlflow(root)
-    nested = mlflow.active_run() is not None
-    with mlflow.start_run(run_name=name, log_system_metrics=True, nested=nested):
-        tracker = MlflowTracker(mlflow)
+    with _active_run(mlflow, root, run_name=name, log_system_metrics=True) as tracker:
         tracker.set_tags(_code_version(root))
         yield tracker
 
@@ -216,21 +224,42 @@ def resume_run(key: str, root: Path | None = None, name: str | None = None) -> I
     """
     root = root or project_root()
     mlflow = open_mlflow(root)
-    runs = mlflow.search_runs(
+    search = partial(
+        mlflow.search_runs,
         experiment_names=[EXPERIMENT],
         filter_string=f"tags.`{KEY_TAG}` = '{key}'",
         max_results=1,
         output_format="list",
     )
+    with database_errors(root):
+        runs = wait_for_lock(root / DATABASE, search)
     options = {"run_name": name or f"restored-{key}"}
     if runs:
         options = {"run_id": runs[0].info.run_id}
-    with mlflow.start_run(**options, nested=mlflow.active_run() is not None):
-        tracker = MlflowTracker(mlflow)
+    with _active_run(mlflow, root, **options) as tracker:
         if not runs:
             origin = _code_version(root) if name else {"restored": "true"}
             tracker.set_tags({KEY_TAG: key, **origin})
         yield tracker
+
+
+@contextmanager
+def _active_run(mlflow: Any, root: Path, **options: Any) -> Iterator[MlflowTracker]:
+    """Start a run of MLflow and end it; the end too does without a database that has failed.
+
+    Raises:
+        FormatError: the run cannot be begun.
+    """
+    nested = mlflow.active_run() is not None
+    record = RunRecord(root / DATABASE)
+    with database_errors(root):
+        wait_for_lock(record.database, lambda: mlflow.start_run(**options, nested=nested))
+    status = "FAILED"
+    try:
+        yield MlflowTracker(mlflow, record)
+        status = "FINISHED"
+    finally:
+        record.end(lambda: mlflow.end_run(status))
 
 
 def run_name(network: str, key: str) -> dict[str, str]:

@@ -7,19 +7,20 @@
     const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
     return new type(bytes.buffer);
   };
+  const SceneIndex = page.scenes.length > 65535 ? Uint32Array : Uint16Array;
   const CM = 100; // corners are in centimetres
   const found = {
     corners: array(Int32Array, page.found.corners),
     score: array(Float32Array, page.found.score),
     place: array(Float32Array, page.found.place), // col, row, length, width
-    scene: array(Uint16Array, page.found.scene),
+    scene: array(SceneIndex, page.found.scene),
     kind: array(Uint8Array, page.found.class),
     outcome: array(Uint8Array, page.found.outcome),
   };
   const truth = {
     corners: array(Int32Array, page.truth.corners),
     score: array(Float32Array, page.truth.score), // of the detection that matches it; -1 for none
-    scene: array(Uint16Array, page.truth.scene),
+    scene: array(SceneIndex, page.truth.scene),
     kind: array(Uint8Array, page.truth.class),
   };
   const N = found.score.length;
