@@ -4,28 +4,21 @@ A date tells of an object's place where its ground was seen: either the object w
 it was missed. Ground that was not seen tells nothing, so nothing is ever gone for lack of a
 picture, or under a cloud.
 
-The probability follows Bayes' rule (as of Royle and Link 2006, "Generalized site occupancy models
-allowing for false positive and false negative errors", Ecology 87(4), for places that are visited
-several times):
+The probability follows Bayes' rule, with a recall and with false alarms at each visit (as site
+occupancy models have them: Royle and Link 2006, Ecology 87(4), 835-841). What was found with the
+calibrated score `s` is an object with the probability s. If it is one, it is also there at the
+dates on one side of it with the prior probability p (`PRIOR_STAY`: as likely as not), and then each
+of `k` dates misses it with 1 - r, where r is the recall of its class at the threshold. If it was
+not there, or is a false alarm, all of them miss it for sure. Given that they all did, it was there
+and is gone (or has appeared) with
 
-- Found at a date: the object was there with the probability `s`, the calibrated score of the best
-  view of that date (the precision of detections of that score).
-- Missed at `k` dates, and there at another one: let it have been there with the prior probability
-  `p` (`PRIOR_STAY`: it is as likely to be there as not). Where it is there, a date misses it with
-  1 - r, where r is the recall of its class at the threshold; where it is not, every date finds
-  nothing there. So it was there in spite of that with
+    s (1 - p) / (1 - s + s (1 - p + p (1 - r)^k)).
 
-      m(k) = p (1 - r)^k / (p (1 - r)^k + 1 - p).
-
-Dates are taken as independent; several rasters of one date count as one trial, since they are
-mostly one picture. Then
-
-- stayed (found first and last): s_first s_last;
-- appeared (missed at k dates before the first): s_first (1 - m(k));
-- gone (missed at k dates after the last): s_last (1 - m(k));
-- temporary (both): s (1 - m(k_before)) (1 - m(k_after)), with s = s_first s_last, or the one score.
-
-With recall 1 a miss is a proof; with recall 0 it leaves the prior.
+With misses on both sides (temporary) there is a factor for each of them in numerator and
+denominator. What was found first and last has stayed with s_first s_last, dates being independent.
+`s` is the score nearest to the change: the first for what appeared, the last for what is gone.
+Several rasters of one date count as one visit, since they are mostly one picture. With recall 1 a
+miss leaves an object or a false alarm; with recall 0 it says nothing, which leaves s (1 - p).
 """
 
 from __future__ import annotations
@@ -83,16 +76,24 @@ class Changes(NamedTuple):
     dates_found: Ints
 
 
-def probability_missed(recall: Floats, n_missed: Ints, prior: float = PRIOR_STAY) -> Floats:
-    """Return the probability (M,) that an object is there though it was missed at some dates.
+def probability_absent(
+    score: Floats, recall: Floats, *n_missed: Ints, prior: float = PRIOR_STAY
+) -> Floats:
+    """Return the probability (M,) that detections are objects that were absent at other dates.
 
     Args:
+        score: (M,) calibrated probability that it is an object, 0..1.
         recall: (M,) of its class, 0..1; NaN where not known.
-        n_missed: (M,) dates on which its ground was seen without it; 0 gives the prior.
-        prior: probability that it is there before any of them tells.
+        n_missed: (M,) dates on one side of it on which its ground was seen without it; several for
+            several sides.
+        prior: probability that an object is there too on a side, before any date tells.
     """
-    missed = prior * (1.0 - recall) ** n_missed
-    return np.asarray(missed / (missed + 1.0 - prior))
+    absent = np.array(score, np.float64)
+    missed = np.array(score, np.float64)
+    for count in n_missed:
+        absent *= 1.0 - prior
+        missed *= 1.0 - prior + prior * (1.0 - recall) ** count
+    return np.asarray(absent / (1.0 - score + missed))
 
 
 def changes_of(seen: Observations, recall: Floats) -> Changes:
@@ -123,14 +124,12 @@ def changes_of(seen: Observations, recall: Floats) -> Changes:
     dates_found = np.bincount(seen.object_index[is_found], minlength=count)
     status = _status(n_before > 0, n_after > 0, dates_found)
     there = np.where(dates_found > 1, score_first * score_last, score_first)
-    not_before = 1.0 - probability_missed(recall, n_before)
-    not_after = 1.0 - probability_missed(recall, n_after)
     probability = np.full(count, np.nan)
     for name, value in (
         (STAYED, there),
-        (APPEARED, score_first * not_before),
-        (GONE, score_last * not_after),
-        (TEMPORARY, there * not_before * not_after),
+        (APPEARED, probability_absent(score_first, recall, n_before)),
+        (GONE, probability_absent(score_last, recall, n_after)),
+        (TEMPORARY, probability_absent(there, recall, n_before, n_after)),
     ):
         probability[status == name] = value[status == name]
     return Changes(

@@ -141,6 +141,7 @@ def measure_ground(
         objects=int(is_clear.sum()),
         by_class=dict(zip(names.tolist(), counts.tolist(), strict=True)),
         expected_false_alarms_per_km2=false_alarms,
+        values=None if mask.values is None else tuple(sorted(mask.values)),
     )
 
 

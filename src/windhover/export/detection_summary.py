@@ -35,6 +35,7 @@ class ClearGround(BaseModel):
         objects: detections of whose box at least half is clear.
         by_class: of each class.
         expected_false_alarms_per_km2: of them on a clear km2, by their scores.
+        values: of the mask that stand for unusable ground; None, and not written, for all but 0.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -46,6 +47,14 @@ class ClearGround(BaseModel):
     objects: int
     by_class: dict[str, int]
     expected_false_alarms_per_km2: float | None = None
+    values: tuple[int, ...] | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_values(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        content: dict[str, Any] = handler(self)
+        if self.values is None:
+            content.pop("values", None)
+        return content
 
 
 class SceneSummary(BaseModel):
