@@ -1,4 +1,4 @@
-"""Tiles that overlap, collected: AP against that of the whole scenes, and aircraft that stand twice.
+"""Overlapping tiles, collected: AP against that of whole scenes, and aircraft that stand twice.
 
     python benchmarks/bench_one_object_once.py MODEL [--split test] [--pictures N]
 
@@ -134,7 +134,7 @@ def own_tiles(table: pd.DataFrame, tiles: dict[str, Any]) -> pd.DataFrame:
 
 
 def twice(found: pd.DataFrame, scenes: Sequence[AirbusScene], threshold: float) -> int:
-    """Return how many aircraft have two or more rows above a score within half their longer side."""
+    """Return how many aircraft have several rows above a score within half their longer side."""
     count = 0
     for scene in scenes:
         rows = found[(found["scene"] == scene.path.stem) & (found["score"] >= threshold)]
