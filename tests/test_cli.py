@@ -178,8 +178,9 @@ def test_folds_and_tuning_take_settings_and_say_what_is_wrong(
         invoke("kfold", "--folds", 4, "-S", "train.epochs=3", "--set", "patches.seed=5").exit_code
         == 0
     )
-    params, folds = asked[0]
+    params, folds, output = asked[0]
     assert (params.train.epochs, params.patches.seed, folds) == (3, 5, 4)
+    assert output == Path("reports/kfold.json")
     assert (tmp_path / "reports" / "kfold.json").is_file()
     result = invoke(
         "tune", "train.momentum=0:0.9", "--trials", 7, "--study", "s", "--set", "train.epochs=2"

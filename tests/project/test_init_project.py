@@ -145,6 +145,9 @@ def test_few_objects_are_measured_by_folds_in_a_stage_of_their_own(
     stage = read_yaml(project / "dvc.yaml")["stages"]["crossvalidate"]
     assert "--folds 3 --set scenes.blocks=blocks.json" in stage["cmd"]
     assert "--set scenes.fold_val=false --set train.max_minutes=1" in stage["cmd"]
+    assert stage["outs"] == ["reports/kfold_matches.parquet", "reports/kfold_ground_truth.parquet"]
+    evaluation = read_yaml(project / "dvc.yaml")["stages"]["evaluate"]
+    assert {"reports/kfold.json", *stage["outs"]} <= set(evaluation["deps"])
     params: dict[str, Any] = all_params(project)
     assert params["scenes"].split_fractions == [1.0, 0.0, 0.0]
     assert params["scenes"].blocks is None

@@ -43,12 +43,14 @@ def kfold(
     ] = Path("reports/kfold.json"),
 ) -> None:
     """Train and test once for each fold of places; print mean and spread. A stopped run goes on."""
+    from windhover.evaluation.held_out import check_held_out_files
     from windhover.experiments.cross_validation import is_own_result, load_flow, run_folds
     from windhover.files import check_output, lock_output
 
     check_output(output, inputs=["params.yaml"], is_own=is_own_result)
+    check_held_out_files(output)
     with lock_output(output):
-        result = run_folds(load_flow(settings or []), folds)
+        result = run_folds(load_flow(settings or []), folds, output)
         result.save(output)
     typer.echo(f"figures -> {output}")
 

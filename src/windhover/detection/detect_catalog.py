@@ -27,6 +27,12 @@ ACCURACY_UNKNOWN = (
     "accurate these detections are is not measured here (reports/index.html)"
 )
 
+ACCURACY_OF_FOLDS = (
+    "the model learned from every labelled scene, and its threshold was chosen on what the models "
+    "of a cross-validation found where they had not learned: their accuracy is in "
+    "reports/index.html"
+)
+
 
 def detect_catalog(
     catalog_folder: str | Path,
@@ -90,9 +96,10 @@ def detect_catalog(
 def note_on_accuracy(detector: Detector) -> list[str]:
     """Return a sentence where the model learned from every labelled scene."""
     point = detector.bundle.operating_point
-    if point is None or point.chosen_on is None or point.chosen_on.split != "train":
+    if point is None:
         return []
-    return [ACCURACY_UNKNOWN]
+    notes = {"train": [ACCURACY_UNKNOWN], "folds": [ACCURACY_OF_FOLDS]}
+    return notes.get(point.chosen_on.split, [])
 
 
 def with_file_blocks(info: SceneInfo) -> SceneInfo:

@@ -17,6 +17,7 @@ import torch
 
 from windhover import __version__
 from windhover.dataset.catalog import Catalog, load_catalog
+from windhover.errors import FormatError
 from windhover.evaluation.cross_validation_note import cross_validation_note
 from windhover.evaluation.describe_model import describe_model
 from windhover.evaluation.evaluated_detections import evaluated_detections
@@ -28,6 +29,7 @@ from windhover.evaluation.fit_operating_point import (
     choose_window_thresholds,
     threshold_rule_of,
 )
+from windhover.evaluation.held_out import FOLDS, load_held_out
 from windhover.evaluation.record_evaluation import operating_point_of
 from windhover.evaluation.report_warnings import (
     nearness_warnings,
@@ -57,13 +59,14 @@ from windhover.metrics.evaluation_result import (
     match_rule_of,
     thresholds_of,
 )
-from windhover.metrics.ground_truth import ground_truth_of
+from windhover.metrics.ground_truth import GroundTruth, ground_truth_of
 from windhover.models.apply_calibration import Calibration
 from windhover.models.bundle import Bundle, load_bundle, load_compatible_bundle, save_bundle
 from windhover.params.evaluate import EvaluateParams
 from windhover.patches.patch_sheets import patch_sheet
 from windhover.patches.patch_store import load_patches
 from windhover.patches.patch_summary import SUMMARY_FILE, PatchSummary
+from windhover.progress import counted
 from windhover.report.error_examples import example_groups
 from windhover.report.write_report import write_report
 
@@ -76,6 +79,13 @@ FITTED_ON_TRAIN = (
 FITTED_WITHOUT_VAL = (
     "no labelled scene is in val: calibration and threshold were fitted on training scenes, so "
     "expect fewer true detections and more false alarms on others."
+)
+FITTED_ON_FOLDS = (
+    "the threshold, and the calibration of detections, were fitted on what the models of the "
+    "cross-validation found on ground that each had not seen, pooled: {objects} in {scenes}. This "
+    "model learned from more than they did, so its scores may be higher or lower than theirs: look "
+    "through its first detections on new scenes before you rely on the threshold. Score maps are "
+    "calibrated on training patches."
 )
 ACCURACY_UNKNOWN = (
     f"no accuracy is known: {FITTED_ON_TRAIN} Label another place to measure it, or cut these into "
@@ -120,6 +130,8 @@ def evaluate(params: EvaluateParams, folders: EvaluationFolders) -> EvaluationRe
     for split in dict.fromkeys([*EVALUATED_SPLITS, fitting]):
         windows[split] = score_windows(bundle, folders.patches, split, device=device)
     searched = search_splits(bundle, catalog, params, device=device)
+    if fitting == "train":
+        fitting = _add_held_out(params, bundle.card.classes, windows, searched=searched)
     calibration, notes = calibrate(bundle, windows[fitting], searched[fitting].matches)
     summary = PatchSummary.load(folders.patches / SUMMARY_FILE)
     notes += prior_notes(bundle.card, is_ready_made=summary.source is not None)
@@ -165,6 +177,38 @@ def evaluate(params: EvaluateParams, folders: EvaluationFolders) -> EvaluationRe
     describe_model(folders.model, result, catalog, patches=folders.patches)
     write_unlabeled_layer(result.unlabeled_objects, catalog, folders.reports)
     return result
+
+
+def _add_held_out(
+    params: EvaluateParams,
+    classes: tuple[str, ...],
+    windows: dict[str, WindowLogits],
+    *,
+    searched: dict[str, SearchedSplit],
+) -> str:
+    """Add what a cross-validation held out as if it were a split; return what is to be fitted on.
+
+    It is that, or train where no cross-validation left any. Windows stay those of train.
+
+    Raises:
+        FormatError: the models of the folds know other classes.
+    """
+    if params.cross_validation is None:
+        return "train"
+    held_out = load_held_out(Path(params.cross_validation))
+    if held_out is None:
+        return "train"
+    others = set(held_out.matches["class"]) - set(classes)
+    if others:
+        raise FormatError(
+            f"{params.cross_validation}: its models know classes that this one does not "
+            f"({', '.join(sorted(others))}). Run `dvc repro crossvalidate` again, or set "
+            "`evaluate.cross_validation` to null."
+        )
+    windows[FOLDS] = windows["train"]
+    precision = searched["train"].inference_precision
+    searched[FOLDS] = SearchedSplit(held_out.ground_truth, held_out.matches, precision)
+    return FOLDS
 
 
 def _detections(
@@ -238,6 +282,8 @@ def _evaluate_scenes(
         is_measured = not searched["test"].ground_truth.scenes.empty
         notes = [*_notes_on_accuracy(params, is_measured=is_measured), *notes]
         chosen = {name: choice.without_figures() for name, choice in chosen.items()}
+    elif fitting == FOLDS:
+        notes = [*_notes_on_folds(params, ground_truth), *notes]
     metrics = {}
     for split in searched:
         metrics[split] = measure_detections(
@@ -260,6 +306,22 @@ def _notes_on_accuracy(params: EvaluateParams, *, is_measured: bool = False) -> 
     if params.cross_validation is None:
         return [ACCURACY_UNKNOWN]
     return [cross_validation_note(Path(params.cross_validation)), FITTED_ON_TRAIN]
+
+
+def _notes_on_folds(params: EvaluateParams, held_out: GroundTruth) -> list[str]:
+    """Return what is known of a model whose threshold was chosen on what folds held out."""
+    fitted = FITTED_ON_FOLDS.format(
+        objects=counted(len(held_out.objects), "object"),
+        scenes=counted(len(held_out.scenes), "scene"),
+    )
+    notes = [cross_validation_note(Path(str(params.cross_validation))), fitted]
+    n_places = held_out.scenes["place"].nunique()
+    if n_places < MIN_PLACES:
+        notes.append(
+            f"the folds have {counted(n_places, 'place')}: the interval of the threshold is over "
+            "their scenes, which is too narrow for new places."
+        )
+    return notes
 
 
 def _few_places_note(split: str, metrics: DetectionMetrics) -> list[str]:

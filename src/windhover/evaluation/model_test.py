@@ -175,17 +175,26 @@ def load_test_record(folder: Path) -> TestRecord:
             "Give it labelled scenes in `test` and evaluate again, or use `dvc metrics diff` for "
             "its metrics on windows."
         )
+    thresholds = {}
+    for name, point in metrics.operating_point.items():
+        thresholds[name] = _known_threshold(point.threshold.value, name)
+    ground_truth = ground_truth_of_counts(rows)
+    return TestRecord(metrics.model, matches.assign(ignored=False), ground_truth, thresholds)
+
+
+def ground_truth_of_counts(rows: pd.DataFrame) -> GroundTruth:
+    """Return scenes and objects, without places in them, from their numbers.
+
+    Args:
+        rows: of a table `GROUND_TRUTH`, a row each scene and class.
+    """
     scenes = rows.drop_duplicates("scene")[["scene", "place", "km2"]]
     objects = rows.loc[rows.index.repeat(rows["objects"]), ["scene", "class"]]
-    ground_truth = GroundTruth(
+    return GroundTruth(
         scenes=scenes.sort_values("scene", ignore_index=True),
         objects=objects.reset_index(drop=True),
         ignored=pd.DataFrame({"scene": [], "geometry": []}),
     )
-    thresholds = {}
-    for name, point in metrics.operating_point.items():
-        thresholds[name] = _known_threshold(point.threshold.value, name)
-    return TestRecord(metrics.model, matches.assign(ignored=False), ground_truth, thresholds)
 
 
 def _counted(matches: pd.DataFrame) -> pd.DataFrame:

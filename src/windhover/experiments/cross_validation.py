@@ -23,6 +23,7 @@ from windhover.dataset.build_catalog import build_catalog
 from windhover.dataset.catalog import Catalog, load_catalog, write_catalog
 from windhover.errors import DataError, FormatError, ParameterError
 from windhover.evaluation.evaluate_model import EvaluationFolders, evaluate
+from windhover.evaluation.held_out import pool_held_out, save_fold
 from windhover.evaluation.record_evaluation import record_run
 from windhover.files import atomic_folder, is_json_with_keys, lock_output, read_json, write_json
 from windhover.json_record import describe_fault
@@ -53,6 +54,7 @@ logger = logging.getLogger(__name__)
 WORK = Path(".windhover/kfold")
 # large folders of a fold, which are removed when it is finished
 INTERMEDIATE = ("patches", "augmented", "train")
+HELD_OUT = "held_out"  # beside it, what a fold's model found on the scenes of its test
 
 
 def is_own_result(path: Path) -> bool:
@@ -122,7 +124,9 @@ def load_flow(settings: Sequence[str] = ()) -> FlowParams:
     return flow
 
 
-def run_folds(params: FlowParams, n_folds: int) -> CrossValidationResult:
+def run_folds(
+    params: FlowParams, n_folds: int, output: Path | None = None
+) -> CrossValidationResult:
     """Run every fold, each an MLflow run under a common parent, and return their metrics.
 
     A line with the metrics of each fold, and lines with their mean and spread, are logged.
@@ -130,6 +134,8 @@ def run_folds(params: FlowParams, n_folds: int) -> CrossValidationResult:
     Args:
         params: of the stages; `scenes.folds` and `scenes.fold` are set here.
         n_folds: number of folds, 3 or more.
+        output: beside which the pooled detections of the scenes of each fold's test are written;
+            None writes none.
 
     Raises:
         ParameterError: too few folds, or a model that may have seen the places of a fold's test.
@@ -157,6 +163,9 @@ def run_folds(params: FlowParams, n_folds: int) -> CrossValidationResult:
         result = CrossValidationResult(folds=tuple(folds), summary=summary)
         result.save(WORK / key / KFOLD_FILE)
         tracker.log_file(WORK / key / KFOLD_FILE)
+    if output is not None:
+        held_out = [WORK / key / f"fold-{number}" / HELD_OUT for number in range(n_folds)]
+        pool_held_out(held_out, output)
     means = {name: metric.mean for name, metric in summary.items()}
     spreads = {name: metric.sd for name, metric in summary.items()}
     logger.info(_format_metrics("mean", means))
@@ -226,6 +235,7 @@ def _run_fold(params: FlowParams, scenes: ScenesParams, folders: FoldFolders) ->
     record_run(result, model=stage_folders.model, reports=stage_folders.reports)
     metrics = MetricsRecord.load(stage_folders.reports / "metrics.json").scenes["test"]
     values = {name: getattr(metrics, name).value for name in HEADLINE_METRICS}
+    save_fold(result.scenes["test"], folders.of_stage(HELD_OUT))
     fold = FoldMetrics(
         fold=scenes.fold,
         model=result.model,

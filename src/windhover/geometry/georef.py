@@ -364,6 +364,7 @@ def _border_px(shape_hw: tuple[int, int]) -> tuple[Floats, Floats]:
     return cols, rows
 
 
+@lru_cache(maxsize=4096)  # asked for at opening, for overlaps, and for every file of results
 def footprint_4326(
     transform: Affine, crs: str | None, shape_hw: tuple[int, int]
 ) -> BaseGeometry | None:

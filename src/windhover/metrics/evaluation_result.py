@@ -99,8 +99,8 @@ class EvaluationResult:
         train_ground_truth: of the scenes that were trained on.
         patch_sheet: contact sheet of patches of each split; None if there are none.
         training_images: pictures that the training left, with captions.
-        fitted_on: split of calibration and thresholds: val, or train where all labelled scenes
-            are there, so that no accuracy is known.
+        fitted_on: split of calibration and thresholds: val; train where all labelled scenes are
+            there, so that no accuracy is known; or `folds`, what a cross-validation held out.
         unlabeled_objects: objects on training ground that perhaps lack a label; None where it was
             not searched.
         detections: of val and test in the schema of results, with `is_tp` and `ignored`, in

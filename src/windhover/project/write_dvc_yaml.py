@@ -17,6 +17,8 @@ from ruamel.yaml import YAML
 INSTALLED = "installed.json"
 RAW = "${scenes.raw}"
 CROSS_VALIDATION = "reports/kfold.json"
+# what its models found on ground that they had not seen
+HELD_OUT = ("reports/kfold_matches.parquet", "reports/kfold_ground_truth.parquet")
 HEADER = """\
 # The stages of this project. `python` is the interpreter that runs them: name another one here if
 # the project moves.
@@ -64,7 +66,7 @@ def dvc_yaml_text(template: Path, inputs: ProjectInputs, python: str) -> str:
     if inputs.n_folds:
         position = list(stages).index("evaluate")
         stages.insert(position, "crossvalidate", _cross_validation_stage(inputs))
-        stages["evaluate"]["deps"].append(CROSS_VALIDATION)
+        stages["evaluate"]["deps"] += [CROSS_VALIDATION, *HELD_OUT]
     stream = StringIO()
     yaml.dump({"vars": [{"python": python}], "stages": stages}, stream)
     return HEADER + stream.getvalue()
@@ -102,5 +104,6 @@ def _cross_validation_stage(inputs: ProjectInputs) -> dict[str, Any]:
         f"--output {CROSS_VALIDATION}",
         "params": ["scenes", "patches", "augment", "train"],
         "deps": [INSTALLED, *inputs.scenes, *inputs.labels, "blocks.json"],
+        "outs": list(HELD_OUT),
         "metrics": [{CROSS_VALIDATION: {"cache": False}}],
     }

@@ -70,7 +70,7 @@ def report_page(result: EvaluationResult, folder: Path, ap_table: pd.DataFrame) 
     """
     values = _common_values(result, folder)
     if not result.has_scenes:
-        notes = result.notes if result.fitted_on == "train" else (NO_SCENES, *result.notes)
+        notes = result.notes if result.fitted_on != "val" else (NO_SCENES, *result.notes)
         return render_page("patch_report.html.j2", **values, notes=notes)
     values |= _scene_values(result, folder)
     tables = [table_of(table) for table in page_tables.ap_tables(ap_table)]

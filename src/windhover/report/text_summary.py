@@ -35,7 +35,7 @@ def scene_lines(result: EvaluationResult) -> list[str]:
 
 def window_lines(result: EvaluationResult) -> list[str]:
     """Return the metrics on the patches of test."""
-    if result.fitted_on == "train":
+    if result.fitted_on != "val":
         return []
     lines = ["test: no labelled scene; metrics on patches"]
     for name, metrics in result.windows["test"].items():
