@@ -148,10 +148,10 @@ def test_there_is_no_verdict_with_fewer_than_six_places(n_places: int, tmp_path:
 
 def test_a_difference_that_is_unknown_in_the_data_is_not_tested() -> None:
     resampled = np.linspace(-1, 1, 50)
-    test = compare_module._difference_test
-    assert test(np.nan, resampled, n_places=6) == {}
-    assert test(0.1, np.full(50, np.nan), n_places=6) == {}
-    assert test(0.1, resampled, n_places=6)["p_value"] > 0.05
+    test = compare_module._less_sure_test
+    assert test(np.nan, resampled, None, n_places=6) == {}
+    assert test(0.1, np.full(50, np.nan), None, n_places=6) == {}
+    assert test(0.1, resampled, None, n_places=6)["p_value"] > 0.05
 
 
 def test_a_model_that_found_nothing_is_compared(tmp_path: Path) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.special import expit
 
 from toy_records import evaluated, model_of_places, save
 from windhover.errors import DataError, FormatError, MissingFileError
@@ -104,6 +106,31 @@ def test_equal_folds_are_mostly_called_equal() -> None:
         ]
         n_wrong += compare(*pooled)["verdict"].str.contains("better").any()
     assert n_wrong <= 2
+
+
+def test_what_all_places_of_a_fold_share_makes_a_comparison_less_sure() -> None:
+    """Equal recipes of five trainings, each of which came out better or worse by chance."""
+    rng = np.random.default_rng(6)
+    objects = rng.poisson(20, 20) + 1
+    p_values = []
+    for trial in range(10):
+        recipes = []
+        for number in (0, 1):
+            folds = [
+                part_of(
+                    model_of_places(f"m{number}", objects, 20 * trial + number, skill=skill),
+                    [f"s{place:02d}" for place in range(4 * fold, 4 * fold + 4)],
+                    f"m{number}-{fold}",
+                    0.4,
+                )
+                for fold, skill in enumerate(expit(rng.normal(0.0, 1.5, 5)))
+            ]
+            recipes.append(pool_folds(folds))
+        as_one_model = [replace(record, folds=()) for record in recipes]
+        p_values.append([compare(*pair)["p_value"] for pair in (recipes, as_one_model)])
+    of_folds, of_places = np.array(p_values).transpose(1, 0, 2)
+    assert (of_folds >= of_places).all()
+    assert (of_folds > of_places).mean() > 0.4
 
 
 def test_a_place_that_two_folds_tested_is_an_error(tmp_path: Path) -> None:

@@ -9,13 +9,13 @@ from scipy.stats import t as student_t
 
 from windhover.metrics.bootstrap import (
     bootstrap_weights,
-    difference_interval,
     resample,
     standard_error,
 )
 from windhover.metrics.curve_points import precision_band
 from windhover.metrics.detection_metrics import class_score_curve, measure_detections
 from windhover.metrics.ground_truth import GroundTruth
+from windhover.metrics.place_intervals import jackknife_error, student_quantile
 
 
 def test_the_standard_error_is_wider_than_the_bootstraps_by_the_number_of_places() -> None:
@@ -28,11 +28,16 @@ def test_the_standard_error_is_wider_than_the_bootstraps_by_the_number_of_places
 def test_the_interval_of_a_difference_is_students() -> None:
     places = np.random.default_rng(1).normal(3, 2, 8)
     weights = bootstrap_weights(8, 20_000, 0)
-    low, high = difference_interval(places.mean(), places @ weights / 8, n_groups=8) or (0, 0)
-    half_width = student_t.ppf(0.975, 7) * places.std(ddof=1) / np.sqrt(8)
-    assert (low, high) == pytest.approx(
-        (places.mean() - half_width, places.mean() + half_width), rel=0.02
-    )
+    half_width = student_quantile(8) * (standard_error(places @ weights / 8, 8) or 0)
+    expected = student_t.ppf(0.975, 7) * places.std(ddof=1) / np.sqrt(8)
+    assert half_width == pytest.approx(expected, rel=0.02)
+
+
+def test_the_jackknifes_error_of_a_mean_is_the_usual_one() -> None:
+    folds = np.random.default_rng(2).normal(3, 2, 5)
+    without_one = (folds.sum() - folds) / 4
+    assert jackknife_error(without_one) == pytest.approx(folds.std(ddof=1) / np.sqrt(5))
+    assert jackknife_error(np.array([1.0, np.nan, 2.0])) is None
 
 
 def world(rng: np.random.Generator, n_places: int) -> tuple[pd.DataFrame, GroundTruth]:

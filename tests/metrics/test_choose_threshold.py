@@ -68,7 +68,7 @@ def test_resamples_that_find_nothing_say_nothing_of_the_threshold() -> None:
         [0.9, 0.8, 0.2], [True, True, False], [0, 0, 1], n_gt=[2, 1], km2=[1.0, 1.0]
     )
     weights = np.array([[1.0, 2.0, 0.0, 0.0], [1.0, 0.0, 2.0, 2.0]])
-    rule = ThresholdRule("max_fbeta", 1)
+    rule = ThresholdRule("recall_at_least", 1.0)
     chosen = choose_threshold(curve, sample_of(2, weights), rule)
     assert chosen.threshold == pytest.approx(0.5)
     assert (chosen.low, chosen.high) == (pytest.approx(0.5), pytest.approx(0.5))

@@ -579,7 +579,7 @@ def test_the_threshold_leaves_room_below_the_last_object_it_keeps() -> None:
     point = choose_threshold(
         curve,
         resample(random_world(3, scenes=1)[1].scenes, n_bootstrap=0, seed=0),
-        ThresholdRule("max_fbeta", 1.0),
+        ThresholdRule("precision_at_least", 1.0),
     )
     assert point.threshold == pytest.approx(
         0.6

@@ -5,11 +5,14 @@ cancels out. The interval of a difference is Student's over places, and the verd
 are judged together (Holm 1979), so that two equal models are called different by any metric in at
 most 5 % of comparisons. With fewer than `MIN_PLACES` places there is no verdict. Models that were
 tested on different scenes are not compared. The folds of a cross-validation are pooled: each place
-is judged once, by the model that has not seen it.
+is judged once, by the model that has not seen it. What a fold's model owes to the chance of its
+training is shared by all its places, so a difference must also show between the folds: of the two
+tests, over places and over four or more folds, the less sure one counts.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -24,15 +27,21 @@ from windhover.metrics.bootstrap import (
     TOO_FEW_PLACES,
     BootstrapSample,
     bootstrap_values,
-    difference_interval,
     resample,
     standard_error,
 )
-from windhover.metrics.detection_metrics import weighted_metrics
+from windhover.metrics.detection_metrics import WeightedMetrics, weighted_metrics
+from windhover.metrics.place_intervals import (
+    degrees_of_freedom,
+    jackknife_error,
+    student_quantile,
+)
 
 N_BOOTSTRAP = 2000
 # chance that two equal models are called different by any metric
 FAMILY_ERROR = 0.05
+# fewer show too little of the chance of trainings
+MIN_FOLDS = 4
 # metric -> label, and 1 where more is better, -1 where less is; AP, which decides, is the first
 COMPARED = {
     "ap": ("AP", 1),
@@ -57,42 +66,76 @@ def compare(first: TestRecord, second: TestRecord) -> pd.DataFrame:
     """
     _check_same_ground_truth(first, second)
     sample = resample(first.ground_truth.scenes, N_BOOTSTRAP, seed=0)
-    first_values, first_resampled = _metrics_of(first, sample)
-    second_values, second_resampled = _metrics_of(second, sample)
+    metrics = [_metrics_of(record, sample) for record in (first, second)]
+    first_values, second_values = (of(np.ones((len(sample.names), 1))) for of in metrics)
+    over_places = _paired_differences(metrics, sample.weights)
+    over_folds = _paired_differences(metrics, _weights_without_a_fold(first, second, sample))
     rows = []
     for name, (label, _) in COMPARED.items():
         first_value = float(first_values[name][0])
         second_value = float(second_values[name][0])
+        difference = second_value - first_value
         row = {
             "metric": label,
             "first": first_value,
             "second": second_value,
-            "difference": second_value - first_value,
+            "difference": difference,
             "low": np.nan,
             "high": np.nan,
             "p_value": np.nan,
         }
         if sample.has_enough_places:
-            resampled = second_resampled[name] - first_resampled[name]
-            difference = second_value - first_value
-            row |= _difference_test(difference, resampled, n_places=len(sample.names))
+            row |= _less_sure_test(
+                difference, over_places[name], over_folds.get(name), n_places=len(sample.names)
+            )
         rows.append(row)
     table = pd.DataFrame(rows)
     return table.assign(verdict=_verdicts(table, sample), bootstrap_unit=sample.unit)
 
 
-def _difference_test(difference: float, resampled: Floats, *, n_places: int) -> dict[str, float]:
-    """Return `low`, `high` and `p_value` of a difference: Student's t over places."""
-    interval = difference_interval(difference, resampled, n_groups=n_places)
-    error = standard_error(resampled, n_places)
-    if interval is None or error is None:
+def _paired_differences(metrics: Sequence[WeightedMetrics], weights: Floats) -> dict[str, Floats]:
+    """Return (D,) differences of each metric, second minus first, under (G, D) weights."""
+    first, second = (bootstrap_values(of, weights, of.n_rows) for of in metrics)
+    return {name: second[name] - first[name] for name in first}
+
+
+def _weights_without_a_fold(
+    first: TestRecord, second: TestRecord, sample: BootstrapSample
+) -> Floats:
+    """Return (G, K) weights of the groups: in each column the places of a fold are left out."""
+    group_of = pd.Series(sample.group, index=first.ground_truth.scenes["scene"])
+    folds = first.folds or second.folds
+    weights = np.ones((len(sample.names), len(folds)))
+    for column, fold in enumerate(folds):
+        weights[group_of[fold.ground_truth.scenes["scene"]].to_numpy(), column] = 0
+    return weights
+
+
+def _less_sure_test(
+    difference: float, over_places: Floats, over_folds: Floats | None, *, n_places: int
+) -> dict[str, float]:
+    """Return the test over places, or over folds where there are enough and they are less sure."""
+    error = standard_error(over_places, n_places)
+    by_places = _difference_test(difference, error, n_places)
+    if over_folds is None or len(over_folds) < MIN_FOLDS:
+        return by_places
+    by_folds = _difference_test(difference, jackknife_error(over_folds), len(over_folds))
+    if by_folds.get("p_value", 0.0) > by_places.get("p_value", np.inf):
+        return by_folds
+    return by_places
+
+
+def _difference_test(difference: float, error: float | None, n_groups: int) -> dict[str, float]:
+    """Return `low`, `high` and `p_value` of a difference: Student's t over groups."""
+    if error is None or not np.isfinite(difference):
         return {}
+    half_width = student_quantile(n_groups) * error
     p_value = 1.0
     if difference != 0:
         p_value = 0.0
         if error > 0:
-            p_value = float(2 * stdtr(n_places - 1, -abs(difference) / error))
-    return {"low": interval[0], "high": interval[1], "p_value": p_value}
+            p_value = float(2 * stdtr(degrees_of_freedom(n_groups), -abs(difference) / error))
+    return {"low": difference - half_width, "high": difference + half_width, "p_value": p_value}
 
 
 def _verdicts(table: pd.DataFrame, sample: BootstrapSample) -> list[str]:
@@ -132,19 +175,15 @@ def holm_rejections(p_values: Floats, level: float = FAMILY_ERROR) -> Bools:
     return rejected
 
 
-def _metrics_of(
-    record: TestRecord, sample: BootstrapSample
-) -> tuple[dict[str, Floats], dict[str, Floats]]:
-    """Return the metrics of the data, and of every resample."""
-    metrics = weighted_metrics(
+def _metrics_of(record: TestRecord, sample: BootstrapSample) -> WeightedMetrics:
+    """Return the metrics of a test as a function of the weights of its groups."""
+    return weighted_metrics(
         record.matches,
         record.ground_truth,
         record.thresholds_by_group(sample),
         sample=sample,
         per_scene=record.counts_by_scene(),
     )
-    values = metrics(np.ones((len(sample.names), 1)))
-    return values, bootstrap_values(metrics, sample.weights, metrics.n_rows)
 
 
 def _check_same_ground_truth(first: TestRecord, second: TestRecord) -> None:

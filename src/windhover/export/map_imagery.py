@@ -83,11 +83,10 @@ def read_overlay(place: Placement, side_px: int) -> Overlay:
     height = max(1, round(scene.height_px * shrink))
     width = max(1, round(scene.width_px * shrink))
     with _opened(scene) as dataset:
-        window = Window(*scene.origin_px, scene.width_px, scene.height_px)
         bands = _shown_bands(dataset)
-        read = {"window": window, "resampling": Resampling.average}
-        pixels = dataset.read(bands, out_shape=(3, height, width), **read)
-        mask = dataset.dataset_mask(window=window, out_shape=(height, width))
+        shape = (height, width)
+        pixels = dataset.read(bands, out_shape=(3, *shape), resampling=Resampling.average)
+        mask = dataset.dataset_mask(out_shape=shape)
     valid = (mask > 0) & np.isfinite(pixels).all(axis=0)
     picture = pixels.transpose(1, 2, 0)  # (H, W, 3)
     value_range = stretch_range(picture, valid)
@@ -150,11 +149,14 @@ def read_chips(
         WindhoverError: the raster is not there, or cannot be read.
     """
     chips = []
+    # the file of a spatial block holds the block alone
+    first_col, first_row = scene.origin_px
     with _opened(scene) as dataset:
         bands = _shown_bands(dataset)
         for (col, row), side in zip(centers_px, sides_px, strict=True):
             size = max(MIN_CHIP_SOURCE_PX, round(CHIP_SIDES * side))
-            left, top = round(col - size / 2), round(row - size / 2)
+            left = round(col - first_col - size / 2)
+            top = round(row - first_row - size / 2)
             window = Window(left, top, size, size).intersection(
                 Window(0, 0, dataset.width, dataset.height)
             )

@@ -21,7 +21,6 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from windhover.geometry.arrays import Floats
-from windhover.metrics.place_intervals import student_quantile
 
 # with fewer places than this there is no interval for new places
 MIN_PLACES = 6
@@ -109,17 +108,6 @@ def standard_error(resampled: ArrayLike, n_groups: int) -> float | None:
     if n_groups < 2 or len(finite) < max(2, len(values) / 2):
         return None
     return float(finite.std(ddof=1) * np.sqrt(n_groups / (n_groups - 1)))
-
-
-def difference_interval(
-    value: float, resampled: ArrayLike, *, n_groups: int
-) -> tuple[float, float] | None:
-    """Return the interval of a difference between two models on the same groups."""
-    error = standard_error(resampled, n_groups)
-    if error is None or not np.isfinite(value):
-        return None
-    half_width = student_quantile(n_groups) * error
-    return value - half_width, value + half_width
 
 
 def bootstrap_values(

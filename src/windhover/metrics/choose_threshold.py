@@ -10,6 +10,7 @@ from windhover.geometry.arrays import Floats
 from windhover.metrics.bootstrap import BootstrapSample, bootstrap_values, percentile_interval
 from windhover.metrics.nan_safe import finite_or_none
 from windhover.metrics.score_curve import MatchCounts, ScoreCurve
+from windhover.metrics.smoothed_counts import SmoothedCurve
 from windhover.metrics.threshold_rule import ThresholdRule, choose_level, explain_unmet
 
 # of a class of which the validation split finds no object
@@ -55,23 +56,35 @@ def choose_threshold(
 ) -> ChosenThreshold:
     """Choose the threshold of a class by the rule, with its interval over the resamples.
 
-    The threshold stands midway between the lowest score that the rule keeps and the next score
-    below: on validation the two are equally good, and on new scenes an object that scores slightly
-    less is still found. If validation holds no object that is found, the threshold is 0.5, with a
-    note.
+    A rule that seeks the best of a figure (F-beta, cost) takes the best of the smoothed counts, see
+    `windhover.metrics.smoothed_counts`. One that keeps a bound keeps it on validation as it is, and
+    its threshold stands midway between the lowest score that it keeps and the next score below: on
+    validation the two are equally good, and on new scenes an object that scores slightly less is
+    still found. If validation holds no object that is found, the threshold is 0.5, with a note.
     """
-    counts = curve.counts()
-    if not len(counts.thresholds) or not counts.tp[-1, 0]:
-        return _default_threshold(curve, n_objects=float(counts.n_gt[0]))
+    if not curve.is_tp.any():
+        return _default_threshold(curve, n_objects=float(curve.n_gt.sum()))
+    candidates: ScoreCurve | SmoothedCurve = curve
+    if rule.seeks_the_best:
+        candidates = SmoothedCurve(curve)
+    counts = candidates.counts(np.ones((curve.n_groups, 1)))
     chosen = choose_level(counts, rule)
-    threshold = float(_midpoint_below(curve, counts.thresholds[chosen.level[:1]])[0])
+    threshold = float(_between_scores(curve, counts.thresholds[chosen.level[:1]], rule)[0])
     met = bool(chosen.is_met[0])
     note = ""
     if not met:
         note = explain_unmet(counts, rule, int(chosen.level[0]))
-    low, high = _threshold_interval(curve, sample, rule)
-    values = _metric_values(curve.counts_at(threshold))
-    return ChosenThreshold(threshold, low, high, met, note, **values)
+
+    def thresholds(weights: Floats) -> dict[str, Floats]:
+        resampled = candidates.counts(weights)
+        value = resampled.thresholds[choose_level(resampled, rule).level]
+        found = resampled.tp[-1] > 0
+        return {"threshold": np.where(found, _between_scores(curve, value, rule), np.nan)}
+
+    values = bootstrap_values(thresholds, sample.weights, len(candidates.thresholds))
+    low, high = percentile_interval(values.get("threshold", [])) or (None, None)
+    figures = _metric_values(curve.counts_at(threshold))
+    return ChosenThreshold(threshold, low, high, met, note, **figures)
 
 
 def _default_threshold(curve: ScoreCurve, n_objects: float) -> ChosenThreshold:
@@ -83,22 +96,13 @@ def _default_threshold(curve: ScoreCurve, n_objects: float) -> ChosenThreshold:
     return ChosenThreshold(DEFAULT_THRESHOLD, None, None, False, note, **values)
 
 
-def _threshold_interval(
-    curve: ScoreCurve, sample: BootstrapSample, rule: ThresholdRule
-) -> tuple[float | None, float | None]:
-    """Return the 95 % interval of the threshold that the rule chooses in each resample."""
+def _between_scores(curve: ScoreCurve, scores: Floats, rule: ThresholdRule) -> Floats:
+    """Return the middle between each score and the next lower one; 0 is below the lowest.
 
-    def thresholds(weights: Floats) -> dict[str, Floats]:
-        counts = curve.counts(weights)
-        value = _midpoint_below(curve, counts.thresholds[choose_level(counts, rule).level])
-        return {"threshold": np.where(counts.tp[-1] > 0, value, np.nan)}
-
-    resampled = bootstrap_values(thresholds, sample.weights, len(curve.thresholds))
-    return percentile_interval(resampled.get("threshold", [])) or (None, None)
-
-
-def _midpoint_below(curve: ScoreCurve, scores: Floats) -> Floats:
-    """Return the middle between each score and the next lower one; 0 is below the lowest."""
+    Smoothed thresholds are between scores already.
+    """
+    if rule.seeks_the_best:
+        return scores
     rising = np.concatenate([[0.0], np.unique(curve.scores)])
     below = rising[np.maximum(np.searchsorted(rising, scores) - 1, 0)]
     return np.asarray((scores + below) / 2, np.float64)

@@ -58,9 +58,23 @@ def effective_groups(sizes: ArrayLike) -> float:
 
 
 def student_quantile(n_groups: float, level: float = 0.95) -> float:
-    """Return the quantile of Student's t for an interval over groups: n - 1 degrees of freedom."""
-    degrees = max(n_groups - 1, MIN_DEGREES_OF_FREEDOM)
-    return float(stdtrit(degrees, (1 + level) / 2))
+    """Return the quantile of Student's t for an interval over groups."""
+    return float(stdtrit(degrees_of_freedom(n_groups), (1 + level) / 2))
+
+
+def degrees_of_freedom(n_groups: float) -> float:
+    """Return n - 1, and never fewer than a quantile can be taken of."""
+    return max(n_groups - 1, MIN_DEGREES_OF_FREEDOM)
+
+
+def jackknife_error(without_one: Floats) -> float | None:
+    """Return the standard error of an estimate over equal groups; None where it is undefined.
+
+    Args:
+        without_one: (G,) the estimate without each group.
+    """
+    spread = jackknife_spread(without_one, np.ones(len(without_one)))
+    return None if spread is None else spread.error
 
 
 def jackknife_spread(without_one: Floats, sizes: ArrayLike) -> Spread | None:

@@ -57,6 +57,11 @@ class ThresholdRule:
                 "Change its value."
             )
 
+    @property
+    def seeks_the_best(self) -> bool:
+        """Whether the rule seeks the best of a figure, and keeps no bound."""
+        return self.name in ("max_fbeta", "least_cost")
+
     def __str__(self) -> str:
         return f"{self.name} {self.value:g}"
 
