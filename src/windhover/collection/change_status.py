@@ -1,7 +1,7 @@
 """What became of an object between dates, with the probability that it is so.
 
-A date tells of an object's place where its ground was seen: either the object was found there, or
-it was missed. Ground that was not seen tells nothing, so nothing is ever gone for lack of a
+A date shows an object's place where its ground was seen: either the object was found there, or it
+was missed. Ground that was not seen shows nothing, so nothing is ever gone for lack of a
 picture, or under a cloud.
 
 The probability follows Bayes' rule, with a recall and with false alarms at each visit (as site
@@ -18,7 +18,7 @@ With misses on both sides (temporary) there is a factor for each of them in nume
 denominator. What was found first and last has stayed with s_first s_last, dates being independent.
 `s` is the score nearest to the change: the first for what appeared, the last for what is gone.
 Several rasters of one date count as one visit, since they are mostly one picture. With recall 1 a
-miss leaves an object or a false alarm; with recall 0 it says nothing, which leaves s (1 - p).
+miss leaves an object or a false alarm; with recall 0 it means nothing, which leaves s (1 - p).
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ NO_DATE = -1  # number of a date that there is none of
 
 
 class Observations(NamedTuple):
-    """What each date tells of objects; one entry an object and date on which its ground was seen.
+    """What each date shows of objects; one entry an object and date on which its ground was seen.
 
     Attributes:
         object_index: (K,) number of the object.
@@ -57,7 +57,7 @@ class Changes(NamedTuple):
     """What became of objects (M,).
 
     Attributes:
-        status: one of `STATUSES`, "" where one date alone tells of the place.
+        status: one of `STATUSES`, "" where one date alone shows the place.
         probability: that it is so, 0..1; NaN where there is no status, or the recall is needed and
             not known.
         first: number of the date on which it was first found, `NO_DATE` for none.
@@ -86,7 +86,7 @@ def probability_absent(
         recall: (M,) of its class, 0..1; NaN where not known.
         n_missed: (M,) dates on one side of it on which its ground was seen without it; several for
             several sides.
-        prior: probability that an object is there too on a side, before any date tells.
+        prior: probability that an object is there too on a side, before any date is known.
     """
     absent = np.array(score, np.float64)
     missed = np.array(score, np.float64)

@@ -122,7 +122,7 @@ def _found_on_dates(
 
 
 def _observations(found: FoundOnDates, missed: Observations, dates: list[str]) -> Observations:
-    """Return what known dates tell of objects: found at a date, or else missed by all its rasters.
+    """Return what known dates show of objects: found at a date, or else missed by all its rasters.
 
     Args:
         found: objects and dates.

@@ -47,7 +47,7 @@ class FoundOnDates(NamedTuple):
 def scene_dates(scenes: Sequence[SceneSummary]) -> tuple[list[str], Ints]:
     """Return the days (UTC) of all scenes in their order, and the number of each scene's day.
 
-    The last one is `NO_DATE` where a raster does not tell.
+    The last one is `NO_DATE` where a raster holds no time.
     """
     days = [NO_DATE if scene.acquired is None else scene.acquired[:10] for scene in scenes]
     names = sorted(set(days), key=lambda day: (day == NO_DATE, day))

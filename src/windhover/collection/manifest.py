@@ -28,7 +28,7 @@ class Searched(_Part):
         km2_ground: area of their outlines together, so that ground in two counts once; None for
             local grids.
         km2_clear: sum of what is clear by masks; None where no scene has one.
-        dates: days (UTC) on which they were taken, where rasters tell.
+        dates: days (UTC) on which they were taken, where rasters hold it.
     """
 
     scenes: int

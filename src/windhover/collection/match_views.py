@@ -122,7 +122,7 @@ def may_match(
 
 
 def _offsets_m(views: Views, first: Ints, second: Ints) -> NDArray[np.float64]:
-    """Return how far second views lie to the east and to the north (P, 2) of first ones, m."""
+    """Return how far second views are to the east and to the north (P, 2) of first ones, m."""
     offset = views.xyz[second] - views.xyz[first]
     flat = np.array(offset[:, :2])
     on_earth = views.frame[first] == 0

@@ -160,7 +160,7 @@ def _failed_parts(scene: CollectedScene) -> list[FailedPart]:
 
 
 def _check_scenes(grounds: Sequence[SearchedGround]) -> None:
-    """Raise if scenes cannot be told apart or share no space.
+    """Raise if scenes have one name or share no space.
 
     Raises:
         DataError: two have one name, or only some have a place on Earth.
