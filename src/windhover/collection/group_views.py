@@ -2,7 +2,7 @@
 
 Nearest pairs are joined first. A pair is joined if the two groups share no raster, and if every
 view of them matches the best of both: so a row of neighbours never becomes one object, as it would
-by joining whatever touches. The order of rasters and their parts changes nothing.
+by joining all that touch. The order of rasters and their parts changes nothing.
 """
 
 from __future__ import annotations

@@ -105,7 +105,7 @@ def note_on_accuracy(detector: Detector) -> list[str]:
 def with_file_blocks(info: SceneInfo) -> SceneInfo:
     """Return a catalog's scene with the blocks of its file, along which it is read fastest.
 
-    And with the time that the file tells.
+    And with the time that the file holds.
     """
     with open_raster(info.path) as dataset:
         return replace(

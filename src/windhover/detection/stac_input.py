@@ -33,7 +33,7 @@ class StacScene(NamedTuple):
     Attributes:
         name: the item's id.
         path: of the raster.
-        acquired: time in ISO 8601, None where the item does not tell.
+        acquired: time in ISO 8601, None where the item does not hold it.
         bands: numbers from 1 of those that are the model's, in its order; None where the item does
             not name its bands.
         sources: the bands in files of their own that have to be stacked first, in the model's
