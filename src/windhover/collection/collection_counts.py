@@ -95,7 +95,7 @@ def count_by_date(
             chosen = list(scenes)
             values = scores
         else:
-            chosen = [scenes[row] for row in np.flatnonzero(number == index)]
+            chosen = [scenes[row] for row in np.flatnonzero(number == index).tolist()]
             values = found.score[found.date == index]
         km2 = sum(scene.km2 for scene in chosen if scene.km2 is not None)
         row: dict[str, Any] = {"date": name, "scenes": len(chosen)}

@@ -118,7 +118,8 @@ def may_match(
     other_area = other_sides.prod(axis=1)
     iou = common / (area + other_area - common)
     part = common / np.minimum(area, other_area)
-    return (cost < CENTER_DISTANCE) | (iou > MIN_IOU) | (edge & (part >= MIN_PART))
+    matches: Bools = (cost < CENTER_DISTANCE) | (iou > MIN_IOU) | (edge & (part >= MIN_PART))
+    return matches
 
 
 def _offsets_m(views: Views, first: Ints, second: Ints) -> NDArray[np.float64]:

@@ -177,4 +177,4 @@ def _sizes(table: geopandas.GeoDataFrame, sides_m: Floats) -> Floats:
     """Return the root of each box's area (N,), m; of a box of unknown sides, that of its extent."""
     area = table["area_m2"].to_numpy(np.float64)
     extent = sides_m.prod(axis=1)
-    return np.sqrt(np.where(np.isfinite(area) & (area > 0), area, extent))
+    return np.asarray(np.sqrt(np.where(np.isfinite(area) & (area > 0), area, extent)))
