@@ -7,9 +7,8 @@ into tiles of 1024 px that overlap by a quarter; each inner border is shifted by
 the windows of two tiles nowhere coincide. All are searched at a score of 0.01, whole and in tiles,
 and the tiles are collected. The pictures have no georeference: each gets a place of its own, 10 km
 from the next, in the metres of EPSG:32631 at 0.5 m a px (nominal). `shifted` moves each tile's
-georeference by 0 to 3 px too, as scenes of two dates are. What a tile's border gives besides the
-doubles is in the figures as well: `own_tile` keeps of each place only the tile that it lies deepest
-in, which no merging can better.
+georeference by 0 to 3 px too, as scenes of two dates are. For comparison,
+`own_tile` keeps of each place only the tile that it lies deepest in, without merging.
 
 Truth and rule are those of `airbus_truth.py`. An aircraft stands twice where two rows above the
 model's threshold have their centres within half its longer side.

@@ -1,7 +1,7 @@
 """Views: detections of many rasters as plain arrays on the ground, in metres on any place of Earth.
 
 Positions are geocentric, so that neither zones, nor the antimeridian, nor the poles part what is
-near. Holds no text and no shape: a view takes about 100 bytes.
+near. Holds no text and no shape.
 """
 
 from __future__ import annotations
