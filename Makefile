@@ -11,7 +11,7 @@ export DVC_NO_ANALYTICS := true
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo-model repro clouds airbus test test-slow check bench ui docs params deps lock clean
+.PHONY: help venv demo-model repro clouds airbus test test-slow soak check bench ui docs params deps lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -60,6 +60,9 @@ test: venv ## the tests, a few minutes on two cores
 
 test-slow: venv ## the tests that take minutes each
 	@$(BIN)/python -m pytest -m slow
+
+soak: venv ## 120 faults at random moments over all stages and commands, about an hour on two cores
+	@$(BIN)/python tools/soak.py
 
 check: venv docs ## lint, format, types, rooms, pages
 	@$(BIN)/ruff check .

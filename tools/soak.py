@@ -27,6 +27,7 @@ from fault_kinds import FAULTS, Lab, NotPossibleError, Outcome  # noqa: E402
 from fault_lab import import_all, start, wait  # noqa: E402
 from fault_project import COMMANDS, STAGES, TRAINING, write_model, write_project  # noqa: E402
 
+LEAST_RECORDED = 100  # faults of a run that is written down
 RESULT = ROOT / "benchmarks" / "results" / "soak.json"
 
 
@@ -107,7 +108,8 @@ def main() -> None:
         "minutes": round((time.monotonic() - began) / 60, 1),
         "cores": os.cpu_count(),
     }
-    if trained and not arguments.only:
+    figures["trained"] = trained
+    if arguments.faults >= LEAST_RECORDED and not arguments.only:
         RESULT.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
     print(json.dumps(figures, indent=2))
     raise SystemExit(1 if problems else 0)

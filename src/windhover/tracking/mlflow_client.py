@@ -185,7 +185,7 @@ def open_mlflow(root: Path) -> Any:
     with without_warnings():
         import mlflow
     for name in NOISY_LOGGERS:
-        logging.getLogger(name).setLevel(logging.ERROR)
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # its errors are raised too
     mlflow.set_tracking_uri(address)
     with database_errors(root):
         wait_for_lock(root / DATABASE, partial(_open_experiment, mlflow, root))
