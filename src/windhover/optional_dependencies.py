@@ -26,6 +26,7 @@ EXTRAS = {
     "sklearn": "train",
     "matplotlib": "train",
     "pystac": "stac",
+    "distributed": "dask",
     "mlflow": "pipeline",
     "optuna": "pipeline",
     "dvc": "pipeline",
@@ -35,6 +36,7 @@ ACTIVITIES = {
     "onnx": "running the network by onnxruntime",
     "openvino": "running the network by OpenVINO",
     "stac": "reading and writing STAC",
+    "dask": "running a plan on a cluster",
     "train": "training",
     "pipeline": "running the pipeline",
 }

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from windhover import __version__
-from windhover.cli import data, delivery, detection, evaluation, project, review, training
+from windhover.cli import batch, data, delivery, detection, evaluation, project, review, training
 from windhover.console import show_messages
 from windhover.program_end import errors_told
 
@@ -24,6 +24,9 @@ app = typer.Typer(
 app.command()(project.init)
 app.command()(project.check)
 app.command()(detection.detect)
+app.command()(batch.plan)
+app.command()(batch.run)
+app.command()(batch.collect)
 app.command()(delivery.export)
 app.command()(review.review)
 app.command()(evaluation.assess)

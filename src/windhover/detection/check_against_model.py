@@ -46,7 +46,7 @@ def check_against_model(
     """
     bundle.choose_thresholds(request.threshold)
     _check_options(request, bundle.card)
-    is_inside = [_has_ground(info, area) for info, area in zip(infos, areas, strict=True)]
+    is_inside = [has_ground(info, area) for info, area in zip(infos, areas, strict=True)]
     if not any(is_inside):
         raise not_in_area(request, infos)
     for info, inside in zip(infos, is_inside, strict=True):
@@ -97,7 +97,7 @@ def _check_stride(stride_px: int, card: Card) -> None:
         )
 
 
-def _has_ground(info: SceneInfo, area: BaseGeometry | None) -> bool:
+def has_ground(info: SceneInfo, area: BaseGeometry | None) -> bool:
     """Return whether a raster has a part in an area of its own system."""
     if area is None:
         return True

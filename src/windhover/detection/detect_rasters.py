@@ -253,7 +253,7 @@ def run_fingerprint(
     area_codes = []
     for info, area in zip(infos, areas, strict=True):
         georeference = [info.crs, *tuple(info.transform)[:6]]
-        state = _files_state(files[info.path])
+        state = files_state(files[info.path])
         scenes.append([shown_path(info.path), *info.gsd_m, *georeference, *state])
         area_codes.append(None if area is None else area.wkb_hex)
     return {
@@ -276,7 +276,7 @@ def run_fingerprint(
     }
 
 
-def _files_state(names: Sequence[str]) -> list[list[Any]]:
+def files_state(names: Sequence[str]) -> list[list[Any]]:
     """Return name, size and time of change of each file.
 
     Nothing but the name of what is no file, such as a URL, or a source that is missing.

@@ -171,16 +171,22 @@ def check_model_folder(folder: Path) -> None:
         )
 
 
-def inspect_scenes(request: DetectRequest) -> list[SceneInfo]:
+def inspect_scenes(request: DetectRequest, rasters: Sequence[str] | None = None) -> list[SceneInfo]:
     """Return what each raster is; one of unknown GSD as if its px were 1 m.
+
+    Args:
+        request: what to do.
+        rasters: of the request; None for all of them.
 
     Raises:
         DataError: no georeference and no GSD stated, or a georeference although the GSD is stated
             to be unknown.
     """
+    if rasters is None:
+        rasters = expand_scenes(request.scenes)
     if request.gsd_m != "unknown":
-        return [inspect_scene(path, request.gsd_m) for path in expand_scenes(request.scenes)]
-    infos = [inspect_scene(path, 1.0) for path in expand_scenes(request.scenes)]
+        return [inspect_scene(path, request.gsd_m) for path in rasters]
+    infos = [inspect_scene(path, 1.0) for path in rasters]
     for info in infos:
         if info.crs is not None:
             raise DataError(

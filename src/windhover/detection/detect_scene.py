@@ -155,7 +155,7 @@ class SceneRun:
             summary = self._summarize(detections, report)
         outcome.scenes.append(summary)
         outcome.failed += report.failed
-        outcome.failed += _missing_parts(self.scene.info)
+        outcome.failed += missing_parts(self.scene.info)
         return detections
 
     def _summarize(self, detections: DetectionColumns, report: SearchReport) -> SceneSummary:
@@ -197,7 +197,7 @@ class SceneRun:
                 yield ScoreBlock(block.row0, block.col0, scores)
 
 
-def _missing_parts(info: SceneInfo) -> list[FailedBlock]:
+def missing_parts(info: SceneInfo) -> list[FailedBlock]:
     """Return the parts of a virtual raster whose source files are missing or damaged."""
     parts = []
     for source in missing_sources(info.path):

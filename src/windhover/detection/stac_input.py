@@ -39,6 +39,7 @@ class StacScene(NamedTuple):
         sources: the bands in files of their own that have to be stacked first, in the model's
             order; none where `path` holds all. `bands` counts in the stack then.
         source: file of the item, or of the table or collection that holds it.
+        stack: content of the virtual raster of bands in files of their own, once it is made.
     """
 
     name: str
@@ -47,6 +48,7 @@ class StacScene(NamedTuple):
     bands: tuple[str, ...] | None
     sources: tuple[BandOfFile, ...] = ()
     source: str = ""
+    stack: bytes = b""
 
 
 class _Entry(NamedTuple):

@@ -82,10 +82,22 @@ def _stacked(item: StacScene, bands: Sequence[str], source: str, *, stacks: Exit
         content = stack_content(dict(zip(bands, item.sources, strict=True)))
     except DataError as error:
         raise DataError(f"{source}: the item {item.name}: {error}") from None
-    digest = hashlib.blake2b(content, digest_size=STACK_NAME_BYTES).hexdigest()
     name = f"{re.sub(NO_FILE_NAME, '_', item.name)}.vrt"
-    memory = MemoryFile(content, dirname=f"{STACKS}-{digest}", filename=name)
-    return item._replace(path=stacks.enter_context(memory).name)
+    memory = stacks.enter_context(open_stack(content, name))
+    return item._replace(path=memory.name, stack=content)
+
+
+def open_stack(content: bytes, file_name: str) -> MemoryFile:
+    """Return a virtual raster of stacked bands as a file in the memory of GDAL, until it is closed.
+
+    Equal content has equal addresses, in any process.
+
+    Args:
+        content: of the virtual raster.
+        file_name: of its address.
+    """
+    digest = hashlib.blake2b(content, digest_size=STACK_NAME_BYTES).hexdigest()
+    return MemoryFile(content, dirname=f"{STACKS}-{digest}", filename=file_name)
 
 
 def named_by_item(info: SceneInfo, items: Mapping[str, StacScene]) -> SceneInfo:

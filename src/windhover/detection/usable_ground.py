@@ -11,6 +11,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import shapely
@@ -101,6 +102,42 @@ def grid_of(scene: Scene) -> MaskGrid:
     return MaskGrid(scene.info.path, scene.crs, scene.transform, scene.shape_hw)
 
 
+class ClearPx(NamedTuple):
+    """Px of a scene that are valid and in the area of interest, by their mask."""
+
+    valid: int = 0
+    clear: int = 0
+    known: int = 0
+
+    def __add__(self, other: object) -> ClearPx:
+        if not isinstance(other, ClearPx):
+            return NotImplemented
+        return ClearPx(*(one + two for one, two in zip(self, other, strict=True)))
+
+
+def count_clear_px(
+    request: MaskRequest,
+    scene: Scene,
+    *,
+    aoi: BaseGeometry | None = None,
+    share: tuple[float, float] = (0.0, 1.0),
+) -> ClearPx:
+    """Return how many px of a share of a scene are clear; counts of all shares add up to those of
+    the scene.
+
+    Args:
+        request: the masks.
+        scene: to be read.
+        aoi: polygon in the scene's coordinate system.
+        share: where the share begins and ends, 0..1, in the order of the scene's blocks.
+
+    Raises:
+        WindhoverError: a child that names the fault of the mask.
+    """
+    with request.mask_of(scene.info.name).on_grid(grid_of(scene)) as mask:
+        return _count_clear_px(mask, scene, aoi, share)
+
+
 def measure_ground(
     request: MaskRequest,
     scene: Scene,
@@ -108,6 +145,7 @@ def measure_ground(
     *,
     km2: float | None,
     aoi: BaseGeometry | None = None,
+    counts: ClearPx | None = None,
 ) -> ClearGround:
     """Return how much of the searched ground is clear; detections get their clear share.
 
@@ -117,13 +155,17 @@ def measure_ground(
         detections: of it; gets the column `clear`.
         km2: that was searched, None where the GSD is unknown.
         aoi: polygon in the scene's coordinate system.
+        counts: of the whole scene, which is not read then; None to count them.
 
     Raises:
         WindhoverError: a child that names the fault of the mask.
     """
     mask = request.mask_of(scene.info.name)
     with mask.on_grid(grid_of(scene)) as opened:
-        share, share_known = _clear_share(opened, scene, aoi)
+        if counts is None:
+            counts = _count_clear_px(opened, scene, aoi)
+        share = counts.clear / max(counts.valid, 1)
+        share_known = counts.known / max(counts.valid, 1)
         clear = _clear_shares_of_boxes(opened, scene, detections)
     detections[CLEAR_SHARE] = clear
     is_clear = clear >= LEAST_CLEAR_SHARE
@@ -145,21 +187,28 @@ def measure_ground(
     )
 
 
-def _clear_share(mask: SceneMask, scene: Scene, aoi: BaseGeometry | None) -> tuple[float, float]:
-    """Return which share of a scene's valid px in an area is clear, and which is known at all."""
-    n_valid = 0
-    n_clear = 0
-    n_known = 0
-    for window in block_windows(scene.shape_hw, (BLOCK_PX, BLOCK_PX)):
+def _count_clear_px(
+    mask: SceneMask,
+    scene: Scene,
+    aoi: BaseGeometry | None,
+    share: tuple[float, float] = (0.0, 1.0),
+) -> ClearPx:
+    """Return how many px of the blocks in a share of a scene are clear."""
+    windows = list(block_windows(scene.shape_hw, (BLOCK_PX, BLOCK_PX)))
+    first, stop = (round(len(windows) * part) for part in share)
+    total = ClearPx()
+    for window in windows[first:stop]:
         states = mask.read(*window)
         counted = scene.read(*window).valid
         if aoi is not None:
             place = scene.transform @ Affine.translation(window.col, window.row)
             counted &= ~geometry_mask([aoi], counted.shape, place)
-        n_valid += int(counted.sum())
-        n_clear += int((counted & (states == CLEAR)).sum())
-        n_known += int((counted & (states != UNKNOWN)).sum())
-    return n_clear / max(n_valid, 1), n_known / max(n_valid, 1)
+        total += ClearPx(
+            valid=int(counted.sum()),
+            clear=int((counted & (states == CLEAR)).sum()),
+            known=int((counted & (states != UNKNOWN)).sum()),
+        )
+    return total
 
 
 def _clear_shares_of_boxes(mask: SceneMask, scene: Scene, detections: DetectionColumns) -> Floats:

@@ -28,6 +28,7 @@ from windhover.geometry.lattice import (
     read_mirrored,
     windows_with_data,
 )
+from windhover.geometry.windows import Bounds
 from windhover.inference.border_views import BorderViews, score_windows_at
 from windhover.inference.candidates import Candidates
 from windhover.inference.multi_scale import ScalePass
@@ -250,18 +251,25 @@ def _read_now(read: Callable[[Block], BlockPixels], block: Block) -> Future[Bloc
 
 def to_failed_block(scale_pass: ScalePass, block: Block, error: FormatError) -> FailedBlock:
     """Return which px of the raster could not be read, and why."""
+    bounds = block_bounds(scale_pass, block)
+    return FailedBlock(
+        scale_pass.grid.info.name,
+        row_px=bounds.top,
+        col_px=bounds.left,
+        height_px=bounds.bottom - bounds.top,
+        width_px=bounds.right - bounds.left,
+        reason=error.sentence(),
+    )
+
+
+def block_bounds(scale_pass: ScalePass, block: Block) -> Bounds:
+    """Return which px of the raster the windows of a block cover."""
     row0, row1, col0, col1 = scale_pass.lattice.extent_px(block)
     ratio_x, ratio_y = scale_pass.grid.ratio_xy
     info = scale_pass.grid.info
-    top = int(max(row0, 0) * ratio_y)
-    left = int(max(col0, 0) * ratio_x)
-    bottom = min(int(row1 * ratio_y), info.height_px)
-    right = min(int(col1 * ratio_x), info.width_px)
-    return FailedBlock(
-        info.name,
-        row_px=top,
-        col_px=left,
-        height_px=bottom - top,
-        width_px=right - left,
-        reason=error.sentence(),
+    return Bounds(
+        int(max(row0, 0) * ratio_y),
+        min(int(row1 * ratio_y), info.height_px),
+        left=int(max(col0, 0) * ratio_x),
+        right=min(int(col1 * ratio_x), info.width_px),
     )

@@ -8,30 +8,27 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from shapely.geometry.base import BaseGeometry
 
-from windhover import __version__
-from windhover.errors import DataError, FormatError, ParameterError
+from windhover.errors import DataError, ParameterError
 from windhover.geometry.georef import box_polygons
 from windhover.imagery.rasters import SceneInfo
 from windhover.imagery.scenes import Scene
 from windhover.inference.aoi import area_in_scene, read_aoi
 from windhover.inference.candidates import Candidates
 from windhover.inference.coverage_map import NO_CANDIDATE
-from windhover.inference.detection_columns import DetectionColumns, run_name, scene_columns
+from windhover.inference.detection_columns import DetectionColumns
 from windhover.inference.model_input import open_for_model
+from windhover.inference.result_rules import ResultRules, search_settings
 from windhover.inference.runtimes import make_scorers
 from windhover.inference.scene_search import Progress, SceneSearch
 from windhover.inference.scorer import Scorer
 from windhover.inference.search_results import SearchReport
-from windhover.inference.search_settings import SearchSettings
-from windhover.models.apply_calibration import detection_scores
-from windhover.models.bundle import OPERATING_POINT, Bundle, load_bundle
+from windhover.models.bundle import Bundle, load_bundle
 
 if TYPE_CHECKING:
     import geopandas
@@ -87,7 +84,7 @@ class Detector:
         self.bundle = bundle
         self.match_radiometry = match_radiometry
         self.bands = bands
-        self.settings = _search_settings(bundle, stride_px, scales)
+        self.settings = search_settings(bundle, stride_px, scales)
         scorer, second_stage = make_scorers(
             bundle,
             runtime=runtime,
@@ -196,12 +193,14 @@ class Detector:
         Args:
             thresholds: score to reach, by class.
         """
-        return run_name(
-            program=__version__,
-            model=self.bundle.card.name,
-            calibration=self.bundle.calibration.to_json(),
-            search=self.settings.to_json(),
-            thresholds=thresholds,
+        return self._rules(thresholds).run_name
+
+    def _rules(self, thresholds: Mapping[str, float]) -> ResultRules:
+        """Return what turns candidates into detections."""
+        return ResultRules(
+            self.bundle,
+            self.settings,
+            thresholds,
             bands=self.bands,
             match_radiometry=self.match_radiometry,
         )
@@ -222,22 +221,7 @@ class Detector:
             scene: the grid that the candidates are in.
             split: of a scene of a catalog.
         """
-        card = self.bundle.card
-        class_index = candidates.class_index
-        scores = detection_scores(candidates.logits, self.bundle.calibration, class_index)
-        threshold_of_class = np.array([thresholds[name] for name in card.classes])
-        reached = scores >= threshold_of_class[class_index]
-        return scene_columns(
-            candidates.select(reached),
-            scores[reached],
-            scene,
-            classes=card.classes,
-            model=card.name,
-            thresholds=[thresholds[name] for name in card.classes],
-            run=self.run_name(thresholds),
-            has_sizes=card.sized,
-            split=split,
-        )
+        return self._rules(thresholds).columns(candidates, scene, split=split)
 
     def detect(
         self,
@@ -324,23 +308,3 @@ def _check_types(raster: Any, gsd_m: Any, aoi: Any) -> None:
             f"file, got {type(aoi).__name__}. Of a GeoDataFrame, give "
             "`frame.to_crs(crs).union_all()`."
         )
-
-
-def _search_settings(
-    bundle: Bundle, stride_px: int | None, scales: Sequence[float] | None
-) -> SearchSettings:
-    """Return the settings of the operating point, stride and scales replaced where given."""
-    values: dict[str, Any] = {"stride_px": bundle.card.stride_px}
-    if bundle.operating_point is not None:
-        values |= bundle.operating_point.search
-    try:
-        settings = SearchSettings.from_json(values)
-    except FormatError as error:
-        if bundle.folder is None:
-            raise
-        raise FormatError(f"{bundle.folder / OPERATING_POINT}: {error}") from None
-    if stride_px is not None:
-        settings = replace(settings, stride_px=stride_px)
-    if scales is not None:
-        settings = replace(settings, scales=tuple(scales))
-    return settings

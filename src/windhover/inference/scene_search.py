@@ -134,19 +134,36 @@ class SceneSearch:
         """
         filled_report = SearchReport() if report is None else report
         parts = []
-        for scale_pass in self.passes:
-            for block, result in self._block_results(scale_pass, filled_report, progress, journal):
-                parts.append(result.candidates)
-                _count_block(filled_report, scale_pass, block, result)
+        for _, _, result in self.block_results(filled_report, progress=progress, journal=journal):
+            parts.append(result.candidates)
         if report is None and filled_report.failed:
             raise FormatError(filled_report.failed[0].reason)
         return SceneResult(self._merge(parts), filled_report)
+
+    def block_results(
+        self,
+        report: SearchReport,
+        *,
+        progress: Progress | None = None,
+        journal: BlockJournal | None = None,
+    ) -> Iterator[tuple[ScalePass, Block, BlockResult]]:
+        """Yield each block's result, pass by pass, not merged with those of other blocks.
+
+        Args:
+            report: filled with what was searched, and with the blocks that cannot be read.
+            progress: called with the Mpx just done.
+            journal: finished blocks are taken from it, and others added to it.
+        """
+        for scale_pass in self.passes:
+            for block, result in self._results_of_pass(scale_pass, report, progress, journal):
+                _count_block(report, scale_pass, block, result)
+                yield scale_pass, block, result
 
     def _merge(self, parts: Sequence[Candidates]) -> Candidates:
         """Return the candidates of all blocks without duplicates."""
         return merge_candidates(parts, self.settings, aoi=self.aoi, transform=self.scene.transform)
 
-    def _block_results(
+    def _results_of_pass(
         self,
         scale_pass: ScalePass,
         report: SearchReport,
@@ -230,9 +247,14 @@ def _count_block(
     report.windows_searched += result.windows_searched
     report.windows_skipped += result.windows_skipped
     report.mpx += scale_pass.block_area_px(block) / 1e6
+    report.km2 += block_km2(scale_pass, result.windows_searched)
+
+
+def block_km2(scale_pass: ScalePass, n_windows: int) -> float:
+    """Return the ground that windows of a block stand for, km2; 0 in all passes but the first."""
     if scale_pass.number > 0:
-        return
+        return 0.0
     info = scale_pass.grid.info
     scene_km2 = info.width_px * info.gsd_m[0] * info.height_px * info.gsd_m[1] / 1e6
     rows, cols = scale_pass.lattice.shape_cells
-    report.km2 += scene_km2 * result.windows_searched / (rows * cols) * scale_pass.aoi_fraction
+    return scene_km2 * n_windows / (rows * cols) * scale_pass.aoi_fraction
