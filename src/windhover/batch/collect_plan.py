@@ -174,11 +174,19 @@ def _write_folder(
     *,
     outcome: CollectOutcome,
 ) -> None:
-    """Write a collection."""
-    from windhover.batch.scene_folder import write_scene_folder
+    """Write a collection, each object of overlapping scenes once."""
+    from windhover.collection.write_collection import write_collection
 
-    header = _header(collector, notes)
-    write_scene_folder(scenes, header, outcome.output, plan=_plan_values(collector, outcome))
+    rules = collector.rules
+    manifest = write_collection(
+        scenes,
+        _header(collector, notes),
+        outcome.output,
+        unsearched=collector.unsearched,
+        plan=_plan_values(collector, outcome),
+        recalls=validation_recalls(rules.bundle.operating_point, rules.thresholds),
+    )
+    outcome.lines = manifest.lines()
 
 
 def _plan_values(collector: SceneCollector, outcome: CollectOutcome) -> Mapping[str, Any]:
