@@ -96,7 +96,7 @@ class ClearCount(BaseModel):
 
 
 class PartHeader(BaseModel):
-    """What a part tells of itself.
+    """The header of a part.
 
     Attributes:
         format: of the file.
@@ -208,7 +208,7 @@ class Part:
 
 
 def load_header(path: Path) -> PartHeader:
-    """Read what a part tells of itself, its blocks left out.
+    """Read the header of a part, its blocks left out.
 
     Raises:
         FormatError: it is no part, or damaged.

@@ -59,7 +59,7 @@ class ScenePlanner:
         """Read the area of interest.
 
         Args:
-            request: what to search and how; its scenes are not looked at.
+            request: what to search and how; its scenes are not opened.
             detector: of the model.
             thresholds: score to reach, by class.
             items: of STAC, by the path of their raster.

@@ -37,7 +37,7 @@ class RunOutcome:
 
     Attributes:
         folder: of the plan.
-        tasks: outcome of each that was looked at.
+        tasks: outcome of each.
         mpx: searched in this run, in millions.
         seconds: that it took.
     """
