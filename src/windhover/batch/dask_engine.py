@@ -10,7 +10,8 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
-from distributed import Client, WorkerPlugin
+import distributed
+from distributed import WorkerPlugin
 
 from windhover.batch.model_files import check_model
 from windhover.batch.plan import Plan
@@ -64,7 +65,8 @@ class DaskEngine:
         self._address = address
         self._digest = plan.record.digest
         try:
-            self._client = Client(address, timeout=CONNECT_S, set_as_default=False)
+            connect: Any = distributed.Client  # which has no types
+            self._client = connect(address, timeout=CONNECT_S, set_as_default=False)
         except (OSError, TimeoutError, ValueError) as error:
             reason = " ".join(str(error).split())[:120].rstrip(". ")
             raise ParameterError(

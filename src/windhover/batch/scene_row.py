@@ -59,7 +59,8 @@ class PlannedScene:
         """Return a context in which a stack of bands can be opened."""
         if not self.stack:
             return nullcontext()
-        return open_stack(self.stack, Path(self.opened_path).name)
+        stack: AbstractContextManager[object] = open_stack(self.stack, Path(self.opened_path).name)
+        return stack
 
     def to_row(self) -> dict[str, Any]:
         """Return the values of the columns of the table of scenes."""
@@ -106,7 +107,7 @@ def _info_values(info: SceneInfo) -> dict[str, Any]:
 
 def _info_of(values: dict[str, Any]) -> SceneInfo:
     """Return the description that `_info_values` gave."""
-    tuples = {
+    tuples: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
     }
     return SceneInfo(**tuples | {"transform": Affine(*values["transform"])})

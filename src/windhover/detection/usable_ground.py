@@ -174,14 +174,14 @@ def measure_ground(
     false_alarms = None
     if km2_clear:
         false_alarms = round(float((1 - scores[is_clear]).sum()) / km2_clear, 6)
-    names, counts = np.unique(detections["class"][is_clear].astype(str), return_counts=True)
+    names, n_of_class = np.unique(detections["class"][is_clear].astype(str), return_counts=True)
     return ClearGround(
         mask=shown_path(mask.path),
         share=round(share, 6),
         share_known=round(share_known, 6),
         km2=km2_clear,
         objects=int(is_clear.sum()),
-        by_class=dict(zip(names.tolist(), counts.tolist(), strict=True)),
+        by_class=dict(zip(names.tolist(), n_of_class.tolist(), strict=True)),
         expected_false_alarms_per_km2=false_alarms,
         values=None if mask.values is None else tuple(sorted(mask.values)),
     )
