@@ -32,7 +32,7 @@ def tile_overlap(tile_px: int) -> int:
 class SegmentationNetwork(nn.Module):
     """A U-Net on tiles of any side that its encoder's coarsest step divides.
 
-    Beside it two convolutions see the px at full resolution, which the library's decoder does not.
+    Two more convolutions keep the full resolution of the px, which the decoder does not.
 
     Attributes:
         window_px: side of the tiles of a search.
@@ -73,8 +73,8 @@ class SegmentationNetwork(nn.Module):
         self.window_px = tile_px
         self.space_to_depth = space_to_depth
         self.own_moments = own_moments
-        decoded = unet.segmentation_head[0].in_channels  # type: ignore[index, union-attr]
-        n_folded = unet.encoder.out_channels[0]  # type: ignore[union-attr, index]
+        decoded = int(unet.segmentation_head[0].in_channels)  # type: ignore[index, union-attr]
+        n_folded = int(unet.encoder.out_channels[0])  # type: ignore[union-attr, index]
         unet.segmentation_head = nn.Identity()
         # the decoder ends at half the resolution: the px themselves decide where a border is
         self.pixels = _convolution(n_folded, PIXEL_CHANNELS)
