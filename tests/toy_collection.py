@@ -45,6 +45,7 @@ def scene(
     mask: Any = None,
     failed: Any = (),
     area_wkt: str | None = None,
+    origin_px: tuple[int, int] = (0, 0),
 ) -> CollectedScene:
     """Return a scene that found boxes of `size` m at places x, y, score[, size[, class]].
 
@@ -82,6 +83,7 @@ def scene(
             gsd_m=(0.5, 0.5),
             acquired=acquired,
             area_wkt=area_wkt,
+            origin_px=origin_px,
         ),
         _columns(name, rows, cols, lines, crs=crs, transform=transform, shape_hw=shape_hw)
         | {"acquired": np.full(len(rows), acquired, object)},

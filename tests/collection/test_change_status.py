@@ -147,13 +147,17 @@ def test_ground_that_was_not_searched_was_not_seen(tmp_path: Path) -> None:
     assert status(tmp_path / "out", first(), later(area_wkt=area)) is None
 
 
-def test_ground_without_data_was_not_seen(tmp_path: Path, make_scene: Any) -> None:
+@pytest.mark.parametrize("origin_px", [(0, 0), (410, 157)])
+def test_ground_without_data_was_not_seen(
+    tmp_path: Path, make_scene: Any, origin_px: tuple[int, int]
+) -> None:
+    """The file of a spatial block holds the block alone, wherever in its raster it is."""
     pixels = np.full((1, 900, 1200), 90, np.uint8)
     whole = make_scene("whole.tif", data=pixels, gsd_m=toy.GSD_M, nodata=0)
-    assert status(tmp_path / "out", first(), later(path=whole)) == "gone"
+    assert status(tmp_path / "out", first(), later(path=whole, origin_px=origin_px)) == "gone"
     pixels[:, 250:340, 300:460] = 0  # about the place
     holed = make_scene("holed.tif", data=pixels, gsd_m=toy.GSD_M, nodata=0)
-    assert status(tmp_path / "out", first(), later(path=holed)) is None
+    assert status(tmp_path / "out", first(), later(path=holed, origin_px=origin_px)) is None
 
 
 def test_ground_under_a_cloud_was_not_seen(tmp_path: Path, make_scene: Any) -> None:

@@ -9,8 +9,12 @@ import pytest
 
 from windhover.collection import match_views
 from windhover.collection.group_views import group_views, quality_order
-from windhover.collection.match_views import ViewPairs, matching_pairs, may_match
+from windhover.collection.match_views import MergeLimits, ViewPairs, matching_pairs, may_match
 from windhover.collection.views import Views
+
+DEFAULT = MergeLimits()
+CROWDS = MergeLimits(0.3, 0.6)
+LOOSE = MergeLimits(0.9, 0.05)
 
 
 def views_at(
@@ -37,13 +41,13 @@ def ids_of(views: Views) -> Any:
     return np.array([f"{row:04d}" for row in range(len(views))], bytes)
 
 
-def objects_of(views: Views) -> list[set[int]]:
+def objects_of(views: Views, limits: MergeLimits = DEFAULT) -> list[set[int]]:
     place = quality_order(views, np.arange(views.scene.max() + 1), ids_of(views))
-    groups = group_views(matching_pairs(views), views.scene, place)
+    groups = group_views(matching_pairs(views, limits), views.scene, place)
     return [set(np.flatnonzero(groups.object_index == k)) for k in range(len(groups.best))]
 
 
-def reference(views: Views) -> set[frozenset[int]]:
+def reference(views: Views, limits: MergeLimits = DEFAULT) -> set[frozenset[int]]:
     """Join the nearest pair that may be joined, until there is none, with no index of places."""
     place = quality_order(views, np.arange(views.scene.max() + 1), ids_of(views))
     count = len(views)
@@ -62,6 +66,7 @@ def reference(views: Views) -> set[frozenset[int]]:
                 views.sides_m[[one]],
                 views.sides_m[[other]],
                 (views.xyz[other] - views.xyz[one])[None, :2],
+                limits,
                 cost=np.array([distance(one, other)]),
                 edge=views.edge[[one]] | views.edge[[other]],
             )[0]
@@ -87,8 +92,9 @@ def reference(views: Views) -> set[frozenset[int]]:
     return {frozenset(group) for group in groups}
 
 
-@pytest.mark.parametrize("seed", range(30))
-def test_groups_are_those_of_a_plain_reference(seed: int) -> None:
+@pytest.mark.parametrize("limits", [DEFAULT, CROWDS, LOOSE])
+@pytest.mark.parametrize("seed", range(12))
+def test_groups_are_those_of_a_plain_reference(seed: int, limits: MergeLimits) -> None:
     rng = np.random.default_rng(seed)
     count = int(rng.integers(2, 70))
     views = views_at(
@@ -99,7 +105,7 @@ def test_groups_are_those_of_a_plain_reference(seed: int) -> None:
         edge=rng.random(count) < 0.3,
         kind=rng.integers(0, 2, count),
     )
-    assert {frozenset(group) for group in objects_of(views)} == reference(views)
+    assert {frozenset(group) for group in objects_of(views, limits)} == reference(views, limits)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -120,7 +126,7 @@ def test_neither_the_order_of_views_nor_chunks_change_groups(
     expected = {frozenset(group) for group in objects_of(views)}
     monkeypatch.setattr(match_views, "CHUNK", 7)
     place = quality_order(shuffled, np.arange(6), names[order])
-    index = group_views(matching_pairs(shuffled), shuffled.scene, place).object_index
+    index = group_views(matching_pairs(shuffled, DEFAULT), shuffled.scene, place).object_index
     found = {frozenset(order[index == k].tolist()) for k in range(index.max() + 1)}
     assert found == expected
 
@@ -149,6 +155,13 @@ def test_the_nearest_neighbor_is_the_one_though_another_is_better() -> None:
     assert sorted(map(sorted, objects_of(views))) == [[0], [1, 2]]
 
 
+def test_neighbors_of_a_crowd_stay_apart_as_in_its_search() -> None:
+    views = views_at([(0, 0), (4, 0)], scene=[0, 1])
+    assert len(objects_of(views)) == 1
+    crowd = MergeLimits.of_search({"merge_distance": 0.3, "merge_iou": 0.6, "stride_px": 4})
+    assert len(objects_of(views, crowd)) == 2
+
+
 def test_a_row_of_neighbors_is_no_chain() -> None:
     count = 9
     views = views_at([(4.0 * k, 0) for k in range(count)], scene=range(count))
@@ -164,7 +177,7 @@ def test_two_halves_at_edges_and_the_whole_are_one_object() -> None:
         edge=[True, True, False],
     )
     place = quality_order(views, np.arange(3), ids_of(views))
-    groups = group_views(matching_pairs(views), views.scene, place)
+    groups = group_views(matching_pairs(views, DEFAULT), views.scene, place)
     assert groups.best.tolist() == [2]  # seen whole, though its score is the lowest
 
 

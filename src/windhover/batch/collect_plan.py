@@ -84,11 +84,11 @@ def collect_plan(
         found = find_parts(plan)
         _check_missing(plan, found, partial=partial)
         collector = SceneCollector(plan, found, model)
-        notes = [*plan.record.notes, *_notes_on_parts(found)]
+        notes = list(_notes_on_parts(found))
         outcome = CollectOutcome(output, unsearched=collector.unsearched, missing=found.missing)
         scenes = _counted_scenes(collector, outcome)
         if output.suffix:
-            _write_file(scenes, collector, notes, output)
+            _write_file(scenes, collector, [*plan.record.notes, *notes], output)
         else:
             _write_folder(scenes, collector, notes, outcome=outcome)
     return outcome

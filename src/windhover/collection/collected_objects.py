@@ -15,7 +15,7 @@ from windhover.collection.change_status import Changes, Observations, changes_of
 from windhover.collection.collection_counts import FoundOnDates, scene_dates
 from windhover.collection.detection_spill import DetectionSpill
 from windhover.collection.group_views import Groups, group_views, quality_order
-from windhover.collection.match_views import matching_pairs
+from windhover.collection.match_views import MergeLimits, matching_pairs
 from windhover.collection.seen_ground import SearchedGround, seen_without_finding
 from windhover.collection.views import Views
 from windhover.export.expected_counts import NO_DATE as UNKNOWN_DATE
@@ -65,6 +65,7 @@ def merge_views(
     spill: DetectionSpill,
     grounds: Sequence[SearchedGround],
     recalls: Mapping[str, float | None],
+    limits: MergeLimits,
 ) -> CollectedObjects:
     """Return the objects that detections of many rasters are of.
 
@@ -72,11 +73,12 @@ def merge_views(
         spill: of all detections; scenes numbered as `grounds`.
         grounds: all rasters searched, in the order of their names.
         recalls: of each class at its threshold; None where unknown.
+        limits: of the search, within one raster and between two.
     """
     views = spill.views()
     ids = spill.ids()
     place = quality_order(views, np.arange(len(grounds)), ids)
-    groups = group_views(matching_pairs(views), views.scene, place)
+    groups = group_views(matching_pairs(views, limits), views.scene, place)
     best = views.select(groups.best)
     count = len(best)
     missed = seen_without_finding(best, (groups.object_index, views.scene), grounds)

@@ -181,8 +181,7 @@ def _usable_shares(ground: SearchedGround, boxes_px: Floats) -> Floats:
             if mask is not None:
                 usable &= mask.read(row, col, height, width) == CLEAR
             if raster is not None:
-                left, top = summary.origin_px
-                usable &= raster.read(row + top, col + left, height, width).valid
+                usable &= raster.read(row, col, height, width).valid
             shares[number] = usable.mean()
     return shares
 

@@ -19,6 +19,7 @@ from windhover.collection.collected_objects import merge_views
 from windhover.collection.collection_files import write_files
 from windhover.collection.detection_spill import DetectionSpill
 from windhover.collection.manifest import MANIFEST, FailedPart, Manifest
+from windhover.collection.match_views import MergeLimits
 from windhover.collection.seen_ground import SearchedGround
 from windhover.errors import DataError, ParameterError
 from windhover.export.collected_scene import CollectedScene, UnsearchedScene
@@ -64,7 +65,8 @@ def write_collection(
     with atomic_folder(folder) as temporary:
         spill = DetectionSpill(temporary / SPILL)
         grounds, failed = _take_scenes(scenes, spill)
-        objects = merge_views(spill, grounds, recalls or {})
+        limits = MergeLimits.of_search(header.search)
+        objects = merge_views(spill, grounds, recalls or {}, limits)
         summary = header.of([ground.summary for ground in grounds])
         manifest = write_files(
             objects,

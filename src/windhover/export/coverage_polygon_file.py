@@ -44,6 +44,7 @@ class PolygonFile:
         self._path = path
         self._classes = classes
         self._systems: list[CRS | None] = []
+        self._begun: set[str] = set()
 
     def add(self, scene: str, regions: Iterator[Region], class_map: Path, *, is_km2: bool) -> None:
         """Write the regions of a raster; also of one without any.
@@ -88,7 +89,6 @@ class PolygonFile:
         """Write regions behind those of a layer; it is made where there is none."""
         table = region_table(regions, self._classes, transform, crs)
         table.insert(0, "scene", scene)
-        exists = self._path.exists() and layer in pyogrio.list_layers(self._path)[:, 0]
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "'crs' was not provided")  # a local grid has none
             pyogrio.write_dataframe(
@@ -98,6 +98,7 @@ class PolygonFile:
                 driver="GPKG",
                 geometry_type="MultiPolygon",
                 promote_to_multi=True,
-                append=exists,
+                append=layer in self._begun,
                 dataset_options={"VERSION": GEOPACKAGE_VERSION},
             )
+        self._begun.add(layer)
