@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import pytest
+import torch
 
 from toy_plans import plan_world, write_world
 from windhover.batch.plan import Plan
@@ -88,7 +90,17 @@ def test_a_task_of_another_run_is_left_to_it(plan: Plan) -> None:
     assert not plan.part_path(1).exists()
 
 
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """As in the worker processes: sums of one number of threads have the same last bits."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("one_thread")
 def test_processes_of_this_machine_leave_the_parts_of_one(plan: Plan) -> None:
     assert run_plan_here(plan.folder, 2).is_complete
     search = TaskSearch(plan)
@@ -98,6 +110,7 @@ def test_processes_of_this_machine_leave_the_parts_of_one(plan: Plan) -> None:
 
 @pytest.mark.slow
 @pytest.mark.enable_socket
+@pytest.mark.usefixtures("one_thread")
 def test_a_dask_cluster_leaves_the_parts_of_one_process(plan: Plan) -> None:
     distributed = pytest.importorskip("distributed")
     with distributed.LocalCluster(
