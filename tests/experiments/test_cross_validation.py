@@ -113,7 +113,7 @@ def test_too_few_places_and_wrong_settings_are_said(project: Path) -> None:
     with pytest.raises(DataError, match="4 places cannot make 5 folds"):
         cross_validation.run_folds(cross_validation.load_flow(SETTINGS), 5)
     with pytest.raises(
-        ParameterError, match=r"`scenes\.folds`: Input should be greater than or equal to 3"
+        ParameterError, match=r"folds must be at least 3 where one is val, got 2: set fold_val"
     ):
         cross_validation.run_folds(cross_validation.load_flow(SETTINGS), 2)
     with pytest.raises(ParameterError, match=r"Did you mean `train\.epochs`"):

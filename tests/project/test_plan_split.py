@@ -181,4 +181,17 @@ def test_few_objects_of_two_places_are_learned_whole_too(
     plan = plan_split(data, GSD_M)
     assert plan.kind == "folds"
     assert "of 27 objects to learn from" in plan.reason
-    assert len(plan.objects) == 3
+    assert plan.n_folds == 3
+
+
+def test_places_whose_halves_are_too_few_are_two_folds(
+    make_scene: MakeScene, tmp_path: Path
+) -> None:
+    make_scene("s/one.tif", (200, 300), gsd_m=GSD_M, origin=ORIGIN)
+    make_scene("s/two.tif", (200, 300), gsd_m=GSD_M, origin=(ORIGIN[0] + 5000, ORIGIN[1]))
+    groups = [points((5000 * n + 20, 20), (5000 * n + 340, 220), 7 + n, n) for n in range(2)]
+    labels = write_boxes(tmp_path / "l.gpkg", np.concatenate(groups))
+    plan = plan_split(measured(tmp_path / "s", labels), GSD_M)
+    assert plan.n_folds == 2
+    assert "2 models of 2 blocks measure" in plan.reason
+    assert (plan.lost, sorted(plan.objects.values())) == (0, [7, 8])

@@ -133,7 +133,7 @@ def run_folds(
 
     Args:
         params: of the stages; `scenes.folds` and `scenes.fold` are set here.
-        n_folds: number of folds, 3 or more.
+        n_folds: number of folds, 2 or more; 3 where one is val.
         output: beside which the pooled detections of the scenes of each fold's test are written;
             None writes none.
 

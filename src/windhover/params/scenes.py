@@ -135,7 +135,7 @@ class ScenesParams(StageParams):
     )
     folds: int | None = Field(
         default=None,
-        ge=3,
+        ge=2,
         le=50,
         description="number of folds of places; null for a plain split",
     )
@@ -214,6 +214,11 @@ class ScenesParams(StageParams):
             raise ValueError(
                 f"guard_m must be at least one window ({WINDOW_PX} px = {window_m:g} m), got "
                 f"{guard_m / self.gsd_m:g} px = {guard_m:g} m"
+            )
+        if self.folds == 2 and self.fold_val:
+            raise ValueError(
+                "folds must be at least 3 where one is val, got 2: set fold_val to false, or "
+                "folds to 3"
             )
         if self.folds is not None and self.fold >= self.folds:
             raise ValueError(f"fold must be under folds ({self.folds}), got {self.fold}")

@@ -21,7 +21,7 @@ from windhover.project.carried_files import carried_file, parameter_set
 from windhover.project.check_project import check_project
 from windhover.project.installed import installed_version
 from windhover.project.measure import MeasuredData, measure
-from windhover.project.plan_split import N_FOLDS, SplitPlan
+from windhover.project.plan_split import SplitPlan
 from windhover.project.proposal import Finding, Proposal, ProposedValue
 from windhover.project.propose_project import BLOCKS_FILE, fold_minutes, propose_project
 from windhover.project.readme import readme_text
@@ -225,8 +225,8 @@ def project_inputs(
     for path in (request.labels, request.areas, request.groups):
         if path is not None and not absolute_path(path).is_relative_to(raw):
             labels += [str(part) for part in _parts(absolute_path(path))]
-    n_folds = N_FOLDS if plan.kind == "folds" else 0
-    return ProjectInputs((str(raw),), tuple(labels), n_folds, fold_minutes(request))
+    minutes = fold_minutes(plan, request) if plan.n_folds else 0.0
+    return ProjectInputs((str(raw),), tuple(labels), plan.n_folds, minutes)
 
 
 def _parts(path: Path) -> list[Path]:

@@ -31,10 +31,8 @@ MAX_LOST_IN_FOLDS = 0.5  # there they are lost for measuring alone: the model le
 MIN_TRAIN_SHARE = 0.4
 MIN_OBJECTS = 5  # of val and of test, or of a fold
 N_BLOCKS = (12, 8, 6, 4, 3)  # tried, all places together
-N_FOLDS = 3
-MEASURED_BY_FOLDS = (
-    f"{N_FOLDS} models of {N_FOLDS} blocks measure how well that works (cross-validation)"
-)
+N_FOLDS = (3, 2)  # tried in this order
+MEASURED_BY_FOLDS = "{n} models of {n} blocks measure how well that works (cross-validation)"
 ENOUGH_TO_LEARN = 30  # objects of train, below which a model learns from all where folds measure
 SEED = 0
 
@@ -59,6 +57,11 @@ class SplitPlan:
     objects: dict[str, int]
     lost: int
     reason: str
+
+    @property
+    def n_folds(self) -> int:
+        """Models that measure, each of all blocks but one; 0 of a plain split."""
+        return len(self.objects) if self.kind == "folds" else 0
 
 
 @dataclass
@@ -111,11 +114,12 @@ def plan_split(data: MeasuredData, gsd_m: float) -> SplitPlan:
     plan = _best_blocks(plans, ground, guard_m, n_objects=data.record.n_objects)
     if plan is not None and plan.objects["train"] >= ENOUGH_TO_LEARN:
         return plan
-    folds = _folds(ground, guard_m, n_objects=data.record.n_objects)
+    folds = _most_folds(ground, guard_m, n_objects=data.record.n_objects)
     if folds is not None and plan is not None:
         reason = (
             f"blocks would leave {plan.objects['train']} of {data.record.n_objects} objects to "
-            f"learn from, so the model learns from all of them, and {MEASURED_BY_FOLDS}"
+            "learn from, so the model learns from all of them, and "
+            + MEASURED_BY_FOLDS.format(n=folds.n_folds)
         )
         return replace(folds, reason=reason)
     if folds is not None:
@@ -252,20 +256,26 @@ def _best_blocks(
     return None if best is None else best[1]
 
 
-def _folds(ground: _Ground, guard_m: float, *, n_objects: int) -> SplitPlan | None:
-    """Return folds of blocks; None where a fold would hold too few objects."""
+def _most_folds(ground: _Ground, guard_m: float, *, n_objects: int) -> SplitPlan | None:
+    """Return as many folds of blocks as can be; None where none can."""
     if ground.uncut:
         return None
-    leaves, lost = _cut_into(ground, N_FOLDS, guard_m)
+    plans = (_folds(ground, guard_m, n_folds, n_objects=n_objects) for n_folds in N_FOLDS)
+    return next((plan for plan in plans if plan is not None), None)
+
+
+def _folds(ground: _Ground, guard_m: float, n_folds: int, *, n_objects: int) -> SplitPlan | None:
+    """Return folds of blocks; None where a fold would hold too few objects."""
+    leaves, lost = _cut_into(ground, n_folds, guard_m)
     counts = {f"block {number}": len(leaf.points) for number, leaf in enumerate(leaves)}
-    if len(leaves) < N_FOLDS or min(counts.values()) < MIN_OBJECTS:
+    if len(leaves) < n_folds or min(counts.values()) < MIN_OBJECTS:
         return None
     if lost > MAX_LOST_IN_FOLDS * n_objects:
         return None
     splits = {f"{number}": "train" for number in range(len(leaves))}
     reason = (
         f"guard strips would take {lost} of {n_objects} objects from a model that has no more: it "
-        f"learns from all of them, and {MEASURED_BY_FOLDS}"
+        "learns from all of them, and " + MEASURED_BY_FOLDS.format(n=n_folds)
     )
     return SplitPlan("folds", _block_plan(leaves, splits, ground, guard_m), counts, lost, reason)
 

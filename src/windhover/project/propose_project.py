@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from windhover.geometry.windows import WINDOW_PX
 from windhover.project.measure import MeasuredData
 from windhover.project.measurements import Measurements
-from windhover.project.plan_split import N_FOLDS, SplitPlan, plan_split
+from windhover.project.plan_split import SplitPlan, plan_split
 from windhover.project.proposal import Finding, Proposal, ProposedValue
 from windhover.project.propose import (
     propose_amounts,
@@ -154,22 +154,22 @@ def _own_minutes(plan: SplitPlan, request: ProjectRequest) -> float:
 
 def _shortest_minutes(plan: SplitPlan, request: ProjectRequest) -> float:
     """Return the training time of one model: of a fold, where folds measure."""
-    return fold_minutes(request) if plan.kind == "folds" else request.minutes
+    return fold_minutes(plan, request) if plan.kind == "folds" else request.minutes
 
 
 def _time_values(plan: SplitPlan, request: ProjectRequest) -> Iterator[ProposedValue]:
     reason = f"--minutes {request.minutes:g}"
     if plan.kind == "folds":
-        reason += f": half for this model, half for the {N_FOLDS} that measure it"
+        reason += f": half for this model, half for the {plan.n_folds} that measure it"
     yield ProposedValue(name="train.max_minutes", value=_own_minutes(plan, request), reason=reason)
     yield ProposedValue(
         name="train.epochs", value=MANY_EPOCHS, reason="as many as fit into the minutes"
     )
 
 
-def fold_minutes(request: ProjectRequest) -> float:
+def fold_minutes(plan: SplitPlan, request: ProjectRequest) -> float:
     """Return the training time of each fold."""
-    return round(request.minutes * FOLDS_SHARE / N_FOLDS, 2)
+    return round(request.minutes * FOLDS_SHARE / plan.n_folds, 2)
 
 
 def _expected_minutes(
