@@ -9,17 +9,7 @@ from typing import Annotated
 
 import typer
 
-from windhover.cli.options import ClassColumn, Gsd, Json, Labels
-
-MaskValues = Annotated[
-    str | None,
-    typer.Option(
-        help="Labels are class rasters, and what their values mean: 0=background,1=cloud."
-    ),
-]
-MaskIgnore = Annotated[
-    str | None, typer.Option(help="Values of class rasters that are not known, such as 255.")
-]
+from windhover.cli.options import ClassColumn, Gsd, Json, Labels, MaskIgnore, MaskValues
 
 
 def inspect(

@@ -23,6 +23,15 @@ Json = Annotated[
 Labels = Annotated[
     Path, typer.Argument(help="Label file, or folder of label files, of any format.")
 ]
+MaskValues = Annotated[
+    str | None,
+    typer.Option(
+        help="Labels are class rasters, and what their values mean: 0=background,1=cloud."
+    ),
+]
+MaskIgnore = Annotated[
+    str | None, typer.Option(help="Values of class rasters that are not known, such as 255.")
+]
 MatchRadiometry = Annotated[
     bool,
     typer.Option(

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from windhover.cli.options import ClassColumn, Gsd
+from windhover.cli.options import ClassColumn, Gsd, MaskIgnore, MaskValues
 
 
 def init(
@@ -18,7 +18,8 @@ def init(
         typer.Option(help="Folder of the rasters, or one; without it the built-in world."),
     ] = None,
     labels: Annotated[
-        Path | None, typer.Option(help="Label file, or folder of label files, of any format.")
+        Path | None,
+        typer.Option(help="Label file, or folder of label files or class rasters, of any format."),
     ] = None,
     labelled: Annotated[
         str | None,
@@ -27,15 +28,19 @@ def init(
     gsd: Gsd = None,
     minutes: Annotated[float, typer.Option(help="Minutes of training.")] = 30.0,
     like: Annotated[
-        str | None, typer.Option(help="Parameter set to begin from: airbus, ships, trees.")
+        str | None,
+        typer.Option(help="Parameter set to begin from: airbus, ships, trees, clouds."),
     ] = None,
     class_column: ClassColumn = None,
     groups: Annotated[
         Path | None, typer.Option(help="CSV that gives the place of each raster.")
     ] = None,
     group_column: Annotated[str | None, typer.Option(help="Its column of the place.")] = None,
+    mask_values: MaskValues = None,
+    mask_ignore: MaskIgnore = None,
 ) -> None:
     """Make a project of scenes and their labels, which `dvc repro` runs as it is."""
+    from windhover.dataset.import_labels import parse_mask_ignore, parse_mask_values
     from windhover.project.init_project import init_project
     from windhover.project.request import ProjectRequest
 
@@ -50,6 +55,8 @@ def init(
         class_column=class_column,
         groups=groups,
         group_column=group_column,
+        mask_values=parse_mask_values(mask_values),
+        mask_ignore=parse_mask_ignore(mask_ignore),
     )
     init_project(request, typer.echo)
 

@@ -10,6 +10,9 @@ from tempfile import TemporaryDirectory
 
 from windhover.dataset.block_plan import BlockPlan
 from windhover.dataset.build_catalog import build_catalog
+from windhover.dataset.data_page import data_page
+from windhover.dataset.data_statistics import with_statistics
+from windhover.dataset.write_catalog_report import summary_lines
 from windhover.errors import DataError, MissingFileError
 from windhover.files import atomic_file
 from windhover.params import load_params, read_yaml
@@ -42,7 +45,6 @@ def check_project(folder: Path) -> Path:
             "with `windhover init`."
         )
     params = load_params("scenes", ScenesParams, folder)
-    params.require_objects("windhover check")
     folds = None
     if params.blocks is None and (folder / BLOCKS_FILE).is_file():
         folds = BlockPlan.load(folder / BLOCKS_FILE)
@@ -55,13 +57,17 @@ def check_project(folder: Path) -> Path:
             raise DataError(
                 f"{params.raw}: holds patches and no raster, so there is no ground to show."
             )
-        page = check_page(
-            catalog,
-            setup,
-            name=folder.resolve().name,
-            params=read_yaml(folder / "params.yaml"),
-            folds=folds,
-        )
+        if catalog.is_coverage:
+            catalog = with_statistics(catalog)
+            page = data_page(catalog, summary_lines(catalog))
+        else:
+            page = check_page(
+                catalog,
+                setup,
+                name=folder.resolve().name,
+                params=read_yaml(folder / "params.yaml"),
+                folds=folds,
+            )
     path = folder / CHECK_FILE
     with atomic_file(path) as unfinished:
         unfinished.write_text(page, encoding="utf-8")

@@ -66,7 +66,7 @@ def _follow_gsd(folder: Path, named: Collection[str]) -> list[str]:
     gsd_m = value_at(read_yaml(folder / PARAMS), GSD)
     is_number = isinstance(gsd_m, int | float) and gsd_m > 0
     request = setup.request
-    if request is None or request.scenes is None or not is_number:
+    if request is None or request.scenes is None or request.is_coverage or not is_number:
         return []
     if gsd_m == setup.proposal.value_of(GSD):
         return []

@@ -14,6 +14,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from windhover.errors import MissingExtraError, ParameterError, WindhoverError
+from windhover.geometry.windows import WINDOW_PX
 from windhover.optional_dependencies import DISTRIBUTION
 from windhover.params.parameter_sets import read_parameter_set
 from windhover.progress import counted
@@ -21,8 +22,10 @@ from windhover.project.carried_files import carried_file, parameter_set
 from windhover.project.check_project import check_project
 from windhover.project.installed import installed_version
 from windhover.project.measure import MeasuredData, measure
+from windhover.project.measure_coverage import check_labels_are_no_masks, measure_coverage
 from windhover.project.plan_split import SplitPlan
 from windhover.project.proposal import Finding, Proposal, ProposedValue
+from windhover.project.propose_coverage import propose_coverage
 from windhover.project.propose_project import BLOCKS_FILE, fold_minutes, propose_project
 from windhover.project.readme import readme_text
 from windhover.project.request import ProjectRequest, absolute_path
@@ -43,6 +46,7 @@ __pycache__/
 /reports/*.html
 /reports/*.parquet
 """
+WINDOWS_WITH_A_CLASS = f"windows of {WINDOW_PX} px with a class"
 SHAPEFILE_PARTS = (".shp", ".shx", ".dbf", ".prj", ".cpg")
 # keys of a parameter set that what was measured or asked for decides
 KEPT_FROM_DATA = (
@@ -52,6 +56,9 @@ KEPT_FROM_DATA = (
     "scenes.stack",
     "scenes.native_gsd_m",
     "scenes.labels",
+    "scenes.masks",
+    "scenes.mask_values",
+    "scenes.mask_ignore",
     "scenes.groups",
     "scenes.group_column",
     "scenes.fixed_splits",
@@ -81,7 +88,11 @@ def init_project(request: ProjectRequest, report: Report) -> Proposal:
     data = None
     plan = None
     proposal = _built_in_proposal(request)
-    if request.scenes is not None:
+    if request.is_coverage:
+        data = measure_coverage(request)
+        proposal, plan = propose_coverage(data, request)
+    elif request.scenes is not None:
+        check_labels_are_no_masks(request)
         data = measure(request)
         proposal, plan = propose_project(data, request)
     if request.like is not None:
@@ -291,7 +302,9 @@ def report_lines(proposal: Proposal, data: MeasuredData | None) -> list[str]:
         lines.append(f"{finding.kind}: {finding.sentence}{command}")
     if proposal.objects_by_split:
         counts = ", ".join(f"{name} {count}" for name, count in proposal.objects_by_split.items())
-        lines.append(f"objects: {counts}")
+        is_coverage = proposal.value_of("scenes.task") == "coverage"
+        unit = WINDOWS_WITH_A_CLASS if is_coverage else "objects"
+        lines.append(f"{unit}: {counts}")
     return lines
 
 
@@ -300,6 +313,8 @@ def measured_line(data: MeasuredData) -> str:
     record = data.record
     n_places = len(record.objects_by_place)
     classes = ", ".join(f"{count} {name}" for name, count in record.classes.items())
+    if not record.geometry:
+        classes = f"{WINDOWS_WITH_A_CLASS}: {classes}"
     line = (
         f"{counted(len(record.scenes), 'scene')} of {counted(n_places, 'place')}, "
         f"{record.megapixels:.3g} Mpx, "

@@ -22,6 +22,7 @@ from windhover.dataset.align_labels import AlignedLabels, align_labels
 from windhover.dataset.check_rasters import check_pixels
 from windhover.dataset.discover import FoundScenes, find_scenes, matching_rasters, stack_scenes
 from windhover.dataset.grouping import MatchedGroups, match_groups, read_groups
+from windhover.dataset.mask_files import exclusion_patterns
 from windhover.dataset.splits import join_places
 from windhover.errors import DataError, WindhoverError
 from windhover.geometry import georef
@@ -60,14 +61,21 @@ class MeasuredData:
 
 
 @dataclass(frozen=True)
-class _Rasters:
-    """The rasters that can be used."""
+class UsableRasters:
+    """The rasters that can be used.
+
+    Attributes:
+        raw: their folder.
+        pattern: of their paths in it; None for all.
+        stack: how single-band files make scenes; None where each file is a scene.
+        found: the scenes.
+        left_out: the other rasters.
+    """
 
     raw: Path
     pattern: str | None
     stack: BandStack | None
     found: FoundScenes
-    bands: tuple[str, ...]
     left_out: list[LeftOut]
 
 
@@ -81,10 +89,10 @@ def measure(request: ProjectRequest) -> MeasuredData:
     """
     if request.scenes is None:
         raise ValueError("there are no scenes to measure")
-    raw, pattern = _raw_and_pattern(request.scenes)
+    raw, pattern = raw_and_pattern(request.scenes)
     labels_text = "auto" if request.labels is None else str(absolute_path(request.labels))
     with TemporaryDirectory() as temporary:
-        rasters = _usable_rasters(raw, pattern, request, Path(temporary))
+        rasters = usable_rasters(raw, pattern, request, folder=Path(temporary))
         aligned, notes = _place_labels(rasters, labels_text, request)
         infos = _infos_of_majority(rasters, aligned)
         kept = {info.name for info in infos}
@@ -121,7 +129,7 @@ def measure(request: ProjectRequest) -> MeasuredData:
     return MeasuredData(record, infos, objects)
 
 
-def _raw_and_pattern(scenes: Path) -> tuple[Path, str | None]:
+def raw_and_pattern(scenes: Path) -> tuple[Path, str | None]:
     """Return the folder of the rasters, and a pattern where one raster is named."""
     scenes = absolute_path(scenes)
     if scenes.is_file():
@@ -129,28 +137,41 @@ def _raw_and_pattern(scenes: Path) -> tuple[Path, str | None]:
     return scenes, None
 
 
-def _usable_rasters(
-    raw: Path, pattern: str | None, request: ProjectRequest, temporary: Path
-) -> _Rasters:
+def usable_rasters(
+    raw: Path,
+    pattern: str | None,
+    request: ProjectRequest,
+    *,
+    folder: Path,
+    masks: Sequence[Path] = (),
+) -> UsableRasters:
     """Return the rasters that can be opened and read.
+
+    Args:
+        raw: their folder.
+        pattern: of their paths in it; None for all.
+        request: what the person asks for.
+        folder: where virtual rasters of stacked bands are written.
+        masks: class rasters, which are no scenes.
 
     Raises:
         DataError: there are none, or no GSD of those without georeference is stated.
     """
-    paths = matching_rasters(raw, pattern)
+    paths = [path for path in matching_rasters(raw, pattern) if path not in masks]
     if not paths:
         raise DataError(f"{request.scenes}: holds no raster. Name the folder of your scenes.")
     stack = find_stack(paths)
     if stack is not None:
         found = stack_scenes(
-            raw, stack.patterns, native_gsd_m=request.gsd_m, folder=temporary, final=temporary
+            raw, stack.patterns, native_gsd_m=request.gsd_m, folder=folder, final=folder
         )
         check_pixels(found.infos)
-        return _Rasters(raw, pattern, stack, found, (), [])
+        return UsableRasters(raw, pattern, stack, found, [])
     left_out = _faults_of_headers(paths, raw, request)
     exclude = [one.name for one in left_out]
     if len(exclude) == len(paths):
         raise DataError(f"no raster of {request.scenes} can be used. {left_out[0].reason}")
+    exclude += exclusion_patterns(masks, raw)
     found = find_scenes(raw, pattern, request.gsd_m, exclude=exclude)
     infos = []
     for info in found.infos:
@@ -162,7 +183,7 @@ def _usable_rasters(
             infos.append(info)
     if not infos:
         raise DataError(f"no raster of {request.scenes} can be used. {left_out[-1].reason}")
-    return _Rasters(raw, pattern, None, replace(found, infos=infos), (), left_out)
+    return UsableRasters(raw, pattern, None, replace(found, infos=infos), left_out)
 
 
 def _faults_of_headers(paths: Sequence[Path], raw: Path, request: ProjectRequest) -> list[LeftOut]:
@@ -209,7 +230,7 @@ def _pattern_of(path: Path, raw: Path) -> str:
 
 
 def _place_labels(
-    rasters: _Rasters, labels: str, request: ProjectRequest
+    rasters: UsableRasters, labels: str, request: ProjectRequest
 ) -> tuple[AlignedLabels, list[str]]:
     """Return the labels on the scenes, and what their readers note."""
     files = find_labels(
@@ -228,7 +249,7 @@ def _place_labels(
 
 
 def _check_labels(
-    labels: geopandas.GeoDataFrame, rasters: _Rasters, request: ProjectRequest, *, n_twice: int
+    labels: geopandas.GeoDataFrame, rasters: UsableRasters, request: ProjectRequest, *, n_twice: int
 ) -> None:
     """Check that there is something to learn.
 
@@ -257,7 +278,7 @@ def _check_labels(
     )
 
 
-def _infos_of_majority(rasters: _Rasters, aligned: AlignedLabels) -> list[SceneInfo]:
+def _infos_of_majority(rasters: UsableRasters, aligned: AlignedLabels) -> list[SceneInfo]:
     """Return the scenes of the kind of bands and number type that most labels are on.
 
     Scenes that have all bands of that kind and more, such as an alpha band before others, stay.
@@ -274,7 +295,7 @@ def _infos_of_majority(rasters: _Rasters, aligned: AlignedLabels) -> list[SceneI
     ]
 
 
-def _left_out_of_majority(rasters: _Rasters, infos: Sequence[SceneInfo]) -> list[LeftOut]:
+def _left_out_of_majority(rasters: UsableRasters, infos: Sequence[SceneInfo]) -> list[LeftOut]:
     """Return the scenes of other bands or another number type than the ones that stay."""
     kept = {info.name for info in infos}
     bands = ", ".join(_bands_of(infos))
@@ -314,7 +335,7 @@ def _kinds_of_shapes(labels: geopandas.GeoDataFrame) -> dict[str, int]:
     return {kind: count for kind, count in counts.items() if count}
 
 
-def _groups(rasters: _Rasters, request: ProjectRequest) -> MatchedGroups:
+def _groups(rasters: UsableRasters, request: ProjectRequest) -> MatchedGroups:
     """Return the places that a table states."""
     params = ScenesParams(
         groups=None if request.groups is None else str(absolute_path(request.groups)),

@@ -27,6 +27,7 @@ FRACTIONS = (0.6, 0.15, 0.25)
 MAX_PLACE_SHARE = 0.7  # of the objects in one place, beyond which places alone do not divide
 MIN_PLACES = 3
 MAX_LOST = 0.1  # share of the objects that guard strips may take
+MAX_LOST_GROUND = 0.5  # of windows with a class
 MAX_LOST_IN_FOLDS = 0.5  # there they are lost for measuring alone: the model learns from them
 MIN_TRAIN_SHARE = 0.4
 MIN_OBJECTS = 5  # of val and of test, or of a fold
@@ -106,12 +107,7 @@ def plan_split(data: MeasuredData, gsd_m: float) -> SplitPlan:
         return whole
     ground = _ground_of(data)
     guard_m = WINDOW_PX * gsd_m
-    plans = []
-    for n_blocks in N_BLOCKS:
-        leaves, lost = _cut_into(ground, n_blocks, guard_m)
-        if len(leaves) + len(ground.uncut) >= MIN_PLACES:
-            plans.append((leaves, lost))
-    plan = _best_blocks(plans, ground, guard_m, n_objects=data.record.n_objects)
+    plan = _best_blocks(_cuts(ground, guard_m), ground, guard_m, n_objects=data.record.n_objects)
     if plan is not None and plan.objects["train"] >= ENOUGH_TO_LEARN:
         return plan
     folds = _most_folds(ground, guard_m, n_objects=data.record.n_objects)
@@ -133,6 +129,53 @@ def plan_split(data: MeasuredData, gsd_m: float) -> SplitPlan:
         "Label another place to measure one"
     )
     return SplitPlan("none", None, objects, 0, reason)
+
+
+def plan_ground_split(data: MeasuredData, gsd_m: float) -> SplitPlan:
+    """Return the split of ground with classes: places, else blocks, else everything trains.
+
+    Guard strips may take more than of objects: a strip of ground loses as much of every class.
+
+    Args:
+        data: the measured scenes; an object stands for a window of ground with a class.
+        gsd_m: of training, from which the guard follows: one window.
+    """
+    labeled = {scene.place for scene in data.record.scenes if scene.labeled}
+    by_place = {
+        place: count for place, count in data.record.objects_by_place.items() if place in labeled
+    }
+    whole = _by_places(by_place)
+    if whole is not None:
+        return whole
+    ground = _ground_of(data)
+    plans = _cuts(ground, WINDOW_PX * gsd_m)
+    n_windows = data.record.n_objects
+    plan = _best_blocks(
+        plans, ground, WINDOW_PX * gsd_m, n_objects=n_windows, max_lost=MAX_LOST_GROUND
+    )
+    if plan is not None:
+        reason = (
+            f"the scenes are {_counted(len(by_place), 'place')}, too few to divide: they are cut "
+            f"into blocks, a window apart, where that loses {plan.lost} of {n_windows} windows "
+            "with a class"
+        )
+        return replace(plan, reason=reason)
+    reason = (
+        f"{_counted(len(by_place), 'place')} cannot be divided without losing most of the ground "
+        "to guard strips: everything trains, and no accuracy is known. Label another place to "
+        "measure one"
+    )
+    return SplitPlan("none", None, {"train": n_windows, "val": 0, "test": 0}, 0, reason)
+
+
+def _cuts(ground: _Ground, guard_m: float) -> list[tuple[list[_Leaf], int]]:
+    """Return the cuts into every number of blocks that makes places enough."""
+    plans = []
+    for n_blocks in N_BLOCKS:
+        leaves, lost = _cut_into(ground, n_blocks, guard_m)
+        if len(leaves) + len(ground.uncut) >= MIN_PLACES:
+            plans.append((leaves, lost))
+    return plans
 
 
 def _by_places(n_objects: Mapping[str, int]) -> SplitPlan | None:
@@ -230,7 +273,12 @@ def _cut_into(ground: _Ground, n_blocks: int, guard_m: float) -> tuple[list[_Lea
 
 
 def _best_blocks(
-    plans: Sequence[tuple[list[_Leaf], int]], ground: _Ground, guard_m: float, *, n_objects: int
+    plans: Sequence[tuple[list[_Leaf], int]],
+    ground: _Ground,
+    guard_m: float,
+    *,
+    n_objects: int,
+    max_lost: float = MAX_LOST,
 ) -> SplitPlan | None:
     """Return a plan that loses few objects: of those with enough to measure the most blocks.
 
@@ -241,7 +289,7 @@ def _best_blocks(
         counts = {f"{number}": len(leaf.points) for number, leaf in enumerate(leaves)}
         splits = assign_splits(counts | ground.uncut, FRACTIONS, SEED)
         objects = _sums(counts | ground.uncut, splits)
-        if lost > MAX_LOST * n_objects or not _is_balanced(objects, n_objects):
+        if lost > max_lost * n_objects or not _is_balanced(objects, n_objects):
             continue
         measured = min(objects["val"], objects["test"], MIN_OBJECTS)
         if best is not None and best[0] >= measured:

@@ -46,11 +46,11 @@ def propose_project(
         gsd = ProposedValue(name="scenes.gsd_m", value=gsd_m, reason="set by hand")
     plan = plan_split(data, gsd.value)
     values = [
-        *_data_values(record, request),
+        *data_values(record, request),
         gsd,
         *propose_classes(record),
         *propose_duplicates(record),
-        *_split_values(plan),
+        *split_values(plan),
         *propose_labels(record, gsd.value),
         *propose_amounts(record, _n_training(plan), _shortest_minutes(plan, request)),
         *propose_augmentation(record, gsd.value),
@@ -70,7 +70,7 @@ def propose_project(
     return proposal, plan
 
 
-def _data_values(record: Measurements, request: ProjectRequest) -> Iterator[ProposedValue]:
+def data_values(record: Measurements, request: ProjectRequest) -> Iterator[ProposedValue]:
     """Yield where scenes and labels are, and which are used."""
     yield ProposedValue(name="scenes.raw", value=record.raw, reason="--scenes")
     if record.rasters is not None:
@@ -92,7 +92,8 @@ def _data_values(record: Measurements, request: ProjectRequest) -> Iterator[Prop
             name="scenes.bands", value=list(record.bands), reason="the bands that all scenes have"
         )
     if record.labels != "auto":
-        yield ProposedValue(name="scenes.labels", value=record.labels, reason="--labels")
+        key = "scenes.masks" if request.is_coverage else "scenes.labels"
+        yield ProposedValue(name=key, value=record.labels, reason="--labels")
     if request.class_column is not None:
         yield ProposedValue(
             name="scenes.class_column", value=request.class_column, reason="--class-column"
@@ -111,7 +112,8 @@ def _data_values(record: Measurements, request: ProjectRequest) -> Iterator[Prop
         )
 
 
-def _split_values(plan: SplitPlan) -> Iterator[ProposedValue]:
+def split_values(plan: SplitPlan) -> Iterator[ProposedValue]:
+    """Yield how the scenes are divided, where that is not by whole places."""
     if plan.kind == "blocks":
         yield ProposedValue(
             name="scenes.blocks", value=BLOCKS_FILE, reason=plan.reason, evidence="split"
@@ -188,19 +190,7 @@ def _findings(
     record: Measurements, plan: SplitPlan, request: ProjectRequest, minutes: float
 ) -> Iterator[Finding]:
     """Yield what a person should know, one sentence each."""
-    for one in record.left_out[:N_SHOWN]:
-        yield Finding(kind="left out", sentence=f"{one.name.lstrip('/')} is left out: {one.reason}")
-    if len(record.left_out) > N_SHOWN:
-        more = len(record.left_out) - N_SHOWN
-        yield Finding(kind="left out", sentence=f"{more} more rasters are left out: setup.json")
-    if record.coarse_bands:
-        are = "is" if len(record.coarse_bands) == 1 else "are"
-        yield Finding(
-            kind="left out",
-            sentence=f"{', '.join(record.coarse_bands)} {are} coarser than "
-            f"{', '.join(record.bands)} and not used",
-            command="add them to scenes.stack in params.yaml if they tell the objects apart",
-        )
+    yield from left_out_findings(record)
     yield from (Finding(kind="assumed", sentence=note) for note in record.notes[:N_SHOWN])
     yield from _labelled_findings(request)
     unlabeled = [scene.scene for scene in record.scenes if not scene.labeled]
@@ -226,6 +216,23 @@ def _findings(
         sentence=f"about {minutes:.0f} minutes until the map is there, on two cores",
         command="--minutes",
     )
+
+
+def left_out_findings(record: Measurements) -> Iterator[Finding]:
+    """Yield which rasters and bands are not used."""
+    for one in record.left_out[:N_SHOWN]:
+        yield Finding(kind="left out", sentence=f"{one.name.lstrip('/')} is left out: {one.reason}")
+    if len(record.left_out) > N_SHOWN:
+        more = len(record.left_out) - N_SHOWN
+        yield Finding(kind="left out", sentence=f"{more} more rasters are left out: setup.json")
+    if record.coarse_bands:
+        are = "is" if len(record.coarse_bands) == 1 else "are"
+        yield Finding(
+            kind="left out",
+            sentence=f"{', '.join(record.coarse_bands)} {are} coarser than "
+            f"{', '.join(record.bands)} and not used",
+            command="add them to scenes.stack in params.yaml if they tell the objects apart",
+        )
 
 
 def _labelled_findings(request: ProjectRequest) -> Iterator[Finding]:

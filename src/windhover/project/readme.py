@@ -16,7 +16,7 @@ Made by `windhover init` of {source}.
 
 | file | what |
 |---|---|
-| `data/map/` | the detections, for any GIS |
+| `data/map/` | what was found, for any GIS |
 | `reports/index.html` | how good the model is |
 | `data/scenes/report.html` | scenes and labels as they were read |
 | `data/model/` | the model, for `windhover detect` |

@@ -34,6 +34,8 @@ class ProjectRequest:
         class_column: of the labels; None searches for one.
         groups: CSV that gives the place of each raster.
         group_column: its column; None for `place`.
+        mask_values: value of class rasters -> class; None where labels are objects.
+        mask_ignore: values of which the class is not known.
     """
 
     project: Path
@@ -46,6 +48,13 @@ class ProjectRequest:
     class_column: str | None = None
     groups: Path | None = None
     group_column: str | None = None
+    mask_values: dict[int, str] | None = None
+    mask_ignore: tuple[int, ...] = ()
+
+    @property
+    def is_coverage(self) -> bool:
+        """Whether labels are class rasters: ground that is covered, without objects."""
+        return self.mask_values is not None
 
     def with_absolute_paths(self) -> ProjectRequest:
         """Return the request with paths that do not depend on the current folder."""
@@ -84,6 +93,7 @@ class ProjectRequest:
         if self.scenes is None:
             self._check_without_scenes()
             return
+        self._check_masks()
         named = {
             "--scenes": self.scenes,
             "--labels": self.labels,
@@ -97,12 +107,25 @@ class ProjectRequest:
                     meant = f" Write {COMPLETE}, {POSITIVE_ONLY}, or the file of your areas."
                 raise MissingFileError(f"{option} {path}: no such file or folder.{meant}")
 
+    def _check_masks(self) -> None:
+        if self.mask_ignore and not self.is_coverage:
+            raise ParameterError(
+                "--mask-ignore names values of class rasters, and --mask-values is not there. Name "
+                "the classes too: --mask-values 0=background,1=cloud."
+            )
+        if self.is_coverage and self.labelled == POSITIVE_ONLY:
+            raise ParameterError(
+                f"--labelled {POSITIVE_ONLY} is for objects: a class raster labels every px. "
+                "Name the values that are not known: --mask-ignore 255."
+            )
+
     def _check_without_scenes(self) -> None:
         given = {
             "--labels": self.labels,
             "--labelled": self.labelled,
             "--gsd": self.gsd_m,
             "--groups": self.groups,
+            "--mask-values": self.mask_values,
         }
         for option, value in given.items():
             if value is not None:
