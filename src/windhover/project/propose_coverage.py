@@ -23,6 +23,9 @@ COVERAGE_SET = "clouds"  # parameter set whose changes of light are small enough
 LIGHT = ("augment.", "train.batch_augment.")
 U_NET = {"encoder": "resnet18", "width": 16, "levels": 4, "space_to_depth": 2}
 PATCHES = 1000  # of a U-Net: for the mean and spread of the bands alone
+CROPS = 800  # of an epoch, where the minutes show several epochs
+CROPS_A_MINUTE = 50  # an epoch is then a fifth to a twentieth of the time, on one core or two
+CROPS_STEP = 80
 SCENES_SHOWN = 3
 
 
@@ -92,6 +95,13 @@ def _network_values(request: ProjectRequest) -> Iterator[ProposedValue]:
         value=PATCHES,
         reason="the U-Net learns from crops; patches give the mean and spread of the bands",
     )
+    crops = round(CROPS_A_MINUTE * request.minutes / CROPS_STEP) * CROPS_STEP
+    if crops < CROPS:
+        yield ProposedValue(
+            name="train.segmentation.per_epoch",
+            value=max(crops, CROPS_STEP),
+            reason=f"{request.minutes:g} minutes show an epoch of them several times",
+        )
     yield ProposedValue(
         name="train.max_minutes", value=request.minutes, reason=f"--minutes {request.minutes:g}"
     )
