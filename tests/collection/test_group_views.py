@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import windhover.collection.group_views as grouping
 from windhover.collection import match_views
 from windhover.collection.group_views import group_views, quality_order
 from windhover.collection.match_views import MergeLimits, ViewPairs, matching_pairs, may_match
@@ -125,6 +126,7 @@ def test_neither_the_order_of_views_nor_chunks_change_groups(
     names = ids_of(views)
     expected = {frozenset(group) for group in objects_of(views)}
     monkeypatch.setattr(match_views, "CHUNK", 7)
+    monkeypatch.setattr(grouping, "BATCH_PAIRS", 5)
     place = quality_order(shuffled, np.arange(6), names[order])
     index = group_views(matching_pairs(shuffled, DEFAULT), shuffled.scene, place).object_index
     found = {frozenset(order[index == k].tolist()) for k in range(index.max() + 1)}

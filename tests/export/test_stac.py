@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from fake_models import write_bundle
 from toy_results import BOX, searched
 from windhover.detection.detect_rasters import detect_rasters
 from windhover.detection.detect_request import DetectRequest
+from windhover.export import stac
 from windhover.export.export_map import (
     ExportRequest,
     export_file,
@@ -47,6 +50,28 @@ def test_a_result_is_a_valid_collection(make_scene: Any, tmp_path: Path) -> None
         assert of_model.href == (tmp_path / "model" / "model.json").as_uri()
     assert collection.get_single_link("derived_from").href == of_model.href
     assert items[0].properties["windhover:objects"] == 1
+
+
+def test_one_item_is_in_memory_at_a_time(
+    make_scene: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, summary = searched([make_scene(f"{name}.tif") for name in "abcd"], BOX)
+    made: list[weakref.ref[Any]] = []
+    n_alive = []
+
+    def make_item(*arguments: Any) -> Any:
+        gc.collect()
+        n_alive.append(sum(item() is not None for item in made))
+        item = of_scene(*arguments)
+        made.append(weakref.ref(item))
+        return item
+
+    of_scene = stac._item
+    monkeypatch.setattr(stac, "_item", make_item)
+    stac.write_stac(summary, tmp_path / "stac", detections_href="../found.parquet")
+    assert n_alive == [0, 1, 1, 1]  # the one before is forgotten when its name is given anew
+    collection = pystac.Collection.from_file(str(tmp_path / "stac" / "collection.json"))
+    assert [item.id for item in collection.get_items()] == list("abcd")
 
 
 def test_score_maps_that_a_search_wrote_are_assets_with_their_own_grid(

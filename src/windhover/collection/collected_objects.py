@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +20,21 @@ from windhover.collection.match_views import MergeLimits, matching_pairs
 from windhover.collection.seen_ground import SearchedGround, seen_without_finding
 from windhover.collection.views import Views
 from windhover.export.expected_counts import NO_DATE as UNKNOWN_DATE
-from windhover.geometry.arrays import Ints
+from windhover.geometry.arrays import Bools, Floats, Ints
+
+
+class PlacelessViews(NamedTuple):
+    """What writing needs of all detections (N,); places take most of the memory of `Views`."""
+
+    class_index: Ints
+    scene: Ints
+    score: Floats
+    edge: Bools
+
+    @classmethod
+    def of(cls, views: Views) -> PlacelessViews:
+        """Return these columns."""
+        return cls(views.class_index, views.scene, views.score, views.edge)
 
 
 @dataclass(frozen=True)
@@ -28,7 +43,8 @@ class CollectedObjects:
 
     Attributes:
         spill: that holds every detection.
-        views: all detections (N,).
+        views: all detections (N,), without their places.
+        best: the best view of each object.
         ids: (N,) of the detections.
         groups: which object each detection is of, and the best one of each object.
         place: (N,) of each detection in the order of quality.
@@ -41,7 +57,8 @@ class CollectedObjects:
     """
 
     spill: DetectionSpill
-    views: Views
+    views: PlacelessViews
+    best: Views
     ids: NDArray[np.bytes_]
     groups: Groups
     place: Ints
@@ -51,11 +68,6 @@ class CollectedObjects:
     found: FoundOnDates
     changes: Changes
     unread: tuple[str, ...]
-
-    @property
-    def best(self) -> Views:
-        """The best view of each object."""
-        return self.views.select(self.groups.best)
 
     def __len__(self) -> int:
         return len(self.groups.best)
@@ -75,16 +87,17 @@ def merge_views(
         recalls: of each class at its threshold; None where unknown.
         limits: of the search, within one raster and between two.
     """
-    views = spill.views()
-    ids = spill.ids()
+    views, ids = spill.take_views()
     place = quality_order(views, np.arange(len(grounds)), ids)
     groups = group_views(matching_pairs(views, limits), views.scene, place)
     best = views.select(groups.best)
+    kept = PlacelessViews.of(views)
+    del views  # places of views that are not the best are needed no more
     count = len(best)
-    missed = seen_without_finding(best, (groups.object_index, views.scene), grounds)
+    missed = seen_without_finding(best, (groups.object_index, kept.scene), grounds)
     n_views = np.bincount(groups.object_index, minlength=count)
     dates, date_of_scene = scene_dates([ground.summary for ground in grounds])
-    found = _found_on_dates(views, groups.object_index, place, date_of_scene)
+    found = _found_on_dates(kept, groups.object_index, place, date_of_scene)
     observations = _observations(
         found,
         Observations(
@@ -98,7 +111,8 @@ def merge_views(
     recall = np.array([np.nan if value is None else value for value in recall_of_class])
     return CollectedObjects(
         spill=spill,
-        views=views,
+        views=kept,
+        best=best,
         ids=ids,
         groups=groups,
         place=place,
@@ -112,7 +126,7 @@ def merge_views(
 
 
 def _found_on_dates(
-    views: Views, object_index: Ints, place: Ints, date_of_scene: Ints
+    views: PlacelessViews, object_index: Ints, place: Ints, date_of_scene: Ints
 ) -> FoundOnDates:
     """Return objects and dates on which they were found, with the score of the best view."""
     date = date_of_scene[views.scene]

@@ -223,7 +223,7 @@ def _write_views(objects: CollectedObjects, summary: DetectionSummary, path: Pat
     )
     classes = np.array([*objects.spill.classes, ""], object)
     views = objects.views
-    is_best = np.zeros(len(views), bool)
+    is_best = np.zeros(len(order), bool)
     is_best[objects.groups.best] = True
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:
         for start in range(0, len(order), VIEW_ROWS):
@@ -309,7 +309,7 @@ def _object_counts(objects: CollectedObjects) -> ObjectCounts:
     by_status = {name: int((status == name).sum()) for name in STATUSES}
     return ObjectCounts(
         objects=len(objects),
-        detections=len(objects.views),
+        detections=len(objects.views.score),
         expected=round(float(np.sort(best.score).sum()), 3),
         by_class=dict(sorted(zip(objects.spill.classes, by_class, strict=True))),
         by_views=dict(zip(map(str, n_views.tolist()), n_objects.tolist(), strict=True)),

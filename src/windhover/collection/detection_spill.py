@@ -1,15 +1,15 @@
 """Detections kept on disk while scenes come one at a time, and read again in any order.
 
-What merging needs stays in memory as `Views`; all other columns go to an Arrow file, from which the
-rows of one output file are taken at once. So memory does not grow with the number of columns, and
-no scene is asked for twice.
+What merging needs stays in memory as `Views`, about 110 bytes a detection, until it is taken; all
+other columns go to an Arrow file, from which the rows of one output file are taken at once. So
+memory does not grow with the number of columns, and no scene is asked for twice.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ import pyarrow as pa
 import shapely
 from numpy.typing import NDArray
 
+from windhover.collection.growing_columns import GrowingColumn
 from windhover.collection.views import EARTH, Numbering, Views, views_of_table
 from windhover.geometry.arrays import Bools, Ints
 from windhover.inference.detection_columns import (
@@ -58,8 +59,9 @@ class DetectionSpill:
         self._path = path
         self._waiting: list[tuple[int, DetectionColumns, Bools]] = []
         self._n_waiting = 0
-        self._views: list[Views] = []
-        self._ids: list[NDArray[np.bytes_]] = []
+        self._views = {field.name: GrowingColumn() for field in fields(Views)}
+        self._ids = GrowingColumn()
+        self._new_numbers: Ints | None = None
         self._starts = [0]
         self._present: set[str] = set()
         self._classes = Numbering()
@@ -113,7 +115,8 @@ class DetectionSpill:
         table = table_of_columns(parts)
         scenes = np.concatenate(numbers)
         views = views_of_table(table, scenes, classes=self._classes, frames=self._frames)
-        self._views.append(replace(views, edge=cut))
+        for name, column in self._views.items():
+            column.append(cut if name == "edge" else getattr(views, name))
         ids = [text.encode()[:ID_CHARS] for text in table["id"].tolist()]
         self._ids.append(np.array(ids, bytes))
         on_earth = np.flatnonzero(views.frame == EARTH)
@@ -132,21 +135,23 @@ class DetectionSpill:
 
     def renumber(self, new_numbers: Sequence[int]) -> None:
         """Give scenes other numbers: of scene k the k-th of these."""
-        numbers = np.asarray(new_numbers, np.int64)
-        self._views = [replace(part, scene=numbers[part.scene]) for part in self._views]
+        self._new_numbers = np.asarray(new_numbers, np.int64)
 
-    def views(self) -> Views:
-        """Return all views, by row number."""
-        if not self._views:
+    def take_views(self) -> tuple[Views, NDArray[np.bytes_]]:
+        """Return all views and their ids (N,), cut to `ID_CHARS`, by row number.
+
+        They are kept here no longer, so that they are in memory once.
+        """
+        if self._starts[-1] == 0:
             no_rows = np.zeros(0, np.int64)
-            return views_of_table(
+            views = views_of_table(
                 empty_result_table(), no_rows, classes=self._classes, frames=self._frames
             )
-        return Views.concatenate(self._views)
-
-    def ids(self) -> NDArray[np.bytes_]:
-        """Return the ids (N,) of all detections, cut to `ID_CHARS`."""
-        return np.concatenate([np.zeros(0, "S1"), *self._ids])
+            return views, np.zeros(0, "S1")
+        columns = {name: column.take() for name, column in self._views.items()}
+        if self._new_numbers is not None:
+            columns["scene"] = self._new_numbers[columns["scene"]]
+        return Views(**columns), self._ids.take()
 
     def rows(self, numbers: Ints, columns: tuple[str, ...] | None = None) -> pa.Table:
         """Return detections by their numbers, in that order.
@@ -161,7 +166,8 @@ class DetectionSpill:
         part_of_row = np.searchsorted(self._starts, numbers, side="right") - 1
         order = np.argsort(part_of_row, kind="stable")
         batches = []
-        with pa.memory_map(str(self._path)) as source:
+        # read, not mapped: the pages of a mapped file count as memory of the process
+        with pa.OSFile(str(self._path)) as source:
             reader = pa.ipc.open_file(source)
             for part in np.unique(part_of_row):
                 local = numbers[order][part_of_row[order] == part] - self._starts[part]

@@ -7,14 +7,20 @@ by joining all that touch. The order of rasters and their parts changes nothing.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from windhover.collection.match_views import ViewPairs
 from windhover.collection.views import Views
 from windhover.geometry.arrays import Ints
+
+BATCH_PAIRS = 50_000  # that are joined at once
 
 
 class Groups(NamedTuple):
@@ -64,30 +70,54 @@ def group_views(pairs: ViewPairs, scene: Ints, place: Ints) -> Groups:
     low = np.minimum(place[rest.first], place[rest.second])
     high = np.maximum(place[rest.first], place[rest.second])
     order = np.lexsort((high, low, rest.cost))
-    joined = _Joining(rest, scene.tolist(), place.tolist())
-    for one, other in zip(rest.first[order].tolist(), rest.second[order].tolist(), strict=True):
-        joined.join(one, other)
-    for members in joined.groups():
-        leader[members] = members[0]
+    rest = ViewPairs(*(column[order] for column in rest))
+    for rows in _batches(rest, count):
+        joined = _Joining(ViewPairs(*(column[rows] for column in rest)), scene, place)
+        for members in joined.groups():
+            leader[members] = members[0]
     return _by_best(leader, place)
+
+
+def _batches(pairs: ViewPairs, count: int) -> Iterator[Ints]:
+    """Yield rows of pairs in their order, those of one object all in one batch.
+
+    Pairs that no chain of pairs connects have nothing to do with one another.
+
+    Args:
+        pairs: of views.
+        count: of all views.
+    """
+    if not len(pairs.first):
+        return
+    links = coo_array((np.ones(len(pairs.first), bool), pairs[:2]), (count, count))
+    component = connected_components(links, directed=False)[1][pairs.first]
+    by_component = np.argsort(component, kind="stable")
+    is_last = np.append(np.diff(component[by_component]) != 0, True)
+    ends = np.flatnonzero(is_last) + 1
+    number = (ends - 1) // BATCH_PAIRS
+    stops = ends[np.append(np.diff(number) != 0, True)]
+    for start, stop in pairwise([0, *stops.tolist()]):
+        yield np.sort(by_component[start:stop])
 
 
 class _Joining:
     """Groups that grow pair by pair, over the views that have a choice."""
 
-    def __init__(self, pairs: ViewPairs, scene: list[int], place: list[int]) -> None:
-        """Begin with a group for each view."""
-        self._scene = scene
-        self._place = place
-        keys = np.concatenate([pairs.first, pairs.second])
-        self._members: dict[int, list[int]] = {view: [view] for view in np.unique(keys).tolist()}
+    def __init__(self, pairs: ViewPairs, scene: Ints, place: Ints) -> None:
+        """Join pairs in their order, from a group for each view."""
+        views = np.unique(np.concatenate([pairs.first, pairs.second]))
+        self._scene = dict(zip(views.tolist(), scene[views].tolist(), strict=True))
+        self._place = dict(zip(views.tolist(), place[views].tolist(), strict=True))
+        self._members: dict[int, list[int]] = {view: [view] for view in views.tolist()}
         self._group = {view: view for view in self._members}
         self._matches: dict[int, set[int]] = {view: set() for view in self._members}
         for one, other in zip(pairs.first.tolist(), pairs.second.tolist(), strict=True):
             self._matches[one].add(other)
             self._matches[other].add(one)
+        for one, other in zip(pairs.first.tolist(), pairs.second.tolist(), strict=True):
+            self._join(one, other)
 
-    def join(self, one: int, other: int) -> None:
+    def _join(self, one: int, other: int) -> None:
         """Join the groups of two views, where the rule lets them."""
         first = self._group[one]
         second = self._group[other]

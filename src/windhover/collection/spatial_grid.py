@@ -82,8 +82,9 @@ def plan_files(lonlat: Floats, on_earth: Bools, ids: NDArray[np.bytes_]) -> list
 
 def _hilbert(lonlat: Floats) -> Ints:
     """Return how far along a Hilbert curve through a cell places (N, 2) are."""
-    low = lonlat.min(axis=0)
-    high = lonlat.max(axis=0)
-    series = geopandas.GeoSeries(shapely.points(lonlat))
-    distance = series.hilbert_distance(total_bounds=[*low, *high], level=HILBERT_LEVEL)
-    return np.asarray(distance, np.int64)
+    bounds = [*lonlat.min(axis=0), *lonlat.max(axis=0)]
+    parts = [np.zeros(0, np.int64)]
+    for start in range(0, len(lonlat), MAX_ROWS):  # a point is many times as large as its numbers
+        series = geopandas.GeoSeries(shapely.points(lonlat[start : start + MAX_ROWS]))
+        parts.append(series.hilbert_distance(total_bounds=bounds, level=HILBERT_LEVEL).to_numpy())
+    return np.concatenate(parts).astype(np.int64)

@@ -6,7 +6,6 @@ near. Holds no text and no shape.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import geopandas
@@ -62,12 +61,6 @@ class Views:
     def select(self, rows: NDArray[np.integer] | Bools) -> Views:
         """Return the views of `rows`, a mask (N,) or indices."""
         return Views(*(getattr(self, field.name)[rows] for field in fields(self)))
-
-    @classmethod
-    def concatenate(cls, parts: Sequence[Views]) -> Views:
-        """Return the views of several parts, one or more, as one."""
-        columns = [[getattr(part, field.name) for part in parts] for field in fields(cls)]
-        return cls(*map(np.concatenate, columns))
 
 
 class Numbering:

@@ -65,25 +65,18 @@ def write_stac(
     """
     import pystac  # of an extra
 
-    items = [_item(scene, summary, pystac) for scene in summary.scenes]
-    boxes = [item.bbox for item in items if item.bbox is not None] or [WHOLE_EARTH]
-    times = [item.common_metadata for item in items]
-    collection = pystac.Collection(
-        id=f"windhover-{summary.run or 'search'}",
-        title=f"Detections of {summary.model}",
-        description=_description(summary),
-        license=LICENCE,
-        extra_fields={"windhover:run": summary.run, "windhover:model": summary.model},
-        extent=pystac.Extent(
-            pystac.SpatialExtent(_extent(boxes)),
-            pystac.TemporalExtent([_interval(items, times)]),
-        ),
-    )
+    collection = _collection(summary, pystac)
+    collection.normalize_hrefs(str(folder))
     for key, href in _table_assets(detections_href, tables):
         collection.add_asset(key, _asset(pystac, href, PARQUET, ["data"]))
     _link_model(pystac, collection, model_href)
-    for item in items:
-        collection.add_item(item)
+    layout = pystac.layout.BestPracticesLayoutStrategy()
+    extent = _Extent()
+    for scene in summary.scenes:
+        item = _item(scene, summary, pystac)
+        extent.add(item)
+        item.set_self_href(layout.get_href(item, collection.self_href))
+        link = collection.add_item(item)
         up = "../"  # items stand in folders of their own
         for key, href in _table_assets(detections_href, tables, item.id):
             item.add_asset(key, _asset(pystac, up + href, PARQUET, ["data"]))
@@ -93,8 +86,47 @@ def write_stac(
             if RASTER not in item.stac_extensions:
                 item.stac_extensions.append(RASTER)
         _link_model(pystac, item, model_href)
-    collection.normalize_hrefs(str(folder))
-    collection.save(catalog_type=pystac.CatalogType.SELF_CONTAINED)
+        item.set_parent(collection)  # last of the links, as in files of earlier versions
+        item.save_object(include_self_link=False)
+        link.target = item.self_href
+        item.set_root(None)  # the collection forgets the item, so that one is in memory
+    collection.extent = extent.of(pystac)
+    collection.save_object(include_self_link=False)
+
+
+def _collection(summary: DetectionSummary, pystac: Any) -> Any:
+    """Return the collection of a search, without extent and items."""
+    return pystac.Collection(
+        id=f"windhover-{summary.run or 'search'}",
+        title=f"Detections of {summary.model}",
+        description=_description(summary),
+        license=LICENCE,
+        extra_fields={"windhover:run": summary.run, "windhover:model": summary.model},
+        extent=_Extent().of(pystac),
+        catalog_type=pystac.CatalogType.SELF_CONTAINED,
+    )
+
+
+class _Extent:
+    """Where and when items are, as they come one after another."""
+
+    def __init__(self) -> None:
+        """Begin without items."""
+        self._boxes: list[list[float]] = []
+        self._times: list[datetime | None] = []
+
+    def add(self, item: Any) -> None:
+        """Take the box and the time of an item."""
+        if item.bbox is not None:
+            self._boxes.append(item.bbox)
+        self._times.append(item.datetime)
+
+    def of(self, pystac: Any) -> Any:
+        """Return the extent of all items."""
+        return pystac.Extent(
+            pystac.SpatialExtent(_extent(self._boxes or [WHOLE_EARTH])),
+            pystac.TemporalExtent([_interval(self._times)]),
+        )
 
 
 def _table_assets(
@@ -207,10 +239,10 @@ def _extent(boxes: list[list[float]]) -> list[list[float]]:
     return [[*lows, *(max(box[axis] for box in boxes) for axis in (2, 3))]]
 
 
-def _interval(items: list[Any], times: list[Any]) -> list[datetime | None]:
-    """Return the first and the last time of items, open where one is not known."""
-    known = [item.datetime for item in items]
-    if not known or any(time is None for time in known):
+def _interval(times: Sequence[datetime | None]) -> list[datetime | None]:
+    """Return the first and the last of the items' times, open where one is not known."""
+    known = [time for time in times if time is not None]
+    if not known or len(known) < len(times):
         return [FIRST_TIME, LAST_TIME]
     return [min(known), max(known)]
 
