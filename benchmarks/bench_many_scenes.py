@@ -9,12 +9,9 @@ training. The sizes of the map page and of the report are given too.
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +19,7 @@ import geopandas
 import numpy as np
 import rasterio
 import shapely
-from measuring import ROOT, save
+from measuring import ROOT, measure_process, save
 from rasterio.transform import Affine
 from ruamel.yaml import YAML
 
@@ -82,34 +79,18 @@ def write_project(root: Path, count: int) -> None:
         yaml.dump(params, stream)
 
 
-def measure(root: Path, arguments: list[str]) -> dict[str, float]:
-    """Run a program in the project; return its peak memory in MiB, and its seconds."""
-    began = time.monotonic()
-    log = root / "log.txt"
-    with log.open("a") as stream:
-        process = subprocess.Popen(arguments, cwd=root, stdout=stream, stderr=stream)
-        _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise SystemExit(f"{arguments}: {log.read_text()[-3000:]}")
-    return {
-        "peak_mib": round(usage.ru_maxrss / 1024),
-        "seconds": round(time.monotonic() - began, 1),
-        "cpu_seconds": round(usage.ru_utime + usage.ru_stime, 1),
-    }
-
-
 def measure_all(root: Path, count: int) -> dict[str, Any]:
     """Return the figures of every stage, and the sizes of the pages."""
     write_project(root, count)
     figures: dict[str, Any] = {}
     for stage in STAGES:
-        figures[stage] = measure(root, [sys.executable, f"pipeline/{stage}.py"])
+        figures[stage] = measure_process([sys.executable, f"pipeline/{stage}.py"], root)
         print(count, stage, figures[stage], flush=True)
     search = ["detect", "data/raw", "--model", "data/model", "-o", "found.gpkg"]
     report = ["review", "found.gpkg", "-o", "review.gpkg"]
     for name, arguments in {"windhover detect": search, "windhover review": report}.items():
-        figures[name] = measure(root, [sys.executable, "-m", "windhover.cli.app", *arguments])
+        command = [sys.executable, "-m", "windhover.cli.app", *arguments]
+        figures[name] = measure_process(command, root)
         print(count, name, figures[name], flush=True)
     pages = (*root.glob("data/**/*.html"), *root.glob("reports/*.html"))
     figures["pages_mib"] = {
@@ -126,7 +107,7 @@ def main() -> None:
     for count in counts:
         with tempfile.TemporaryDirectory() as folder:
             figures[f"{count} scenes"] = measure_all(Path(folder) / "project", count)
-    print(json.dumps(figures))
+        print(json.dumps(figures), flush=True)
     save("many_scenes", figures, f"every stage under {LIMIT_MIB} MiB at 5,000 scenes")
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import subprocess
 import sys
 import threading
 import time
@@ -52,6 +53,36 @@ def save(name: str, figures: dict[str, Any], target: str) -> None:
     document = {"benchmark": name, "must_reach": target, **figures, "machine": machine()}
     (RESULTS / f"{name}.json").write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
     print(json.dumps({"benchmark": name, "must_reach": target, **figures}, indent=2))
+
+
+# a process counts the memory of the one that starts it, so a small one stands between
+LAUNCHER = """
+import json, os, subprocess, sys
+process = subprocess.Popen(sys.argv[1:], stdout=sys.stderr)
+_, status, usage = os.wait4(process.pid, 0)
+code = os.waitstatus_to_exitcode(status)
+print(json.dumps([code, usage.ru_maxrss / 1024, usage.ru_utime + usage.ru_stime]))
+"""
+
+
+def measure_process(arguments: list[str], folder: Path) -> dict[str, float]:
+    """Run a program in a folder; return its peak memory in MiB, and its seconds."""
+    began = time.monotonic()
+    log = folder / "log.txt"
+    command = [sys.executable, "-S", "-c", LAUNCHER, *arguments]
+    with log.open("a", encoding="utf-8") as stream:
+        done = subprocess.run(
+            command, cwd=folder, stdout=subprocess.PIPE, stderr=stream, check=True
+        )
+    code, peak_mib, cpu_s = json.loads(done.stdout)
+    if code:
+        raise SystemExit(f"{arguments}: {log.read_text(encoding='utf-8')[-3000:]}")
+    seconds = time.monotonic() - began
+    return {
+        "peak_mib": round(peak_mib),
+        "seconds": round(seconds, 1),
+        "cpu_seconds": round(cpu_s, 1),
+    }
 
 
 def best_of(action: Callable[[], Any], repeats: int) -> float:
