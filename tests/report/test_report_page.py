@@ -12,6 +12,7 @@ from toy_evaluation import evaluation_result
 from windhover.metrics.evaluation_result import EvaluationResult
 from windhover.rendering import plot_style
 from windhover.report import page_tables
+from windhover.report import write_report as write_report_module
 from windhover.report.write_report import write_report
 
 SCENE_SECTIONS = [
@@ -116,3 +117,29 @@ def test_settings_carry_the_model_and_the_parameters() -> None:
     assert table["training", "epochs"] == "3"
     assert table["calibration", "window_bias"] == "0.5, -0.12346"
     assert table["evaluate", "n_bootstrap"] == "100"
+
+
+def test_what_the_folds_held_out_is_shown_where_nothing_else_is_tested(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held_out = evaluation_result().scenes["test"]
+    patches_alone = evaluation_result(0)
+    none = {
+        split: {name: replace(metrics, positives=0, negatives=0) for name, metrics in found.items()}
+        for split, found in patches_alone.windows.items()
+    }
+    result = replace(patches_alone, windows=none, held_out=held_out, fitted_on="folds")
+    drawn: dict[str, list[str]] = {}
+    plot = write_report_module.plot_precision_recall
+
+    def plot_and_note(path: Path, curves: dict[str, object], **options: object) -> None:
+        drawn[path.name] = list(curves)
+        plot(path, curves, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(write_report_module, "plot_precision_recall", plot_and_note)
+    page = page_of(result, tmp_path, monkeypatch)
+    assert sections(page)[0] == "On ground that was held out"
+    assert "Metrics on windows" not in sections(page)
+    n_objects = len(held_out.ground_truth.objects)
+    assert f"held out: {n_objects} objects in 4 scenes" in page.lower()
+    assert drawn == {"pr_scenes.png": ["held out"]}

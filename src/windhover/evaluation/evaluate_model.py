@@ -167,6 +167,7 @@ def evaluate(params: EvaluateParams, folders: EvaluationFolders) -> EvaluationRe
         calibration=calibration.to_json(),
         notes=tuple(notes),
         fitted_on=fitting,
+        held_out=scenes.metrics.get(FOLDS),
     )
     result = replace(result, detections=_detections(result, searched))
     result = _with_images(result, bundle, catalog, folders=folders)

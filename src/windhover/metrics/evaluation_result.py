@@ -105,6 +105,8 @@ class EvaluationResult:
             not searched.
         detections: of val and test in the schema of results, with `is_tp` and `ignored`, in
             falling score within a split; None where they are not kept.
+        held_out: metrics on what the models of a cross-validation found on scenes that each had not
+            seen; None where a split is tested.
     """
 
     model: str
@@ -124,6 +126,7 @@ class EvaluationResult:
     fitted_on: str = "val"
     unlabeled_objects: UnlabeledObjects | None = None
     detections: pd.DataFrame | None = None
+    held_out: DetectionMetrics | None = None
 
     @property
     def gsd_m(self) -> float:
@@ -134,6 +137,17 @@ class EvaluationResult:
     def has_scenes(self) -> bool:
         """Whether anything was measured on scenes; ready-made patches alone have none."""
         return any(len(metrics.per_scene) for metrics in self.scenes.values())
+
+    @property
+    def measured(self) -> DetectionMetrics:
+        """Metrics on the scenes that nothing was learned from: held out, or of test."""
+        return self.held_out or self.scenes["test"]
+
+    @property
+    def has_windows(self) -> bool:
+        """Whether anything was measured on patches."""
+        by_class = [metrics for classes in self.windows.values() for metrics in classes.values()]
+        return any(metrics.positives + metrics.negatives for metrics in by_class)
 
     @property
     def thresholds(self) -> dict[str, float]:
@@ -188,13 +202,18 @@ def describe_sizes(params: EvaluateParams, gsd_m: float) -> str:
     )
 
 
-def scenes_summary(metrics: DetectionMetrics) -> str:
-    """Return a line: how many objects and scenes of test were searched, and what was resampled."""
+def scenes_summary(metrics: DetectionMetrics, name: str = "test") -> str:
+    """Return a line: how many objects and scenes were searched, and what was resampled.
+
+    Args:
+        metrics: on the scenes.
+        name: of what they are.
+    """
     table = metrics.per_scene
     n_objects = int(table["objects"].sum())
     n_places = table["place"].nunique()
     searched = f"{len(table)} scenes of {n_places} places, {table['km2'].sum():.3g} km²"
-    return f"test: {n_objects} objects in {searched}; {describe_intervals(metrics)}"
+    return f"{name}: {n_objects} objects in {searched}; {describe_intervals(metrics)}"
 
 
 def describe_intervals(metrics: DetectionMetrics) -> str:

@@ -39,8 +39,7 @@ LOWEST_FALSE_ALARM_RATE = 1e-4
 
 def plot_precision_recall(
     path: Path,
-    test: MatchCounts,
-    val: MatchCounts,
+    curves: Mapping[str, MatchCounts],
     *,
     band: pd.DataFrame,
     estimates: Mapping[str, Estimate],
@@ -50,10 +49,9 @@ def plot_precision_recall(
 
     Args:
         path: PNG to write.
-        test: pooled curve of test.
-        val: pooled curve of val.
-        band: `recall, low, high`: 95 % of the resampled precisions.
-        estimates: `precision`, `recall` and `ap` on test.
+        curves: name -> pooled curve; the last is the one that is measured.
+        band: `recall, low, high`: 95 % of its resampled precisions.
+        estimates: its `precision`, `recall` and `ap`.
         subtitle: what was searched.
     """
     with plot_file(path, (6.4, 5.4)) as (_, axes):
@@ -68,13 +66,12 @@ def plot_precision_recall(
                 lw=0,
                 label="95 % of the resamples",
             )
-        _plot_envelope(
-            axes, val.recall[:, 0], val.precision[:, 0], color=VAL_COLOR, lw=1.4, label="val"
-        )
-        test_label = f"test, AP {format_estimate(estimates['ap'])}"
-        _plot_envelope(
-            axes, test.recall[:, 0], test.precision[:, 0], color=TEST_COLOR, label=test_label
-        )
+        for name, counts in curves.items():
+            options = {"color": VAL_COLOR, "lw": 1.4, "label": name}
+            if counts is measured_curve(curves):
+                label = f"{name}, AP {format_estimate(estimates['ap'])}"
+                options = {"color": TEST_COLOR, "label": label}
+            _plot_envelope(axes, counts.recall[:, 0], counts.precision[:, 0], **options)
         _mark_operating_point(axes, estimates["recall"], estimates["precision"])
         axes.set(
             xlabel="recall: share of the objects that is detected",
@@ -88,8 +85,7 @@ def plot_precision_recall(
 
 def plot_froc(
     path: Path,
-    test: MatchCounts,
-    val: MatchCounts,
+    curves: Mapping[str, MatchCounts],
     *,
     estimates: Mapping[str, Estimate],
     subtitle: str,
@@ -98,16 +94,15 @@ def plot_froc(
 
     Args:
         path: PNG to write.
-        test: pooled curve of test.
-        val: pooled curve of val.
-        estimates: `recall` and `false_alarms_per_km2` on test.
+        curves: name -> pooled curve; the last is the one that is measured.
+        estimates: its `recall` and `false_alarms_per_km2`.
         subtitle: what was searched.
     """
-    curves = ((val, VAL_COLOR, "val"), (test, TEST_COLOR, "test"))
     unit = rate_unit(estimates["false_alarms_per_km2"].value)
-    floor = _lowest_rate([counts.false_alarms_per_km2[:, 0] for counts, _, _ in curves])
+    floor = _lowest_rate([counts.false_alarms_per_km2[:, 0] for counts in curves.values()])
     with plot_file(path, (6.4, 5.4)) as (_, axes):
-        for counts, color, label in curves:
+        for label, counts in curves.items():
+            color = TEST_COLOR if counts is measured_curve(curves) else VAL_COLOR
             rate = np.maximum(counts.false_alarms_per_km2[:, 0], floor)
             recall = counts.recall[:, 0]
             axes.plot(rate / unit.per_km2, recall, color=color, drawstyle="steps-post", label=label)
@@ -124,6 +119,11 @@ def plot_froc(
             axes.axvline(marked_rate / unit.per_km2, color=GUIDE_COLOR, lw=1, ls=":")
         add_titles(axes, "Recall against false alarms (FROC)", subtitle)
         add_legend(axes, "lower right")
+
+
+def measured_curve(curves: Mapping[str, MatchCounts]) -> MatchCounts:
+    """Return the curve that is measured, which comes last."""
+    return list(curves.values())[-1]
 
 
 def _lowest_rate(rates: list[Any]) -> float:
@@ -174,32 +174,32 @@ def plot_window_curves(path: Path, metrics: WindowMetrics, subtitle: str) -> Non
 
 
 def plot_threshold_choice(
-    path: Path, val: MatchCounts, chosen: ChosenThreshold, *, class_name: str, rule: str
+    path: Path, counts: MatchCounts, chosen: ChosenThreshold, *, subtitle: str, rule: str
 ) -> None:
-    """Plot precision, recall and F1 on val against the threshold, with the chosen threshold.
+    """Plot precision, recall and F1 against the threshold, with the chosen threshold.
 
     Args:
         path: PNG to write.
-        val: curve of the class.
+        counts: curve of the class where the threshold was chosen.
         chosen: its threshold and interval.
-        class_name: of the class.
+        subtitle: the class, and where that was.
         rule: by which it was chosen.
     """
     with plot_file(path, (6.4, 5.0)) as (_, axes):
         curves = (
-            (val.precision[:, 0], TEST_COLOR, "precision"),
-            (val.recall[:, 0], RECALL_COLOR, "recall"),
-            (val.f_beta()[:, 0], INK, "F1"),
+            (counts.precision[:, 0], TEST_COLOR, "precision"),
+            (counts.recall[:, 0], RECALL_COLOR, "recall"),
+            (counts.f_beta()[:, 0], INK, "F1"),
         )
         for values, color, label in curves:
-            axes.plot(val.thresholds, values, color=color, label=label, lw=1.6)
+            axes.plot(counts.thresholds, values, color=color, label=label, lw=1.6)
         if chosen.low is not None and chosen.high is not None:
             axes.axvspan(chosen.low, chosen.high, color=MARK_COLOR, alpha=0.12, lw=0)
         threshold_label = f"threshold {chosen.threshold:.3f}"
         axes.axvline(chosen.threshold, color=MARK_COLOR, lw=1.6, label=threshold_label)
         axes.set(xlabel="threshold on the calibrated score", xlim=(0, 1), ylim=SHARE_LIMITS)
-        subtitle = f"{class_name}, chosen on val; shaded: 95 % of the resamples"
-        add_titles(axes, f"Operating point: {rule}", subtitle)
+        shaded = f"{subtitle}; shaded: 95 % of the resamples"
+        add_titles(axes, f"Operating point: {rule}", shaded)
         add_legend(axes, "best")
 
 

@@ -37,6 +37,9 @@ SCENE_CURVES = {
     "operating_point": "Metrics on validation against the threshold, which was chosen there.",
     "size_bands": "Objects of test by their longer side, detected and missed at the threshold.",
 }
+HELD_OUT_CURVES = SCENE_CURVES | {
+    "operating_point": "Metrics on the same scenes against the threshold, which was chosen there."
+}
 WIDE_CURVES = {
     "reliability": (
         "Reliability diagrams. Of detections that score 0.8, 80 % should be true. ECE: expected "
@@ -71,7 +74,10 @@ def report_page(result: EvaluationResult, folder: Path, ap_table: pd.DataFrame) 
     values = _common_values(result, folder)
     if not result.has_scenes:
         notes = result.notes if result.fitted_on != "val" else (NO_SCENES, *result.notes)
-        return render_page("patch_report.html.j2", **values, notes=notes)
+        held_out = None
+        if result.held_out is not None:
+            held_out = _held_out_values(result, folder)
+        return render_page("patch_report.html.j2", **values, notes=notes, held_out=held_out)
     values |= _scene_values(result, folder)
     tables = [table_of(table) for table in page_tables.ap_tables(ap_table)]
     return render_page("scene_report.html.j2", **values, notes=result.notes, ap_tables=tables)
@@ -92,11 +98,21 @@ def _common_values(result: EvaluationResult, folder: Path) -> dict[str, Any]:
         "subtitle": f"Model {result.model}; detects {', '.join(result.classes)}.",
         "threshold_table": table_of(thresholds, ("class", "rule", "split")),
         "window_table": table_of(windows, ("split", "class")),
+        "has_windows": result.has_windows,
         "window_curves": embed_file(folder / "windows.png", WIDE_CURVES["windows"], "wide"),
         "patches": embed_file(folder / "patches.png", PATCHES, "wide"),
         "training": training,
         "unlabeled": _unlabeled_values(result, folder),
         "settings_table": table_of(settings, ("group", "name", "value")),
+    }
+
+
+def _held_out_values(result: EvaluationResult, folder: Path) -> dict[str, Any]:
+    """Return how the models of a cross-validation did where each had not learned."""
+    curves = ("pr_scenes", "froc_scenes", "operating_point")
+    return {
+        "searched": f"{scenes_summary(result.measured, 'Held out')}; all models together.",
+        "curves": [embed_file(folder / f"{name}.png", HELD_OUT_CURVES[name]) for name in curves],
     }
 
 

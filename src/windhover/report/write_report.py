@@ -33,6 +33,8 @@ from windhover.report.plot_curves import (
 from windhover.report.plot_errors import plot_error_examples, plot_explanations
 from windhover.report.report_page import report_page
 
+HELD_OUT = "held out"
+
 
 def write_report(result: EvaluationResult, folder: Path) -> None:
     """Write every file of the report.
@@ -74,34 +76,32 @@ def _write_parquet(table: pd.DataFrame, path: Path) -> None:
 
 def write_curve_plots(result: EvaluationResult, folder: Path) -> None:
     """Write the plots of precision-recall, FROC, windows and the threshold."""
-    test = result.scenes["test"]
-    val = result.scenes["val"]
-    subtitle = scenes_summary(test)
-    all_classes = class_score_curve(test.matches, test.ground_truth, test.sample)
+    measured = result.measured
+    curves = {"val": result.scenes["val"].pooled_curve, "test": measured.pooled_curve}
+    name = "test"
+    if result.held_out is not None:
+        name = HELD_OUT
+        curves = {name: measured.pooled_curve}
+    subtitle = scenes_summary(measured, name)
+    all_classes = class_score_curve(measured.matches, measured.ground_truth, measured.sample)
     plot_precision_recall(
         folder / "pr_scenes.png",
-        test.pooled_curve,
-        val.pooled_curve,
-        band=precision_band(all_classes, test.sample),
-        estimates=test.estimates,
+        curves,
+        band=precision_band(all_classes, measured.sample),
+        estimates=measured.estimates,
         subtitle=subtitle,
     )
-    plot_froc(
-        folder / "froc_scenes.png",
-        test.pooled_curve,
-        val.pooled_curve,
-        estimates=test.estimates,
-        subtitle=subtitle,
-    )
+    plot_froc(folder / "froc_scenes.png", curves, estimates=measured.estimates, subtitle=subtitle)
     name = result.classes[0]
     windows = result.windows["test"][name]
     counts = f"test, {name}: {windows.positives} windows with, {windows.negatives} without"
     plot_window_curves(folder / "windows.png", windows, counts)
+    chosen_on = result.held_out or result.scenes["val"]
     plot_threshold_choice(
         folder / "operating_point.png",
-        val.class_curves[name],
+        chosen_on.class_curves[name],
         result.chosen_thresholds[name],
-        class_name=name,
+        subtitle=f"{name}, chosen on {result.fitted_on}",
         rule=rule_name(result),
     )
 
