@@ -92,6 +92,22 @@ class Lab:
                 self._expected[command.name] = (hashes(root, command), ended.n_events, seconds)
         return self._expected[command.name]
 
+    def prepare(self, commands: Sequence[Command]) -> None:
+        """Run commands in a copy of the project and keep what they write.
+
+        A plan holds the addresses of its rasters, so that it is made where it is run.
+        """
+        with self._copy(False) as root:
+            for command in commands:
+                ended = wait(root, start(root, command.run))
+                if ended.kind != "done":
+                    raise RuntimeError(f"{command.name}: {ended.code} {ended.err}")
+                for output in command.outputs:
+                    remove(self.pristine / output)
+                    (shutil.copytree if (root / output).is_dir() else shutil.copy2)(
+                        root / output, self.pristine / output
+                    )
+
     @contextmanager
     def _copy(self, on_small_disk: bool) -> Iterator[Path]:
         root = self.folder / "project"
@@ -174,6 +190,9 @@ class Trial:
     def _check_again(self, ended: Sequence[Ended], outcome: Outcome) -> None:
         more = self.command.resume if ended[0].code != 0 else ()
         command = replace(self.command, arguments=(*self.command.arguments, *more))
+        if command.is_once:
+            for output in command.outputs:
+                remove(self.root / output)
         again = wait(self.root, start(self.root, command.run))
         if again.kind != "done":
             outcome.problems.append(f"again: code {again.code}: {again.err[-1500:]}")
@@ -393,9 +412,15 @@ def _garble(database: Path) -> None:
 
 ALL = tuple(COMMANDS)
 FAST = tuple(name for name in COMMANDS if name not in ("train", "evaluate"))
-READERS = ("scenes", "patches", "detect", "detect gpkg", "detect scores", "explain", "import")
+READERS = (
+    *("scenes", "patches", "detect", "detect gpkg", "detect scores", "explain", "import"),
+    *("plan", "run"),
+)
 TRACKED = ("train", "evaluate")
-LOCKED = (*SEARCHES, "detect scores", "export result", "import", "assess", "review")
+COLLECTS = ("collect", "collect file", "collect results")
+LOCKED = (*SEARCHES, *COLLECTS, "detect scores", "export result", "import", "assess", "review")
+# a plan's tasks are refused where the time of a raster has changed
+TIMELESS = tuple(name for name in FAST if name != "run")
 FAULTS = {
     "SIGKILL at a file event": Fault(_signal_at_event(signal.SIGKILL), ALL),
     "SIGTERM at a file event": Fault(_signal_at_event(signal.SIGTERM), FAST),
@@ -419,7 +444,7 @@ FAULTS = {
         after=_raster_back,
     ),
     "server fails": Fault(_server_fails, ("detect csv", "detect gpkg"), is_elsewhere=True),
-    "clock jumps": Fault(_clock_jumps, FAST),
+    "clock jumps": Fault(_clock_jumps, TIMELESS),
     "two runs at once": Fault(_two_runs, LOCKED),
     "MLflow's database is locked for 2 s": Fault(
         _database_fault(_lock_database(2.0)), TRACKED, after=_database_back

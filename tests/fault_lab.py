@@ -58,6 +58,7 @@ class Command:
         outputs: files and folders that it writes.
         volatile: names of files in them that hold times.
         resume: arguments that are added when it is run again.
+        is_once: whether it refuses an output that is there, which is removed before it runs again.
     """
 
     name: str
@@ -65,6 +66,7 @@ class Command:
     outputs: tuple[str, ...]
     volatile: tuple[str, ...] = ()
     resume: tuple[str, ...] = ()
+    is_once: bool = False
 
     def run(self) -> None:
         """Run it in this process and in the working folder."""

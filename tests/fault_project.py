@@ -16,6 +16,14 @@ from test_flow import TINY, make_raw
 
 MODEL = ("--model", "data/model")
 RASTER = "data/raw/fir.tif"
+RASTERS = (RASTER, "data/raw/elm.tif")
+SMALL_BLOCKS = ("--block-px", "64")
+SMALL_TASKS = ("--mpx-per-second", "0.02", "--minutes-per-task", "0.04")
+FOUND = "data/detections/detections.parquet"
+RESULT = "result.parquet"
+PLAN = "tasks"  # whose tasks have run
+NEW_PLAN = "new_tasks"  # whose tasks have not
+TRUTH = "data/raw/labels/fir.gpkg"
 # history of training and tables of seconds
 TIMES = (r"history\.json$", r"seconds", r"training\.png$")
 
@@ -38,13 +46,11 @@ def _detect(suffix: str, *more: str) -> Command:
     outputs = (output, *(name for name in more if name.endswith(".tif")))
     arguments = (
         "detect",
-        RASTER,
-        "data/raw/elm.tif",
+        *RASTERS,
         *MODEL,
         "-o",
         output,
-        "--block-px",
-        "64",
+        *SMALL_BLOCKS,
         *more,
     )
     return Command(f"detect {suffix}", arguments, outputs, resume=("--resume",))
@@ -64,8 +70,20 @@ SEARCHES = {
         _detect("json"),
     )
 }
-FOUND = "data/detections/detections.parquet"
-TRUTH = "data/raw/labels/fir.gpkg"
+
+
+def _plan(output: str) -> Command:
+    arguments = ("plan", *RASTERS, *MODEL, "-o", output, *SMALL_BLOCKS, *SMALL_TASKS)
+    return Command("plan", arguments, (output,))
+
+
+# what other commands read, made once
+PREPARED = (
+    Command("result", ("detect", *RASTERS, *MODEL, "-o", RESULT, *SMALL_BLOCKS), (RESULT,)),
+    _plan(PLAN),
+    Command("tasks", ("run", PLAN, "--task", "0-5"), (PLAN,)),
+    _plan(NEW_PLAN),
+)
 TOOLS = {
     command.name: command
     for command in (
@@ -75,7 +93,7 @@ TOOLS = {
             ("s.csv", "s.tif"),
             resume=("--resume",),
         ),
-        Command("export result", ("export", FOUND, "-o", "delivery"), ("delivery",)),
+        Command("export result", ("export", RESULT, "-o", "delivery"), ("delivery",)),
         Command(
             "import",
             ("import", "data/raw/labels", "--scenes", "data/raw", "-o", "imported"),
@@ -83,7 +101,17 @@ TOOLS = {
         ),
         Command("assess", ("assess", FOUND, TRUTH, "-o", "assessed.json"), ("assessed.json",)),
         Command("explain", ("explain", f"{RASTER}:80,80", *MODEL, "-o", "why.png"), ("why.png",)),
-        Command("review", ("review", FOUND, "-o", "review.gpkg"), ("review.gpkg",)),
+        Command(
+            "review",
+            ("review", RESULT, "-o", "review.gpkg"),
+            ("review.gpkg", "review.qgs"),
+            is_once=True,
+        ),
+        _plan("plan"),
+        Command("run", ("run", NEW_PLAN, "--task", "0-5"), (f"{NEW_PLAN}/parts",)),
+        Command("collect", ("collect", PLAN, "-o", "collected"), ("collected",)),
+        Command("collect file", ("collect", PLAN, "-o", "collected.gpkg"), ("collected.gpkg",)),
+        Command("collect results", ("collect", RESULT, "-o", "whole"), ("whole",)),
         Command("set", ("set", "train.epochs=3"), ("params.yaml",)),
     )
 }

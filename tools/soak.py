@@ -25,7 +25,14 @@ sys.path.insert(0, str(ROOT / "tests"))
 
 from fault_kinds import FAULTS, Lab, NotPossibleError, Outcome  # noqa: E402
 from fault_lab import import_all, start, wait  # noqa: E402
-from fault_project import COMMANDS, STAGES, TRAINING, write_model, write_project  # noqa: E402
+from fault_project import (  # noqa: E402
+    COMMANDS,
+    PREPARED,
+    STAGES,
+    TRAINING,
+    write_model,
+    write_project,
+)
 
 LEAST_RECORDED = 100  # faults of a run that is written down
 RESULT = ROOT / "benchmarks" / "results" / "soak.json"
@@ -51,9 +58,13 @@ def attempts(seed: int, count: int, *, only: str, trained: bool) -> list[tuple[s
     rounds: list[tuple[str, str, int]] = []
     for number in range(count):
         for kind, fault in FAULTS.items():
-            name = chance.choice(sorted(fault.commands))
-            if only in f"{kind} {name}" and (trained or name not in TRAINING):
-                rounds.append((kind, name, seed * 100_000 + number))
+            names = [
+                name
+                for name in sorted(fault.commands)
+                if only in f"{kind} {name}" and (trained or name not in TRAINING)
+            ]
+            if names:
+                rounds.append((kind, chance.choice(names), seed * 100_000 + number))
     return rounds[:count]
 
 
@@ -81,6 +92,7 @@ def main() -> None:
         if not pristine.exists():
             build(pristine, trained=trained)
         lab = Lab(pristine, Path(temporary) / "lab")
+        lab.prepare(PREPARED)
         ends: Counter[str] = Counter()
         by_kind: dict[str, Counter[str]] = {}
         problems = []

@@ -14,12 +14,14 @@ from typing import Any
 
 from windhover import __version__
 from windhover.batch.collect_scenes import PartsFound, SceneCollector, find_parts
-from windhover.batch.plan import PLAN, Plan
+from windhover.batch.plan import PARTS, PLAN, SCENES, TASKS, Plan
 from windhover.batch.task_numbers import format_tasks
+from windhover.collection.write_collection import check_folder, write_collection
 from windhover.detection.usable_ground import notes_on_ground, validation_recalls
 from windhover.errors import DataError, ParameterError
 from windhover.export.collected_scene import CollectedScene, UnsearchedScene
 from windhover.export.detection_summary import DetectionSummary, SceneSummary
+from windhover.export.expected_counts import read_areas
 from windhover.export.map_files import check_suffix, is_own_map
 from windhover.files import check_output, lock_output
 from windhover.imagery.rasters import gdal_options
@@ -57,6 +59,13 @@ class CollectOutcome:
         lost = [scene for scene in self.unsearched if scene.kind != "outside"]
         return not (self.failed or lost or self.missing)
 
+    def shown_lines(self) -> list[str]:
+        """Return what was collected and where it is, for the terminal."""
+        if not self.lines:
+            n_objects = counted(self.n_objects, "object")
+            return [f"{n_objects} in {counted(self.n_scenes, 'scene')} -> {self.output}"]
+        return [f"{self.lines[0]} -> {self.output}", *self.lines[1:]]
+
     def add(self, scene: CollectedScene) -> None:
         """Count a scene."""
         self.n_scenes += 1
@@ -65,7 +74,12 @@ class CollectOutcome:
 
 
 def collect_plan(
-    folder: Path, output: Path, *, model: Path | None = None, partial: bool = False
+    folder: Path,
+    output: Path,
+    *,
+    model: Path | None = None,
+    partial: bool = False,
+    areas: Path | None = None,
 ) -> CollectOutcome:
     """Write what the parts of a plan found.
 
@@ -74,6 +88,7 @@ def collect_plan(
         output: a file of detections, or a folder.
         model: where the model is now; None for where it was when the plan was made.
         partial: whether tasks that have not run are left out; else they are an error.
+        areas: vector file of polygons to count the objects of a folder in.
 
     Raises:
         ParameterError: tasks have not run, or the output cannot be written.
@@ -81,6 +96,7 @@ def collect_plan(
     """
     plan = Plan.load(folder)
     with gdal_options(), lock_output(output):
+        _check_request(plan, output, areas)
         found = find_parts(plan)
         _check_missing(plan, found, partial=partial)
         collector = SceneCollector(plan, found, model)
@@ -90,8 +106,30 @@ def collect_plan(
         if output.suffix:
             _write_file(scenes, collector, [*plan.record.notes, *notes], output)
         else:
-            _write_folder(scenes, collector, notes, outcome=outcome)
+            _write_folder(scenes, collector, notes, outcome=outcome, areas=areas)
     return outcome
+
+
+def _check_request(plan: Plan, output: Path, areas: Path | None) -> None:
+    """Raise before the work if it could not be written.
+
+    Raises:
+        ParameterError: the output cannot be written, or areas are given for a file.
+        WindhoverError: another child that names the fault of the areas.
+    """
+    if not output.suffix:
+        check_folder(output, [plan.folder, *filter(None, [areas])])
+        if areas is not None:
+            read_areas(areas)
+        return
+    if areas is not None:
+        raise ParameterError(
+            f"--areas {areas}: objects are counted in areas where a folder is written. Name one by "
+            "--output, or leave --areas out."
+        )
+    check_suffix(output, georeferenced=True)
+    inputs = [plan.folder / name for name in (PLAN, SCENES, TASKS, PARTS)]
+    check_output(output, inputs=inputs, is_own=is_own_map)
 
 
 def _check_missing(plan: Plan, found: PartsFound, *, partial: bool) -> None:
@@ -147,8 +185,6 @@ def _write_file(
     from windhover.export.write_detections import write_detections
     from windhover.inference.result_table import table_of_columns
 
-    check_suffix(output, georeferenced=True)
-    check_output(output, inputs=[collector.plan.folder / PLAN], is_own=is_own_map)
     detections: list[DetectionColumns] = []
     summaries: list[SceneSummary] = []
     for scene in scenes:
@@ -173,10 +209,9 @@ def _write_folder(
     notes: list[str],
     *,
     outcome: CollectOutcome,
+    areas: Path | None,
 ) -> None:
     """Write a collection, each object of overlapping scenes once."""
-    from windhover.collection.write_collection import write_collection
-
     rules = collector.rules
     manifest = write_collection(
         scenes,
@@ -185,6 +220,7 @@ def _write_folder(
         unsearched=collector.unsearched,
         plan=_plan_values(collector, outcome),
         recalls=validation_recalls(rules.bundle.operating_point, rules.thresholds),
+        areas=areas,
     )
     outcome.lines = manifest.lines()
 

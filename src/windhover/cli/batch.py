@@ -25,6 +25,7 @@ from windhover.cli.detection import (
 from windhover.cli.options import Bands, MatchRadiometry, Model, Verbose
 
 if TYPE_CHECKING:
+    from windhover.batch.collect_plan import CollectOutcome
     from windhover.batch.run_task import TaskOutcome
 
 SHOWN_REASONS = 20
@@ -65,6 +66,21 @@ Scheduler = Annotated[
 Retries = Annotated[int, typer.Option(help="How often a task is tried again.")]
 MovedModel = Annotated[
     Path | None, typer.Option("--model", help="Where the plan's model is now, if it was moved.")
+]
+Collected = Annotated[
+    list[Path],
+    typer.Argument(help="Folder that windhover plan wrote, or results of detect: .parquet, .gpkg."),
+]
+ModelOfResults = Annotated[
+    Path | None,
+    typer.Option(
+        "--model",
+        help="Where the plan's model is now, if it was moved; the model of results, for the "
+        "probability of changes.",
+    ),
+]
+Areas = Annotated[
+    Path | None, typer.Option(help="Vector file of polygons to count the objects of a folder in.")
 ]
 Collection = Annotated[
     Path,
@@ -202,29 +218,54 @@ def _task_line(outcome: TaskOutcome) -> str:
 
 
 def collect(
-    folder: PlanFolder,
+    sources: Collected,
     *,
     output: Collection = Path("detections"),
+    areas: Areas = None,
     partial: Partial = False,
-    model: MovedModel = None,
+    model: ModelOfResults = None,
     verbose: Verbose = False,
 ) -> None:
-    """Put together what the tasks of a plan found, as one process would have found it."""
-    from windhover.batch.collect_plan import collect_plan
+    """Put together what the tasks of a plan found, or results of detect, each object once."""
     from windhover.console import show_messages
-    from windhover.progress import counted
 
     show_messages(verbose=verbose)
-    outcome = collect_plan(folder, output, model=model, partial=partial)
+    outcome = _collect(sources, output, areas=areas, partial=partial, model=model)
     lost = [scene for scene in outcome.unsearched if scene.kind == "failed"]
     reasons = [*outcome.failed, *(f"{scene.scene}: {scene.reason}" for scene in lost)]
     for reason in reasons[:SHOWN_REASONS]:
         typer.echo(f"not searched: {reason}", err=True)
     if len(reasons) > SHOWN_REASONS:
         typer.echo(f"and {len(reasons) - SHOWN_REASONS} more", err=True)
-    n_objects = counted(outcome.n_objects, "object")
-    typer.echo(f"{n_objects} in {counted(outcome.n_scenes, 'scene')} -> {output}")
-    for line in outcome.lines:
+    for line in outcome.shown_lines():
         typer.echo(line)
     if not outcome.is_complete:
         raise typer.Exit(INCOMPLETE)
+
+
+def _collect(
+    sources: list[Path],
+    output: Path,
+    *,
+    areas: Path | None,
+    partial: bool,
+    model: Path | None,
+) -> CollectOutcome:
+    """Collect a plan or results."""
+    from windhover.batch.collect_plan import collect_plan
+    from windhover.batch.collect_results import collect_results
+    from windhover.errors import ParameterError
+
+    folders = [path for path in sources if path.is_dir()]
+    if not folders:
+        if partial:
+            raise ParameterError(
+                "--partial is of a plan whose tasks have not all run. Leave it out for results."
+            )
+        return collect_results(sources, output, model=model, areas=areas)
+    if len(sources) > 1:
+        raise ParameterError(
+            f"{folders[0]}: a folder of a plan is collected alone. Name one plan, or files that "
+            "`windhover detect` wrote."
+        )
+    return collect_plan(folders[0], output, model=model, partial=partial, areas=areas)

@@ -8,6 +8,7 @@ from pathlib import Path
 import geopandas
 import numpy as np
 
+from windhover.collection.match_views import MergeLimits
 from windhover.errors import DataError
 from windhover.export.collected_scene import CollectedScene
 from windhover.export.detection_summary import DetectionSummary, SceneSummary
@@ -22,25 +23,63 @@ def collected_scenes(
 ) -> tuple[Iterator[CollectedScene], DetectionSummary]:
     """Return the scenes of results, one at a time, and the search they share.
 
-    One file is held in memory at once.
+    One file is held in memory at once. Neither scenes nor search depend on the order of the files.
 
     Args:
         paths: of GeoParquet files or GeoPackages of `windhover detect`, one or more.
 
     Raises:
-        FormatError: one is none of them, or damaged.
-        DataError: two are of different models or thresholds.
+        MissingFileError: one is not there.
+        FormatError: one is no such file, or damaged.
+        DataError: two are of different models, thresholds or limits of merging.
     """
     summaries = [read_summary(path) for path in paths]
-    header = summaries[0]
     for path, summary in zip(paths, summaries, strict=True):
-        if (summary.model, summary.thresholds) != (header.model, header.thresholds):
-            raise DataError(
-                f"{path}: is of the model {summary.model} at {summary.thresholds}, and {paths[0]} "
-                f"of {header.model} at {header.thresholds}: their scores mean different things. "
-                "Search both by one model, or collect them apart."
-            )
-    return _scenes(paths), header
+        _check_same(path, summary, paths[0], summaries[0])
+    return _scenes(paths), _shared_search(summaries)
+
+
+def _check_same(
+    path: Path, summary: DetectionSummary, first_path: Path, first: DetectionSummary
+) -> None:
+    """Raise if the detections of two results cannot be put together.
+
+    Raises:
+        DataError: so.
+    """
+    if (summary.model, summary.thresholds) != (first.model, first.thresholds):
+        raise DataError(
+            f"{path}: is of the model {summary.model} at {summary.thresholds}, and {first_path} "
+            f"of {first.model} at {first.thresholds}: their scores mean different things. "
+            "Search both by one model, or collect them apart."
+        )
+    limits = MergeLimits.of_search(summary.search)
+    first_limits = MergeLimits.of_search(first.search)
+    if limits != first_limits:
+        raise DataError(
+            f"{path}: its detections were merged at a distance of {limits.distance:g} and an IoU "
+            f"of {limits.iou:g}, those of {first_path} at {first_limits.distance:g} and "
+            f"{first_limits.iou:g}. Search both with the same settings, or collect them apart."
+        )
+
+
+def _shared_search(summaries: Sequence[DetectionSummary]) -> DetectionSummary:
+    """Return the search of several results, without scenes: what differs is listed or left out."""
+    first = min(summaries, key=lambda summary: summary.run)
+    search = {
+        name: value
+        for name, value in first.search.items()
+        if all(summary.search.get(name) == value for summary in summaries)
+    }
+    return DetectionSummary.of_scenes(
+        [],
+        model=first.model,
+        run=", ".join(sorted({summary.run for summary in summaries})),
+        program=", ".join(sorted({summary.program for summary in summaries})),
+        thresholds=first.thresholds,
+        search=search,
+        notes=sorted({note for summary in summaries for note in summary.notes}),
+    )
 
 
 def _scenes(paths: Sequence[Path]) -> Iterator[CollectedScene]:

@@ -6,6 +6,7 @@ searched changes a byte of it.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -16,7 +17,7 @@ import shapely
 from numpy.typing import NDArray
 
 from windhover.collection.collected_objects import merge_views
-from windhover.collection.collection_files import write_files
+from windhover.collection.collection_files import STAC, write_files
 from windhover.collection.detection_spill import DetectionSpill
 from windhover.collection.manifest import MANIFEST, FailedPart, Manifest
 from windhover.collection.match_views import MergeLimits
@@ -24,7 +25,7 @@ from windhover.collection.seen_ground import SearchedGround
 from windhover.errors import DataError, ParameterError
 from windhover.export.collected_scene import CollectedScene, UnsearchedScene
 from windhover.export.detection_summary import DetectionSummary
-from windhover.files import atomic_folder, is_json_with_keys
+from windhover.files import atomic_folder, check_writable, is_json_with_keys
 from windhover.geometry.georef import is_engineering, world_to_pixel
 
 SPILL = ".detections.arrow"
@@ -83,12 +84,24 @@ def write_collection(
     return manifest
 
 
-def check_folder(folder: Path) -> None:
-    """Raise if a folder holds anything but an earlier collection.
+def check_folder(folder: Path, inputs: Iterable[Path] = ()) -> None:
+    """Raise if writing a collection to a folder would delete anything but an earlier one.
+
+    Args:
+        folder: it may be missing or empty.
+        inputs: files and folders that are read.
 
     Raises:
-        ParameterError: it does.
+        ParameterError: it holds an input, or anything that no collection wrote.
+        FullDiskError: the disk is full.
     """
+    check_writable(folder / MANIFEST)
+    for kept in inputs:
+        if kept.resolve().is_relative_to(folder.resolve()):
+            raise ParameterError(
+                f"{folder}: would be replaced whole, with {kept}, which is read. Name another "
+                "folder."
+            )
     if not folder.is_dir() or not any(folder.iterdir()):
         return
     if not is_json_with_keys(folder / MANIFEST, ("found", "searched", "files")):
@@ -96,6 +109,24 @@ def check_folder(folder: Path) -> None:
             f"{folder}: would be replaced whole, and is no collection of an earlier run. Name a "
             "folder that is new or empty."
         )
+    if foreign := _foreign_file(folder):
+        raise ParameterError(
+            f"{folder}: would be replaced whole, and holds {foreign}, which is not of the earlier "
+            "collection. Move it, or name a folder that is new."
+        )
+
+
+def _foreign_file(folder: Path) -> Path | None:
+    """Return a file in the folder of a collection that the collection has not written."""
+    content = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    listed = content["files"] if isinstance(content["files"], list) else []
+    own = {MANIFEST, *(file.get("path") for file in listed if isinstance(file, dict))}
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder)
+        is_stac = name.parts[0] == STAC and path.suffix == ".json"
+        if not (path.is_dir() or is_stac or name.as_posix() in own):
+            return name
+    return None
 
 
 def _take_scenes(

@@ -40,7 +40,7 @@ def notes_on_overlaps(infos: Sequence[SceneInfo]) -> list[str]:
     first, second = overlaps[0]
     note = (
         f"{counted(len(overlaps), 'pair')} of scenes overlap, such as {first} and {second}: what "
-        "lies in both is found in each and counted twice. To count it once, collect the search "
-        "into a folder: windhover plan, run and collect"
+        "lies in both is found in each and counted twice. To count it once, collect the result, a "
+        ".parquet or .gpkg, into a folder: windhover collect RESULT -o detections"
     )
     return [note]

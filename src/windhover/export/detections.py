@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import shapely
 from pyogrio.errors import DataLayerError, DataSourceError
 
-from windhover.errors import DataError, FormatError
+from windhover.errors import DataError, FormatError, MissingFileError
 from windhover.export.detection_summary import DetectionSummary
 from windhover.export.geojson import write_geojson
 from windhover.export.geopackage import (
@@ -146,8 +146,11 @@ def read_summary(path: Path) -> DetectionSummary:
     """Return the summary of the search that a GeoParquet file or a GeoPackage holds.
 
     Raises:
+        MissingFileError: no such file.
         FormatError: it holds none.
     """
+    if not path.is_file():
+        raise MissingFileError(f"{path}: no such file. Name a result of `windhover detect`.")
     if path.suffix == ".gpkg":
         return read_geopackage_summary(path)
     try:

@@ -103,6 +103,25 @@ def _values(scores: NDArray[np.float64]) -> dict[str, Any]:
     return expected_count(scores)._asdict()
 
 
+def read_areas(path: Path) -> geopandas.GeoDataFrame:
+    """Return the polygons of a layer that objects are counted in.
+
+    Raises:
+        FormatError: the file cannot be read.
+        DataError: it holds no polygon, or has no coordinate system.
+    """
+    areas = read_layer(path, AREAS_LAYER)
+    areas = areas[areas.geometry.notna() & ~areas.geometry.is_empty].reset_index(drop=True)
+    if areas.crs is None:
+        raise DataError(
+            f"{path}: has no coordinate system, so it is not known where its polygons are. "
+            "State it: ogr2ogr -a_srs EPSG:... OUT.gpkg IN."
+        )
+    if not len(areas) or not (areas.geometry.area > 0).any():
+        raise DataError(f"{path}: holds no polygon. Draw the areas as polygons.")
+    return areas
+
+
 def count_by_area(
     table: pd.DataFrame, summary: DetectionSummary, areas_path: Path
 ) -> geopandas.GeoDataFrame:
@@ -121,15 +140,7 @@ def count_by_area(
         FormatError: the file cannot be read.
         DataError: it holds no polygon, or has no coordinate system.
     """
-    areas = read_layer(areas_path, AREAS_LAYER)
-    areas = areas[areas.geometry.notna() & ~areas.geometry.is_empty].reset_index(drop=True)
-    if areas.crs is None:
-        raise DataError(
-            f"{areas_path}: has no coordinate system, so it is not known where its polygons are. "
-            "State it: ogr2ogr -a_srs EPSG:... OUT.gpkg IN."
-        )
-    if not len(areas) or not (areas.geometry.area > 0).any():
-        raise DataError(f"{areas_path}: holds no polygon. Draw the areas as polygons.")
+    areas = read_areas(areas_path)
     areas = areas.drop(columns=[name for name in (*VALUES, "share_searched") if name in areas])
     on_earth = table[table["lon"].notna()]
     centers = geopandas.points_from_xy(on_earth["lon"], on_earth["lat"], crs=4326).to_crs(areas.crs)
