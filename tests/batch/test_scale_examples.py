@@ -11,7 +11,7 @@ import pytest
 from project import ROOT
 from windhover.params import read_yaml
 
-EXAMPLES = sorted((ROOT / "docs" / "scale").iterdir())
+EXAMPLES = sorted(path for path in (ROOT / "docs" / "scale").iterdir() if path.is_file())
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)

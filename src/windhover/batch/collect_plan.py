@@ -10,7 +10,7 @@ import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from windhover import __version__
 from windhover.batch.collect_scenes import PartsFound, SceneCollector, find_parts
@@ -27,6 +27,9 @@ from windhover.files import check_output, lock_output
 from windhover.imagery.rasters import gdal_options
 from windhover.inference.detection_columns import DetectionColumns
 from windhover.progress import counted, progress_bar
+
+if TYPE_CHECKING:
+    import geopandas
 
 logger = logging.getLogger(__name__)
 
@@ -56,8 +59,13 @@ class CollectOutcome:
     @property
     def is_complete(self) -> bool:
         """Whether everything that was planned was searched."""
-        lost = [scene for scene in self.unsearched if scene.kind != "outside"]
-        return not (self.failed or lost or self.missing)
+        return not (self.losses or self.missing)
+
+    @property
+    def losses(self) -> list[str]:
+        """Why parts of scenes, or whole scenes, were not searched; none outside the area count."""
+        lost = [scene.reason for scene in self.unsearched if scene.kind != "outside"]
+        return [*self.failed, *lost]
 
     def shown_lines(self) -> list[str]:
         """Return what was collected and where it is, for the terminal."""
@@ -108,6 +116,33 @@ def collect_plan(
         else:
             _write_folder(scenes, collector, notes, outcome=outcome, areas=areas)
     return outcome
+
+
+def gather_plan(
+    folder: Path, model: Path
+) -> tuple[geopandas.GeoDataFrame, DetectionSummary, CollectOutcome]:
+    """Return what the parts of a plan found, and what could not be searched.
+
+    Args:
+        folder: of the plan, all of whose tasks have run.
+        model: where the model is now.
+
+    Returns:
+        the detections, each in its scene's coordinate system, their summary, and the outcome.
+
+    Raises:
+        ParameterError: tasks have not run, or it is another model than the plan's.
+        WindhoverError: another child that names the fault of the plan or a part.
+    """
+    plan = Plan.load(folder)
+    with gdal_options():
+        found = find_parts(plan)
+        _check_missing(plan, found, partial=False)
+        collector = SceneCollector(plan, found, model)
+        notes = [*plan.record.notes, *_notes_on_parts(found)]
+        outcome = CollectOutcome(folder, unsearched=collector.unsearched)
+        table, summary = _gather(_counted_scenes(collector, outcome), collector, notes)
+    return table, summary, outcome
 
 
 def _check_request(plan: Plan, output: Path, areas: Path | None) -> None:
@@ -183,6 +218,19 @@ def _write_file(
 ) -> None:
     """Write one file as `windhover detect` does, all detections in memory."""
     from windhover.export.write_detections import write_detections
+
+    table, summary = _gather(scenes, collector, notes)
+    if len({scene.crs is None for scene in summary.scenes}) > 1:
+        raise DataError(
+            "scenes with and without georeference cannot share one file. Collect into a folder."
+        )
+    write_detections(table, summary, output)
+
+
+def _gather(
+    scenes: Iterator[CollectedScene], collector: SceneCollector, notes: list[str]
+) -> tuple[geopandas.GeoDataFrame, DetectionSummary]:
+    """Return all detections, each in its scene's system, and the summary of the search."""
     from windhover.inference.result_table import table_of_columns
 
     detections: list[DetectionColumns] = []
@@ -190,17 +238,13 @@ def _write_file(
     for scene in scenes:
         detections.append(scene.detections)
         summaries.append(scene.summary)
-    if len({summary.crs is None for summary in summaries}) > 1:
-        raise DataError(
-            "scenes with and without georeference cannot share one file. Collect into a folder."
-        )
     bundle = collector.rules.bundle
     recalls = validation_recalls(bundle.operating_point, collector.rules.thresholds)
     ground = notes_on_ground(summaries, bundle.card.classes, recalls)
     for note in ground:
         logger.info(note)
     summary = _header(collector, [*notes, *ground]).of(summaries)
-    write_detections(table_of_columns(detections), summary, output)
+    return table_of_columns(detections), summary
 
 
 def _write_folder(

@@ -33,3 +33,8 @@ class DetectParams(StageParams):
         description="side of the blocks read at once, px at the training GSD; affects "
         "memory and speed only",
     )
+    plan: str | None = Field(
+        default=None,
+        description="folder that windhover plan wrote: its scenes are searched in place of the "
+        "catalog's, tasks that have run elsewhere are taken as they are; null: the catalog",
+    )
