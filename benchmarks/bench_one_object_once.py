@@ -1,6 +1,6 @@
 """Overlapping tiles, collected: AP against that of whole scenes, and aircraft that stand twice.
 
-    python benchmarks/bench_one_object_once.py MODEL [--split test] [--pictures N]
+    python benchmarks/bench_one_object_once.py MODEL [--split test] [--pictures N] [--phases]
 
 Airbus pictures of one split (WINDHOVER_REAL_DATA names the folder above airbus-aircraft) are cut
 into tiles of 1024 px that overlap by a quarter; each inner border is shifted by 0 to 3 px, so that
@@ -9,6 +9,9 @@ and the tiles are collected. The pictures have no georeference: each gets a plac
 from the next, in the metres of EPSG:32631 at 0.5 m a px (nominal). `shifted` moves each tile's
 georeference by 0 to 3 px too, as scenes of two dates are. For comparison,
 `own_tile` keeps of each place only the tile that it lies deepest in, without merging.
+
+With `--phases` the whole pictures are searched again without their first 3 to 17 rows and columns,
+so that windows and averaged px begin elsewhere, as they do in every tile: how far AP differs by it.
 
 Truth and rule are those of `airbus_truth.py`. An aircraft stands twice where two rows above the
 model's threshold have their centres within half its longer side.
@@ -47,6 +50,12 @@ OVERLAP_PX = 256
 MAX_SHIFT_PX = 3
 SIDE_PX = 2560
 LEAST_SCORE = 0.01
+PHASES = (
+    (5, 13),
+    (10, 3),
+    (15, 8),
+    (3, 17),
+)  # first row and column; a stride has 20 px as delivered
 
 
 def corner(number: int) -> tuple[float, float]:
@@ -76,6 +85,18 @@ def write_pictures(scenes: Sequence[AirbusScene], folder: Path) -> None:
                 part = pixels[:, row : row + height, col : col + width]
                 path = folder / "tiles" / f"{name}_{row}_{col}.tif"
                 write(path, part, place @ Affine.translation(col, row))
+
+
+def write_phases(folder: Path) -> None:
+    """Write each whole picture without some rows and columns at its upper left corner."""
+    for path in sorted((folder / "whole").glob("*.tif")):
+        with rasterio.open(path) as dataset:
+            pixels = dataset.read()
+            place = dataset.transform
+        for row, col in PHASES:
+            part = pixels[:, row:, col:]
+            target = folder / f"phase_{row}_{col}" / path.name
+            write(target, part, place @ Affine.translation(col, row))
 
 
 def write(path: Path, pixels: np.ndarray, transform: Affine) -> None:
@@ -153,20 +174,26 @@ def main() -> None:
     parser.add_argument("--split", default="test")
     parser.add_argument("--pictures", type=int, default=None)
     parser.add_argument("--keep", type=Path, default=None, help="folder that stays")
+    parser.add_argument("--phases", action="store_true")
     args = parser.parse_args()
     scenes = [scene for scene in airbus_scenes() if scene.split == args.split][: args.pictures]
     point = load_bundle(args.model).operating_point
     threshold = min(of_class.threshold for of_class in point.per_class.values())
     with tempfile.TemporaryDirectory() as name:
         folder = args.keep or Path(name)
-        results = {kind: folder / f"{kind}.parquet" for kind in ("whole", "tiles")}
-        if not results["tiles"].exists():
+        kinds = ["whole", "tiles"]
+        if not (folder / "tiles").exists():
             write_pictures(scenes, folder)
-            for kind, path in results.items():
-                request = DetectRequest(
-                    [str(folder / kind)], args.model, path, threshold=LEAST_SCORE
+        if args.phases:
+            write_phases(folder)
+            kinds += [f"phase_{row}_{col}" for row, col in PHASES]
+        results = {kind: folder / f"{kind}.parquet" for kind in kinds}
+        for kind, path in results.items():
+            if not path.exists():
+                scene_folder = str(folder / kind)
+                detect_rasters(
+                    DetectRequest([scene_folder], args.model, path, threshold=LEAST_SCORE)
                 )
-                detect_rasters(request)
         measure(scenes, results, folder, threshold)
 
 

@@ -17,7 +17,6 @@ from windhover.dataset.catalog import Catalog
 from windhover.dataset.label_rule import LabelRule
 from windhover.dataset.splits import SPLITS
 from windhover.errors import DataError, ParameterError
-from windhover.geometry.arrays import Bools
 from windhover.geometry.lattice import outside_scene
 from windhover.geometry.windows import HALF_WINDOW_PX, STRIDE_PX, WINDOW_PX
 from windhover.params.patches import CoveragePatchesParams, PatchesParams
@@ -41,6 +40,7 @@ from windhover.patches.scene_cutter import CutBatch, CutSettings, SceneCutter
 from windhover.progress import track
 
 RGB = ["red", "green", "blue"]
+MAPPED_PATCHES = 4096  # of an array file that are in memory at once
 # a labeled window of a large patch of coverage is that window alone, not its neighbors
 WINDOW_ALONE = LabelRule(3.0, 5.0, "square")
 
@@ -70,13 +70,13 @@ def cut_patches(catalog: Catalog, params: PatchesParams, folder: Path) -> PatchS
     rule = label_rule_of(params, catalog.gsd_m)
     settings = CutSettings(params, rule, catalog.gsd_m, catalog.bands, catalog.classes)
     statistics = CutStatistics()
-    index, beyond = _cut_scenes(catalog, settings, statistics, folder=folder)
+    index, shapes = _cut_scenes(catalog, settings, statistics, folder=folder)
     write_index(index, folder)
     leakage = measure_leakage(index, catalog.scenes, statistics.identical_across_splits)
     _check_training_objects(index, statistics)
     mean, std = statistics.training_pixels.mean_and_std()
     padding_value = padding_value_of(mean, np.dtype(catalog.dtype))
-    _pad_patches(beyond, padding_value, folder)
+    _pad_patches(index, shapes, padding_value, folder=folder)
     summary = PatchSummary(
         **_cut_facts(index, rule, statistics),
         gsd_m=catalog.gsd_m,
@@ -141,14 +141,6 @@ def label_rule_of(params: PatchesParams, gsd_m: float) -> LabelRule:
     return LabelRule(positive.px, ignore.px, params.radius_shape)
 
 
-class PatchBeyondBorder(NamedTuple):
-    """A patch that reaches beyond the border of its scene."""
-
-    split: str
-    number: int  # in the array of the split
-    outside: Bools  # (H, W) beyond the border
-
-
 class _Radius(NamedTuple):
     """A radius of the label rule, and the key of `patches` that it comes from."""
 
@@ -187,16 +179,16 @@ def _both_units(length_px: float, gsd_m: float) -> str:
 
 def _cut_scenes(
     catalog: Catalog, settings: CutSettings, statistics: CutStatistics, *, folder: Path
-) -> tuple[pd.DataFrame, list[PatchBeyondBorder]]:
-    """Write the arrays of all splits; return the index of the patches.
+) -> tuple[pd.DataFrame, dict[str, tuple[int, int]]]:
+    """Write the arrays of all splits; return the index of the patches, and the scenes' shapes.
 
-    And the patches that reach beyond a scene: what they are padded with is known in the end.
+    What patches beyond a scene's border are padded with is known in the end.
     """
     labeled = [row for row in catalog if row.labeled]
     n_negatives = negatives_by_scene(catalog, settings.params)
     shape_hwc = (WINDOW_PX, WINDOW_PX, len(settings.bands))
-    records: list[dict[str, Any]] = []
-    beyond: list[PatchBeyondBorder] = []
+    tables = []
+    shapes: dict[str, tuple[int, int]] = {}
     with ExitStack() as stack:
         writers = {}
         for split in SPLITS:
@@ -210,13 +202,16 @@ def _cut_scenes(
                 n_negatives=n_negatives[row.scene],
                 statistics=statistics,
             )
+            records: list[dict[str, Any]] = []
             for batch in cutter.cut():
                 is_new = statistics.select_new(batch.images, row.split)
                 new = CutBatch(batch.images[is_new], batch.rows[is_new], batch.scene_hw)
-                written = _write_batch(new, writers[row.split])
-                beyond += _patches_beyond(written, new.scene_hw)
-                records += written
-    return index_table(records), beyond
+                records += _write_batch(new, writers[row.split])
+                shapes[row.scene] = batch.scene_hw
+            if records:
+                tables.append(index_table(records))
+    index = pd.concat(tables, ignore_index=True) if tables else index_table([])
+    return index, shapes
 
 
 def _write_batch(batch: CutBatch, writer: PatchWriter) -> list[dict[str, Any]]:
@@ -228,32 +223,36 @@ def _write_batch(batch: CutBatch, writer: PatchWriter) -> list[dict[str, Any]]:
     return records
 
 
-def _patches_beyond(
-    records: list[dict[str, Any]], scene_hw: tuple[int, int]
-) -> list[PatchBeyondBorder]:
-    """Return the patches among index rows that reach beyond a scene of a height and width."""
-    patches = []
-    for record in records:
-        top, left = record["top_px"], record["left_px"]
-        outside = outside_scene(scene_hw, (top, top + WINDOW_PX, left, left + WINDOW_PX))
-        if outside.any():
-            patches.append(PatchBeyondBorder(record["split"], record["patch"], outside))
-    return patches
-
-
 def _pad_patches(
-    patches: list[PatchBeyondBorder], padding_value: tuple[float, ...], folder: Path
+    index: pd.DataFrame,
+    shapes: dict[str, tuple[int, int]],
+    padding_value: tuple[float, ...],
+    *,
+    folder: Path,
 ) -> None:
-    """Write the padding value into the pixels of patches beyond their scene's border."""
-    for split in SPLITS:
-        of_split = [patch for patch in patches if patch.split == split]
-        if not of_split:
-            continue
-        images = np.load(folder / f"{split}.npy", mmap_mode="r+", allow_pickle=False)
-        value = np.asarray(padding_value).astype(images.dtype)
-        for patch in of_split:
-            images[patch.number][patch.outside] = value
-        images.flush()
+    """Write the padding value into the pixels of patches beyond their scene's border.
+
+    Args:
+        index: of all patches.
+        shapes: rows and columns of each scene, px of the training GSD.
+        padding_value: of each band.
+        folder: of the arrays.
+    """
+    for split, rows in index.groupby("split", sort=False):
+        path = folder / f"{split}.npy"
+        for start in range(0, len(rows), MAPPED_PATCHES):
+            # mapped anew, since the pages of a map stay in memory until it is closed
+            images = np.load(path, mmap_mode="r+", allow_pickle=False)
+            value = np.asarray(padding_value).astype(images.dtype)
+            part = rows.iloc[start : start + MAPPED_PATCHES]
+            columns = (part[name].tolist() for name in ("patch", "scene", "top_px", "left_px"))
+            for patch, scene, top, left in zip(*columns, strict=True):
+                window = (top, top + WINDOW_PX, left, left + WINDOW_PX)
+                outside = outside_scene(shapes[scene], window)
+                if outside.any():
+                    images[patch][outside] = value
+            images.flush()
+            del images
 
 
 def negatives_by_scene(catalog: Catalog, params: PatchesParams) -> dict[str, dict[str, int]]:

@@ -7,18 +7,19 @@ no image.
 from __future__ import annotations
 
 from itertools import combinations
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 import shapely
 from affine import Affine
+from numpy.typing import NDArray
 from pyproj import Geod
 from scipy.spatial import cKDTree
 
 from windhover.errors import DataError
 from windhover.geometry import georef
-from windhover.geometry.arrays import Floats
+from windhover.geometry.arrays import Bools, Floats
 from windhover.geometry.windows import WINDOW_PX
 from windhover.imagery.resample import SNAP
 from windhover.patches.patch_summary import Leakage
@@ -45,8 +46,10 @@ def measure_leakage(index: pd.DataFrame, scenes: pd.DataFrame, identical: int) -
     windows = _windows_on_earth(index, scenes, boxes)
     smallest: float | None = None
     between: tuple[str, str] | None = None
-    for one, other in combinations(sorted(windows["split"].unique()), 2):
-        pair = _SplitPair(windows[windows["split"] == one], windows[windows["split"] == other])
+    for one, other in combinations(sorted(set(windows.split)), 2):
+        pair = _SplitPair(
+            windows.select(windows.split == one), windows.select(windows.split == other)
+        )
         overlapping += pair.count_overlaps()
         closest = pair.find_closest(smallest)
         if closest is not None:
@@ -99,8 +102,9 @@ def _count_overlaps_within_scenes(index: pd.DataFrame, boxes: Floats) -> int:
     """Return how many patches overlap one of another split in the same raster."""
     n_splits = index.groupby("scene")["split"].nunique()
     count = 0
+    rows_of_scene = index.groupby("scene").indices
     for scene in n_splits[n_splits > 1].index:
-        rows = np.flatnonzero((index["scene"] == scene).to_numpy())
+        rows = rows_of_scene[scene]
         shapes = np.asarray(shapely.box(*boxes[rows].T), dtype=object)
         splits = index["split"].to_numpy()[rows]
         one, other = shapely.STRtree(shapes).query(shapes, predicate="intersects")
@@ -111,60 +115,72 @@ def _count_overlaps_within_scenes(index: pd.DataFrame, boxes: Floats) -> int:
     return count
 
 
-def _windows_on_earth(index: pd.DataFrame, scenes: pd.DataFrame, boxes: Floats) -> pd.DataFrame:
-    """Return the georeferenced patches.
+class _Windows(NamedTuple):
+    """Georeferenced patches.
 
-    Columns: split, scene, radius (half diagonal, m), lon and lat of the four corners (degrees), xyz
-    (center, ECEF, m).
+    Attributes:
+        split: (N,) name of the split.
+        scene: (N,) name of the scene.
+        radius: (N,) half diagonal, m.
+        lon: (N, 4) of the corners, degrees.
+        lat: (N, 4) of the corners, degrees.
+        xyz: (N, 3) centers, ECEF, m.
     """
-    parts = []
+
+    split: NDArray[np.object_]
+    scene: NDArray[np.object_]
+    radius: Floats
+    lon: Floats
+    lat: Floats
+    xyz: Floats
+
+    def select(self, rows: Bools) -> _Windows:
+        """Return the windows of a mask (N,)."""
+        return _Windows(*(column[rows] for column in self))
+
+
+def _windows_on_earth(index: pd.DataFrame, scenes: pd.DataFrame, boxes: Floats) -> _Windows:
+    """Return the georeferenced patches, by scene."""
+    no_name = np.zeros(0, object)
+    parts = [_Windows(no_name, no_name, np.zeros(0), *np.zeros((2, 0, 4)), np.zeros((0, 3)))]
+    to_ecef = georef.transformer(LON_LAT_HEIGHT, ECEF)
+    splits = index["split"].to_numpy(object)
+    rows_of_scene = index.groupby("scene").indices
     row: Any
     for row in scenes.itertuples(index=False):
-        rows = np.flatnonzero((index["scene"] == row.scene).to_numpy())
-        if pd.isna(row.crs) or not len(rows):
+        rows = rows_of_scene.get(row.scene)
+        if pd.isna(row.crs) or rows is None:
             continue
         cols = boxes[rows][:, [0, 2, 2, 0]]
         lines = boxes[rows][:, [1, 1, 3, 3]]
         world = georef.pixel_to_world(Affine(*row.transform), cols, lines)
         lon, lat = georef.transformer(row.crs, georef.WGS84).transform(*world)
-        to_ecef = georef.transformer(LON_LAT_HEIGHT, ECEF)
         corners = np.stack(to_ecef.transform(lon, lat, np.zeros_like(lon)), axis=-1)  # (n, 4, 3)
         center = corners.mean(axis=1)
         radius = np.linalg.norm(corners - center[:, None], axis=-1).max(axis=1)
-        part = {
-            "split": index["split"].to_numpy()[rows],
-            "scene": row.scene,
-            "radius": radius,
-            "lon": list(lon),
-            "lat": list(lat),
-            "xyz": list(center),
-        }
-        parts.append(pd.DataFrame(part))
-    if not parts:
-        return pd.DataFrame({"split": [], "scene": []})
-    return pd.concat(parts, ignore_index=True)
+        names = np.full(len(rows), row.scene, object)
+        parts.append(_Windows(splits[rows], names, radius, lon, lat, center))
+    return _Windows(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 
 class _SplitPair:
     """The windows of two splits on Earth, and a search tree of the second one's centers."""
 
-    def __init__(self, first: pd.DataFrame, second: pd.DataFrame) -> None:
+    def __init__(self, first: _Windows, second: _Windows) -> None:
         self._first = first
         self._second = second
-        self._centers = np.stack(first["xyz"].to_list())
-        self._tree = cKDTree(np.stack(second["xyz"].to_list()))
+        self._tree = cKDTree(second.xyz)
         # windows whose centers are farther apart than this share nothing
-        self._reach_m = float(first["radius"].max() + second["radius"].max())
+        self._reach_m = float(first.radius.max() + second.radius.max())
 
     def count_overlaps(self) -> int:
         """Return how many windows of the first overlap one of the second, of another scene."""
         count = 0
-        candidates = self._tree.query_ball_point(self._centers, self._reach_m)
-        for number, numbers_of_second in enumerate(candidates):
-            window = self._first.iloc[number]
-            for number_of_second in numbers_of_second:
-                other = self._second.iloc[number_of_second]
-                if window["scene"] != other["scene"] and _do_overlap(window, other):
+        candidates = self._tree.query_ball_point(self._first.xyz, self._reach_m)
+        for row, rows_of_second in enumerate(candidates):
+            for other in rows_of_second:
+                is_same = self._first.scene[row] == self._second.scene[other]
+                if not is_same and self._shared_m2(row, other) > MIN_OVERLAP_M2:
                     count += 1
                     break
         return count
@@ -177,10 +193,11 @@ class _SplitPair:
         """
         best_m = below_m
         scenes: tuple[str, str] | None = None
-        n_neighbors = min(N_NEIGHBORS, len(self._second))
-        distance, number = self._tree.query(self._centers, k=n_neighbors)
-        distance = distance.reshape(len(self._centers), -1)
-        number = number.reshape(len(self._centers), -1)
+        n_first = len(self._first.radius)
+        n_neighbors = min(N_NEIGHBORS, len(self._second.radius))
+        distance, number = self._tree.query(self._first.xyz, k=n_neighbors)
+        distance = distance.reshape(n_first, -1)
+        number = number.reshape(n_first, -1)
         is_near = distance <= distance.min() + 2 * self._reach_m
         pairs = np.argwhere(is_near)
         # the nearest centers, whichever order the patches stand in
@@ -188,37 +205,29 @@ class _SplitPair:
         for row, rank in pairs[nearest_first[:MAX_PAIRS]]:
             if best_m is not None and distance[row, rank] - self._reach_m > best_m:
                 break
-            window = self._first.iloc[row]
-            other = self._second.iloc[number[row, rank]]
-            gap_m = _gap_m(window, other)
+            other = number[row, rank]
+            one, two = self._outlines(row, other)
+            gap_m = float(one.distance(two))
             if best_m is None or gap_m < best_m:
                 best_m = gap_m
-                scenes = (str(window["scene"]), str(other["scene"]))
+                scenes = (str(self._first.scene[row]), str(self._second.scene[other]))
         if best_m is None or scenes is None:
             return None
         return best_m, scenes
 
+    def _shared_m2(self, row: int, other: int) -> float:
+        """Return the ground that a window of the first and one of the second share, m2."""
+        one, two = self._outlines(row, other)
+        return float(one.intersection(two).area)
 
-def _do_overlap(window: pd.Series, other: pd.Series) -> bool:
-    """Return whether two windows share ground."""
-    one, two = _outlines(window, other)
-    return bool(one.intersection(two).area > MIN_OVERLAP_M2)
-
-
-def _gap_m(window: pd.Series, other: pd.Series) -> float:
-    """Return the distance between the outlines of two windows, m."""
-    one, two = _outlines(window, other)
-    return float(one.distance(two))
-
-
-def _outlines(window: pd.Series, other: pd.Series) -> tuple[shapely.Polygon, shapely.Polygon]:
-    """Return two windows in the plane of azimuth and distance about the first one's corner, m."""
-    outlines = []
-    for each in (window, other):
-        lon = np.full(4, window["lon"][0])
-        lat = np.full(4, window["lat"][0])
-        azimuth, _, length = GEOD.inv(lon, lat, each["lon"], each["lat"])
-        angle = np.radians(azimuth)
-        points = np.stack([length * np.sin(angle), length * np.cos(angle)], axis=1)
-        outlines.append(shapely.Polygon(points))
-    return outlines[0], outlines[1]
+    def _outlines(self, row: int, other: int) -> tuple[shapely.Polygon, shapely.Polygon]:
+        """Return two windows in the plane of azimuth and distance about the first one's corner."""
+        outlines = []
+        corner = (self._first.lon[row, 0], self._first.lat[row, 0])
+        for windows, number in ((self._first, row), (self._second, other)):
+            lon, lat = (np.full(4, value) for value in corner)
+            azimuth, _, length = GEOD.inv(lon, lat, windows.lon[number], windows.lat[number])
+            angle = np.radians(azimuth)
+            points = np.stack([length * np.sin(angle), length * np.cos(angle)], axis=1)
+            outlines.append(shapely.Polygon(points))
+        return outlines[0], outlines[1]
