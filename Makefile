@@ -56,7 +56,7 @@ ui: venv ## compare experiments: MLflow's pages on http://127.0.0.1:5000 (PORT=.
 	@MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow ui --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1 --port $(PORT) --workers 1
 
 test: venv ## the tests, a few minutes on two cores
-	@$(BIN)/python -m pytest -m "not slow" -n 2
+	@$(BIN)/python -m pytest -m "not slow" -n 2 --dist worksteal
 
 test-slow: venv ## the tests that take minutes each
 	@$(BIN)/python -m pytest -m slow

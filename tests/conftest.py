@@ -5,8 +5,10 @@ scenes.
 from __future__ import annotations
 
 import os
+import sqlite3
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,9 @@ import pytest
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # two workers on two cores: threads of torch and ONNX Runtime would wait for each other
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(scope="session")
@@ -27,6 +32,31 @@ def real_data() -> Path:
     return Path(folder)
 
 
+@pytest.fixture(scope="session")
+def mlflow_tables(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Let MLflow make its tables once: later databases are copies of the first empty one, which
+    saves a second each.
+    """
+    from mlflow.store.db import utils
+
+    template = tmp_path_factory.mktemp("tables") / "empty.db"
+    make_tables = utils._initialize_tables
+
+    def copy_tables(engine: Any) -> None:
+        is_first = not template.exists()
+        if is_first:
+            make_tables(engine)
+        with closing(sqlite3.connect(template)) as empty, closing(engine.raw_connection()) as new:
+            if is_first:
+                new.driver_connection.backup(empty)
+            else:
+                empty.backup(new.driver_connection)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(utils, "_initialize_tables", copy_tables)
+        yield
+
+
 MakeScene = Callable[..., Path]
 
 
@@ -35,6 +65,11 @@ def make_scene(tmp_path: Path) -> MakeScene:
     """Return `make(name="scene.tif", shape_hw=(150, 210), bands=3, dtype="uint8", ..., data=None)
     -> path`.
     """
+    return scene_maker(tmp_path)
+
+
+def scene_maker(folder: Path) -> MakeScene:
+    """Return what `make_scene` returns, for a folder that several tests share."""
 
     def make(
         name: str = "scene.tif",
@@ -59,7 +94,7 @@ def make_scene(tmp_path: Path) -> MakeScene:
             data = rng.integers(1, high, (bands, *shape_hw)).astype(dtype)
         if transform is None and crs is not None:
             transform = Affine(gsd_m, 0, origin[0], 0, -gsd_m, origin[1])
-        path = tmp_path / name
+        path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", NotGeoreferencedWarning)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
+from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ import torch
 from affine import Affine
 from shapely import box
 
-from conftest import MakeScene
+from conftest import MakeScene, scene_maker
 from cpu_marks import needs_int8
 from fake_models import add_graphs
 from windhover.dataset.catalog import Catalog, empty_areas, save_catalog
@@ -35,6 +36,7 @@ from windhover.files import write_json
 from windhover.inference import runtimes
 from windhover.inference.detection_columns import COLUMNS
 from windhover.inference.detector import Detector
+from windhover.metrics.evaluation_result import EvaluationResult
 from windhover.models.bundle import load_bundle, save_bundle
 from windhover.models.card import Card, NetworkCard
 from windhover.models.networks import build_network
@@ -248,10 +250,12 @@ def no_report(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(evaluate_model, "write_report", lambda result, folder: None)
 
 
-@pytest.fixture(autouse=True)
-def small_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(scope="module", autouse=True)
+def small_pictures() -> Iterator[None]:
     # what they show is not tested here
-    monkeypatch.setattr(plot_style, "DPI", 30)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plot_style, "DPI", 30)
+        yield
 
 
 FULL = {"val-0": 5, "val-1": 4, "test-0": 6, "test-1": 0, "test-2": 4}
@@ -262,8 +266,20 @@ def world(tmp_path: Path, make_scene: MakeScene, bundle_folder: Path) -> World:
     return World(tmp_path, make_scene, FULL, bundle_folder)
 
 
-def test_evaluate_measures_chooses_and_writes_all(world: World) -> None:
-    result = evaluate(params(), world.folders)
+@pytest.fixture(scope="module")
+def evaluated(
+    tmp_path_factory: pytest.TempPathFactory, bundle_folder: Path
+) -> tuple[World, EvaluationResult]:
+    """The world of `world`, evaluated once for the tests that only read what is written."""
+    root = tmp_path_factory.mktemp("evaluated")
+    world = World(root, scene_maker(root), FULL, bundle_folder)
+    return world, evaluate(params(), world.folders)
+
+
+def test_evaluate_measures_chooses_and_writes_all(
+    evaluated: tuple[World, EvaluationResult],
+) -> None:
+    world, result = evaluated
     metrics = json.loads((world.folders.reports / "metrics.json").read_text())
     test = metrics["scenes"]["test"]
     assert (test["objects"], test["scenes"], test["places"]) == (10, 3, 3)
@@ -325,9 +341,11 @@ def test_evaluate_measures_chooses_and_writes_all(world: World) -> None:
     }
 
 
-def test_detections_of_the_evaluation_are_those_of_a_search(world: World) -> None:
+def test_detections_of_the_evaluation_are_those_of_a_search(
+    evaluated: tuple[World, EvaluationResult],
+) -> None:
     """The same ids, places and scores in one schema, and `compare` reads those of test alone."""
-    evaluate(params(), world.folders)
+    world, _ = evaluated
     rows = load_table(world.folders.reports / "matches.parquet")
     assert rows["id"].is_unique
     detector = Detector.from_bundle(world.folders.model)
@@ -367,8 +385,10 @@ def test_a_padded_network_that_is_to_be_exported_is_named_before_the_evaluation(
     assert not folders.reports.exists()
 
 
-def test_the_same_input_gives_the_same_bytes(world: World, tmp_path: Path) -> None:
-    evaluate(params(), world.folders)
+def test_the_same_input_gives_the_same_bytes(
+    evaluated: tuple[World, EvaluationResult], tmp_path: Path
+) -> None:
+    world, _ = evaluated
     again = dataclasses.replace(
         world.folders, model=tmp_path / "model2", reports=tmp_path / "reports2"
     )
@@ -382,15 +402,22 @@ def test_the_same_input_gives_the_same_bytes(world: World, tmp_path: Path) -> No
         }
 
 
-def another_model(folder: Path, trained: Path, **card: Any) -> Path:
-    """Write a network of half the width trained on the same, with other values in its card."""
+@pytest.fixture(scope="module")
+def other_weights() -> dict[str, torch.Tensor]:
+    """Return the weights of a network of half the width, trained on the same."""
     torch.manual_seed(5)
-    network = fit(build_network("valid64", 1, 1, width=8), steps=30)
+    return fit(build_network("valid64", 1, 1, width=8), steps=30).state_dict()
+
+
+def another_model(
+    folder: Path, trained: Path, weights: dict[str, torch.Tensor], **card: Any
+) -> Path:
+    """Write a network of half the width, with other values in its card."""
     made = {
         "network": NetworkCard(name="valid64", n_bands=1, n_classes=1, options={"width": 8}),
         **card,
     }
-    save_bundle(folder, load_bundle(trained).card.model_copy(update=made), network.state_dict())
+    save_bundle(folder, load_bundle(trained).card.model_copy(update=made), weights)
     return folder
 
 
@@ -427,11 +454,18 @@ def test_evaluation_searches_in_the_precision_of_detection(
     ],
 )
 def test_detection_finds_what_evaluation_matched(
-    world: World, peak_tta: str, has_second_stage: bool
+    tmp_path: Path,
+    make_scene: MakeScene,
+    bundle_folder: Path,
+    other_weights: dict[str, torch.Tensor],
+    peak_tta: str,
+    has_second_stage: bool,
 ) -> None:
-    other = (
-        str(another_model(world.root / "other", world.folders.train)) if has_second_stage else None
-    )
+    objects = {"val-0": 5, "test-0": 6, "test-1": 0}
+    world = World(tmp_path, make_scene, objects, bundle_folder)
+    other = None
+    if has_second_stage:
+        other = str(another_model(world.root / "other", bundle_folder, other_weights))
     result = evaluate(params(peak_tta=peak_tta, second_stage=other), world.folders)
     shutil.rmtree(world.root / "other", ignore_errors=True)  # the finished model needs it no more
     detector = Detector.from_bundle(world.folders.model)
@@ -451,10 +485,13 @@ def test_detection_finds_what_evaluation_matched(
 
 @pytest.mark.usefixtures("no_report")
 def test_a_second_stage_is_calibrated_saved_and_recorded_in_the_run_of_the_first(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    evaluated: tuple[World, EvaluationResult],
+    world: World,
+    other_weights: dict[str, torch.Tensor],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    alone = evaluate(params(), world.folders)
-    other = another_model(world.root / "other", world.folders.train)
+    _, alone = evaluated
+    other = another_model(world.root / "other", world.folders.train, other_weights)
     both = evaluate(params(second_stage=str(other)), world.folders)
     surest = [np.sort(result.scenes["val"].matches["logit"])[-20:] for result in (alone, both)]
     assert np.abs(surest[0] - surest[1]).max() > 0.5
@@ -486,10 +523,12 @@ def test_a_second_stage_is_calibrated_saved_and_recorded_in_the_run_of_the_first
 
 
 @pytest.mark.usefixtures("no_report")
-def test_a_second_stage_that_does_not_fit_is_an_error(world: World) -> None:
+def test_a_second_stage_that_does_not_fit_is_an_error(
+    world: World, other_weights: dict[str, torch.Tensor]
+) -> None:
     with pytest.raises(ParameterError, match="second_stage needs rescored peaks"):
         params(second_stage="other", peak_tta="none")
-    other = another_model(world.root / "other", world.folders.train, gsd_m=0.5)
+    other = another_model(world.root / "other", world.folders.train, other_weights, gsd_m=0.5)
     with pytest.raises(
         ParameterError, match=r"`evaluate\.second_stage`: .* has `gsd_m` 0\.5, and 1\.25 is needed"
     ):

@@ -23,6 +23,8 @@ from windhover.tracking.mlflow_client import EXPERIMENT
 from windhover.training import train
 from windhover.training.training_data import TrainingFolders
 
+pytestmark = pytest.mark.usefixtures("mlflow_tables")
+
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> TrainingFolders:
@@ -88,6 +90,7 @@ def runs() -> list[Any]:
     return sorted(found, key=lambda run: run.info.start_time)
 
 
+@pytest.mark.slow
 def test_a_study_finds_the_better_value_and_goes_on_after_a_kill(
     folders: TrainingFolders, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -168,19 +171,19 @@ def test_a_hopeless_trial_is_ended_early(
                     break
             return type("Trained", (), {"kept_ap": quality})
 
-        epochs.append(0)
         return train
 
     caplog.set_level(logging.INFO, tuning.__name__)
-    for number, quality in enumerate((0.8, 0.82, 0.84, 0.86, 0.1, 0.9), 1):
-        monkeypatch.setattr(tuning, "train_detector", training_of(quality))
-        tuning.tune(
-            train_params(epochs=6),
-            folders,
-            [parse_axis("train.momentum=0:0.5")],
-            n_trials=number,
-            name="s",
-        )
+    trainings = iter([training_of(quality) for quality in (0.8, 0.82, 0.84, 0.86, 0.1, 0.9)])
+
+    def train_next(*given: Any, **named: Any) -> Any:
+        epochs.append(0)
+        return next(trainings)(*given, **named)
+
+    monkeypatch.setattr(tuning, "train_detector", train_next)
+    axes = [parse_axis("train.momentum=0:0.5")]
+    for n_trials in (4, 6):
+        tuning.tune(train_params(epochs=6), folders, axes, n_trials=n_trials, name="s")
     assert epochs == [6, 6, 6, 6, 2, 6], "after the first epoch that is judged"
     assert next(line for line in messages(caplog) if "ended early" in line).startswith(
         "trial 4: AP 0.1000"

@@ -89,21 +89,21 @@ def test_where_tiles_agree_the_blend_is_what_they_say(
     np.testing.assert_allclose(logits[1][valid], -expected[valid], atol=1e-4)
 
 
-@settings(max_examples=15, deadline=None)
-@given(seed=st.integers(0, 10**6), block=st.integers(7, 80), batch=st.sampled_from([1024, 5000]))
+@settings(max_examples=6, deadline=None)
+@given(seed=st.integers(0, 10**6), block=st.integers(17, 70), batch=st.sampled_from([1024, 5000]))
 def test_no_block_and_no_batch_changes_a_logit(seed: int, block: int, batch: int) -> None:
     torch.manual_seed(0)
     network = build_network(
         "unet", 2, 2, encoder="resnet10t", width=4, levels=3, space_to_depth=1, tile_px=64
     )
-    pixels, valid = scene(seed, (97, 130))
+    pixels, valid = scene(seed, (75, 110))
     read = reader(pixels, valid)
     expected = whole(tiles(network), pixels, valid)
     scorer = tiles(network, batch_px=batch)
-    for row in range(0, 97, block):
-        for col in range(0, 130, block):
-            extent = (row, min(row + block, 97), col, min(col + block, 130))
-            part = scorer.score(read, (97, 130), extent)
+    for row in range(0, 75, block):
+        for col in range(0, 110, block):
+            extent = (row, min(row + block, 75), col, min(col + block, 110))
+            part = scorer.score(read, (75, 110), extent)
             same = expected[:, extent[0] : extent[1], extent[2] : extent[3]]
             np.testing.assert_allclose(part, same, atol=TOLERANCE)
 

@@ -129,6 +129,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+@pytest.mark.slow
 def test_a_fifth_of_each_class_is_validation_and_places_are_unknown(project: Path) -> None:
     counts = {}
     for split in ("train", "val", "test"):
@@ -141,6 +142,7 @@ def test_a_fifth_of_each_class_is_validation_and_places_are_unknown(project: Pat
     assert "places are unknown" in (project / "data/scenes/report.html").read_text()
 
 
+@pytest.mark.slow
 def test_the_report_speaks_of_patches_alone(project: Path) -> None:
     metrics = json.loads((project / "reports/metrics.json").read_text())
     assert metrics["scenes"] == {}
@@ -157,6 +159,7 @@ def test_the_report_speaks_of_patches_alone(project: Path) -> None:
     assert "no labelled scene" in "\n".join(summary_lines(project))
 
 
+@pytest.mark.slow
 def test_objects_on_rasters_are_windows_without_length_and_counted(
     project: Path, rasters: dict[Path, Any], tmp_path: Path
 ) -> None:
@@ -186,6 +189,7 @@ def test_objects_on_rasters_are_windows_without_length_and_counted(
     assert [feature["properties"]["length_m"] for feature in features] == [None] * len(table)
 
 
+@pytest.mark.slow
 def test_a_folder_of_rasters_beside_the_patches_is_searched_and_counted(
     project: Path, rasters: dict[Path, Any], tmp_path: Path
 ) -> None:

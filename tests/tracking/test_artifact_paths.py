@@ -14,7 +14,7 @@ from windhover.tracking.mlflow_client import EXPERIMENT, open_mlflow
 from windhover.tracking.registry import download_run_files, fetch_model, promote
 from windhover.tracking.runs import resume_run
 
-pytestmark = pytest.mark.filterwarnings("ignore")
+pytestmark = [pytest.mark.usefixtures("mlflow_tables"), pytest.mark.filterwarnings("ignore")]
 KEY = "0123456789abcdef"
 
 

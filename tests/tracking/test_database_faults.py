@@ -17,6 +17,7 @@ from windhover.tracking import database_faults, mlflow_client
 from windhover.tracking.database_faults import RunRecord, wait_for_lock
 from windhover.tracking.runs import start_run
 
+pytestmark = pytest.mark.usefixtures("mlflow_tables")
 LOCKED = "(sqlite3.OperationalError) database is locked\n[SQL: INSERT INTO metrics ...]"
 
 

@@ -21,7 +21,7 @@ from windhover.tracking.mlflow_client import (
 )
 from windhover.tracking.runs import resume_run
 
-pytestmark = pytest.mark.filterwarnings("ignore")
+pytestmark = [pytest.mark.usefixtures("mlflow_tables"), pytest.mark.filterwarnings("ignore")]
 
 
 def test_variables_of_mlflow_do_not_redirect_runs_and_are_named(

@@ -30,9 +30,12 @@ from windhover.tracking.mlflow_client import EXPERIMENT
 from windhover.tracking.runs import resume_run
 from windhover.tracking.tracked_model import ServedModel
 
-pytestmark = pytest.mark.filterwarnings(
-    "ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning"
-)
+pytestmark = [
+    pytest.mark.usefixtures("mlflow_tables"),
+    pytest.mark.filterwarnings(
+        "ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning"
+    ),
+]
 
 
 @pytest.fixture(scope="module")

@@ -96,6 +96,7 @@ def run_apart(command: list[str], folder: Path) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_two_processes_come_to_the_weights_of_one(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -91,6 +91,7 @@ def test_a_unet_learns_bright_ground(out: TrainingFolders) -> None:
     assert (found == mask).mean() > 0.95
 
 
+@pytest.mark.slow
 def test_a_training_repeats_itself_and_goes_on_after_a_kill(
     out: TrainingFolders, monkeypatch: pytest.MonkeyPatch
 ) -> None:
