@@ -174,7 +174,7 @@ def test_a_transform_without_system_is_told(make_scene: Any, model: Path, tmp_pa
 def test_pictures_that_wait_for_their_turn_hold_no_pixels(
     make_scene: Any, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pixels = np.random.default_rng(0).integers(0, 255, (3, 1200, 900)).astype(np.uint8)
+    pixels = np.random.default_rng(0).integers(0, 255, (3, 500, 380)).astype(np.uint8)
     paths = [
         make_scene(f"{name}.jpg", data=pixels, driver="JPEG", crs=None, photometric="RGB")
         for name in "ab"
@@ -199,7 +199,7 @@ def test_pictures_that_wait_for_their_turn_hold_no_pixels(
 def test_a_large_score_map_has_overviews_and_unsearched_places_are_nodata(
     make_scene: Any, model: Path, tmp_path: Path
 ) -> None:
-    data = np.random.default_rng(0).integers(1, 255, (3, 2100, 4400), dtype=np.uint8)
+    data = np.random.default_rng(0).integers(1, 255, (3, 300, 4400), dtype=np.uint8)
     data[:, :, 2200:] = 0
     path = make_scene(data=data, nodata=0, tiled=True)
     run([path], model, tmp_path / "f.parquet", scores=tmp_path / "s.tif", threshold=1.0)
@@ -316,8 +316,7 @@ def test_the_style_is_in_the_file_before_it_takes_its_place(
     assert not path.exists()
 
 
-def killed_and_resumed(make_scene: Any, model: Path, tmp_path: Path, kills: int) -> None:
-    path = make_scene(shape_hw=(700, 900))
+def killed_and_resumed(path: Path, model: Path, tmp_path: Path, kills: int) -> None:
     for _ in range(2):  # the second time is that of a warm process
         started = time.monotonic()
         run([path], model, tmp_path / "found.gpkg", scores=tmp_path / "scores.tif", block_px=64)
@@ -339,7 +338,7 @@ def killed_and_resumed(make_scene: Any, model: Path, tmp_path: Path, kills: int)
 def test_killed_at_random_places_and_resumed_gives_the_same_bytes(
     make_scene: Any, model: Path, tmp_path: Path
 ) -> None:
-    killed_and_resumed(make_scene, model, tmp_path, kills=3)
+    killed_and_resumed(make_scene(shape_hw=(330, 470)), model, tmp_path, kills=3)
 
 
 def test_a_journal_of_another_arithmetic_is_not_gone_on_from(model: Path, tmp_path: Path) -> None:
@@ -411,7 +410,7 @@ def test_a_gsd_that_is_known_or_none_is_refused(
 
 @pytest.mark.slow
 def test_killed_fifty_times(make_scene: Any, model: Path, tmp_path: Path) -> None:
-    killed_and_resumed(make_scene, model, tmp_path, kills=50)
+    killed_and_resumed(make_scene(shape_hw=(700, 900)), model, tmp_path, kills=50)
 
 
 @pytest.mark.parametrize(

@@ -430,8 +430,14 @@ def another_model(
     ],
 )
 def test_evaluation_searches_in_the_precision_of_detection(
-    world: World, monkeypatch: pytest.MonkeyPatch, able: bool, taken: str
+    tmp_path: Path,
+    make_scene: MakeScene,
+    bundle_folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    able: bool,
+    taken: str,
 ) -> None:
+    world = World(tmp_path, make_scene, {"val-0": 5, "test-0": 6}, bundle_folder)
     monkeypatch.setattr(runtimes, "sums_bytes_exactly", lambda: able)
     shutil.copytree(world.folders.train, world.root / "with_graphs")
     add_graphs(world.root / "with_graphs")
@@ -537,10 +543,12 @@ def test_a_second_stage_that_does_not_fit_is_an_error(
 
 
 @pytest.mark.usefixtures("no_report")
-def test_the_threshold_is_chosen_on_val_alone(world: World) -> None:
-    evaluate(params(), world.folders)
-    chosen = (world.folders.model / "operating_point.json").read_text()
-    calibration = (world.folders.model / "calibration.json").read_text()
+def test_the_threshold_is_chosen_on_val_alone(
+    evaluated: tuple[World, EvaluationResult], world: World
+) -> None:
+    same = evaluated[0].folders.model
+    chosen = (same / "operating_point.json").read_text()
+    calibration = (same / "calibration.json").read_text()
     labels = geopandas.read_parquet(world.folders.scenes / "labels.parquet")
     labels[~labels["scene"].str.startswith("test")].to_parquet(
         world.folders.scenes / "labels.parquet"

@@ -38,7 +38,7 @@ def test_it_is_logistic_regression_of_the_logit() -> None:
     )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     logits=st.lists(st.floats(-60, 60), min_size=0, max_size=12),
     seed=st.integers(0, 1000),

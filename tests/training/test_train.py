@@ -180,7 +180,11 @@ def test_a_mining_round_adds_patches_once_and_writes_them(
 
 
 @pytest.mark.parametrize(
-    ("shares", "epoch"), [([0.05, 0.5], 4), ([0.4, 0.42], 2)], ids=["apart", "between two"]
+    ("shares", "epoch"),
+    [
+        pytest.param([0.05, 0.5], 4, id="apart", marks=pytest.mark.slow),
+        pytest.param([0.4, 0.42], 2, id="between two"),
+    ],
 )
 def test_a_round_held_before_a_kill_is_taken_up_and_not_held_again(
     out: TrainingFolders,

@@ -19,7 +19,7 @@ def test_it_plans_fewer_epochs_where_they_would_not_fit(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(time_budget, "measure_step", lambda *_, **__: 1.0)
     monkeypatch.setattr(TimeBudget, "plan", lambda *_, **__: None)
-    params = train_params(epochs=50, max_minutes=0.3)
+    params = train_params(epochs=50, max_minutes=0.15)
     trained = train.train_detector(params, learning_folders(tmp_path), track=False)
     assert 1 <= len(trained.history) < 10
     last_rate = trained.history[-1]["learning_rate"]
