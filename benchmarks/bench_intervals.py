@@ -45,6 +45,8 @@ METHODS = ("percentile", "bca", "library")
 THRESHOLDS = {"object": 0.5}
 # logits are rounded to it, so that curves are short
 LOGIT_STEP = 0.1
+LOGIT_SPREAD = 1.3  # of the objects of one place
+DETECTED_SHARE = 0.985  # of objects that have a score at all
 
 
 @dataclass(frozen=True)
@@ -98,8 +100,8 @@ def draw_places(world: World, n_places: int, rng: np.random.Generator) -> Drawn:
     n_alarms = rng.poisson(rate * km2)
     names = np.array([f"p{number:05d}" for number in range(n_places)], object)
     place = np.repeat(np.arange(n_places), n_objects)
-    found = rng.random(len(place)) < 0.985
-    logits = rng.normal(world.mean_logit + quality[place], 1.3)
+    found = rng.random(len(place)) < DETECTED_SHARE
+    logits = rng.normal(world.mean_logit + quality[place], LOGIT_SPREAD)
     alarm_place = np.repeat(np.arange(n_places), n_alarms)
     alarm_logits = rng.exponential(1.3, len(alarm_place)) - 4
     scored = np.concatenate([logits[found], alarm_logits])
