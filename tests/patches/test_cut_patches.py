@@ -22,6 +22,7 @@ from windhover.errors import DataError, FormatError, MissingFileError
 from windhover.geometry import georef
 from windhover.imagery.rasters import inspect_scene
 from windhover.params.scenes import ScenesParams
+from windhover.patches import cut_patches
 from windhover.patches.cut_patches import summary_lines
 from windhover.patches.cut_statistics import WindowTotals
 from windhover.patches.patch_store import (
@@ -67,7 +68,10 @@ def window_of(
     return np.stack(bands), np.pad(valid, 64)[inside]
 
 
-def test_patches_are_the_pixels_of_their_windows(world: Path) -> None:
+def test_patches_are_the_pixels_of_their_windows(
+    world: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cut_patches, "MAPPED_PATCHES", 7)
     catalog = catalog_of(world)
     summary = cut(catalog, world / "out")
     assert summary.padding_value == tuple(np.rint(summary.mean))

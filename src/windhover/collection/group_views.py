@@ -66,13 +66,13 @@ def group_views(pairs: ViewPairs, scene: Ints, place: Ints) -> Groups:
     # most views match one other or none, and need no comparison
     is_alone = (n_pairs[pairs.first] == 1) & (n_pairs[pairs.second] == 1)
     leader[pairs.second[is_alone]] = pairs.first[is_alone]
-    rest = ViewPairs(*(column[~is_alone] for column in pairs))
+    rest = pairs.select(~is_alone)
     low = np.minimum(place[rest.first], place[rest.second])
     high = np.maximum(place[rest.first], place[rest.second])
     order = np.lexsort((high, low, rest.cost))
-    rest = ViewPairs(*(column[order] for column in rest))
+    rest = rest.select(order)
     for rows in _batches(rest, count):
-        joined = _Joining(ViewPairs(*(column[rows] for column in rest)), scene, place)
+        joined = _Joining(rest.select(rows), scene, place)
         for members in joined.groups():
             leader[members] = members[0]
     return _by_best(leader, place)

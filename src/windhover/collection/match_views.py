@@ -68,6 +68,10 @@ class ViewPairs(NamedTuple):
     second: Ints
     cost: Floats
 
+    def select(self, rows: Ints | Bools) -> ViewPairs:
+        """Return the pairs of `rows`, a mask (P,) or indices, in that order."""
+        return ViewPairs(self.first[rows], self.second[rows], self.cost[rows])
+
 
 def matching_pairs(views: Views, limits: MergeLimits) -> ViewPairs:
     """Return all pairs of views that may be of one object, in no particular order.

@@ -72,11 +72,13 @@ def write_stac(
     _link_model(pystac, collection, model_href)
     layout = pystac.layout.BestPracticesLayoutStrategy()
     extent = _Extent()
+    hrefs = []
     for scene in summary.scenes:
         item = _item(scene, summary, pystac)
         extent.add(item)
         item.set_self_href(layout.get_href(item, collection.self_href))
-        link = collection.add_item(item)
+        item.set_root(collection)
+        item.set_collection(collection)
         up = "../"  # items stand in folders of their own
         for key, href in _table_assets(detections_href, tables, item.id):
             item.add_asset(key, _asset(pystac, up + href, PARQUET, ["data"]))
@@ -88,8 +90,10 @@ def write_stac(
         _link_model(pystac, item, model_href)
         item.set_parent(collection)  # last of the links, as in files of earlier versions
         item.save_object(include_self_link=False)
-        link.target = item.self_href
+        hrefs.append(item.self_href)
         item.set_root(None)  # the collection forgets the item, so that one is in memory
+    for href in hrefs:  # only now, since pystac looks through all of them for each item
+        collection.add_link(pystac.Link(pystac.RelType.ITEM, href, pystac.MediaType.GEOJSON))
     collection.extent = extent.of(pystac)
     collection.save_object(include_self_link=False)
 

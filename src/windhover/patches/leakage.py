@@ -136,13 +136,21 @@ class _Windows(NamedTuple):
 
     def select(self, rows: Bools) -> _Windows:
         """Return the windows of a mask (N,)."""
-        return _Windows(*(column[rows] for column in self))
+        return _Windows(
+            self.split[rows],
+            self.scene[rows],
+            self.radius[rows],
+            self.lon[rows],
+            self.lat[rows],
+            self.xyz[rows],
+        )
 
 
 def _windows_on_earth(index: pd.DataFrame, scenes: pd.DataFrame, boxes: Floats) -> _Windows:
     """Return the georeferenced patches, by scene."""
     no_name = np.zeros(0, object)
-    parts = [_Windows(no_name, no_name, np.zeros(0), *np.zeros((2, 0, 4)), np.zeros((0, 3)))]
+    no_corner = np.zeros((0, 4))
+    parts = [_Windows(no_name, no_name, np.zeros(0), no_corner, no_corner, np.zeros((0, 3)))]
     to_ecef = georef.transformer(LON_LAT_HEIGHT, ECEF)
     splits = index["split"].to_numpy(object)
     rows_of_scene = index.groupby("scene").indices
