@@ -1,6 +1,6 @@
 """Plans run and collected: workers, overhead of a task, memory over many scenes, equal bytes.
 
-    python benchmarks/bench_scale.py [many] [tasks] [overhead] [estimate] [--pairs=N] [--scenes=N,M]
+    python benchmarks/bench_scale.py [PART ...] [--pairs=N] [--scenes=N,M]
 
 - `tasks`: a raster of 10,000 px square as 1 and as 25 tasks; the collected files must be equal. The
   25 tasks are run by one and by two workers of one thread, in turns.
@@ -8,6 +8,7 @@
   task takes beside its blocks is the difference a task.
 - `many`: 1,000 and 10,000 small scenes planned, run with a stub in place of the network, and
   collected; 144 objects in each, of which 44 stand in a neighbour too. Each step is a process.
+- `delivered`: a raster of 0.5 m searched for a model of 1.25 m by OpenVINO in 8-bit integers.
 - `estimate`: 1,000,000 km2 at 0.5 m from the figures that the others left.
 
 Each part adds to `results/scale.json`; without a name, all are measured.
@@ -39,7 +40,7 @@ TARGET = (
     "and linear in time; 1 and 25 tasks give equal bytes"
 )
 # on paper: what the figures are multiplied by
-KM2, KM2_GSD_M, MODEL_GSD_M, BANDS = 1_000_000, 0.5, 1.25, 3
+KM2, KM2_GSD_M, MODEL_GSD_M = 1_000_000, 0.5, 1.25
 OBJECTS_PER_KM2 = 1.0
 VCPU_HOUR_USD, GB_MONTH_USD = 0.04, 0.023  # of large clouds, on demand, 2026: assumed
 
@@ -183,6 +184,39 @@ def measure_overhead(root: Path, pairs: int) -> dict[str, Any]:
     }
 
 
+def measure_delivered(root: Path, pairs: int) -> dict[str, Any]:
+    """Return how fast one thread searches a raster of 0.5 m for a model of 1.25 m."""
+    del pairs  # seconds of the processor, once
+    subprocess.run(step("model", root / "model"), check=True)
+    raster = write_raster(root / "half_meter.tif", BIG_PX, BIG_PX)
+    with rasterio.open(raster, "r+") as dataset:
+        dataset.transform = Affine(KM2_GSD_M, 0, 400_000, 0, -KM2_GSD_M, 5_000_000)
+    done = subprocess.run(step("delivered", root), check=True, capture_output=True, text=True)
+    seconds = float(done.stdout.splitlines()[-1])
+    delivered_mpx = BIG_PX**2 / 1e6
+    return {
+        "delivered_mpx_per_cpu_second": round(delivered_mpx / seconds, 1),
+        "searched_mpx_per_cpu_second": round(
+            delivered_mpx * (KM2_GSD_M / MODEL_GSD_M) ** 2 / seconds, 2
+        ),
+        "bytes_per_delivered_px": round(raster.stat().st_size / delivered_mpx / 1e6, 2),
+    }
+
+
+def search_delivered(root: Path) -> None:
+    """Search the raster of 0.5 m by OpenVINO in 8-bit integers; print the processor's seconds."""
+    from windhover.batch.plan import Plan
+    from windhover.batch.search_task import TaskSearch
+
+    raster = str(root / "half_meter.tif")
+    plan(root / "plan", [raster], root / "model", block_px=BLOCK_PX, mpx=1e6, runtime="openvino")
+    search = TaskSearch(Plan.load(root / "plan"))
+    search.search(0)  # what is loaded once
+    started = time.process_time()
+    search.search(0).to_bytes()
+    print(time.process_time() - started)
+
+
 def write_scenes(folder: Path, count: int) -> None:
     """Write scenes of dots, `DOT_PX` apart, in rows that overlap by a sixth."""
     folder.mkdir()
@@ -287,6 +321,8 @@ def run_step(name: str, root: Path) -> None:
         rasters = [str(path) for path in sorted((root / "scenes").glob("*.tif"))]
         mpx = 10 * (SCENE_PX / 1000) ** 2
         plan(root / "plan", rasters, root / "model", block_px=BLOCK_PX, mpx=mpx)
+    elif name == "delivered":
+        search_delivered(root)
     elif name == "run":
         run_stubbed(root / "plan")
     else:
@@ -297,12 +333,12 @@ def run_step(name: str, root: Path) -> None:
 
 def estimate(figures: dict[str, Any]) -> dict[str, Any]:
     """Return what 1,000,000 km2 take, from measured figures and the prices assumed above."""
-    rate = figures["tasks"]["mpx_per_second_of_a_worker"]["openvino int8"]
+    rate = figures["delivered"]["delivered_mpx_per_cpu_second"]
     many = figures["many"][str(COUNTS[-1])]
     delivered_mpx = KM2 / KM2_GSD_M**2
     searched_mpx = KM2 / MODEL_GSD_M**2
-    hours = searched_mpx / rate / 3600
-    read_tb = delivered_mpx * BANDS / 1e6
+    hours = delivered_mpx / rate / 3600
+    read_tb = delivered_mpx * figures["delivered"]["bytes_per_delivered_px"] / 1e6
     objects = KM2 * OBJECTS_PER_KM2
     stored_gb = objects * many["bytes_of_collection_per_object"] / 1e9
     part_gb = objects * many["bytes_of_parts_per_detection"] / 1e9
@@ -310,8 +346,8 @@ def estimate(figures: dict[str, Any]) -> dict[str, Any]:
         "km2": KM2,
         "delivered_mpx": delivered_mpx,
         "searched_mpx": searched_mpx,
-        "read_tb_uncompressed": round(read_tb, 1),
-        "mpx_per_second_of_a_worker": rate,
+        "read_tb": round(read_tb, 1),
+        "delivered_mpx_per_second_of_a_thread": rate,
         "cpu_hours_search": round(hours),
         "cpu_hours_collect": round(objects * many["collect_cpu_ms_per_object"] / 3_600_000, 2),
         "days_of_100_threads": round(hours / 100 / 24, 2),
@@ -322,6 +358,13 @@ def estimate(figures: dict[str, Any]) -> dict[str, Any]:
         "usd_storage_of_pictures_a_month": round(read_tb * 1000 * GB_MONTH_USD),
         "gpu_hours": "not known: no search on a GPU was measured",
     }
+
+
+MEASURES = {
+    "tasks": measure_tasks,
+    "overhead": measure_overhead,
+    "delivered": measure_delivered,
+}
 
 
 def main() -> None:
@@ -337,7 +380,7 @@ def main() -> None:
     figures = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     for key in ("benchmark", "must_reach", "machine"):
         figures.pop(key, None)
-    names = names or ["many", "tasks", "overhead", "estimate"]
+    names = names or ["many", *MEASURES, "estimate"]
     for name in names:
         with tempfile.TemporaryDirectory() as folder:
             if name == "many":
@@ -347,7 +390,7 @@ def main() -> None:
             elif name == "estimate":
                 figures["estimate"] = estimate(figures)
             else:
-                action = {"tasks": measure_tasks, "overhead": measure_overhead}[name]
+                action = MEASURES[name]
                 figures[name] = action(Path(folder), pairs)
         save("scale", figures, TARGET)
 
