@@ -19,6 +19,8 @@ from torch import Tensor, nn
 from windhover.errors import ParameterError
 from windhover.geometry.arrays import Ints
 from windhover.geometry.lattice import ReadBlock, read_mirrored
+from windhover.inference.scene_levels import scene_levels
+from windhover.models.input_normalization import SceneLogNormalizer
 from windhover.models.segmentation import tile_overlap
 
 CPU_BATCH_PX = 2**18
@@ -110,8 +112,26 @@ class BlendedTiles:
         return self.tile_px
 
     @torch.inference_mode()
+    def levels(self, read: ReadBlock, shape_hw: tuple[int, int]) -> Tensor | None:
+        """Return what the network must know of a whole scene; None for nothing.
+
+        Args:
+            read: (row, col, height, width) -> pixels (C, h, w) as read and valid (h, w).
+            shape_hw: rows and columns of the scene, px.
+        """
+        if not isinstance(self._normalizer, SceneLogNormalizer):
+            return None
+        levels = scene_levels(read, shape_hw, self._normalizer.cpu())
+        self._normalizer.to(self._device)
+        return levels
+
+    @torch.inference_mode()
     def score(
-        self, read: ReadBlock, shape_hw: tuple[int, int], extent: tuple[int, int, int, int]
+        self,
+        read: ReadBlock,
+        shape_hw: tuple[int, int],
+        extent: tuple[int, int, int, int],
+        levels: Tensor | None = None,
     ) -> NDArray[np.float32]:
         """Return the logits of a block of a scene.
 
@@ -119,6 +139,7 @@ class BlendedTiles:
             read: (row, col, height, width) -> pixels (C, h, w) as read and valid (h, w).
             shape_hw: rows and columns of the scene, px.
             extent: row0, row1, col0, col1 of the block.
+            levels: of the scene, from `levels`.
 
         Returns:
             (K, rows, cols); NaN where there is no data.
@@ -135,7 +156,7 @@ class BlendedTiles:
         total: NDArray[np.float32] | None = None
         for first in range(0, len(places), self._tiles_at_once):
             part = places[first : first + self._tiles_at_once]
-            logits = self._score_tiles(pixels, valid, part)
+            logits = self._score_tiles(pixels, valid, part, levels=levels)
             if total is None:
                 total = np.zeros((logits.shape[1], *valid.shape), np.float32)
             for (row, col), tile in zip(part, logits, strict=True):
@@ -156,14 +177,20 @@ class BlendedTiles:
         return np.arange(first, last + 1) * step - self.overlap_px
 
     def _score_tiles(
-        self, pixels: NDArray[np.generic], valid: NDArray[np.bool_], places: list[tuple[int, int]]
+        self,
+        pixels: NDArray[np.generic],
+        valid: NDArray[np.bool_],
+        places: list[tuple[int, int]],
+        *,
+        levels: Tensor | None,
     ) -> NDArray[np.float32]:
         """Return the weighted logits of tiles at (row, col), (N, K, tile, tile)."""
         side = self.tile_px
         shown = [(slice(row, row + side), slice(col, col + side)) for row, col in places]
         tiles = torch.from_numpy(np.stack([pixels[:, *place] for place in shown]))
         known = torch.from_numpy(np.stack([valid[place] for place in shown]))
-        inputs: Tensor = self._normalizer(tiles.to(self._device))
+        known_levels = () if levels is None else (levels,)
+        inputs: Tensor = self._normalizer(tiles.to(self._device), *known_levels)
         inputs = inputs * known.to(self._device)[:, None]  # the mean where there is no data
         inputs = inputs.contiguous(memory_format=torch.channels_last)
         half = PRECISION_DTYPES[self.inference_precision]

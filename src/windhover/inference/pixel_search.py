@@ -29,8 +29,15 @@ class Tiles(Protocol):
     inference_precision: str
     runtime: str
 
+    def levels(self, read: ReadBlock, shape_hw: tuple[int, int]) -> Any:
+        """Return what the network must know of a whole scene; None for nothing."""
+
     def score(
-        self, read: ReadBlock, shape_hw: tuple[int, int], extent: tuple[int, int, int, int]
+        self,
+        read: ReadBlock,
+        shape_hw: tuple[int, int],
+        extent: tuple[int, int, int, int],
+        levels: Any = None,
     ) -> NDArray[np.float32]:
         """Return logits (K, rows, cols) of row0, row1, col0, col1; NaN where there is no data."""
 
@@ -78,7 +85,8 @@ class PixelScorer:
             return block[:, *part], valid[part]
 
         height, width = block.shape[1:]
-        logits = self.tiles.score(read, (height, width), (0, height, 0, width))
+        levels = self.tiles.levels(read, (height, width))
+        logits = self.tiles.score(read, (height, width), (0, height, 0, width), levels)
         nothing = np.zeros((2, height, width), np.float32)
         return RawScores(logits, nothing, nothing)
 
@@ -119,12 +127,14 @@ class PixelBlockSearch:
             progress: called with the Mpx just done.
         """
         lattice = scale_pass.lattice
+        read = scale_pass.grid.read
+        levels = self.scorer.tiles.levels(read, lattice.shape_hw)
         for block in scale_pass.blocks:
             if block.number in finished:
                 continue
             extent = (block.row0, block.row1, block.col0, block.col1)
             try:
-                logits = self.scorer.tiles.score(scale_pass.grid.read, lattice.shape_hw, extent)
+                logits = self.scorer.tiles.score(read, lattice.shape_hw, extent, levels)
             except FormatError as error:
                 failed.append(to_failed_block(scale_pass, block, error))
                 continue

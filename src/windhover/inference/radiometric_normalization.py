@@ -50,8 +50,8 @@ def _sample_valid_pixels(scene: Scene) -> NDArray[np.float64]:
     height = min(scene_height, SAMPLE_PX)
     width = min(scene_width, SAMPLE_PX)
     parts = [np.zeros((scene.n_bands, 0))]
-    for row in _sample_starts(scene_height):
-        for col in _sample_starts(scene_width):
+    for row in sample_starts(scene_height):
+        for col in sample_starts(scene_width):
             try:
                 array, valid = scene.read(row, col, height, width)
             except FormatError:
@@ -60,7 +60,7 @@ def _sample_valid_pixels(scene: Scene) -> NDArray[np.float64]:
     return np.concatenate(parts, axis=1)
 
 
-def _sample_starts(length: int) -> list[int]:
+def sample_starts(length: int) -> list[int]:
     """Return the first px of sampled parts along an axis of `length` px."""
     count = min(SAMPLES_PER_SIDE, -(-length // SAMPLE_PX))
     starts = np.linspace(0, max(length - SAMPLE_PX, 0), count)

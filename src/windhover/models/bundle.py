@@ -115,9 +115,9 @@ class Bundle:
 
     def normalizer(self) -> Normalizer:
         """Build the map from pixels as read to the input of the network."""
-        from windhover.models.input_normalization import Normalizer
+        from windhover.models.input_normalization import build_normalizer
 
-        return Normalizer(self.card.mean, self.card.std)
+        return build_normalizer(self.card.mean, self.card.std, self.card.network.options)
 
     def thresholds(self) -> dict[str, float]:
         """Return the calibrated score each class must reach.

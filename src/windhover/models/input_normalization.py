@@ -1,17 +1,22 @@
 """Pixels as read to the floats that a network is trained on: the one place that scales radiometry.
 
 Part of the model bundle, as mean and standard deviation per band. Statistics of the picture itself
-are not used: with a stretch of each picture, a window's score would depend on the picture's extent.
+are not used, since a window's score would then depend on the picture's extent; but for the second
+view of a segmentation network, whose levels are those of the whole scene, whatever part is read.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from windhover.errors import ParameterError
+
+LOG_FLOOR = 0.1  # of a band's mean, added before the logarithm: dark px stay apart from noise
+LOG_SPREAD = 0.7  # what logarithms are divided by
+MAX_RATIO = 20.0  # to a band's mean, beyond which a px is not brighter
 
 
 class Normalizer(nn.Module):
@@ -48,3 +53,56 @@ class Normalizer(nn.Module):
             pixels: (B, C, H, W) as read, uint8, uint16, int16 or float.
         """
         return (pixels.to(torch.float32) - self.mean) / self.std  # (B, C, H, W)
+
+
+class SceneLogNormalizer(Normalizer):
+    """Show the bands twice: as `Normalizer` does, and as logarithms less their mean in the scene.
+
+    The first view keeps the levels of the sensor, the second is the same for another gain of it
+    and nearly so for other light.
+    """
+
+    def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
+        """Keep one mean and one standard deviation per band.
+
+        Raises:
+            ParameterError: a mean is not above 0, so that there are no logarithms.
+        """
+        super().__init__(mean, std)
+        if min(mean) <= 0:
+            raise ParameterError(
+                f"scene_log needs bands whose mean is above 0, got {min(mean):g}. Set it to false "
+                "in `train.options`, or shift the band."
+            )
+
+    def logarithms(self, pixels: Tensor) -> Tensor:
+        """Return the logarithm of pixels (B, C, H, W) as read, relative to the training's mean."""
+        ratio = (pixels.to(torch.float32) / self.mean).clamp(0, MAX_RATIO)
+        return (ratio + LOG_FLOOR).log()
+
+    def forward(self, pixels: Tensor, levels: Tensor | None = None) -> Tensor:
+        """Return float32 (B, 2 C, H, W).
+
+        Args:
+            pixels: (B, C, H, W) as read.
+            levels: (B, C) or (1, C) means of the logarithms in the scene of each; None takes the
+                pixels themselves for the scene.
+        """
+        logs = self.logarithms(pixels)
+        if levels is None:
+            levels = logs.mean(dim=(2, 3))
+        relative = (logs - levels.to(logs.device)[:, :, None, None]) / LOG_SPREAD
+        return torch.cat([super().forward(pixels), relative], dim=1)
+
+
+def build_normalizer(
+    mean: Sequence[float], std: Sequence[float], options: Mapping[str, object]
+) -> Normalizer:
+    """Return the normalizer of a network with these options.
+
+    Raises:
+        ParameterError: of `Normalizer` or `SceneLogNormalizer`.
+    """
+    if options.get("scene_log"):
+        return SceneLogNormalizer(mean, std)
+    return Normalizer(mean, std)

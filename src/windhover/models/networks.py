@@ -321,7 +321,7 @@ OPTION_RULES = {
     "encoder": OptionRule("the name of a network of timm", lambda value: isinstance(value, str)),
     "levels": OptionRule("3, 4 or 5", lambda value: _is_integer(value, 3, 5)),
     "space_to_depth": OptionRule("1, 2 or 4", lambda value: value in (1, 2, 4)),
-    "own_moments": OptionRule("true or false", lambda value: isinstance(value, bool)),
+    "scene_log": OptionRule("true or false", lambda value: isinstance(value, bool)),
     "tile_px": OptionRule("a whole number of 64 or more", lambda value: _is_integer(value, 64)),
     "weights": OptionRule(
         "`default`, the name of a file, or null",

@@ -20,7 +20,6 @@ from windhover.optional_dependencies import explain_missing_extras
 TILE_PX = 256  # side of the tiles of a search
 OVERLAP_PX = 64  # of neighbouring tiles, a quarter of smaller ones
 PIXEL_CHANNELS = 32  # of the branch that keeps the resolution of the folded tile
-LEAST_VARIANCE = 0.02  # of a tile's band, in variances of the training: even ground stays even
 TIMM_ENCODER = "tu-"  # prefix by which the library takes timm's networks
 
 
@@ -54,7 +53,6 @@ class SegmentationNetwork(nn.Module):
         levels: int,
         tile_px: int,
         space_to_depth: int = 1,
-        own_moments: bool = False,
     ) -> None:
         """Take the parts.
 
@@ -65,14 +63,12 @@ class SegmentationNetwork(nn.Module):
             levels: how many times the encoder halves the resolution.
             tile_px: side of the tiles of a search.
             space_to_depth: side of the squares of px that become channels.
-            own_moments: whether the bands are shown twice.
         """
         super().__init__()
         self.unet = unet
         self.step_px = space_to_depth * 2**levels
         self.window_px = tile_px
         self.space_to_depth = space_to_depth
-        self.own_moments = own_moments
         decoded = int(unet.segmentation_head[0].in_channels)  # type: ignore[index, union-attr]
         n_folded = int(unet.encoder.out_channels[0])  # type: ignore[union-attr, index]
         unet.segmentation_head = nn.Identity()
@@ -84,10 +80,7 @@ class SegmentationNetwork(nn.Module):
         )
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Return logits (B, K, H, W) of normalized tiles (B, C, H, W)."""
-        if self.own_moments:
-            own = F.instance_norm(inputs.float(), eps=LEAST_VARIANCE)
-            inputs = torch.cat([inputs, own], dim=1)  # (B, 2 C, H, W)
+        """Return logits (B, K, H, W) of tiles (B, C, H, W) as the normalizer gives them."""
         folded = F.pixel_unshuffle(inputs, self.space_to_depth)  # (B, s s C, H / s, W / s)
         decoded = torch.cat([self.unet(folded), self.pixels(folded)], dim=1)
         return F.pixel_shuffle(self.head(decoded), self.space_to_depth)  # (B, K, H, W)
@@ -111,7 +104,7 @@ def build_unet(
     width: int | str = 16,
     levels: int = 4,
     space_to_depth: int = 2,
-    own_moments: bool = False,
+    scene_log: bool = False,
     tile_px: int = TILE_PX,
 ) -> nn.Module:
     """Build a U-Net (Ronneberger 2015) of segmentation_models_pytorch, with a branch of px.
@@ -126,8 +119,9 @@ def build_unet(
         levels: how many times the resolution is halved, 3 to 5.
         space_to_depth: side of the squares of px that become channels of one px, 1, 2 or 4: the
             network is then so many times squared as fast, and each px keeps logits of its own.
-        own_moments: whether each tile is shown a second time, its bands brought to a mean of 0 and
-            a deviation of 1: what is bright for this tile, whatever the sensor and the haze.
+        scene_log: whether each tile is shown a second time, as logarithms less their mean in the
+            scene: what is bright for this scene, whatever the sensor and the light. The normalizer
+            gives both views.
         tile_px: side of the tiles of a search, a multiple of 2 to the power of `levels`, times
             `space_to_depth`.
 
@@ -142,7 +136,7 @@ def build_unet(
             f"network 'unet': tile_px must be a multiple of {step_px} px for {levels} levels, "
             f"got {tile_px}. Change it in `options`."
         )
-    n_inputs = n_bands * (2 if own_moments else 1) * space_to_depth**2
+    n_inputs = n_bands * (2 if scene_log else 1) * space_to_depth**2
     if isinstance(width, str):
         raise ParameterError(
             f"network 'unet': width must be a whole number of channels, such as 16, got {width!r}. "
@@ -172,7 +166,6 @@ def build_unet(
         levels=levels,
         tile_px=tile_px,
         space_to_depth=space_to_depth,
-        own_moments=own_moments,
     )
 
 

@@ -24,6 +24,7 @@ class ImageBatch(NamedTuple):
 
     pixels: Tensor  # (B, C, S, S), dtype as read
     objects: Tensor  # (B, 5) for patches, (B, M, 5) for large patches; columns of object_table
+    levels: Tensor | None = None  # (B, C) of the scenes, where the normalizer takes them
 
 
 class ImageSet:

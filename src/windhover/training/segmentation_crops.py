@@ -18,6 +18,8 @@ from windhover.dataset.catalog import Catalog, open_catalog_scene, open_class_ma
 from windhover.dataset.class_maps import UNKNOWN, ClassMap, class_counts
 from windhover.geometry.arrays import Floats, Ints
 from windhover.imagery.scenes import Scene
+from windhover.inference.scene_levels import scene_levels
+from windhover.models.input_normalization import Normalizer, SceneLogNormalizer
 from windhover.patches.patch_summary import PatchSummary
 
 CELL_PX = 32  # side of the cells by which crops find a class
@@ -31,27 +33,38 @@ class Crop(NamedTuple):
     Attributes:
         image: (S, S, C) pixels as read.
         classes: (S, S) class map.
+        levels: (C,) means of the logarithms in the scene; None where no network asks for them.
     """
 
     image: NDArray[Any]
     classes: NDArray[np.uint8]
+    levels: NDArray[np.float32] | None = None
 
 
 class CropSource:
     """The labeled scenes of a split, from which crops are drawn."""
 
-    def __init__(self, catalog: Catalog, summary: PatchSummary, *, side_px: int) -> None:
+    def __init__(
+        self,
+        catalog: Catalog,
+        summary: PatchSummary,
+        *,
+        side_px: int,
+        normalizer: Normalizer | None = None,
+    ) -> None:
         """Open scenes and class maps, and count where each class is.
 
         Args:
             catalog: of one split.
             summary: of the patches: bands, GSD, classes and means.
             side_px: of the crops.
+            normalizer: of the network, which may ask for the levels of scenes.
         """
         self.side_px = side_px
         self._n_classes = len(summary.classes)
         self._open = ExitStack()
         self._scenes: list[tuple[Scene, ClassMap]] = []
+        self._levels: list[NDArray[np.float32] | None] = []
         counts = [np.zeros((self._n_classes + 1, 0), np.int64)]
         cells = [np.zeros((0, 3), np.int64)]
         n_bytes = 0
@@ -69,6 +82,10 @@ class CropSource:
             number = np.full((len(places), 1), len(self._scenes))
             cells.append(np.concatenate([number, places], axis=1))
             self._scenes.append((scene, class_map))
+            levels = None
+            if isinstance(normalizer, SceneLogNormalizer):
+                levels = scene_levels(scene.read, scene.shape_hw, normalizer)
+            self._levels.append(None if levels is None else levels[0].numpy())
         self._cells = np.concatenate(cells)  # (N, 3) scene, row and column of each cell
         self._ends = np.cumsum(np.concatenate(counts, axis=1), axis=1)  # (K + 1, N)
         self._fill = np.asarray(summary.mean)
@@ -110,7 +127,7 @@ class CropSource:
         image = pixels.array.transpose(1, 2, 0).copy()
         image[~pixels.valid] = self._fill.astype(image.dtype)
         classes[~pixels.valid] = UNKNOWN
-        return Crop(image, classes)
+        return Crop(image, classes, self._levels[scene])
 
     def grid(self, most: int) -> list[Crop]:
         """Return adjoining crops with known px, at most so many, evenly chosen."""

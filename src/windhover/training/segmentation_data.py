@@ -20,7 +20,7 @@ from torch import nn
 
 from windhover.dataset.catalog import load_catalog
 from windhover.errors import DataError, ParameterError
-from windhover.models.input_normalization import Normalizer
+from windhover.models.input_normalization import build_normalizer
 from windhover.models.networks import build_network
 from windhover.params.train import TrainParams
 from windhover.patches.albumentations_pipeline import (
@@ -127,7 +127,7 @@ class SegmentationDataModule(PatchDataModule):
             image, classes = augment_crop(
                 crop.image, crop.classes, self._transforms, scale=self._scale
             )
-            crops.append(Crop(image, classes))
+            crops.append(Crop(image, classes, crop.levels))
         return _to_batch(crops)
 
     def epoch_rows(self, epoch: int) -> Rows:
@@ -190,10 +190,18 @@ class ValidationCrops:
 
 
 def _to_batch(crops: list[Crop]) -> ImageBatch:
-    """Return crops as tensors, pixels (B, C, S, S) float32, class maps (B, S, S) uint8."""
+    """Return crops as tensors, pixels (B, C, S, S) float32, class maps (B, S, S) uint8.
+
+    Levels (B, C) where every crop has them.
+    """
     pixels = np.stack([crop.image for crop in crops]).astype(np.float32)
     classes = np.stack([crop.classes for crop in crops])
-    return ImageBatch(torch.from_numpy(pixels).permute(0, 3, 1, 2), torch.from_numpy(classes))
+    levels = [crop.levels for crop in crops if crop.levels is not None]
+    return ImageBatch(
+        torch.from_numpy(pixels).permute(0, 3, 1, 2),
+        torch.from_numpy(classes),
+        torch.from_numpy(np.stack(levels)) if len(levels) == len(crops) else None,
+    )
 
 
 def _example_set(crops: list[Crop], n_classes: int) -> ImageSet:
@@ -231,13 +239,14 @@ def load_segmentation_data(params: TrainParams, folders: TrainingFolders) -> Tra
         params, n_bands=len(summary.bands), n_classes=len(summary.classes)
     )
     side_px = params.segmentation.side_px
-    source = CropSource(catalog.split("train"), summary, side_px=side_px)
+    normalizer = build_normalizer(summary.mean, summary.std, params.options)
+    source = CropSource(catalog.split("train"), summary, side_px=side_px, normalizer=normalizer)
     if not sum(source.px_by_class[1:]):
         raise DataError(
             "No scene of the training split has a class map with a class in it. Put class rasters "
             "beside the scenes, or change `scenes.seed`."
         )
-    validation = CropSource(catalog.split("val"), summary, side_px=side_px)
+    validation = CropSource(catalog.split("val"), summary, side_px=side_px, normalizer=normalizer)
     crops = validation.grid(VALIDATION_CROPS)
     validation.close()
     declared = read_augment_params(Path(folders.augmented)).transforms
@@ -290,7 +299,7 @@ def build_segmentation_module(data: TrainingData) -> SegmentationModule:
         load_start_weights(network, params.start_from)
     return SegmentationModule(
         network,
-        Normalizer(summary.mean, summary.std),
+        build_normalizer(summary.mean, summary.std, params.options),
         cast(DetectionLoss, SegmentationLoss(params.segmentation.loss)),
         params=params,
         label_rule=summary.label_rule,

@@ -18,6 +18,7 @@ from windhover.metrics.coverage_curves import (
     average_precision,
     coverage_curve,
 )
+from windhover.models.input_normalization import SceneLogNormalizer
 from windhover.training.batch_augment import Radiometry, random_radiometry
 from windhover.training.losses import LossTerms
 from windhover.training.module import DetectionModule
@@ -39,23 +40,47 @@ class SegmentationModule(DetectionModule):
         """Return the loss of crops, augmented by the generator where one is given."""
         pixels = batch.pixels
         classes = batch.objects
+        levels = batch.levels
         if generator is not None:
             if self.params.batch_augment.d4:
                 pixels, classes = random_d4_of_crops(pixels, classes, generator)
             if self.radiometry != Radiometry():
-                pixels = random_radiometry(pixels, self.value_range, self.radiometry, generator)
-        score = self._pixel_loss(self.network(self.normalized(pixels)), classes)
+                changed = random_radiometry(pixels, self.value_range, self.radiometry, generator)
+                levels = self._changed_levels(levels, pixels, changed)
+                pixels = changed
+        score = self._pixel_loss(self.network(self.normalized(pixels, levels)), classes)
         zero = torch.zeros((), device=score.device)
         return LossTerms(score, score.detach(), offset=zero, size=zero)
 
     def validation_step(self, batch: ValidationBatch, batch_idx: int) -> None:
         """Score validation crops with the network that would be kept."""
         network = self.inference_network.eval()
-        logits = network(self.normalized(batch.patches.pixels))
+        logits = network(self.normalized(batch.patches.pixels, batch.patches.levels))
         loss = self._pixel_loss(logits, batch.patches.objects)
         so_far = self._validation_metrics.get("val_loss", 0.0)
         self._validation_metrics["val_loss"] = so_far + loss.detach() * batch.share
         self._validated.append((logits.float().cpu(), batch.patches.objects.cpu(), torch.empty(0)))
+
+    def normalized(self, pixels: Tensor, levels: Tensor | None = None) -> Tensor:
+        """Return pixels as read (B, C, H, W) as the network takes them, channels last.
+
+        Args:
+            pixels: as read.
+            levels: (B, C) of their scenes; None where the network does not ask for them.
+        """
+        if levels is None:
+            return super().normalized(pixels)
+        inputs: Tensor = self.normalizer(pixels, levels)
+        return inputs.contiguous(memory_format=torch.channels_last)
+
+    def _changed_levels(
+        self, levels: Tensor | None, pixels: Tensor, changed: Tensor
+    ) -> Tensor | None:
+        """Return the levels of scenes whose light changed as that of their crops did."""
+        if levels is None or not isinstance(self.normalizer, SceneLogNormalizer):
+            return levels
+        logarithms = self.normalizer.logarithms
+        return levels + (logarithms(changed) - logarithms(pixels)).mean(dim=(2, 3))
 
     def _pixel_loss(self, logits: Tensor, classes: Tensor) -> Tensor:
         """Return the loss of logits (B, K, S, S) against class maps (B, S, S)."""

@@ -115,7 +115,10 @@ def measure_step(
     trial = copy.deepcopy(module).to(device)
     optimizer = torch.optim.AdamW(trial.network.parameters())
     half = HALF_PRECISION.get(training_precision)
-    parts = [ImageBatch(part.pixels.to(device), part.objects.to(device)) for part in parts]
+    parts = [
+        part._replace(pixels=part.pixels.to(device), objects=part.objects.to(device))
+        for part in parts
+    ]
     times = []
     for step in range(CALIBRATION_STEPS):
         began = time.monotonic()
