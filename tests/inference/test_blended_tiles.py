@@ -11,10 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from windhover.errors import ParameterError
+from windhover.errors import FormatError, ParameterError
 from windhover.geometry.lattice import ReadBlock
 from windhover.inference.blended_tiles import BlendedTiles
-from windhover.models.input_normalization import Normalizer
+from windhover.inference.scene_levels import STEP_PX, scene_levels
+from windhover.models.input_normalization import Normalizer, SceneLogNormalizer
 from windhover.models.networks import build_network
 
 SMALL: dict[str, Any] = {
@@ -106,6 +107,36 @@ def test_no_block_and_no_batch_changes_a_logit(seed: int, block: int, batch: int
             part = scorer.score(read, (75, 110), extent)
             same = expected[:, extent[0] : extent[1], extent[2] : extent[3]]
             np.testing.assert_allclose(part, same, atol=TOLERANCE)
+
+
+def test_the_level_is_that_of_the_whole_scene_for_any_block() -> None:
+    torch.manual_seed(0)
+    network = build_network("unet", 2, 1, **SMALL, scene_log=True)
+    normalizer = SceneLogNormalizer([2000.0, 1000.0], [900.0, 500.0])
+    scorer = BlendedTiles(network, normalizer, overlap_px=8)
+    pixels, valid = scene(3, (75, 110))
+    read = reader(pixels, valid)
+    levels = scorer.levels(read, (75, 110))
+    logs = normalizer.logarithms(torch.from_numpy(pixels.astype(np.float32))[None])
+    sampled = valid[::STEP_PX, ::STEP_PX]
+    expected = logs[0].numpy()[:, ::STEP_PX, ::STEP_PX][:, sampled].mean(axis=1)
+    np.testing.assert_allclose(levels[0].numpy(), expected, rtol=1e-5)
+    all_of_it = scorer.score(read, (75, 110), (0, 75, 0, 110), levels)
+    part = scorer.score(read, (75, 110), (10, 40, 33, 97), levels)
+    np.testing.assert_allclose(part, all_of_it[:, 10:40, 33:97], atol=TOLERANCE)
+    own = scorer.score(read, (75, 110), (0, 75, 0, 110))  # each tile by itself
+    assert np.nanmax(np.abs(own - all_of_it)) > TOLERANCE
+
+
+def test_a_scene_without_a_valid_px_has_no_level() -> None:
+    normalizer = SceneLogNormalizer([2000.0, 1000.0], [900.0, 500.0])
+    pixels, valid = scene(3, (20, 30))
+    assert scene_levels(reader(pixels, np.zeros_like(valid)), (20, 30), normalizer) is None
+
+    def damaged(row: int, col: int, height: int, width: int) -> tuple[Any, Any]:
+        raise FormatError("scene.tif: a block cannot be read.")
+
+    assert scene_levels(damaged, (20, 30), normalizer) is None
 
 
 def test_no_seam_is_seen_where_tiles_disagree() -> None:

@@ -9,6 +9,11 @@ import torch
 
 from windhover.errors import ParameterError
 from windhover.experiments.describe_network import network_table
+from windhover.models.input_normalization import (
+    Normalizer,
+    SceneLogNormalizer,
+    build_normalizer,
+)
 from windhover.models.model_summary import search_multiply_adds, summarize_layers
 from windhover.models.networks import build_network
 
@@ -27,19 +32,32 @@ def test_every_pixel_has_logits_of_its_own(
     assert (network.window_px, network.stride_px, network.dense) == (64, 1, False)
 
 
-def test_a_tile_is_shown_a_second_time_by_its_own_moments() -> None:
-    network = build_network("unet", 3, 2, **(SMALL | {"own_moments": True})).eval()
-    shown = []
-    network.unet.register_forward_pre_hook(lambda _, inputs: shown.append(inputs[0]))
-    tile = torch.randn(1, 3, 64, 96, generator=torch.Generator().manual_seed(0))
-    gain = torch.tensor([0.8, 1.0, 1.3])[:, None, None]
-    assert network(tile).shape == (1, 2, 64, 96)
-    network(tile * gain - 0.4)
-    first, second = shown
-    assert torch.equal(first[:, :3], tile)
-    torch.testing.assert_close(first[:, 3:].mean((2, 3)), torch.zeros(1, 3), atol=1e-4, rtol=0)
-    torch.testing.assert_close(first[:, 3:], second[:, 3:], atol=0.05, rtol=0)
-    assert not torch.allclose(second[:, :3], tile, atol=0.05)
+def test_a_tile_is_shown_a_second_time_as_logarithms_less_those_of_its_scene() -> None:
+    normalizer = build_normalizer([900.0, 400.0], [300.0, 200.0], {"scene_log": True})
+    assert isinstance(normalizer, SceneLogNormalizer)
+    tile = 200 + 3000 * torch.rand(1, 2, 64, 96, generator=torch.Generator().manual_seed(0))
+    levels = normalizer.logarithms(tile).mean((2, 3)) + 0.2  # the scene is brighter than the tile
+    shown = normalizer(tile, levels)
+    torch.testing.assert_close(shown[:, :2], Normalizer([900.0, 400.0], [300.0, 200.0])(tile))
+    torch.testing.assert_close(shown[:, 2:].mean((2, 3)), torch.full((1, 2), -0.2 / 0.7))
+    torch.testing.assert_close(
+        normalizer(tile)[:, 2:].mean((2, 3)), torch.zeros(1, 2), atol=1e-5, rtol=0
+    )
+    network = build_network("unet", 2, 1, **(SMALL | {"scene_log": True})).eval()
+    assert network(shown).shape == (1, 1, 64, 96)
+
+
+def test_another_gain_of_the_sensor_hardly_changes_the_second_view() -> None:
+    normalizer = SceneLogNormalizer([900.0], [300.0])
+    tile = 500 + 3000 * torch.rand(1, 1, 40, 30, generator=torch.Generator().manual_seed(1))
+    one, other = normalizer(tile), normalizer(1.4 * tile)
+    assert (one - other)[:, 0].abs().mean() > 1
+    assert (one - other)[:, 1].abs().max() < 0.05
+
+
+def test_bands_without_logarithms_are_one_sentence() -> None:
+    with pytest.raises(ParameterError, match="whose mean is above 0, got -12"):
+        build_normalizer([-12.0], [3.0], {"scene_log": True})
 
 
 def test_a_px_changes_its_own_logit_and_few_others() -> None:

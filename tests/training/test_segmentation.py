@@ -17,8 +17,6 @@ from windhover.dataset.catalog import Catalog, load_catalog
 from windhover.errors import DataError, ParameterError
 from windhover.inference.blended_tiles import BlendedTiles
 from windhover.models.bundle import load_bundle
-from windhover.models.input_normalization import Normalizer
-from windhover.models.networks import build_network
 from windhover.params.augment import AugmentParams
 from windhover.params.patches import PatchesParams
 from windhover.patches.albumentations_pipeline import augment_crop, build_transforms
@@ -68,8 +66,10 @@ def catalog_of(folders: TrainingFolders, split: str = "train") -> Catalog:
     return load_catalog(folders.scenes).split(split)
 
 
-def test_a_unet_learns_bright_ground(out: TrainingFolders) -> None:
-    params = unet_params(epochs=6)
+@pytest.mark.parametrize("scene_log", [pytest.param(False, marks=pytest.mark.slow), True])
+def test_a_unet_learns_bright_ground(out: TrainingFolders, scene_log: bool) -> None:
+    options = OPTIONS | {"scene_log": scene_log}
+    params = unet_params(epochs=6, options=options)
     result = train.train_detector(params, out, track=False)
     assert result.kept_ap > 0.95
     assert result.history[-1]["score"] < result.history[0]["score"]
@@ -77,9 +77,7 @@ def test_a_unet_learns_bright_ground(out: TrainingFolders) -> None:
     card = bundle.card
     assert (card.task, card.window_px, card.stride_px) == ("coverage", 64, 1)
     assert card.training["loss"] == "dice_bce"
-    network = build_network("unet", 3, 1, **OPTIONS)
-    network.load_state_dict(bundle.state_dict())
-    scorer = BlendedTiles(network, Normalizer(card.mean, card.std), overlap_px=16)
+    scorer = BlendedTiles(bundle.network(), bundle.normalizer(), overlap_px=16)
     mask = cloud_mask((130, 170), seed=99)
     picture = picture_of(mask, seed=99)
 
@@ -87,7 +85,9 @@ def test_a_unet_learns_bright_ground(out: TrainingFolders) -> None:
         part = picture[:, row : row + height, col : col + width]
         return part, np.ones(part.shape[1:], bool)
 
-    found = scorer.score(read, (130, 170), (0, 130, 0, 170))[0] > 0
+    levels = scorer.levels(read, (130, 170))
+    assert (levels is not None) == scene_log
+    found = scorer.score(read, (130, 170), (0, 130, 0, 170), levels)[0] > 0
     assert (found == mask).mean() > 0.95
 
 
