@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -21,6 +22,16 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 if "PYTEST_XDIST_WORKER" in os.environ:
     # two workers on two cores: threads of torch and ONNX Runtime would wait for each other
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+@pytest.fixture(autouse=True)
+def torch_threads() -> Iterator[None]:
+    """Undo what a training sets: the next test computes with as many threads as the first did."""
+    yield
+    torch = sys.modules.get("torch")
+    n_threads = os.environ.get("OMP_NUM_THREADS", "")
+    if torch is not None and n_threads.isdigit():
+        torch.set_num_threads(int(n_threads))
 
 
 @pytest.fixture(scope="session")
