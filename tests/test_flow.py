@@ -48,7 +48,6 @@ TINY: dict[str, dict[str, Any]] = {
         "training_precision": "fp32",
         "offset_weight": 1.0,
         "ema_decay": 0.97,
-        "threads": 1,
         "hard_negative_mining": NO_MINING,
         "batch_augment": {
             "d4": True,
