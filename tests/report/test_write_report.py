@@ -32,6 +32,8 @@ PICTURES = {
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(plot_style, "DPI", 30)
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "covered_shares.png").touch()  # of an earlier report, on coverage
     write_report(evaluation_result(), tmp_path / "a")
     return tmp_path / "a"
 

@@ -34,6 +34,7 @@ from windhover.report.plot_errors import plot_error_examples, plot_explanations
 from windhover.report.report_page import report_page
 
 HELD_OUT = "held out"
+OF_COVERAGE = ("covered_shares", "roc_scenes")  # pictures of a report on coverage, same folder
 
 
 def write_report(result: EvaluationResult, folder: Path) -> None:
@@ -60,6 +61,8 @@ def write_report(result: EvaluationResult, folder: Path) -> None:
     write_curve_plots(result, folder)
     write_breakdown_plots(result, folder)
     write_images(result, folder)
+    for name in OF_COVERAGE:
+        (folder / f"{name}.png").unlink(missing_ok=True)
     with atomic_file(folder / "index.html") as temporary:
         temporary.write_text(report_page(result, folder, ap_table), encoding="utf-8")
 
