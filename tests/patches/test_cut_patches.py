@@ -477,3 +477,11 @@ def test_an_index_that_does_not_fit_its_array_is_refused(world: Path) -> None:
     (world / "out/index.parquet").unlink()
     with pytest.raises(MissingFileError, match=r"no such file. Run the stage that writes it"):
         load_patches(world / "out", "train")
+
+
+def test_patches_read_in_turn_are_those_of_the_file(world: Path) -> None:
+    cut(catalog_of(world), world / "out")
+    patches = load_patches(world / "out", "train")
+    parts = [patches.read(first, first + 37) for first in range(0, len(patches), 37)]
+    assert (np.concatenate(parts) == np.load(world / "out" / "train.npy")).all()
+    assert (patches.read(0, 5) == parts[0][:5]).all()  # again, after it was given back

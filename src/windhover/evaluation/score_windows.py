@@ -52,7 +52,7 @@ def score_windows(
     parts = [np.zeros((0, len(bundle.card.classes)))]
     with torch.inference_mode():
         for first in range(0, len(patch_set), BATCH_SIZE):
-            batch = np.array(patch_set.images[first : first + BATCH_SIZE])
+            batch = patch_set.read(first, first + BATCH_SIZE)
             images = torch.from_numpy(batch).to(device)  # (B, H, W, C)
             outputs = network(normalizer(images.permute(0, 3, 1, 2)))  # logits (B, K, 1, 1)
             if getattr(network, "segments", False):

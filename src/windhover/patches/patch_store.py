@@ -5,6 +5,7 @@ Holds how patches are written and read back, memory-mapped; where they are cut i
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -60,6 +61,17 @@ class PatchSet:
 
     def __len__(self) -> int:
         return len(self.images)
+
+    def read(self, first: int, stop: int) -> NDArray[Any]:
+        """Return a copy (n, H, W, C) of some images.
+
+        What was read of a mapped file does not stay in memory, however many are read in turn.
+        """
+        pixels = np.array(self.images[first:stop])
+        mapped = getattr(self.images, "_mmap", None)
+        if mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
+            mapped.madvise(mmap.MADV_DONTNEED)
+        return pixels
 
 
 class PatchWriter:
