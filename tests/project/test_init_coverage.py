@@ -58,6 +58,7 @@ def test_places_are_divided_whole_and_the_stage_reads_the_same(
     )
     assert proposal.split_kind == "places"
     assert proposal.value_of("train.network") == "unet"
+    assert proposal.value_of("train.options")["scene_log"] is True
     params = load_params("scenes", ScenesParams, project)
     assert (params.task, params.mask_values, params.mask_ignore) == ("coverage", VALUES, [255])
     catalog = build_catalog(params, tmp_path, tmp_path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from windhover.params.parameter_sets import read_parameter_set
 from windhover.project.carried_files import parameter_set
@@ -48,7 +49,7 @@ def propose_coverage(data: MeasuredData, request: ProjectRequest) -> tuple[Propo
         ),
         *split_values(plan),
         *_light_values(),
-        *_network_values(request),
+        *_network_values(record, request),
     ]
     proposal = Proposal(
         values=tuple(values),
@@ -81,14 +82,19 @@ def _light_values() -> Iterator[ProposedValue]:
             )
 
 
-def _network_values(request: ProjectRequest) -> Iterator[ProposedValue]:
+def _network_values(record: Measurements, request: ProjectRequest) -> Iterator[ProposedValue]:
+    options: dict[str, Any] = dict(U_NET)
+    reason = "small enough for two cores; space_to_depth 1 is finer, at four times the time"
+    if record.dtype.startswith("uint"):  # others may have bands below 0, without logarithms
+        options["scene_log"] = True
+        reason += "; scene_log shows what is bright for its scene"
     yield ProposedValue(
         name="train.network", value="unet", reason="class rasters have a class for each px"
     )
     yield ProposedValue(
         name="train.options",
-        value=U_NET,
-        reason="small enough for two cores; space_to_depth 1 is finer, at four times the time",
+        value=options,
+        reason=reason,
     )
     yield ProposedValue(
         name="patches.coverage.train_patches",
