@@ -78,7 +78,8 @@ NETWORKS = {
     },
     "unet": {
         "train.network": "unet",
-        "train.options": "{encoder: resnet18, width: 16, levels: 4, space_to_depth: 2, scene_log: true}",
+        "train.options": "{encoder: resnet18, width: 16, levels: 4, space_to_depth: 2, "
+        "scene_log: true}",
         "train.epochs": 6,
         "patches.coverage.train_patches": 1000,  # for its mean and spread alone
     },
