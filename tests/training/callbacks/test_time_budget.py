@@ -45,6 +45,18 @@ def test_a_part_of_the_first_epoch_is_planned_where_no_whole_one_fits(
     assert share < 1
 
 
+def test_training_goes_on_where_the_first_plan_was_far_too_short(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(time_budget, "measure_step", lambda *_, **__: 60.0)
+    params = train_params(epochs=3, max_minutes=5)
+    trained = train.train_detector(params, learning_folders(tmp_path), track=False)
+    rates = [row["learning_rate"] for row in trained.history]
+    assert len(rates) == 3
+    assert rates[1] > 10 * rates[2], "the learning rate began anew, and came to its end again"
+
+
 def state_after(
     planned: int, seconds: list[float], mining: list[float], n_rounds: int
 ) -> TrainingState:
@@ -68,6 +80,9 @@ def state_after(
         pytest.param(50, 10, [6.0, 6.0], [12.0], 1, 2, 6, id="a round is still to come"),
         pytest.param(50, 2, [6.0, 6.0], [], 0, 0, 2, id="the schedule has ended"),
         pytest.param(50, 10, [], [], 0, 0, 10, id="nothing is known yet"),
+        pytest.param(50, 1, [12.0], [], 0, 0, 5, id="one epoch was planned at a bad moment"),
+        pytest.param(50, 1, [40.0], [], 0, 0, 1, id="one epoch was right"),
+        pytest.param(1, 1, [12.0], [], 0, 0, 1, id="one epoch is wanted"),
     ],
 )
 def test_epochs_are_planned_by_what_they_took(
@@ -97,6 +112,15 @@ def test_the_last_epoch_is_as_long_as_the_time_left(took: float, share: float) -
     assert state.steps_left(1, 0, 1000) == (n_more - 1) * 1000 + round(1000 * share)
     assert state.steps_left(n_more, round(1000 * share) - 1, 1000) == 1
     assert state.steps_left(n_more, 0, 5) == 5, "a few steps are not cut"
+
+
+def test_a_part_of_an_epoch_that_took_little_is_followed_by_whole_ones() -> None:
+    """A fifth of an epoch took 6 s: an epoch takes 30 s, and 54 s hold one."""
+    state = state_after(1, [6.0], [], 0)
+    state.last_epoch_share, state.schedule_progress = 0.2, 1.0
+    TimeBudget(1.0, 0).plan(state, wanted_epochs=50)
+    assert (state.planned_epochs, state.last_epoch_share) == (2, 1.0)
+    assert state.schedule_progress == 0.0, "the learning rate begins anew"
 
 
 def test_the_learning_rate_falls_to_its_end_where_the_time_ends_early(

@@ -28,6 +28,7 @@ RECENT_EPOCHS = 3  # by whose time the rest is planned
 CALIBRATION_STEPS = 4
 # of an epoch, over which the learning rate falls to its end where no time is left
 LEAST_LAST_SHARE = 0.1
+MUCH_LEFT = 0.4  # of the time given, from which a plan of one epoch was a mistake
 HALF_PRECISION = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -92,13 +93,23 @@ class TimeBudget(L.Callback):
     def plan(self, state: TrainingState, *, wanted_epochs: int) -> None:
         """Plan as many more epochs, up to the number wanted, as the time left holds.
 
-        Where it holds none, a part of one is planned: the learning rate must come to its end.
+        Where it holds none, a part of one is planned: the learning rate must come to its end. Steps
+        measured at a bad moment plan a single epoch: where it leaves much time, the learning rate
+        begins anew in the time left.
         """
         n_done = len(state.history)
-        if self._max_seconds is None or not 0 < n_done < state.planned_epochs:
+        if self._max_seconds is None or not n_done:
+            return
+        if n_done == state.planned_epochs == 1 < wanted_epochs:
+            if state.seconds > self._max_seconds * (1 - MUCH_LEFT):
+                return
+            state.schedule_progress = 0.0
+        elif n_done >= state.planned_epochs:
             return
         recent = [row["seconds"] for row in state.history[-RECENT_EPOCHS:]]
         seconds_per_epoch = sum(recent) / len(recent)
+        if n_done == state.planned_epochs:  # it may have been a part of one
+            seconds_per_epoch /= state.last_epoch_share
         mining_seconds = sum(row.get("mining_seconds", 0.0) for row in state.history)
         seconds_per_round = mining_seconds / max(state.n_mining_rounds, 1)
         rounds_left = max(self._n_mining_rounds - state.n_mining_rounds, 0)
