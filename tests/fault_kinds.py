@@ -98,6 +98,9 @@ class Lab:
         A plan holds the addresses of its rasters, so that it is made where it is run.
         """
         with self._copy(False) as root:
+            for command in commands:  # a project that is used again has them
+                for output in command.outputs:
+                    remove(root / output)
             for command in commands:
                 ended = wait(root, start(root, command.run))
                 if ended.kind != "done":

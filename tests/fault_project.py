@@ -81,7 +81,7 @@ def _plan(output: str) -> Command:
 PREPARED = (
     Command("result", ("detect", *RASTERS, *MODEL, "-o", RESULT, *SMALL_BLOCKS), (RESULT,)),
     _plan(PLAN),
-    Command("tasks", ("run", PLAN, "--task", "0-5"), (PLAN,)),
+    Command("tasks", ("run", PLAN, "--local", "1"), (PLAN,)),
     _plan(NEW_PLAN),
 )
 TOOLS = {
