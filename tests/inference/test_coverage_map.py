@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -93,10 +94,18 @@ class MeanTiles:
 
     device, inference_precision, runtime = "cpu", "fp32", "torch"
 
+    def levels(self, read: ReadBlock, shape_hw: tuple[int, int]) -> Any:
+        return ("of a scene of", *shape_hw)
+
     def score(
-        self, read: ReadBlock, shape_hw: tuple[int, int], extent: tuple[int, int, int, int]
+        self,
+        read: ReadBlock,
+        shape_hw: tuple[int, int],
+        extent: tuple[int, int, int, int],
+        levels: Any = None,
     ) -> np.ndarray:
         row0, row1, col0, col1 = extent
+        assert levels == ("of a scene of", *shape_hw), "every block knows the whole scene's"
         assert 0 <= row0 < row1 <= shape_hw[0]
         assert 0 <= col0 < col1 <= shape_hw[1]
         pixels, valid = read(row0, col0, row1 - row0, col1 - col0)
