@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from concurrent.futures import Future
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -16,6 +23,30 @@ from windhover.batch.run_plan import _run, run_plan_here, run_plan_on_dask
 from windhover.batch.search_task import TaskSearch
 from windhover.errors import DataError
 from windhover.files import lock_output
+
+
+def wait_for(is_so: Callable[[], bool], seconds: float = 60.0) -> None:
+    """Wait until something is so."""
+    end = time.monotonic() + seconds
+    while not is_so():
+        assert time.monotonic() < end, "it takes too long"
+        time.sleep(0.02)
+
+
+@contextmanager
+def terminated(process: subprocess.Popen[bytes]) -> Iterator[None]:
+    """End a process with the block."""
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
+
+
+def distributed_client(address: str) -> Any:
+    import distributed
+
+    return distributed.Client(address, set_as_default=False)
 
 
 class FaultyEngine:
@@ -117,6 +148,43 @@ def test_a_dask_cluster_leaves_the_parts_of_one_process(plan: Plan) -> None:
         n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None
     ) as cluster:
         assert run_plan_on_dask(plan.folder, cluster.scheduler_address).is_complete
+    search = TaskSearch(plan)
+    for task in range(plan.record.tasks):
+        assert plan.part_path(task).read_bytes() == search.search(task).to_bytes()
+
+
+@pytest.mark.slow
+@pytest.mark.enable_socket
+@pytest.mark.usefixtures("one_thread")
+def test_a_scheduler_that_is_killed_is_one_sentence_and_a_rerun_completes(
+    plan: Plan, tmp_path: Path
+) -> None:
+    pytest.importorskip("distributed")
+    address_file = tmp_path / "scheduler.json"
+    start = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--no-dashboard"]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    scheduler = subprocess.Popen(
+        [*start, "--host", "127.0.0.1", "--port", "0", "--scheduler-file", str(address_file)],
+        **quiet,
+    )
+    worker = [sys.executable, "-m", "distributed.cli.dask_worker", "--no-nanny", "--nthreads", "1"]
+    with terminated(scheduler):
+        wait_for(lambda: address_file.is_file() and bool(address_file.read_text()))
+        address = json.loads(address_file.read_text())["address"]
+        searching = subprocess.Popen(
+            [*worker, "--no-dashboard", "--local-directory", str(tmp_path), address], **quiet
+        )
+        with terminated(searching), ThreadPoolExecutor(1) as pool:
+            with distributed_client(address) as client:
+                wait_for(lambda: bool(client.nthreads()))
+            running = pool.submit(run_plan_on_dask, plan.folder, address)
+            wait_for(lambda: any(plan.part_path(task).is_file() for task in range(3)))
+            searching.send_signal(signal.SIGSTOP)  # so that tasks are left
+            scheduler.kill()
+            with pytest.raises(DataError, match="the scheduler is gone"):
+                running.result(timeout=120)
+    assert not list(plan.folder.rglob("*.tmp*"))
+    assert run_plan_here(plan.folder, 1).is_complete
     search = TaskSearch(plan)
     for task in range(plan.record.tasks):
         assert plan.part_path(task).read_bytes() == search.search(task).to_bytes()
