@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import re
 import signal
+import sys
+import time
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from pathlib import Path
@@ -41,6 +43,29 @@ def test_a_signal_is_one_sentence_and_leaves_nothing(
     assert len(said.splitlines()) == 1
     assert list(tmp_path.iterdir()) == []
     assert signal.getsignal(number) is before
+
+
+class StoppedInDestructor:
+    """Gets a signal while it is taken down, where Python ignores what is raised."""
+
+    def __del__(self) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0)
+
+
+def destroy_and_go_on() -> None:
+    with errors_told("train"):
+        StoppedInDestructor()
+        time.sleep(5)
+        pytest.fail("it was not stopped")
+
+
+def test_a_signal_in_a_destructor_is_not_lost(capsys: pytest.CaptureFixture[str]) -> None:
+    hook = sys.unraisablehook
+    with pytest.raises(SystemExit, match=str(128 + signal.SIGTERM)):
+        destroy_and_go_on()
+    assert capsys.readouterr().err.startswith("train: stopped by SIGTERM.")
+    assert sys.unraisablehook is hook
 
 
 @pytest.mark.parametrize(

@@ -7,13 +7,15 @@ with 128 plus the signal's number, once temporary files are removed.
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager
+from functools import partial
 from types import FrameType
 from typing import NoReturn
 
@@ -24,6 +26,7 @@ from windhover.optional_dependencies import explain_missing_extras
 # as torch and numpy word it
 OUT_OF_MEMORY = re.compile(r"out of memory|can't allocate memory|Unable to allocate", re.I)
 STOPPING_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SENT_AGAIN_S = 0.02  # after a signal whose exception Python had to ignore
 STOPPED = (
     "Nothing is half-written. Run the same again: a training goes on after its last epoch, a "
     "search with --resume after its last block."
@@ -90,11 +93,29 @@ def _signals_raised() -> Iterator[None]:
         yield
         return
     previous = {number: signal.signal(number, _stop) for number in STOPPING_SIGNALS}
+    hook = sys.unraisablehook
+    sys.unraisablehook = partial(_send_again, hook)
     try:
         yield
     finally:
+        sys.unraisablehook = hook
         for number, handler in previous.items():
             signal.signal(number, handler)
+
+
+def _send_again(
+    hook: Callable[[sys.UnraisableHookArgs], object], ignored: sys.UnraisableHookArgs
+) -> None:
+    """Send a signal once more whose exception was raised in a destructor, where it is ignored."""
+    stop = ignored.exc_value
+    if not isinstance(stop, Stopped):
+        hook(ignored)
+        return
+    for number in STOPPING_SIGNALS:
+        signal.signal(number, _stop)
+    again = threading.Timer(SENT_AGAIN_S, os.kill, (os.getpid(), stop.signal_number))
+    again.daemon = True
+    again.start()
 
 
 def _stop(signal_number: int, frame: FrameType | None) -> NoReturn:
