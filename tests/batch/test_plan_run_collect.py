@@ -329,3 +329,13 @@ def test_blocks_of_an_unfinished_part_are_not_searched_again(
     whole = search.search(0)
     monkeypatch.setattr(search.detector.scorer, "score", None)
     assert search.search(0, earlier=whole) == whole
+
+
+def test_a_plan_of_a_stated_speed_repeats_itself(tmp_path: Path) -> None:
+    rasters = write_world(tmp_path)
+    contents = []
+    for _ in range(2):
+        folder = plan_world(tmp_path, rasters).folder
+        contents.append({path.name: path.read_bytes() for path in folder.iterdir()})
+        shutil.rmtree(folder)
+    assert contents[0] == contents[1]

@@ -230,7 +230,7 @@ def _speed(
 ) -> SearchSpeed:
     """Return the speed of a worker, as stated or measured."""
     if request.mpx_per_second is not None:
-        return stated_speed(request.mpx_per_second, per_scene_s)
+        return stated_speed(request.mpx_per_second)
     searched = [scene for scene in scenes if scene.n_blocks]
     return measure_speed(detector, thresholds, searched, seconds_per_scene=per_scene_s)
 

@@ -17,15 +17,15 @@ from windhover.progress import counted
 SAMPLED_SCENES = 3
 BLOCK_PX = 1024  # of the sample: a block takes a second or so
 MAX_SECONDS = 15.0
+STATED_SECONDS_PER_SCENE = 0.01  # of opening a raster, about, where the speed is stated
 UNKNOWN_SECONDS_PER_MPX = 1.0  # where no block of the sample has data
 
 
-def stated_speed(mpx_per_second: float, seconds_per_scene: float) -> SearchSpeed:
-    """Return the speed of a worker that is stated.
+def stated_speed(mpx_per_second: float) -> SearchSpeed:
+    """Return the speed of a worker that is stated: nothing is measured, so a plan repeats itself.
 
     Args:
         mpx_per_second: above 0.
-        seconds_per_scene: of opening a raster.
 
     Raises:
         ParameterError: it is not above 0.
@@ -35,7 +35,7 @@ def stated_speed(mpx_per_second: float, seconds_per_scene: float) -> SearchSpeed
             f"--mpx-per-second must be above 0, got {mpx_per_second:g}. Give the rate of one "
             "worker, or leave it out to measure it."
         )
-    return SearchSpeed(1 / mpx_per_second, seconds_per_scene, "as stated")
+    return SearchSpeed(1 / mpx_per_second, STATED_SECONDS_PER_SCENE, "as stated")
 
 
 def measure_speed(
