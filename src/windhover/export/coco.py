@@ -6,7 +6,7 @@ Images are scenes. Beside COCO's own keys each annotation has those of the table
 from __future__ import annotations
 
 import json
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import geopandas
@@ -15,6 +15,7 @@ import pandas as pd
 import shapely
 from numpy.typing import NDArray
 
+from windhover.export.delivered_raster import delivered_raster
 from windhover.export.detection_summary import DetectionSummary
 from windhover.export.json_values import to_json_types
 from windhover.export.map_files import COCO_HEAD
@@ -35,11 +36,12 @@ def write_coco(table: geopandas.GeoDataFrame, summary: DetectionSummary, path: P
     numbers: dict[str, int] = {}
     for number, scene in enumerate(summary.scenes, 1):
         numbers[scene.scene] = number
+        raster = delivered_raster(scene)
         image = {
             "id": number,
-            "file_name": PurePosixPath(scene.path).name or scene.scene,
-            "width": scene.origin_px[0] + scene.width_px,
-            "height": scene.origin_px[1] + scene.height_px,
+            "file_name": raster.name,
+            "width": raster.width_px,
+            "height": raster.height_px,
             "scene": scene.scene,
         }
         if scene.acquired is not None:

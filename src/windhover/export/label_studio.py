@@ -7,14 +7,15 @@ Import the file into a project whose label configuration is
 from __future__ import annotations
 
 import json
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import geopandas
 import numpy as np
 
 from windhover.export.coco import boxes_px
-from windhover.export.detection_summary import DetectionSummary, SceneSummary
+from windhover.export.delivered_raster import DeliveredRaster, delivered_raster
+from windhover.export.detection_summary import DetectionSummary
 
 LOCAL_FILES = "/data/local-files/?d="  # where Label Studio serves files of its own machine
 PERCENT_DECIMALS = 6
@@ -36,18 +37,18 @@ def write_label_studio(
     ids, classes, scores = (table[name].to_numpy() for name in ("id", "class", "score"))
     tasks = []
     for number, scene in enumerate(summary.scenes, 1):
+        raster = delivered_raster(scene)
         results = [
-            _result(boxes[row], scene, name=classes[row], score=scores[row], result_id=ids[row])
+            _result(boxes[row], raster, name=classes[row], score=scores[row], result_id=ids[row])
             for row in rows_of.get(scene.scene, [])
         ]
-        name = PurePosixPath(scene.path).name or scene.scene
         prediction: dict[str, Any] = {"model_version": summary.model, "result": results}
         if results:
             prediction["score"] = float(np.mean([result["score"] for result in results]))
         tasks.append(
             {
                 "id": number,
-                "data": {"image": f"{LOCAL_FILES}{name}", "scene": scene.scene},
+                "data": {"image": f"{LOCAL_FILES}{raster.name}", "scene": scene.scene},
                 "predictions": [prediction],
             }
         )
@@ -56,11 +57,10 @@ def write_label_studio(
 
 
 def _result(
-    box: Any, scene: SceneSummary, *, name: str, score: float, result_id: str
+    box: Any, raster: DeliveredRaster, *, name: str, score: float, result_id: str
 ) -> dict[str, Any]:
     """Return one box in percent of the raster as delivered."""
-    width_px = scene.origin_px[0] + scene.width_px
-    height_px = scene.origin_px[1] + scene.height_px
+    width_px, height_px = raster.width_px, raster.height_px
     left, top, right, bottom = 100 * box / [width_px, height_px, width_px, height_px]
     return {
         "id": str(result_id),

@@ -1,0 +1,37 @@
+"""The raster as delivered of a scene: a spatial block is a window of it, in a file of its own."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+from typing import NamedTuple
+
+import rasterio
+from rasterio.errors import RasterioError
+
+from windhover.export.detection_summary import SceneSummary
+
+
+class DeliveredRaster(NamedTuple):
+    """What other programs know a picture by."""
+
+    name: str  # of its file
+    width_px: int
+    height_px: int
+
+
+def delivered_raster(scene: SceneSummary) -> DeliveredRaster:
+    """Return the raster of a scene; of a spatial block that which it was cut from.
+
+    Where that cannot be opened any more, the smallest raster that the block fits into.
+    """
+    name = PurePosixPath(scene.path).name or scene.scene
+    width_px, height_px = scene.width_px, scene.height_px
+    if PurePosixPath(scene.path).stem == scene.scene and "~" in scene.scene:
+        try:
+            with rasterio.open(scene.path) as block, rasterio.open(block.files[1]) as raster:
+                return DeliveredRaster(
+                    PurePosixPath(block.files[1]).name, raster.width, raster.height
+                )
+        except (RasterioError, OSError, IndexError):
+            pass
+    return DeliveredRaster(name, scene.origin_px[0] + width_px, scene.origin_px[1] + height_px)
