@@ -11,7 +11,7 @@ import pytest
 from fake_models import write_bundle
 from windhover.errors import UnsupportedError
 from windhover.imagery.scenes import open_scene
-from windhover.inference import radiometric_normalization
+from windhover.inference import sampled_parts
 from windhover.inference.detector import Detector
 from windhover.inference.radiometric_normalization import match_band_moments
 
@@ -77,7 +77,7 @@ def test_a_scene_larger_than_a_sample_is_sampled_all_over(
     make_scene: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Brightness rises to the right and falls downwards; every part is seen."""
-    monkeypatch.setattr(radiometric_normalization, "SAMPLE_PX", 16)
+    monkeypatch.setattr(sampled_parts, "SAMPLE_PX", 16)
     cols, rows = np.meshgrid(np.linspace(0, 100, 330), np.linspace(100, 0, 210))
     noise = np.random.default_rng(0).integers(0, 20, (3, 210, 330))
     data = (20 + cols + rows + noise).astype(np.uint8)

@@ -20,6 +20,7 @@ from windhover.geometry.arrays import Ints
 
 UNKNOWN = 255
 MAX_CLASSES = 250
+STRIP_CELLS = 32  # rows of cells of a class map that are counted at once
 CLASS_MAP_SUFFIX = ".classes.tif"  # after the name of a scene, in the folder of the catalog
 
 
@@ -143,3 +144,29 @@ def class_counts(classes: NDArray[np.uint8], cell_px: int, n_classes: int) -> ND
     for number in range(n_classes + 1):
         counts[number] = (cells == number).sum(axis=(1, 3), dtype=np.uint16)
     return counts
+
+
+def count_cells(class_map: ClassMap, cell_px: int, n_classes: int) -> tuple[Ints, Ints]:
+    """Return the px of each class in each cell of a whole map, a strip of it in memory at once.
+
+    Args:
+        class_map: of a scene.
+        cell_px: side of a cell.
+        n_classes: K, without background.
+
+    Returns:
+        (K + 1, N) px of background and of each class, and (N, 2) row and column of each cell; cells
+        at the border are cut off by it.
+    """
+    height, width = class_map.shape_hw
+    n_cols = -(-width // cell_px)
+    counts = []
+    places = []
+    for row in range(0, height, STRIP_CELLS * cell_px):
+        n_rows = min(STRIP_CELLS, -(-(height - row) // cell_px))
+        strip = class_map.read(row, 0, n_rows * cell_px, n_cols * cell_px)
+        of_strip = class_counts(strip, cell_px, n_classes).astype(np.int64)
+        counts.append(of_strip.reshape(n_classes + 1, -1))
+        rows, cols = np.mgrid[:n_rows, :n_cols]
+        places.append(np.stack([rows.ravel() + row // cell_px, cols.ravel()], axis=1))
+    return np.concatenate(counts, axis=1), np.concatenate(places)

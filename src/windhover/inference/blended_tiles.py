@@ -121,9 +121,7 @@ class BlendedTiles:
         """
         if not isinstance(self._normalizer, SceneLogNormalizer):
             return None
-        levels = scene_levels(read, shape_hw, self._normalizer.cpu())
-        self._normalizer.to(self._device)
-        return levels
+        return scene_levels(read, shape_hw, self._normalizer)
 
     @torch.inference_mode()
     def score(
@@ -189,8 +187,7 @@ class BlendedTiles:
         shown = [(slice(row, row + side), slice(col, col + side)) for row, col in places]
         tiles = torch.from_numpy(np.stack([pixels[:, *place] for place in shown]))
         known = torch.from_numpy(np.stack([valid[place] for place in shown]))
-        known_levels = () if levels is None else (levels,)
-        inputs: Tensor = self._normalizer(tiles.to(self._device), *known_levels)
+        inputs: Tensor = self._normalizer(tiles.to(self._device), levels)
         inputs = inputs * known.to(self._device)[:, None]  # the mean where there is no data
         inputs = inputs.contiguous(memory_format=torch.channels_last)
         half = PRECISION_DTYPES[self.inference_precision]

@@ -11,11 +11,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from windhover.errors import FormatError
 from windhover.imagery.scenes import Scene
-
-SAMPLE_PX = 256  # side of a sampled part
-SAMPLES_PER_SIDE = 7  # of a raster: three million pixels at most
+from windhover.inference.sampled_parts import sampled_parts
 
 
 def match_band_moments(scene: Scene, mean: Sequence[float], std: Sequence[float]) -> Scene:
@@ -42,26 +39,8 @@ def match_band_moments(scene: Scene, mean: Sequence[float], std: Sequence[float]
 
 
 def _sample_valid_pixels(scene: Scene) -> NDArray[np.float64]:
-    """Return valid pixels (C, N) of parts spread evenly over a scene; damaged parts are left out.
-
-    The search reports the damage.
-    """
-    scene_height, scene_width = scene.shape_hw
-    height = min(scene_height, SAMPLE_PX)
-    width = min(scene_width, SAMPLE_PX)
+    """Return valid pixels (C, N) of parts spread evenly over a scene."""
     parts = [np.zeros((scene.n_bands, 0))]
-    for row in sample_starts(scene_height):
-        for col in sample_starts(scene_width):
-            try:
-                array, valid = scene.read(row, col, height, width)
-            except FormatError:
-                continue
-            parts.append(array[:, valid].astype(np.float64))
+    for pixels, valid in sampled_parts(scene.read, scene.shape_hw):
+        parts.append(pixels[:, valid].astype(np.float64))
     return np.concatenate(parts, axis=1)
-
-
-def sample_starts(length: int) -> list[int]:
-    """Return the first px of sampled parts along an axis of `length` px."""
-    count = min(SAMPLES_PER_SIDE, -(-length // SAMPLE_PX))
-    starts = np.linspace(0, max(length - SAMPLE_PX, 0), count)
-    return [round(start) for start in starts]

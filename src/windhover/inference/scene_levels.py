@@ -9,9 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from windhover.errors import FormatError
 from windhover.geometry.lattice import ReadBlock
-from windhover.inference.radiometric_normalization import SAMPLE_PX, sample_starts
+from windhover.inference.sampled_parts import sampled_parts
 from windhover.models.input_normalization import SceneLogNormalizer
 
 STEP_PX = 4  # between the px of a sampled part that are used
@@ -27,19 +26,13 @@ def scene_levels(
         shape_hw: rows and columns of the scene, px.
         normalizer: whose logarithms.
     """
-    height, width = (min(length, SAMPLE_PX) for length in shape_hw)
-    total: Tensor | None = None
+    mean = normalizer.mean
+    total = torch.zeros(1, mean.shape[1], dtype=torch.float64, device=mean.device)
     n_px = 0
-    for row in sample_starts(shape_hw[0]):
-        for col in sample_starts(shape_hw[1]):
-            try:
-                pixels, valid = read(row, col, height, width)
-            except FormatError:  # the search reports the damage
-                continue
-            known = np.asarray(valid)[::STEP_PX, ::STEP_PX]
-            chosen = np.ascontiguousarray(pixels[:, ::STEP_PX, ::STEP_PX][:, known])
-            logs = normalizer.logarithms(torch.from_numpy(chosen)[None, :, :, None])
-            of_part = logs.double().sum(dim=(2, 3))
-            total = of_part if total is None else total + of_part
-            n_px += int(known.sum())
-    return (total / n_px).float() if total is not None and n_px else None
+    for pixels, valid in sampled_parts(read, shape_hw):
+        known = np.asarray(valid)[::STEP_PX, ::STEP_PX]
+        chosen = torch.from_numpy(pixels[:, ::STEP_PX, ::STEP_PX][:, known])
+        logs = normalizer.logarithms(chosen.to(mean.device)[None, :, :, None])
+        total += logs.double().sum(dim=(2, 3))
+        n_px += int(known.sum())
+    return (total / n_px).float() if n_px else None

@@ -46,11 +46,12 @@ class Normalizer(nn.Module):
             per_band = torch.tensor(list(values), dtype=torch.float32).view(1, -1, 1, 1)
             self.register_buffer(name, per_band, persistent=False)
 
-    def forward(self, pixels: Tensor) -> Tensor:
+    def forward(self, pixels: Tensor, levels: Tensor | None = None) -> Tensor:
         """Return float32 (B, C, H, W), mean about 0 and standard deviation about 1 per band.
 
         Args:
             pixels: (B, C, H, W) as read, uint8, uint16, int16 or float.
+            levels: of the scenes, which change nothing here.
         """
         return (pixels.to(torch.float32) - self.mean) / self.std  # (B, C, H, W)
 
@@ -91,7 +92,7 @@ class SceneLogNormalizer(Normalizer):
         logs = self.logarithms(pixels)
         if levels is None:
             levels = logs.mean(dim=(2, 3))
-        relative = (logs - levels.to(logs.device)[:, :, None, None]) / LOG_SPREAD
+        relative = (logs - levels[:, :, None, None]) / LOG_SPREAD
         return torch.cat([super().forward(pixels), relative], dim=1)
 
 

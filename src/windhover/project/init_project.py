@@ -46,7 +46,7 @@ __pycache__/
 /reports/*.html
 /reports/*.parquet
 """
-WINDOWS_WITH_A_CLASS = f"windows of {WINDOW_PX} px with a class"
+UNITS = {"objects": "objects", "coverage": f"windows of {WINDOW_PX} px with a class"}
 SHAPEFILE_PARTS = (".shp", ".shx", ".dbf", ".prj", ".cpg")
 # keys of a parameter set that what was measured or asked for decides
 KEPT_FROM_DATA = (
@@ -300,11 +300,9 @@ def report_lines(proposal: Proposal, data: MeasuredData | None) -> list[str]:
     for finding in proposal.findings:
         command = f" [{finding.command}]" if finding.command else ""
         lines.append(f"{finding.kind}: {finding.sentence}{command}")
-    if proposal.objects_by_split:
+    if data is not None and proposal.objects_by_split:
         counts = ", ".join(f"{name} {count}" for name, count in proposal.objects_by_split.items())
-        is_coverage = proposal.value_of("scenes.task") == "coverage"
-        unit = WINDOWS_WITH_A_CLASS if is_coverage else "objects"
-        lines.append(f"{unit}: {counts}")
+        lines.append(f"{UNITS[data.record.task]}: {counts}")
     return lines
 
 
@@ -313,8 +311,8 @@ def measured_line(data: MeasuredData) -> str:
     record = data.record
     n_places = len(record.objects_by_place)
     classes = ", ".join(f"{count} {name}" for name, count in record.classes.items())
-    if not record.geometry:
-        classes = f"{WINDOWS_WITH_A_CLASS}: {classes}"
+    if record.task == "coverage":
+        classes = f"{UNITS[record.task]}: {classes}"
     line = (
         f"{counted(len(record.scenes), 'scene')} of {counted(n_places, 'place')}, "
         f"{record.megapixels:.3g} Mpx, "

@@ -359,14 +359,9 @@ def _measured_scenes(
     per_scene = labels.loc[~labels["ignored"], "scene"].value_counts()
     counts: Mapping[str, int] = {str(name): int(count) for name, count in per_scene.items()}
     return tuple(
-        MeasuredScene(
-            scene=info.name,
-            path=info.path,
-            width_px=info.width_px,
-            height_px=info.height_px,
-            gsd_m=round(max(info.gsd_m), GSD_DIGITS),
-            crs=info.crs,
-            place=place,
+        MeasuredScene.of(
+            info,
+            place,
             labeled=info.name in aligned.covered_scenes,
             objects=int(counts.get(info.name, 0)),
         )

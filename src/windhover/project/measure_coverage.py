@@ -15,11 +15,17 @@ import numpy as np
 import rasterio
 
 from windhover.dataset.build_catalog import build_catalog
-from windhover.dataset.catalog import Catalog, SceneRow, scene_info
-from windhover.dataset.class_maps import UNKNOWN
+from windhover.dataset.catalog import (
+    Catalog,
+    SceneRow,
+    open_catalog_scene,
+    open_class_map,
+    scene_info,
+)
+from windhover.dataset.class_maps import count_cells
 from windhover.dataset.mask_files import find_mask_files
 from windhover.errors import DataError, ParameterError, WindhoverError
-from windhover.geometry.arrays import Floats
+from windhover.geometry.arrays import Floats, Ints
 from windhover.geometry.windows import WINDOW_PX
 from windhover.imagery.rasters import SceneInfo
 from windhover.params import check_params
@@ -56,7 +62,7 @@ def check_labels_are_no_masks(request: ProjectRequest) -> None:
     Raises:
         ParameterError: they are, and what their values mean is not known.
     """
-    if request.labels is None or request.is_coverage:
+    if request.labels is None:
         return
     place = absolute_path(request.labels)
     try:
@@ -136,9 +142,9 @@ def _windows_with_a_class(catalog: Catalog) -> ObjectsOnGround:
     for number, row in enumerate(catalog):
         if row.class_map is None:
             continue
-        indices, found = _windows_of(row, len(catalog.classes), catalog.gsd_m)
+        indices, found = _windows_of(row, catalog)
         scene += [number] * len(indices)
-        class_index += indices
+        class_index += indices.tolist()
         boxes.append(found)
     sides = np.full(len(scene), np.nan)
     return ObjectsOnGround(
@@ -150,25 +156,19 @@ def _windows_with_a_class(catalog: Catalog) -> ObjectsOnGround:
     )
 
 
-def _windows_of(row: SceneRow, n_classes: int, gsd_m: float) -> tuple[list[int], Floats]:
+def _windows_of(row: SceneRow, catalog: Catalog) -> tuple[Ints, Floats]:
     """Return the commonest class of each window with one, and its box in m of the scene."""
-    with rasterio.open(str(row.class_map)) as dataset:
-        classes = dataset.read(1)
-    side_y, side_x = (max(round(WINDOW_PX * gsd_m / own), 1) for own in (row.gsd_y_m, row.gsd_x_m))
-    indices = []
-    boxes = []
-    for top in range(0, classes.shape[0], side_y):
-        for left in range(0, classes.shape[1], side_x):
-            window = classes[top : top + side_y, left : left + side_x]
-            counts = np.bincount(window[window != UNKNOWN], minlength=n_classes + 1)[1:]
-            if counts.sum() < MIN_SHARE * window.size or not counts.sum():
-                continue
-            indices.append(int(counts.argmax()))
-            bottom, right = top + window.shape[0], left + window.shape[1]
-            boxes.append(
-                (left * row.gsd_x_m, top * row.gsd_y_m, right * row.gsd_x_m, bottom * row.gsd_y_m)
-            )
-    return indices, np.array(boxes, np.float64).reshape(-1, 4)
+    with (
+        open_catalog_scene(row, catalog.gsd_m) as scene,
+        open_class_map(row, scene) as class_map,
+    ):
+        counts, places = count_cells(class_map, WINDOW_PX, len(catalog.classes))
+        height_px, width_px = scene.shape_hw
+    has_class = counts[1:].sum(axis=0) >= MIN_SHARE * WINDOW_PX**2
+    left_top = places[has_class][:, ::-1] * WINDOW_PX
+    right_bottom = np.minimum(left_top + WINDOW_PX, (width_px, height_px))
+    boxes = np.concatenate([left_top, right_bottom], axis=1) * catalog.gsd_m
+    return counts[1:, has_class].argmax(axis=0), boxes
 
 
 def _check_windows(objects: ObjectsOnGround, request: ProjectRequest) -> None:
@@ -198,18 +198,8 @@ def _record(
     """Return what was measured, its objects being windows of ground."""
     per_scene = Counter(objects.scene.tolist())
     scenes = tuple(
-        MeasuredScene(
-            scene=row.scene,
-            path=row.path,
-            width_px=row.width_px,
-            height_px=row.height_px,
-            gsd_m=round(max(row.gsd_m), GSD_DIGITS),
-            crs=row.crs,
-            place=row.place,
-            labeled=row.labeled,
-            objects=per_scene[number],
-        )
-        for number, row in enumerate(catalog)
+        MeasuredScene.of(info, row.place, labeled=row.labeled, objects=per_scene[number])
+        for number, (row, info) in enumerate(zip(catalog, infos, strict=True))
     )
     names = [catalog.classes[number] for number in objects.class_index.tolist()]
     return Measurements(
@@ -227,14 +217,6 @@ def _record(
         stated_gsd_m=request.gsd_m if any(info.crs is None for info in infos) else None,
         megapixels=sum(info.width_px * info.height_px for info in infos) / 1e6,
         classes=dict(sorted(Counter(names).items())),
-        ignored=0,
-        geometry={},
-        length_m=None,
-        width_m=None,
-        nearest_m=None,
-        nearest_sizes=None,
-        merged={},
-        marked_twice=0.0,
-        color=None,
+        task="coverage",
         notes=tuple(catalog.report.notes),
     )

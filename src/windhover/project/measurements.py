@@ -7,10 +7,13 @@ Computes nothing; `measure` fills them, `propose` and pages read them.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
 from pydantic import BaseModel, ConfigDict
+
+from windhover.imagery.rasters import SceneInfo
 
 QUANTILES = (0.02, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.98)
 DIGITS = 6
@@ -81,6 +84,21 @@ class MeasuredScene(_Record):
     labeled: bool
     objects: int
 
+    @classmethod
+    def of(cls, info: SceneInfo, place: str, *, labeled: bool, objects: int) -> MeasuredScene:
+        """Return the record of a raster."""
+        return cls(
+            scene=info.name,
+            path=info.path,
+            width_px=info.width_px,
+            height_px=info.height_px,
+            gsd_m=round(max(info.gsd_m), DIGITS),
+            crs=info.crs,
+            place=place,
+            labeled=labeled,
+            objects=objects,
+        )
+
 
 class ColorMeasure(_Record):
     """How far objects differ from their surroundings, in spreads over the objects.
@@ -113,7 +131,9 @@ class Measurements(_Record):
         native_gsd_m: median over the scenes with labels.
         stated_gsd_m: by the user, for pictures without georeference; None where none was needed.
         megapixels: of all scenes, native.
-        classes: class as in the labels -> objects.
+        classes: class as in the labels -> objects; of coverage, windows of ground with it.
+        notes: what the readers report, in sentences.
+        task: what labels are; all that follows is of objects alone.
         ignored: labels that count neither way.
         geometry: kind of shape (points, boxes, polygons) -> labels.
         length_m: longer sides of the objects; None where all are points.
@@ -125,7 +145,6 @@ class Measurements(_Record):
         marked_twice: share of the labels whose box overlaps an earlier one of its class by an IoU
             above 0.6, while hardly any overlap by 0.4 to 0.6.
         color: objects against their surroundings; None where it cannot be measured.
-        notes: what the readers report, in sentences.
     """
 
     raw: str
@@ -142,16 +161,17 @@ class Measurements(_Record):
     stated_gsd_m: float | None
     megapixels: float
     classes: dict[str, int]
-    ignored: int
-    geometry: dict[str, int]
-    length_m: Quantiles | None
-    width_m: Quantiles | None
-    nearest_m: Quantiles | None
-    nearest_sizes: Quantiles | None
-    merged: dict[str, float]
-    marked_twice: float
-    color: ColorMeasure | None
     notes: tuple[str, ...]
+    task: Literal["objects", "coverage"] = "objects"
+    ignored: int = 0
+    geometry: dict[str, int] = {}
+    length_m: Quantiles | None = None
+    width_m: Quantiles | None = None
+    nearest_m: Quantiles | None = None
+    nearest_sizes: Quantiles | None = None
+    merged: dict[str, float] = {}
+    marked_twice: float = 0.0
+    color: ColorMeasure | None = None
 
     @property
     def n_objects(self) -> int:

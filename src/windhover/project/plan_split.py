@@ -9,7 +9,7 @@ the report states it.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -22,6 +22,7 @@ from windhover.geometry.windows import WINDOW_PX
 from windhover.imagery.rasters import SceneInfo
 from windhover.project.cut_ground import Rectangle, best_cut
 from windhover.project.measure import MeasuredData
+from windhover.project.measurements import Measurements
 
 FRACTIONS = (0.6, 0.15, 0.25)
 MAX_PLACE_SHARE = 0.7  # of the objects in one place, beyond which places alone do not divide
@@ -99,15 +100,13 @@ def plan_split(data: MeasuredData, gsd_m: float) -> SplitPlan:
         data: the measured scenes and objects.
         gsd_m: of training, from which the guard follows: one window.
     """
-    by_place = data.record.objects_by_place
-    labeled = {scene.place for scene in data.record.scenes if scene.labeled}
-    by_place = {place: count for place, count in by_place.items() if place in labeled}
+    by_place = _objects_by_labeled_place(data.record)
     whole = _by_places(by_place)
     if whole is not None:
         return whole
     ground = _ground_of(data)
     guard_m = WINDOW_PX * gsd_m
-    plan = _best_blocks(_cuts(ground, guard_m), ground, guard_m, n_objects=data.record.n_objects)
+    plan = _best_blocks(ground, guard_m, n_objects=data.record.n_objects, max_lost=MAX_LOST)
     if plan is not None and plan.objects["train"] >= ENOUGH_TO_LEARN:
         return plan
     folds = _most_folds(ground, guard_m, n_objects=data.record.n_objects)
@@ -140,19 +139,14 @@ def plan_ground_split(data: MeasuredData, gsd_m: float) -> SplitPlan:
         data: the measured scenes; an object stands for a window of ground with a class.
         gsd_m: of training, from which the guard follows: one window.
     """
-    labeled = {scene.place for scene in data.record.scenes if scene.labeled}
-    by_place = {
-        place: count for place, count in data.record.objects_by_place.items() if place in labeled
-    }
+    by_place = _objects_by_labeled_place(data.record)
     whole = _by_places(by_place)
     if whole is not None:
         return whole
     ground = _ground_of(data)
-    plans = _cuts(ground, WINDOW_PX * gsd_m)
+    guard_m = WINDOW_PX * gsd_m
     n_windows = data.record.n_objects
-    plan = _best_blocks(
-        plans, ground, WINDOW_PX * gsd_m, n_objects=n_windows, max_lost=MAX_LOST_GROUND
-    )
+    plan = _best_blocks(ground, guard_m, n_objects=n_windows, max_lost=MAX_LOST_GROUND)
     if plan is not None:
         reason = (
             f"the scenes are {_counted(len(by_place), 'place')}, too few to divide: they are cut "
@@ -168,14 +162,19 @@ def plan_ground_split(data: MeasuredData, gsd_m: float) -> SplitPlan:
     return SplitPlan("none", None, {"train": n_windows, "val": 0, "test": 0}, 0, reason)
 
 
-def _cuts(ground: _Ground, guard_m: float) -> list[tuple[list[_Leaf], int]]:
-    """Return the cuts into every number of blocks that makes places enough."""
-    plans = []
+def _objects_by_labeled_place(record: Measurements) -> dict[str, int]:
+    """Return place -> its objects, of the places with a labeled scene."""
+    labeled = {scene.place for scene in record.scenes if scene.labeled}
+    counts = record.objects_by_place
+    return {place: count for place, count in counts.items() if place in labeled}
+
+
+def _cuts(ground: _Ground, guard_m: float) -> Iterator[tuple[list[_Leaf], int]]:
+    """Yield the cuts into every number of blocks that makes places enough."""
     for n_blocks in N_BLOCKS:
         leaves, lost = _cut_into(ground, n_blocks, guard_m)
         if len(leaves) + len(ground.uncut) >= MIN_PLACES:
-            plans.append((leaves, lost))
-    return plans
+            yield leaves, lost
 
 
 def _by_places(n_objects: Mapping[str, int]) -> SplitPlan | None:
@@ -273,19 +272,14 @@ def _cut_into(ground: _Ground, n_blocks: int, guard_m: float) -> tuple[list[_Lea
 
 
 def _best_blocks(
-    plans: Sequence[tuple[list[_Leaf], int]],
-    ground: _Ground,
-    guard_m: float,
-    *,
-    n_objects: int,
-    max_lost: float = MAX_LOST,
+    ground: _Ground, guard_m: float, *, n_objects: int, max_lost: float
 ) -> SplitPlan | None:
     """Return a plan that loses few objects: of those with enough to measure the most blocks.
 
-    None where every plan loses more, or leaves a split too few.
+    None where every plan loses more than a share of them, or leaves a split too few.
     """
     best: tuple[float, SplitPlan] | None = None
-    for leaves, lost in plans:
+    for leaves, lost in _cuts(ground, guard_m):
         counts = {f"{number}": len(leaf.points) for number, leaf in enumerate(leaves)}
         splits = assign_splits(counts | ground.uncut, FRACTIONS, SEED)
         objects = _sums(counts | ground.uncut, splits)

@@ -32,6 +32,7 @@ from windhover.rendering.plot_style import (
 )
 from windhover.rendering.text import format_estimate, format_value
 
+VAL = "val"
 F1_LINES = (0.5, 0.7, 0.8, 0.9, 0.95)
 MARKED_FALSE_ALARM_RATES = (1.0, 5.0)
 LOWEST_FALSE_ALARM_RATE = 1e-4
@@ -49,7 +50,7 @@ def plot_precision_recall(
 
     Args:
         path: PNG to write.
-        curves: name -> pooled curve; the last is the one that is measured.
+        curves: name -> pooled curve: the one that is measured, and perhaps that of val.
         band: `recall, low, high`: 95 % of its resampled precisions.
         estimates: its `precision`, `recall` and `ap`.
         subtitle: what was searched.
@@ -67,10 +68,12 @@ def plot_precision_recall(
                 label="95 % of the resamples",
             )
         for name, counts in curves.items():
-            options = {"color": VAL_COLOR, "lw": 1.4, "label": name}
-            if counts is measured_curve(curves):
-                label = f"{name}, AP {format_estimate(estimates['ap'])}"
-                options = {"color": TEST_COLOR, "label": label}
+            options = {
+                "color": TEST_COLOR,
+                "label": f"{name}, AP {format_estimate(estimates['ap'])}",
+            }
+            if name == VAL:
+                options = {"color": VAL_COLOR, "lw": 1.4, "label": name}
             _plot_envelope(axes, counts.recall[:, 0], counts.precision[:, 0], **options)
         _mark_operating_point(axes, estimates["recall"], estimates["precision"])
         axes.set(
@@ -94,7 +97,7 @@ def plot_froc(
 
     Args:
         path: PNG to write.
-        curves: name -> pooled curve; the last is the one that is measured.
+        curves: name -> pooled curve: the one that is measured, and perhaps that of val.
         estimates: its `recall` and `false_alarms_per_km2`.
         subtitle: what was searched.
     """
@@ -102,7 +105,7 @@ def plot_froc(
     floor = _lowest_rate([counts.false_alarms_per_km2[:, 0] for counts in curves.values()])
     with plot_file(path, (6.4, 5.4)) as (_, axes):
         for label, counts in curves.items():
-            color = TEST_COLOR if counts is measured_curve(curves) else VAL_COLOR
+            color = VAL_COLOR if label == VAL else TEST_COLOR
             rate = np.maximum(counts.false_alarms_per_km2[:, 0], floor)
             recall = counts.recall[:, 0]
             axes.plot(rate / unit.per_km2, recall, color=color, drawstyle="steps-post", label=label)
@@ -119,11 +122,6 @@ def plot_froc(
             axes.axvline(marked_rate / unit.per_km2, color=GUIDE_COLOR, lw=1, ls=":")
         add_titles(axes, "Recall against false alarms (FROC)", subtitle)
         add_legend(axes, "lower right")
-
-
-def measured_curve(curves: Mapping[str, MatchCounts]) -> MatchCounts:
-    """Return the curve that is measured, which comes last."""
-    return list(curves.values())[-1]
 
 
 def _lowest_rate(rates: list[Any]) -> float:

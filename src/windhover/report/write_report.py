@@ -80,12 +80,12 @@ def _write_parquet(table: pd.DataFrame, path: Path) -> None:
 def write_curve_plots(result: EvaluationResult, folder: Path) -> None:
     """Write the plots of precision-recall, FROC, windows and the threshold."""
     measured = result.measured
-    curves = {"val": result.scenes["val"].pooled_curve, "test": measured.pooled_curve}
-    name = "test"
-    if result.held_out is not None:
-        name = HELD_OUT
-        curves = {name: measured.pooled_curve}
-    subtitle = scenes_summary(measured, name)
+    if result.held_out is None:
+        curves = {"val": result.scenes["val"].pooled_curve, "test": measured.pooled_curve}
+        subtitle = scenes_summary(measured)
+    else:
+        curves = {HELD_OUT: measured.pooled_curve}
+        subtitle = scenes_summary(measured, HELD_OUT)
     all_classes = class_score_curve(measured.matches, measured.ground_truth, measured.sample)
     plot_precision_recall(
         folder / "pr_scenes.png",

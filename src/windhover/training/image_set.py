@@ -26,6 +26,11 @@ class ImageBatch(NamedTuple):
     objects: Tensor  # (B, 5) for patches, (B, M, 5) for large patches; columns of object_table
     levels: Tensor | None = None  # (B, C) of the scenes, where the normalizer takes them
 
+    def to(self, device: str) -> ImageBatch:
+        """Return the batch on a device."""
+        tensors = (None if part is None else part.to(device) for part in self)
+        return ImageBatch(*tensors)  # type: ignore[arg-type]
+
 
 class ImageSet:
     """Images of one size with their objects, on one device; grows when patches are mined."""

@@ -167,9 +167,14 @@ class DetectionModule(L.LightningModule):
             return None
         return draw_borders(len(pixels), pixels.shape[-1], prob, generator, device=pixels.device)
 
-    def normalized(self, pixels: Tensor) -> Tensor:
-        """Return pixels as read (B, C, H, W) as the network takes them, channels last."""
-        inputs: Tensor = self.normalizer(pixels)
+    def normalized(self, pixels: Tensor, levels: Tensor | None = None) -> Tensor:
+        """Return pixels as read (B, C, H, W) as the network takes them, channels last.
+
+        Args:
+            pixels: as read.
+            levels: (B, C) of their scenes; None where the network does not ask for them.
+        """
+        inputs: Tensor = self.normalizer(pixels, levels)
         return inputs.contiguous(memory_format=torch.channels_last)
 
     @property
@@ -221,7 +226,7 @@ class DetectionModule(L.LightningModule):
         if self.weight_average is not None:
             self.weight_average.update_parameters(self.network)
         self.step_seconds += time.monotonic() - self._step_began
-        if self.training_state.schedule_progress >= 1 - 1e-9:
+        if self.training_state.schedule_is_done:
             self.trainer.should_stop = True
 
     # validation

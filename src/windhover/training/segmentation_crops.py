@@ -15,15 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from windhover.dataset.catalog import Catalog, open_catalog_scene, open_class_map
-from windhover.dataset.class_maps import UNKNOWN, ClassMap, class_counts
-from windhover.geometry.arrays import Floats, Ints
+from windhover.dataset.class_maps import UNKNOWN, ClassMap, count_cells
+from windhover.geometry.arrays import Floats
 from windhover.imagery.scenes import Scene
 from windhover.inference.scene_levels import scene_levels
 from windhover.models.input_normalization import Normalizer, SceneLogNormalizer
 from windhover.patches.patch_summary import PatchSummary
 
 CELL_PX = 32  # side of the cells by which crops find a class
-STRIP_CELLS = 32  # rows of cells of a class map that are counted at once
 PRELOADED_BYTES = 2 << 30  # of scenes that are held in memory; further ones are read anew
 
 
@@ -39,6 +38,14 @@ class Crop(NamedTuple):
     image: NDArray[Any]
     classes: NDArray[np.uint8]
     levels: NDArray[np.float32] | None = None
+
+
+class _OpenScene(NamedTuple):
+    """A scene, its class map, and the levels (C,) of it where the network asks for them."""
+
+    scene: Scene
+    class_map: ClassMap
+    levels: NDArray[np.float32] | None
 
 
 class CropSource:
@@ -63,8 +70,7 @@ class CropSource:
         self.side_px = side_px
         self._n_classes = len(summary.classes)
         self._open = ExitStack()
-        self._scenes: list[tuple[Scene, ClassMap]] = []
-        self._levels: list[NDArray[np.float32] | None] = []
+        self._scenes: list[_OpenScene] = []
         counts = [np.zeros((self._n_classes + 1, 0), np.int64)]
         cells = [np.zeros((0, 3), np.int64)]
         n_bytes = 0
@@ -77,15 +83,11 @@ class CropSource:
             if n_bytes <= PRELOADED_BYTES:
                 scene.preload()
             class_map = self._open.enter_context(open_class_map(row, scene))
-            of_scene, places = _count_cells(class_map, self._n_classes)
+            of_scene, places = count_cells(class_map, CELL_PX, self._n_classes)
             counts.append(of_scene)
             number = np.full((len(places), 1), len(self._scenes))
             cells.append(np.concatenate([number, places], axis=1))
-            self._scenes.append((scene, class_map))
-            levels = None
-            if isinstance(normalizer, SceneLogNormalizer):
-                levels = scene_levels(scene.read, scene.shape_hw, normalizer)
-            self._levels.append(None if levels is None else levels[0].numpy())
+            self._scenes.append(_OpenScene(scene, class_map, _levels_of(scene, normalizer)))
         self._cells = np.concatenate(cells)  # (N, 3) scene, row and column of each cell
         self._ends = np.cumsum(np.concatenate(counts, axis=1), axis=1)  # (K + 1, N)
         self._fill = np.asarray(summary.mean)
@@ -114,26 +116,26 @@ class CropSource:
         cell = int(np.searchsorted(ends, rng.random() * ends[-1], side="right"))
         scene, row, col = self._cells[min(cell, len(self._cells) - 1)]
         shift = rng.integers(0, self.side_px - CELL_PX, 2, endpoint=True)
-        height, width = self._scenes[scene][0].shape_hw
+        height, width = self._scenes[scene].scene.shape_hw
         top = _inside(int(row * CELL_PX - shift[0]), height, self.side_px)
         left = _inside(int(col * CELL_PX - shift[1]), width, self.side_px)
         return self.read(int(scene), top, left)
 
     def read(self, scene: int, top: int, left: int) -> Crop:
         """Return the crop of a scene at a place, px at the training GSD."""
-        opened, class_map = self._scenes[scene]
+        opened, class_map, levels = self._scenes[scene]
         pixels = opened.read(top, left, self.side_px, self.side_px)
         classes = class_map.read(top, left, self.side_px, self.side_px)
         image = pixels.array.transpose(1, 2, 0).copy()
         image[~pixels.valid] = self._fill.astype(image.dtype)
         classes[~pixels.valid] = UNKNOWN
-        return Crop(image, classes, self._levels[scene])
+        return Crop(image, classes, levels)
 
     def grid(self, most: int) -> list[Crop]:
         """Return adjoining crops with known px, at most so many, evenly chosen."""
         places = []
-        for number, (scene, _) in enumerate(self._scenes):
-            rows, cols = (_starts(length, self.side_px) for length in scene.shape_hw)
+        for number, opened in enumerate(self._scenes):
+            rows, cols = (_starts(length, self.side_px) for length in opened.scene.shape_hw)
             places += [(number, row, col) for row in rows for col in cols]
         chosen = np.linspace(0, len(places) - 1, min(most, len(places))).round().astype(int)
         crops = [self.read(*places[index]) for index in chosen]
@@ -142,6 +144,14 @@ class CropSource:
     def close(self) -> None:
         """Close the files."""
         self._open.close()
+
+
+def _levels_of(scene: Scene, normalizer: Normalizer | None) -> NDArray[np.float32] | None:
+    """Return the levels (C,) of a scene; None where the network does not ask for them."""
+    if not isinstance(normalizer, SceneLogNormalizer):
+        return None
+    levels = scene_levels(scene.read, scene.shape_hw, normalizer)
+    return None if levels is None else levels[0].numpy()
 
 
 def _starts(length: int, side_px: int) -> list[int]:
@@ -155,22 +165,6 @@ def _inside(start: int, length: int, side_px: int) -> int:
     """Return the first px of a crop moved into a scene; one that is larger holds all of it."""
     low, high = sorted((0, length - side_px))
     return min(max(start, low), high)
-
-
-def _count_cells(class_map: ClassMap, n_classes: int) -> tuple[Ints, Ints]:
-    """Return the px of each class in each cell, (K + 1, N), and the cells' places, (N, 2)."""
-    height, width = class_map.shape_hw
-    n_cols = -(-width // CELL_PX)
-    counts = []
-    places = []
-    for row in range(0, height, STRIP_CELLS * CELL_PX):
-        n_rows = min(STRIP_CELLS, -(-(height - row) // CELL_PX))
-        strip = class_map.read(row, 0, n_rows * CELL_PX, n_cols * CELL_PX)
-        of_strip = class_counts(strip, CELL_PX, n_classes).astype(np.int64)
-        counts.append(of_strip.reshape(n_classes + 1, -1))
-        rows, cols = np.mgrid[:n_rows, :n_cols]
-        places.append(np.stack([rows.ravel() + row // CELL_PX, cols.ravel()], axis=1))
-    return np.concatenate(counts, axis=1), np.concatenate(places)
 
 
 def class_shares(crops: Sequence[Crop], n_classes: int) -> Floats:

@@ -61,18 +61,6 @@ class SegmentationModule(DetectionModule):
         self._validation_metrics["val_loss"] = so_far + loss.detach() * batch.share
         self._validated.append((logits.float().cpu(), batch.patches.objects.cpu(), torch.empty(0)))
 
-    def normalized(self, pixels: Tensor, levels: Tensor | None = None) -> Tensor:
-        """Return pixels as read (B, C, H, W) as the network takes them, channels last.
-
-        Args:
-            pixels: as read.
-            levels: (B, C) of their scenes; None where the network does not ask for them.
-        """
-        if levels is None:
-            return super().normalized(pixels)
-        inputs: Tensor = self.normalizer(pixels, levels)
-        return inputs.contiguous(memory_format=torch.channels_last)
-
     def _changed_levels(
         self, levels: Tensor | None, pixels: Tensor, changed: Tensor
     ) -> Tensor | None:

@@ -49,6 +49,11 @@ class TrainingState:
         """The epoch after the last finished one, counted from 0."""
         return len(self.history)
 
+    @property
+    def schedule_is_done(self) -> bool:
+        """Whether the learning rate came to its end, and training with it."""
+        return self.schedule_progress >= 1 - 1e-9
+
     def steps_left(self, epoch: int, batch_idx: int, steps_per_epoch: int) -> int:
         """Return the planned steps from one on, itself included.
 

@@ -32,5 +32,4 @@ class ProcessSync(L.Callback):
         state = trainer.strategy.broadcast(cast(DetectionModule, module).training_state)
         cast(DetectionModule, module).training_state = state
         trainer.fit_loop.max_epochs = state.planned_epochs
-        if state.schedule_progress == 0.0:  # planned anew after its end
-            trainer.should_stop = False
+        trainer.should_stop = trainer.should_stop and state.schedule_is_done

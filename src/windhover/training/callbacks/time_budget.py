@@ -100,16 +100,14 @@ class TimeBudget(L.Callback):
         n_done = len(state.history)
         if self._max_seconds is None or not n_done:
             return
-        if n_done == state.planned_epochs == 1 < wanted_epochs:
-            if state.seconds > self._max_seconds * (1 - MUCH_LEFT):
-                return
-            state.schedule_progress = 0.0
-        elif n_done >= state.planned_epochs:
-            return
         recent = [row["seconds"] for row in state.history[-RECENT_EPOCHS:]]
         seconds_per_epoch = sum(recent) / len(recent)
-        if n_done == state.planned_epochs:  # it may have been a part of one
-            seconds_per_epoch /= state.last_epoch_share
+        if n_done >= state.planned_epochs:
+            is_single = n_done == 1 < wanted_epochs
+            if not is_single or state.seconds > self._max_seconds * (1 - MUCH_LEFT):
+                return
+            seconds_per_epoch /= state.last_epoch_share  # it may have been a part of one
+            state.schedule_progress = 0.0
         mining_seconds = sum(row.get("mining_seconds", 0.0) for row in state.history)
         seconds_per_round = mining_seconds / max(state.n_mining_rounds, 1)
         rounds_left = max(self._n_mining_rounds - state.n_mining_rounds, 0)
@@ -126,10 +124,7 @@ def measure_step(
     trial = copy.deepcopy(module).to(device)
     optimizer = torch.optim.AdamW(trial.network.parameters())
     half = HALF_PRECISION.get(training_precision)
-    parts = [
-        part._replace(pixels=part.pixels.to(device), objects=part.objects.to(device))
-        for part in parts
-    ]
+    parts = [part.to(device) for part in parts]
     times = []
     for step in range(CALIBRATION_STEPS):
         began = time.monotonic()
