@@ -5,12 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import geopandas
-import numpy as np
 import pytest
-import shapely
 
 from conftest import MakeScene
+from toy_labels import boats
 from windhover.dataset.block_plan import BlockPlan
 from windhover.errors import DataError
 from windhover.params import read_yaml, value_at
@@ -27,13 +25,8 @@ def project(make_scene: MakeScene, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     """Return a project of one scene, cut into blocks."""
     monkeypatch.setattr(flow, "_init_repository", lambda project: None)
     make_scene("s/one.tif", (900, 1300))
-    rng = np.random.default_rng(5)
-    x = 400_000 + rng.uniform(20, 1600, 90)
-    y = 5_000_000 - rng.uniform(20, 1100, 90)
-    shapes = shapely.box(x - 10, y - 8, x + 10, y + 8)
-    labels = geopandas.GeoDataFrame({"class": ["boat"] * 90}, geometry=shapes, crs="EPSG:32631")
-    labels.to_file(tmp_path / "l.gpkg")
-    request = ProjectRequest(tmp_path / "p", scenes=tmp_path / "s", labels=tmp_path / "l.gpkg")
+    labels = boats(tmp_path / "l.gpkg")
+    request = ProjectRequest(tmp_path / "p", scenes=tmp_path / "s", labels=labels)
     init_project(request, lambda line: None)
     return request.project
 

@@ -13,6 +13,7 @@ import pytest
 import shapely
 
 from conftest import MakeScene
+from toy_labels import boats
 from windhover.dataset.block_plan import BlockPlan
 from windhover.errors import DataError, MissingFileError, ParameterError, WindhoverError
 from windhover.params import StageParams, load_params, read_yaml
@@ -24,21 +25,6 @@ from windhover.project.setup_record import ProjectSetup
 from windhover.project.write_dvc_yaml import INSTALLED
 
 STAGES = ("scenes", "patches", "augment", "train", "evaluate", "detect", "export")
-
-
-def boats(path: Path, count: int = 90, classes: tuple[str, ...] = ("boat",)) -> Path:
-    """Write boxes over the scene that `make_scene((900, 1300))` makes."""
-    rng = np.random.default_rng(5)
-    x = 400_000 + rng.uniform(20, 1600, count)
-    y = 5_000_000 - rng.uniform(20, 1100, count)
-    frame = geopandas.GeoDataFrame(
-        {"kind": [classes[number % len(classes)] for number in range(count)]},
-        geometry=shapely.box(x - 10, y - 8, x + 10, y + 8),
-        crs="EPSG:32631",
-    )
-    path.parent.mkdir(exist_ok=True)
-    frame.to_file(path, engine="pyogrio")
-    return path
 
 
 @pytest.fixture(autouse=True)
@@ -65,7 +51,7 @@ def test_scenes_and_labels_of_different_folders_become_a_valid_project(
     make_scene: MakeScene, tmp_path: Path
 ) -> None:
     make_scene("s/one.tif", (900, 1300))
-    labels = boats(tmp_path / "elsewhere" / "boats.shp")
+    labels = boats(tmp_path / "elsewhere" / "boats.shp", column="kind")
     project, proposal, lines = make(
         tmp_path, scenes=tmp_path / "s", labels=labels, class_column="kind", minutes=7.0
     )
@@ -116,7 +102,7 @@ def test_a_parameter_set_wins_over_proposed_values_but_not_over_where_the_data_a
     make_scene: MakeScene, tmp_path: Path
 ) -> None:
     make_scene("s/one.tif", (900, 1300))
-    labels = boats(tmp_path / "b.gpkg", classes=("Airplane", "Truncated_airplane"))
+    labels = boats(tmp_path / "b.gpkg", classes=("Airplane", "Truncated_airplane"), column="kind")
     project, _, _ = make(
         tmp_path, scenes=tmp_path / "s", labels=labels, class_column="kind", like="airbus"
     )
@@ -273,7 +259,7 @@ def test_a_label_file_of_two_layers_is_read_and_told_once(
     make_scene: MakeScene, tmp_path: Path
 ) -> None:
     make_scene("s/one.tif", (900, 1300))
-    frame = geopandas.read_file(boats(tmp_path / "b.gpkg"))
+    frame = geopandas.read_file(boats(tmp_path / "b.gpkg", column="kind"))
     frame.iloc[:40].to_file(tmp_path / "two.gpkg", layer="sail")
     frame.iloc[40:].to_file(tmp_path / "two.gpkg", layer="motor")
     _, proposal, lines = make(tmp_path, scenes=tmp_path / "s", labels=tmp_path / "two.gpkg")

@@ -6,12 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-import geopandas
-import numpy as np
 import pytest
-import shapely
 
 from conftest import MakeScene
+from toy_labels import boats
 from windhover.project.init_project import init_project
 from windhover.project.request import ProjectRequest
 
@@ -24,15 +22,10 @@ def test_of_two_runs_at_once_one_is_refused_and_the_bytes_are_those_of_one(
     make_scene: MakeScene, tmp_path: Path
 ) -> None:
     make_scene("s/one.tif", (900, 1300))
-    rng = np.random.default_rng(5)
-    x = 400_000 + rng.uniform(20, 1600, 90)
-    y = 5_000_000 - rng.uniform(20, 1100, 90)
-    boxes = shapely.box(x - 10, y - 8, x + 10, y + 8)
-    frame = geopandas.GeoDataFrame({"class": ["boat"] * 90}, geometry=boxes, crs="EPSG:32631")
-    frame.to_file(tmp_path / "boats.gpkg", engine="pyogrio")
+    labels = boats(tmp_path / "boats.gpkg")
     project = tmp_path / "project"
     init_project(
-        ProjectRequest(project, scenes=tmp_path / "s", labels=tmp_path / "boats.gpkg"),
+        ProjectRequest(project, scenes=tmp_path / "s", labels=labels),
         lambda line: None,
     )
     runs = [

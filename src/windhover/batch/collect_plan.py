@@ -7,7 +7,7 @@ by scene, so that memory does not grow with their number.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -63,7 +63,9 @@ class CollectOutcome:
 
     @property
     def losses(self) -> list[str]:
-        """Why parts of scenes, or whole scenes, were not searched; none outside the area count."""
+        """Why parts of scenes, or whole scenes, were not searched; those outside the area are no
+        loss.
+        """
         lost = [scene.reason for scene in self.unsearched if scene.kind != "outside"]
         return [*self.failed, *lost]
 
@@ -74,7 +76,13 @@ class CollectOutcome:
             return [f"{n_objects} in {counted(self.n_scenes, 'scene')} -> {self.output}"]
         return [f"{self.lines[0]} -> {self.output}", *self.lines[1:]]
 
-    def add(self, scene: CollectedScene) -> None:
+    def counting(self, scenes: Iterable[CollectedScene]) -> Iterator[CollectedScene]:
+        """Yield scenes and count them."""
+        for scene in scenes:
+            self._add(scene)
+            yield scene
+
+    def _add(self, scene: CollectedScene) -> None:
         """Count a scene."""
         self.n_scenes += 1
         self.n_objects += scene.summary.objects
@@ -204,8 +212,7 @@ def _notes_on_parts(found: PartsFound) -> Iterator[str]:
 def _counted_scenes(collector: SceneCollector, outcome: CollectOutcome) -> Iterator[CollectedScene]:
     """Yield the scenes while a bar counts them."""
     with progress_bar("collecting", collector.plan.record.scenes, "scenes") as advance:
-        for scene in collector.scenes():
-            outcome.add(scene)
+        for scene in outcome.counting(collector.scenes()):
             yield scene
             advance()
 

@@ -5,7 +5,7 @@ Each object of overlapping rasters is in it once; searches nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from windhover.batch.collect_plan import CollectOutcome
@@ -13,7 +13,6 @@ from windhover.collection.read_results import collected_scenes
 from windhover.collection.write_collection import check_folder, write_collection
 from windhover.detection.usable_ground import validation_recalls
 from windhover.errors import DataError, ParameterError
-from windhover.export.collected_scene import CollectedScene
 from windhover.export.detection_summary import DetectionSummary
 from windhover.export.expected_counts import read_areas
 from windhover.files import lock_output
@@ -45,7 +44,7 @@ def collect_results(
         scenes, search = collected_scenes(paths)
         outcome = CollectOutcome(output)
         manifest = write_collection(
-            _counted(scenes, outcome),
+            outcome.counting(scenes),
             search,
             output,
             recalls=None if model is None else _recalls(model, search),
@@ -70,13 +69,6 @@ def _check_request(paths: Sequence[Path], output: Path) -> None:
             f"--output {output}: results are collected into a folder, since objects of several "
             "rasters are merged. Name one, such as --output detections."
         )
-
-
-def _counted(scenes: Iterator[CollectedScene], outcome: CollectOutcome) -> Iterator[CollectedScene]:
-    """Yield the scenes and count them."""
-    for scene in scenes:
-        outcome.add(scene)
-        yield scene
 
 
 def _recalls(folder: Path, search: DetectionSummary) -> Mapping[str, float | None]:

@@ -22,7 +22,7 @@ def run_detection(
     model_folder: str,
     *,
     out_folder: str,
-    detect_planned: DetectPlanned | None = None,
+    detect_planned: DetectPlanned,
 ) -> list[str]:
     """Search or map the scenes of a catalog; return lines for the terminal.
 
@@ -37,7 +37,7 @@ def run_detection(
         DataError: a part of a scene cannot be read.
         ParameterError: the plan is of another model.
     """
-    if params.plan is not None and detect_planned is not None:
+    if params.plan is not None:
         return _lines(detect_planned(params.plan, model_folder, out_folder))
     how: dict[str, Any] = {
         "runtime": params.runtime,

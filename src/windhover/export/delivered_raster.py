@@ -8,6 +8,7 @@ from typing import NamedTuple
 import rasterio
 from rasterio.errors import RasterioError
 
+from windhover.dataset.spatial_blocks import BLOCK_SEPARATOR
 from windhover.export.detection_summary import SceneSummary
 
 
@@ -24,9 +25,7 @@ def delivered_raster(scene: SceneSummary) -> DeliveredRaster:
 
     Where that cannot be opened any more, the smallest raster that the block fits into.
     """
-    name = PurePosixPath(scene.path).name or scene.scene
-    width_px, height_px = scene.width_px, scene.height_px
-    if PurePosixPath(scene.path).stem == scene.scene and "~" in scene.scene:
+    if BLOCK_SEPARATOR in scene.scene and scene.path.endswith(f"{scene.scene}.vrt"):
         try:
             with rasterio.open(scene.path) as block, rasterio.open(block.files[1]) as raster:
                 return DeliveredRaster(
@@ -34,4 +33,6 @@ def delivered_raster(scene: SceneSummary) -> DeliveredRaster:
                 )
         except (RasterioError, OSError, IndexError):
             pass
-    return DeliveredRaster(name, scene.origin_px[0] + width_px, scene.origin_px[1] + height_px)
+    name = PurePosixPath(scene.path).name or scene.scene
+    first_col, first_row = scene.origin_px
+    return DeliveredRaster(name, first_col + scene.width_px, first_row + scene.height_px)

@@ -10,13 +10,15 @@ from windhover.project.carried_files import parameter_set
 from windhover.project.measure import MeasuredData
 from windhover.project.measurements import Measurements
 from windhover.project.plan_split import SplitPlan, plan_ground_split
-from windhover.project.proposal import Finding, Proposal, ProposedValue
+from windhover.project.proposal import Proposal, ProposedValue
 from windhover.project.propose_project import (
-    MANY_EPOCHS,
     OTHER_MINUTES,
     data_values,
+    last_findings,
     left_out_findings,
     split_values,
+    time_values,
+    unlabeled_findings,
 )
 from windhover.project.request import ProjectRequest
 
@@ -27,7 +29,6 @@ PATCHES = 1000  # of a U-Net: for the mean and spread of the bands alone
 CROPS = 800  # of an epoch, where the minutes show several epochs
 CROPS_A_MINUTE = 50  # an epoch is then a fifth to a twentieth of the time, on one core or two
 CROPS_STEP = 80
-SCENES_SHOWN = 3
 
 
 def propose_coverage(data: MeasuredData, request: ProjectRequest) -> tuple[Proposal, SplitPlan]:
@@ -49,11 +50,16 @@ def propose_coverage(data: MeasuredData, request: ProjectRequest) -> tuple[Propo
         ),
         *split_values(plan),
         *_light_values(),
-        *_network_values(record, request),
+        *_network_values(record, request.minutes),
+        *time_values(plan, request),
     ]
     proposal = Proposal(
         values=tuple(values),
-        findings=tuple(_findings(record, plan, minutes)),
+        findings=(
+            *left_out_findings(record),
+            *unlabeled_findings(record, "class raster"),
+            *last_findings(plan, minutes),
+        ),
         split_kind=plan.kind,
         objects_by_split=plan.objects,
         minutes=round(minutes, 1),
@@ -82,7 +88,7 @@ def _light_values() -> Iterator[ProposedValue]:
             )
 
 
-def _network_values(record: Measurements, request: ProjectRequest) -> Iterator[ProposedValue]:
+def _network_values(record: Measurements, minutes: float) -> Iterator[ProposedValue]:
     options: dict[str, Any] = dict(U_NET)
     reason = "small enough for two cores; space_to_depth 1 is finer, at four times the time"
     if record.dtype.startswith("uint"):  # others may have bands below 0, without logarithms
@@ -91,46 +97,16 @@ def _network_values(record: Measurements, request: ProjectRequest) -> Iterator[P
     yield ProposedValue(
         name="train.network", value="unet", reason="class rasters have a class for each px"
     )
-    yield ProposedValue(
-        name="train.options",
-        value=options,
-        reason=reason,
-    )
+    yield ProposedValue(name="train.options", value=options, reason=reason)
     yield ProposedValue(
         name="patches.coverage.train_patches",
         value=PATCHES,
         reason="the U-Net learns from crops; patches give the mean and spread of the bands",
     )
-    crops = round(CROPS_A_MINUTE * request.minutes / CROPS_STEP) * CROPS_STEP
+    crops = round(CROPS_A_MINUTE * minutes / CROPS_STEP) * CROPS_STEP
     if crops < CROPS:
         yield ProposedValue(
             name="train.segmentation.per_epoch",
             value=max(crops, CROPS_STEP),
-            reason=f"{request.minutes:g} minutes show an epoch of them several times",
+            reason=f"{minutes:g} minutes show an epoch of them several times",
         )
-    yield ProposedValue(
-        name="train.max_minutes", value=request.minutes, reason=f"--minutes {request.minutes:g}"
-    )
-    yield ProposedValue(
-        name="train.epochs", value=MANY_EPOCHS, reason="as many as fit into the minutes"
-    )
-
-
-def _findings(record: Measurements, plan: SplitPlan, minutes: float) -> Iterator[Finding]:
-    """Yield what a person should know, one sentence each."""
-    yield from left_out_findings(record)
-    yield from (Finding(kind="assumed", sentence=note) for note in record.notes[:SCENES_SHOWN])
-    unlabeled = [scene.scene for scene in record.scenes if not scene.labeled]
-    if unlabeled:
-        shown = ", ".join(unlabeled[:SCENES_SHOWN]) + ", ..." * (len(unlabeled) > SCENES_SHOWN)
-        yield Finding(
-            kind="assumed",
-            sentence=f"{len(unlabeled)} of {len(record.scenes)} scenes have no class raster "
-            f"({shown}): they are mapped, and nothing is learned from them",
-        )
-    yield Finding(kind="split", sentence=plan.reason)
-    yield Finding(
-        kind="time",
-        sentence=f"about {minutes:.0f} minutes until the map is there, on two cores",
-        command="--minutes",
-    )

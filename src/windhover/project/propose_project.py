@@ -55,7 +55,7 @@ def propose_project(
         *propose_amounts(record, _n_training(plan), _shortest_minutes(plan, request)),
         *propose_augmentation(record, gsd.value),
         *_labelled_values(request, gsd.value),
-        *_time_values(plan, request),
+        *time_values(plan, request),
         *propose_search(record, gsd.value),
         *propose_measures(record, gsd.value),
     ]
@@ -159,7 +159,8 @@ def _shortest_minutes(plan: SplitPlan, request: ProjectRequest) -> float:
     return fold_minutes(plan, request) if plan.kind == "folds" else request.minutes
 
 
-def _time_values(plan: SplitPlan, request: ProjectRequest) -> Iterator[ProposedValue]:
+def time_values(plan: SplitPlan, request: ProjectRequest) -> Iterator[ProposedValue]:
+    """Yield how long is trained."""
     reason = f"--minutes {request.minutes:g}"
     if plan.kind == "folds":
         reason += f": half for this model, half for the {plan.n_folds} that measure it"
@@ -191,17 +192,12 @@ def _findings(
 ) -> Iterator[Finding]:
     """Yield what a person should know, one sentence each."""
     yield from left_out_findings(record)
-    yield from (Finding(kind="assumed", sentence=note) for note in record.notes[:N_SHOWN])
     yield from _labelled_findings(request)
-    unlabeled = [scene.scene for scene in record.scenes if not scene.labeled]
-    if unlabeled:
-        yield Finding(
-            kind="assumed",
-            sentence=f"{len(unlabeled)} of {len(record.scenes)} scenes have no labels "
-            f"({', '.join(unlabeled[:N_SHOWN])}{', ...' * (len(unlabeled) > N_SHOWN)}): they are "
-            "searched, and nothing is learned from them",
-            command="windhover set scenes.empty_scenes=complete, where they hold no object",
-        )
+    yield from unlabeled_findings(
+        record,
+        "labels",
+        command="windhover set scenes.empty_scenes=complete, where they hold no object",
+    )
     for name, count in record.classes.items():
         ignored = [one for one in propose_classes(record) if name in one.value]
         if ignored:
@@ -210,6 +206,30 @@ def _findings(
                 sentence=f"{count} labels of the class {name} count neither way",
                 command="windhover set scenes.ignore_classes=[]",
             )
+    yield from last_findings(plan, minutes)
+
+
+def unlabeled_findings(record: Measurements, what: str, command: str = "") -> Iterator[Finding]:
+    """Yield which scenes nothing is learned from.
+
+    Args:
+        record: the measurements.
+        what: they lack, such as labels.
+        command: that changes it.
+    """
+    names = [scene.scene for scene in record.scenes if not scene.labeled]
+    if names:
+        shown = ", ".join(names[:N_SHOWN]) + ", ..." * (len(names) > N_SHOWN)
+        yield Finding(
+            kind="assumed",
+            sentence=f"{len(names)} of {len(record.scenes)} scenes have no {what} ({shown}): they "
+            "are searched, and nothing is learned from them",
+            command=command,
+        )
+
+
+def last_findings(plan: SplitPlan, minutes: float) -> Iterator[Finding]:
+    """Yield how the scenes are divided, and when the map is there."""
     yield Finding(kind="split", sentence=plan.reason)
     yield Finding(
         kind="time",
@@ -219,7 +239,7 @@ def _findings(
 
 
 def left_out_findings(record: Measurements) -> Iterator[Finding]:
-    """Yield which rasters and bands are not used."""
+    """Yield which rasters and bands are not used, and what the readers note."""
     for one in record.left_out[:N_SHOWN]:
         yield Finding(kind="left out", sentence=f"{one.name.lstrip('/')} is left out: {one.reason}")
     if len(record.left_out) > N_SHOWN:
@@ -233,6 +253,7 @@ def left_out_findings(record: Measurements) -> Iterator[Finding]:
             f"{', '.join(record.bands)} and not used",
             command="add them to scenes.stack in params.yaml if they tell the objects apart",
         )
+    yield from (Finding(kind="assumed", sentence=note) for note in record.notes[:N_SHOWN])
 
 
 def _labelled_findings(request: ProjectRequest) -> Iterator[Finding]:

@@ -68,7 +68,7 @@ def plot_precision_recall(
                 label="95 % of the resamples",
             )
         for name, counts in curves.items():
-            options = {
+            options: dict[str, Any] = {
                 "color": TEST_COLOR,
                 "label": f"{name}, AP {format_estimate(estimates['ap'])}",
             }
