@@ -1,6 +1,6 @@
 """Plans run and collected: workers, overhead of a task, memory over many scenes, equal bytes.
 
-    python benchmarks/bench_scale.py [PART ...] [--pairs=N] [--scenes=N,M]
+    python benchmarks/bench_scale.py [PART ...] [--pairs N] [--scenes N M]
 
 - `tasks`: a raster of 10,000 px square as 1 and as 25 tasks; the collected files must be equal. The
   25 tasks are run by one and by two workers of one thread, in turns.
@@ -16,6 +16,7 @@ Each part adds to `results/scale.json`; without a name, all are measured.
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import subprocess
@@ -369,29 +370,30 @@ MEASURES = {
 
 def main() -> None:
     """Measure what is asked for; keep the other figures as they are."""
-    names = [name for name in sys.argv[1:] if not name.startswith("--")]
-    options = dict(text[2:].split("=") for text in sys.argv[1:] if text.startswith("--"))
-    if "step" in options:
-        run_step(options["step"], Path(names[0]))
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("parts", nargs="*", help="all of them without a name")
+    parser.add_argument("--pairs", type=int, default=3)
+    parser.add_argument("--scenes", type=int, nargs="*", default=COUNTS)
+    parser.add_argument("--step", help="of one count of scenes, in a process of its own")
+    asked = parser.parse_args()
+    if asked.step is not None:
+        run_step(asked.step, Path(asked.parts[0]))
         return
-    pairs = int(options.get("pairs", 3))
-    counts = [int(text) for text in options.get("scenes", "").split(",") if text] or COUNTS
     path = RESULTS / "scale.json"
     figures = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     for key in ("benchmark", "must_reach", "machine"):
         figures.pop(key, None)
-    names = names or ["many", *MEASURES, "estimate"]
-    for name in names:
+    for name in asked.parts or ["many", *MEASURES, "estimate"]:
         with tempfile.TemporaryDirectory() as folder:
             if name == "many":
                 done = figures.setdefault("many", {})
-                for count in counts:
+                for count in asked.scenes:
                     done[str(count)] = measure_many(Path(folder) / str(count), count)
             elif name == "estimate":
                 figures["estimate"] = estimate(figures)
             else:
                 action = MEASURES[name]
-                figures[name] = action(Path(folder), pairs)
+                figures[name] = action(Path(folder), asked.pairs)
         save("scale", figures, TARGET)
 
 
