@@ -1,13 +1,7 @@
-"""Detection in raster files: one file, whole or not at all, and the same after being killed."""
+"""Detection in raster files: one file, whole or not at all."""
 
 from __future__ import annotations
 
-import shutil
-import sqlite3
-import subprocess
-import sys
-import time
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -18,18 +12,15 @@ import rasterio
 import shapely
 from affine import Affine
 
-from fake_models import write_bundle
-from messages import recorded_messages
-from windhover.detection.detect_rasters import detect_rasters, run_fingerprint
+from toy_searches import run
+from windhover.detection.detect_rasters import detect_rasters
 from windhover.detection.detect_request import (
     SCALES_OF_UNKNOWN_GSD,
     DetectRequest,
-    parse_bands,
     parse_gsd,
     parse_scales,
 )
 from windhover.detection.detect_scene import SceneRun
-from windhover.detection.journal import SearchJournal
 from windhover.errors import DataError, FormatError, MissingFileError, ParameterError
 from windhover.geometry.lattice import Lattice
 from windhover.imagery.scenes import Scene, open_scene
@@ -37,22 +28,6 @@ from windhover.inference.detection_columns import COLUMNS
 from windhover.inference.detector import Detector
 from windhover.models.apply_calibration import window_scores
 from windhover.progress import counted
-
-HERE = Path(__file__).parents[1]
-
-
-@pytest.fixture
-def model(tmp_path: Path) -> Path:
-    write_bundle(tmp_path / "model", threshold=0.6)
-    return tmp_path / "model"
-
-
-def run(scenes: Any, model: Path, output: Path, **options: Any) -> list[str]:
-    """Search scenes; return the messages."""
-    paths = [str(scene) for scene in scenes]
-    with recorded_messages() as messages:
-        detect_rasters(DetectRequest(paths, model, output, **options))
-    return messages
 
 
 def test_scenes_are_searched_into_one_file_and_counted(
@@ -231,73 +206,6 @@ def test_an_area_in_another_system_limits_the_search(
     assert sorted(part["col"].round(2)) == sorted(inside["col"].round(2))
 
 
-def test_a_block_that_cannot_be_read_is_told_and_can_be_resumed(
-    make_scene: Any, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = make_scene(shape_hw=(301, 477))
-    run([path], model, tmp_path / "whole.gpkg", block_px=128)
-    read = Scene.read
-
-    def broken(self: Scene, row: int, col: int, height: int, width: int) -> Any:
-        if col < 40 and row < 40:
-            raise FormatError(f"{self.info.path}: cannot read rows 0 to 100.")
-        return read(self, row, col, height, width)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Scene, "read", broken)
-        request = DetectRequest([str(path)], model, tmp_path / "part.gpkg", block_px=128)
-        outcome = detect_rasters(request)
-    assert [(failed.row_px, failed.col_px) for failed in outcome.failed] == [(0, 0)]
-    assert outcome.n_objects < len(geopandas.read_file(tmp_path / "whole.gpkg", layer="detections"))
-    said = run([path], model, tmp_path / "part.gpkg", block_px=128, resume=True)
-    assert said[1] == "going on after 11 blocks"
-    assert (tmp_path / "part.gpkg").read_bytes() == (tmp_path / "whole.gpkg").read_bytes()
-
-
-def test_other_bands_are_another_run(
-    make_scene: Any, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path, output = make_scene(shape_hw=(301, 477)), tmp_path / "f.gpkg"
-    with monkeypatch.context() as patch:
-        patch.setattr(
-            SearchJournal, "remove", lambda self: None
-        )  # as if it had been killed at the end
-        run([path], model, output, bands=parse_bands("3, 2,1"))
-    shutil.copy(tmp_path / ".f.gpkg.journal", tmp_path / "copy")
-    assert run([path], model, output, resume=True)[1] == "no journal of this run: begun anew"
-    shutil.copy(tmp_path / "copy", tmp_path / ".f.gpkg.journal")
-    assert run([path], model, output, resume=True, bands=parse_bands("3,2,1"))[1].startswith(
-        "going on after"
-    )
-
-
-def test_the_journal_of_another_run_is_not_continued(
-    make_scene: Any, model: Path, tmp_path: Path
-) -> None:
-    path = make_scene(shape_hw=(301, 477))
-    output = tmp_path / "f.gpkg"
-    (tmp_path / ".f.gpkg.journal").write_bytes(b"windhover journal 1\nnonsense")
-    assert run([path], model, output, resume=True)[1] == "no journal of this run: begun anew"
-    assert len(geopandas.read_file(output, layer="detections")) > 5
-
-
-def test_a_journal_of_another_version_is_told(
-    make_scene: Any, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = make_scene(shape_hw=(157, 211))
-    output = tmp_path / "f.gpkg"
-    journal = tmp_path / ".f.gpkg.journal"
-    with monkeypatch.context() as patch:
-        patch.setattr(SearchJournal, "remove", lambda self: None)  # as if killed at the end
-        run([path], model, output)
-    with closing(sqlite3.connect(journal)) as connection, connection:
-        connection.execute("UPDATE run SET format = 2")
-    before = output.read_bytes()
-    told = f"the journal {journal} is of another version of Windhover: begun anew"
-    assert run([path], model, output, resume=True)[1] == told
-    assert output.read_bytes() == before
-
-
 def test_the_style_is_in_the_file_before_it_takes_its_place(
     make_scene: Any, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -314,49 +222,6 @@ def test_the_style_is_in_the_file_before_it_takes_its_place(
     assert there
     assert path != tmp_path / "f.gpkg"
     assert not path.exists()
-
-
-def killed_and_resumed(path: Path, model: Path, tmp_path: Path, kills: int) -> None:
-    for _ in range(2):  # the second time is that of a warm process
-        started = time.monotonic()
-        run([path], model, tmp_path / "found.gpkg", scores=tmp_path / "scores.tif", block_px=64)
-        seconds = time.monotonic() - started
-    (tmp_path / "found.gpkg").rename(tmp_path / "whole.gpkg")
-    (tmp_path / "scores.tif").rename(tmp_path / "whole.tif")
-    command = [sys.executable, HERE / "kill_and_resume.py", model, path, tmp_path, seconds, kills]
-    done = subprocess.run(
-        [str(word) for word in command], capture_output=True, text=True, check=True
-    )
-    for number in range(int(done.stdout)):
-        for suffix in (".gpkg", ".tif"):
-            assert (tmp_path / f"r{number}{suffix}").read_bytes() == (
-                tmp_path / f"whole{suffix}"
-            ).read_bytes()
-    assert not list(tmp_path.glob(".*.journal"))
-
-
-def test_killed_at_random_places_and_resumed_gives_the_same_bytes(
-    make_scene: Any, model: Path, tmp_path: Path
-) -> None:
-    killed_and_resumed(make_scene(shape_hw=(330, 470)), model, tmp_path, kills=3)
-
-
-def test_a_journal_of_another_arithmetic_is_not_gone_on_from(model: Path, tmp_path: Path) -> None:
-    """What `auto` takes depends on the processor: blocks of two kinds must not be mixed."""
-    wanted = DetectRequest(["a.tif"], model, tmp_path / "f.gpkg")
-    prints = [
-        run_fingerprint(
-            wanted,
-            Detector.from_bundle(model, inference_precision=precision),
-            {},
-            infos=[],
-            areas=[],
-            runs=[],
-            files={},
-        )
-        for precision in ("fp32", "bf16")
-    ]
-    assert prints[0] != prints[1]
 
 
 def test_scales_may_be_named_where_the_gsd_is_not_well_known(
@@ -406,11 +271,6 @@ def test_a_gsd_that_is_known_or_none_is_refused(
         ParameterError, match="--gsd must be metres per px or `unknown`, got 'half'"
     ):
         parse_gsd("half")
-
-
-@pytest.mark.slow
-def test_killed_fifty_times(make_scene: Any, model: Path, tmp_path: Path) -> None:
-    killed_and_resumed(make_scene(shape_hw=(700, 900)), model, tmp_path, kills=50)
 
 
 @pytest.mark.parametrize(
