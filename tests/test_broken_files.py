@@ -1,5 +1,5 @@
-"""Broken, odd and hostile label files through the commands: they enter right or end in one sentence,
-nothing half-written.
+"""Broken, odd and hostile label files through the commands: they enter right or end in one
+sentence, nothing half-written.
 """
 
 from __future__ import annotations

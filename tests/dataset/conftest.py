@@ -11,6 +11,7 @@ import shapely
 from affine import Affine
 
 from conftest import MakeScene
+from toy_places import write_labels
 from windhover.geometry import georef
 from windhover.imagery.rasters import inspect_scene
 
@@ -57,5 +58,18 @@ def labeled_folder(tmp_path: Path, make_scene: MakeScene) -> Path:
         }
         geopandas.GeoDataFrame(frame, geometry=placed, crs=info.crs).to_file(
             scene.with_suffix(".gpkg"), layer="labels"
+        )
+    return tmp_path
+
+
+@pytest.fixture
+def three_places(tmp_path: Path, make_scene: MakeScene) -> Path:
+    """Three scenes far apart, each with two labelled objects."""
+    for number in range(3):
+        scene = make_scene(f"raw/s{number}.tif", origin=(4e5 + 1e4 * number, 5e6), seed=number)
+        write_labels(
+            tmp_path / f"raw/labels/s{number}.gpkg",
+            scene,
+            [(10, 20, 40, 50), (100, 60.5, 130, 80.25)],
         )
     return tmp_path

@@ -1,12 +1,9 @@
 """Whole-scene assessment: the rules, the free detections, the figures, the table and the sweep, on
-metrics-up ground.
+made-up ground.
 """
 
 from __future__ import annotations
 
-import importlib.util
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +12,7 @@ import pytest
 import shapely
 from scipy.special import expit, logit
 
+from toy_matches import Box, found_table, ground_truth, random_world
 from windhover.errors import ParameterError
 from windhover.metrics.ap_by_threshold import ap_by_threshold, report_ap_table, swept_rules
 from windhover.metrics.bootstrap import resample
@@ -28,61 +26,6 @@ from windhover.metrics.match_rule import MatchRule
 from windhover.metrics.place_intervals import NORMAL_95
 from windhover.metrics.score_curve import score_curve
 from windhover.metrics.threshold_rule import ThresholdRule
-
-Box = tuple[float, float, float, float]
-
-
-def objects_table(rows: list[tuple[str, str, Box]]) -> pd.DataFrame:
-    boxes = [shapely.box(*box) for _, _, box in rows]
-    return pd.DataFrame(
-        {
-            "scene": pd.Series([row[0] for row in rows], dtype=object),
-            "class": pd.Series([row[1] for row in rows], dtype=object),
-            "x_m": [(box[0] + box[2]) / 2 for *_, box in rows],
-            "y_m": [(box[1] + box[3]) / 2 for *_, box in rows],
-            "longer_m": [max(box[2] - box[0], box[3] - box[1]) for *_, box in rows],
-            "geometry": pd.Series(boxes, dtype=object),
-        }
-    ).astype({"x_m": float, "y_m": float, "longer_m": float})
-
-
-def found_table(rows: list[tuple[str, str, float, Box]]) -> pd.DataFrame:
-    table = objects_table([(scene, name, box) for scene, name, _, box in rows])
-    return table.assign(score=np.array([row[2] for row in rows], float))
-
-
-def ground_truth(
-    rows: list[tuple[str, str, Box]], scenes: list[str], ignored: Sequence[tuple[str, Box]] = ()
-) -> GroundTruth:
-    areas = pd.DataFrame(
-        {"scene": [s for s, _ in ignored], "geometry": [shapely.box(*b) for _, b in ignored]},
-        dtype=object,
-    )
-    places = pd.DataFrame({"scene": scenes, "place": scenes, "km2": 2.0})
-    return GroundTruth(places, objects_table(rows), areas)
-
-
-def random_world(seed: int, scenes: int = 12) -> tuple[pd.DataFrame, GroundTruth]:
-    rng = np.random.default_rng(seed)
-    names, truth, found = [f"s{k:02d}" for k in range(scenes)], [], []
-    for scene in names:
-        for name in ("jet", "prop"):
-            for x, y in rng.uniform(0, 900, (rng.integers(0, 6), 2)):
-                w, h = rng.uniform(10, 60, 2)
-                truth.append((scene, name, (x, y, x + w, y + h)))
-                if rng.random() < 0.8:
-                    dx, dy = rng.normal(0, 5, 2)
-                    found.append(
-                        (
-                            scene,
-                            name,
-                            float(rng.beta(5, 2)),
-                            (x + dx, y + dy, x + dx + w * 1.1, y + dy + h),
-                        )
-                    )
-            for x, y in rng.uniform(0, 900, (rng.integers(0, 8), 2)):
-                found.append((scene, name, float(rng.beta(2, 5)), (x, y, x + 30, y + 30)))
-    return found_table(found), ground_truth(truth, names, [("s00", (0, 0, 400, 400))])
 
 
 def test_classes_and_scenes_never_share_objects() -> None:
@@ -412,64 +355,6 @@ def test_the_distances_of_the_sweep_go_with_that_of_the_rule() -> None:
         assert table["ap"].tolist() == [*expected, n_reached / 4]
 
 
-def coco_ap(found: pd.DataFrame, truth: GroundTruth, ious: list[float]) -> np.ndarray:
-    """AP by pycocotools, no cap on detections: 101 recalls, all classes."""
-    coco = pytest.importorskip(
-        "pycocotools.coco", reason="compares with pycocotools where it is installed"
-    )
-    from pycocotools.cocoeval import COCOeval
-
-    scenes, classes = truth.scenes["scene"].tolist(), ["jet", "prop"]
-
-    def rows(table: pd.DataFrame, **more: Any) -> list[dict[str, Any]]:
-        out = []
-        for index, row in enumerate(table.to_dict("records"), start=1):
-            left, top, right, bottom = row["geometry"].bounds
-            record = {
-                "id": index,
-                "image_id": scenes.index(row["scene"]),
-                "category_id": classes.index(row["class"]) + 1,
-                "bbox": [left, top, right - left, bottom - top],
-                "area": (right - left) * (bottom - top),
-                "iscrowd": 0,
-            }
-            out.append(record | {key: row[key] for key in more})
-        return out
-
-    gt = coco.COCO()
-    gt.dataset = {
-        "images": [{"id": k} for k in range(len(scenes))],
-        "categories": [{"id": 1}, {"id": 2}],
-        "annotations": rows(truth.objects),
-    }
-    gt.createIndex()
-    run = COCOeval(gt, gt.loadRes(rows(found, score=True)), "bbox")
-    run.params.maxDets = [10**6]
-    run.params.iouThrs = np.array(ious)
-    run.params.areaRng = [[0, 1e12]]
-    run.params.areaRngLbl = ["all"]
-    run.evaluate()
-    run.accumulate()
-    return run.eval["precision"][:, :, :, 0, 0]  # (T, 101, K)
-
-
-@pytest.mark.parametrize("seed", [1, 2, 3])
-def test_iou_curves_agree_with_pycocotools(seed: int, capsys: pytest.CaptureFixture[str]) -> None:
-    found, truth = random_world(seed)
-    truth = GroundTruth(truth.scenes, truth.objects, truth.ignored.iloc[:0])
-    ious = [0.5, 0.75, 0.85]
-    theirs = coco_ap(found, truth, ious)
-    sample = resample(truth.scenes, n_bootstrap=0, seed=0)
-    for row, matches in enumerate(
-        match_detections_by_rules(found, truth, [MatchRule("iou", value, 20.0) for value in ious])
-    ):
-        for column, name in enumerate(("jet", "prop")):
-            counts = class_score_curve(matches, truth, sample, class_name=name).counts()
-            envelope = np.maximum.accumulate(counts.precision[::-1, 0])[::-1]
-            at = np.searchsorted(counts.recall[:, 0], np.linspace(0, 1, 101), side="left")
-            assert np.r_[envelope, 0.0][at] == pytest.approx(theirs[row, :, column], abs=1e-9)
-
-
 def test_wrong_values_are_refused() -> None:
     with pytest.raises(
         ParameterError, match=r"matching by iou needs a value in \(0, 1\], got 1\.5"
@@ -496,81 +381,6 @@ def test_nothing_found_and_nothing_there() -> None:
     assert metrics.estimates["count_error"].value == 0.0
     rules = swept_rules(MatchRule("size", 0.5, 20.0))
     assert ap_by_threshold(none, empty, ["jet"], rules)["ap"].isna().all()
-
-
-def test_300_000_detections_in_seconds() -> None:
-    rng = np.random.default_rng(0)
-    xy = rng.uniform(0, 30_000, (30_000, 2))
-    tp = xy[:28_000] + rng.normal(0, 4, (28_000, 2))
-    where = np.concatenate([tp, rng.uniform(0, 30_000, (272_000, 2))])
-    scores = np.concatenate([rng.beta(5, 2, 28_000), rng.beta(1, 6, 272_000)])
-    columns = {"scene": "a", "class": "jet"}
-    truth = pd.DataFrame(
-        {"x_m": xy[:, 0], "y_m": xy[:, 1], "longer_m": 40.0, "geometry": None}
-    ).assign(**columns)
-    found = pd.DataFrame({"x_m": where[:, 0], "y_m": where[:, 1], "score": scores}).assign(
-        **columns
-    )
-    there = GroundTruth(
-        pd.DataFrame({"scene": ["a"], "place": ["a"], "km2": [900.0]}),
-        truth,
-        pd.DataFrame({"scene": [], "geometry": []}, dtype=object),
-    )
-    metrics = measure_detections(
-        match_detections(found, there, MatchRule("size", 0.5, 20.0)),
-        there,
-        {"jet": 0.5},
-        sample=resample(there.scenes, n_bootstrap=1000, seed=0),
-    )
-    assert 0.8 < (metrics.estimates["ap"].value or 0) < 1
-
-
-def test_the_figures_are_those_of_the_independent_judge_on_real_labels(real_data: Path) -> None:
-    file = real_data.parent / "judge" / "judge.py"
-    labels = real_data / "airbus-aircraft" / "annotations.csv"
-    if not file.is_file() or not labels.is_file():
-        pytest.skip("needs the judge and the Airbus labels beside the real scenes")
-    spec = importlib.util.spec_from_file_location("judge", file)
-    assert spec is not None
-    assert spec.loader is not None
-    judge_module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(judge_module)
-    theirs, gsd, rng = judge_module.read_truth(labels), 0.5, np.random.default_rng(1)
-    rows, ignored, found, plain = [], [], [], {}
-    for scene, (boxes, cut) in sorted(theirs.items()):
-        rows += [(scene, "aircraft", tuple(box * gsd)) for box in boxes]
-        ignored += [(scene, tuple(box * gsd)) for box in cut]
-        near = (boxes[:, :2] + boxes[:, 2:]) / 2 + rng.normal(0, 20, (len(boxes), 2))
-        xy = np.concatenate(
-            [near, near[::3] + rng.normal(0, 25, near[::3].shape), rng.uniform(0, 2560, (40, 2))]
-        )
-        scores = rng.random(len(xy))
-        plain[scene] = np.array(sorted(np.c_[scores, xy].tolist(), reverse=True))
-        found += [
-            (scene, "aircraft", float(s), (x * gsd, y * gsd, x * gsd, y * gsd))
-            for s, (x, y) in zip(scores, xy, strict=True)
-        ]
-    expected = judge_module.judge(theirs, plain, gsd, (2560, 2560), draws=2)
-    there = ground_truth(rows, sorted(theirs), ignored)
-    there.scenes["km2"] = (2560 * gsd) ** 2 / 1e6
-    metrics = measure_detections(
-        match_detections(found_table(found), there, MatchRule("size", 0.5, 20.0)),
-        there,
-        {"aircraft": expected["threshold"]},
-        sample=resample(there.scenes, n_bootstrap=0, seed=0),
-    )
-    ours = {
-        name: metrics.estimates[name].value
-        for name in (
-            "ap",
-            "f1",
-            "precision",
-            "recall",
-            "recall_at_1_per_km2",
-            "recall_at_5_per_km2",
-        )
-    }
-    assert ours == pytest.approx({name: expected[name] for name in ours}, abs=1e-12)
 
 
 def test_the_threshold_leaves_room_below_the_last_object_it_keeps() -> None:
