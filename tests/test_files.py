@@ -16,13 +16,13 @@ from types import SimpleNamespace
 import pytest
 
 from windhover import files, temporary_files
+from windhover.disk_space import check_space
 from windhover.errors import FormatError, FullDiskError, ParameterError
 from windhover.files import (
     atomic_file,
     atomic_folder,
     check_output,
     check_replaceable,
-    check_space,
     is_csv_with_columns,
     is_json_with_keys,
     lock_output,

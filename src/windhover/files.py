@@ -6,115 +6,27 @@ command asks `check_output` before its work and holds `lock_output` while it wri
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from windhover.errors import (
-    FormatError,
-    FullDiskError,
-    MissingFileError,
-    ParameterError,
-    WindhoverError,
-)
-from windhover.temporary_files import exchange, final_path, remove_leftovers, temporary_sibling
+from windhover.disk_space import check_space, check_written, errors_of_writing, full_disk_told
+from windhover.errors import FormatError, MissingFileError, ParameterError
+from windhover.temporary_files import exchange, remove_leftovers, temporary_sibling
 
 try:
     import fcntl
 except ImportError:  # Windows has no such locks
     fcntl = None  # type: ignore[assignment]
 
-MIN_FREE_BYTES = 1 << 20  # with less, a disk counts as full: no file of this program is smaller
-# disk full, quota reached, limit of file size
-FULL_DISK_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 MAX_JSON_DEPTH = 100  # of lists and objects in one another; records have less than ten
 # files that stand beside a file of the same stem, and are read with it
 SIDECAR_SUFFIXES = (".shp", ".shx", ".dbf", ".prj", ".cpg", ".tfw", ".pgw", ".jgw", ".wld", ".ovr")
-
-
-def check_space(path: str | Path, needed_bytes: int = MIN_FREE_BYTES) -> None:
-    """Raise if the disk of a path has less room than what is to be written there.
-
-    Args:
-        path: of a file or folder that is to be written; it may be missing.
-        needed_bytes: that it will take, or its least where that is not known.
-
-    Raises:
-        FullDiskError: there is less.
-    """
-    path = Path(os.path.abspath(path))
-    folder = next(parent for parent in path.parents if parent.exists())
-    free_bytes = shutil.disk_usage(folder).free
-    if free_bytes < needed_bytes:
-        raise FullDiskError(
-            f"{final_path(path)}: {_size_text(needed_bytes)} are needed on the disk and "
-            f"{_size_text(free_bytes)} are free. Free some, or name a path on another disk."
-        )
-
-
-def _size_text(n_bytes: int) -> str:
-    """Return a number of bytes with its unit."""
-    for unit, size in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
-        if n_bytes >= size:
-            return f"{n_bytes / size:.1f} {unit}"
-    return f"{n_bytes} bytes"
-
-
-def _is_full(folder: Path) -> bool:
-    """Return whether a disk has room for no further file: neither bytes nor names."""
-    if shutil.disk_usage(folder).free < MIN_FREE_BYTES:
-        return True
-    if not hasattr(os, "statvfs"):
-        return False
-    disk = os.statvfs(folder)
-    return disk.f_files > 0 and disk.f_favail == 0
-
-
-def full_disk_sentence(error: Exception) -> str | None:
-    """Return a sentence if an error of any library came of a full disk, else None.
-
-    Checked are the disks of the working folder and of temporary files, where MLflow's database
-    and artifacts are written.
-    """
-    is_full = isinstance(error, OSError) and error.errno in FULL_DISK_ERRNOS
-    is_full |= "disk is full" in str(error)  # SQLite's words
-    for folder in (Path.cwd(), Path(tempfile.gettempdir())):
-        if is_full or _is_full(folder):
-            return (
-                f"{folder}: no space left on the disk. Free some, and run the same again: what was "
-                "finished is kept."
-            )
-    return None
-
-
-@contextmanager
-def _full_disk_told(path: Path) -> Iterator[None]:
-    """Raise a FullDiskError in place of any error while nothing more fits on the disk.
-
-    Writers report a full disk in many ways, such as "no such table: gpkg_contents" of SQLite.
-
-    Raises:
-        FullDiskError: the disk, a quota or a limit of file size is reached.
-    """
-    try:
-        yield
-    except WindhoverError:
-        raise
-    except Exception as error:
-        is_full = isinstance(error, OSError) and error.errno in FULL_DISK_ERRNOS
-        folder = next(parent for parent in path.absolute().parents if parent.exists())
-        if not is_full and not _is_full(folder):
-            raise
-        raise FullDiskError(
-            f"{path}: no space left on the disk. Free some, or name a path on another disk."
-        ) from None
 
 
 @contextmanager
@@ -131,8 +43,9 @@ def atomic_file(path: str | Path) -> Iterator[Path]:
     remove_leftovers(path.parent.absolute())
     temporary = temporary_sibling(path)
     try:
-        with _full_disk_told(path):
+        with errors_of_writing(path, temporary):
             yield temporary
+            check_written(path, temporary)
             os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -157,8 +70,9 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
     old = temporary_sibling(path)
     temporary.mkdir()
     try:
-        with _full_disk_told(path):
+        with full_disk_told(path, temporary):
             yield temporary
+            check_written(path, temporary)
             if path.exists() and not exchange(temporary, path):
                 os.replace(path, old)
             if not path.exists():

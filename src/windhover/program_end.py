@@ -19,9 +19,10 @@ from functools import partial
 from types import FrameType
 from typing import NoReturn
 
+from windhover.disk_space import full_disk_sentence
 from windhover.errors import WindhoverError, shown_path
-from windhover.files import full_disk_sentence
 from windhover.optional_dependencies import explain_missing_extras
+from windhover.temporary_files import with_final_names
 
 # as torch and numpy word it
 OUT_OF_MEMORY = re.compile(r"out of memory|can't allocate memory|Unable to allocate", re.I)
@@ -82,7 +83,7 @@ def _reason_of_system(error: Exception) -> str | None:
 
 
 def _end(program: str, sentence: str, code: int = 1) -> NoReturn:
-    print(f"{program}: {sentence}", file=sys.stderr)
+    print(f"{program}: {with_final_names(sentence)}", file=sys.stderr)
     raise SystemExit(code) from None
 
 

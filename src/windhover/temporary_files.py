@@ -17,6 +17,8 @@ from uuid import uuid4
 TEMPORARY_NAME = re.compile(
     r"^\.(?P<stem>.+)\.(?P<pid>\d+)-(?P<machine>[0-9a-f]{4})[0-9a-f]{4}(?P<suffix>\.\w+)?$"
 )
+# the same in a text
+TEMPORARY_NAME_IN_TEXT = re.compile(r"\.([^\s/]+?)\.\d+-[0-9a-f]{8}(?![0-9a-f])")
 AT_FDCWD = -100  # of fcntl.h: paths from the working folder
 RENAME_EXCHANGE = 2  # of linux/fs.h
 
@@ -74,6 +76,11 @@ def _is_running(process: int) -> bool:
 def final_path(path: Path) -> Path:
     """Return a path with the names that its temporary parts will have."""
     return Path(*(TEMPORARY_NAME.sub(r"\g<stem>\g<suffix>", part) for part in path.parts))
+
+
+def with_final_names(text: str) -> str:
+    """Return a text in which temporary files have the names that they will have."""
+    return TEMPORARY_NAME_IN_TEXT.sub(r"\1", text)
 
 
 def exchange(first: Path, second: Path) -> bool:

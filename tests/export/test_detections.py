@@ -230,7 +230,7 @@ def test_a_full_disk_is_an_error_of_the_system_and_leaves_nothing(
         raise error
 
     monkeypatch.setattr(geopackage, "add_style", full)
-    with pytest.raises(OSError, match=r"f\.gpkg: disk is full"):
+    with pytest.raises(OSError, match=r"f\.gpkg: no space left on the disk"):
         write_map(empty_result_table(), tmp_path / "f.gpkg")
     assert not list(tmp_path.iterdir())
 

@@ -34,13 +34,14 @@ from windhover.collection.manifest import (
 )
 from windhover.collection.spatial_grid import GridFile, plan_files
 from windhover.collection.views import EARTH
+from windhover.disk_space import check_space
 from windhover.export.collected_scene import UnsearchedScene
 from windhover.export.detection_summary import DetectionSummary
 from windhover.export.detections import write_map
 from windhover.export.expected_counts import NO_DATE as UNKNOWN_DATE
 from windhover.export.geopackage import write_geopackage
 from windhover.export.stac import write_stac
-from windhover.files import check_space, sha256_file
+from windhover.files import sha256_file
 from windhover.geometry.arrays import Ints
 from windhover.geometry.georef import WGS84, is_engineering, same_crs
 from windhover.inference.detection_columns import SCENE_CRS

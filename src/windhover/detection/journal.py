@@ -10,8 +10,8 @@ from __future__ import annotations
 import json
 import sqlite3
 import zlib
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, NamedTuple
@@ -19,6 +19,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from windhover.disk_space import errors_of_writing
 from windhover.export.score_map import quantize_scores
 from windhover.files import lock_output
 from windhover.inference.candidates import Candidates
@@ -94,7 +95,7 @@ class SearchJournal:
         self._lock = ExitStack()
         self._lock.enter_context(lock_output(self.path))
         try:
-            with self._errors_of_path():
+            with errors_of_writing(self.path):
                 if resume and self.path.is_file():
                     self.state = self._try_to_resume(run)
                 if self.state != "resumed":
@@ -107,6 +108,7 @@ class SearchJournal:
         """Create an empty journal; a file that is there is deleted."""
         self._delete_files()
         self._connection = sqlite3.connect(self.path)
+        self._lock.callback(self._connection.close)
         self._connection.executescript(PRAGMAS + TABLES)
         with self._connection:
             self._connection.execute("INSERT INTO run VALUES (?, ?)", (FORMAT, run))
@@ -114,6 +116,7 @@ class SearchJournal:
     def _try_to_resume(self, run: str) -> State:
         """Open the file that is there and check all of it; return whether it can be resumed."""
         self._connection = sqlite3.connect(self.path)
+        self._lock.callback(self._connection.close)
         state: State = "damaged"
         try:
             self._connection.executescript(PRAGMAS)
@@ -177,7 +180,7 @@ class SearchJournal:
             json.dumps(scores.shape),
             scores.tobytes(),
         )
-        with self._errors_of_path(), self._connection:
+        with errors_of_writing(self.path), self._connection:
             self._connection.execute(INSERT, (*key, *values, _checksum(key, values)))
         self._keys.add(key)
 
@@ -200,7 +203,7 @@ class SearchJournal:
         return np.frombuffer(scores, np.uint8).reshape(json.loads(shape))
 
     def _row(self, key: BlockKey) -> tuple[Any, ...]:
-        with self._errors_of_path():
+        with errors_of_writing(self.path):
             row: tuple[Any, ...] | None = self._connection.execute(SELECT, key).fetchone()
         if row is None:
             raise KeyError(key)
@@ -216,14 +219,6 @@ class SearchJournal:
         self.path.unlink(missing_ok=True)
         for suffix in SIDECAR_SUFFIXES:
             self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
-
-    @contextmanager
-    def _errors_of_path(self) -> Iterator[None]:
-        """Turn SQLite's errors into those of a file, with its path."""
-        try:
-            yield
-        except sqlite3.Error as error:
-            raise OSError(f"{self.path}: {error}") from None
 
     def __enter__(self) -> SearchJournal:
         return self

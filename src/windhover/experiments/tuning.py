@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import torch
 from ruamel.yaml import YAML
 
+from windhover.disk_space import full_disk_sentence
 from windhover.errors import DataError, FormatError, ParameterError, WindhoverError
-from windhover.files import atomic_file, full_disk_sentence, lock_output
+from windhover.files import atomic_file, lock_output
 from windhover.params import change_params, parse_yaml, value_at
 from windhover.params.train import TrainParams
 from windhover.patches.patch_store import load_patches

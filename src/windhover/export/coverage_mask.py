@@ -13,10 +13,9 @@ from typing import Any
 
 import rasterio
 import rasterio.shutil
-from rasterio._err import CPLE_BaseError
-from rasterio.errors import RasterioError
 from rasterio.windows import Window as RasterWindow
 
+from windhover.disk_space import check_written, errors_of_writing
 from windhover.export.coverage_specks import speck_halo_px, without_specks
 from windhover.files import atomic_file
 from windhover.geometry.windows import Bounds
@@ -74,7 +73,9 @@ def class_map_file(
     """
     plain = path.with_suffix(".plain.tif")
     try:
-        _write_plain(probability_map, plain, thresholds, min_speck_px=min_speck_px)
+        with errors_of_writing(path):
+            _write_plain(probability_map, plain, thresholds, min_speck_px=min_speck_px)
+            check_written(path, plain)
         yield plain
     finally:
         plain.unlink(missing_ok=True)
@@ -143,6 +144,22 @@ def write_class_map(plain: Path, path: Path, classes: Sequence[str]) -> None:
     Raises:
         OSError: the file cannot be written, such as to a full disk.
     """
+    with atomic_file(path) as temporary:
+        _describe(plain, classes)
+        check_written(path, plain)
+        rasterio.shutil.copy(
+            plain,
+            temporary,
+            driver="COG",
+            compress="DEFLATE",
+            resampling="mode",
+            bigtiff="if_safer",
+            num_threads=1,
+        )
+
+
+def _describe(plain: Path, classes: Sequence[str]) -> None:
+    """Write colours and names of the classes into a plain class map."""
     with rasterio.open(plain, "r+") as dataset:
         colors: dict[int, tuple[int, ...]] = {0: (0, 0, 0, 0), UNKNOWN: (0, 0, 0, 0)}
         names = {f"{CLASS_TAG}0": BACKGROUND, f"{CLASS_TAG}{UNKNOWN}": "unknown"}
@@ -152,16 +169,3 @@ def write_class_map(plain: Path, path: Path, classes: Sequence[str]) -> None:
         dataset.write_colormap(1, colors)
         dataset.update_tags(1, **names)
         dataset.set_band_description(1, "class")
-    with atomic_file(path) as temporary:
-        try:
-            rasterio.shutil.copy(
-                plain,
-                temporary,
-                driver="COG",
-                compress="DEFLATE",
-                resampling="mode",
-                bigtiff="if_safer",
-                num_threads=1,
-            )
-        except (RasterioError, CPLE_BaseError) as error:  # such as a disk that is full
-            raise OSError(f"{path}: {' '.join(str(error.__cause__ or error).split())}") from None

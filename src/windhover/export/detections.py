@@ -6,7 +6,6 @@ equal bytes. Finds nothing.
 
 from __future__ import annotations
 
-import sqlite3
 from pathlib import Path
 
 import geopandas
@@ -15,8 +14,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import shapely
-from pyogrio.errors import DataLayerError, DataSourceError
 
+from windhover.disk_space import check_space
 from windhover.errors import DataError, FormatError, MissingFileError
 from windhover.export.detection_summary import DetectionSummary
 from windhover.export.geojson import write_geojson
@@ -27,7 +26,7 @@ from windhover.export.geopackage import (
 )
 from windhover.export.map_files import LAYER, LONLAT_SUFFIXES, check_suffix
 from windhover.export.pmtiles import write_pmtiles
-from windhover.files import atomic_file, check_space
+from windhover.files import atomic_file
 from windhover.inference.detection_columns import COLUMNS, OPTIONAL_COLUMNS, SCENE_CRS, SPLIT, TEXTS
 from windhover.inference.result_table import RESULTS
 
@@ -89,11 +88,7 @@ def write_map(
         )
     check_space(path, EMPTY_MAP_BYTES + ROW_BYTES * len(table))
     with atomic_file(path) as temporary:
-        try:
-            _write(table, temporary, summary)
-        except (DataSourceError, DataLayerError, sqlite3.Error, pa.ArrowException) as error:
-            reason = " ".join(str(error).split())  # a file system without locks
-            raise OSError(f"{path}: {reason}") from None
+        _write(table, temporary, summary)
 
 
 def _write(table: geopandas.GeoDataFrame, path: Path, summary: DetectionSummary | None) -> None:

@@ -15,6 +15,7 @@ import pandas as pd
 import pyogrio
 
 from windhover.dataset.catalog import Catalog, load_catalog
+from windhover.disk_space import errors_of_writing
 from windhover.errors import MissingFileError, ParameterError
 from windhover.export.detection_summary import MASK, SUMMARY, DetectionSummary
 from windhover.export.detections import load_table
@@ -293,7 +294,7 @@ def _write_counts(
         return [*messages, "no counts by area of scenes without georeference"]
     areas = count_by_area(table, summary, request.areas)
     _write_csv(pd.DataFrame(areas[count_columns(areas.columns)]), folder / f"{AREAS}.csv")
-    with fixed_gdal_time():
+    with fixed_gdal_time(), errors_of_writing(folder / "counts.gpkg"):
         pyogrio.write_dataframe(
             areas,
             folder / "counts.gpkg",

@@ -8,6 +8,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import geopandas
 import pyogrio
 from pyogrio.errors import DataLayerError, DataSourceError
 
+from windhover.disk_space import errors_of_writing
 from windhover.errors import FormatError
 from windhover.export.detection_summary import DetectionSummary
 from windhover.export.map_files import LAYER, SCENES_LAYER, SEARCHED_LAYER
@@ -39,6 +41,9 @@ def write_geopackage(
         table: from `to_map_table`.
         path: of the file, which is not there yet.
         summary: of the search, for the layers `scenes` and `searched`; None for a file without.
+
+    Raises:
+        OSError: it cannot be written.
     """
     layers = {LAYER: table}
     about = {}
@@ -50,7 +55,7 @@ def write_geopackage(
     of_layer: dict[str, Any] = {}
     if summary is not None:
         of_layer = {"layer_metadata": {SUMMARY_ITEM: summary.model_dump_json()}}
-    with fixed_gdal_time():
+    with fixed_gdal_time(), errors_of_writing(path):
         for name, layer in layers.items():
             write_layer(
                 layer,
@@ -62,9 +67,9 @@ def write_geopackage(
                 layer_options=about if name == LAYER else {},
                 **(of_layer if name == LAYER else {}),
             )
-    # In the temporary file too: a killed run's SQLite journal must not be left next to the
-    # finished one.
-    add_style(path, list(layers))
+        # In the temporary file too: a killed run's SQLite journal must not be left next to the
+        # finished one.
+        add_style(path, list(layers))
 
 
 def read_geopackage_summary(path: Path) -> DetectionSummary:
@@ -84,15 +89,16 @@ def read_geopackage_summary(path: Path) -> DetectionSummary:
 
 
 def write_layer(
-    table: geopandas.GeoDataFrame, path: Path, layer: str, *, driver: str, **options: Any
+    table: geopandas.GeoDataFrame, path: Path | BytesIO, layer: str, *, driver: str, **options: Any
 ) -> None:
     """Write a table of polygons by GDAL; also one without rows, with its columns.
 
     Raises:
-        DataSourceError, DataLayerError: GDAL cannot.
+        OSError: GDAL cannot.
     """
     types = set(table.geom_type)
-    with warnings.catch_warnings():
+    named = Path(layer) if isinstance(path, BytesIO) else path
+    with errors_of_writing(named), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "'crs' was not provided")  # a local grid has none
         pyogrio.write_dataframe(
             table,

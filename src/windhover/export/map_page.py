@@ -20,6 +20,7 @@ import geopandas
 import numpy as np
 from numpy.typing import NDArray
 
+from windhover.disk_space import check_space
 from windhover.errors import DataError, WindhoverError
 from windhover.export.detection_summary import DetectionSummary
 from windhover.export.map_files import PAGE_HEAD
@@ -33,7 +34,7 @@ from windhover.export.map_imagery import (
 )
 from windhover.export.map_layout import Grid, Placement, corners_cm, place_scenes
 from windhover.export.map_truth import MapTruth, no_truth
-from windhover.files import atomic_file, check_space
+from windhover.files import atomic_file
 from windhover.progress import counted
 from windhover.rendering.images import evenly_chosen
 

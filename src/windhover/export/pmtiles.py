@@ -10,6 +10,7 @@ import gzip
 import json
 import struct
 import warnings
+from io import BytesIO
 from pathlib import Path
 
 import geopandas
@@ -39,11 +40,13 @@ def write_pmtiles(table: geopandas.GeoDataFrame, path: Path) -> None:
     if not len(table):
         path.write_bytes(_file_without_tiles())
         return
+    content = BytesIO()  # on a full disk, GDAL writes a file without tiles and reports nothing
     zooms = {"MINZOOM": str(MIN_ZOOM), "MAXZOOM": str(MAX_ZOOM)}
     with warnings.catch_warnings():
         # a far view of many thousands needs no finer corners
         warnings.filterwarnings("ignore", message=".*encoded at lower resolution")
-        write_layer(table.to_crs(3857), path, LAYER, driver="PMTiles", NAME=LAYER, **zooms)
+        write_layer(table.to_crs(3857), content, LAYER, driver="PMTiles", NAME=LAYER, **zooms)
+    path.write_bytes(content.getvalue())
 
 
 def _file_without_tiles() -> bytes:

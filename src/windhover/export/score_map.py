@@ -15,10 +15,10 @@ import rasterio
 import rasterio.shutil
 from affine import Affine
 from numpy.typing import NDArray
-from rasterio._err import CPLE_BaseError
 from rasterio.errors import RasterioError
 from rasterio.windows import Window as RasterWindow
 
+from windhover.disk_space import check_written
 from windhover.files import atomic_file
 from windhover.geometry.lattice import Lattice
 
@@ -105,6 +105,7 @@ def write_score_map(
         plain = temporary.with_suffix(".plain.tif")
         try:
             _write_geotiff(plain, profile, lattice, blocks=blocks, classes=classes)
+            check_written(path, plain)
             rasterio.shutil.copy(
                 plain,
                 temporary,
@@ -115,8 +116,6 @@ def write_score_map(
                 bigtiff="if_safer",
                 num_threads=1,
             )
-        except (RasterioError, CPLE_BaseError) as error:  # such as a disk that is full
-            raise OSError(f"{path}: {' '.join(str(error.__cause__ or error).split())}") from None
         finally:
             plain.unlink(missing_ok=True)
 

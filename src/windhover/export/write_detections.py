@@ -6,11 +6,12 @@ from pathlib import Path
 
 import geopandas
 
+from windhover.disk_space import check_space
 from windhover.export.coco import write_coco
 from windhover.export.detection_summary import DetectionSummary
 from windhover.export.detections import EMPTY_MAP_BYTES, ROW_BYTES, write_map
 from windhover.export.map_files import check_suffix
-from windhover.files import atomic_file, check_space
+from windhover.files import atomic_file
 from windhover.inference.result_table import to_map_table
 
 

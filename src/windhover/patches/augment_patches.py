@@ -12,8 +12,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from windhover.disk_space import check_space
 from windhover.errors import FormatError, MissingFileError, ParameterError
-from windhover.files import atomic_folder, check_space, read_json, write_json
+from windhover.files import atomic_folder, read_json, write_json
 from windhover.params import check_params
 from windhover.params.augment import AugmentParams
 from windhover.patches.albumentations_pipeline import (

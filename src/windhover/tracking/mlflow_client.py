@@ -15,8 +15,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from windhover.disk_space import check_space
 from windhover.errors import FormatError
-from windhover.files import check_space
 from windhover.tracking.artifact_paths import (
     ARTIFACTS_FOLDER,
     make_places_relative,

@@ -30,5 +30,6 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None
     ) -> None:
         """Write one file, whole or not at all."""
-        with atomic_file(path) as temporary:
-            torch.save(checkpoint, temporary)
+        # into an open file: of one that it opens itself, torch names no full disk
+        with atomic_file(path) as temporary, temporary.open("wb") as stream:
+            torch.save(checkpoint, stream)
