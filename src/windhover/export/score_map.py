@@ -105,7 +105,7 @@ def write_score_map(
         plain = temporary.with_suffix(".plain.tif")
         try:
             _write_geotiff(plain, profile, lattice, blocks=blocks, classes=classes)
-            check_written(path, plain)
+            check_written(Path(path), plain)
             rasterio.shutil.copy(
                 plain,
                 temporary,
