@@ -26,7 +26,7 @@ MAX_BYTES = 5_000_000
 @pytest.fixture(autouse=True)
 def no_repository(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out git and DVC, which take seconds."""
-    monkeypatch.setattr(flow, "_init_repository", lambda project: None)
+    monkeypatch.setattr(flow, "init_repository", lambda project: None)
 
 
 def boats(path: Path, count: int, *, size_m: float = 18.0, spread_m: float = 1100.0) -> Path:

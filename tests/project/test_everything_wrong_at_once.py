@@ -80,7 +80,7 @@ def messy_folder(make_scene: MakeScene, tmp_path: Path) -> None:
 def test_a_project_is_made_and_each_thing_is_told_once(
     make_scene: MakeScene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(flow, "_init_repository", lambda project: None)
+    monkeypatch.setattr(flow, "init_repository", lambda project: None)
     messy_folder(make_scene, tmp_path)
     lines: list[str] = []
     request = ProjectRequest(

@@ -23,7 +23,7 @@ from windhover.project.setup_record import ProjectSetup
 @pytest.fixture
 def project(make_scene: MakeScene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return a project of one scene, cut into blocks."""
-    monkeypatch.setattr(flow, "_init_repository", lambda project: None)
+    monkeypatch.setattr(flow, "init_repository", lambda project: None)
     make_scene("s/one.tif", (900, 1300))
     labels = boats(tmp_path / "l.gpkg")
     request = ProjectRequest(tmp_path / "p", scenes=tmp_path / "s", labels=labels)

@@ -27,7 +27,7 @@ SHAPE = (150, 260)
 @pytest.fixture(autouse=True)
 def no_repository(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out git and DVC, which take seconds."""
-    monkeypatch.setattr(flow, "_init_repository", lambda project: None)
+    monkeypatch.setattr(flow, "init_repository", lambda project: None)
 
 
 def striped(shape_hw: tuple[int, int], value: int = 7) -> np.ndarray:

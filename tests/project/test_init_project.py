@@ -30,7 +30,7 @@ STAGES = ("scenes", "patches", "augment", "train", "evaluate", "detect", "export
 @pytest.fixture(autouse=True)
 def no_repository(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out git and DVC, which take seconds."""
-    monkeypatch.setattr(flow, "_init_repository", lambda project: None)
+    monkeypatch.setattr(flow, "init_repository", lambda project: None)
 
 
 def make(tmp_path: Path, **changes: Any) -> tuple[Path, Proposal, list[str]]:

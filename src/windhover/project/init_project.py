@@ -6,9 +6,8 @@ What it writes runs by `dvc repro` as it is. Scenes and labels stay where they a
 from __future__ import annotations
 
 import shutil
-import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -28,6 +27,7 @@ from windhover.project.proposal import Finding, Proposal, ProposedValue
 from windhover.project.propose_coverage import propose_coverage
 from windhover.project.propose_project import BLOCKS_FILE, fold_minutes, propose_project
 from windhover.project.readme import readme_text
+from windhover.project.repository import dvc_command, init_repository
 from windhover.project.request import ProjectRequest, absolute_path
 from windhover.project.setup_record import SETUP_FILE, ProjectSetup
 from windhover.project.write_dvc_yaml import ProjectInputs, dvc_yaml_text
@@ -103,12 +103,12 @@ def init_project(request: ProjectRequest, report: Report) -> Proposal:
         request.project.mkdir(parents=True, exist_ok=True)
         for path in sorted(folder.iterdir()):
             shutil.move(path, request.project / path.name)
-    _init_repository(request.project)
+    init_repository(request.project)
     for line in report_lines(proposal, data):
         report(line)
     if data is not None:
         report(check_line(request.project))
-    report(f"project -> {request.project}; now: cd {request.project} && {_dvc_command()} repro")
+    report(f"project -> {request.project}; now: cd {request.project} && {dvc_command()} repro")
     return proposal
 
 
@@ -247,44 +247,6 @@ def _parts(path: Path) -> list[Path]:
     return [
         path.with_suffix(suffix) for suffix in SHAPEFILE_PARTS if path.with_suffix(suffix).exists()
     ]
-
-
-def _init_repository(project: Path) -> None:
-    """Make the folder a repository of git and DVC; of DVC alone where there is no git."""
-    has_git = shutil.which("git") is not None
-    is_inside = has_git and _runs(["git", "rev-parse", "--is-inside-work-tree"], project)
-    options = []
-    if is_inside:
-        options = ["--subdir"]
-    elif not has_git or not _runs(["git", "init", "-q"], project):
-        options = ["--no-scm"]
-    command = [sys.executable, "-m", "dvc"]
-    _run_or_fail([*command, "init", "-q", *options], project)
-    _run_or_fail([*command, "config", "core.analytics", "false"], project)
-
-
-def _runs(command: Sequence[str], folder: Path) -> bool:
-    done = subprocess.run(command, cwd=folder, capture_output=True, check=False)
-    return done.returncode == 0
-
-
-def _run_or_fail(command: Sequence[str], folder: Path) -> None:
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-    if done.returncode:
-        reason = " ".join(done.stderr.split())[-200:]
-        raise ParameterError(
-            f"{folder}: the project is written, but `dvc init` failed ({reason}). Run it there, or "
-            "`dvc init --no-scm`."
-        )
-
-
-def _dvc_command() -> str:
-    """Return how a person calls DVC: by its path where it is not found by its name."""
-    beside = Path(sys.executable).with_name("dvc")
-    found = shutil.which("dvc")
-    if found is not None and (not beside.exists() or Path(found).samefile(beside)):
-        return "dvc"
-    return str(beside) if beside.exists() else f"{sys.executable} -m dvc"
 
 
 def report_lines(proposal: Proposal, data: MeasuredData | None) -> list[str]:
