@@ -46,7 +46,7 @@ clouds: venv ## clouds and shadows without boxes: the built-in sky -> model -> m
 	@$(BIN)/dvc repro export
 	@$(BIN)/windhover summary
 
-demo-model: venv ## the demonstration model of the wheel, from the built-in world: about 6 minutes
+demo-model: venv ## the demonstration model of the wheel, from the built-in world: about 7 minutes
 	@rm -rf tmp/demo
 	@$(BIN)/windhover init tmp/demo --minutes 4.5
 	@cd tmp/demo && $(CURDIR)/$(BIN)/dvc repro evaluate
