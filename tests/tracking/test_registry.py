@@ -26,7 +26,7 @@ from windhover.models.apply_calibration import window_scores
 from windhover.models.bundle import load_bundle
 from windhover.params import read_yaml
 from windhover.tracking import registry
-from windhover.tracking.mlflow_client import EXPERIMENT
+from windhover.tracking.mlflow_client import EXPERIMENT, open_mlflow
 from windhover.tracking.runs import resume_run
 from windhover.tracking.tracked_model import ServedModel
 
@@ -49,6 +49,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
             tracker.log_file(folder / name, "bundle")
             tracker.log_file(folder / name, "bundle/second_stage")
         tracker.log_file(folder / "metrics.json", "evaluation")
+        tracker.set_description("AP 0.9 at new airports")
     with resume_run("ffffffffffffffff", folder) as tracker:
         tracker.log_file(folder / "metrics.json", "other")
     return folder
@@ -69,6 +70,8 @@ def test_a_promoted_model_is_what_its_alias_names(root: Path) -> None:
         "second_stage",
     }
     assert (folder / "second_stage" / "weights.safetensors").is_file()
+    version = open_mlflow(root).MlflowClient().get_model_version("jets", "1")
+    assert version.description == "AP 0.9 at new airports"
     assert registry.promote("0123456789abcdef", "jets", "champion", root=root) == 2
     assert (registry.fetch_model("models:/jets/1", root) / "model.json").is_file()
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from windhover.errors import MissingFileError, ParameterError
 from windhover.tracking.mlflow_client import EXPERIMENT, KEY_TAG, open_mlflow, project_root
+from windhover.tracking.runs import DESCRIPTION_TAG
 
 MAX_NAME_CHARS = 255
 NAME_PATTERN = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_. -]{0,254}")
@@ -53,6 +54,8 @@ def has_run_file(run: str, name: str, root: Path | None = None) -> bool:
 def promote(run: str, name: str, alias: str, *, root: Path | None = None) -> int:
     """Register the evaluated model of a run and point an alias at it.
 
+    The version is described as its run is: by what the model reached.
+
     Args:
         run: the run's id, its name, or the content key of its weights.
         name: of the registered model.
@@ -75,7 +78,8 @@ def promote(run: str, name: str, alias: str, *, root: Path | None = None) -> int
     if not client.search_registered_models(f"name = '{name}'"):
         client.create_registered_model(name)
     source = f"{found.info.artifact_uri}/bundle"
-    version = client.create_model_version(name, source, found.info.run_id)
+    about = found.data.tags.get(DESCRIPTION_TAG)
+    version = client.create_model_version(name, source, found.info.run_id, description=about)
     client.set_registered_model_alias(name, alias, version.version)
     return int(version.version)
 
