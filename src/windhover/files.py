@@ -228,7 +228,7 @@ def is_csv_with_columns(path: Path, columns: Collection[str]) -> bool:
 
 @contextmanager
 def lock_output(path: str | Path) -> Iterator[None]:
-    """Hold the lock of an output file or folder, `.NAME.lock` beside it, until the block ends.
+    """Hold the lock of an output file or folder, `.NAME.lock` next to it, until the block ends.
 
     A killed process frees its own.
 

@@ -67,7 +67,7 @@ def errors_told(program: str) -> Iterator[None]:
 
 
 def _reason_of_system(error: Exception) -> str | None:
-    """Return a sentence where the system refused or ended something, else None."""
+    """Return a sentence where the system denied or ended something, else None."""
     if isinstance(error, OSError):  # such as a path not to be written to
         return f"cannot read or write: {shown_path(' '.join(str(error).split()))}"
     if isinstance(error, BrokenExecutor):

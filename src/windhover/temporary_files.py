@@ -44,7 +44,7 @@ def _machine_tag() -> str:
 @cache
 def remove_leftovers(folder: Path) -> None:
     """Remove the temporary files and folders that killed processes of this machine left in a
-    folder; looked for once in a process.
+    folder; searched for once in a process.
     """
     try:
         paths = list(folder.iterdir())

@@ -91,7 +91,7 @@ def areas_around_labels(
 ) -> geopandas.GeoDataFrame:
     """Return complete areas around labels, for scenes where not every object has one.
 
-    Who labels an object has looked at the ground beside it. A scene without a label is
+    Who labels an object has seen the ground around it. A scene without a label is
     positive-only as a whole.
 
     Args:

@@ -206,7 +206,7 @@ def expand_scenes(scenes: Sequence[str]) -> list[str]:
 
     Args:
         scenes: rasters, folders of rasters, and text files (`.txt`) with a raster a line; empty
-            lines and lines from `#` on are left out. A name in a list is that of a file beside
+            lines and lines from `#` on are left out. A name in a list is that of a file next to
             the list where there is one.
 
     Raises:

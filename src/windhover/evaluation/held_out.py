@@ -2,7 +2,7 @@
 
 A model that learned from every labelled scene has none left to be fitted on: on its own training
 scenes it is surer, and more often right, than anywhere else. The models of the folds have such
-scenes. Kept as two tables beside `kfold.json`; searches nothing and chooses no threshold.
+scenes. Kept as two tables next to `kfold.json`; searches nothing and chooses no threshold.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def save_fold(test: DetectionMetrics, path: Path) -> None:
 
     Args:
         test: metrics on them; its matches hold raw logits as `logit`.
-        path: beside which the two files stand, such as `fold-0/held_out`.
+        path: next to which the two files stand, such as `fold-0/held_out`.
     """
     counted = test.matches[~test.matches["ignored"]]
     matches = counted[["scene", "class", "is_tp"]].assign(score=counted["logit"])
@@ -66,11 +66,11 @@ def save_fold(test: DetectionMetrics, path: Path) -> None:
 
 
 def pool_held_out(folds: Sequence[Path], path: Path) -> None:
-    """Write the tables of all folds as one, beside a path.
+    """Write the tables of all folds as one, next to a path.
 
     Args:
         folds: paths that `save_fold` was given.
-        path: beside which the two files stand, such as `reports/kfold.json`.
+        path: next to which the two files stand, such as `reports/kfold.json`.
     """
     matches = [MATCHES.read(_beside(fold, MATCHES_SUFFIX)) for fold in folds]
     counts = [COUNTS.read(_beside(fold, COUNTS_SUFFIX)) for fold in folds]
@@ -80,7 +80,7 @@ def pool_held_out(folds: Sequence[Path], path: Path) -> None:
 
 
 def load_held_out(path: Path) -> HeldOut | None:
-    """Read the tables beside a path; None where an earlier version left none.
+    """Read the tables next to a path; None where an earlier version left none.
 
     Args:
         path: of `kfold.json`.
@@ -98,7 +98,7 @@ def load_held_out(path: Path) -> HeldOut | None:
 
 
 def check_held_out_files(path: Path) -> None:
-    """Check that the two files beside a path can be written.
+    """Check that the two files next to a path can be written.
 
     Raises:
         ParameterError: one of them is of another program, or nothing can be written there.
@@ -115,7 +115,7 @@ def _has_columns(schema: TableSchema, path: Path) -> bool:
 
 
 def held_out_files(path: Path) -> tuple[Path, Path]:
-    """Return the files of detections and of objects that stand beside a path."""
+    """Return the files of detections and of objects that stand next to a path."""
     return _beside(path, MATCHES_SUFFIX), _beside(path, COUNTS_SUFFIX)
 
 

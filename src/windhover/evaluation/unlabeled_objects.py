@@ -112,7 +112,7 @@ def surest_scores(matches: pd.DataFrame, thresholds: Mapping[str, float]) -> dic
 
 
 def surest_without_label(metrics: DetectionMetrics, cuts: Mapping[str, float]) -> pd.DataFrame:
-    """Return the false positives that score like objects and lie apart from every label."""
+    """Return the false positives that score like objects and are apart from every label."""
     matches = metrics.matches
     is_sure = matches["score"] >= matches["class"].map(dict(cuts))
     sure = matches[is_sure & ~matches["is_tp"] & ~matches["ignored"]]

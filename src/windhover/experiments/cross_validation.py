@@ -134,7 +134,7 @@ def run_folds(
     Args:
         params: of the stages; `scenes.folds` and `scenes.fold` are set here.
         n_folds: number of folds, 2 or more; 3 where one is val.
-        output: beside which the pooled detections of the scenes of each fold's test are written;
+        output: next to which the pooled detections of the scenes of each fold's test are written;
             None writes none.
 
     Raises:
@@ -214,7 +214,7 @@ def summarize(folds: Sequence[FoldMetrics]) -> dict[str, MetricSummary]:
 
 
 def _flat_summary(summary: Mapping[str, MetricSummary]) -> dict[str, float]:
-    """Return the summary with names such as `kfold/ap_mean`: beside the figure of each fold."""
+    """Return the summary with names such as `kfold/ap_mean`: next to the figure of each fold."""
     flat = {}
     for name, metric in summary.items():
         for statistic, value in metric.model_dump().items():

@@ -1,6 +1,6 @@
 """Detections as COCO: boxes in px of the rasters as delivered, with their scores.
 
-Images are scenes. Beside COCO's own keys each annotation has those of the table of detections.
+Images are scenes. Next to COCO's own keys each annotation has those of the table of detections.
 """
 
 from __future__ import annotations

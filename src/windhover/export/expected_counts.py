@@ -82,7 +82,7 @@ def count_by_scene(table: pd.DataFrame, summary: DetectionSummary) -> pd.DataFra
 
 
 def count_by_date(table: pd.DataFrame, summary: DetectionSummary) -> pd.DataFrame:
-    """Return a row for each day on which scenes were taken; `unknown` where rasters do not tell."""
+    """Return a row for each day on which scenes were taken; `unknown` where rasters have none."""
     date_of = {scene.scene: _date(scene.acquired) for scene in summary.scenes}
     dates = table["scene"].map(date_of)
     rows = []

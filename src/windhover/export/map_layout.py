@@ -1,4 +1,4 @@
-"""Where scenes and detections lie on the map page: Web Mercator, or local grids side by side.
+"""Positions of scenes and detections on the map page: Web Mercator, or local grids side by side.
 
 Corners are in centimetres, as whole numbers: a page of a hundred thousand boxes stays small.
 """

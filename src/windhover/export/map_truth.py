@@ -1,4 +1,4 @@
-"""Detections beside the labels of their scenes, for the map: which are correct, what is missed.
+"""Detections and the labels of their scenes, for the map: which are correct, what is missed.
 
 Matched by the default rule of `evaluate`: the centre within half of the object's longer side; of
 an object labelled by a point, within so many px of the training GSD.
@@ -28,7 +28,7 @@ POINT_SIDE_PX = 8.0  # at the training GSD, of the box that shows an object labe
 
 
 class MapTruth(NamedTuple):
-    """What labels say.
+    """What is known from labels.
 
     Attributes:
         outcome: (N,) of each detection, such as `CORRECT`.

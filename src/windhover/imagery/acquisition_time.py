@@ -1,4 +1,4 @@
-"""When a raster was taken, as its tags tell it; guesses nothing from names of files."""
+"""When a raster was taken, from its tags; guesses nothing from names of files."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ FIRST_YEAR = 1900  # cameras without a clock write 0000:00:00
 
 
 def acquisition_time(dataset: Any) -> str | None:
-    """Return when a raster was taken, such as `2017-05-02T10:20:30Z`; None where it does not tell.
+    """Return when a raster was taken, such as `2017-05-02T10:20:30Z`; None where it has none.
 
     A time without a zone is taken as UTC, as satellites' products have it.
 

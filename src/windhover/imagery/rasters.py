@@ -80,7 +80,7 @@ class SceneInfo:
         notes: sentences for the user.
         origin_px: column and row, in the raster as delivered, of the first px of a spatial block
             cut from it.
-        acquired: time of the picture in ISO 8601, None where the raster does not tell it.
+        acquired: time of the picture in ISO 8601, None where the raster has none.
         is_gsd_known: where not, `gsd_m` is only what the search assumes, and metres mean nothing.
         stac_item: file of the STAC item that names the raster, None where none does.
         files: that GDAL reads the raster from, itself and its sidecars; empty where it was not

@@ -187,7 +187,7 @@ class Detector:
     def run_name(self, thresholds: Mapping[str, float]) -> str:
         """Return the name of a search: equal for equal model, thresholds, settings and program.
 
-        It tells the rows of two searches apart that were put into one table, and is the same for
+        It keeps the rows of two searches apart that were put into one table, and is the same for
         parts of one search that ran on many machines.
 
         Args:
@@ -274,7 +274,7 @@ def _check_area(aoi: BaseGeometry | None, info: SceneInfo) -> None:
     """Check that an area has a part of a scene; else nothing at all would be searched, unsaid.
 
     Raises:
-        DataError: no part of the scene lies in it.
+        DataError: no part of the scene is in it.
     """
     outline = box_polygons([0, 0, info.width_px, info.height_px], info.transform)[0]
     if aoi is not None and not outline.intersects(aoi):

@@ -1,7 +1,7 @@
 """Uncertainty by resampling places with replacement: weights of the resamples, and intervals.
 
-What is found in one place says little of another, so whole places are resampled, never single
-objects (cluster bootstrap, Davison and Hinkley 1997, sec. 3.8). A resample is a weight for every
+One place is little evidence of another, so whole places are resampled, never single objects
+(cluster bootstrap, Davison and Hinkley 1997, sec. 3.8). A resample is a weight for every
 group. What a metric is, callers decide: they compute it under the weights of each resample.
 
 Places are few, and percentiles of a bootstrap over few groups are too narrow: the interval of a

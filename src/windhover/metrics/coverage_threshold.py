@@ -55,7 +55,7 @@ def choose_coverage_threshold(curve: pd.DataFrame, rule: str, value: float) -> C
     `recall_at_least` takes the best precision among thresholds with that recall;
     `precision_at_least` and `false_positive_rate_at_most` take the best recall among theirs;
     `unbiased_share` takes the share that is found closest to the true one. A rule that no threshold
-    meets takes the nearest. Of thresholds between which no pixel of the curve lies it is the middle
+    meets takes the nearest. Of thresholds with no pixel of the curve between them it is the middle
     one: on new scenes scores differ a little.
 
     Args:

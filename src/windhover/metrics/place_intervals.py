@@ -1,7 +1,7 @@
 """95 % intervals of metrics for new places, from the metrics with each place left out in turn.
 
-What is found in one place says little of another, and places are few and unequal: an interval is
-the estimate +- a Student quantile times the jackknife's standard error over places (Efron and
+One place is little evidence of another, and places are few and unequal: an interval is the
+estimate +- a Student quantile times the jackknife's standard error over places (Efron and
 Tibshirani 1993, ch. 11), on a scale without borders: logit for shares, log for rates.
 
 * The degrees of freedom are those of as many equal places (Kish 1965): where one place holds most

@@ -95,7 +95,7 @@ class ChosenOn(_Record):
 
 
 class CoveragePoint(_Record):
-    """What a model of classes without boxes knows beside its thresholds."""
+    """What a model of classes without boxes knows next to its thresholds."""
 
     # class -> covered share less the true one, of each scene of val
     share_errors: dict[str, list[float]] = Field(default_factory=dict)

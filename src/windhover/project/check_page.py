@@ -59,7 +59,7 @@ def check_page(
         setup: what `windhover init` measured and proposed.
         name: of the project.
         params: content of params.yaml.
-        folds: blocks of a cross-validation beside the model that learns from all.
+        folds: blocks of a cross-validation next to the model that learns from all.
     """
     objects = objects_in_px(catalog)
     panels, n_more = place_panels(catalog, folds)

@@ -92,7 +92,7 @@ def _follow_gsd(folder: Path, named: Collection[str]) -> list[str]:
 def _write_values(
     folder: Path, before: Proposal, now: Proposal, named: Collection[str]
 ) -> list[str]:
-    """Write the values of a new proposal that nobody changed; return their keys."""
+    """Write the values of a new proposal that no person changed; return their keys."""
     params = read_yaml(folder / PARAMS)
     defaults = read_yaml(carried_file(PARAMS))
     old = {one.name: one.value for one in before.values}

@@ -15,7 +15,7 @@ def init_repository(project: Path) -> None:
     """Make a folder a repository of git and DVC; of DVC alone where there is no git.
 
     Raises:
-        ParameterError: DVC refuses, with its reason.
+        ParameterError: DVC cannot, with its reason.
     """
     has_git = shutil.which("git") is not None
     is_inside = has_git and _runs(["git", "rev-parse", "--is-inside-work-tree"], project)

@@ -85,7 +85,7 @@ def place_panels(catalog: Catalog, folds: BlockPlan | None) -> tuple[list[MapPan
 
     Args:
         catalog: of the scenes.
-        folds: blocks of a cross-validation beside the model that learns from all.
+        folds: blocks of a cross-validation next to the model that learns from all.
     """
     groups: dict[str, list[SceneRow]] = {}
     for row in catalog:

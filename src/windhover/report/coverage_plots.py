@@ -135,7 +135,7 @@ def plot_thresholds(
 
 
 def plot_reliability(path: Path, test: Histograms, val: Histograms) -> None:
-    """Plot how often px of a score are of the class, beside the score."""
+    """Plot how often px of a score are of the class, against the score."""
     with plot_file(path, (11.5, 5.0), 2) as (_, both):
         for axes, histograms, split in zip(both, (val, test), ("val", "test"), strict=True):
             axes.plot([0, 1], [0, 1], color=GUIDE_COLOR, lw=1.0)

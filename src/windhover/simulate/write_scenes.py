@@ -26,7 +26,7 @@ class PlannedScene(Protocol):
 
     @property
     def place(self) -> Place:
-        """Where it lies, with its split."""
+        """Its place, with its split."""
 
 
 Spec = TypeVar("Spec", bound=PlannedScene)
