@@ -4,6 +4,7 @@
 
 - `tasks`: a raster of 10,000 px square as 1 and as 25 tasks; the collected files must be equal. The
   25 tasks are run by one and by two workers of one thread, in turns.
+- `workers`: the same turns over a raster of 24,000 px square, beside which starting is little.
 - `overhead`: a raster of 2,560 px as 100 tasks of one block, and as 2 of 50, in one worker. What a
   task takes beside its blocks is the difference a task.
 - `many`: 1,000 and 10,000 small scenes planned, run with a stub in place of the network, and
@@ -32,7 +33,7 @@ import rasterio
 from measuring import RESULTS, measure_process, save, write_raster
 from rasterio.transform import Affine
 
-BIG_PX, BLOCK_PX = 10_000, 2048
+BIG_PX, LONG_PX, BLOCK_PX = 10_000, 24_000, 2048
 SMALL_PX, SMALL_BLOCK_PX = 2560, 256
 SCENE_PX, STEP_PX, DOT_PX, GSD_M = 288, 240, 24, 1.25
 COUNTS = (1_000, 10_000)
@@ -124,16 +125,48 @@ def collect(folder: Path, output: Path) -> bytes:
     return output.read_bytes()
 
 
+def run_in_turns(folder: Path, pairs: int) -> list[dict[str, Any]]:
+    """Run a plan by one and by two workers, in turns; return what each run took."""
+    turns = []
+    for turn in range(pairs):
+        order = (1, 2) if turn % 2 == 0 else (2, 1)
+        seconds = {number: run_local(folder, number) for number in order}
+        turns.append({"load": round(os.getloadavg()[0], 1), "1": seconds[1], "2": seconds[2]})
+        print(turns[-1], flush=True)
+    return turns
+
+
+def turns_and_ratios(turns: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return the turns, and how many times as fast two workers were in each."""
+    ratios = {
+        key: [round(turn["1"][key] / turn["2"][key], 2) for turn in turns]
+        for key in ("seconds", "seconds_between_parts")
+    }
+    return {
+        "turns": turns,
+        "ratio_whole_runs": ratios["seconds"],
+        "ratio_between_parts": ratios["seconds_between_parts"],
+    }
+
+
+def measure_workers(root: Path, pairs: int) -> dict[str, Any]:
+    """Return the times of one and two workers over a raster that takes them minutes."""
+    model, folder = root / "model", root / "plan"
+    write_model(model)
+    raster = str(write_raster(root / "long.tif", LONG_PX, LONG_PX))
+    n_tasks = plan(folder, [raster], model, block_px=BLOCK_PX, mpx=0.1)
+    return {
+        "raster_px": LONG_PX,
+        "tasks": n_tasks,
+        **turns_and_ratios(run_in_turns(folder, pairs)),
+    }
+
+
 def measure_tasks(root: Path, pairs: int) -> dict[str, Any]:
     """Return whether 1 and 25 tasks give equal bytes, and the times of workers in turns."""
     plans = plan_big(root)
     run_local(plans["1"], 1)
-    turns = []
-    for turn in range(pairs):
-        order = (1, 2) if turn % 2 == 0 else (2, 1)
-        seconds = {number: run_local(plans["25"], number) for number in order}
-        turns.append({"load": round(os.getloadavg()[0], 1), "1": seconds[1], "2": seconds[2]})
-        print(turns[-1], flush=True)
+    turns = run_in_turns(plans["25"], pairs)
     contents = [collect(plans[name], root / f"{name}.parquet") for name in ("1", "25")]
     by_openvino = run_local(plans["openvino"], 1)["seconds_between_parts"]
     sizes = [path.stat().st_size for path in (plans["25"] / "parts").glob("*.parquet")]
@@ -144,14 +177,7 @@ def measure_tasks(root: Path, pairs: int) -> dict[str, Any]:
         "equal_bytes_of_1_and_25_tasks": contents[0] == contents[1],
         "bytes_of_the_collected_file": len(contents[0]),
         "bytes_of_parts": sum(sizes),
-        "turns": turns,
-        "ratio_whole_runs": [
-            round(turn["1"]["seconds"] / turn["2"]["seconds"], 2) for turn in turns
-        ],
-        "ratio_between_parts": [
-            round(turn["1"]["seconds_between_parts"] / turn["2"]["seconds_between_parts"], 2)
-            for turn in turns
-        ],
+        **turns_and_ratios(turns),
         "mpx_per_second_of_a_worker": {
             "torch fp32": round(mpx / fastest, 2),
             "openvino int8": round(mpx / by_openvino, 2),
@@ -363,6 +389,7 @@ def estimate(figures: dict[str, Any]) -> dict[str, Any]:
 
 MEASURES = {
     "tasks": measure_tasks,
+    "workers": measure_workers,
     "overhead": measure_overhead,
     "delivered": measure_delivered,
 }
