@@ -268,6 +268,19 @@ def test_an_output_has_one_writer_at_a_time(tmp_path: Path) -> None:
     assert not list((tmp_path / "new").iterdir())
 
 
+def test_a_place_where_nothing_can_be_made_is_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "text").write_text("x")
+    below = tmp_path / "text" / "a" / "b"
+    with pytest.raises(ParameterError, match="text is a file, so nothing can be written"):
+        lock_output(below).__enter__()
+    with pytest.raises(ParameterError, match="text is a file, so nothing can be written"):
+        atomic_folder(below).__enter__()
+    with pytest.raises(ParameterError, match="is the root of all folders"):
+        lock_output("/").__enter__()
+    with pytest.raises(ParameterError, match="is a file, and a folder is to be written"):
+        check_replaceable(os.devnull, (), ())
+
+
 def test_the_lock_of_a_killed_run_is_free(tmp_path: Path) -> None:
     (tmp_path / ".a.gpkg.lock").write_bytes(b"")
     with lock_output(tmp_path / "a.gpkg"):

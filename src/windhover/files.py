@@ -88,10 +88,12 @@ def _check_folder(path: Path) -> None:
     """Raise if a path cannot be replaced by a folder.
 
     Raises:
-        ParameterError: it is a file, or the working folder is inside it.
+        ParameterError: it is a file or below one, in a folder that may not be written to, or the
+            working folder is inside it.
     """
-    if path.is_file():
+    if path.exists() and not path.is_dir():
         raise ParameterError(f"{path}: is a file, and a folder is to be written. Name a folder.")
+    _check_place(path)
     if Path.cwd().is_relative_to(path.resolve()):
         raise ParameterError(
             f"{path}: a folder is written whole in place of the old one, and this is the working "
@@ -141,6 +143,20 @@ def check_writable(path: str | Path) -> None:
     path = Path(path)
     if path.is_dir():
         raise ParameterError(f"{path}: is a folder, and a file is to be written. Name a file.")
+    _check_place(path)
+    check_space(path)
+
+
+def _check_place(path: Path) -> None:
+    """Raise if nothing can be made at a path.
+
+    Raises:
+        ParameterError: it is the root, below a file, or in a folder that may not be written to.
+    """
+    if not path.absolute().name:
+        raise ParameterError(
+            f"{path}: is the root of all folders, which is not replaced. Name a folder in it."
+        )
     folder = next(parent for parent in path.absolute().parents if parent.exists())
     if not folder.is_dir():
         raise ParameterError(
@@ -150,7 +166,6 @@ def check_writable(path: str | Path) -> None:
         raise ParameterError(
             f"{path}: the folder {folder} may not be written to. Name another path."
         )
-    check_space(path)
 
 
 def check_output(
@@ -233,10 +248,12 @@ def lock_output(path: str | Path) -> Iterator[None]:
     A killed process frees its own.
 
     Raises:
-        ParameterError: another run writes there, or this one does already.
+        ParameterError: nothing can be made there, another run writes there, or this one does
+            already.
         OSError: the folder cannot be made or written.
     """
     path = Path(os.path.abspath(path))
+    _check_place(path)
     if fcntl is None:
         yield
         return

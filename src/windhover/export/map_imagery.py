@@ -16,17 +16,21 @@ from affine import Affine
 from numpy.typing import NDArray
 from PIL import Image
 from rasterio.enums import ColorInterp, Resampling
+from rasterio.errors import RasterioError
 from rasterio.transform import array_bounds
 from rasterio.warp import calculate_default_transform, reproject
 from rasterio.windows import Window
 
 from windhover.errors import DataError
 from windhover.export.detection_summary import SceneSummary
-from windhover.export.map_layout import WEB_MERCATOR, Placement
+from windhover.export.map_layout import HALF_TURN, WEB_MERCATOR, Placement
+from windhover.geometry.georef import same_crs
 from windhover.imagery.band_names import band_names
 from windhover.imagery.rasters import open_raster
 from windhover.rendering.images import rgb_bands, stretch_range, to_bytes
 
+# Web Mercator whose middle is the antimeridian
+MERCATOR_FROM_180 = "+proj=merc +a=6378137 +b=6378137 +lon_0=180 +units=m +nadgrids=@null +no_defs"
 OVERLAY_PX = 24_000_000  # of all overlays together
 MAX_SIDE_PX = 2048
 MIN_SIDE_PX = 256
@@ -94,7 +98,7 @@ def read_overlay(place: Placement, side_px: int) -> Overlay:
     if scene.crs is None:
         return Overlay(_webp(rgba), place.bounds, value_range)
     px_scale = Affine.scale(scene.width_px / width, scene.height_px / height)
-    warped, bounds = _on_web_mercator(rgba, scene.affine @ px_scale, scene.crs)
+    warped, bounds = _on_web_mercator(rgba, scene.affine @ px_scale, place)
     return Overlay(_webp(warped), bounds, value_range)
 
 
@@ -109,26 +113,53 @@ def _shown_bands(dataset: Any) -> list[int]:
 
 
 def _on_web_mercator(
-    rgba: NDArray[np.uint8], transform: Affine, crs: str
+    rgba: NDArray[np.uint8], transform: Affine, place: Placement
 ) -> tuple[NDArray[np.uint8], list[float]]:
-    """Return a picture (H, W, 4) in Web Mercator, and its bounds there."""
+    """Return a picture (H, W, 4) in Web Mercator, and its bounds there.
+
+    Where the scene crosses the antimeridian, x goes on beyond it, as `Placement.to_map` has it.
+
+    Raises:
+        DataError: GDAL finds no place of the scene there.
+    """
     height, width = rgba.shape[:2]
-    bounds = array_bounds(height, width, transform)
-    target, out_width, out_height = calculate_default_transform(
-        crs, WEB_MERCATOR, width, height, *bounds
-    )
-    warped = np.zeros((4, out_height, out_width), np.uint8)
-    reproject(
-        np.ascontiguousarray(rgba.transpose(2, 0, 1)),
-        warped,
-        src_transform=transform,
-        src_crs=crs,
-        dst_transform=target,
-        dst_crs=WEB_MERCATOR,
-        resampling=Resampling.bilinear,
-    )
+    system, shift_x = _system_around(place)
+    try:
+        target, out_width, out_height = calculate_default_transform(
+            place.scene.crs, system, width, height, *array_bounds(height, width, transform)
+        )
+        warped = np.zeros((4, out_height, out_width), np.uint8)
+        reproject(
+            np.ascontiguousarray(rgba.transpose(2, 0, 1)),
+            warped,
+            src_transform=transform,
+            src_crs=place.scene.crs,
+            dst_transform=target,
+            dst_crs=system,
+            resampling=Resampling.bilinear,
+        )
+    except RasterioError as error:
+        raise DataError(
+            f"{place.scene.path}: cannot be drawn on a map in Web Mercator ({error}). "
+            "Open the result in a GIS."
+        ) from None
     left, bottom, right, top = array_bounds(out_height, out_width, target)
-    return warped.transpose(1, 2, 0), [left, bottom, right, top]
+    return warped.transpose(1, 2, 0), [left + shift_x, bottom, right + shift_x, top]
+
+
+def _system_around(place: Placement) -> tuple[str, float]:
+    """Return Web Mercator in which a scene is whole, and what to add to its x.
+
+    The usual one ends at the antimeridian: a scene across it would be as wide as the Earth.
+    """
+    left, _, right, _ = place.bounds
+    if same_crs(str(place.scene.crs), WEB_MERCATOR):
+        return WEB_MERCATOR, 0.0
+    if right > HALF_TURN:
+        return MERCATOR_FROM_180, HALF_TURN
+    if left < -HALF_TURN:
+        return MERCATOR_FROM_180, -HALF_TURN
+    return WEB_MERCATOR, 0.0
 
 
 def read_chips(

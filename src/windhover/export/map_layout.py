@@ -14,13 +14,14 @@ import shapely
 from numpy.typing import NDArray
 
 from windhover.export.detection_summary import SceneSummary
-from windhover.geometry.georef import box_polygons, transformer
+from windhover.geometry.georef import box_polygons, pixel_to_world, transformer
 
 WEB_MERCATOR = "EPSG:3857"
 HALF_TURN = 20037508.342789244  # metres of Web Mercator
 CM_PER_M = 100
 GAP = 0.06  # between local grids, of the largest
 POINTS_PER_SIDE = 8  # of an outline, whose sides are curves on the map
+POINTS_INSIDE = 33  # along each side of a grid over a scene whose sides are not on Earth
 Grid = Literal["earth", "plane"]
 
 
@@ -36,32 +37,52 @@ class Placement(NamedTuple):
     shift: tuple[float, float]
 
     def to_map(self, xy: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return points (N, 2) of the scene's system on the map, metres."""
+        """Return points (N, 2) of the scene's system on the map, metres.
+
+        Where the scene crosses the antimeridian, x goes on beyond it from the scene's middle.
+        """
         if self.scene.crs is None:
             return xy + self.shift
-        moved = transformer(self.scene.crs, WEB_MERCATOR).transform(xy[:, 0], xy[:, 1])
-        return _unwrapped(np.stack(moved, axis=1))
+        middle = self.scene.affine @ (self.scene.width_px / 2, self.scene.height_px / 2)
+        x, y = transformer(self.scene.crs, WEB_MERCATOR).transform(*np.vstack([middle, xy]).T)
+        return _unwrapped(np.stack([x[1:], y[1:]], axis=1), x[0])
 
     @property
     def outline(self) -> NDArray[np.float64]:
-        """Points (N, 2) around the scene on the map, metres."""
+        """Points (N, 2) around the scene on the map, metres; around what of it is on Earth."""
+        points = self.to_map(self._points_around())
+        points = points[np.isfinite(points).all(axis=1)]
+        if len(points):
+            return points
+        return self._outline_on_earth()
+
+    def _points_around(self) -> NDArray[np.float64]:
+        """Return points (N, 2) along the sides of the scene, in its system."""
         box = box_polygons([0, 0, self.scene.width_px, self.scene.height_px], self.scene.affine)[0]
         longest = max(box.length / 4 / POINTS_PER_SIDE, 1e-9)
         dense = shapely.segmentize(box, longest)
-        return self.to_map(shapely.get_coordinates(dense))
+        return shapely.get_coordinates(dense)
+
+    def _outline_on_earth(self) -> NDArray[np.float64]:
+        """Return points (N, 2) around those of the scene that have a place on the map, metres."""
+        steps = np.linspace(0, 1, POINTS_INSIDE)
+        cols, rows = np.meshgrid(steps * self.scene.width_px, steps * self.scene.height_px)
+        xy = pixel_to_world(self.scene.affine, cols.ravel(), rows.ravel())
+        points = self.to_map(np.stack(xy, axis=1))
+        hull = shapely.MultiPoint(points[np.isfinite(points).all(axis=1)]).convex_hull
+        return shapely.get_coordinates(hull)
 
     @property
     def bounds(self) -> list[float]:
         """Left, bottom, right, top on the map, metres."""
-        outline = self.outline[np.isfinite(self.outline).all(axis=1)]
+        outline = self.outline
         return [*outline.min(axis=0).tolist(), *outline.max(axis=0).tolist()]
 
 
-def _unwrapped(points: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return points (N, 2) of Web Mercator, those across the antimeridian on the first's side."""
-    if len(points):
-        turns = np.round((points[0, 0] - points[:, 0]) / (2 * HALF_TURN))
-        points[:, 0] += np.where(np.isfinite(turns), turns, 0) * 2 * HALF_TURN
+def _unwrapped(points: NDArray[np.float64], reference_x: float) -> NDArray[np.float64]:
+    """Return points (N, 2) of Web Mercator, shifted by whole turns to be nearest to an x."""
+    turns = np.round((reference_x - points[:, 0]) / (2 * HALF_TURN))
+    points[:, 0] += np.where(np.isfinite(turns), turns, 0) * 2 * HALF_TURN
     return points
 
 

@@ -189,12 +189,11 @@ def _scenes(content: MapContent, overlays: Mapping[str, Overlay]) -> list[dict[s
     scenes = []
     for scene in content.summary.scenes:
         place = content.places[scene.scene]
-        outline = place.outline
         entry: dict[str, Any] = {
             "name": scene.scene,
             "split": scene.split,
             "acquired": scene.acquired,
-            "outline": [outline[np.isfinite(outline).all(axis=1)].round(2).tolist()],
+            "outline": [place.outline.round(2).tolist()],
             "bounds": place.bounds,
         }
         if scene.scene in overlays:
