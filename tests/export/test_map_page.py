@@ -11,6 +11,8 @@ from typing import Any
 import geopandas
 import numpy as np
 import pytest
+import rasterio
+from rasterio.enums import Resampling
 
 from browser import BROWSER, Browser
 from toy_results import BOX, searched
@@ -76,6 +78,31 @@ def test_rasters_that_are_gone_and_texts_with_tags_do_no_harm(
     evil = table.assign(**{"class": "</script><b>"})
     write_map_page(evil, summary, tmp_path / "e.html")
     assert "</script><b>" not in (tmp_path / "e.html").read_text(encoding="utf-8")
+
+
+def test_a_raster_that_was_changed_or_damaged_since_costs_its_pictures_alone(
+    make_scene: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(map_page, "side_of_overlays", lambda n_scenes: 160)  # from an overview
+    pixels = np.random.default_rng(0).integers(1, 255, (3, 512, 640)).astype(np.uint8)
+    blocks = {"tiled": True, "blockxsize": 128, "blockysize": 128, "compress": "DEFLATE"}
+    path = make_scene("a.tif", data=pixels, **blocks)
+    found = searched([path], BOX)
+    with rasterio.open(path, "r+") as raster:
+        raster.build_overviews([2, 4, 8], Resampling.average)
+    whole = path.read_bytes()
+    with rasterio.open(path) as raster:
+        offset = int(raster.get_tag_item("BLOCK_OFFSET_0_0", "TIFF", bidx=1))
+    path.write_bytes(whole[:offset] + b"\xff" * 1000 + whole[offset + 1000 :])
+    write_map_page(*found, tmp_path / "damaged.html")
+    assert "No pictures of the detections of 1 scene" in (tmp_path / "damaged.html").read_text()
+    make_scene("a.tif", data=pixels[:, :64, :48])
+    write_map_page(*found, tmp_path / "changed.html")
+    sentence = "No imagery of 1 scene: .*has 48 x 64 px, and had 640 x 512 when it was searched"
+    assert re.search(sentence, (tmp_path / "changed.html").read_text())
+    for name in ("damaged", "changed"):
+        data = data_of(tmp_path / f"{name}.html")
+        assert (len(data["found"]["id"]), data["chips"]) == (1, {})
 
 
 def test_a_page_of_too_much_shows_the_best_and_tells_what_it_leaves_out(

@@ -21,6 +21,7 @@ from windhover.export.export_map import (
     export_file,
     export_result,
     model_item,
+    require_model_item,
 )
 from windhover.export.write_detections import write_detections
 
@@ -142,3 +143,26 @@ def test_an_export_replaces_its_own_and_nothing_else(make_scene: Any, tmp_path: 
     assert (tmp_path / "out" / "mine.txt").is_file()
     with pytest.raises(ParameterError, match="--formats must be of gpkg"):
         export_file(tmp_path / "found.parquet", ExportRequest(tmp_path / "new", ("shp",)))
+
+
+def test_items_link_to_a_table_and_a_model_that_are_there(make_scene: Any, tmp_path: Path) -> None:
+    from windhover.errors import MissingFileError
+
+    write_detections(*searched([make_scene("a.tif")], BOX), tmp_path / "found.parquet")
+    request = ExportRequest(tmp_path / "out", ("stac", "csv", "stac"))
+    lines = export_file(tmp_path / "found.parquet", request)
+    assert len(lines) == 3
+    item = pystac.Item.from_file(str(tmp_path / "out/stac/a/a.json"))
+    assert Path(item.assets["detections"].get_absolute_href()).is_file()
+    assert require_model_item(None) is None
+    with pytest.raises(MissingFileError, match=r"holds no model\.json"):
+        require_model_item(tmp_path / "nowhere")
+
+
+def test_areas_that_no_format_counts_in_are_a_sentence(make_scene: Any, tmp_path: Path) -> None:
+    from windhover.errors import ParameterError
+
+    write_detections(*searched([make_scene()], BOX), tmp_path / "found.parquet")
+    request = ExportRequest(tmp_path / "out", ("csv",), areas=tmp_path / "areas.gpkg")
+    with pytest.raises(ParameterError, match="Add it: --formats csv,counts"):
+        export_file(tmp_path / "found.parquet", request)

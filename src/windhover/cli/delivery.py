@@ -8,10 +8,13 @@ from typing import Annotated
 import typer
 
 from windhover.cli.options import Gsd, Json
+from windhover.models.demo_model import model_path
 
 
 def export_model(
-    model: Annotated[Path, typer.Argument(help="Folder of the model.")] = Path("data/model"),
+    model: Annotated[
+        Path, typer.Argument(help="Folder of the model, or demo.", callback=model_path)
+    ] = Path("data/model"),
     *,
     onnx: Annotated[
         bool, typer.Option("--onnx", help="Write ONNX files, the only form there is.")
@@ -68,18 +71,21 @@ def export(
         Path | None, typer.Option(help="Vector file of polygons in which objects are counted.")
     ] = None,
     model: Annotated[
-        Path | None, typer.Option(help="Folder of the model, to which STAC items link.")
+        Path | None,
+        typer.Option(
+            help="Folder of the model, to which STAC items link, or demo.", callback=model_path
+        ),
     ] = None,
 ) -> None:
     """Write a result for people and programs: map page, STAC, counts and other formats."""
     from windhover.console import show_messages
-    from windhover.export.export_map import ExportRequest, export_file, model_item
+    from windhover.export.export_map import ExportRequest, export_file, require_model_item
 
     show_messages()
     request = ExportRequest(
         out_folder=output,
         formats=[name.strip() for name in formats.split(",") if name.strip()],
         areas=areas,
-        model_item=model_item(model),
+        model_item=require_model_item(model),
     )
     typer.echo("\n".join(export_file(result, request)))

@@ -123,7 +123,8 @@ def export_file(path: Path, request: ExportRequest) -> list[str]:
     Raises:
         MissingFileError: no such file.
         FormatError: it is no such file.
-        ParameterError: an unknown format, or a folder that holds other files.
+        ParameterError: an unknown format, areas without counts, or a folder that holds other
+            files.
     """
     if not path.is_file():
         raise MissingFileError(f"{path}: no such file. Give a .parquet of `windhover detect`.")
@@ -132,6 +133,11 @@ def export_file(path: Path, request: ExportRequest) -> list[str]:
         raise ParameterError(
             f"--formats must be of {', '.join(ALL_FORMATS)}, got {', '.join(unknown) or 'none'}. "
             "Name some of them."
+        )
+    if request.areas is not None and COUNTS not in request.formats:
+        raise ParameterError(
+            f"--areas {request.areas}: objects are counted in areas by the format counts, which "
+            f"--formats lacks. Add it: --formats {','.join([*request.formats, COUNTS])}."
         )
     inputs = [path, *([] if request.areas is None else [request.areas])]
     if not _holds_own_alone(request.out_folder, inputs):
@@ -161,6 +167,21 @@ def _own_names() -> set[str]:
         names |= {f"map{local}.html", f"counts{local}.gpkg", f"{LABEL_STUDIO}{local}.json"}
         names |= {f"{name}{local}.csv" for name in (*named_counters(), AREAS)}
     return names
+
+
+def require_model_item(folder: Path | None) -> Path | None:
+    """Return the STAC item of a model bundle that a user names, or its card; None for no bundle.
+
+    Raises:
+        MissingFileError: the folder holds neither.
+    """
+    item = model_item(folder)
+    if folder is not None and item is None:
+        raise MissingFileError(
+            f"{folder}: holds no model.json, to which STAC items could link. Give the folder of a "
+            "model, or leave out --model."
+        )
+    return item
 
 
 def model_item(folder: str | Path | None) -> Path | None:
@@ -195,11 +216,19 @@ def export_result(
     with atomic_folder(request.out_folder) as folder:
         for mark, rows, part in parts:
             rows = geopandas.GeoDataFrame(rows.reset_index(drop=True))
-            for name in request.formats:
+            for name in _formats_to_write(request.formats):
                 messages += _write_format(
                     name, rows, part, folder=folder, mark=mark, request=request
                 )
     return [*messages, *(f"note: {note}" for note in summary.notes)]
+
+
+def _formats_to_write(formats: Sequence[str]) -> list[str]:
+    """Return each format once, with the table to which the items of STAC link before them."""
+    names = list(dict.fromkeys(formats))
+    if STAC in names and "parquet" not in names:
+        names.insert(names.index(STAC), "parquet")
+    return names
 
 
 def _write_format(

@@ -66,13 +66,18 @@ def _opened(scene: SceneSummary) -> Iterator[Any]:
     """Yield a scene's raster.
 
     Raises:
-        DataError: it is on a server.
+        DataError: it is on a server, or is not the one that was searched.
         MissingFileError, FormatError: it cannot be read.
     """
     is_in_memory = scene.path.startswith("/vsimem/")
     if "://" in scene.path or (scene.path.startswith("/vsi") and not is_in_memory):
         raise DataError(f"{scene.path}: is on a server. Copy it here.")
     with open_raster(scene.path) as dataset:
+        if (dataset.width, dataset.height) != (scene.width_px, scene.height_px):
+            raise DataError(
+                f"{scene.path}: has {dataset.width} x {dataset.height} px, and had "
+                f"{scene.width_px} x {scene.height_px} when it was searched. Search it again."
+            )
         yield dataset
 
 

@@ -148,7 +148,7 @@ def _page_data(content: MapContent) -> tuple[dict[str, Any], list[str]]:
     """Return what the page's script reads, and sentences about the page."""
     table, summary = content.table, content.summary
     overlays, notes = _overlays(content)
-    chips = _chips(content, overlays)
+    chips, chip_notes = _chips(content, overlays)
     classes = sorted({*summary.thresholds, *table["class"], *content.truth.objects["class"]})
     scene_index = {scene.scene: index for index, scene in enumerate(summary.scenes)}
     index_type = np.uint16 if len(summary.scenes) <= MAX_SCENES_UINT16 else np.uint32
@@ -181,7 +181,7 @@ def _page_data(content: MapContent) -> tuple[dict[str, Any], list[str]]:
         "truth": truth,
         "chips": chips,
     }
-    return data, [*_sentences(content, len(chips)), *notes, *summary.notes]
+    return data, [*_sentences(content, len(chips)), *notes, *chip_notes, *summary.notes]
 
 
 def _scenes(content: MapContent, overlays: Mapping[str, Overlay]) -> list[dict[str, Any]]:
@@ -239,11 +239,18 @@ def _scenes_with_imagery(content: MapContent) -> list[str]:
     return [name for name in names if name in chosen]
 
 
-def _chips(content: MapContent, overlays: Mapping[str, Overlay]) -> dict[str, str]:
-    """Return pictures of some detections by their row, spread evenly over the scores."""
+def _chips(
+    content: MapContent, overlays: Mapping[str, Overlay]
+) -> tuple[dict[str, str], list[str]]:
+    """Return pictures of some detections by their row, spread evenly over the scores.
+
+    And a sentence on scenes whose pictures cannot be read: an overlay may come from an overview of
+    a damaged file.
+    """
     table = content.table
     chosen = table.iloc[evenly_chosen(len(table), MAX_CHIPS)]
     chips: dict[str, str] = {}
+    reasons = []
     for name, rows in chosen.groupby("scene", sort=False):
         if name not in overlays:
             continue
@@ -251,9 +258,18 @@ def _chips(content: MapContent, overlays: Mapping[str, Overlay]) -> dict[str, st
         gsd_m = 1.0 if scene.gsd_m is None else min(scene.gsd_m)
         sides = np.nan_to_num(rows["length_m"].to_numpy(np.float64), nan=0.0) / gsd_m
         centers = list(zip(rows["col"], rows["row"], strict=True))
-        pictures = read_chips(scene, centers, sides.tolist(), overlays[str(name)].value_range)
+        try:
+            pictures = read_chips(scene, centers, sides.tolist(), overlays[str(name)].value_range)
+        except WindhoverError as error:
+            reasons.append(error.sentence())
+            continue
         chips |= dict(zip(map(str, rows.index), pictures, strict=True))
-    return chips
+    notes = []
+    if reasons:
+        scenes = counted(len(reasons), "scene")
+        notes.append(f"No pictures of the detections of {scenes}: {reasons[0]}")
+        logger.warning(notes[0])
+    return chips, notes
 
 
 def _corners(table: geopandas.GeoDataFrame, places: Mapping[str, Placement]) -> NDArray[np.int32]:
