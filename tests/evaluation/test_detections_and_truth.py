@@ -13,6 +13,7 @@ import shapely
 
 from windhover.errors import DataError, FormatError
 from windhover.evaluation.evaluate_vectors import VectorRequest, assess_files, evaluate_vectors
+from windhover.geometry.antimeridian import split_small_polygon
 
 UTM = "EPSG:32633"
 BOXES = [shapely.box(x, 5_000_000, x + 20, 5_000_020) for x in range(500_000, 502_000, 100)]
@@ -123,3 +124,44 @@ def test_systems_that_stretch_the_ground_are_compared_in_utm(tmp_path: Path, crs
     truth = layer(tmp_path / "t.parquet", list(moved), crs=crs)
     request = VectorRequest(found, truth, match_by="distance", match_value=10.0)
     assert evaluate_vectors(request).metrics.estimates["recall"].value == 1.0
+
+
+@pytest.mark.parametrize(
+    ("crs", "corner"),
+    [
+        ("EPSG:32701", (181_400, 8_000_000)),  # the antimeridian is between the boxes
+        ("EPSG:3832", (3_338_700, -500_000)),
+        ("EPSG:3031", (-1_000, -15)),  # the south pole, too
+    ],
+)
+def test_ground_across_the_antimeridian_is_compared_as_any_other(
+    tmp_path: Path, crs: str, corner: tuple[int, int]
+) -> None:
+    x, y = corner
+    shapes = [shapely.box(x + step, y, x + step + 21, y + 20) for step in range(0, 2_000, 100)]
+    boxes = geopandas.GeoSeries(shapes, crs=crs)
+    lonlat = boxes.to_crs(4326)
+    split = [split_small_polygon(shape) for shape in lonlat]
+    assert {shape.bounds[0] > 0 for shape in split} == {True, False}
+    turned = [shapely.affinity.translate(shape, 360) for shape in split[:10]] + split[10:]
+    found = layer(tmp_path / "d.gpkg", split, 4326, score=np.linspace(0.2, 0.9, 20))
+    for name, truth in {"own": list(boxes), "split": split, "turned": turned}.items():
+        file = layer(tmp_path / f"{name}.gpkg", truth, crs if name == "own" else 4326)
+        metrics = evaluate_vectors(VectorRequest(found, file)).metrics
+        assert metrics.estimates["ap"].value == 1.0, name
+
+
+def test_what_is_left_out_or_misnamed_is_told(tmp_path: Path) -> None:
+    found = layer(tmp_path / "d.gpkg", [None, *BOXES[1:]], score=np.linspace(0.2, 0.9, 20))
+    truth = layer(tmp_path / "t.parquet", BOXES, **{"class": "ship"})
+    notes = notes_of(found, truth, ignored_classes=("shipp", "ship"))
+    assert "d.gpkg: 1 rows have no shape: left out." in notes
+    assert "no object is of the ignored class `shipp`; the ground truth has `ship`." in notes
+    assert "ignored class" not in notes_of(found, truth, ignored_classes=("ship",))
+
+
+def test_map_tiles_hold_objects_twice_and_are_refused(tmp_path: Path) -> None:
+    tiles = tmp_path / "d.pmtiles"
+    tiles.write_bytes(b"PMTiles")
+    with pytest.raises(FormatError, match=r"d\.pmtiles: is cut into map tiles"):
+        assess_files(VectorRequest(tiles, layer(tmp_path / "t.parquet", BOXES)))

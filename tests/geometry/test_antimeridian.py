@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from windhover.geometry.antimeridian import (
+    joined_at_antimeridian,
     nearest_longitudes,
     polygon_from_ring,
     spans_half_globe,
@@ -83,3 +84,27 @@ def test_only_a_ring_across_the_antimeridian_has_parts(center: float, kind: str)
     lon = center + np.array([-3.0, 3.0, 3.0, -3.0])
     lat = np.array([10.0, 10.0, 12.0, 12.0])
     assert polygon_from_ring(wrap(lon), lat).geom_type == kind
+
+
+@given(
+    centers=st.lists(st.floats(-20, 20), min_size=1, max_size=8),
+    middle=st.floats(-180, 180),
+    turn=st.sampled_from([-360.0, 0.0, 360.0]),
+)
+def test_shapes_near_each_other_on_earth_are_joined_wherever_they_are(
+    centers: list[float], middle: float, turn: float
+) -> None:
+    boxes = [shapely.box(lon - 1, 10, lon + 1, 12) for lon in centers]
+    west_to_east = np.array([shapely.affinity.translate(one, middle) for one in boxes])
+    cut = [split_small_polygon(one) for one in west_to_east]  # in -180..180, in parts
+    cut[0] = shapely.affinity.translate(west_to_east[0], turn)
+    joined = joined_at_antimeridian(np.array(cut, dtype=object), 45.0)
+    shift = shapely.bounds(joined)[:, 0] - shapely.bounds(west_to_east)[:, 0]
+    np.testing.assert_allclose(shift, shift[0], atol=1e-9)
+    np.testing.assert_allclose(shapely.area(joined), 4.0)
+
+
+def test_shapes_far_from_the_antimeridian_stay_as_they_are() -> None:
+    boxes = np.array([shapely.box(lon, 0, lon + 1, 1) for lon in (170, -170, 5)])
+    assert (joined_at_antimeridian(boxes, 0.1) == boxes).all()
+    assert len(joined_at_antimeridian(boxes[:0], 0.1)) == 0

@@ -153,3 +153,9 @@ def test_masks_that_cannot_be_laid_on_a_scene_are_named(tmp_path: Path) -> None:
     three = write(tmp_path / "three.tif", np.zeros((3, *SHAPE), np.uint8))
     with pytest.raises(UnsupportedError, match="must have one band, got 3"):
         states(three, scene_grid())
+
+
+def test_a_value_that_a_mask_cannot_hold_is_a_sentence(tmp_path: Path) -> None:
+    path = write(tmp_path / "m.tif", np.zeros(SHAPE, np.uint8))
+    with pytest.raises(ParameterError, match=r"--mask-values 300: .*m\.tif holds uint8, 0 to 255"):
+        states(path, scene_grid(), frozenset({1, 300}))

@@ -110,6 +110,7 @@ def load_vector_pair(
         if is_there:
             notes += _name_notes(found, true, column)
     scores, score_notes = _read_scores(found, score_column, detections)
+    notes += _ignored_notes(true, ignored_classes)
     is_ignored = _is_ignored(true, ignored_classes)
     ignored = _metric_table(true[is_ignored], has_classes, has_scenes)
     objects = _metric_table(true[~is_ignored], has_classes, has_scenes)
@@ -136,8 +137,11 @@ def _read_shapes(path: Path, layer: str) -> tuple[geopandas.GeoDataFrame, list[s
         )
     table = _read_csv(path) if path.suffix.lower() == ".csv" else read_layer(path, layer)
     table = _in_one_system(table)
-    table = table[~(table.geometry.isna() | table.geometry.is_empty)]
+    is_shapeless = table.geometry.isna() | table.geometry.is_empty
+    table = table[~is_shapeless]
     notes = []
+    if is_shapeless.any():
+        notes.append(f"{path.name}: {int(is_shapeless.sum())} rows have no shape: left out.")
     is_finite = np.isfinite(table.geometry.bounds.to_numpy(np.float64)).all(axis=1)
     if not is_finite.all():
         notes.append(
@@ -404,6 +408,16 @@ def _is_ignored(truth: geopandas.GeoDataFrame, ignored_classes: Sequence[str]) -
     if ignored_classes and "class" in truth:
         ignored |= np.isin(_names_of(truth, "class"), list(ignored_classes))
     return ignored
+
+
+def _ignored_notes(truth: geopandas.GeoDataFrame, ignored_classes: Sequence[str]) -> list[str]:
+    """Return a sentence on classes to be ignored that no object has."""
+    present = set(_names_of(truth, "class")) if "class" in truth else set()
+    absent = sorted(set(ignored_classes) - present)
+    if not absent:
+        return []
+    has = _some(sorted(present - {""})) if present - {""} else "no class"
+    return [f"no object is of the ignored class {_some(absent)}; the ground truth has {has}."]
 
 
 def _read_scores(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,15 @@ from numpy.typing import NDArray
 from pyproj import CRS
 
 from windhover.errors import DataError
+from windhover.geometry.antimeridian import joined_at_antimeridian
 from windhover.geometry.georef import is_true_metric
 
 # longitude that one UTM plane holds: within it lengths are true to 0.1 %
 MAX_WIDTH_DEG = 6.0
 # longitude without anything that parts two regions, and how far apart their planes are put
 MIN_GAP_DEG = 0.1
+# latitude from which on a region is laid on a plane around the pole: UTM ends at 84 and -80
+UTM_END_DEG = 79.9
 REGION_DISTANCE_M = 2e7
 
 
@@ -91,11 +95,13 @@ def _to_utm(
     Raises:
         DataError: a region is too wide for a plane, or no region is in both of the first two.
     """
-    lonlat = [table.to_crs(4326) for table in tables]
+    lonlat = _joined([table.to_crs(4326) for table in tables])
     bounds = np.concatenate([table.geometry.bounds.to_numpy(np.float64) for table in lonlat])
     if not len(bounds):
         return list(tables), "nothing is in the files."
-    regions = _split_by_longitude(bounds)
+    regions = [(-np.inf, np.inf)]
+    if np.abs(bounds[:, 1::2]).min() < UTM_END_DEG:
+        regions = _split_by_longitude(bounds)
     names = []
     parts: list[list[geopandas.GeoDataFrame]] = [[] for _ in tables]
     is_shared = False
@@ -103,8 +109,8 @@ def _to_utm(
         inside = [_between(table, west, east) for table in lonlat]
         is_shared |= bool(len(inside[0]) and len(inside[1]))
         extent = np.concatenate([part.geometry.bounds.to_numpy() for part in inside])
-        box = shapely.box(*extent[:, :2].min(axis=0), *extent[:, 2:].max(axis=0))
-        plane = CRS.from_user_input(geopandas.GeoSeries([box], crs=4326).estimate_utm_crs())
+        middle = (extent[:, :2].min(axis=0) + extent[:, 2:].max(axis=0)) / 2
+        plane = _plane_around(*middle.tolist())
         names.append(f"{plane.name} ({plane.to_string()})")
         for table_parts, part in zip(parts, inside, strict=True):
             moved = part.to_crs(plane).geometry.translate(xoff=number * REGION_DISTANCE_M)
@@ -120,6 +126,27 @@ def _to_utm(
         for part, t in zip(parts, tables, strict=True)
     ]
     return joined, f"compared in {', '.join(dict.fromkeys(names))}, in metres."
+
+
+def _joined(tables: Sequence[geopandas.GeoDataFrame]) -> list[geopandas.GeoDataFrame]:
+    """Return tables in longitude and latitude, ground across the antimeridian in one piece."""
+    shapes = np.concatenate([table.geometry.to_numpy() for table in tables])
+    shapes = joined_at_antimeridian(shapes, MIN_GAP_DEG)
+    ends = np.cumsum([len(table) for table in tables])
+    parts = np.split(shapes, ends[:-1])
+    return [
+        table.set_geometry(geopandas.GeoSeries(part, index=table.index, crs=4326))
+        for table, part in zip(tables, parts, strict=True)
+    ]
+
+
+def _plane_around(lon: float, lat: float) -> CRS:
+    """Return the UTM system of a point; near a pole, where UTM ends, a plane around the pole."""
+    if abs(lat) >= UTM_END_DEG:
+        pole = math.copysign(90, lat)
+        return CRS.from_user_input(f"+proj=laea +lat_0={pole:g} +lon_0=0 +datum=WGS84 +units=m")
+    middle = shapely.Point((lon + 180) % 360 - 180, lat)
+    return CRS.from_user_input(geopandas.GeoSeries([middle], crs=4326).estimate_utm_crs())
 
 
 def _swapped_hint(lonlat: Sequence[geopandas.GeoDataFrame]) -> str:

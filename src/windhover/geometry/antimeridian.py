@@ -5,6 +5,7 @@ The one place that knows of it. Shapes and arrays are in degrees of longitude (x
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,37 @@ def nearest_longitudes(lon: Floats, reference_deg: float | Floats) -> Floats:
 def spans_half_globe(shapes: np.ndarray) -> Bools:
     """Return which shapes (N,) are wider than 180 degrees: they cross it, or hold a pole."""
     return np.asarray(np.ptp(shapely.bounds(shapes)[:, ::2], axis=1) > HALF_TURN_DEG)
+
+
+def joined_at_antimeridian(shapes: np.ndarray, min_gap_deg: float) -> np.ndarray:
+    """Return shapes (N,) whose longitudes go on beyond 180 where they lie on both sides of it.
+
+    They begin at the widest gap of longitude, so that ground across the antimeridian is in one
+    piece; unchanged where nothing is near it.
+
+    Args:
+        shapes: each narrower than 180 degrees, also in parts on both sides of the antimeridian, or
+            counted a turn away.
+        min_gap_deg: shapes farther apart across the antimeridian are not brought together.
+    """
+    if not len(shapes):
+        return shapes
+    shapes = shapes.copy()
+    for index in np.flatnonzero(spans_half_globe(shapes)):
+        shapes[index] = shapely.transform(shapes[index], _move_west_to_east)
+    west, _, east, _ = shapely.bounds(shapes).T
+    turns = -np.floor((west + HALF_TURN_DEG) / TURN_DEG)
+    west = west + turns * TURN_DEG
+    east = east + turns * TURN_DEG
+    if east.max() - TURN_DEG > west.min() - min_gap_deg:
+        order = np.argsort(west, kind="stable")
+        covered_to = np.maximum.accumulate([east.max() - TURN_DEG, *east[order][:-1]])
+        first = int(np.argmax(west[order] - covered_to))
+        turns[order[:first]] += 1
+    for turn in set(turns.tolist()) - {0.0}:
+        moved = turns == turn
+        shapes[moved] = shapely.transform(shapes[moved], partial(np.add, [turn * TURN_DEG, 0.0]))
+    return shapes
 
 
 def unwrap_ring(lon: Floats) -> tuple[Floats, bool]:

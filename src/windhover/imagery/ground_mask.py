@@ -70,11 +70,13 @@ class GroundMask:
             MissingFileError: no such file.
             FormatError: GDAL cannot open it.
             UnsupportedError: it has several bands.
+            ParameterError: a value that it cannot hold stands for unusable ground.
             DataError: the mask covers no part of the scene, or only one of them is georeferenced.
         """
         with ExitStack() as stack:
             dataset = stack.enter_context(open_raster(self.path))
             _check_bands(dataset, self.path)
+            _check_values(dataset, self.path, self.values)
             if (dataset.crs is None) != (grid.crs is None):
                 raise DataError(_only_one_placed(self.path, grid))
             to_mask = None
@@ -228,6 +230,24 @@ def _check_bands(dataset: Any, path: str) -> None:
             f"{path}: a mask must have one band, got {n_bands}. Extract the one that is meant: "
             "gdal_translate -b."
         )
+
+
+def _check_values(dataset: Any, path: str, values: frozenset[int] | None) -> None:
+    """Raise if a value that stands for unusable ground cannot be in a mask.
+
+    Raises:
+        ParameterError: its dtype does not hold the value.
+    """
+    dtype = np.dtype(dataset.dtypes[0])
+    if values is None or dtype.kind not in "ui":
+        return
+    limits = np.iinfo(dtype)
+    for value in sorted(values):
+        if not limits.min <= value <= limits.max:
+            raise ParameterError(
+                f"--mask-values {value}: {path} holds {dtype}, {limits.min} to {limits.max}. Name "
+                "values that it holds."
+            )
 
 
 def _only_one_placed(path: str, grid: MaskGrid) -> str:

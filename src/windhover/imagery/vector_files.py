@@ -17,6 +17,7 @@ from shapely.errors import ShapelyError
 
 from windhover.errors import FormatError
 
+TILED_SUFFIXES = (".pmtiles", ".mbtiles", ".mvt", ".pbf")
 PARQUET_SUFFIXES = (".parquet", ".geoparquet")
 SUFFIXES = (".gpkg", ".geojson", ".shp", ".fgb", *PARQUET_SUFFIXES)
 
@@ -39,9 +40,14 @@ def read_layer(path: Path, layer: str) -> geopandas.GeoDataFrame:
         layer: the one that is wanted where there are several.
 
     Raises:
-        FormatError: the file is broken, has several layers and none of that name, or holds no
-            shapes.
+        FormatError: the file is broken or of map tiles, has several layers and none of that name,
+            or holds no shapes.
     """
+    if path.suffix.lower() in TILED_SUFFIXES:
+        raise FormatError(
+            f"{path}: is cut into map tiles, with shapes on their borders in several. Give the "
+            "layer that it was made of, such as a .gpkg."
+        )
     try:
         if path.suffix.lower() in PARQUET_SUFFIXES:
             return _check_degrees(path, geopandas.read_parquet(path))
