@@ -111,6 +111,9 @@ def test_crowded_objects_get_smaller_radii_a_finer_stride_and_less_merging() -> 
     labels = by_name(propose_labels(measured, 1.0))
     positive = labels["patches.positive_radius_px"].value
     assert 4.0 < positive <= 11.5 / 2
+    assert labels["patches.ignore_radius_px"].value == positive
+    wider = record((14.0, 16.0, 18.0), nearest_m=Quantiles.of([15.0, 16.0, 17.0]), merged=merged)
+    labels = by_name(propose_labels(wider, 1.0))
     assert positive < labels["patches.ignore_radius_px"].value < 15
     search = by_name(propose_search(measured, 1.0))
     assert search["evaluate.stride_px"].value == 4
@@ -166,8 +169,10 @@ def test_fewer_minutes_are_given_no_more_windows(n_training: int) -> None:
 def test_small_objects_side_by_side_get_a_finer_gsd_than_the_scenes() -> None:
     crowded = {"nearest_m": Quantiles.of([5.0, 8.0, 9.0]), "nearest_sizes": Quantiles.of([0.6])}
     value = propose_gsd(record((9.0, 15.0, 23.0), **crowded))
-    assert value.value == 0.5
+    assert value.value == pytest.approx(5.6 / 12, abs=5e-4)  # a tenth are then 12 px apart
     assert "px apart" in value.reason
+    tight = {"nearest_m": Quantiles.of([2.0, 2.0, 2.0]), "nearest_sizes": Quantiles.of([0.2])}
+    assert propose_gsd(record((9.0, 15.0, 23.0), **tight)).value == pytest.approx(1 / 3, abs=5e-4)
     # large objects side by side stay well inside the window
     assert propose_gsd(record((40.0, 42.0, 44.0), **crowded)).value == 1.0
     assert propose_gsd(record((9.0, 15.0, 23.0))).value == 1.0

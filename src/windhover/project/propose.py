@@ -18,7 +18,7 @@ TYPICAL_PX = 45.0  # most that the median object may have
 LARGE_PX = 78.0  # most that 95 % of the objects may have: more than a window, centred in it
 SMALL_PX = 8.0  # least that 90 % of the objects should have
 APART_PX = 12.0  # least that 90 % of the objects should be apart: three windows at stride 4
-MAX_ENLARGED = 2.0  # finer than the scenes by this at most: there is no more to see
+MAX_ENLARGED = 3.0  # finer than the scenes by this at most: for windows between neighbours
 CROWDED_PX = 20.0  # nearest neighbour at the training GSD, from which down stride 4 searches
 TINY_PX = 12.0  # median object, from which down stride 4 searches
 MAX_MERGED = 0.01  # share of the labelled objects that merging may take for duplicates
@@ -26,6 +26,7 @@ LARGE_SCALE_FROM = 1.15  # largest objects in windows, from which a coarser pass
 POSITIVE_PX, IGNORE_PX = 8.0, 15.0  # radii of the label rule where nothing is crowded
 IGNORED_OF_SPACING = 0.3  # ignore radius in distances to the next object: ground between is left
 LEAST_POSITIVE_PX = 4.5  # half a stride and a margin: every object has a positive window
+BACKGROUND_BETWEEN_PX = 13.5  # nearest neighbour, from which down no window is left out
 STATED_SCALES = [0.8, 1.25]  # of pictures whose GSD is not exact
 HUE_SPREADS = 1.0  # from which colour itself tells the class
 WANTED_POSITIVES = 1500
@@ -140,13 +141,23 @@ def propose_labels(record: Measurements, gsd_m: float) -> Iterator[ProposedValue
         yield ProposedValue(
             name="patches.positive_radius_px", value=positive, reason=reason, evidence="radii"
         )
-        ignore = _rounded(positive * IGNORE_PX / POSITIVE_PX, 2)
-        yield ProposedValue(
-            name="patches.ignore_radius_px",
-            value=ignore,
-            reason="in proportion: the ground between two neighbours is background",
-            evidence="radii",
+        yield _ignore_radius(record, gsd_m, positive)
+
+
+def _ignore_radius(record: Measurements, gsd_m: float, positive: float) -> ProposedValue:
+    """Return how far from an object a window is no background: not at all within crowds."""
+    value = _rounded(positive * IGNORE_PX / POSITIVE_PX, 2)
+    reason = "in proportion: the ground between two neighbours is background"
+    nearest = record.nearest_m
+    is_least = positive == LEAST_POSITIVE_PX
+    if is_least and nearest is not None and nearest.p10 / gsd_m < BACKGROUND_BETWEEN_PX:
+        value = positive
+        reason = (
+            "all ground between neighbours this near is background, or their peaks run together"
         )
+    return ProposedValue(
+        name="patches.ignore_radius_px", value=value, reason=reason, evidence="radii"
+    )
 
 
 def propose_amounts(
