@@ -23,6 +23,7 @@ from windhover.files import (
     atomic_folder,
     check_output,
     check_replaceable,
+    file_stem,
     is_csv_with_columns,
     is_json_with_keys,
     lock_output,
@@ -304,3 +305,29 @@ def test_a_full_disk_names_the_file_that_was_asked_for(tmp_path: Path) -> None:
     ):
         check_space(path, 10**15)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_scene_of_any_name_has_a_file_of_its_own_below_its_folder(tmp_path: Path) -> None:
+    plain = ["a", "a b", "ü #1%", "a:b", ".hidden", "x" * 200]
+    assert [file_stem(name) for name in plain] == plain
+    odd = [
+        "../../evil",
+        "/tmp/evil",
+        "..",
+        ".",
+        "",
+        "a/b",
+        "a\\b",
+        "a_b",
+        "a\nb",
+        "ü" * 300,
+        "ü" * 301,
+    ]
+    stems = [file_stem(name) for name in odd]
+    assert len({*stems}) == len(odd)
+    for stem in stems:
+        path = tmp_path / f"{stem}.tif"
+        path.write_text("x")
+        assert path.resolve().parent == tmp_path.resolve()
+    assert file_stem("S2/A", in_addresses=True).startswith("S2_A-")
+    assert not set("#?%") & set(file_stem("a#1?%20", in_addresses=True))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
@@ -24,6 +25,12 @@ try:
 except ImportError:  # Windows has no such locks
     fcntl = None  # type: ignore[assignment]
 
+# what is a folder, or no text, in the name of a file
+REFUSED_CHARS = re.compile(r"[\x00-\x1f\x7f/\\]")
+# what ends or changes the path in an address
+ADDRESS_CHARS = re.compile(r"[#?%]")
+MAX_STEM_BYTES = 200  # of 255 that file systems take, a suffix and marks of temporary files left
+DIGEST_CHARS = 8
 MAX_JSON_DEPTH = 100  # of lists and objects in one another; records have less than ten
 # files that stand beside a file of the same stem, and are read with it
 SIDECAR_SUFFIXES = (".shp", ".shx", ".dbf", ".prj", ".cpg", ".tfw", ".pgw", ".jgw", ".wld", ".ovr")
@@ -349,6 +356,26 @@ def nesting_depth(content: Any) -> int:
         level = list(below.values())
         depth += 1
     return depth
+
+
+def file_stem(name: str, *, in_addresses: bool = False) -> str:
+    """Return the name of a scene as the name of a file or folder, without suffix.
+
+    The name of a file's own scene stays as it is. Others, such as `a/../b` of a STAC item, get a
+    digest, so that two scenes never share a file.
+
+    Args:
+        name: of the scene.
+        in_addresses: whether the name is also part of addresses.
+    """
+    stem = REFUSED_CHARS.sub("_", name)
+    if in_addresses:
+        stem = ADDRESS_CHARS.sub("_", stem)
+    if stem == name and stem.strip(". ") and len(stem.encode()) <= MAX_STEM_BYTES:
+        return name
+    digest = hashlib.sha256(name.encode()).hexdigest()[:DIGEST_CHARS]
+    kept = stem.encode()[: MAX_STEM_BYTES - DIGEST_CHARS - 1].decode(errors="ignore").lstrip(". ")
+    return f"{kept or 'scene'}-{digest}"
 
 
 def sha256_file(path: str | Path) -> str:

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
 import pytest
 
-from windhover.detection.detect_request import parse_bands, parse_scales
+from windhover.detection.detect_request import (
+    DetectRequest,
+    parse_bands,
+    parse_scales,
+    score_map_path,
+)
 from windhover.errors import ParameterError
+from windhover.imagery.rasters import inspect_scene
 
 
 @pytest.mark.parametrize("text", ["", "1,", ",2", "1,,2"])
@@ -18,3 +28,17 @@ def test_bands_with_nothing_between_commas_are_refused(text: str) -> None:
 def test_other_scales_are_refused(text: str) -> None:
     with pytest.raises(ParameterError, match=r"--scales must be numbers in 0\.1\.\.10"):
         parse_scales(text)
+
+
+def test_score_maps_stay_in_their_folder_whatever_a_scene_is_called(
+    make_scene: Any, tmp_path: Path
+) -> None:
+    folder = tmp_path / "scores"
+    scenes = (str(make_scene("a.tif")),)
+    request = DetectRequest(scenes, tmp_path / "model", tmp_path / "a.gpkg", scores=folder)
+    info = inspect_scene(scenes[0])
+    assert score_map_path(request, info) == folder / "a.tif"
+    for name in ("../../evil", "/tmp/evil", "S2/A"):
+        path = score_map_path(request, replace(info, name=name))
+        assert path is not None
+        assert path.resolve().parent == folder.resolve()

@@ -166,3 +166,20 @@ def test_areas_that_no_format_counts_in_are_a_sentence(make_scene: Any, tmp_path
     request = ExportRequest(tmp_path / "out", ("csv",), areas=tmp_path / "areas.gpkg")
     with pytest.raises(ParameterError, match="Add it: --formats csv,counts"):
         export_file(tmp_path / "found.parquet", request)
+
+
+@pytest.mark.parametrize("name", ["a#b?c%20d", "../../evil", "S2/A", ".."])
+def test_items_of_any_name_are_in_folders_of_their_own(
+    make_scene: Any, tmp_path: Path, name: str
+) -> None:
+    table, summary = searched([make_scene("a.tif")], BOX)
+    scene = summary.scenes[0].model_copy(update={"scene": name})
+    named = summary.model_copy(update={"scenes": [scene]})
+    table["scene"] = name
+    export_result(table, named, ExportRequest(tmp_path / "deep" / "out", ("stac",)))
+    collection = pystac.Collection.from_file(str(tmp_path / "deep/out/stac/collection.json"))
+    (item,) = collection.get_items()
+    assert item.id == name
+    place = Path(item.get_self_href()).resolve()
+    assert place.parent.parent == (tmp_path / "deep/out/stac").resolve()
+    assert Path(item.assets["detections"].get_absolute_href()).is_file()

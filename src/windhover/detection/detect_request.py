@@ -15,7 +15,7 @@ from windhover.dataset.discover import raster_paths
 from windhover.errors import DataError, FormatError, MissingFileError, ParameterError
 from windhover.export.map_files import check_suffix, is_own_map
 from windhover.export.score_map import is_own_score_map
-from windhover.files import check_output
+from windhover.files import check_output, file_stem
 from windhover.geometry.georef import local_transform
 from windhover.imagery.rasters import MAX_GSD_M, MIN_GSD_M, SceneInfo, inspect_scene
 
@@ -334,4 +334,4 @@ def score_map_path(request: DetectRequest, info: SceneInfo) -> Path | None:
     """Return where a scene's map of scores is written, None where none is wanted."""
     if request.scores is None or request.scores.suffix:
         return request.scores
-    return request.scores / f"{info.name}.tif"
+    return request.scores / f"{file_stem(info.name)}.tif"

@@ -19,7 +19,7 @@ from windhover.export.coverage_summary import (
     CoverageSummary,
     MappedRaster,
 )
-from windhover.files import atomic_folder
+from windhover.files import atomic_folder, file_stem
 from windhover.inference.detector import Detector
 from windhover.progress import progress_bar
 
@@ -76,7 +76,7 @@ def map_catalog(
                 thresholds,
                 block_px=block_px,
                 split=row.split,
-                score_map=folder / f"{row.scene}{MAP_SUFFIX}",
+                score_map=folder / f"{file_stem(row.scene)}{MAP_SUFFIX}",
             )
             with SearchJournal(folder / JOURNAL, {}, resume=False) as journal:
                 of_scene = SceneJournal(journal, run.number, detector.bundle.calibration)

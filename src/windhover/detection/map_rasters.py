@@ -47,7 +47,7 @@ from windhover.export.export_coverage import (
     write_table,
 )
 from windhover.export.score_map import is_own_score_map
-from windhover.files import check_output, lock_output
+from windhover.files import check_output, file_stem, lock_output
 from windhover.imagery.rasters import SceneInfo, files_read, gdal_options
 from windhover.inference.detector import Detector
 from windhover.models.bundle import load_bundle
@@ -133,7 +133,7 @@ def _map_scenes(
 
 def map_path(request: DetectRequest, info: SceneInfo) -> Path:
     """Return where the probability map of a raster is written."""
-    return request.output / f"{info.name}{MAP_SUFFIX}"
+    return request.output / f"{file_stem(info.name)}{MAP_SUFFIX}"
 
 
 def _with_folder(request: DetectRequest) -> DetectRequest:
@@ -177,7 +177,7 @@ def _check_request(
         inputs.append(request.aoi)
     for info in infos:
         check_output(map_path(request, info), inputs=inputs, is_own=is_own_score_map)
-        mask = request.output / f"{info.name}_mask.tif"
+        mask = request.output / f"{file_stem(info.name)}_mask.tif"
         check_output(mask, inputs=inputs, is_own=Path.is_file)
     check_output(request.output / POLYGONS, inputs=inputs, is_own=Path.is_file)
 
@@ -206,7 +206,7 @@ def _write_all(request: DetectRequest, summary: CoverageSummary) -> pd.DataFrame
     tables = []
     with polygon_file(request.output / POLYGONS, summary.classes) as polygons:
         for scene in summary.scenes:
-            path = request.output / f"{scene.scene}{MAP_SUFFIX}"
+            path = request.output / f"{file_stem(scene.scene)}{MAP_SUFFIX}"
             tables.append(
                 write_products(
                     path, request.output, scene, summary=summary, polygons=polygons, areas=areas

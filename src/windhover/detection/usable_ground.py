@@ -23,6 +23,7 @@ from shapely.geometry.base import BaseGeometry
 from windhover.detection.detect_request import DetectRequest
 from windhover.errors import MissingFileError, shown_path
 from windhover.export.detection_summary import ClearGround, SceneSummary
+from windhover.files import file_stem
 from windhover.geometry.arrays import Floats
 from windhover.geometry.windows import block_windows
 from windhover.imagery.ground_mask import (
@@ -67,7 +68,7 @@ class MaskRequest:
         """
         path = self.path
         if path.is_dir():
-            found = [path / name.format(scene) for name in MASK_NAMES]
+            found = [path / name.format(file_stem(scene)) for name in MASK_NAMES]
             present = [one for one in found if one.is_file()]
             if not present:
                 raise MissingFileError(

@@ -26,7 +26,7 @@ from windhover.export.coverage_shares import (
 )
 from windhover.export.coverage_specks import check_speck_size
 from windhover.export.coverage_style import raster_style
-from windhover.files import atomic_file
+from windhover.files import atomic_file, file_stem
 
 Areas: TypeAlias = Sequence[tuple[str, BaseGeometry]]
 
@@ -79,7 +79,7 @@ def write_coverage_products(
     limits = [thresholds[one] for one in classes]
     _check_bands(probability_map, classes)
     folder.mkdir(parents=True, exist_ok=True)
-    mask_path = folder / f"{name}_mask.tif"
+    mask_path = folder / f"{file_stem(name)}_mask.tif"
     is_km2 = gsd_m is not None
     with class_map_file(
         probability_map, mask_path, thresholds=limits, min_speck_px=min_speck_px
@@ -96,7 +96,7 @@ def write_coverage_products(
         )
         polygons.add(name, regions, plain, is_km2=is_km2)
         write_class_map(plain, mask_path, classes)
-    with atomic_file(folder / f"{name}_mask.qml") as temporary:
+    with atomic_file(folder / f"{file_stem(name)}_mask.qml") as temporary:
         temporary.write_text(raster_style(classes), encoding="utf-8")
     rows = []
     for area, tally in zip(areas, tallies, strict=True):

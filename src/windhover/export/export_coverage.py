@@ -24,7 +24,7 @@ from windhover.export.coverage_summary import (
     CoverageSummary,
     MappedRaster,
 )
-from windhover.files import atomic_file, atomic_folder
+from windhover.files import atomic_file, atomic_folder, file_stem
 from windhover.geometry.windows import WINDOW_PX
 from windhover.imagery.rasters import inspect_scene
 from windhover.imagery.vector_files import read_layer
@@ -67,7 +67,7 @@ def export_coverage(
         polygon_file(folder / POLYGONS, summary.classes) as polygons,
     ):
         for scene in track(summary.scenes, "writing maps", len(summary.scenes)):
-            path = source / f"{scene.scene}{MAP_SUFFIX}"
+            path = source / f"{file_stem(scene.scene)}{MAP_SUFFIX}"
             if not path.is_file():
                 raise MissingFileError(
                     f"{path}: the map of a scene is gone. Run the detect stage again: dvc repro -f "

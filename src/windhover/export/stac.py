@@ -17,6 +17,7 @@ import shapely
 from pyproj import CRS
 
 from windhover.export.detection_summary import MASK, SCORES, DetectionSummary, SceneSummary
+from windhover.files import file_stem
 from windhover.geometry.georef import box_polygons, footprint_4326, parse_crs
 from windhover.imagery.rasters import open_raster
 
@@ -70,20 +71,20 @@ def write_stac(
     for key, href in _table_assets(detections_href, tables):
         collection.add_asset(key, _asset(pystac, href, PARQUET, ["data"]))
     _link_model(pystac, collection, model_href)
-    layout = pystac.layout.BestPracticesLayoutStrategy()
     extent = _Extent()
     hrefs = []
     for scene in summary.scenes:
         item = _item(scene, summary, pystac)
         extent.add(item)
-        item.set_self_href(layout.get_href(item, collection.self_href))
+        stem = file_stem(scene.scene, in_addresses=True)
+        item.set_self_href(str(folder / stem / f"{stem}.json"))
         item.set_root(collection)
         item.set_collection(collection)
         up = "../"  # items stand in folders of their own
         for key, href in _table_assets(detections_href, tables, item.id):
             item.add_asset(key, _asset(pystac, up + href, PARQUET, ["data"]))
         for kind, path in (products or {}).get(item.id, {}).items():
-            place = (final or folder) / item.id
+            place = (final or folder) / stem
             item.add_asset(kind, _product_asset(pystac, kind, path, place))
             if RASTER not in item.stac_extensions:
                 item.stac_extensions.append(RASTER)

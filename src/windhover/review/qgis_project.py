@@ -15,7 +15,7 @@ import geopandas
 import rasterio
 from rasterio.errors import NotGeoreferencedWarning
 
-from windhover.files import atomic_file
+from windhover.files import atomic_file, file_stem
 from windhover.review.forms import layer_style
 from windhover.review.review_record import ReviewRecord, ReviewScene
 
@@ -134,7 +134,7 @@ def _write_placed(scene: ReviewScene, path: Path, review: Path) -> Path:
         BAND.format(dtype=DTYPES.get(dtype, "Float32"), band=band, path=escape(str(path)))
         for band, dtype in enumerate(dtypes, 1)
     )
-    target = review.with_name(review.stem + RASTERS) / f"{scene.scene}.vrt"
+    target = review.with_name(review.stem + RASTERS) / f"{file_stem(scene.scene)}.vrt"
     with atomic_file(target) as temporary:
         temporary.write_text(
             VRT.format(
