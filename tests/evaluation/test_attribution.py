@@ -159,6 +159,8 @@ def test_places_outside_other_classes_and_missing_files_are_refused(
 ) -> None:
     with pytest.raises(ParameterError, match="1000,80 is outside its 210 x 150 px"):
         explain_target(f"{scene}:1000,80", model, tmp_path / "why.png")
+    with pytest.raises(ParameterError, match=r"why\.jpg: must end in \.png"):
+        explain_target(f"{scene}:10,80", model, tmp_path / "why.jpg")
     with pytest.raises(ParameterError, match="--class must be one of jet, got 'ship'"):
         explain_target(f"{scene}:10,80", model, tmp_path / "why.png", class_name="ship")
     with pytest.raises(MissingFileError, match=r"nothing\.npy: no such file"):

@@ -52,13 +52,15 @@ def explain_target(
         lines for the terminal.
 
     Raises:
-        ParameterError: the target or the class is of no known form, or outside, or another run
-            writes the output.
+        ParameterError: the target or the class is of no known form, or outside, the output is
+            called as no PNG, or another run writes it.
         MissingFileError: the file or the model is not there.
     """
     path, _ = _parse_target(target)
     check_output(output, inputs=files_read(path), is_own=is_figure)
     with lock_output(output):
+        if output.suffix.lower() != ".png":
+            raise ParameterError(f"{output}: must end in .png, since a PNG is written. Rename it.")
         return _explain_to_file(
             target,
             load_bundle(model),
