@@ -105,8 +105,9 @@ def test_an_import_takes_the_place_of_nothing_but_an_earlier_catalog(
         command = ["import", "l.csv", "--scenes", "tiles", "-o", str(output), *more]
         return (CliRunner().invoke(app, command).exception or "").__str__()
 
-    for output in (".", "..", tmp_path / "mine", "/"):
+    for output in (".", "..", tmp_path / "mine"):
         assert "this is the working folder or holds it" in run(output)
+    assert "/: is the root of all folders" in run("/")
     assert "is a file, and a folder is to be written" in run("l.csv")
     assert "holds notes.txt, which is not from an earlier run" in run(tmp_path / "other")
     assert "tiles: would be replaced whole, with tiles, which is read" in run("tiles")
