@@ -1,4 +1,6 @@
-"""Draw what the exported detector and `detect` find: `python docs/images/draw_client.py MODEL RASTER`.
+"""Draw what the exported detector and `detect` find.
+
+    python docs/images/draw_client.py MODEL RASTER
 
 Writes `docs/images/exported_detector.jpg`. The raster has the model's GSD and a coordinate system;
 the exported file is run by the rules of the programs that read it.
