@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from conftest import MakeScene
 from toy_labels import boats
@@ -91,3 +92,17 @@ def test_a_reason_is_replaced_and_the_description_kept() -> None:
     )
     assert "proposed" not in with_reason(text, "a.b", None)
     assert with_reason(text, "c.b", "new").endswith("c:\n  # proposed: new\n  b: 2\n")
+
+
+def test_a_key_without_a_line_of_its_own_is_set_without_a_reason(project: Path) -> None:
+    path = project / "params.yaml"
+    path.write_text(yaml.safe_dump(params_of(project), default_flow_style=True), encoding="utf-8")
+    assert "patches.positive_radius_px" in set_in_project(project, ["scenes.gsd_m=2.0"], None)
+    assert value_at(params_of(project), "scenes.gsd_m") == 2.0
+
+
+def test_a_key_of_the_same_name_in_another_section_gets_no_reason() -> None:
+    text = "scenes: {size: 1}\npatches:\n  size: 2\n"
+    assert with_reason(text, "scenes.size", "set by hand") == text
+    found = with_reason(text, "patches.size", "set by hand")
+    assert found == "scenes: {size: 1}\npatches:\n  # proposed: set by hand\n  size: 2\n"

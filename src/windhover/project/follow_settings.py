@@ -10,7 +10,6 @@ import json
 import textwrap
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Any
 
 from windhover.files import atomic_file
 from windhover.params import read_yaml, value_at
@@ -122,6 +121,8 @@ def _write_values(
 def with_reason(text: str, name: str, reason: str | None) -> str:
     """Return the text of params.yaml with another reason above one key; None removes it.
 
+    A key without a line of its own, as in `scenes: {gsd_m: 1.0}`, has no place for a reason.
+
     Args:
         text: of params.yaml.
         name: dotted.
@@ -129,6 +130,8 @@ def with_reason(text: str, name: str, reason: str | None) -> str:
     """
     lines = text.splitlines()
     at = _line_of(lines, name.split("."))
+    if at is None:
+        return text
     first = at
     while first > 0 and lines[first - 1].lstrip().startswith("#"):
         first -= 1
@@ -143,11 +146,24 @@ def with_reason(text: str, name: str, reason: str | None) -> str:
     return "\n".join([*lines[:first], *kept, *comments, *lines[at:]]) + "\n"
 
 
-def _line_of(lines: Sequence[str], keys: Sequence[str]) -> int:
-    """Return the number of the line of a key inside others, in block style."""
+def _line_of(lines: Sequence[str], keys: Sequence[str]) -> int | None:
+    """Return the number of the line of a key inside others; None where it has no line."""
     position = 0
     for depth, key in enumerate(keys):
-        start: Any = f"{'  ' * depth}{key}:"
-        while not lines[position].startswith(start):
+        indent = "  " * depth
+        start = f"{indent}{key}:"
+        while position < len(lines) and not lines[position].startswith(start):
+            if _is_outside(lines[position], indent):
+                return None
+            position += 1
+        if position == len(lines):
+            return None
+        if depth < len(keys) - 1:
             position += 1
     return position
+
+
+def _is_outside(line: str, indent: str) -> bool:
+    """Return whether a line belongs to no key of an indentation."""
+    words = line.strip()
+    return bool(words) and not words.startswith("#") and not line.startswith(indent)
