@@ -5,6 +5,7 @@ What it writes runs by `dvc repro` as it is. Scenes and labels stay where they a
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import sys
 from collections.abc import Callable
@@ -108,7 +109,8 @@ def init_project(request: ProjectRequest, report: Report) -> Proposal:
         report(line)
     if data is not None:
         report(check_line(request.project))
-    report(f"project -> {request.project}; now: cd {request.project} && {dvc_command()} repro")
+    folder_name = shlex.quote(str(request.project))
+    report(f"project -> {request.project}; now: cd {folder_name} && {dvc_command()} repro")
     return proposal
 
 

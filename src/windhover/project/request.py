@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -81,9 +82,10 @@ class ProjectRequest:
             MissingFileError: a file or folder that is named does not exist.
             ParameterError: an option is out of its range, or stands without the scenes.
         """
-        if self.minutes <= 0:
+        if not 0 < self.minutes < math.inf:
             raise ParameterError(
-                f"--minutes must be above 0, got {self.minutes:g}. Say how long to train."
+                f"--minutes must be above 0 and finite, got {self.minutes:g}. Say how long "
+                "to train."
             )
         if self.gsd_m is not None and not 0 < self.gsd_m <= 1000:
             raise ParameterError(

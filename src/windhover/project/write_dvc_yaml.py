@@ -61,7 +61,7 @@ def dvc_yaml_text(template: Path, inputs: ProjectInputs, python: str) -> str:
         stage["cmd"] = stage["cmd"].replace("python ", '"${python}" ', 1)
         stage["deps"] = _deps(stage["deps"], inputs)
         if name == "scenes":
-            stage["deps"] += list(inputs.labels)
+            stage["deps"] += _literal(inputs.labels)
     stages.insert(0, "installed", _installed_stage())
     if inputs.n_folds:
         position = list(stages).index("evaluate")
@@ -72,6 +72,11 @@ def dvc_yaml_text(template: Path, inputs: ProjectInputs, python: str) -> str:
     return HEADER + stream.getvalue()
 
 
+def _literal(paths: Sequence[str]) -> list[str]:
+    """Return paths as DVC reads them: a `${` of a folder's name is no parameter of it."""
+    return [path.replace("${", "\\${") for path in paths]
+
+
 def _deps(deps: Sequence[str], inputs: ProjectInputs) -> list[str]:
     """Return a stage's dependencies: rasters where they are, the installed library as one file."""
     found = [INSTALLED]
@@ -79,7 +84,7 @@ def _deps(deps: Sequence[str], inputs: ProjectInputs) -> list[str]:
         if dep.startswith("src/"):
             continue
         if dep == RAW and inputs.scenes:
-            found += inputs.scenes
+            found += _literal(inputs.scenes)
         else:
             found.append(dep)
     return found
@@ -103,7 +108,7 @@ def _cross_validation_stage(inputs: ProjectInputs) -> dict[str, Any]:
         "cmd": f'"${{python}}" -m windhover.cli.app kfold --folds {inputs.n_folds} {settings} '
         f"--output {CROSS_VALIDATION}",
         "params": ["scenes", "patches", "augment", "train"],
-        "deps": [INSTALLED, *inputs.scenes, *inputs.labels, "blocks.json"],
+        "deps": [INSTALLED, *_literal([*inputs.scenes, *inputs.labels]), "blocks.json"],
         "outs": list(HELD_OUT),
         "metrics": [{CROSS_VALIDATION: {"cache": False}}],
     }
