@@ -116,6 +116,8 @@ def test_too_few_places_and_wrong_settings_are_said(project: Path) -> None:
         ParameterError, match=r"folds must be at least 3 where one is val, got 2: set fold_val"
     ):
         cross_validation.run_folds(cross_validation.load_flow(SETTINGS), 2)
+    with pytest.raises(ParameterError, match="--folds must be 2 or more, got 0"):
+        cross_validation.run_folds(cross_validation.load_flow(SETTINGS), 0)
     with pytest.raises(ParameterError, match=r"Did you mean `train\.epochs`"):
         cross_validation.load_flow(["train.epoch=3"])
     with pytest.raises(ParameterError, match="must begin with a stage: scenes, patches"):

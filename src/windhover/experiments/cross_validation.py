@@ -52,6 +52,7 @@ from windhover.training.training_data import TrainingFolders
 logger = logging.getLogger(__name__)
 
 WORK = Path(".windhover/kfold")
+LEAST_FOLDS = 2  # one to test, the others to learn from
 # large folders of a fold, which are removed when it is finished
 INTERMEDIATE = ("patches", "augmented", "train")
 HELD_OUT = "held_out"  # beside it, what a fold's model found on the scenes of its test
@@ -141,6 +142,8 @@ def run_folds(
         ParameterError: too few folds, or a model that may have seen the places of a fold's test.
         DataError: fewer places than folds, or a fold without a labelled scene.
     """
+    if n_folds < LEAST_FOLDS:
+        raise ParameterError(f"--folds must be {LEAST_FOLDS} or more, got {n_folds}.")
     check_no_pretrained_model(params)
     require_one_process(params.train, "kfold")
     fold_params = [
