@@ -322,3 +322,22 @@ def test_a_drawn_shape_of_two_parts_is_two_objects(make_scene: Any, tmp_path: Pa
     apply(tmp_path)
     boxes = sorted(label["bbox"] for label in labels_of(tmp_path))
     assert [box[0] for box in boxes] == pytest.approx([16, 160])
+
+
+@pytest.mark.parametrize("verdict", ["", "object"])
+def test_a_copied_row_on_another_object_is_one_that_was_drawn(
+    make_scene: Any, tmp_path: Path, verdict: str
+) -> None:
+    path = reviewed(make_scene, tmp_path, budget=10, n_areas=0)
+    row = read_record(path).rows[0]
+
+    def change(table: Any) -> Any:
+        table = with_verdicts("object")(table)
+        copy = table.iloc[[0]].assign(verdict=verdict)
+        copy["geometry"] = copy.translate(0.0, -100.0)
+        return geopandas.GeoDataFrame(pd.concat([table, copy]), crs=table.crs)
+
+    edit(path, "review", change)
+    apply(tmp_path)
+    tops = sorted(label["bbox"][1] for label in labels_of(tmp_path))
+    assert tops == pytest.approx([row.box[1], row.box[1] + 80], abs=1e-6)

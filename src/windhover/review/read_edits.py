@@ -40,6 +40,7 @@ from windhover.review.review_record import (
 )
 
 MOVED_PX = 0.05  # a shape whose corners moved less was only written by another program
+DRAWN_VERDICTS = ("", OBJECT, OTHER_CLASS)  # of a copied row, that make it another object
 NO_SHAPE = "left out, since it has no shape"
 NO_CLASS = "left out, since it has no class: choose one"
 OFF_RASTER = (
@@ -136,12 +137,17 @@ def _read_rows(edit_set: EditSet, table: geopandas.GeoDataFrame) -> None:
         if row is None:
             _add_new(edit_set, record, shape, table, where=where)
             continue
-        seen.add(row.id)
         verdict = _text(record, "verdict").lower()
+        before = shapely.box(*row.box)
+        moved = _moved_shape(shape, table, scenes[row.scene], before, edit_set)
+        is_elsewhere = moved is not None and not moved.intersects(before)
+        if row.id in seen and is_elsewhere and verdict in DRAWN_VERDICTS:
+            _add_new(edit_set, record, shape, table, where=where)  # a copy on another object
+            continue
+        seen.add(row.id)
         if not verdict:
             continue
         _check_choice(verdict, VERDICTS, "verdict", where=where)
-        moved = _moved_shape(shape, table, scenes[row.scene], shapely.box(*row.box), edit_set)
         if moved is not None and not _is_on(moved, scenes[row.scene]):
             edit_set.leave_out(where, OFF_RASTER)
             continue
