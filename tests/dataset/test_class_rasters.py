@@ -343,7 +343,9 @@ def test_one_class_raster_is_inspected_with_its_raster(tmp_path: Path) -> None:
     assert catalog.scenes["labeled"].tolist() == [True]
 
 
-@pytest.mark.parametrize("text", ["0", "a=cloud", "1=", "0=background;1=cloud"])
+@pytest.mark.parametrize(
+    "text", ["0", "a=cloud", "1=", "0=background;1=cloud", "--1=cloud", "²=cloud"]
+)
 def test_mask_values_that_cannot_be_read_are_named(text: str) -> None:
     with pytest.raises(ParameterError, match="--mask-values must read VALUE=CLASS"):
         parse_mask_values(text)
@@ -352,3 +354,13 @@ def test_mask_values_that_cannot_be_read_are_named(text: str) -> None:
 def test_ignored_values_that_cannot_be_read_are_named() -> None:
     with pytest.raises(ParameterError, match="--mask-ignore must be whole numbers"):
         parse_mask_ignore("255,none")
+
+
+def test_a_value_with_two_meanings_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ParameterError, match="names the value 1 twice, as cloud and as snow"):
+        parse_mask_values("0=background,1=cloud,1=snow")
+    raw = write_scenes(tmp_path / "raw", n_scenes=1)
+    options = ImportOptions(mask_values={0: "background", CLOUD: "cloud"}, mask_ignore=(CLOUD,))
+    with pytest.raises(ParameterError, match=f"--mask-values and --mask-ignore both .* {CLOUD}"):
+        import_labels(raw, raw, tmp_path / "out", options=options, report=print)
+    assert not (tmp_path / "out").exists()

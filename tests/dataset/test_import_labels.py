@@ -193,3 +193,11 @@ def test_sizes_of_pixels_that_no_catalog_has_are_one_sentence(
     with pytest.raises(ParameterError, match=said):
         import_labels(labels, tmp_path / "coarse", tmp_path / "out", options=made, report=print)
     assert not (tmp_path / "out").exists()
+
+
+def test_nothing_is_written_where_a_label_file_has_an_unknown_suffix(labeled_folder: Path) -> None:
+    options = ImportOptions(label_files=(labeled_folder / "labels.xyz",))
+    raw = labeled_folder / "raw"
+    with pytest.raises(ParameterError, match=r"written as .json .* got labels.xyz"):
+        import_labels(raw, raw, labeled_folder / "out", options=options, report=print)
+    assert not (labeled_folder / "out").exists()

@@ -53,10 +53,20 @@ def write_labels(catalog: Catalog, path: Path) -> list[str]:
         ParameterError: the suffix is neither .json (COCO) nor .geojson.
         DataError: GeoJSON of scenes without georeference.
     """
+    check_label_suffix(path)
     if path.suffix.lower() == ".json":
         return write_coco(catalog, path)
-    if path.suffix.lower() == ".geojson":
-        return write_geojson(catalog, path)
+    return write_geojson(catalog, path)
+
+
+def check_label_suffix(path: Path) -> None:
+    """Check that labels can be written in the format of a file's suffix.
+
+    Raises:
+        ParameterError: the suffix is neither .json (COCO) nor .geojson.
+    """
+    if path.suffix.lower() in (".json", ".geojson"):
+        return
     raise ParameterError(
         f"Labels are written as .json (COCO) or .geojson, got {path.name}. Choose one of these "
         "suffixes."

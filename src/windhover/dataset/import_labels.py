@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from glob import escape
@@ -15,7 +16,7 @@ from windhover.dataset.build_catalog import build_catalog
 from windhover.dataset.catalog import REPORT_FILE, Catalog, load_catalog, write_catalog
 from windhover.dataset.class_maps import CLASS_MAP_SUFFIX
 from windhover.dataset.discover import matching_rasters
-from windhover.dataset.export_labels import is_own_label_file
+from windhover.dataset.export_labels import check_label_suffix, is_own_label_file
 from windhover.dataset.spatial_blocks import BLOCK_SEPARATOR
 from windhover.dataset.splits import TooFewPlacesError
 from windhover.dataset.write_catalog_report import PAGE_FILE, summary_lines, write_report
@@ -30,6 +31,7 @@ DEFAULT_GSD_M = 1.0  # where no raster tells one
 OPTION_OF_KEY = {"gsd_m": "--target-gsd", "native_gsd_m": "--gsd", "class_column": "--class-column"}
 GSD_DIGITS = 6
 ALL_IN_TRAIN = [1.0, 0.0, 0.0]
+WHOLE_NUMBER = re.compile(r"-?[0-9]{1,18}")
 
 Report = Callable[[str], None]  # takes one line for the terminal
 
@@ -91,6 +93,7 @@ def import_labels(
         inputs.append(options.groups)
     check_replaceable(output, _files_of_earlier_import(output, options), inputs)
     for path in options.label_files:
+        check_label_suffix(path)
         check_output(path, inputs=inputs, is_own=is_own_label_file)
     if scenes.is_file():
         options = replace(options, rasters=f"/{escape(scenes.name)}")
@@ -163,12 +166,21 @@ def _scenes_params(labels: Path, scenes: Path, options: ImportOptions) -> Scenes
         return ScenesParams.model_validate(values)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        key = str(first["loc"][0])
         rule = first["msg"].removeprefix("Value error, ")
+        if not first["loc"]:  # a rule on several keys names them
+            raise ParameterError(f"{_options_in(rule)}.") from None
+        key = str(first["loc"][0])
         raise ParameterError(
             f"{OPTION_OF_KEY.get(key, key)}: {rule}, got {first['input']!r}. Give another value; "
             f"--target-gsd is that of {scenes} where it is not given."
         ) from None
+
+
+def _options_in(rule: str) -> str:
+    """Return a rule on several parameters in the words of the command's options."""
+    for key in ("mask_values", "mask_ignore"):
+        rule = rule.replace(key, f"--{key.replace('_', '-')}")
+    return rule
 
 
 def _median_gsd_m(scenes: Path, options: ImportOptions) -> float:
@@ -200,20 +212,25 @@ def parse_mask_values(text: str | None) -> dict[int, str] | None:
     """Return value -> class of `0=background,4=cloud`; None stays None.
 
     Raises:
-        ParameterError: a part without `=`, a value that is no whole number, or no class.
+        ParameterError: a part without `=`, a value that is no whole number or named twice, or no
+            class.
     """
     if text is None:
         return None
-    values = {}
+    values: dict[int, str] = {}
     for part in text.split(","):
         value, separator, name = (word.strip() for word in part.partition("="))
         is_name = bool(name) and "=" not in name
-        if not separator or not is_name or not value.lstrip("-").isdigit():
+        if not separator or not is_name or not WHOLE_NUMBER.fullmatch(value):
             raise ParameterError(
                 f"--mask-values must read VALUE=CLASS with commas between, got {text!r}. Try "
                 "0=background,1=cloud."
             )
-        values[int(value)] = name
+        if values.setdefault(int(value), name) != name:
+            raise ParameterError(
+                f"--mask-values names the value {int(value)} twice, as {values[int(value)]} and as "
+                f"{name}. Keep one of them."
+            )
     return values
 
 
@@ -226,7 +243,7 @@ def parse_mask_ignore(text: str | None) -> tuple[int, ...]:
     if text is None:
         return ()
     parts = [part.strip() for part in text.split(",")]
-    if not all(part.lstrip("-").isdigit() for part in parts):
+    if not all(map(WHOLE_NUMBER.fullmatch, parts)):
         raise ParameterError(
             f"--mask-ignore must be whole numbers with commas between, got {text!r}. Try 255."
         )
