@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -230,6 +231,9 @@ def test_folders_and_options_that_do_not_fit_are_named(
         make(tmp_path / "a", scenes=tmp_path / "s", labels=labels, labelled="most")
     with pytest.raises(ParameterError, match="--minutes must be above 0"):
         make(tmp_path / "a", minutes=0.0)
+    for minutes in (math.nan, math.inf):
+        with pytest.raises(ParameterError, match="--minutes must be above 0 and finite"):
+            make(tmp_path / "a", minutes=minutes)
     with pytest.raises(ParameterError, match="--gsd says something of scenes"):
         make(tmp_path / "a", gsd_m=0.5)
 
