@@ -52,13 +52,17 @@ def check_space(path: str | Path, needed_bytes: int = MIN_FREE_BYTES) -> None:
         FullDiskError: there is less.
     """
     path = Path(os.path.abspath(path))
-    folder = next(parent for parent in path.parents if parent.exists())
-    free_bytes = shutil.disk_usage(folder).free
+    free_bytes = shutil.disk_usage(existing_parent(path)).free
     if free_bytes < needed_bytes:
         raise FullDiskError(
             f"{final_path(path)}: {_size_text(needed_bytes)} are needed on the disk and "
             f"{_size_text(free_bytes)} are free. Free some, or name a path on another disk."
         )
+
+
+def existing_parent(path: Path) -> Path:
+    """Return the nearest parent of a path that exists; it may be a file."""
+    return next(parent for parent in path.absolute().parents if parent.exists())
 
 
 def _size_text(n_bytes: int) -> str:
@@ -125,14 +129,9 @@ def _room_text(folder: Path) -> str:
     return text
 
 
-def _parent_folder(path: Path) -> Path:
-    """Return the folder of a path that is there."""
-    return next(parent for parent in path.absolute().parents if parent.exists())
-
-
 def _full_disk_error(path: Path) -> FullDiskError:
     """Return the error of a file for which there is no room."""
-    room = _room_text(_parent_folder(path))
+    room = _room_text(existing_parent(path))
     return FullDiskError(
         f"{final_path(path)}: no space left on the disk. Free some, or name a path on another disk "
         f"({room})."
@@ -140,40 +139,14 @@ def _full_disk_error(path: Path) -> FullDiskError:
 
 
 @contextmanager
-def errors_of_writing(path: Path, temporary: Path | None = None) -> Iterator[None]:
-    """Raise one sentence with the path in place of the errors of libraries that write files.
-
-    They report a full disk in many ways, such as "no such table: gpkg_contents" of SQLite.
-
-    Args:
-        path: of the finished file.
-        temporary: where it is written.
-
-    Raises:
-        FullDiskError: the disk is full, or a quota or a limit of file size is reached.
-        OSError: another error of a writer.
-    """
-    try:
-        yield
-    except WindhoverError:
-        raise
-    except Exception as error:
-        if _is_of_full_disk(error, path, temporary):
-            raise _full_disk_error(path) from None
-        if type(error).__module__.split(".")[0] not in WRITERS:
-            raise
-        reason = " ".join(str(error.__cause__ or error).split()).rstrip(". ")
-        room = _room_text(_parent_folder(path))
-        raise OSError(f"{final_path(path)}: {reason} ({room})") from None
-
-
-@contextmanager
-def full_disk_told(path: Path, temporary: Path) -> Iterator[None]:
+def full_disk_told(path: Path, temporary: Path | None = None) -> Iterator[None]:
     """Raise a FullDiskError in place of any error while nothing more fits on the disk.
 
+    Writers report a full disk in many ways, such as "no such table: gpkg_contents" of SQLite.
+
     Args:
-        path: of the finished folder.
-        temporary: where it is written.
+        path: of the finished file or folder.
+        temporary: where it is written; None where that is the path.
 
     Raises:
         FullDiskError: the disk is full, or a quota or a limit of file size is reached.
@@ -188,9 +161,32 @@ def full_disk_told(path: Path, temporary: Path) -> Iterator[None]:
         raise _full_disk_error(path) from None
 
 
+@contextmanager
+def errors_of_writing(path: Path, temporary: Path | None = None) -> Iterator[None]:
+    """Raise one sentence with the path in place of the errors of libraries that write files.
+
+    Args:
+        path: of the finished file.
+        temporary: where it is written; None where that is the path.
+
+    Raises:
+        FullDiskError: the disk is full, or a quota or a limit of file size is reached.
+        OSError: another error of a writer.
+    """
+    try:
+        with full_disk_told(path, temporary):
+            yield
+    except Exception as error:
+        if type(error).__module__.split(".")[0] not in WRITERS:
+            raise
+        reason = " ".join(str(error.__cause__ or error).split()).rstrip(". ")
+        room = _room_text(existing_parent(path))
+        raise OSError(f"{final_path(path)}: {reason} ({room})") from None
+
+
 def _is_of_full_disk(error: Exception, path: Path, temporary: Path | None) -> bool:
     """Return whether an error came of a full disk, a quota or a limit of file size."""
-    if _names_full_disk(error) or _is_full(_parent_folder(path)):
+    if _names_full_disk(error) or _is_full(existing_parent(path)):
         return True
     return temporary is not None and _reaches_limit(_files_of(temporary))
 
@@ -199,7 +195,7 @@ def _files_of(path: Path) -> list[Path]:
     """Return a file, or all files below a folder."""
     if path.is_file():
         return [path]
-    return sorted(file for file in path.rglob("*") if file.is_file())
+    return [file for file in path.rglob("*") if file.is_file()]
 
 
 def _reaches_limit(files: Sequence[Path]) -> bool:
@@ -220,11 +216,11 @@ def check_written(path: Path, temporary: Path) -> None:
             GeoPackage lacks a part.
     """
     files = _files_of(temporary)
-    if _reaches_limit(files) or _is_full(_parent_folder(path)):
+    if _reaches_limit(files) or _is_full(existing_parent(path)):
         raise _full_disk_error(path)
     for file in files:
         if file.suffix == ".gpkg" and not _is_whole_geopackage(file):
-            room = _room_text(_parent_folder(path))
+            room = _room_text(existing_parent(path))
             raise FullDiskError(
                 f"{final_path(file)}: was not written whole, which is so where the disk was full "
                 f"or failed ({room}). Free some, and run the same again."

@@ -16,7 +16,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from windhover.disk_space import check_space, check_written, errors_of_writing, full_disk_told
+from windhover.disk_space import (
+    check_space,
+    check_written,
+    errors_of_writing,
+    existing_parent,
+    full_disk_told,
+)
 from windhover.errors import FormatError, MissingFileError, ParameterError
 from windhover.temporary_files import exchange, remove_leftovers, temporary_sibling
 
@@ -164,7 +170,7 @@ def _check_place(path: Path) -> None:
         raise ParameterError(
             f"{path}: is the root of all folders, which is not replaced. Name a folder in it."
         )
-    folder = next(parent for parent in path.absolute().parents if parent.exists())
+    folder = existing_parent(path)
     if not folder.is_dir():
         raise ParameterError(
             f"{path}: {folder} is a file, so nothing can be written below it. Name another path."

@@ -57,10 +57,10 @@ def explain_target(
         MissingFileError: the file or the model is not there.
     """
     path, _ = _parse_target(target)
+    if output.suffix.lower() != ".png":
+        raise ParameterError(f"{output}: must end in .png, since a PNG is written. Rename it.")
     check_output(output, inputs=files_read(path), is_own=is_figure)
     with lock_output(output):
-        if output.suffix.lower() != ".png":
-            raise ParameterError(f"{output}: must end in .png, since a PNG is written. Rename it.")
         return _explain_to_file(
             target,
             load_bundle(model),

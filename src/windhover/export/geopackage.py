@@ -94,11 +94,10 @@ def write_layer(
     """Write a table of polygons by GDAL; also one without rows, with its columns.
 
     Raises:
-        OSError: GDAL cannot.
+        DataSourceError, DataLayerError: GDAL cannot.
     """
     types = set(table.geom_type)
-    named = Path(layer) if isinstance(path, BytesIO) else path
-    with errors_of_writing(named), warnings.catch_warnings():
+    with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "'crs' was not provided")  # a local grid has none
         pyogrio.write_dataframe(
             table,

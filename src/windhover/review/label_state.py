@@ -21,6 +21,7 @@ import shapely
 from shapely.geometry.base import BaseGeometry
 
 from windhover.dataset.raw_sources import read_label_sources
+from windhover.disk_space import errors_of_writing
 from windhover.errors import FormatError, MissingFileError
 from windhover.export.geopackage import GEOPACKAGE_VERSION, fixed_gdal_time, write_layer
 from windhover.files import atomic_folder, read_json, write_json
@@ -378,7 +379,7 @@ def _write_areas(state: LabelState, path: Path) -> None:
         geometry=shapes,
         crs=crs,
     )
-    with fixed_gdal_time():
+    with fixed_gdal_time(), errors_of_writing(path):
         write_layer(
             table, path, "areas", driver="GPKG", dataset_options={"VERSION": GEOPACKAGE_VERSION}
         )
