@@ -28,7 +28,7 @@ def test_a_scene_without_areas_is_labeled_everywhere() -> None:
     assert coverage.is_window_known(points, HALF_WINDOW_PX).all()
     assert not coverage.is_ignored(points).any()
     assert coverage.ignored_region(EXTENT).is_empty
-    assert coverage.complete_bounds((300, 400)) == (0, 0, 400, 300)
+    assert coverage.known_region(EXTENT, 20.0).equals(EXTENT)
 
 
 def test_background_is_known_in_complete_areas_less_the_others() -> None:
@@ -40,7 +40,10 @@ def test_background_is_known_in_complete_areas_less_the_others() -> None:
     assert coverage.is_ignored(points).tolist() == [False, True, False]
     near_the_border = np.array([[50.0, 100.0], [80.0, 100.0]])
     assert coverage.is_window_known(near_the_border, HALF_WINDOW_PX).tolist() == [True, False]
-    assert coverage.complete_bounds((300, 400)) == (0, 0, 200, 200)
+    known = shapely.box(0, 0, 100, 200) | shapely.box(150, 0, 200, 200)
+    assert coverage.known_region(EXTENT).equals(known)
+    shrunk = shapely.box(0, 0, 90, 190) | shapely.box(160, 0, 190, 190)
+    assert coverage.known_region(EXTENT, 10.0).equals(shrunk), "but not at the scene's border"
 
 
 def test_a_detection_is_ignored_where_not_everything_is_labeled() -> None:

@@ -241,6 +241,31 @@ def test_negatives_come_from_complete_areas_alone(world: Path) -> None:
     assert apart.all()
 
 
+def test_scenes_whose_background_is_known_give_what_the_others_cannot(world: Path) -> None:
+    params = {"split_fractions": [1.0, 0.0, 0.0], "fixed_splits": {"s0": "train"}}
+    whole = cut(catalog_of(world, **params), world / "out").counts["train"]
+    info = inspect_scene(world / "raw/s0.tif")
+    shapes = georef.box_polygons([(0, 0, 400, 210), (300, 100, 372, 172)], info.transform)
+    roles = ["positive_only", "complete"]
+    shapes = [shapes[0] - shapes[1], shapes[1]]  # all but a rejected detection is unknown
+    geopandas.GeoDataFrame({"role": roles}, geometry=shapes, crs=info.crs).to_file(
+        world / "raw/areas.gpkg"
+    )
+    ratios = {"random": 2.0, "lookalike": 1.0, "offcenter": 0.5}
+    limited = cut(
+        catalog_of(world, areas="areas.gpkg", **params),
+        world / "limited",
+        negatives_per_positive=ratios,
+    )
+    counts = limited.counts["train"]
+    assert counts["random"] == pytest.approx(whole["random"], abs=4)
+    index = pd.read_parquet(world / "limited/index.parquet")
+    rejected = index[(index["scene"] == "s0") & (index["kind"] != "positive")]
+    assert 1 <= len(rejected) <= 6, "by the ground that is known"
+    assert rejected["left_px"].between(300, 308).all()
+    assert rejected["top_px"].between(100, 108).all()
+
+
 def test_the_prior_of_the_report_is_that_of_the_patches(world: Path) -> None:
     info = inspect_scene(world / "raw/s0.tif")
     shapes = georef.box_polygons([(0, 0, 180, 210), (40, 30, 80, 70)], info.transform)

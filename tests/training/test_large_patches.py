@@ -7,7 +7,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
+import shapely
 import torch
 
 from one_scene import AREAS, with_area
@@ -47,13 +49,43 @@ def test_windows_on_ground_that_is_not_labeled_are_ignored(
 ) -> None:
     plain = cut(catalog)
     with_ignored = cut(with_area(catalog, role, shape))
-    assert np.array_equal(plain.images, with_ignored.images)
-    before = targets_of(plain)
+    around = slice(0, 15)
+    assert np.array_equal(plain.images[around], with_ignored.images[around])
+    without = with_ignored.objects.copy()
+    without[without[..., CLASS] == IGNORED] = PAD
+    before = targets_of(with_ignored._replace(objects=without))
     after = targets_of(with_ignored)
     assert torch.equal(before.classes, after.classes), "positives stay"
     background = after.weights[(after.classes == 0) & (before.weights > 0)]
     assert set(background.unique().tolist()) == {0.0, 1.0}, "some is ignored, some is not"
     assert (after.weights[after.classes == 1] == 1).all()
+
+
+@pytest.mark.parametrize(("role", "shape"), AREAS)
+def test_each_large_patch_sees_ground_that_is_known(
+    catalog: Catalog, role: str, shape: Any
+) -> None:
+    limited = with_area(catalog, role, shape)
+    plain = catalog.scenes.assign(scene="whole")
+    both = Catalog(
+        pd.concat([limited.scenes, plain], ignore_index=True),
+        catalog.labels,
+        limited.areas,
+        catalog.report,
+    )
+    patches = cut(both, count=200, object_fraction=0.2)
+    weights = targets_of(patches).weights.flatten(1)
+    assert (weights.sum(1) > 0).all()
+    unknown = cut(with_area(both, "positive_only", shapely.box(0, 0, 420, 300)), count=200)
+    assert len(unknown.images) == 200, "the other scene gives what this one cannot"
+
+
+def test_a_rejected_detection_counts_as_a_large_patch(catalog: Catalog) -> None:
+    rejected = with_area(catalog, "complete", shapely.box(250, 150, 322, 222))
+    patches = cut(rejected, count=40, object_fraction=0.5)
+    assert len(patches.images) == 40
+    seen = targets_of(patches).weights[20:].flatten(1).sum(1)
+    assert (seen > 0).all()
 
 
 def test_large_patches_show_what_their_objects_say(catalog: Catalog) -> None:

@@ -80,14 +80,19 @@ class LabelCoverage:
     def _without_background(self) -> BaseGeometry:
         return self.positive_only.union(self.ignore)
 
-    def complete_bounds(self, shape_hw: tuple[int, int]) -> tuple[int, int, int, int]:
-        """Return left, top, right, bottom of the complete areas, whole px; else of the scene."""
-        if self.complete.is_empty:
-            height, width = shape_hw
-            return 0, 0, width, height
-        left, top, right, bottom = (round(value) for value in self.complete.bounds)
-        # a sliver of less than a px still has bounds to draw from
-        return left, top, max(right, left + 1), max(bottom, top + 1)
+    def known_region(self, extent: BaseGeometry, margin: float = 0.0) -> BaseGeometry:
+        """Return where background is known.
+
+        Args:
+            extent: of the scene, in the same plane.
+            margin: by which the areas are shrunk; the border of the scene stays where it is.
+        """
+        if self.is_whole_scene:
+            return extent
+        unknown = self._without_background
+        if not self.complete.is_empty:
+            unknown = unknown.union(extent.difference(self.complete))
+        return extent.difference(unknown.buffer(margin, join_style="mitre"))
 
     def is_background_known(self, xy: Floats) -> Bools:
         """Return at which points (N, 2) all is labeled; the border of a complete area is not."""

@@ -12,8 +12,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+import shapely
 
-from windhover.dataset.catalog import Catalog
+from windhover.dataset.catalog import Catalog, SceneRow
+from windhover.dataset.label_coverage import LabelCoverage
 from windhover.dataset.label_rule import LabelRule
 from windhover.dataset.splits import SPLITS
 from windhover.errors import DataError, ParameterError
@@ -258,8 +260,9 @@ def _pad_patches(
 def negatives_by_scene(catalog: Catalog, params: PatchesParams) -> dict[str, dict[str, int]]:
     """Return how many negatives of each kind every labeled scene gives.
 
-    Random and lookalike ones are divided by area, so that empty scenes give some too and a crowded
-    scene gives no more than its area; off-center ones by objects.
+    Random and lookalike ones are divided by the ground where background is known, so that empty
+    scenes give some too and a crowded scene gives no more than its area; off-center ones by
+    objects.
     """
     scenes = catalog.scenes[catalog.scenes["labeled"]].copy()
     is_object = catalog.labels["role"] == "object"
@@ -267,15 +270,14 @@ def negatives_by_scene(catalog: Catalog, params: PatchesParams) -> dict[str, dic
     if params.max_objects_per_scene is not None:
         n_objects = n_objects.clip(upper=params.max_objects_per_scene)
     scenes["positives"] = n_objects * params.positives_per_object
-    width_m = scenes["width_px"] * scenes["gsd_x_m"]
-    scenes["area"] = width_m * scenes["height_px"] * scenes["gsd_y_m"]
-    totals = scenes.groupby("split")[["positives", "area"]].transform("sum")
-    by_area = scenes["area"] / totals["area"] * totals["positives"]
+    scenes["known"] = [_known_m2(row, catalog) for row in catalog if row.labeled]
+    totals = scenes.groupby("split")[["positives", "known"]].transform("sum")
+    by_known = (scenes["known"] / totals["known"] * totals["positives"]).fillna(0)
     ratio = params.negatives_per_positive
     table = pd.DataFrame(
         {
-            "random": np.ceil(by_area * ratio.random),
-            "lookalike": np.ceil(by_area * ratio.lookalike),
+            "random": np.ceil(by_known * ratio.random),
+            "lookalike": np.ceil(by_known * ratio.lookalike),
             "offcenter": np.ceil(scenes["positives"] * ratio.offcenter),
         }
     ).astype(int)
@@ -283,6 +285,13 @@ def negatives_by_scene(catalog: Catalog, params: PatchesParams) -> dict[str, dic
     for scene, row in zip(scenes["scene"], table.to_dict("records"), strict=True):
         counts[scene] = {str(kind): int(number) for kind, number in row.items()}
     return counts
+
+
+def _known_m2(row: SceneRow, catalog: Catalog) -> float:
+    """Return the ground of a scene where background is known, m2."""
+    coverage = LabelCoverage.in_meters(catalog.areas_of(row.scene), row.gsd_m)
+    extent = shapely.box(0, 0, row.width_px * row.gsd_x_m, row.height_px * row.gsd_y_m)
+    return float(coverage.known_region(extent).area)
 
 
 def _check_training_objects(index: pd.DataFrame, statistics: CutStatistics) -> None:

@@ -9,13 +9,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import shapely
 from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter
+from shapely.geometry.base import BaseGeometry
 
 from windhover.dataset.label_coverage import LabelCoverage
 from windhover.dataset.label_rule import LabelRule
 from windhover.geometry.arrays import Bools, Floats, Ints
 from windhover.geometry.objects import Objects
+from windhover.geometry.random_points import points_in_region
 from windhover.geometry.windows import HALF_WINDOW_PX, STRIDE_PX
 
 TRIES_PER_WINDOW = 20  # random tries for one wanted window; a shortfall is reported
@@ -139,18 +142,22 @@ def random_windows(
         rng: of the draws.
     """
     tries = count * TRIES_PER_WINDOW
-    left, top, right, bottom = labels.coverage.complete_bounds(shape_hw)
     height, width = shape_hw
-    left, top = max(left, 0), max(top, 0)
-    right, bottom = min(right, width), min(bottom, height)
-    if left >= right or top >= bottom:
-        # a sliver of a complete area: no window is in it
-        return np.zeros((0, 2), np.int64)
-    x = rng.integers(left, right, tries)
-    y = rng.integers(top, bottom, tries)
-    centers = np.stack([x, y], axis=1)
+    if labels.coverage.is_whole_scene:
+        x = rng.integers(0, width, tries)
+        y = rng.integers(0, height, tries)
+        centers = np.stack([x, y], axis=1)
+    else:
+        region = _window_region(shape_hw, labels.coverage)
+        centers = np.floor(points_in_region(region, tries, rng)).astype(np.int64)
     negative = is_negative(centers.astype(np.float64), labels)
     return centers[negative][:count] - HALF_WINDOW_PX
+
+
+def _window_region(shape_hw: tuple[int, int], coverage: LabelCoverage) -> BaseGeometry:
+    """Return where the centers of windows can be of which all ground is known, to a px."""
+    height, width = shape_hw
+    return coverage.known_region(shapely.box(0, 0, width, height), HALF_WINDOW_PX - 1.0)
 
 
 def lookalike_windows(
@@ -165,11 +172,17 @@ def lookalike_windows(
         rng: of the draws.
     """
     weight = structure.astype(np.float64).ravel()
+    n_rows, n_cols = structure.shape
+    if not labels.coverage.is_whole_scene:
+        middle_y, middle_x = (np.indices(structure.shape).reshape(2, -1) + 0.5) * STRIDE_PX
+        scene_hw = (n_rows * STRIDE_PX, n_cols * STRIDE_PX)
+        region = _window_region(scene_hw, labels.coverage)
+        weight[~shapely.contains_xy(region, middle_x, middle_y)] = 0.0
     if not count or weight.sum() <= 0:
         return np.zeros((0, 2), np.int64)
     tries = min(count * TRIES_PER_WINDOW, MAX_TRIES)
     cells = rng.choice(len(weight), size=tries, p=weight / weight.sum())
-    row, col = np.divmod(cells, structure.shape[1])
+    row, col = np.divmod(cells, n_cols)
     within_cell = rng.integers(0, STRIDE_PX, (len(cells), 2))
     centers = np.unique(np.stack([col, row], axis=1) * STRIDE_PX + within_cell, axis=0)
     centers = centers[rng.permutation(len(centers))]

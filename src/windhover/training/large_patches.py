@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
+import shapely
 from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
@@ -19,6 +20,7 @@ from windhover.dataset.catalog import Catalog, SceneRow, open_catalog_scene
 from windhover.dataset.label_coverage import LabelCoverage, ignored_window_boxes
 from windhover.geometry.lattice import read_padded
 from windhover.geometry.objects import Objects, Role, concatenate
+from windhover.geometry.random_points import parts_with_area, points_in_region
 from windhover.geometry.windows import HALF_WINDOW_PX, STRIDE_PX
 from windhover.imagery.scenes import Scene
 from windhover.params.train import LargePatchesParams
@@ -92,7 +94,7 @@ def cut_large_patches(
         progress: called with the number of large patches just cut.
     """
     rows = [row for row in catalog if row.labeled]
-    counts = _divide_among_scenes(rows, catalog, params)
+    counts = _divide_among_scenes(rows, catalog, params, margin_px)
     cut: list[LargePatch] = []
     for row in rows:
         cutter = _SceneCutter(
@@ -139,6 +141,8 @@ class _SceneCutter:
         self._random = np.random.default_rng([seed, *row.scene.encode()])
         # its own generator: copy-paste changes no place of a large patch
         self._paste_random = np.random.default_rng([seed, 1, *row.scene.encode()])
+        # and so areas change no place about an object
+        self._known_random = np.random.default_rng([seed, 2, *row.scene.encode()])
 
     def cut(self, counts: list[PatchCount]) -> Iterator[LargePatch]:
         """Yield the large patches of each scale, those around objects first.
@@ -167,6 +171,10 @@ class _SceneCutter:
         corners = _draw_corners(
             scene.shape_hw, objects, count, side_px=side_px, random=self._random
         )
+        if not ignored.is_empty:
+            corners[count.around_objects :] = self._draw_on_known_ground(
+                scene.shape_hw, ignored, count.anywhere
+            )
         for number, (left, top) in enumerate(corners):
             image, valid = read_square(
                 scene, left=left, top=top, side_px=side_px, padding_value=self._padding_value
@@ -175,6 +183,18 @@ class _SceneCutter:
             if number < count.around_objects and self._is_chosen():
                 patch = self._paste(patch, valid, cutouts)
             yield patch
+
+    def _draw_on_known_ground(
+        self, shape_hw: tuple[int, int], ignored: BaseGeometry, count: int
+    ) -> list[tuple[int, int]]:
+        """Return left and top of large patches that see ground where background is known."""
+        height, width = shape_hw
+        side_px = self._params.side_px
+        known = shapely.box(0, 0, width, height).difference(ignored)
+        points = points_in_region(known, count, self._known_random, min_area=side_px**2)
+        return _in_reach(
+            _draw_around(points, count, side_px, self._known_random), shape_hw, side_px
+        )
 
     def _is_chosen(self) -> bool:
         """Draw whether objects are pasted into the next large patch."""
@@ -191,20 +211,20 @@ class _SceneCutter:
 
 
 def _divide_among_scenes(
-    rows: list[SceneRow], catalog: Catalog, params: LargePatchesParams
+    rows: list[SceneRow], catalog: Catalog, params: LargePatchesParams, margin_px: float
 ) -> dict[str, list[PatchCount]]:
     """Return how many large patches each scene gives at each scale.
 
-    Those around objects are divided by the number of objects, the others by area; both evenly over
-    the scales.
+    Those around objects are divided by the number of objects, the others by the ground where
+    background is known; both evenly over the scales.
     """
     is_object = catalog.labels["role"] == "object"
     objects_by_scene = catalog.labels[is_object]["scene"].value_counts()
     n_objects = np.array([objects_by_scene.get(row.scene, 0) for row in rows], float)
     n_around = round(params.count * params.object_fraction) if n_objects.any() else 0
     around = _divide_by_weights(n_around, n_objects)
-    area = np.array([row.area_m2 for row in rows], float)
-    anywhere = _divide_by_weights(params.count - int(around.sum()), area)
+    known = np.array([_known_px(row, catalog, params, margin_px) for row in rows], float)
+    anywhere = _divide_by_weights(params.count - int(around.sum()), known)
     counts: dict[str, list[PatchCount]] = {}
     n_scales = len(params.scales)
     for number, row in enumerate(rows):
@@ -218,6 +238,21 @@ def _divide_among_scenes(
                 )
             )
     return counts
+
+
+def _known_px(
+    row: SceneRow, catalog: Catalog, params: LargePatchesParams, margin_px: float
+) -> float:
+    """Return the ground of a scene where windows can be background, px of the training GSD.
+
+    Each part of it counts as a large patch at least: a rejected detection is such a part.
+    """
+    ratio_xy = (catalog.gsd_m / row.gsd_x_m, catalog.gsd_m / row.gsd_y_m)
+    coverage = LabelCoverage.in_grid(catalog.areas_of(row.scene), ratio_xy)
+    extent = shapely.box(0, 0, row.width_px / ratio_xy[0], row.height_px / ratio_xy[1])
+    known = extent.difference(coverage.ignored_region(extent, margin_px))
+    areas = shapely.area(parts_with_area(known))
+    return float(np.maximum(areas, params.side_px**2).sum())
 
 
 def _part_of_scale(total: int, turn: int, n_scales: int) -> int:
@@ -242,28 +277,40 @@ def _draw_corners(
     side_px: int,
     random: np.random.Generator,
 ) -> list[tuple[int, int]]:
-    """Return left and top of large patches, those around objects first.
+    """Return left and top of large patches, those around objects first."""
+    centers = objects.centers_xy[~objects.is_ignored]
+    low, high = _corner_range(shape_hw, side_px)
+    anywhere = random.integers(low, high + 1, (count.anywhere, 2))
+    around = _draw_around(centers, count.around_objects, side_px, random)
+    return _in_reach(np.concatenate([around, anywhere]), shape_hw, side_px)
+
+
+def _corner_range(shape_hw: tuple[int, int], side_px: int) -> tuple[int, NDArray[np.int64]]:
+    """Return the lowest left and top, and the highest of each.
 
     Half a window beyond the border of the scene is allowed, as in a search.
     """
-    centers = objects.centers_xy[~objects.is_ignored]
-    width_height = np.array(shape_hw[::-1])
     low = -HALF_WINDOW_PX
-    high = np.maximum(width_height + HALF_WINDOW_PX - side_px, low)
-    corners = random.integers(low, high + 1, (count.anywhere, 2))
-    if len(centers):
-        around = _draw_around(centers, count.around_objects, side_px, random)
-        corners = np.concatenate([np.clip(np.rint(around), low, high), corners])
-    return [(int(x), int(y)) for x, y in corners]
+    return low, np.maximum(np.array(shape_hw[::-1]) + HALF_WINDOW_PX - side_px, low)
+
+
+def _in_reach(
+    corners: NDArray[np.float64], shape_hw: tuple[int, int], side_px: int
+) -> list[tuple[int, int]]:
+    """Return left and top (N, 2) as whole px in their range."""
+    low, high = _corner_range(shape_hw, side_px)
+    return [(int(x), int(y)) for x, y in np.clip(np.rint(corners), low, high)]
 
 
 def _draw_around(
     centers: NDArray[np.float64], count: int, side_px: int, random: np.random.Generator
 ) -> NDArray[np.float64]:
-    """Return left and top (count, 2) of large patches around objects, each object in turn.
+    """Return left and top (count, 2) of large patches around points, each point in turn.
 
-    The object's center stays among the centers of the large patch's windows.
+    The point stays among the centers of the large patch's windows. Without points there are none.
     """
+    if not len(centers):
+        return np.zeros((0, 2))
     n_orders = count // len(centers) + 1
     orders = [random.permutation(len(centers)) for _ in range(n_orders)]
     chosen = np.concatenate(orders)[:count]
