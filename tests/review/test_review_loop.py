@@ -282,6 +282,27 @@ def test_every_order_asks_for_each_detection_once(
     assert sum(row.is_random for row in rows) == 3
 
 
+@pytest.mark.parametrize(("operating_point", "nearest"), [({}, 0.1), ({"hut": 0.6}, 0.6)])
+def test_doubt_is_about_the_operating_point_where_the_search_went_below(
+    make_scene: Any, tmp_path: Path, operating_point: dict[str, float], nearest: float
+) -> None:
+    path = make_scene("a.tif", shape_hw=(250, 410))
+    boxes = [(30 + 40 * n, 30 + 20 * (n % 4), 10, 14) for n in range(9)]
+    table, summary = searched([path], *boxes)
+    table["score"] = np.linspace(0.1, 0.9, 9)
+    low = summary.model_copy(
+        update={"thresholds": {"hut": 0.1}, "operating_point": operating_point}
+    )
+    write_detections(table.assign(**{"class": "hut"}), low, tmp_path / "detections.gpkg")
+    make_review(
+        tmp_path / "detections.gpkg",
+        ReviewRequest(output=tmp_path / "review.gpkg", budget=4, n_areas=0),
+    )
+    rows = read_record(tmp_path / "review.gpkg").rows
+    ordered = sorted(abs(row.score - nearest) for row in rows if row.is_ordered)
+    assert ordered == pytest.approx([0.0, 0.1], abs=1e-6)
+
+
 def test_a_shape_moved_off_its_raster_is_left_out_and_told(make_scene: Any, tmp_path: Path) -> None:
     path = reviewed(make_scene, tmp_path, budget=10, n_areas=0)
 

@@ -296,6 +296,7 @@ def _header(collector: SceneCollector, notes: list[str]) -> DetectionSummary:
         run=rules.run_name,
         program=__version__,
         thresholds=rules.thresholds,
+        operating_point=rules.bundle.operating_thresholds(),
         search=rules.settings.to_json(),
         notes=notes,
     )

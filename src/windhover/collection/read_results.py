@@ -77,6 +77,7 @@ def _shared_search(summaries: Sequence[DetectionSummary]) -> DetectionSummary:
         run=", ".join(sorted({summary.run for summary in summaries})),
         program=", ".join(sorted({summary.program for summary in summaries})),
         thresholds=first.thresholds,
+        operating_point=first.operating_point,
         search=search,
         notes=sorted({note for summary in summaries for note in summary.notes}),
     )

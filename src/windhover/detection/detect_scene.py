@@ -72,6 +72,7 @@ class DetectionOutcome:
             run=detector.run_name(thresholds),
             program=__version__,
             thresholds=thresholds,
+            operating_point=detector.bundle.operating_thresholds(),
             search=detector.settings.to_json(),
             notes=notes,
         )

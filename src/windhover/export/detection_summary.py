@@ -12,6 +12,7 @@ from affine import Affine
 from pydantic import (
     BaseModel,
     ConfigDict,
+    Field,
     SerializerFunctionWrapHandler,
     model_serializer,
 )
@@ -155,6 +156,8 @@ class DetectionSummary(JsonRecord):
         run: name of the search, as in the column `run`.
         program: version of windhover.
         thresholds: score that detections of each class reached.
+        operating_point: score of each class that the model's evaluation chose; empty where it had
+            none.
         search: settings of the search, by name.
         notes: sentences for a reader of the counts, such as on scenes that overlap.
         total: over all scenes.
@@ -167,6 +170,7 @@ class DetectionSummary(JsonRecord):
     run: str = ""
     program: str = ""
     thresholds: dict[str, float]
+    operating_point: dict[str, float] = Field(default_factory=dict)
     search: dict[str, Any]
     notes: tuple[str, ...] = ()
     total: TotalSummary
@@ -180,6 +184,7 @@ class DetectionSummary(JsonRecord):
             run=self.run,
             program=self.program,
             thresholds=self.thresholds,
+            operating_point=self.operating_point,
             search=self.search,
             notes=self.notes,
         )
@@ -193,6 +198,7 @@ class DetectionSummary(JsonRecord):
         run: str = "",
         program: str = "",
         thresholds: Mapping[str, float],
+        operating_point: Mapping[str, float] | None = None,
         search: Mapping[str, Any],
         notes: Sequence[str] = (),
     ) -> DetectionSummary:
@@ -210,6 +216,7 @@ class DetectionSummary(JsonRecord):
             run=run,
             program=program,
             thresholds=dict(thresholds),
+            operating_point=dict(operating_point or {}),
             search=dict(search),
             notes=tuple(notes),
             total=total,

@@ -132,6 +132,10 @@ class Bundle:
             )
         return self.operating_point.thresholds()
 
+    def operating_thresholds(self) -> dict[str, float]:
+        """Return the calibrated score of each class's operating point; empty without one."""
+        return {} if self.operating_point is None else self.operating_point.thresholds()
+
     def choose_thresholds(
         self, threshold: float | Mapping[str, float] | None = None
     ) -> dict[str, float]:

@@ -36,7 +36,7 @@ class SearchResult:
         scene: (N,) number of the raster.
         class_name: (N,).
         score: (N,).
-        threshold: (N,) of the class.
+        threshold: (N,) the operating point of the class; the search's own where the model had none.
         box: (N, 4) xyxy, px of the raster as delivered.
     """
 
@@ -72,7 +72,8 @@ def read_search_result(path: Path) -> SearchResult:
     for scene in summary.scenes:
         rows = np.flatnonzero((table["scene"] == scene.scene).to_numpy())
         box[rows] = shapely.bounds(_to_raster(table.geometry.to_numpy()[rows], scene))
-    default = min(summary.thresholds.values(), default=0.5)
+    thresholds = summary.operating_point or summary.thresholds
+    default = min(thresholds.values(), default=0.5)
     return SearchResult(
         summary=summary,
         scenes=scenes,
@@ -81,7 +82,7 @@ def read_search_result(path: Path) -> SearchResult:
         scene=names.map(numbers).to_numpy(np.int64),
         class_name=table["class"].to_numpy(object),
         score=table["score"].to_numpy(np.float64),
-        threshold=table["class"].map(summary.thresholds).fillna(default).to_numpy(np.float64),
+        threshold=table["class"].map(thresholds).fillna(default).to_numpy(np.float64),
         box=box,
     )
 
