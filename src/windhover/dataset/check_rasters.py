@@ -82,7 +82,11 @@ def _check_raster(info: SceneInfo, shown: str) -> PixelShares:
                 readings = [_shares_of(*scene.read(0, 0, *scene.shape_hw))]
         if not is_sampled:
             check_deflate_checksums(info.path)
-    valid, black = np.mean(readings, axis=0).round(SHARE_DIGITS).tolist()
+    mean_valid, mean_black = np.mean(readings, axis=0).tolist()
+    valid = round(mean_valid, SHARE_DIGITS)
+    if mean_valid < 1:  # 1 is "all of them"
+        valid = min(valid, round(1 - 10**-SHARE_DIGITS, SHARE_DIGITS))
+    black = round(mean_black, SHARE_DIGITS)
     return PixelShares(valid=valid, black=black, sampled=is_sampled)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -332,10 +332,3 @@ def check_masks(masks: Mapping[str, Path], infos: Sequence[SceneInfo]) -> None:
     by_name = {info.name: info for info in infos}
     for scene, path in masks.items():
         check_mask(path, by_name[scene])
-
-
-def current_info(info: SceneInfo, folder: Path, final: Path) -> SceneInfo:
-    """Return a scene whose virtual raster is not yet where it will be moved to."""
-    if Path(info.path).parent.absolute() == final.absolute():
-        return replace(info, path=str(folder / Path(info.path).name))
-    return info

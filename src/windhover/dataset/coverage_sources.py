@@ -24,9 +24,8 @@ from windhover.dataset.class_rasters import (
     ClassMapWriter,
     ClassNames,
     check_masks,
-    current_info,
 )
-from windhover.dataset.discover import FoundScenes, portable_path
+from windhover.dataset.discover import FoundScenes, current_info, portable_path
 from windhover.dataset.label_coverage import LabelCoverage
 from windhover.dataset.label_pieces import to_pixels
 from windhover.dataset.mask_files import exclusion_patterns, find_mask_files, match_masks

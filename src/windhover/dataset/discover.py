@@ -209,6 +209,13 @@ def _files_of_bands(folder: Path, paths: list[Path], stack: Mapping[str, str]) -
     return files_of_bands
 
 
+def current_info(info: SceneInfo, folder: Path, final: Path) -> SceneInfo:
+    """Return a scene whose virtual raster is not yet where it will be moved to."""
+    if Path(info.path).parent.absolute() == final.absolute():
+        return replace(info, path=str(folder / Path(info.path).name))
+    return info
+
+
 @contextmanager
 def rename_in_errors(path: str, shown: str) -> Iterator[None]:
     """Replace a path in errors: users know what is `shown`, not a file that is moved later."""

@@ -17,8 +17,15 @@ from windhover.dataset.areas import areas_around_labels, read_areas
 from windhover.dataset.catalog import empty_areas
 from windhover.dataset.catalog_report import CatalogReport, PixelShares
 from windhover.dataset.check_rasters import check_pixels, common_bands
-from windhover.dataset.discover import FoundScenes, find_scenes, stack_scenes
+from windhover.dataset.discover import (
+    FoundScenes,
+    current_info,
+    find_scenes,
+    rename_in_errors,
+    stack_scenes,
+)
 from windhover.dataset.duplicate_labels import drop_near_duplicates
+from windhover.dataset.labels_without_data import ON_NO_DATA, drop_labels_without_data
 from windhover.errors import MissingFileError
 from windhover.imagery.rasters import SceneInfo
 from windhover.labels.formats import find_labels, read_labels
@@ -66,7 +73,10 @@ def read_sources(raw: Path, params: ScenesParams, folder: Path, *, final: Path) 
     infos = found.infos
     bands = common_bands(infos, params.bands)
     aligned, label_notes = _read_labels(raw, params, found)
-    labels, n_duplicates = drop_near_duplicates(aligned.labels, params.duplicate_iou)
+    readable = [current_info(info, folder, final) for info in infos]
+    with rename_in_errors(str(folder), str(final)):
+        seen = drop_labels_without_data(aligned.labels, readable, pixels, bands=bands)
+    labels, n_duplicates = drop_near_duplicates(seen.labels, params.duplicate_iou)
     areas = areas_of_scenes(raw, params, infos)
     if params.labelled_within_m is not None:
         around = areas_around_labels(labels, infos, params.labelled_within_m)
@@ -80,7 +90,11 @@ def read_sources(raw: Path, params: ScenesParams, folder: Path, *, final: Path) 
         class_names=params.classes,
         label_files=aligned.n_label_files,
         labels_in_files=aligned.n_labels_in_files,
-        dropped={**aligned.dropped, "marking an object again": n_duplicates},
+        dropped={
+            **aligned.dropped,
+            ON_NO_DATA: seen.n_dropped,
+            "marking an object again": n_duplicates,
+        },
         leaving_the_raster=aligned.n_leaving,
         pixels=pixels,
         bands=bands,
@@ -89,6 +103,7 @@ def read_sources(raw: Path, params: ScenesParams, folder: Path, *, final: Path) 
             *raster_notes(infos),
             *aligned.notes,
             *_label_notes(aligned),
+            *seen.notes,
         ],
     )
     return DataSources(infos, found.names, labels, labeled, areas, report)

@@ -28,6 +28,7 @@ from windhover.imagery.rasters import (
     band_aliases,
     gdal_options,
     open_dataset,
+    open_raster,
     overview_info,
 )
 from windhover.imagery.remote_reads import read_with_retry
@@ -256,6 +257,24 @@ def band_index(info: SceneInfo, name: str) -> int:
             "Name one of these in `bands`."
         )
     return info.bands.index(aliases[name.lower()]) + 1
+
+
+def may_lack_pixels(info: SceneInfo, bands: Sequence[str]) -> bool:
+    """Return whether a raster may have invalid pixels in these bands; reads none.
+
+    Raises:
+        DataError: a band is not there.
+        FormatError: the raster cannot be opened.
+    """
+    if missing_sources(info.path) or info.dtype.startswith("float"):
+        return True
+    indexes = [band_index(info, name) for name in bands]
+    with open_raster(info.path) as dataset:
+        if ColorInterp.alpha in dataset.colorinterp:
+            return True
+        flags = [set(dataset.mask_flag_enums[index - 1]) for index in indexes]
+        has_nodata = any(dataset.nodatavals[index - 1] is not None for index in indexes)
+        return has_nodata or any(flag != {MaskFlags.all_valid} for flag in flags)
 
 
 def _find_valid(

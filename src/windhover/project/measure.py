@@ -19,9 +19,11 @@ import pandas as pd
 import shapely
 
 from windhover.dataset.align_labels import AlignedLabels, align_labels
+from windhover.dataset.catalog_report import PixelShares
 from windhover.dataset.check_rasters import check_pixels
 from windhover.dataset.discover import FoundScenes, find_scenes, matching_rasters, stack_scenes
 from windhover.dataset.grouping import MatchedGroups, match_groups, read_groups
+from windhover.dataset.labels_without_data import drop_labels_without_data
 from windhover.dataset.mask_files import exclusion_patterns
 from windhover.dataset.splits import join_places
 from windhover.errors import DataError, WindhoverError
@@ -70,6 +72,7 @@ class UsableRasters:
         stack: how single-band files make scenes; None where each file is a scene.
         found: the scenes.
         left_out: the other rasters.
+        pixels: scene -> shares of its pixels.
     """
 
     raw: Path
@@ -77,6 +80,7 @@ class UsableRasters:
     stack: BandStack | None
     found: FoundScenes
     left_out: list[LeftOut]
+    pixels: dict[str, PixelShares]
 
 
 def measure(request: ProjectRequest) -> MeasuredData:
@@ -96,7 +100,9 @@ def measure(request: ProjectRequest) -> MeasuredData:
         aligned, notes = _place_labels(rasters, labels_text, request)
         infos = _infos_of_majority(rasters, aligned)
         kept = {info.name for info in infos}
-        labels = aligned.labels[aligned.labels["scene"].isin(kept)].reset_index(drop=True)
+        of_kept = aligned.labels[aligned.labels["scene"].isin(kept)].reset_index(drop=True)
+        seen = drop_labels_without_data(of_kept, infos, rasters.pixels, bands=_bands_of(infos))
+        labels = seen.labels
         objects = objects_on_ground(labels, infos)
         crowding = measure_crowding(objects)
         n_twice = round(crowding["marked_twice"] * len(objects.scene))
@@ -123,7 +129,7 @@ def measure(request: ProjectRequest) -> MeasuredData:
         length_m=Quantiles.of(objects.length_m),
         width_m=Quantiles.of(objects.width_m),
         color=color,
-        notes=tuple(dict.fromkeys([*notes, *aligned.notes, *groups.notes])),
+        notes=tuple(dict.fromkeys([*seen.notes, *notes, *aligned.notes, *groups.notes])),
         **crowding,
     )
     return MeasuredData(record, infos, objects)
@@ -165,8 +171,7 @@ def usable_rasters(
         found = stack_scenes(
             raw, stack.patterns, native_gsd_m=request.gsd_m, folder=folder, final=folder
         )
-        check_pixels(found.infos)
-        return UsableRasters(raw, pattern, stack, found, [])
+        return UsableRasters(raw, pattern, stack, found, [], check_pixels(found.infos))
     left_out = _faults_of_headers(paths, raw, request)
     exclude = [one.name for one in left_out]
     if len(exclude) == len(paths):
@@ -174,16 +179,17 @@ def usable_rasters(
     exclude += exclusion_patterns(masks, raw)
     found = find_scenes(raw, pattern, request.gsd_m, exclude=exclude)
     infos = []
+    pixels = {}
     for info in found.infos:
         try:
-            check_pixels([info])
+            pixels |= check_pixels([info])
         except WindhoverError as error:
             left_out.append(LeftOut(name=_pattern_of(Path(info.path), raw), reason=str(error)))
         else:
             infos.append(info)
     if not infos:
         raise DataError(f"no raster of {request.scenes} can be used. {left_out[-1].reason}")
-    return UsableRasters(raw, pattern, None, replace(found, infos=infos), left_out)
+    return UsableRasters(raw, pattern, None, replace(found, infos=infos), left_out, pixels)
 
 
 def _faults_of_headers(paths: Sequence[Path], raw: Path, request: ProjectRequest) -> list[LeftOut]:
