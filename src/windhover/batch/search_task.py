@@ -16,6 +16,7 @@ from windhover.batch.plan import Plan, PlannedSearch
 from windhover.batch.scene_row import PlannedScene
 from windhover.detection.detect_rasters import files_state
 from windhover.detection.detect_scene import missing_parts
+from windhover.detection.unusual_values import log_unusual_values
 from windhover.detection.usable_ground import MaskRequest, count_clear_px
 from windhover.errors import DataError, WindhoverError
 from windhover.geometry.lattice import Block
@@ -68,6 +69,7 @@ class TaskSearch:
         self.plan = plan
         self.detector = make_detector(plan.record.search, folder)
         self._mask = mask_of(plan.record.search)
+        self._n_unusual = 0
 
     @property
     def searched_by(self) -> str:
@@ -135,6 +137,9 @@ class TaskSearch:
         with planned.stacked():
             info = _unchanged_info(planned)
             with self.detector.open(info) as scene:
+                if row.first == 0:
+                    card = self.detector.bundle.card
+                    self._n_unusual = log_unusual_values(scene, card, self._n_unusual)
                 search = self.detector.plan(
                     scene, searched.thresholds, aoi=planned.area, block_px=searched.block_px
                 )

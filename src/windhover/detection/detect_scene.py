@@ -16,6 +16,7 @@ from shapely.geometry.base import BaseGeometry
 
 from windhover import __version__
 from windhover.detection.journal import SceneJournal
+from windhover.detection.unusual_values import log_unusual_values
 from windhover.detection.usable_ground import MaskRequest, measure_ground
 from windhover.errors import shown_path
 from windhover.export.detection_summary import SCORES, DetectionSummary, SceneSummary
@@ -39,10 +40,12 @@ class DetectionOutcome:
     Attributes:
         scenes: what was searched and found in each.
         failed: parts of scenes that could not be read.
+        n_unusual: scenes whose values the model cannot know.
     """
 
     scenes: list[SceneSummary] = field(default_factory=list)
     failed: list[FailedBlock] = field(default_factory=list)
+    n_unusual: int = 0
 
     @property
     def n_objects(self) -> int:
@@ -146,7 +149,9 @@ class SceneRun:
             journal: keeps finished blocks.
         """
         report = SearchReport()
+        card = self._detector.bundle.card
         with self.scene:
+            outcome.n_unusual = log_unusual_values(self.scene, card, outcome.n_unusual)
             result = self.search.run(progress=progress, report=report, journal=journal)
             detections = self._detector.detections(
                 result.candidates, self._thresholds, self.scene, split=self._split
