@@ -16,6 +16,7 @@ import shapely.affinity
 from windhover.errors import DataError, MissingFileError, ParameterError
 from windhover.evaluation.detections_and_truth import fitted_boxes, load_vector_pair
 from windhover.evaluation.evaluate_vectors import VectorRequest, assess_files
+from windhover.evaluation.projected_plane import to_metric_plane
 
 UTM = "EPSG:32631"
 EAST, NORTH = 420_000.0, 5_000_000.0
@@ -237,3 +238,43 @@ def test_boxes_that_fit_every_shape() -> None:
     fitted = shapely.get_coordinates(shapely.oriented_envelope(diamond))
     assert sides[2] == pytest.approx(np.hypot(*np.diff(fitted, axis=0).T).max())
     assert np.isnan(sides[3:]).all()
+
+
+@pytest.mark.parametrize(
+    ("crs", "lonlat", "plane"),
+    [
+        (3413, (-40.0, 89.2), "a plane around the pole"),  # true at 70 degrees, 3 % off here
+        (3031, (40.0, -78.0), "UTM zone 37S"),
+        (2154, (15.0, 63.0), "UTM zone 33N"),  # of France, and the ground is in Sweden
+        (32631, (16.0, 50.0), "UTM zone 33N"),  # two zones away
+    ],
+)
+def test_a_plane_that_is_not_true_to_scale_is_not_taken(
+    tmp_path: Path, crs: int, lonlat: tuple[float, float], plane: str
+) -> None:
+    center = geopandas.points_from_xy([lonlat[0]], [lonlat[1]], crs=4326)
+    true = f"+proj=laea +lon_0={lonlat[0]} +lat_0={lonlat[1]} +units=m"
+    boxes = [shapely.box(0, 0, 400, 300), shapely.box(3000, 100, 3400, 400)]
+    table = geopandas.GeoDataFrame({"score": [0.9, 0.8]}, geometry=boxes, crs=true)
+    area = geopandas.GeoDataFrame(geometry=[shapely.box(-500, -500, 4500, 1500)], crs=true)
+    tables = [table.to_crs(crs), table.to_crs(crs), area.to_crs(crs)]
+    assert tables[0].geometry.distance(center.to_crs(crs)[0]).max() < 5000
+    moved, notes = to_metric_plane(tables, [Path(name) for name in ("a.gpkg", "b.gpkg", "c.gpkg")])
+    assert [one.geometry.area.tolist() for one in moved[:2]] == [
+        pytest.approx([120_000.0] * 2, rel=0.005)
+    ] * 2
+    assert moved[2].geometry.area[0] == pytest.approx(1e7, rel=0.005)
+    assert plane in notes[-1]
+
+
+def test_ground_too_wide_for_a_plane_is_told_where_its_own_is_off() -> None:
+    lon = np.linspace(-10.0, 10.0, 401)
+    points = geopandas.points_from_xy(lon, np.full(len(lon), 82.0), crs=4326).to_crs(3413)
+    table = geopandas.GeoDataFrame({"score": 0.5}, geometry=points, index=range(len(lon)))
+    _, notes = to_metric_plane([table, table], [Path("a.gpkg"), Path("b.gpkg")])
+    assert notes[0].startswith("compared in a plane around the pole")
+    low = geopandas.points_from_xy(lon, np.full(len(lon), 55.0), crs=4326).to_crs(3413)
+    table = table.set_geometry(low)
+    moved, notes = to_metric_plane([table, table], [Path("a.gpkg"), Path("b.gpkg")])
+    assert moved[0].crs == table.crs
+    assert "more than 1% off those on this ground" in notes[0]

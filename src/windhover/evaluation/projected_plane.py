@@ -16,7 +16,7 @@ from pyproj import CRS
 
 from windhover.errors import DataError
 from windhover.geometry.antimeridian import joined_at_antimeridian
-from windhover.geometry.georef import is_true_metric
+from windhover.geometry.georef import PLANAR_TOLERANCE, is_true_metric
 
 # longitude that one UTM plane holds: within it lengths are true to 0.1 %
 MAX_WIDTH_DEG = 6.0
@@ -25,6 +25,7 @@ MIN_GAP_DEG = 0.1
 # latitude from which on a region is laid on a plane around the pole: UTM ends at 84 and -80
 UTM_END_DEG = 79.9
 REGION_DISTANCE_M = 2e7
+POLAR_PLANE = "a plane around the pole"
 
 
 def to_metric_plane(
@@ -45,10 +46,20 @@ def to_metric_plane(
         note = "no file names a coordinate system: coordinates are taken as metres."
         return list(tables), [note]
     tables, notes = _without_system(tables, paths)
-    plane = _metric_crs(tables[1].crs) or _metric_crs(tables[0].crs)
+    made_for_lengths = [crs for crs in (tables[1].crs, tables[0].crs) if _is_metric(crs)]
+    # objects can only be matched where there is truth
+    ground = tables[1:] if len(tables[1]) else tables
+    plane = next((crs for crs in made_for_lengths if _is_metric(crs, ground)), None)
     if plane is None:
-        moved, note = _to_utm(tables)
-        return moved, [*notes, note]
+        try:
+            moved, note = _to_utm(tables)
+        except DataError:
+            if not made_for_lengths:
+                raise
+            plane = made_for_lengths[0]
+            notes.append(_note_on_scale(plane))
+        else:
+            return moved, [*notes, note]
     if any(table.crs != plane for table in tables):
         notes.append(f"compared in {plane.name} ({plane.to_string()}), in metres.")
     return [table.to_crs(plane) for table in tables], notes
@@ -79,10 +90,30 @@ def _without_system(
     return taken, notes
 
 
-def _metric_crs(crs: Any) -> CRS | None:
-    """Return a system whose unit is a true metre on the ground as it is; None for others."""
+def _is_metric(crs: Any, tables: Sequence[geopandas.GeoDataFrame] = ()) -> bool:
+    """Return whether a system is made for lengths, and its unit a true metre on some ground.
+
+    Args:
+        crs: the system.
+        tables: that cover the ground; none asks for the kind of system alone.
+    """
     system = CRS.from_user_input(crs)
-    return system if is_true_metric(system.to_wkt()) else None
+    if not tables:
+        return is_true_metric(system.to_wkt())
+    bounds = np.array([table.to_crs(system).total_bounds for table in tables if len(table)])
+    if not len(bounds):
+        return True
+    extent = (*bounds[:, :2].min(axis=0).tolist(), *bounds[:, 2:].max(axis=0).tolist())
+    return bool(np.isfinite(extent).all()) and is_true_metric(system.to_wkt(), extent)
+
+
+def _note_on_scale(plane: CRS) -> str:
+    """Return a sentence on a plane that is not true to scale, where no other holds the ground."""
+    return (
+        f"lengths in {plane.name} ({plane.to_string()}) are more than "
+        f"{PLANAR_TOLERANCE:.0%} off those on this ground, and the files reach too far for one "
+        "UTM zone: assess them by parts for true metres."
+    )
 
 
 def _to_utm(
@@ -111,10 +142,11 @@ def _to_utm(
         extent = np.concatenate([part.geometry.bounds.to_numpy() for part in inside])
         middle = (extent[:, :2].min(axis=0) + extent[:, 2:].max(axis=0)) / 2
         plane = _plane_around(*middle.tolist())
-        names.append(f"{plane.name} ({plane.to_string()})")
+        name = POLAR_PLANE if plane.name == "unknown" else plane.name
+        names.append(f"{name} ({plane.to_string()})")
         for table_parts, part in zip(parts, inside, strict=True):
             moved = part.to_crs(plane).geometry.translate(xoff=number * REGION_DISTANCE_M)
-            table_parts.append(part.set_geometry(moved.set_crs(None, allow_override=True)))
+            table_parts.append(part.set_geometry(moved).set_crs(None, allow_override=True))
     width = bounds[:, 2].max() - bounds[:, 0].min()
     if width > MAX_WIDTH_DEG and not is_shared and len(tables[0]) and len(tables[1]):
         raise DataError(
