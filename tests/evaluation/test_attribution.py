@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,7 +14,13 @@ import torch
 from PIL import Image
 
 from conftest import MakeScene
-from windhover.errors import MissingFileError, ParameterError, UnsupportedError
+from windhover.errors import (
+    DataError,
+    FormatError,
+    MissingFileError,
+    ParameterError,
+    UnsupportedError,
+)
 from windhover.evaluation.attribution import attribute_logit, last_spatial_layer
 from windhover.evaluation.explain import explain_target, read_target
 from windhover.inference.detector import Detector
@@ -123,6 +130,11 @@ def test_a_patch_of_the_store_is_drawn(model: Path, tmp_path: Path) -> None:
     assert (tmp_path / "why.png").is_file()
     with pytest.raises(ParameterError, match="holds patches 0 to 2, got 3"):
         explain_target(f"{tmp_path / 'val.npy'}:3", model, tmp_path / "why.png")
+    (tmp_path / "cut.npy").write_bytes((tmp_path / "val.npy").read_bytes()[:90])
+    np.save(tmp_path / "four.npy", np.zeros((2, 64, 64, 4), np.uint8))
+    for name in ("cut", "four"):
+        with pytest.raises(FormatError, match=rf"{name}\.npy: is damaged, or holds no"):
+            explain_target(f"{tmp_path / name}.npy:0", model, tmp_path / "why.png")
 
 
 def test_the_window_is_the_one_around_the_place(model: Path, make_scene: MakeScene) -> None:
@@ -148,7 +160,22 @@ def test_what_detect_would_see_is_explained(model: Path, make_scene: MakeScene) 
         assert np.array_equal(window, scene.read(48, 68, 64, 64)[0])
 
 
-@pytest.mark.parametrize("target", ["scene.tif", "scene.tif:1", "scene.tif:a,b", "val.npy:1,2"])
+def test_a_window_without_data_is_refused(model: Path, make_scene: MakeScene) -> None:
+    data = np.full((3, 150, 210), 90, np.uint8)
+    data[:, :, 100:] = 0
+    path = make_scene(data=data, nodata=0, photometric="RGB")
+    bundle = load_bundle(model)
+    padded = replace(bundle, card=bundle.card.model_copy(update={"padding_value": (7.0,) * 3}))
+    for one in (bundle, padded):
+        assert read_target(f"{path}:131,80", one)[1].any()  # its first column has data
+        for place in ("132,80", "205,80"):  # the second sees beyond the border
+            with pytest.raises(DataError, match=f"window around {place} has no valid pixel"):
+                read_target(f"{path}:{place}", one)
+
+
+@pytest.mark.parametrize(
+    "target", ["scene.tif", "scene.tif:1", "scene.tif:a,b", "val.npy:1,2", "val.npy:nan"]
+)
 def test_a_target_of_no_form_is_refused(model: Path, tmp_path: Path, target: str) -> None:
     with pytest.raises(ParameterError, match="the target must read SCENE:col,row"):
         explain_target(target, model, tmp_path / "why.png")

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from windhover.errors import MissingFileError, ParameterError
+from windhover.errors import DataError, FormatError, MissingFileError, ParameterError
 from windhover.evaluation.attribution import attribute_logit
 from windhover.files import check_output, is_figure, lock_output
 from windhover.geometry.arrays import Bools
@@ -142,19 +142,40 @@ def read_target(
         ParameterError: the target is of neither form, or outside.
         MissingFileError: the file is not there.
         UnsupportedError: a raster that does not fit the model.
+        DataError: the window has no valid pixel.
     """
     path, numbers = _parse_target(target)
     if path.endswith(".npy"):
-        return _read_patch(Path(path), int(numbers[0]))
+        return _read_patch(Path(path), int(numbers[0]), len(bundle.card.bands))
     with open_for_model(
         bundle.card, path, gsd_m=gsd_m, match_radiometry=match_radiometry, bands=bands
     ) as scene:
         col = numbers[0] / scene.ratio_xy[0]
         row = numbers[1] / scene.ratio_xy[1]
         card = bundle.card
-        return read_window(
+        window = read_window(
             scene, col, row, window_px=card.window_px, padding_value=card.padding_value
         )
+        _check_has_data(scene, col, row, window_px=card.window_px)
+        return window
+
+
+def _check_has_data(scene: Scene, col: float, row: float, *, window_px: int) -> None:
+    """Check that a search scores the window around a point (scene px).
+
+    Raises:
+        DataError: it has no valid pixel.
+    """
+    top = round(row - window_px / 2)
+    left = round(col - window_px / 2)
+    if scene.read(top, left, window_px, window_px).valid.any():
+        return
+    ratio_x, ratio_y = scene.ratio_xy
+    raise DataError(
+        f"{scene.info.name}: the window around {col * ratio_x:.0f},{row * ratio_y:.0f} has no "
+        "valid pixel (nodata, alpha band or mask), so no search scores it. Give col,row of ground "
+        "with data."
+    )
 
 
 def _parse_target(target: str) -> tuple[str, list[float]]:
@@ -169,20 +190,36 @@ def _parse_target(target: str) -> tuple[str, list[float]]:
         numbers = [float(part) for part in place.split(",")]
     except ValueError:
         numbers = []
-    if not colon or len(numbers) != n_numbers:
+    if not colon or len(numbers) != n_numbers or not np.isfinite(numbers).all():
         raise ParameterError(
             f"the target must read {TARGET_FORMS}, got {target!r}. Write it in one of these forms."
         )
     return path, numbers
 
 
-def _read_patch(path: Path, row: int) -> tuple[NDArray[Any], Bools]:
-    """Return a patch (C, H, W) of a store, and its valid pixels."""
+def _read_patch(path: Path, row: int, n_bands: int) -> tuple[NDArray[Any], Bools]:
+    """Return a patch (C, H, W) of a store, and its valid pixels.
+
+    Raises:
+        MissingFileError: the file is not there.
+        FormatError: it is damaged, or holds no patches of so many bands.
+        ParameterError: it has no such row.
+    """
     if not path.is_file():
         raise MissingFileError(
             f"{path}: no such file. Name an array of the patch store, such as data/patches/val.npy."
         )
-    images = np.load(path, mmap_mode="r", allow_pickle=False)
+    try:
+        images = np.load(path, mmap_mode="r", allow_pickle=False)
+        is_array = isinstance(images, np.ndarray)
+        is_sound = is_array and images.ndim == 4 and images.shape[3] == n_bands
+    except (ValueError, OSError, EOFError, SyntaxError):
+        is_sound = False
+    if not is_sound:
+        raise FormatError(
+            f"{path}: is damaged, or holds no patches of {n_bands} bands. Name an array of the "
+            "patch store, such as data/patches/val.npy."
+        )
     if not 0 <= row < len(images):
         raise ParameterError(
             f"{path}: holds patches 0 to {len(images) - 1}, got {row}. Choose one of them."
