@@ -74,7 +74,7 @@ docs: venv ## build the pages of docs/ into site/, the API from docstrings
 	@$(BIN)/mkdocs build --quiet --strict
 
 # these need real scenes, models or a folder to train in: their first lines say how they are called
-BENCH_ON_SCENES := $(addprefix benchmarks/bench_,borders.py cloud_radiometry.py clouds.py crowds.py demo_model.py foreign_client.py learning.py one_object_once.py other_sensor.py proposals.py review.py rival_training.py runtimes.py two_versions.py)
+BENCH_ON_SCENES := $(addprefix benchmarks/bench_,borders.py cloud_radiometry.py clouds.py crowd_rivals.py crowds.py demo_model.py foreign_client.py learning.py one_object_once.py other_sensor.py proposals.py review.py rival_training.py runtimes.py two_versions.py)
 bench: venv ## the measurements that need no real scenes, written to benchmarks/results/
 	@for script in $(filter-out $(BENCH_ON_SCENES),$(wildcard benchmarks/bench_*.py)); do echo "== $$script"; $(BIN)/python "$$script" || exit 1; done
 

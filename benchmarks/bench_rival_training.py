@@ -25,7 +25,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -37,14 +36,12 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import rasterio
 import torch
 from airbus_truth import GSD_M, AirbusScene, airbus_scenes, assess_found, write_truth
 from measuring import ROOT, save
-from rasterio.transform import from_origin
+from rival_jobs import changes_of_color, run_job, write_resampled
 
 from windhover.detection.detect_request import parse_scales
-from windhover.imagery.scenes import open_scene
 from windhover.inference.detector import Detector
 from windhover.params import read_yaml
 from windhover.training.choose_radiometry import FOR_ONE_CLASS_IN_COLOR
@@ -66,7 +63,6 @@ TRAINED_BY = (
 )
 GSD_OF_RIVALS_M = 1.25
 SIDE_PX = 2560  # of every scene
-PYTHON = ROOT / ".venv-rivals/bin/python"
 
 
 def train_and_search(
@@ -106,18 +102,8 @@ def train_and_search(
         before = json.loads(path.read_text(encoding="utf-8"))
         if any(before[key] != job[key] for key in TRAINED_BY):
             raise SystemExit(f"{path}: another recipe was trained here. Name another --folder.")
-    path.write_text(json.dumps(job), encoding="utf-8")
-    environment = os.environ | {
-        "PYTHONPATH": str(ROOT / "src"),
-        "OMP_NUM_THREADS": str(options.threads),
-        "YOLO_CONFIG_DIR": str(folder),
-    }
-    command = [str(PYTHON), "-W", "ignore", str(ROOT / "benchmarks/rival_training.py"), str(path)]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, env=environment, check=True)
-    return {
-        **json.loads(done.stdout.splitlines()[-1]),
-        "recipe": {key: job[key] for key in TRAINED_BY},
-    }
+    figures = run_job("rival_training.py", job, path, options.threads)
+    return {**figures, "recipe": {key: job[key] for key in TRAINED_BY}}
 
 
 def search_with_ours(
@@ -169,37 +155,12 @@ def search_with_ours(
 def our_colors() -> dict[str, float]:
     """Return how far params.yaml lets pixels be changed."""
     written = read_yaml(ROOT / "params.yaml")["train"]["batch_augment"]
-    colors = {name: value for name, value in written.items() if name != "d4"}
-    open_keys = [name for name, value in colors.items() if value is None]
-    return colors | {name: FOR_ONE_CLASS_IN_COLOR[name] for name in open_keys}
+    return changes_of_color(written, FOR_ONE_CLASS_IN_COLOR)
 
 
 def tif_of(scene: AirbusScene, folder: Path) -> Path:
     """Return a tiled GeoTIFF of a scene at the working GSD, made where it is not there yet."""
-    path = folder / f"{scene.path.stem}.tif"
-    if not path.exists():
-        with open_scene(scene.path, GSD_OF_RIVALS_M, GSD_M) as seen:
-            pixels, _ = seen.read(0, 0, *seen.shape_hw)
-        bands, height, width = pixels.shape
-        place = from_origin(500_000, 5_000_000, GSD_OF_RIVALS_M, GSD_OF_RIVALS_M)
-        with rasterio.open(
-            path,
-            "w",
-            driver="GTiff",
-            width=width,
-            height=height,
-            count=bands,
-            dtype=pixels.dtype,
-            crs="EPSG:32632",
-            transform=place,
-            tiled=True,
-            blockxsize=512,
-            blockysize=512,
-            compress="deflate",
-            photometric="rgb",
-        ) as file:
-            file.write(pixels)
-    return path
+    return write_resampled(scene.path, folder / f"{scene.path.stem}.tif", GSD_OF_RIVALS_M, GSD_M)
 
 
 def judged(

@@ -83,10 +83,10 @@ class Torchvision(nn.Module):
 
         Args:
             pixels: (B, 3, S, S), 0 to 1.
-            boxes: of each picture (N, 4) xyxy px.
+            boxes: of each picture (N, 5) xyxy px, class from 0 on.
             done: share of the training done, 0 to 1; not used here.
         """
-        targets = [{"boxes": one, "labels": torch.full((len(one),), self.label)} for one in boxes]
+        targets = [{"boxes": one[:, :4], "labels": self.label + one[:, 4].long()} for one in boxes]
         losses: dict[str, Tensor] = self.detector(list(pixels), targets)
         return torch.stack([part.float() for part in losses.values()]).sum()
 
@@ -118,9 +118,9 @@ class FloatDetect(Detect):
 class Yolo(nn.Module):
     """A YOLO of ultralytics, built from its yaml."""
 
-    def __init__(self, name: str, end2end: bool) -> None:
+    def __init__(self, name: str, end2end: bool, n_classes: int = 1) -> None:
         super().__init__()
-        self.detector = DetectionModel(f"{name}.yaml", nc=1, verbose=False)
+        self.detector = DetectionModel(f"{name}.yaml", nc=n_classes, verbose=False)
         self.detector.model[-1].__class__ = FloatDetect
         self.detector.args = get_cfg(
             overrides={"epochs": 101}
@@ -131,14 +131,15 @@ class Yolo(nn.Module):
         """Return the sum of the detector's losses, meaned over the batch; arguments as for
         `Torchvision.loss`.
         """
-        corners = torch.cat(list(boxes)) / pixels.shape[-1]  # (M, 4) share of the side
+        objects = torch.cat(list(boxes))  # (M, 5)
+        corners = objects[:, :4] / pixels.shape[-1]  # share of the side
         centers, sides = (corners[:, :2] + corners[:, 2:]) / 2, corners[:, 2:] - corners[:, :2]
         owner = torch.repeat_interleave(
             torch.arange(len(boxes)), torch.tensor([len(one) for one in boxes])
         )
         batch = {
             "img": pixels,
-            "cls": torch.zeros(len(corners), 1),
+            "cls": objects[:, 4:],
             "bboxes": torch.cat([centers, sides], 1),
             "batch_idx": owner.float(),
         }
@@ -160,6 +161,15 @@ class Yolo(nn.Module):
         boxes = torch.stack([x - width / 2, y - height / 2, x + width / 2, y + height / 2], 1)
         kept = nms(boxes, score, OVERLAP)[:MOST]
         return boxes[kept], score[kept]
+
+    def by_head(self, pixels: Tensor) -> dict[str, Tensor]:
+        """Return what each of the two heads finds in pictures (B, 3, H, W), before any merging.
+
+        `one2many` wants its duplicates merged, `one2one` has learned to give none: (B, 4 + classes,
+        M) each, middle and sides of the box in px, then the scores.
+        """
+        made, head = self.detector(pixels)[1], self.detector.model[-1]
+        return {name: head._inference(made[name]).float() for name in ("one2many", "one2one")}
 
     def make_ready(self) -> None:
         """Fold the batch norms and drop the head that is not asked."""

@@ -36,7 +36,7 @@ class Scene(NamedTuple):
     """A training scene at the working GSD."""
 
     pixels: np.ndarray  # (H, W, 3) uint8, aircraft to be ignored painted over
-    boxes: np.ndarray  # (N, 4) float, xyxy px
+    boxes: np.ndarray  # (N, 5) float, xyxy px and class from 0 on
 
 
 def read_scene(path: str, factor: float) -> np.ndarray:
@@ -49,42 +49,45 @@ def read_scene(path: str, factor: float) -> np.ndarray:
 
 
 def training_scene(described: dict[str, Any], factor: float) -> Scene:
-    """Read a scene with its boxes, given in px as delivered."""
+    """Read a scene with its boxes, given in px as delivered, and their classes, 0 if not given."""
     pixels = read_scene(described["path"], factor)
     for left, top, right, bottom in np.array(described["ignored"]).reshape(-1, 4) / factor:
         pixels[max(int(top), 0) : math.ceil(bottom), max(int(left), 0) : math.ceil(right)] = GREY
-    return Scene(pixels, np.array(described["boxes"], float).reshape(-1, 4) / factor)
+    boxes = np.array(described["boxes"], float).reshape(-1, 4) / factor
+    classes = np.array(described.get("classes", [0] * len(boxes)), float)
+    return Scene(pixels, np.column_stack([boxes, classes]))
 
 
 def cut(scene: Scene, side: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Cut one crop at a random place and scale.
 
     Returns:
-        pixels (side, side, 3) uint8 and boxes (N, 4) xyxy px, cut at the border where their centre
-        is inside.
+        pixels (side, side, 3) uint8 and boxes (N, 5) xyxy px and class, cut at the border where
+        their centre is inside.
     """
     height, width = scene.pixels.shape[:2]
     taken = min(round(side * math.exp(rng.uniform(*np.log(SCALES)))), height, width)
     place = rng.random(2) * (width - taken, height - taken)
     if len(scene.boxes) and rng.random() < AROUND_OBJECTS:
         corners = scene.boxes[rng.integers(len(scene.boxes))]
-        center = (corners[:2] + corners[2:]) / 2
+        center = (corners[:2] + corners[2:4]) / 2
         place = np.clip(
             center - taken * rng.uniform(0.1, 0.9, 2), 0, (width - taken, height - taken)
         )
     left, top = place.astype(int)
     pixels = scene.pixels[top : top + taken, left : left + taken]
-    boxes = (scene.boxes - [left, top, left, top]) * (side / taken)
+    boxes = (scene.boxes[:, :4] - [left, top, left, top]) * (side / taken)
     middle = (boxes[:, :2] + boxes[:, 2:]) / 2
     inside = ((middle > 0) & (middle < side)).all(1)
     how = cv2.INTER_AREA if taken > side else cv2.INTER_LINEAR
-    return cv2.resize(pixels, (side, side), interpolation=how), boxes[inside].clip(0, side)
+    boxes = np.column_stack([boxes.clip(0, side), scene.boxes[:, 4]])
+    return cv2.resize(pixels, (side, side), interpolation=how), boxes[inside]
 
 
 def draw_batch(
     scenes: list[Scene], job: dict[str, Any], rng: np.random.Generator
 ) -> tuple[Tensor, list[Tensor]]:
-    """Return pictures (B, 3, S, S), 0 to 1, and the boxes of each, (N, 4) xyxy px."""
+    """Return pictures (B, 3, S, S), 0 to 1, and the boxes of each, (N, 5) xyxy px, class."""
     side, generator = job["side_px"], torch.Generator().manual_seed(int(rng.integers(2**40)))
     chosen = [scenes[number] for number in rng.integers(len(scenes), size=job["batch"])]
     crops = [cut(scene, side, rng) for scene in chosen]
@@ -92,19 +95,18 @@ def draw_batch(
     for row, (_, boxes) in enumerate(crops):
         corners = torch.from_numpy(boxes).float()
         centers, sides = (
-            (corners[:, :2] + corners[:, 2:]) / 2 - side / 2,
-            corners[:, 2:] - corners[:, :2],
+            (corners[:, :2] + corners[:, 2:4]) / 2 - side / 2,
+            corners[:, 2:4] - corners[:, :2],
         )
-        objects[row, : len(boxes)] = torch.cat([torch.zeros(len(boxes), 1), centers, sides], 1)
+        objects[row, : len(boxes)] = torch.cat([corners[:, 4:], centers, sides], 1)
     pixels = torch.from_numpy(np.stack([crop for crop, _ in crops])).permute(
         0, 3, 1, 2
     )  # (B, 3, S, S)
     pixels, objects = random_d4(pixels, objects, generator)
     pixels = random_radiometry(pixels, BYTES, Radiometry(**job["colours"]), generator) / 255
-    corners = torch.cat(
-        [objects[..., 1:3] - objects[..., 3:] / 2, objects[..., 1:3] + objects[..., 3:] / 2], -1
-    )
-    boxes = [(of + side / 2)[kind[:, 0] == 0] for of, kind in zip(corners, objects, strict=True)]
+    middle, half, kinds = objects[..., 1:3] + side / 2, objects[..., 3:] / 2, objects[..., :1]
+    corners = torch.cat([middle - half, middle + half, kinds], -1)
+    boxes = [of[of[:, 4] >= 0] for of in corners]
     return pixels.contiguous(memory_format=torch.channels_last), boxes
 
 
