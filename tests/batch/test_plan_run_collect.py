@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 import rasterio
 import shapely
+import typer
 
 from toy_plans import plan_world, request_of, run_all, write_raster, write_world
 from windhover.batch.collect_plan import collect_plan
@@ -21,6 +22,7 @@ from windhover.batch.make_plan import expand_patterns
 from windhover.batch.plan import Plan
 from windhover.batch.run_task import run_tasks_here
 from windhover.batch.search_task import TaskSearch
+from windhover.cli.batch import run
 from windhover.detection.detect_rasters import detect_rasters
 from windhover.errors import (
     DataError,
@@ -161,6 +163,31 @@ def test_what_changed_since_the_plan_is_refused(world: tuple[Path, list[str]]) -
     (folder / "plan" / "plan.json").write_text(json.dumps(record))
     with pytest.raises(FormatError, match=r"plan\.json: was changed after the plan was made"):
         Plan.load(folder / "plan")
+
+
+def test_tasks_after_one_that_cannot_be_searched_are_searched(
+    world: tuple[Path, list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, rasters = world
+    outcome = plan_world(folder, rasters[1:], minutes_per_task=0.02)
+    scenes = [{row.scene for row in Plan.load(outcome.folder).rows_of(task)} for task in range(4)]
+    assert scenes == [{0}, {0}, {1}, {1}]
+    os.utime(rasters[1], ns=(0, 0))
+    with pytest.raises(typer.Exit) as ended:
+        run(outcome.folder, task="1-2")
+    assert ended.value.exit_code == 3
+    printed = capsys.readouterr()
+    assert printed.out.splitlines() == ["task 1: not searched", "task 2: searched"]
+    assert "scene1.tif: was changed after the plan was made" in printed.err
+    path = Plan.load(outcome.folder).part_path(2)
+    with lock_output(path):
+        first, second = run_tasks_here(outcome.folder, [2, 1])
+    assert "another run is writing this file" in first.reasons[0]
+    assert not first.has_part
+    assert not second.has_part
+    shutil.rmtree(folder / "model")
+    with pytest.raises(MissingFileError, match="model"):
+        run_tasks_here(outcome.folder, [0, 1])
 
 
 def test_a_plan_of_another_version_is_refused(

@@ -10,7 +10,7 @@ from pathlib import Path
 from windhover.batch.part import Part
 from windhover.batch.plan import Plan
 from windhover.batch.search_task import TaskSearch
-from windhover.errors import FormatError
+from windhover.errors import DataError, FormatError, ParameterError
 from windhover.files import check_writable, lock_output
 from windhover.progress import progress_bar
 
@@ -46,30 +46,71 @@ def run_tasks_here(
         model: where the model is now; None for where it was when the plan was made.
 
     Returns:
-        What became of each.
+        What became of each; one of several that cannot be searched is there with its reason.
 
     Raises:
-        ParameterError: another run searches one of the tasks, or the model is not the plan's.
-        DataError: a raster was changed after the plan was made.
+        ParameterError: another run searches the only task, or the model is not the plan's.
+        DataError: a raster of the only task was changed after the plan was made.
         WindhoverError: another child that names the fault.
     """
     plan = Plan.load(folder)
+    runner = _TaskRunner(plan, model)
     outcomes = []
-    search: TaskSearch | None = None
     for task in tasks:
-        path = plan.part_path(task)
+        check_writable(plan.part_path(task))
+        try:
+            outcomes.append(runner.run(task))
+        except (DataError, ParameterError) as error:
+            if len(tasks) == 1 or not runner.has_model:
+                raise
+            outcomes.append(TaskOutcome(task, (error.sentence(),), has_part=False))
+    return outcomes
+
+
+class _TaskRunner:
+    """Runs tasks of a plan in this process; the model is loaded for the first that needs it."""
+
+    def __init__(self, plan: Plan, model: Path | None) -> None:
+        """Take what is needed; nothing is loaded yet.
+
+        Args:
+            plan: whose tasks.
+            model: where the model is now; None for where it was when the plan was made.
+        """
+        self.has_model = True
+        self._plan = plan
+        self._model = model
+        self._search: TaskSearch | None = None
+
+    def run(self, task: int) -> TaskOutcome:
+        """Search a task, unless its part is there, and write its part.
+
+        Raises:
+            ParameterError: another run searches it, or the model is not the plan's.
+            DataError: a raster was changed after the plan was made.
+        """
+        path = self._plan.part_path(task)
         with lock_output(path):
-            earlier = earlier_part(plan, task)
+            earlier = earlier_part(self._plan, task)
             if earlier is not None and earlier.is_complete:
-                outcomes.append(TaskOutcome(task, is_new=False))
-                continue
-            check_writable(path)
-            search = search or TaskSearch(plan, model)
-            with progress_bar(f"task {task}", plan.mpx_of(task), "Mpx") as advance:
+                return TaskOutcome(task, is_new=False)
+            search = self._loaded_search()
+            with progress_bar(f"task {task}", self._plan.mpx_of(task), "Mpx") as advance:
                 part = search.search(task, earlier=earlier, progress=advance)
             part.save(path)
-            outcomes.append(outcome_of(part))
-    return outcomes
+            return outcome_of(part)
+
+    def _loaded_search(self) -> TaskSearch:
+        """Return the search of the plan, its model loaded once.
+
+        Raises:
+            ParameterError: the model is not the plan's.
+        """
+        if self._search is None:
+            self.has_model = False
+            self._search = TaskSearch(self._plan, self._model)
+            self.has_model = True
+        return self._search
 
 
 def earlier_part(plan: Plan, task: int) -> Part | None:

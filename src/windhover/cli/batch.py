@@ -212,6 +212,8 @@ def _task_line(outcome: TaskOutcome) -> str:
 
     if not outcome.is_new:
         return f"task {outcome.task}: its part is there, nothing to do"
+    if not outcome.has_part:
+        return f"task {outcome.task}: not searched"
     if outcome.reasons:
         return f"task {outcome.task}: searched, but for {counted(len(outcome.reasons), 'place')}"
     return f"task {outcome.task}: searched"
