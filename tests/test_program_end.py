@@ -73,6 +73,13 @@ def test_a_signal_in_a_destructor_is_not_lost(capsys: pytest.CaptureFixture[str]
     [
         (DataError("no\nlabels"), "no labels"),
         (PermissionError(13, "Permission denied", "a.tif"), "cannot read or write: .*a.tif"),
+        (OSError(36, "File name too long", "n" * 300), r"write: n{80}\.\.\.: the name is too long"),
+        (NotADirectoryError(20, "Not a directory", b"a/b"), "a/b: a part of this path is a file"),
+        (RuntimeError("Symlink loop from '/a/b'"), "/a/b: its links lead back to themselves"),
+        (
+            ConnectionError("no route\nto the server"),
+            "cannot read or write: no route to the server",
+        ),
         (BrokenProcessPool("a child process terminated"), "ended from outside"),
         (MemoryError(), "out of memory"),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "out of memory"),

@@ -7,6 +7,7 @@ with 128 plus the signal's number, once temporary files are removed.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import signal
@@ -28,6 +29,21 @@ from windhover.temporary_files import with_final_names
 OUT_OF_MEMORY = re.compile(r"out of memory|can't allocate memory|Unable to allocate", re.I)
 STOPPING_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 SENT_AGAIN_S = 0.02  # after a signal whose exception Python had to ignore
+SHOWN_NAME_CHARS = 80
+SYMLINK_LOOP = "Symlink loop from "  # a RuntimeError of pathlib
+# what a system's refusal means, and what to do about it
+REFUSALS = {
+    errno.ENAMETOOLONG: "the name is too long for this file system. Choose a shorter one.",
+    errno.ENOTDIR: "a part of this path is a file, and no folder. Name another path.",
+    errno.EISDIR: "is a folder. Name a file.",
+    errno.EACCES: "this user has no permission. Change the permissions, or name another path.",
+    errno.EPERM: "the system does not permit it. Name another path.",
+    errno.EROFS: "the file system can only be read. Name a path of another one.",
+    errno.ELOOP: "its links lead back to themselves. Remove the link.",
+    errno.ENOENT: "no such file or folder. Correct the path.",
+    errno.EEXIST: "is there already. Name another path.",
+    errno.EBUSY: "another program uses it. End that one, then run the same again.",
+}
 STOPPED = (
     "Nothing is half-written. Run the same again: a training goes on after its last epoch, a "
     "search with --resume after its last block."
@@ -68,8 +84,10 @@ def errors_told(program: str) -> Iterator[None]:
 
 def _reason_of_system(error: Exception) -> str | None:
     """Return a sentence where the system denied or ended something, else None."""
+    if isinstance(error, RuntimeError) and str(error).startswith(SYMLINK_LOOP):
+        error = OSError(errno.ELOOP, "", str(error).removeprefix(SYMLINK_LOOP).strip("'\""))
     if isinstance(error, OSError):  # such as a path not to be written to
-        return f"cannot read or write: {shown_path(' '.join(str(error).split()))}"
+        return f"cannot read or write: {shown_path(describe_refusal(error))}"
     if isinstance(error, BrokenExecutor):
         return (
             "one of its processes was ended from outside, by a user or by the system for lack of "
@@ -80,6 +98,17 @@ def _reason_of_system(error: Exception) -> str | None:
             "out of memory. Close other programs, or make blocks, batches or large patches smaller."
         )
     return None
+
+
+def describe_refusal(error: OSError) -> str:
+    """Return what a system refused, as one line: the path, the reason and what to do."""
+    text = " ".join(str(error).split())
+    if error.filename is None or error.errno not in REFUSALS:
+        return text
+    name = " ".join(os.fsdecode(error.filename).split())
+    if len(name) > SHOWN_NAME_CHARS:
+        name = f"{name[:SHOWN_NAME_CHARS]}..."
+    return f"{name}: {REFUSALS[error.errno]}"
 
 
 def _end(program: str, sentence: str, code: int = 1) -> NoReturn:

@@ -270,3 +270,22 @@ def test_a_label_file_of_two_layers_is_read_and_told_once(
     assert sum(proposal.objects_by_split.values()) > 80
     assert sum("has the layers sail (40 polygons), motor (50" in line for line in lines) == 1
     assert any("40 sail" in line for line in lines)
+
+
+def test_a_path_where_no_project_can_be_made_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    (tmp_path / "dangling").symlink_to(tmp_path / "gone")
+    before = sorted(tmp_path.iterdir())
+    for name, reason in {
+        "file/p": "a part of this path is a file",
+        "n" * 300: "the name is too long for this file system",
+        f"new/{'n' * 300}/p": "the name is too long for this file system",
+        "loop/p": "its links lead back to themselves",
+        "dangling": "no such file or folder",
+    }.items():
+        with pytest.raises(ParameterError, match=f"no project can be made: .*{reason}"):
+            init_project(ProjectRequest(tmp_path / name), lambda line: None)
+        assert sorted(tmp_path.iterdir()) == before
+    with pytest.raises(ParameterError, match=r"file: is a file\. Name a folder"):
+        init_project(ProjectRequest(tmp_path / "file"), lambda line: None)

@@ -5,18 +5,21 @@ What it writes runs by `dvc repro` as it is. Scenes and labels stay where they a
 
 from __future__ import annotations
 
+import os
 import shlex
 import shutil
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, mkdtemp
 from typing import Any
 
 from windhover.errors import MissingExtraError, ParameterError, WindhoverError
 from windhover.geometry.windows import WINDOW_PX
 from windhover.optional_dependencies import DISTRIBUTION
 from windhover.params.parameter_sets import read_parameter_set
+from windhover.program_end import describe_refusal
 from windhover.progress import counted
 from windhover.project.carried_files import carried_file, parameter_set
 from windhover.project.check_project import check_project
@@ -127,11 +130,12 @@ def _check_folder(request: ProjectRequest) -> None:
     """Check that the project's folder is new or empty, and apart from the scenes.
 
     Raises:
-        ParameterError: it is not.
+        ParameterError: it is not, or no folder can be made there.
     """
     folder = request.project
-    if folder.is_file():
+    if os.path.isfile(folder):  # which raises nothing for a name that is too long
         raise ParameterError(f"{folder}: is a file. Name a folder for the project.")
+    _check_can_be_made(folder)
     if folder.is_dir() and any(folder.iterdir()):
         first = min(entry.name for entry in folder.iterdir())
         raise ParameterError(
@@ -144,6 +148,29 @@ def _check_folder(request: ProjectRequest) -> None:
             f"{folder}: lies inside the folder of the scenes, which would then hold what is made "
             "of them. Put the project beside it."
         )
+
+
+def _check_can_be_made(folder: Path) -> None:
+    """Check that a folder can be made and written, by making it; nothing stays.
+
+    Raises:
+        ParameterError: it cannot.
+    """
+    made: list[Path] = []
+    try:
+        missing = [path for path in (folder, *folder.parents) if not os.path.lexists(path)]
+        for path in reversed(missing):
+            path.mkdir()
+            made.append(path)
+        probe = Path(mkdtemp(dir=folder))
+        made.append(probe)
+    except OSError as error:
+        error.filename = str(folder)
+        raise ParameterError(f"no project can be made: {describe_refusal(error)}") from None
+    finally:
+        with suppress(OSError):  # another program may have written into it by now
+            for path in reversed(made):
+                path.rmdir()
 
 
 def _check_dvc() -> None:
