@@ -13,6 +13,7 @@ from windhover.dataset.block_plan import BlockPlan
 from windhover.dataset.build_catalog import build_catalog
 from windhover.errors import DataError, ParameterError
 from windhover.params import load_params
+from windhover.params.options_in_errors import options_in_errors
 from windhover.params.scenes import ScenesParams
 from windhover.project import init_project as flow
 from windhover.project.check_project import check_project
@@ -134,3 +135,39 @@ def test_a_check_of_a_made_project_shows_the_classes(make_scene: MakeScene, tmp_
     project, _, _ = make(tmp_path)
     (project / "check.html").unlink()
     assert "Shares of the classes" in check_project(project).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"mask_values": {0: "background"}}, "--mask-values must name a class besides background"),
+        ({"mask_ignore": (7,)}, "--mask-values and --mask-ignore both name the value 7"),
+        ({"mask_values": {0: "background", 9: "cloud"}}, "neither in --mask-values nor in --mask"),
+        ({"labels": None}, "name a pattern in --labels"),
+    ],
+)
+def test_errors_before_there_is_a_params_yaml_name_options(
+    make_scene: MakeScene, tmp_path: Path, changes: dict[str, Any], sentence: str
+) -> None:
+    make_scene("s/tile.tif", SHAPE)
+    make_scene("classes/tile.tif", data=striped(SHAPE))
+    with pytest.raises((DataError, ParameterError), match=sentence) as caught:
+        make(tmp_path, **{"labels": tmp_path / "classes", **changes})
+    assert "params.yaml" not in str(caught.value)
+    assert "scenes." not in str(caught.value)
+    assert not (tmp_path / "project").exists()
+
+
+def test_errors_keep_their_notes_and_what_names_no_key() -> None:
+    error = DataError("`scenes.groups`: g.csv does not exist. Name the CSV, or set null.")
+    error.add_note("Set `scenes.mask_values` in params.yaml.")
+    wanted = r"^--groups: .* or leave it out\.\nSet --mask-values\.$"
+    with pytest.raises(DataError, match=wanted) as caught, options_in_errors(flow.OPTION_OF_KEY):
+        raise error
+    assert caught.value is error
+    of_another_section = DataError("`train.epochs` in params.yaml")
+    with (
+        pytest.raises(DataError, match=r"^`train\.epochs` in params\.yaml$"),
+        options_in_errors(flow.OPTION_OF_KEY),
+    ):
+        raise of_another_section

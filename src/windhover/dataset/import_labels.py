@@ -24,11 +24,23 @@ from windhover.errors import MissingFileError, ParameterError, WindhoverError
 from windhover.files import atomic_folder, check_output, check_replaceable, lock_output
 from windhover.imagery.rasters import inspect_scene
 from windhover.labels.formats import AUTO
+from windhover.params.options_in_errors import options_in_errors
 from windhover.params.scenes import ScenesParams
 
 CATALOG_FILES = ("scenes.parquet", "labels.parquet", "areas.parquet", REPORT_FILE, PAGE_FILE)
 DEFAULT_GSD_M = 1.0  # where no raster tells one
 OPTION_OF_KEY = {"gsd_m": "--target-gsd", "native_gsd_m": "--gsd", "class_column": "--class-column"}
+# of the section scenes, in errors of what is read
+OPTIONS_IN_ERRORS = {
+    **OPTION_OF_KEY,
+    "raw": "--scenes",
+    "rasters": "--rasters",
+    "stack": "--stack",
+    "groups": "--groups",
+    "group_column": "--group-column",
+    "mask_values": "--mask-values",
+    "mask_ignore": "--mask-ignore",
+}
 GSD_DIGITS = 6
 ALL_IN_TRAIN = [1.0, 0.0, 0.0]
 WHOLE_NUMBER = re.compile(r"-?[0-9]{1,18}")
@@ -99,7 +111,11 @@ def import_labels(
         options = replace(options, rasters=f"/{escape(scenes.name)}")
         scenes = scenes.parent
     params = _scenes_params(labels, scenes, options)
-    with lock_output(output), atomic_folder(output) as folder:
+    with (
+        options_in_errors(OPTIONS_IN_ERRORS),
+        lock_output(output),
+        atomic_folder(output) as folder,
+    ):
         try:
             catalog = build_catalog(params, folder, output)
         except TooFewPlacesError:

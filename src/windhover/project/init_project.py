@@ -18,6 +18,7 @@ from typing import Any
 from windhover.errors import MissingExtraError, ParameterError, WindhoverError
 from windhover.geometry.windows import WINDOW_PX
 from windhover.optional_dependencies import DISTRIBUTION
+from windhover.params.options_in_errors import options_in_errors
 from windhover.params.parameter_sets import read_parameter_set
 from windhover.program_end import describe_refusal
 from windhover.progress import counted
@@ -52,6 +53,20 @@ __pycache__/
 """
 UNITS = {"objects": "objects", "coverage": f"windows of {WINDOW_PX} px with a class"}
 SHAPEFILE_PARTS = (".shp", ".shx", ".dbf", ".prj", ".cpg")
+# key of the section scenes -> option that decides it, for errors before there is a params.yaml
+OPTION_OF_KEY = {
+    "raw": "--scenes",
+    "rasters": "--scenes",
+    "native_gsd_m": "--gsd",
+    "labels": "--labels",
+    "masks": "--labels",
+    "mask_values": "--mask-values",
+    "mask_ignore": "--mask-ignore",
+    "class_column": "--class-column",
+    "areas": "--labelled",
+    "groups": "--groups",
+    "group_column": "--group-column",
+}
 # keys of a parameter set that what was measured or asked for decides
 KEPT_FROM_DATA = (
     "scenes.raw",
@@ -92,13 +107,14 @@ def init_project(request: ProjectRequest, report: Report) -> Proposal:
     data = None
     plan = None
     proposal = _built_in_proposal(request)
-    if request.is_coverage:
-        data = measure_coverage(request)
-        proposal, plan = propose_coverage(data, request)
-    elif request.scenes is not None:
-        check_labels_are_no_masks(request)
-        data = measure(request)
-        proposal, plan = propose_project(data, request)
+    with options_in_errors(OPTION_OF_KEY):
+        if request.is_coverage:
+            data = measure_coverage(request)
+            proposal, plan = propose_coverage(data, request)
+        elif request.scenes is not None:
+            check_labels_are_no_masks(request)
+            data = measure(request)
+            proposal, plan = propose_project(data, request)
     if request.like is not None:
         proposal = with_parameter_set(proposal, request.like)
     with TemporaryDirectory() as temporary:
