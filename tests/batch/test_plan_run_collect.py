@@ -173,7 +173,7 @@ def test_tasks_after_one_that_cannot_be_searched_are_searched(
     scenes = [{row.scene for row in Plan.load(outcome.folder).rows_of(task)} for task in range(4)]
     assert scenes == [{0}, {0}, {1}, {1}]
     os.utime(rasters[1], ns=(0, 0))
-    with pytest.raises(typer.Exit) as ended:
+    with pytest.raises(typer.Exit, match=r"^3$") as ended:
         run(outcome.folder, task="1-2")
     assert ended.value.exit_code == 3
     printed = capsys.readouterr()

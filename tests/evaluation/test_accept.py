@@ -35,7 +35,7 @@ from windhover.metrics.ground_truth import GroundTruth
 class PlacedDetector:
     """Finds objects where a test says so."""
 
-    bundle = SimpleNamespace(card=SimpleNamespace(require_objects=lambda: None))
+    bundle = SimpleNamespace(card=SimpleNamespace(require_objects=lambda: None, classes=("plane",)))
 
     def __init__(self, *centers: tuple[float, float]) -> None:
         self.centers = centers
@@ -153,11 +153,48 @@ def test_a_scene_passes_or_fails_with_a_picture(make_scene: Any, tmp_path: Path)
         ("    must_find: [[1, 2, 3]]\n", "must_find"),
         ("    must_find: [[1, 2]]\n    areas: 1\n", "areas"),
         ("    must_find: [[1, 2]]\n    area: [9, 0, 1, 5]\n", "left < right"),
+        ("    must_find: [[.nan, 2]]\n", "must_find"),
+        ("    must_find: [[1, 2]]\n    within_m: .inf\n", "within_m"),
+        ("    must_find: [[1, 2]]\n    ? [a, b]\n    : 3\n", "a key that is no name"),
     ],
 )
 def test_a_wrong_list_is_one_sentence(tmp_path: Path, rest: str, match: str) -> None:
     with pytest.raises(FormatError, match=match):
         AcceptanceList.read(write_list(tmp_path, tmp_path / "a.tif", rest))
+
+
+@pytest.mark.parametrize(
+    ("rest", "match"),
+    [
+        ("counts: {plan: {count: 0}}", r"counts: the model has no class 'plan', .* are plane\."),
+        ("must_not_find: [[500, 20]]", r"must_not_find: px 500, 20 is off the raster of 210 x 150"),
+        ("must_not_find: [[90, 20]]\n    area: [0, 0, 80, 80]", "or outside of `area`"),
+        ("counts: {plane: {count: 0}}\n    area: [300, 0, 400, 80]", "area: is off the raster"),
+    ],
+)
+def test_what_can_never_fail_is_an_error(
+    make_scene: Any, tmp_path: Path, rest: str, match: str
+) -> None:
+    wanted = AcceptanceList.read(write_list(tmp_path, make_scene("a.tif"), f"    {rest}\n"))
+    with pytest.raises(DataError, match=match) as caught:
+        check_scenes(PlacedDetector(), wanted, tmp_path)  # type: ignore[arg-type]
+    assert caught.value.__notes__ == ["It is the scene 'apron' of the acceptance list."]
+
+
+def test_a_list_that_is_no_file_is_not_taken_for_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = save(evaluated(0.6, 1), tmp_path / "one")
+    monkeypatch.chdir(tmp_path)
+    run = CliRunner().invoke(app, ["accept", str(record), str(record), "--acceptance", "mine.yml"])
+    assert "--acceptance mine.yml: no such file" in str(run.exception)
+    (tmp_path / "acceptance.yaml").symlink_to(tmp_path / "gone")
+    for words in (["accept", str(record), str(record)], ["promote", "new"]):
+        monkeypatch.setattr(
+            "windhover.tracking.registry.download_run_files", lambda run, name: tmp_path
+        )
+        run = CliRunner().invoke(app, words)
+        assert "acceptance.yaml: is a folder, or a link to nothing" in str(run.exception)
 
 
 def test_a_failed_scene_decides_over_better_figures(

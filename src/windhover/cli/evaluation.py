@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from os.path import lexists
 from pathlib import Path
 from typing import Annotated
 
@@ -122,10 +123,13 @@ def accept(
     Exit code: 0 better, 4 worse, 5 no verdict, 6 a scene of the acceptance list failed.
     """
     from windhover.console import show_messages
+    from windhover.errors import MissingFileError
     from windhover.evaluation import accept as gate
     from windhover.files import check_output
 
     show_messages()
+    if acceptance != ACCEPTANCE and not acceptance.exists():
+        raise MissingFileError(f"--acceptance {acceptance}: no such file. Correct the path.")
     if output is not None:
         check_output(output, inputs=[acceptance, old, new], is_own=gate.Acceptance.is_own)
     if model is None and Path("data/model").is_dir():
@@ -149,7 +153,7 @@ def promote(
     """Register an evaluated model, for `windhover detect --model models:/NAME@ALIAS`."""
     from windhover.tracking import registry
 
-    if ACCEPTANCE.is_file():
+    if lexists(ACCEPTANCE):
         from windhover.evaluation.accept import check_acceptance
 
         model = registry.download_run_files(run, "bundle")

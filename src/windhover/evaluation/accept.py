@@ -7,6 +7,7 @@ AP decides; the scenes of `acceptance.yaml` must be passed too.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -86,6 +87,9 @@ def accept(request: AcceptRequest) -> Acceptance:
     Raises:
         windhover.errors.WindhoverError: a run or file is missing, or nothing can be compared.
     """
+    wanted = None
+    if os.path.lexists(request.acceptance):
+        wanted = AcceptanceList.read(request.acceptance)
     old = find_pooled_record(request.old)
     new = find_pooled_record(request.new)
     first, second, n_touched = untouched_places(old, new)
@@ -97,8 +101,7 @@ def accept(request: AcceptRequest) -> Acceptance:
         str(table["verdict"].iloc[0]), NO_VERDICT
     )
     outcomes: list[SceneOutcome] = []
-    if request.acceptance.is_file():
-        wanted = AcceptanceList.read(request.acceptance)
+    if wanted is not None:
         if request.model is None:
             raise DataError(
                 f"{request.acceptance}: its scenes are searched with the new model. Name its "

@@ -23,7 +23,7 @@ class Count(BaseModel):
         tolerance: by which it may be missed.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     count: int = Field(ge=0)
     tolerance: int = Field(default=0, ge=0)
@@ -43,7 +43,7 @@ class AcceptanceScene(BaseModel):
         counts: class -> how many are to be found in the area.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     name: str = Field(min_length=1, pattern=r"^[\w .-]+$")
     raster: str = Field(min_length=1)
@@ -72,7 +72,7 @@ class AcceptanceList(BaseModel):
         scenes: one or more, each of a name of its own.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     scenes: tuple[AcceptanceScene, ...] = Field(min_length=1)
 
@@ -88,12 +88,18 @@ class AcceptanceList(BaseModel):
         """Read a list.
 
         Raises:
-            MissingFileError: no such file.
             ParameterError: it is no YAML.
-            FormatError: a key is missing, unknown or has a wrong value.
+            FormatError: it is no file, or a key is missing, unknown or has a wrong value.
         """
+        if not path.is_file():
+            raise FormatError(
+                f"{path}: is a folder, or a link to nothing, and the acceptance list is a YAML "
+                "file. Restore it, or remove what is in its place."
+            )
         content = read_yaml(path)
         try:
             return cls.model_validate_json(json.dumps(content, default=str))
         except ValidationError as error:
             raise FormatError(f"{path}: {describe_fault(error)} Correct it.") from None
+        except TypeError:  # a list as a key
+            raise FormatError(f"{path}: holds a key that is no name. Correct it.") from None

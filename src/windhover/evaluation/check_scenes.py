@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,11 +12,11 @@ import pandas as pd
 from PIL import Image, ImageDraw, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
 
-from windhover.errors import WindhoverError
+from windhover.errors import DataError, WindhoverError
 from windhover.evaluation.acceptance_list import AcceptanceList, AcceptanceScene
 from windhover.files import atomic_file, check_output
 from windhover.geometry.arrays import Bools, Floats
-from windhover.imagery.rasters import SceneInfo
+from windhover.imagery.rasters import SceneInfo, inspect_scene
 from windhover.imagery.scenes import open_scene
 from windhover.inference.detector import Detector
 from windhover.progress import counted
@@ -63,19 +64,61 @@ def check_scenes(
         image_folder: folder of the pictures of scenes that fail.
 
     Raises:
-        WindhoverError: a raster cannot be searched; a note names the scene.
+        WindhoverError: a raster cannot be searched, or what is wanted of it cannot be checked; a
+            note names the scene.
     """
-    detector.bundle.card.require_objects()
+    card = detector.bundle.card
+    card.require_objects()
     for scene in wanted.scenes:
-        check_output(_image_path(scene, image_folder), inputs=[scene.raster], is_own=_is_own)
+        with _named_in_errors(scene):
+            _check_wanted(scene, card.classes)
+            check_output(_image_path(scene, image_folder), inputs=[scene.raster], is_own=_is_own)
     outcomes = []
     for scene in wanted.scenes:
-        try:
+        with _named_in_errors(scene):
             outcomes.append(_check_scene(detector, scene, image_folder))
-        except WindhoverError as error:
-            error.add_note(f"It is the scene {scene.name!r} of the acceptance list.")
-            raise
     return outcomes
+
+
+@contextmanager
+def _named_in_errors(scene: AcceptanceScene) -> Iterator[None]:
+    """Add the name of a scene to the errors of the block."""
+    try:
+        yield
+    except WindhoverError as error:
+        error.add_note(f"It is the scene {scene.name!r} of the acceptance list.")
+        raise
+
+
+def _check_wanted(scene: AcceptanceScene, classes: Sequence[str]) -> None:
+    """Check that all that is wanted of a scene can be found in it.
+
+    Raises:
+        DataError: a class that the model does not have, or a point or the area is off the raster.
+        WindhoverError: the raster cannot be opened.
+    """
+    strange = sorted(set(scene.counts) - set(classes))
+    if strange:
+        raise DataError(
+            f"counts: the model has no class {strange[0]!r}, its classes are "
+            f"{', '.join(classes)}. Correct the name."
+        )
+    info = inspect_scene(scene.raster, scene.gsd_m)
+    raster = (0.0, 0.0, float(info.width_px), float(info.height_px))
+    left, top, right, bottom = scene.area or raster
+    if left >= raster[2] or top >= raster[3] or right <= 0 or bottom <= 0:
+        raise DataError(
+            f"area: is off the raster of {info.width_px} x {info.height_px} px. Correct it."
+        )
+    for key, points in (("must_find", scene.must_find), ("must_not_find", scene.must_not_find)):
+        for col, row in points:
+            if not (max(left, 0) <= col <= min(right, raster[2])) or not (
+                max(top, 0) <= row <= min(bottom, raster[3])
+            ):
+                raise DataError(
+                    f"{key}: px {col:g}, {row:g} is off the raster of {info.width_px} x "
+                    f"{info.height_px} px, or outside of `area`. Correct it."
+                )
 
 
 def _check_scene(detector: Detector, scene: AcceptanceScene, image_folder: Path) -> SceneOutcome:
