@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -362,3 +363,33 @@ def test_a_copied_row_on_another_object_is_one_that_was_drawn(
     apply(tmp_path)
     tops = sorted(label["bbox"][1] for label in labels_of(tmp_path))
     assert tops == pytest.approx([row.box[1], row.box[1] + 80], abs=1e-6)
+
+
+def test_rows_of_unknown_or_lost_ids_are_left_out_and_told(make_scene: Any, tmp_path: Path) -> None:
+    path = reviewed(make_scene, tmp_path, budget=10, n_areas=0)
+
+    def change(table: Any) -> Any:
+        changed = with_verdicts("object", "not an object", "object", "unsure")(table)
+        changed.loc[1, "row_id"] = "of another review"
+        changed.loc[[2, 3, 4], "row_id"] = None  # the last one without a verdict
+        return changed
+
+    edit(path, "review", change)
+    told = "\n".join(apply(tmp_path))
+    assert [one["label_id"] for one in labels_of(tmp_path)] == [f"d-{read_record(path).rows[0].id}"]
+    assert "row 2 of the layer 'review': left out, since this review has no row of its id" in told
+    assert "row 3 of the layer 'review' and 1 more: left out, since a detection stands" in told
+    assert "row 4 of the layer 'review': left out, since its verdict is not that of" in told
+
+
+def test_a_file_that_another_program_writes_is_one_sentence(
+    make_scene: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = reviewed(make_scene, tmp_path, budget=10, n_areas=0)
+    connect = sqlite3.connect
+    monkeypatch.setattr(sqlite3, "connect", lambda name, **how: connect(name, timeout=0, **how))
+    with closing(connect(path, isolation_level=None)) as writer:
+        writer.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(FormatError, match=r"review\.gpkg: another program is writing it"):
+            apply(tmp_path)
+    assert not (tmp_path / "labels").exists()

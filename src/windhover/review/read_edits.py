@@ -33,9 +33,11 @@ from windhover.review.forms import (
 )
 from windhover.review.placing import to_raster_px
 from windhover.review.review_record import (
+    LOCKED,
     ReviewRecord,
     ReviewRow,
     ReviewScene,
+    locked_error,
     read_record,
 )
 
@@ -43,6 +45,15 @@ MOVED_PX = 0.05  # a shape whose corners moved less was only written by another 
 DRAWN_VERDICTS = ("", OBJECT, OTHER_CLASS)  # of a copied row, that make it another object
 NO_SHAPE = "left out, since it has no shape"
 NO_CLASS = "left out, since it has no class: choose one"
+UNKNOWN_ID = (
+    "left out, since this review has no row of its id: take the id over from a copy of the file "
+    "from before, or empty it where an object was drawn"
+)
+LOST_ID = (
+    "left out, since a detection stands there and its `row_id` is gone: take it over from a copy "
+    "of the file from before"
+)
+NO_OBJECT_DRAWN = "left out, since its verdict is not that of an object that was drawn"
 OFF_RASTER = (
     "left out, since it was moved off its raster: move it back, or give the layer the coordinate "
     "system that it had"
@@ -101,6 +112,8 @@ def _read_layer(path: Path, layer: str, record: ReviewRecord) -> geopandas.GeoDa
         if isinstance(error, FormatError):
             raise
         reason = " ".join(str(error).split())[:160]
+        if LOCKED in reason:
+            raise locked_error(path) from None
         raise FormatError(f"{path}: its layer {layer!r} cannot be read ({reason}).") from None
     asked = {REVIEW_LAYER: record.rows, LABELS_LAYER: record.labels, AREAS_LAYER: record.areas}
     lacking = [name for name in NEEDED[layer] if name not in table.columns]
@@ -134,10 +147,14 @@ def _read_rows(edit_set: EditSet, table: geopandas.GeoDataFrame) -> None:
         where = f"{edit_set.path}: row {number} of the layer {REVIEW_LAYER!r}"
         row = asked.get(_text(record, "row_id"))
         shape = record[table.geometry.name]
-        if row is None:
-            _add_new(edit_set, record, shape, table, where=where)
-            continue
         verdict = _text(record, "verdict").lower()
+        if row is None:
+            reason = _reason_against_drawn(edit_set, record, verdict, shape, table)
+            if reason:
+                edit_set.leave_out(where, reason)
+            else:
+                _add_new(edit_set, record, shape, table, where=where)
+            continue
         before = shapely.box(*row.box)
         moved = _moved_shape(shape, table, scenes[row.scene], before, edit_set)
         is_elsewhere = moved is not None and not moved.intersects(before)
@@ -167,6 +184,30 @@ def _read_rows(edit_set: EditSet, table: geopandas.GeoDataFrame) -> None:
             f"{counted(n_gone, 'row')} of {edit_set.path} were deleted and count as not reviewed; "
             "the verdict `not an object` rejects a detection"
         )
+
+
+def _reason_against_drawn(
+    edit_set: EditSet,
+    record: Mapping[Any, Any],
+    verdict: str,
+    shape: BaseGeometry | None,
+    table: geopandas.GeoDataFrame,
+) -> str:
+    """Return why a row of no known id is no object that was drawn; "" where it may be one."""
+    if _text(record, "row_id"):
+        return UNKNOWN_ID
+    if verdict not in DRAWN_VERDICTS:
+        return NO_OBJECT_DRAWN
+    scenes = {scene.scene: scene for scene in edit_set.record.scenes}
+    if shape is None or shape.is_empty:
+        return ""
+    for name in _scenes_at(edit_set, shape, table, _text(record, "scene")):
+        now = _in_px(shape, table, scenes[name], edit_set.path)
+        boxes = [row.box for row in edit_set.record.rows if row.scene == name]
+        there = shapely.box(*np.array(boxes, np.float64).reshape(-1, 4).T)
+        if (shapely.hausdorff_distance(there, now) <= MOVED_PX).any():
+            return LOST_ID
+    return ""
 
 
 def _is_on(shape: BaseGeometry, scene: ReviewScene) -> bool:
@@ -326,6 +367,9 @@ def _read_labels(edit_set: EditSet, table: geopandas.GeoDataFrame) -> None:
         where = f"{edit_set.path}: row {number} of the layer {LABELS_LAYER!r}"
         label = asked.get(_text(record, "label_id"))
         shape = record[table.geometry.name]
+        if label is None and _text(record, "label_id"):
+            edit_set.leave_out(where, UNKNOWN_ID)
+            continue
         if label is None or label.id in seen:  # a second row of one label is a copy that was drawn
             _add_new(edit_set, record, shape, table, where=where)
             continue

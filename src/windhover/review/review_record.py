@@ -18,6 +18,7 @@ from windhover.json_record import describe_fault
 
 RECORD_TABLE = "windhover_review"
 STAMP = "2000-01-01T00:00:00.000Z"  # equal reviews give equal files
+LOCKED = "database is locked"  # in SQLite's words
 AGAIN = "Make a new one: windhover review DETECTIONS."
 
 
@@ -197,6 +198,8 @@ def read_record(path: Path) -> ReviewRecord:
         with closing(sqlite3.connect(address, uri=True)) as database:
             text = database.execute(f"SELECT record FROM {RECORD_TABLE} WHERE id = 1").fetchone()
     except sqlite3.Error as error:
+        if LOCKED in str(error):
+            raise locked_error(path) from None
         raise FormatError(
             f"{path}: is no file of `windhover review` ({error}). Layers that were exported from "
             "it lack the table of what was asked: apply the file itself."
@@ -208,3 +211,11 @@ def read_record(path: Path) -> ReviewRecord:
     except (ValidationError, TypeError) as error:
         fault = describe_fault(error) if isinstance(error, ValidationError) else "no text."
         raise FormatError(f"{path}: its table {RECORD_TABLE} is damaged: {fault} {AGAIN}") from None
+
+
+def locked_error(path: Path) -> FormatError:
+    """Return the error of a review file that another program has not finished writing."""
+    return FormatError(
+        f"{path}: another program is writing it. Save the edits there and close the file (in QGIS, "
+        "end the editing of its layers), then apply it again."
+    )
