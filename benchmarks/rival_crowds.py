@@ -25,7 +25,17 @@ from torch import Tensor
 from torchvision.ops import batched_nms
 
 TILES_AT_ONCE = 10
-OVERLAPS = (0.4, 0.5, 0.6, 0.7)  # IoU above which two boxes of a class are one object
+OVERLAPS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7)  # IoU above which two boxes of a class are one object
+TRAINED_BY = (
+    "rival",
+    "seed",
+    "cpu_s",
+    "side_px",
+    "batch",
+    "learning_rate",
+    "weight_decay",
+    "train",
+)
 ONCE = 0.8  # for the head that has no duplicates but where tiles meet
 
 
@@ -86,6 +96,25 @@ def search(network: Yolo, job: dict[str, Any], path: Path) -> float:
     return round(time.process_time() - began, 1)
 
 
+def prepare(network: Yolo, job: dict[str, Any], job_path: Path) -> dict[str, float]:
+    """Train a network, or read the weights of the same training; return what was spent."""
+    weights = job_path.with_suffix(".pt")
+    recipe = {key: job[key] for key in TRAINED_BY}
+    if weights.exists():
+        kept = torch.load(weights, weights_only=True)
+        if kept["recipe"] != recipe:
+            raise SystemExit(f"{weights}: another recipe was trained here. Name another --folder.")
+    else:
+        scenes = [training_scene(one, 1.0) for one in job["train"]]
+        trained, spent = train(network, scenes, job, job_path.with_suffix(".part"))
+        kept = {"state": trained.state_dict(), "training": spent, "recipe": recipe}
+        torch.save(kept, weights)
+    network.load_state_dict(kept["state"])
+    network.eval()
+    spent_before: dict[str, float] = kept["training"]
+    return spent_before
+
+
 def main() -> None:
     """Do the job of the file."""
     job_path = Path(sys.argv[1])
@@ -95,11 +124,9 @@ def main() -> None:
     torch.manual_seed(job["seed"])
     network = Yolo(job["rival"], end2end=False, n_classes=job["n_classes"])
     network = network.to(memory_format=torch.channels_last)
-    scenes = [training_scene(one, 1.0) for one in job["train"]]
     parameters = sum(part.numel() for part in network.parameters())
-    trained, spent = train(network, scenes, job, job_path.with_suffix(".part"))
-    torch.save(trained.state_dict(), job_path.with_suffix(".pt"))
-    search_s = search(trained, job, job_path.with_suffix(".csv"))
+    spent = prepare(network, job, job_path)
+    search_s = search(network, job, job_path.with_suffix(".csv"))
     figures = {"torch": torch.__version__, "parameters": parameters, "training": spent}
     print(json.dumps(figures | {"search_cpu_s": search_s}))
 
