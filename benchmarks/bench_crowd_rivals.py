@@ -7,7 +7,7 @@ The rival is trained from scratch on the project's `train` scenes for as many mi
 processor's time, with the places, scales, turns and changes of colour that Windhover's crops get,
 both classes at once. It sees them at the GSD of `--gsd`, resampled as for Windhover. Of its two
 heads, the second of which needs no merging, and the overlaps above which boxes are merged, what
-has the best mean AP on the `val` scenes is what is judged on `test`: in the plane and by the
+has the best mean AP, or recall, on the `val` scenes is judged on `test`: in the plane and by the
 matching of `bench_crowds.py`. Needs .venv-rivals (requirements-rivals.txt).
 """
 
@@ -115,13 +115,19 @@ def judged(
             way: figures_of(part.reset_index(drop=True), truth)
             for way, part in of_split.groupby("way")
         }
-    best = max(parts["val"], key=lambda way: sum(parts["val"][way][f"ap_{k}"] for k in CLASSES))
+    best = {
+        key: max(
+            parts["val"], key=lambda way: sum(parts["val"][way][f"{key}_{k}"] for k in CLASSES)
+        )
+        for key in ("ap", "recall")
+    }
     keys = [f"{key}_{kind}" for key in ("ap", "recall") for kind in CLASSES]
     short = {
         split: {way: [one[key] for key in keys] for way, one in ways.items()}
         for split, ways in parts.items()
     }
-    return {"merging": best, **parts["test"][best], "all_ways": {"columns": keys, **short}}
+    by_ap, by_recall = ({"merging": way, **parts["test"][way]} for way in best.values())
+    return {**by_ap, "best_recall_on_val": by_recall, "all_ways": {"columns": keys, **short}}
 
 
 def read_options() -> argparse.Namespace:
