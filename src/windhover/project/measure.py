@@ -179,7 +179,7 @@ def usable_rasters(
     exclude += exclusion_patterns(masks, raw)
     found = find_scenes(raw, pattern, request.gsd_m, exclude=exclude)
     infos = []
-    pixels = {}
+    pixels: dict[str, PixelShares] = {}
     for info in found.infos:
         try:
             pixels |= check_pixels([info])
