@@ -79,8 +79,8 @@ def test_a_second_run_into_one_output_is_refused(
     tmp_path: Path, run: Callable[[Path], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    output = tmp_path / "out"
-    message = "/out: another run is writing this file or folder"
+    output = tmp_path / ("out.png" if run is run_explain else "out")
+    message = f"/{output.name}: another run is writing this file or folder"
     with lock_output(output), pytest.raises(ParameterError, match=message):
         run(output)
     assert not output.exists()

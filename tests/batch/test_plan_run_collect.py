@@ -177,7 +177,8 @@ def test_tasks_after_one_that_cannot_be_searched_are_searched(
         run(outcome.folder, task="1-2")
     assert ended.value.exit_code == 3
     printed = capsys.readouterr()
-    assert printed.out.splitlines() == ["task 1: not searched", "task 2: searched"]
+    tasks = [line for line in printed.out.splitlines() if line.startswith("task")]
+    assert tasks == ["task 1: not searched", "task 2: searched"]
     assert "scene1.tif: was changed after the plan was made" in printed.err
     path = Plan.load(outcome.folder).part_path(2)
     with lock_output(path):

@@ -228,7 +228,8 @@ def test_a_pass_from_an_overview_reads_a_quarter_of_the_pixels_and_it_is_said(
         "coarser passes: 1 of 1 are read from overviews",
     ]
     judged = 16 * 64 * 64
-    assert read[None] == judged
+    looked_at = 9 * 64 * 64  # for values that the model cannot know
+    assert read[None] == judged + looked_at
     assert read[0] < 1.1 * (1000 * 1204 / 4 + judged / 4)
 
 
