@@ -20,17 +20,24 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import rasterio
+import shapely
+from crowd_figures import found_at_precision
 from measuring import save
 from rasterio.windows import Window
 from rival_jobs import changes_of_color, run_job
 
 from windhover.dataset.catalog import Catalog, load_catalog
+from windhover.metrics.bootstrap import resample
+from windhover.metrics.detection_metrics import class_score_curve
+from windhover.metrics.ground_truth import GroundTruth
+from windhover.metrics.match_detections import match_detections
+from windhover.metrics.match_rule import MatchRule
+from windhover.metrics.score_curve import average_precision
 from windhover.params import read_yaml
 from windhover.training.choose_radiometry import FOR_ONE_CLASS_IN_COLOR
 
 RECIPE = {"learning_rate": 2e-3, "batch": 8, "side_px": 192, "weight_decay": 0.05}
 MARGIN_PX = 45  # from the middle of the largest crown to its farthest corner
-PRECISION = 0.9
 CENTER = 0.5  # of an object's longer side
 BOX = ["left", "top", "right", "bottom"]
 
@@ -51,35 +58,37 @@ def cut_block(catalog: Catalog, block: dict[str, Any], folder: Path) -> dict[str
     x, y = ((boxes[:, :2] + boxes[:, 2:]) / 2).T
     is_inside = (x >= 0) & (y >= 0) & (x < width) & (y < height)
     inside = boxes[is_inside].clip(0, [width, height] * 2)
-    return {"path": str(path), "boxes": inside.round(2).tolist(), "ignored": []}
+    place = {"number": block["block"], "col": block["col"], "row": block["row"]}
+    return {**place, "path": str(path), "boxes": inside.round(2).tolist(), "ignored": []}
 
 
-def matched(found: pd.DataFrame, boxes: np.ndarray) -> pd.DataFrame:
-    """Return detections, best first, with whether each is the first at a crown."""
+def truth_of(boxes: np.ndarray) -> GroundTruth:
+    """Return the crowns of a block, in px."""
     centers = (boxes[:, :2] + boxes[:, 2:]) / 2
-    reach = CENTER * (boxes[:, 2:] - boxes[:, :2]).max(axis=1)
-    order = found.sort_values("score", ascending=False, kind="stable")
-    is_free = np.ones(len(boxes), bool)
-    is_tp = []
-    for point in order[["col", "row"]].to_numpy():
-        distance = np.hypot(*(centers - point).T) / reach
-        nearest = int(np.where(is_free, distance, np.inf).argmin())
-        is_tp.append(bool(is_free[nearest] and distance[nearest] <= 1))
-        is_free[nearest] &= not is_tp[-1]
-    return order.assign(is_tp=is_tp)
+    objects = pd.DataFrame(
+        {
+            "scene": "block",
+            "class": "crown",
+            "x_m": centers[:, 0],
+            "y_m": centers[:, 1],
+            "longer_m": (boxes[:, 2:] - boxes[:, :2]).max(axis=1),
+            "geometry": shapely.box(*boxes.T),
+        }
+    )
+    scenes = pd.DataFrame({"scene": ["block"], "place": ["block"], "km2": [1.0]})
+    ignored = pd.DataFrame({"scene": [], "geometry": []}, dtype=object)
+    return GroundTruth(scenes, objects, ignored)
 
 
-def figures(order: pd.DataFrame, n_objects: int) -> dict[str, float]:
-    """Return AP and recall at a precision of 0.9 of detections, best first."""
-    hits = order["is_tp"].to_numpy(bool).cumsum()
-    precision = hits / np.arange(1, len(hits) + 1)
-    recall = hits / n_objects
-    envelope = np.maximum.accumulate(precision[::-1])[::-1]
-    reached = recall[precision >= PRECISION]
-    return {
-        "ap": round(float((np.diff(recall, prepend=0.0) * envelope).sum()), 4),
-        "recall": round(float(reached.max(initial=0.0)), 4),
-    }
+def figures(found: pd.DataFrame, truth: GroundTruth) -> dict[str, float]:
+    """Return AP and recall at a precision of 0.9 of what was found, px of the block."""
+    columns = {"scene": "block", "class": "crown", "score": found["score"], "longer_m": np.nan}
+    table = pd.DataFrame({**columns, "x_m": found["col"], "y_m": found["row"]})
+    matches = match_detections(table, truth, MatchRule("size", CENTER, 1.0))
+    curve = class_score_curve(matches, truth, resample(truth.scenes, 1, 0))
+    precision = float(np.ravel(average_precision(curve.counts()))[0])
+    recall = len(found_at_precision(matches)) / len(truth.objects)
+    return {"ap": round(precision, 4), "recall": round(recall, 4)}
 
 
 def fold_of_rival(
@@ -100,26 +109,23 @@ def fold_of_rival(
     }
     run_job("rival_crowds.py", job, folder / f"fold{number}.json", threads=1)
     found = pd.read_csv(folder / f"fold{number}.csv")
-    boxes = np.array(blocks[number]["boxes"])
+    truth = truth_of(np.array(blocks[number]["boxes"]))
     ways = [
-        {"merging": way, **figures(matched(part, boxes), len(boxes))}
+        {"merging": way, **figures(part.reset_index(drop=True), truth)}
         for way, part in found.groupby("way")
     ]
     return max(ways, key=lambda one: one["ap"])
 
 
-def fold_of_windhover(project: Path, number: int, blocks: list[dict[str, Any]]) -> dict[str, float]:
-    """Return the figures of the project's own fold that tested a block."""
+def fold_of_windhover(project: Path, block: dict[str, Any]) -> dict[str, float]:
+    """Return the figures of what the project's own fold found on the block that it tested."""
     for path in project.glob(".windhover/kfold/*/fold-*/reports"):
         truth = pd.read_parquet(path / "ground_truth.parquet")
-        if truth["place"].iloc[0].endswith(f"~b{number}"):
+        if truth["place"].iloc[0].endswith(f"~b{block['number']}"):
             matches = pd.read_parquet(path / "matches.parquet")
-            counted = matches[~matches["ignored"]].sort_values("score", ascending=False)
-            n_objects = int(truth["objects"].sum())
-            if n_objects != len(blocks[number]["boxes"]):
-                raise SystemExit(f"block {number}: {n_objects} crowns, and not as many as here")
-            return figures(counted, n_objects)
-    raise SystemExit(f"{project}: no fold tested block {number}")
+            place = {"col": matches["col"] - block["col"], "row": matches["row"] - block["row"]}
+            return figures(matches.assign(**place), truth_of(np.array(block["boxes"])))
+    raise SystemExit(f"{project}: no fold tested block {block['number']}")
 
 
 def main() -> None:
@@ -141,7 +147,7 @@ def main() -> None:
         blocks = [cut_block(catalog, block, folder) for block in plan]
         for number, block in enumerate(blocks):
             row = {"crowns": len(block["boxes"])}
-            row["windhover"] = fold_of_windhover(asked.project, number, blocks)
+            row["windhover"] = fold_of_windhover(asked.project, block)
             print(number, json.dumps(row), flush=True)
             row["yolo26n"] = fold_of_rival(asked, blocks, number, folder)
             document[f"block {number}"] = row

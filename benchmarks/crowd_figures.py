@@ -67,13 +67,7 @@ def figures_of(found: pd.DataFrame, truth: GroundTruth) -> dict[str, Any]:
         matches = match_detections(detections, of_class, rule)
         curve = class_score_curve(matches, of_class, resample(truth.scenes, 100, 0))
         figures[f"ap_{name}"] = _rounded(average_precision(curve.counts()))
-        order = matches.sort_values("score", ascending=False)
-        is_tp = order["is_tp"].to_numpy(bool)
-        precision = np.cumsum(is_tp) / np.arange(1, len(is_tp) + 1)
-        reached = np.flatnonzero(precision >= PRECISION)
-        n_kept = int(reached.max()) + 1 if len(reached) else 0
-        taken = order.iloc[:n_kept]
-        index = taken.loc[taken["is_tp"], "object_index"].to_numpy(int)
+        index = found_at_precision(matches)
         is_found = np.zeros(len(objects), bool)
         is_found[index] = True
         figures[f"recall_{name}"] = _rounded(is_found.mean())
@@ -82,6 +76,16 @@ def figures_of(found: pd.DataFrame, truth: GroundTruth) -> dict[str, Any]:
             shares = pd.Series(is_found).groupby(band, observed=True).mean().round(3)
             figures[f"recall_{name}_by_{column}"] = {str(k): v for k, v in shares.items()}
     return figures
+
+
+def found_at_precision(matches: pd.DataFrame) -> np.ndarray:
+    """Return the numbers of the objects that are found at the lowest score of enough precision."""
+    order = matches.sort_values("score", ascending=False)
+    is_tp = order["is_tp"].to_numpy(bool)
+    precision = np.cumsum(is_tp) / np.arange(1, len(is_tp) + 1)
+    reached = np.flatnonzero(precision >= PRECISION)
+    taken = order.iloc[: reached.max(initial=-1) + 1]
+    return taken.loc[taken["is_tp"], "object_index"].to_numpy(int)
 
 
 def _rounded(value: Any) -> float:

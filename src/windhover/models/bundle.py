@@ -130,7 +130,7 @@ class Bundle:
                 f"model {self.card.name} has no {OPERATING_POINT}. "
                 "Run evaluate, or give a threshold."
             )
-        return self.operating_point.thresholds()
+        return self.operating_thresholds()
 
     def operating_thresholds(self) -> dict[str, float]:
         """Return the calibrated score of each class's operating point; empty without one."""
