@@ -44,6 +44,7 @@ class Style(NamedTuple):
     length_px: tuple[float, float] = LENGTH_PX
     gap: tuple[float, float] = (0.0, MAX_GAP)  # in widths
     side_px: int = SIDE_PX
+    occupied: float = OCCUPIED  # share of the places of a block
 
 
 CROWDED = Style()
@@ -134,7 +135,7 @@ def _draw_block(
     while position + length / 2 < reach:
         start = rng.uniform(-1, 1) * max(reach - n_in_row * width * (1 + gap) / 2, 0)
         for place in range(n_in_row):
-            if rng.random() > OCCUPIED:
+            if rng.random() > style.occupied:
                 continue
             shift = start + (place - (n_in_row - 1) / 2) * width * (1 + gap)
             center = middle + along * shift + across * position

@@ -34,7 +34,7 @@ def review(
         float | None, typer.Option(help="Side of an area, m; eight windows by default.")
     ] = None,
     order: Annotated[
-        str, typer.Option(help="doubt, diverse, false-alarms, grid or random")
+        str, typer.Option(help="doubt, spread, diverse, false-alarms, grid or random")
     ] = "doubt",
     model: Annotated[
         Path | None,

@@ -21,10 +21,9 @@ from windhover.geometry.arrays import Floats, Ints
 from windhover.geometry.windows import WINDOW_PX
 from windhover.params.scenes import ScenesParams
 from windhover.progress import counted
+from windhover.review.answered import is_answered, label_centers
 from windhover.review.chip_features import WindowFeatures, chip_features, window_features
-from windhover.review.forms import (
-    add_forms,
-)
+from windhover.review.forms import add_forms
 from windhover.review.ground_grid import GroundGrid, cut_grid
 from windhover.review.label_state import LabelState, load_project_state
 from windhover.review.order_rows import (
@@ -32,6 +31,7 @@ from windhover.review.order_rows import (
     order_by_doubt,
     order_by_false_alarms,
     order_by_grid,
+    order_by_spread,
     order_by_variety,
 )
 from windhover.review.placing import file_crs
@@ -197,10 +197,8 @@ def _make_record(
     cell_of = cells.cell_of(detections.scene, detections.centers)
     per_cell = np.bincount(cell_of[cell_of >= 0], minlength=len(cells.shape)).astype(np.float64)
     sampled = sample_areas(per_cell, request.n_areas, seed=request.seed)
-    sample = sample_rows(
-        detections.score, _order_rows(detections, request, window_m), request.budget,
-        seed=request.seed,
-    )  # fmt: skip
+    order = _order_rows(detections, request, state, params, window_m=window_m)
+    sample = sample_rows(detections.score, order, request.budget, seed=request.seed)
     areas = _areas_of(sampled.selected, sampled.prob, cells, detections.scenes)
     number_of_cell = {int(cell): number for number, cell in enumerate(sampled.selected, 1)}
     labels, classes = _labels_of(detections, state, params, request, window_m=window_m)
@@ -232,8 +230,35 @@ def _training_gsd_m(detections: SearchResult, params: ScenesParams | None) -> fl
     return max(detections.scenes[0].gsd_m)
 
 
-def _order_rows(detections: SearchResult, request: ReviewRequest, window_m: float) -> Ints:
+def _order_rows(
+    detections: SearchResult,
+    request: ReviewRequest,
+    state: LabelState,
+    params: ScenesParams | None,
+    *,
+    window_m: float,
+) -> Ints:
+    """Return the detections in the order that is asked for, those without an answer in front."""
+    order = _asked_order(detections, request, state, window_m)
+    if request.order == "random":
+        return order
+    around_labels = params is not None and params.labelled_within_m is not None
+    answered = is_answered(detections, state, around_labels=around_labels)[order]
+    return np.concatenate([order[~answered], order[answered]])
+
+
+def _asked_order(
+    detections: SearchResult, request: ReviewRequest, state: LabelState, window_m: float
+) -> Ints:
     """Return the detections in the order that is asked for."""
+    if request.order == "spread":
+        known = {
+            number: label_centers(state.labels_of(scene.scene))
+            for number, scene in enumerate(detections.scenes)
+        }
+        return order_by_spread(
+            detections.score, detections.threshold, detections.scene, detections.centers, known
+        )
     if request.order == "false-alarms":
         return order_by_false_alarms(detections.score)
     if request.order == "random":
