@@ -393,3 +393,35 @@ def test_a_file_that_another_program_writes_is_one_sentence(
         with pytest.raises(FormatError, match=r"review\.gpkg: another program is writing it"):
             apply(tmp_path)
     assert not (tmp_path / "labels").exists()
+
+
+def test_ground_around_a_rejected_detection_is_known_but_for_unanswered_ones(
+    make_scene: Any, tmp_path: Path
+) -> None:
+    path = reviewed(make_scene, tmp_path, budget=10, n_areas=0)
+    rows = {row.id: row for row in read_record(path).rows if row.scene == "a"}
+    near = [row for row in rows.values() if row.others]
+    rejected = near[0]
+    confirmed, *unanswered = rejected.others
+    assert unanswered
+    verdict_of = {rejected.id: "not an object"}
+    verdict_of |= {row.id: "object" for row in rows.values() if row.box == confirmed}
+
+    def answer(table: Any) -> Any:
+        table["verdict"] = table["row_id"].map(verdict_of)
+        return table
+
+    edit(path, "review", answer)
+    apply(tmp_path)
+    document = json.loads((tmp_path / "labels/v001/labels.json").read_text())
+    (known,) = [
+        shapely.from_wkt(area["wkt"]) for area in document["areas"] if area["role"] == "complete"
+    ]
+    assert known.contains(shapely.box(*rejected.box).centroid)
+    window = known.envelope
+    assert known.contains(shapely.box(*confirmed) & window)
+    for box in unanswered:
+        assert known.intersection(shapely.box(*box)).area == 0
+    assert known.area == pytest.approx(
+        window.difference(shapely.union_all([shapely.box(*box) for box in unanswered])).area
+    )

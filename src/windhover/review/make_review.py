@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import shapely
-from numpy.typing import NDArray
 
 from windhover.errors import DataError, ParameterError
 from windhover.files import atomic_file
@@ -308,9 +307,7 @@ def _rows_of(
     is_selected = np.zeros(len(cell_of), bool)
     is_selected[sample.order] = True
     order = np.concatenate([sample.order, np.flatnonzero(in_areas & ~is_selected)]).astype(np.int64)
-    is_row = np.zeros(len(cell_of), bool)
-    is_row[order] = True
-    near = _others_near(detections, is_row, window_m)
+    near = _others_near(detections, order, window_m)
     rows = [
         _row_of(
             detections,
@@ -320,27 +317,27 @@ def _rows_of(
             is_ordered=bool(sample.is_ordered[n]),
             stratum=int(sample.stratum[n]),
             area=area_of[n],
-            others_near=bool(near[n]),
+            others=tuple(map(tuple, detections.box[near.get(int(n), [])].tolist())),
         )
         for n in order
     ]
     return tuple(rows)
 
 
-def _others_near(detections: SearchResult, is_row: NDArray[np.bool_], window_m: float) -> Any:
-    """Return (N,) whether a detection that is not reviewed is within a window of each one."""
-    near = np.zeros(len(is_row), bool)
+def _others_near(detections: SearchResult, rows: Ints, window_m: float) -> dict[int, list[int]]:
+    """Return row -> the other detections within a window of it."""
+    near: dict[int, list[int]] = {}
+    boxes = np.asarray(shapely.box(*detections.box.T), object)
     for number, scene in enumerate(detections.scenes):
-        rows = np.flatnonzero(detections.scene == number)
-        others = rows[~is_row[rows]]
-        if not len(others):
-            continue
+        members = np.flatnonzero(detections.scene == number)
+        asked = np.intersect1d(members, rows)
         half_x, half_y = (window_m / 2 / gsd for gsd in scene.gsd_m)
-        x, y = detections.centers[rows].T
+        x, y = detections.centers[asked].T
         ground = shapely.box(x - half_x, y - half_y, x + half_x, y + half_y)
-        boxes = np.asarray(shapely.box(*detections.box[others].T), object)
-        tree = shapely.STRtree(boxes)
-        near[rows[tree.query(ground, predicate="intersects")[0]]] = True
+        found = shapely.STRtree(boxes[members]).query(ground, predicate="intersects")
+        for row, other in zip(asked[found[0]].tolist(), members[found[1]].tolist(), strict=True):
+            if row != other:
+                near.setdefault(row, []).append(other)
     return near
 
 

@@ -80,7 +80,7 @@ class ReviewRow(_Frozen):
         is_ordered: among the first of the order.
         stratum: of its score.
         area: number of the drawn area that holds its center, None for none.
-        others_near: a detection that is not under review is within a window of it.
+        others: boxes of all other detections within a window of it, as `box`.
     """
 
     id: str
@@ -93,7 +93,7 @@ class ReviewRow(_Frozen):
     is_ordered: bool = False
     stratum: int = 0
     area: int | None = None
-    others_near: bool = False
+    others: tuple[tuple[float, float, float, float], ...] = ()
 
 
 class ReviewArea(_Frozen):

@@ -20,7 +20,7 @@ from windhover.review.edit_set import AreaEdit, LabelEdit, NewShape, RowEdit
 from windhover.review.forms import NOT_OBJECT, UNSURE
 from windhover.review.label_state import Area, Label, LabelState, label_id
 from windhover.review.merge_edits import Change
-from windhover.review.review_record import ReviewScene
+from windhover.review.review_record import ReviewRow, ReviewScene
 
 SIZE_SHARE = 0.5  # of an object's longer side: a center within it matches, as in `evaluate`
 KINDS = (
@@ -96,7 +96,7 @@ class LabelUpdate:
         self._model_class = {name: model for model, name in file_class.items()}
         self._around_labels = around_labels
         self._wholly_labeled = set() if around_labels else wholly_labeled(state)
-        self._rejected: list[tuple[str, BaseGeometry, str]] = []
+        self._rejected: list[tuple[ReviewRow, str]] = []
 
     def make(self, changes: Sequence[Change]) -> None:
         """Make the changes, then settle which ground is known of rasters that had no labels."""
@@ -123,8 +123,7 @@ class LabelUpdate:
                 self.log.add("removed", change, matched.id)
             else:
                 self.log.add("rejected", change)
-            if not edit.row.others_near:
-                self._rejected.append((edit.row.scene, box, change.review))
+            self._rejected.append((edit.row, change.review))
             return
         is_ignored = edit.verdict == UNSURE
         shape = edit.shape if edit.shape is not None else box
@@ -249,26 +248,36 @@ class LabelUpdate:
         Ground around a rejected detection is known, and so is a declared area; of all else of such
         a raster only the labels are known.
         """
-        for scene, box, review in self._rejected:
-            if scene not in self._wholly_labeled:
-                shape = self._window_around(scene, box)
-                self.state.areas.append(Area(scene, "complete", shape, review=review))
+        for row, review in self._rejected:
+            if row.scene not in self._wholly_labeled:
+                seen = self._seen_around(row)
+                if seen.area > 0:
+                    self.state.areas.append(Area(row.scene, "complete", seen, review=review))
         self.state.covered |= scenes
         if self._around_labels:
             return
         for scene in sorted(scenes - self._wholly_labeled):
             self._set_positive_only(scene)
 
-    def _window_around(self, scene: str, box: BaseGeometry) -> BaseGeometry:
-        """Return the ground of one window around a detection, px."""
-        raster = self.state.scenes[scene]
+    def _seen_around(self, row: ReviewRow) -> BaseGeometry:
+        """Return the ground of one window around a rejected detection, px.
+
+        Other detections in it stay unknown unless they were answered too.
+        """
+        raster = self.state.scenes[row.scene]
         half_x, half_y = (self._window_m / 2 / gsd for gsd in raster.gsd_m)
-        center = box.centroid
+        center = shapely.box(*row.box).centroid
         ground = shapely.box(
             center.x - half_x, center.y - half_y, center.x + half_x, center.y + half_y
         )
-        inside: BaseGeometry = ground & _extent(raster)
-        return inside
+        rejected = {other.box for other, _ in self._rejected if other.scene == row.scene}
+        unknown = [
+            box
+            for box in (shapely.box(*corners) for corners in set(row.others) - rejected)
+            if self._match(row.scene, box) is None
+        ]
+        seen: BaseGeometry = (ground & _extent(raster)).difference(shapely.union_all(unknown))
+        return seen
 
     def _set_positive_only(self, scene: str) -> None:
         """Make all ground of a raster positive-only that is neither complete nor ignored."""
