@@ -217,3 +217,10 @@ def test_set_without_anything_to_set_is_an_error(
 ) -> None:
     assert main(monkeypatch, "set") == 1
     assert "Name a parameter, such as train.epochs=20" in capsys.readouterr().err
+
+
+def test_the_list_of_commands_is_whole_on_a_narrow_terminal() -> None:
+    result = CliRunner().invoke(cli.app, ["--help"], env={"COLUMNS": "80"})
+    commands = result.output.split("Commands:")[1].strip().splitlines()
+    assert len(commands) == len(cli.app.registered_commands)
+    assert [line for line in commands if line.endswith("...")] == []

@@ -119,7 +119,7 @@ def plan(
     mpx_per_second: Rate = None,
     verbose: Verbose = False,
 ) -> None:
-    """Divide the search of many rasters into tasks that any machine can run."""
+    """Divide a search into tasks that any machine can run."""
     from windhover.batch.make_plan import PlanRequest, make_plan
     from windhover.console import show_messages
     from windhover.detection import detect_request
@@ -161,7 +161,7 @@ def run(
     model: MovedModel = None,
     verbose: Verbose = False,
 ) -> None:
-    """Run tasks of a plan: one of an array here, or all of them on several workers."""
+    """Run tasks of a plan: some of an array, or all on workers."""
     from windhover.batch import run_plan
     from windhover.console import show_messages
     from windhover.errors import ParameterError
@@ -228,7 +228,7 @@ def collect(
     model: ModelOfResults = None,
     verbose: Verbose = False,
 ) -> None:
-    """Put together what the tasks of a plan found, or results of detect, each object once."""
+    """Put together what tasks or searches found, each object once."""
     from windhover.console import show_messages
 
     show_messages(verbose=verbose)

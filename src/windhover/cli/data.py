@@ -26,7 +26,7 @@ def inspect(
     mask_ignore: MaskIgnore = None,
     json: Json = False,
 ) -> None:
-    """Print what rasters are, whether they can be used, and what their labels hold."""
+    """Print what rasters and their labels hold, and what is wrong."""
     from windhover.console import show_messages
     from windhover.dataset.import_labels import (
         ImportOptions,
@@ -87,7 +87,7 @@ def import_(
     mask_values: MaskValues = None,
     mask_ignore: MaskIgnore = None,
 ) -> None:
-    """Make a catalog of rasters and their labels, checked, with a page that shows them."""
+    """Make a checked catalog of rasters and labels, with a page."""
     from windhover.dataset.export_labels import export_labels
     from windhover.dataset.import_labels import (
         ImportOptions,

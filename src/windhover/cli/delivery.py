@@ -33,7 +33,7 @@ def export_model(
     gsd: Gsd = None,
     json: Json = False,
 ) -> None:
-    """Write a model as ONNX files that QGIS, WebODM and others run."""
+    """Write a model as ONNX files for QGIS, WebODM and others."""
     from windhover.console import show_messages
     from windhover.dataset.catalog import load_catalog
     from windhover.inference.detector import Detector
@@ -77,7 +77,7 @@ def export(
         ),
     ] = None,
 ) -> None:
-    """Write a result for people and programs: map page, STAC, counts and other formats."""
+    """Write a result as map page, STAC, counts and other formats."""
     from windhover.console import show_messages
     from windhover.export.export_map import ExportRequest, export_file, require_model_item
 

@@ -118,7 +118,7 @@ def detect(
     verbose: Verbose = False,
     json: Json = False,
 ) -> None:
-    """Find the objects of rasters of any size and write them for a map."""
+    """Find the objects of rasters of any size, for a map."""
     from windhover.console import show_messages
     from windhover.detection import detect_request
     from windhover.detection.detect_rasters import detect_rasters
@@ -255,7 +255,7 @@ def explain(
     bands: Bands = None,
     match_radiometry: MatchRadiometry = False,
 ) -> None:
-    """Draw why a window scores as it does: gradient saliency, occlusion and class activation."""
+    """Draw why a window scores as it does. Gradient saliency, occlusion and class activation."""
     from windhover.detection.detect_request import parse_bands
     from windhover.evaluation.explain import explain_target
 

@@ -49,7 +49,7 @@ def assess(
     ] = False,
     json: Json = False,
 ) -> None:
-    """Measure detections: AP, precision, recall and false alarms per km2, with intervals."""
+    """Measure detections against labels: AP, precision, recall."""
     from json import dumps
 
     from windhover.console import show_messages
@@ -86,7 +86,7 @@ def compare(
     ],
     second: Annotated[str, typer.Argument(help="The other one, tested on the same scenes.")],
 ) -> None:
-    """Compare two evaluated models: which is better, and is the difference more than chance."""
+    """Compare two evaluated models. Which is better, and is it more than chance?"""
     from windhover.evaluation.compare import compare_runs
 
     typer.echo("\n".join(compare_runs(first, second)))
@@ -150,7 +150,7 @@ def promote(
     name: Annotated[str, typer.Option(help="Name in the model registry.")] = "windhover",
     alias: Annotated[str, typer.Option(help="Alias that will point at it.")] = "champion",
 ) -> None:
-    """Register an evaluated model, for `windhover detect --model models:/NAME@ALIAS`."""
+    """Register an evaluated model. `windhover detect --model models:/NAME@ALIAS` then finds it."""
     from windhover.tracking import registry
 
     if lexists(ACCEPTANCE):

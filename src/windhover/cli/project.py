@@ -39,7 +39,7 @@ def init(
     mask_values: MaskValues = None,
     mask_ignore: MaskIgnore = None,
 ) -> None:
-    """Make a project of scenes and their labels, which `dvc repro` runs as it is."""
+    """Make a project of scenes and labels. `dvc repro` runs it as it is."""
     from windhover.dataset.import_labels import parse_mask_ignore, parse_mask_values
     from windhover.project.init_project import init_project
     from windhover.project.request import ProjectRequest
@@ -62,7 +62,7 @@ def init(
 
 
 def check() -> None:
-    """Write check.html: scenes, labels and split as a training would see them now."""
+    """Write check.html: scenes, labels and split, before training."""
     from windhover.project.check_project import check_project
 
     typer.echo(f"look at it before you train -> {check_project(Path())}")
@@ -76,7 +76,7 @@ def set_(
         Path | None, typer.Option(help="Parameter set to apply first, such as params/airbus.yaml.")
     ] = None,
 ) -> None:
-    """Write parameters into params.yaml: single ones, or a whole set; comments are kept."""
+    """Write parameters into params.yaml. Single ones, or a whole set; comments are kept."""
     from windhover.errors import ParameterError
     from windhover.progress import counted
     from windhover.project.follow_settings import set_in_project
@@ -92,7 +92,7 @@ def set_(
 
 
 def summary() -> None:
-    """Print what the last run found, how good it is, how long it took and where the files are."""
+    """Print what the last run found, and how good it is."""
     from windhover.summary import summary_lines
 
     typer.echo("\n".join(summary_lines()))

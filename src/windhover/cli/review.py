@@ -50,7 +50,7 @@ def review(
         typer.Option("--keep-params", help="With --apply: leave params.yaml at the old labels."),
     ] = False,
 ) -> None:
-    """Review detections in QGIS: write the file to go through, or apply its corrections."""
+    """Review detections in QGIS. Writes the file to go through, or applies its corrections."""
     from windhover.console import show_messages
     from windhover.errors import ParameterError
 

@@ -23,8 +23,8 @@ def train(
         Path, typer.Option("--output", "-o", help="PNG of the range test to write.")
     ] = Path("rate_range.png"),
 ) -> None:
-    """Check a training before it begins: can it overfit a few patches, and which learning rate
-    suits it.
+    """Check a training before it begins. Can it overfit a few patches, and which learning rate
+    suits it?
     """
     from windhover.experiments.sanity_checks import run_sanity_checks
 
@@ -42,7 +42,7 @@ def kfold(
         Path, typer.Option("--output", "-o", help="JSON of every fold's figures to write.")
     ] = Path("reports/kfold.json"),
 ) -> None:
-    """Train and test once for each fold of places; print mean and spread. A stopped run goes on."""
+    """Train and test once for each fold of places. A stopped run goes on."""
     from windhover.evaluation.held_out import check_held_out_files
     from windhover.experiments.cross_validation import is_own_result, load_flow, run_folds
     from windhover.files import check_output, lock_output
@@ -67,7 +67,7 @@ def label_curve(
         Path, typer.Option("--output", "-o", help="JSON to write; a picture next to it.")
     ] = Path("label_curve.json"),
 ) -> None:
-    """Measure AP on unseen places against the number of labelled scenes; a stopped run goes on."""
+    """Measure AP against the number of labelled scenes. A stopped run goes on."""
     from windhover.errors import ParameterError
     from windhover.experiments.cross_validation import load_flow
     from windhover.experiments.label_curve import (
@@ -109,7 +109,7 @@ def tune(
     study: Annotated[str, typer.Option(help="Name; the same name continues a study.")] = "tune",
     settings: Settings = None,
 ) -> None:
-    """Search better training parameters on validation; a stopped search goes on."""
+    """Search better training parameters. Judged on validation; a stopped search goes on."""
     from windhover.experiments.cross_validation import load_flow
     from windhover.experiments.tuning import parse_axis, tune
     from windhover.training.training_data import TrainingFolders
@@ -133,7 +133,7 @@ def shapes(
     ] = None,
     bands: Annotated[int, typer.Option(help="Bands of the input.")] = 3,
 ) -> None:
-    """Print a network's layers, receptive field, stride, multiply-adds and parameters; that of
+    """Print a network's layers and size. Receptive field, stride, multiply-adds, parameters; of
     params.yaml by default.
     """
     from windhover.experiments.describe_network import describe_network
