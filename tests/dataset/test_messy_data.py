@@ -57,14 +57,14 @@ def test_label_files_and_names_without_a_raster_are_told(
         (tmp_path / "raw/labels").mkdir(exist_ok=True)
         (tmp_path / f"raw/labels/{name}.txt").write_text(text)
     catalog = catalog_of(tmp_path)
-    assert "2 label files are of rasters that are not there" in notes_of(catalog)
+    assert "2 label files of rasters that are not there" in notes_of(catalog)
     assert catalog.report.dropped["of an image that is not there"] == 3
     (tmp_path / "raw/all.csv").write_text(
         CSV_HEAD + "1.tif,1,2,30,40,a\nelse/1.tif,1,2,30,40,a\n9.tif,1,2,30,40,a\n"
     )
     catalog = catalog_of(tmp_path, labels="all.csv")
     assert len(catalog.labels) == 1
-    assert "1 images that it names match no raster ('9.tif')" in notes_of(catalog)
+    assert "no raster for 1 image that it names ('9.tif')" in notes_of(catalog)
     assert "'else/1.tif' may be 1" in notes_of(catalog)
     assert catalog.report.dropped["of an image name that several rasters have"] == 1
 
@@ -74,7 +74,7 @@ def test_a_raster_with_two_label_files_is_told(tmp_path: Path, make_scene: MakeS
     (tmp_path / "raw/q.csv").write_text(CSV_HEAD + "q.tif,1,2,30,40,a\n")
     (tmp_path / "raw/q.txt").write_text("0 0.5 0.5 0.1 0.1\n")
     catalog = catalog_of(tmp_path, labels="q.*")
-    assert "1 rasters have several label files, all of which are taken (q: " in notes_of(catalog)
+    assert "1 raster with several label files, all of which are taken (q: " in notes_of(catalog)
 
 
 def test_some_boxes_below_a_px_are_told(tmp_path: Path, make_scene: MakeScene) -> None:
@@ -228,3 +228,52 @@ def test_labels_across_the_antimeridian_are_cut(tmp_path: Path, make_scene: Make
     assert box.geom_type == "MultiPolygon"
     assert all(part.exterior.is_ccw for part in box.geoms)
     assert all(np.ptp(np.array(part.exterior.coords)[:, 0]) < 0.01 for part in box.geoms)
+
+
+def test_spellings_of_one_class_and_labels_without_a_class_are_told(
+    tmp_path: Path, make_scene: MakeScene
+) -> None:
+    make_scene("raw/a.tif")
+    rows = ["Small-Boat", "small  boat", "tug", ""]
+    text = "".join(f"a.tif,{5 + k},6,{30 + k},40,{name}\n" for k, name in enumerate(rows))
+    (tmp_path / "raw/labels.csv").write_text(CSV_HEAD + text)
+    catalog = catalog_of(tmp_path)
+    assert sorted(catalog.labels["class"]) == ["Small-Boat", "object", "small boat", "tug"]
+    assert "the classes 'Small-Boat', 'small boat' differ by case" in notes_of(catalog)
+    assert "the class 'object', which labels without a class get, has 1 label:" in notes_of(catalog)
+    names = {"Small-Boat": "boat", "small boat": "boat", "tug": "tug", "object": "boat"}
+    one_name = notes_of(catalog_of(tmp_path, classes=names))
+    assert "differ by case" not in one_name
+    assert "without a class get" not in one_name
+
+
+CORNERS = [(40, 90, 55, 100), (110, 30, 125, 42), (160, 95, 170, 110), (60, 20, 75, 33)]
+
+
+@pytest.mark.parametrize("kind", ["coco", "csv", "yolo"])
+def test_corners_in_place_of_sizes_are_refused(
+    tmp_path: Path, make_scene: MakeScene, kind: str
+) -> None:
+    make_scene("raw/a.tif", shape_hw=(120, 180))
+    if kind == "coco":
+        annotations = [{"image_id": 1, "category_id": 1, "bbox": box} for box in CORNERS]
+        images = [{"id": 1, "file_name": "a.tif"}]
+        categories = [{"id": 1, "name": "boat"}]
+        document = {"images": images, "categories": categories, "annotations": annotations}
+        (tmp_path / "raw/coco.json").write_text(json.dumps(document))
+    elif kind == "csv":
+        rows = "".join(f"a,{','.join(map(str, box))},boat\n" for box in CORNERS)
+        (tmp_path / "raw/labels.csv").write_text("image,x,y,w,h,class\n" + rows)
+    else:
+        rows = "".join(f"0 {a / 180} {b / 120} {c / 180} {d / 120}\n" for a, b, c, d in CORNERS)
+        (tmp_path / "raw/a.txt").write_text(rows)
+    with pytest.raises(DataError, match=r"of 4 boxes leave their rasters .*fit as two corners"):
+        catalog_of(tmp_path)
+
+
+def test_large_objects_at_the_border_are_no_corners(tmp_path: Path, make_scene: MakeScene) -> None:
+    make_scene("raw/a.tif", shape_hw=(120, 180))
+    boxes = [(-9, -5, 60, 50), (150, 90, 40, 40), (-9, 60, 50, 70), (20, 20, 15, 12)]
+    rows = "".join(f"a,{','.join(map(str, box))},boat\n" for box in boxes)
+    (tmp_path / "raw/labels.csv").write_text("image,x,y,w,h,class\n" + rows)
+    assert len(catalog_of(tmp_path).labels) == 4

@@ -104,3 +104,22 @@ def test_only_a_box_without_width_and_height_is_a_point(
     shape = read_one(tmp_path, bbox=bbox)
     assert list(shape.bounds) == bounds
     assert (shape.geom_type == "Point") == (bbox[2:] == [0, 0])
+
+
+def test_a_box_of_zeros_beside_an_outline_is_no_box(tmp_path: Path) -> None:
+    shape = read_one(tmp_path, bbox=[0, 0, 0, 0], segmentation=[[2.0, 1.0, 12.0, 1.0, 2.0, 21.0]])
+    assert list(shape.bounds) == [2, 1, 12, 21]
+
+
+def test_annotations_to_ignore_and_outlines_beside_their_boxes_are_told(tmp_path: Path) -> None:
+    ring = [2.0, 1.0, 12.0, 1.0, 2.0, 21.0]
+    one = {"image_id": 7, "category_id": 1, "bbox": [2, 1, 10, 20], "segmentation": [ring]}
+    document = {
+        "images": [{"id": 7, "file_name": "a.tif"}],
+        "annotations": [one, one | {"ignore": 1}, one | {"bbox": [30, 1, 10, 20]}],
+    }
+    (tmp_path / "coco.json").write_text(json.dumps(document))
+    labels = read_labels(tmp_path / "coco.json")
+    assert labels.ignored is not None
+    assert labels.ignored.tolist() == [False, True, False]
+    assert labels.notes[0].startswith("1 annotation with an outline that lies beside its box")

@@ -103,3 +103,11 @@ def test_files_of_subsets_are_read_together_unless_they_share_an_image(
     write("more_annotations", ["a.tif", "d.tif"])
     with pytest.raises(DataError, match="several files could hold the labels"):
         find_labels(tmp_path, "auto", names)
+
+
+def test_sidecars_of_rasters_are_no_label_files(tmp_path: Path) -> None:
+    names = ("a.xml", "a.tif.aux.xml", "b.aux.xml")
+    for name in names:
+        (tmp_path / name).write_text("<annotation></annotation>")
+    found = find_labels(tmp_path, str(tmp_path), rasters(tmp_path, "a.tif", "b.tif"))
+    assert [path.name for path in found.scene_of] == ["a.xml"]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import geopandas
 import numpy as np
+import pandas as pd
 import pytest
 import shapely
 
@@ -109,3 +110,12 @@ def test_json_that_is_geojson_is_read_as_such(tmp_path: Path) -> None:
     )
     (tmp_path / "labels.json").write_text(frame.to_json())
     assert read_labels(tmp_path / "labels.json").space == "map"
+
+
+def test_a_parquet_table_without_geo_metadata_is_said_to_be_one(tmp_path: Path) -> None:
+    boxes = pd.DataFrame({"class": ["boat"], "xmin": [1], "ymin": [2]})
+    boxes.to_parquet(tmp_path / "labels.parquet")
+    with pytest.raises(
+        FormatError, match=r"labels\.parquet: is a table without .*columns are class, xmin, ymin\)"
+    ):
+        read_labels(tmp_path / "labels.parquet")

@@ -54,3 +54,17 @@ def test_broken_voc_is_named(tmp_path: Path, text: str, sentence: str) -> None:
     (tmp_path / "a.xml").write_text(text)
     with pytest.raises(FormatError, match=sentence):
         read_labels(tmp_path / "a.xml")
+
+
+def test_deleted_objects_are_counted_and_left_out(tmp_path: Path) -> None:
+    deleted = voc_object().replace("<difficult>", "<deleted>1</deleted><difficult>")
+    (tmp_path / "a.xml").write_text(voc(voc_object() + deleted))
+    labels = read_labels(tmp_path / "a.xml")
+    assert (len(labels), labels.dropped) == (1, {"marked as deleted": 1})
+
+
+def test_an_object_of_two_boxes_is_refused(tmp_path: Path) -> None:
+    twice = voc_object().replace("</bndbox>", "</bndbox><bndbox><xmin>1</xmin></bndbox>")
+    (tmp_path / "a.xml").write_text(voc(twice))
+    with pytest.raises(FormatError, match=r"a\.xml: object 1 has 2 boxes\. Write an <object>"):
+        read_labels(tmp_path / "a.xml")

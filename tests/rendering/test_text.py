@@ -62,7 +62,7 @@ def test_lists_of_settings_are_separated_by_commas() -> None:
 
 
 def test_counts_of_0_are_left_out() -> None:
-    assert list(count_lines({"outside": 2, "empty": 0}, "labels")) == ["outside: 2 labels"]
+    assert list(count_lines({"outside": 2, "empty": 0}, "label")) == ["outside: 2 labels"]
 
 
 def test_lines_of_a_table_are_aligned() -> None:

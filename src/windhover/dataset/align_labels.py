@@ -24,6 +24,7 @@ from windhover.geometry.arrays import Bools
 from windhover.imagery.rasters import SceneInfo
 from windhover.labels.raster_names import RasterNames, ResolvedNames
 from windhover.labels.table import NO_GEOMETRY, RawLabels, objects_array
+from windhover.progress import counted
 
 SAME_PX = 1e-3  # two labels of one class whose boxes agree to this are one
 CRS_CHARS = 40  # of a coordinate system that a message shows
@@ -31,6 +32,10 @@ UNKNOWN_IMAGE = "of an image that is not there"  # reasons in the report
 AMBIGUOUS_IMAGE = "of an image name that several rasters have"
 OUTSIDE_RASTER = "centre outside the raster"
 LARGER_THAN_SCENE = "not finite, or much larger than the scene"
+# boxes are corners where such a share would fit as corners and so many leave their rasters
+CORNER_SHARE = 0.95
+LEAVING_SHARE = 0.2
+MIN_BOXES = 3
 MAX_SCENE_SIDES = 2.0  # longer sides of its scene that no object exceeds
 N_NAMES_SHOWN = 3  # in a note
 
@@ -84,15 +89,15 @@ class _NamedScenes:
         notes = []
         if self.missing:
             notes.append(
-                f"{len(self.missing)} label files are of rasters that are not there, or of several "
-                f"({shown_names(self.missing)}): they are left out"
+                f"{counted(len(self.missing), 'label file')} of rasters that are not there, or of "
+                f"several ({shown_names(self.missing)}): left out"
             )
         repeated = {scene: files for scene, files in self.files_of.items() if len(files) > 1}
         if repeated:
             scene, files = next(iter(repeated.items()))
             notes.append(
-                f"{len(repeated)} rasters have several label files, all of which are taken "
-                f"({scene}: {shown_names(files)})"
+                f"{counted(len(repeated), 'raster')} with several label files, all of which are "
+                f"taken ({scene}: {shown_names(files)})"
             )
         return notes + self.notes
 
@@ -136,6 +141,7 @@ def align_labels(
         dropped[LARGER_THAN_SCENE] = int((~is_sound).sum())
         table = table[is_sound].reset_index(drop=True)
     is_inside, is_leaving = _inside_raster(table, by_name)
+    _check_not_corners(table, by_name, is_leaving)
     dropped[OUTSIDE_RASTER] += int((~is_inside).sum())
     n_labels = sum(len(labels) for labels, _ in sources)
     _check_any_found(infos, sources, dropped, n_labels=n_labels, n_inside=int(is_inside.sum()))
@@ -198,6 +204,35 @@ def _check_unit(table: geopandas.GeoDataFrame) -> list[str]:
         f"{values}): are they fractions of the image?"
     )
     return [note]
+
+
+def _check_not_corners(
+    table: geopandas.GeoDataFrame, by_name: Mapping[str, SceneInfo], is_leaving: Bools
+) -> None:
+    """Check that boxes given by their size are not two corners.
+
+    Boxes whose size is larger than their position, all of them, are none of real objects.
+
+    Raises:
+        DataError: many leave their raster, and nearly all would not if they were corners.
+    """
+    for space in ("px", "fraction"):
+        rows = (table["space"] == space).to_numpy(bool)
+        if rows.sum() < MIN_BOXES or is_leaving[rows].mean() < LEAVING_SHARE:
+            continue
+        boxes = table.loc[rows, list(BOX_COLUMNS)].to_numpy(np.float64)
+        sides = boxes[:, 2:] - boxes[:, :2]
+        first = boxes[:, :2] if space == "px" else (boxes[:, :2] + boxes[:, 2:]) / 2
+        scenes = table.loc[rows, "scene"]
+        sizes = [(by_name[name].width_px, by_name[name].height_px) for name in scenes]
+        fits = ((sides > first) & (first >= 0) & (sides <= np.array(sizes))).all(axis=1)
+        if fits.mean() >= CORNER_SHARE:
+            read_as = "x, y, width, height" if space == "px" else "centre and size"
+            raise DataError(
+                f"{table.loc[rows, 'source'].iloc[0]}: {int(is_leaving[rows].sum())} of "
+                f"{int(rows.sum())} boxes leave their rasters as {read_as}, and would fit as "
+                f"two corners. Write {read_as}; in a CSV, corners are xmin, ymin, xmax, ymax."
+            )
 
 
 def _has_sound_size(table: geopandas.GeoDataFrame, by_name: Mapping[str, SceneInfo]) -> Bools:
@@ -302,20 +337,20 @@ def _notes_on_names(source: str, resolved: ResolvedNames) -> list[str]:
     notes = []
     if resolved.unknown:
         notes.append(
-            f"{source}: {len(resolved.unknown)} images that it names match no raster "
+            f"{source}: no raster for {counted(len(resolved.unknown), 'image')} that it names "
             f"({shown_names(resolved.unknown)})"
         )
     if resolved.ambiguous:
         name, scenes = next(iter(resolved.ambiguous.items()))
         notes.append(
-            f"{source}: {len(resolved.ambiguous)} image names do not fit one raster alone "
-            f"({name!r} may be {' or '.join(scenes)}): write the folder of the raster too"
+            f"{source}: {counted(len(resolved.ambiguous), 'image name')} that may mean several "
+            f"rasters ({name!r} may be {' or '.join(scenes)}): write the folder of the raster too"
         )
     if resolved.weak:
         name, scene = next(iter(resolved.weak.items()))
         notes.append(
-            f"{source}: {len(resolved.weak)} images are of another folder than the only raster of "
-            f"their name ({name!r} is taken for {scene})"
+            f"{source}: {counted(len(resolved.weak), 'image')} of another folder than the only "
+            f"raster of the name ({name!r} is taken for {scene})"
         )
     return notes
 

@@ -34,7 +34,7 @@ from windhover.dataset.grouping import (
     match_groups,
     read_groups,
 )
-from windhover.dataset.label_classes import classify_labels
+from windhover.dataset.label_classes import classify_labels, notes_on_class_names
 from windhover.dataset.raw_sources import DataSources, read_sources
 from windhover.dataset.spatial_blocks import (
     BLOCK_SEPARATOR,
@@ -140,6 +140,7 @@ def _divided(
                 *notes,
                 *note_on_unused_splits(sources.areas, fixed),
                 *_notes_on_lacking_classes(scenes, labels),
+                *notes_on_class_names(of_catalog["class"]),
             ],
             **_counts(scenes, of_catalog),
         }

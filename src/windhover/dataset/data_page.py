@@ -45,7 +45,7 @@ def data_page(catalog: Catalog, lines: Iterable[str]) -> str:
         lines: the summary, as on the terminal.
     """
     report = catalog.report
-    dropped = count_lines(report.dropped, "labels")
+    dropped = count_lines(report.dropped, "label")
     label_tables = []
     if report.coverage_table:
         label_tables.append(("Shares of the classes", table_of_rows(report.coverage_table)))

@@ -27,6 +27,7 @@ from windhover.dataset.splits import SPLITS
 from windhover.geometry.arrays import Floats
 from windhover.geometry.windows import STRIDE_PX, WINDOW_PX
 from windhover.imagery.resample import snap_ratio, target_length
+from windhover.progress import counted
 
 TINY_PX = 3.0  # an object smaller than this at the training GSD can hardly be seen
 MAX_NAMED = 20  # labels named one by one; beyond that only counted
@@ -217,19 +218,21 @@ def statistics_lines(report: CatalogReport) -> list[str]:
     lines = _coverage_lines(report)
     for row in report.class_table or []:
         sizes = f"longer side {row['length_m']} m, {row['length_px']} px"
-        lines.append(f"  {row['class']}: {row['labels']} labels, {sizes}")
+        if row["points"] == row["labels"]:
+            sizes = "points, without a size"
+        lines.append(f"  {row['class']}: {counted(row['labels'], 'label')}, {sizes}")
     gsd = f"{report.training_gsd_m:g} m"
     larger = report.larger_than_the_window
     if larger and larger.count:
         lines.append(
-            f"  {larger.count} objects are longer than the {WINDOW_PX} px window at {gsd} "
+            f"  {counted(larger.count, 'object')} longer than the {WINDOW_PX} px window at {gsd} "
             "(search at several scales)"
         )
     smaller = report.smaller_than_3_px
     if smaller and smaller.count:
         lines.append(
-            f"  {smaller.count} objects are smaller than {TINY_PX:g} px at {gsd}: choose a finer "
-            "`scenes.gsd_m`"
+            f"  {counted(smaller.count, 'object')} smaller than {TINY_PX:g} px at {gsd}: choose a "
+            "finer `scenes.gsd_m`"
         )
     prior = report.prior
     if prior and prior.one_in:
@@ -239,6 +242,6 @@ def statistics_lines(report: CatalogReport) -> list[str]:
     if report.dark_scenes:
         shown = ", ".join(report.dark_scenes[:N_DARK_SHOWN])
         lines.append(
-            f"  {len(report.dark_scenes)} rasters are partly black or without data: {shown}"
+            f"  {counted(len(report.dark_scenes), 'raster')} black or without data in part: {shown}"
         )
     return lines

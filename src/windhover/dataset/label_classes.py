@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
+
 import geopandas
 import numpy as np
+import pandas as pd
 
 from windhover.dataset.areas import labels_in_ignore_areas
 from windhover.dataset.catalog_tables import BOX_COLUMNS, LABEL_COLUMNS
@@ -11,7 +15,9 @@ from windhover.errors import DataError
 from windhover.geometry import georef
 from windhover.geometry.arrays import Floats
 from windhover.imagery.rasters import SceneInfo
+from windhover.labels.table import NO_CLASS
 from windhover.params.scenes import ScenesParams
+from windhover.progress import counted
 
 
 def classify_labels(
@@ -66,6 +72,32 @@ def _check_classes(labels: geopandas.GeoDataFrame, params: ScenesParams) -> None
             f"`scenes.classes` names {', '.join(absent)}, but the labels hold "
             f"{', '.join(sorted(in_labels))}. Correct the names."
         )
+
+
+def notes_on_class_names(names: pd.Series) -> list[str]:
+    """Return a sentence on classes that are likely one, and one on labels without a class.
+
+    Args:
+        names: (N,) class of each label.
+    """
+    counts = names.value_counts()
+    spellings: dict[str, list[str]] = {}
+    for name in sorted(counts.index):
+        plain = unicodedata.normalize("NFKC", name).casefold()
+        spellings.setdefault(re.sub(r"[\s_-]+", "", plain) or name, []).append(name)
+    notes = [
+        f"the classes {', '.join(map(repr, alike))} differ by case, blanks or hyphens alone, and "
+        "are learned as different ones: give them one name in `scenes.classes`"
+        for alike in spellings.values()
+        if len(alike) > 1
+    ]
+    if NO_CLASS in counts and len(counts) > 1:
+        notes.append(
+            f"the class {NO_CLASS!r}, which labels without a class get, has "
+            f"{counted(int(counts[NO_CLASS]), 'label')}: `scenes.ignore_classes` leaves such "
+            "labels out of training"
+        )
+    return notes
 
 
 def _sides_on_ground(labels: geopandas.GeoDataFrame, infos: list[SceneInfo]) -> Floats:

@@ -31,6 +31,7 @@ from windhover.imagery.rasters import SceneInfo
 from windhover.labels.formats import find_labels, read_labels
 from windhover.labels.raster_names import RasterNames
 from windhover.params.scenes import ScenesParams
+from windhover.progress import counted
 
 MAX_NAMED = 3  # rasters with one note that are named each
 
@@ -199,8 +200,8 @@ def raster_notes(infos: list[SceneInfo]) -> list[str]:
     if striped:
         first = striped[0]
         notes.append(
-            f"{len(striped)} rasters are stored in strips, which makes windows slow to read (17 "
-            "times, measured). Make a COG of each: gdal_translate -of COG -co COMPRESS=DEFLATE "
+            f"{counted(len(striped), 'raster')} stored in strips, which makes windows slow to read "
+            "(17 times, measured). Make a COG of each: gdal_translate -of COG -co COMPRESS=DEFLATE "
             f"-co PREDICTOR=YES {first.path} {first.name}-cog.tif"
         )
     if len({(info.scales, info.offsets) for info in infos}) > 1:

@@ -10,6 +10,7 @@ from windhover.dataset.data_page import data_page
 from windhover.dataset.data_statistics import statistics_lines, with_statistics
 from windhover.dataset.discover import portable_path
 from windhover.dataset.splits import SPLITS
+from windhover.progress import counted
 from windhover.rendering.text import count_lines
 
 PAGE_FILE = "report.html"
@@ -50,11 +51,11 @@ def _current_class_map(path: str | None, folder: Path) -> str | None:
 def summary_lines(catalog: Catalog) -> list[str]:
     """Return what the catalog holds, for the terminal."""
     report = catalog.report
-    labels = f"{report.labels} labels"
+    labels = counted(report.labels, "label")
     if catalog.is_coverage:
         n_labeled = report.scenes - len(report.unlabelled_scenes)
         labels = f"{n_labeled} with a class map of {', '.join(catalog.classes) or 'no class'}"
-    lines = [f"{report.scenes} scenes of {report.places} places, {labels}"]
+    lines = [f"{counted(report.scenes, 'scene')} of {counted(report.places, 'place')}, {labels}"]
     for split in SPLITS:
         counts = []
         for row in report.by_split:
@@ -68,8 +69,10 @@ def summary_lines(catalog: Catalog) -> list[str]:
         lines.append(f"  {split:5} {report.scenes_by_split[split]:4} scenes: {labels}")
     n_unlabeled = len(report.unlabelled_scenes)
     if n_unlabeled:
-        lines.append(f"  {n_unlabeled} scenes without labels are searched but not learned from")
+        lines.append(
+            f"  {counted(n_unlabeled, 'scene')} without labels, searched but not learned from"
+        )
     lines += statistics_lines(report)
     lines += [f"  {note}" for note in report.notes]
-    lines += [f"  {line}" for line in count_lines(report.dropped, "labels")]
+    lines += [f"  {line}" for line in count_lines(report.dropped, "label")]
     return lines

@@ -11,6 +11,7 @@ from pathlib import Path
 import geopandas
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pyogrio
 import shapely
 from shapely.errors import ShapelyError
@@ -50,6 +51,7 @@ def read_layer(path: Path, layer: str) -> geopandas.GeoDataFrame:
         )
     try:
         if path.suffix.lower() in PARQUET_SUFFIXES:
+            _check_geo_metadata(path)
             return _check_degrees(path, geopandas.read_parquet(path))
         layers = [name for name, kind in pyogrio.list_layers(path) if kind is not None]
         chosen = layer if layer in layers else layers[0] if len(layers) == 1 else None
@@ -75,6 +77,21 @@ def read_layer(path: Path, layer: str) -> geopandas.GeoDataFrame:
         f"{path}: has the layers {', '.join(layers)} and none called {layer!r}. "
         "Rename the one that is meant."
     )
+
+
+def _check_geo_metadata(path: Path) -> None:
+    """Check that a Parquet file says which column holds shapes.
+
+    Raises:
+        FormatError: it is a table without shapes.
+    """
+    schema = pq.read_schema(path)
+    if b"geo" not in (schema.metadata or {}):
+        raise FormatError(
+            f"{path}: is a table without the metadata of GeoParquet (its columns are "
+            f"{', '.join(schema.names)[:200]}), so which column holds shapes, and in which system, "
+            "is not known. Write it with geopandas' to_parquet; boxes in px are read as CSV."
+        )
 
 
 def shape_layers(path: Path) -> list[str]:

@@ -23,16 +23,19 @@ from windhover.labels.table import (
     turned_box,
 )
 from windhover.labels.text_files import read_json
+from windhover.progress import counted
 
 VERSION_KEY = "windhover_labels"  # of `info`: number of a reviewed version of the labels
 UNCLEAR_ANGLES = ("angle", "theta")
+MIN_RING_NUMBERS = 6  # of three corners
 
 
 def read_coco(path: Path, class_column: str | None = None) -> RawLabels:
     """Read COCO JSON: `bbox` is the box; without one, the outline of `segmentation` polygons.
 
     Crowds (`iscrowd`) are ignored labels, unless every annotation is one: some tools mark each
-    run-length mask so. In a reviewed version of this program's own they are always ignored.
+    run-length mask so. In a reviewed version of this program's own they are always ignored, and
+    what is marked by `ignore` is everywhere.
 
     Args:
         path: the file.
@@ -60,7 +63,8 @@ def read_coco(path: Path, class_column: str | None = None) -> RawLabels:
     for number, (annotation, is_crowd) in enumerate(zip(annotations, crowds, strict=True), 1):
         where = f"{path}: annotation {number} (id {annotation.get('id')!r})"
         row = _label_row(annotation, images, categories, where=where)
-        rows.append(row._replace(ignored=is_crowd and crowds_are_ignored))
+        is_ignored = is_true(annotation.get("ignore"), f"{where}, `ignore`")
+        rows.append(row._replace(ignored=is_ignored or (is_crowd and crowds_are_ignored)))
     labels = labels_from_rows(
         path,
         rows,
@@ -68,7 +72,32 @@ def read_coco(path: Path, class_column: str | None = None) -> RawLabels:
         images=tuple(images.values()),
         image_sizes_wh=_image_sizes(images, document["images"]),
     )
-    return replace(labels, notes=_notes_on_images(images))
+    return replace(labels, notes=(*_notes_on_images(images), *_notes_on_outlines(annotations)))
+
+
+def _notes_on_outlines(annotations: list[dict[str, Any]]) -> tuple[str, ...]:
+    """Return a sentence where outlines lie beside their boxes, as after one of them was scaled."""
+    n_apart = sum(map(_is_outline_apart, annotations))
+    if not n_apart:
+        return ()
+    note = (
+        f"{counted(n_apart, 'annotation')} with an outline that lies beside its box: the box is "
+        "taken, look whether it is the right one"
+    )
+    return (note,)
+
+
+def _is_outline_apart(annotation: dict[str, Any]) -> bool:
+    """Return whether an annotation's box and the first ring of its outline have no px in common."""
+    bbox = annotation.get("bbox")
+    rings = annotation.get("segmentation")
+    if not bbox or not any(bbox) or not isinstance(rings, list) or len(rings) != 1:
+        return False
+    if len(rings[0]) < MIN_RING_NUMBERS:
+        return False
+    left, top, width, height = map(float, bbox)
+    x0, y0, x1, y1 = _polygon(rings[0]).bounds
+    return x1 < left or y1 < top or x0 > left + width or y0 > top + height
 
 
 def _notes_on_images(images: dict[str, str]) -> tuple[str, ...]:
@@ -170,7 +199,8 @@ def _annotation_geometry(annotation: dict[str, Any]) -> Any:
         ValueError: the box or the outline cannot be read.
     """
     bbox = annotation.get("bbox")
-    if bbox:
+    rings = annotation.get("segmentation") or []
+    if bbox and not (rings and bbox == [0, 0, 0, 0]):  # zeros fill in for a box
         if not isinstance(bbox, list) or len(bbox) != 4:
             raise ValueError(f"`bbox` must be 4 numbers, got {str(bbox)[:40]}")
         left, top, width, height = (float(number) for number in bbox)
@@ -180,10 +210,9 @@ def _annotation_geometry(annotation: dict[str, Any]) -> Any:
             return turned_box(box_geometry(*box_xyxy), angle_deg)
         outline = _outline_of_box(annotation, box_xyxy)
         return outline if outline is not None else box_geometry(*box_xyxy)
-    rings = annotation.get("segmentation") or []
     if isinstance(rings, dict):
         raise ValueError("it has no `bbox`, and a run-length mask alone is not read")
-    polygons = [_polygon(ring) for ring in rings if len(ring) >= 6]
+    polygons = [_polygon(ring) for ring in rings if len(ring) >= MIN_RING_NUMBERS]
     if not polygons:
         return None
     if len(polygons) > 1:
@@ -218,7 +247,7 @@ def _outline_of_box(annotation: dict[str, Any], box_xyxy: tuple[float, float, fl
     if left == right and top == bottom:
         return shapely.Point(left, top)
     rings = annotation.get("segmentation")
-    if not isinstance(rings, list) or len(rings) != 1 or len(rings[0]) < 6:
+    if not isinstance(rings, list) or len(rings) != 1 or len(rings[0]) < MIN_RING_NUMBERS:
         return None
     polygon = _polygon(rings[0])
     return polygon if np.allclose(polygon.bounds, box_xyxy, atol=1e-3) else None

@@ -54,6 +54,7 @@ READERS: dict[str, Callable[[Path, str | None], RawLabels]] = {
     ".txt": read_text_labels,
 }
 ONE_IMAGE_SUFFIXES = (".xml", ".txt")  # such a file holds the labels of one image
+SIDECAR_SUFFIX = ".aux.xml"
 UNNAMED_SUFFIXES = (".txt",)  # of which none names its image
 
 
@@ -133,7 +134,8 @@ def find_labels(
 
 
 def _has_reader(path: Path) -> bool:
-    return path.suffix.lower() in READERS
+    is_sidecar = path.name.lower().endswith(SIDECAR_SUFFIX)  # of a raster, by GDAL
+    return path.suffix.lower() in READERS and not is_sidecar
 
 
 def _check_not_geodatabase(path: Path) -> None:

@@ -117,11 +117,12 @@ def without_empty(labels: RawLabels) -> RawLabels:
     """Return the labels that have a geometry with finite coordinates; the others are counted.
 
     A label whose class is left empty is of the class `NO_CLASS`: an empty name would be read as
-    background. Boxes of four zeros have no geometry.
+    background. Line breaks and repeated blanks in a name are one blank. Boxes of four zeros have
+    no geometry.
     """
     if not len(labels):
         return labels
-    class_names = [str(name).strip() or NO_CLASS for name in labels.class_name]
+    class_names = [" ".join(str(name).split()) or NO_CLASS for name in labels.class_name]
     labels = replace(labels, class_name=objects_array(class_names))
     bounds = shapely.bounds(labels.geometry)
     is_sound = np.isfinite(bounds).all(axis=1) & ~shapely.is_missing(labels.geometry)

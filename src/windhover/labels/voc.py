@@ -7,6 +7,7 @@ shifted. XML is read without expanding entities.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from xml.etree.ElementTree import Element, ParseError
@@ -29,6 +30,7 @@ CORNERS = ("xmin", "ymin", "xmax", "ymax")
 TURNED_BOX = ("cx", "cy", "w", "h", "angle")
 SHAPE_TAGS = ("bndbox", "robndbox", "points", "polygon")
 MIN_CORNERS = 3
+DELETED = "marked as deleted"
 
 
 def read_voc(path: Path, class_column: str | None = None) -> RawLabels:
@@ -48,6 +50,7 @@ def read_voc(path: Path, class_column: str | None = None) -> RawLabels:
     image = (root.findtext("filename") or root.findtext("source/filename") or "").strip()
     image = image or path.stem
     rows = []
+    n_deleted = 0
     elements = [element for element in root.iter() if _tag(element) == "object"]
     if not elements and any(_tag(element) in SHAPE_TAGS for element in root.iter()):
         raise FormatError(
@@ -56,12 +59,18 @@ def read_voc(path: Path, class_column: str | None = None) -> RawLabels:
         )
     for number, element in enumerate(elements, 1):
         where = f"{path}: object {number}"
+        if is_true(element.findtext("deleted"), f"{where}, <deleted>"):  # of LabelMe
+            n_deleted += 1
+            continue
         name = element.findtext("name") or element.findtext("possibleresult/name") or ""
         is_difficult = is_true(element.findtext("difficult"), f"{where}, <difficult>")
         rows.append(LabelRow(image, name.strip(), _shape(element, where), is_difficult))
     size_wh = _image_size(root)
     sizes = {} if size_wh is None else {image: size_wh}
-    return labels_from_rows(path, rows, "px", images=(image,), image_sizes_wh=sizes)
+    labels = labels_from_rows(path, rows, "px", images=(image,), image_sizes_wh=sizes)
+    if n_deleted:
+        labels = replace(labels, dropped=labels.dropped | {DELETED: n_deleted})
+    return labels
 
 
 def _tag(element: Element) -> str:
@@ -89,7 +98,10 @@ def _shape(element: Element, where: str) -> Any:
         )
         box = box_geometry(col - width / 2, row - height / 2, col + width / 2, row + height / 2)
         return turned_box(box, math.degrees(angle_rad))
-    bndbox = element.find("bndbox")
+    boxes = element.findall("bndbox")
+    if len(boxes) > 1:
+        raise FormatError(f"{where} has {len(boxes)} boxes. Write an <object> around each of them.")
+    bndbox = boxes[0] if boxes else None
     box = box_geometry(*(_corner(bndbox, name, where=where) for name in CORNERS))
     return turned_box(box, _rotation_deg(element, where))
 

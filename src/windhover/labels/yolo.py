@@ -6,7 +6,10 @@ numbers unless a `data.yaml` or `classes.txt` in its folder or above it names th
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
+from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,13 +23,20 @@ from windhover.labels.table import LabelRow, RawLabels, box_geometry, labels_fro
 from windhover.labels.text_files import is_number, read_label_lines, read_utf8
 
 MAX_CLASS = 1_000_000
+N_NUMBERS_SHOWN = 4  # of classes, in an error
 MAX_BOX_NUMBERS = 4  # of a line after its class; more are corners or key points
 EDGE = 0.01  # by which a box may leave the image by rounding
 POSE_MARGIN = 0.1  # of a box's sides, by which key points may be outside it
 MAX_FRACTION = 2.0  # larger numbers are px, not fractions
 CLASS_LIST = "classes.txt"
 NAME_LISTS = (CLASS_LIST, "obj.names")
-NAME_YAMLS = ("data.yaml", "dataset.yaml")
+NAME_YAMLS = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
+YAML_SUFFIXES = (".yaml", ".yml")
+NAMES_KEY = re.compile(r"^names\s*:", re.MULTILINE)
+NO_NAMES = (
+    "no file names its classes (classes.txt or data.yaml in its folder or up to two above it), so "
+    "they are called by their numbers"
+)
 
 
 class YoloNames(NamedTuple):
@@ -34,6 +44,8 @@ class YoloNames(NamedTuple):
 
     classes: dict[int, str]  # by number; empty for none
     numbers_per_pose: int | None  # of key points in a line; None where no poses are stated
+    file: Path | None = None  # of the classes
+    others: tuple[tuple[Path, dict[int, str]], ...] = ()  # farther files of names, their classes
 
 
 def read_yolo(path: Path, class_column: str | None = None) -> RawLabels:
@@ -52,7 +64,7 @@ def read_yolo(path: Path, class_column: str | None = None) -> RawLabels:
     for number, words in lines:
         where = f"{path}, line {number}"
         class_number, values = _parse_line(words, where, names.numbers_per_pose)
-        parsed.append((_class_name(class_number, names.classes, where), values))
+        parsed.append((_class_name(class_number, names, where), values))
     if names.numbers_per_pose is None and any(_is_like_pose(values) for _, values in parsed):
         raise FormatError(
             f"{path}: its lines are like poses (a box, then key points inside it), not like "
@@ -60,7 +72,8 @@ def read_yolo(path: Path, class_column: str | None = None) -> RawLabels:
             "the four numbers of the box alone."
         )
     rows = [LabelRow(path.stem, name, _fraction_geometry(values)) for name, values in parsed]
-    return labels_from_rows(path, rows, "fraction", images=(path.stem,))
+    labels = labels_from_rows(path, rows, "fraction", images=(path.stem,))
+    return labels if names.file is not None or not rows else replace(labels, notes=(NO_NAMES,))
 
 
 def _is_like_pose(values: list[float]) -> bool:
@@ -133,13 +146,31 @@ def _has_visibilities(values: list[float]) -> bool:
     return is_box and len(points) % 3 == 0 and all(number in (0, 1, 2) for number in points[2::3])
 
 
-def _class_name(class_number: int, class_names: dict[int, str], where: str) -> str:
-    if class_names and class_number not in class_names:
+def _class_name(class_number: int, names: YoloNames, where: str) -> str:
+    """Return the name of a class, its number where there are no names.
+
+    Raises:
+        FormatError: it has none, or another one in another file.
+    """
+    if not names.classes:
+        return str(class_number)
+    if class_number not in names.classes:
+        numbers = sorted(names.classes)
+        named = ", ".join(map(str, numbers[:N_NUMBERS_SHOWN]))
+        more = f", ... {numbers[-1]}" if len(numbers) > N_NUMBERS_SHOWN else ""
         raise FormatError(
-            f"{where}: has the class {class_number}, but the file of class names ends at "
-            f"{max(class_names)}. Bring the names that belong to these labels."
+            f"{where}: has the class {class_number}, but {names.file} names only {named}{more}. "
+            "Bring the names that belong to these labels."
         )
-    return class_names.get(class_number, str(class_number))
+    name = names.classes[class_number]
+    for other, classes in names.others:
+        if classes.get(class_number, name).strip() != name.strip():
+            raise FormatError(
+                f"{where}: the class {class_number} is {name.strip()!r} by {names.file} and "
+                f"{classes[class_number].strip()!r} by {other}. Take out the file that does not "
+                "belong to these labels."
+            )
+    return name
 
 
 def _fraction_geometry(values: list[float]) -> Any:
@@ -154,16 +185,44 @@ def _fraction_geometry(values: list[float]) -> Any:
 
 def _find_names(path: Path) -> YoloNames:
     """Return the classes and poses of a file in the label's folder or up to two above it."""
+    found: list[tuple[Path, dict[int, str]]] = []
+    numbers_per_pose = None
     for folder in (path.parent, *list(path.parents)[1:3]):
-        yamls = [folder / name for name in NAME_YAMLS if (folder / name).is_file()]
-        numbers_per_pose = _numbers_per_pose(yamls[0]) if yamls else None
         for name in NAME_LISTS:
             if (folder / name).is_file() and folder / name != path:
                 lines = read_utf8(folder / name).rstrip().split("\n")
-                return YoloNames(dict(enumerate(lines)), numbers_per_pose)
-        if yamls:
-            return YoloNames(_names_from_yaml(yamls[0]), numbers_per_pose)
-    return YoloNames({}, None)
+                found.append((folder / name, dict(enumerate(lines))))
+        yaml = _yaml_of_names(folder, folder.stat().st_mtime_ns)
+        if yaml is not None:
+            if not found or found[0][0].parent == folder:
+                numbers_per_pose = _numbers_per_pose(yaml)
+            found.append((yaml, _names_from_yaml(yaml)))
+    found = [(file, classes) for file, classes in found if classes]
+    if not found:
+        return YoloNames({}, numbers_per_pose)
+    file, classes = found[0]
+    return YoloNames(classes, numbers_per_pose, file, tuple(found[1:]))
+
+
+@lru_cache(maxsize=64)
+def _yaml_of_names(folder: Path, changed_ns: int) -> Path | None:
+    """Return the YAML file of names of a folder, None without one or with several.
+
+    Args:
+        folder: is listed once while it does not change.
+        changed_ns: when it was changed last.
+    """
+    for name in NAME_YAMLS:
+        if (folder / name).is_file():
+            return folder / name
+    others = [path for path in sorted(folder.iterdir()) if path.suffix.lower() in YAML_SUFFIXES]
+    of_names = [path for path in others if path.is_file() and NAMES_KEY.search(_head_of(path))]
+    return of_names[0] if len(of_names) == 1 else None
+
+
+def _head_of(path: Path) -> str:
+    with path.open("rb") as file:
+        return file.read(100_000).decode("utf-8", "replace")
 
 
 def _numbers_per_pose(path: Path) -> int | None:
@@ -203,9 +262,11 @@ def _read_yaml(path: Path) -> dict[str, Any]:
 
 
 def _names_from_yaml(path: Path) -> dict[int, str]:
-    names = _read_yaml(path).get("names", {})
+    names = _read_yaml(path).get("names") or {}
+    if not isinstance(names, (dict, list)):
+        raise _names_error(path, TypeError(f"it is {str(names)[:40]!r}"))
     try:
-        pairs: Iterable[Any] = names.items() if isinstance(names, dict) else enumerate(names or [])
+        pairs: Iterable[Any] = names.items() if isinstance(names, dict) else enumerate(names)
         return {int(number): str(name) for number, name in pairs}
     except (AttributeError, TypeError, ValueError) as error:
         raise _names_error(path, error) from None

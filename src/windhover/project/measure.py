@@ -23,6 +23,7 @@ from windhover.dataset.catalog_report import PixelShares
 from windhover.dataset.check_rasters import check_pixels
 from windhover.dataset.discover import FoundScenes, find_scenes, matching_rasters, stack_scenes
 from windhover.dataset.grouping import MatchedGroups, match_groups, read_groups
+from windhover.dataset.label_classes import notes_on_class_names
 from windhover.dataset.labels_without_data import drop_labels_without_data
 from windhover.dataset.mask_files import exclusion_patterns
 from windhover.dataset.splits import join_places
@@ -129,7 +130,17 @@ def measure(request: ProjectRequest) -> MeasuredData:
         length_m=Quantiles.of(objects.length_m),
         width_m=Quantiles.of(objects.width_m),
         color=color,
-        notes=tuple(dict.fromkeys([*seen.notes, *notes, *aligned.notes, *groups.notes])),
+        notes=tuple(
+            dict.fromkeys(
+                [
+                    *seen.notes,
+                    *notes,
+                    *aligned.notes,
+                    *groups.notes,
+                    *notes_on_class_names(labels["class"]),
+                ]
+            )
+        ),
         **crowding,
     )
     return MeasuredData(record, infos, objects)

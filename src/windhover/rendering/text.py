@@ -11,6 +11,8 @@ from typing import Any, TypeAlias
 import numpy as np
 import pandas as pd
 
+from windhover.progress import counted
+
 # value, low and high of the 95 % interval; None where one is undefined
 ValueAndInterval: TypeAlias = tuple[float | None, float | None, float | None]
 
@@ -70,10 +72,15 @@ def capitalized(sentence: str) -> str:
 
 
 def count_lines(counts: Mapping[str, int], unit: str) -> Iterable[str]:
-    """Yield `reason: N things` for each count that is not 0."""
+    """Yield `reason: N things` for each count that is not 0.
+
+    Args:
+        counts: by reason.
+        unit: what is counted, one of it.
+    """
     for reason, count in counts.items():
         if count:
-            yield f"{reason}: {count} {unit}"
+            yield f"{reason}: {counted(count, unit)}"
 
 
 def label_line(label: str, text: str, width: int = LABEL_WIDTH) -> str:

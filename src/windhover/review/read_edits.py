@@ -181,7 +181,7 @@ def _read_rows(edit_set: EditSet, table: geopandas.GeoDataFrame) -> None:
     n_gone = len(set(asked) - seen)
     if n_gone:
         edit_set.notes.append(
-            f"{counted(n_gone, 'row')} of {edit_set.path} were deleted and count as not reviewed; "
+            f"{counted(n_gone, 'row')} deleted from {edit_set.path}, counted as not reviewed; "
             "the verdict `not an object` rejects a detection"
         )
 
