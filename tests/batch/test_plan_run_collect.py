@@ -19,13 +19,13 @@ import typer
 from toy_plans import plan_world, request_of, run_all, write_raster, write_world
 from windhover.batch.collect_plan import collect_plan
 from windhover.batch.make_plan import expand_patterns
+from windhover.batch.part import Part
 from windhover.batch.plan import Plan
 from windhover.batch.run_task import run_tasks_here
 from windhover.batch.search_task import TaskSearch
 from windhover.cli.batch import run
 from windhover.detection.detect_rasters import detect_rasters
 from windhover.errors import (
-    DataError,
     FormatError,
     MissingFileError,
     ParameterError,
@@ -153,8 +153,8 @@ def test_what_changed_since_the_plan_is_refused(world: tuple[Path, list[str]]) -
     folder, rasters = world
     plan_world(folder, rasters)
     os.utime(rasters[0], ns=(0, 0))
-    with pytest.raises(DataError, match=r"scene0\.tif: was changed after the plan was made"):
-        run_tasks_here(folder / "plan", [0])
+    (outcome,) = run_tasks_here(folder / "plan", [0])
+    assert "scene0.tif: was changed after the plan was made" in outcome.reasons[0]
     (folder / "model" / "calibration.json").write_text("{}")
     with pytest.raises(ParameterError, match=r"calibration\.json: is not that of the plan's model"):
         run_tasks_here(folder / "plan", [0])
@@ -163,6 +163,20 @@ def test_what_changed_since_the_plan_is_refused(world: tuple[Path, list[str]]) -
     (folder / "plan" / "plan.json").write_text(json.dumps(record))
     with pytest.raises(FormatError, match=r"plan\.json: was changed after the plan was made"):
         Plan.load(folder / "plan")
+
+
+def test_a_changed_raster_costs_its_task_no_other_scene(world: tuple[Path, list[str]]) -> None:
+    folder, rasters = world
+    outcome = plan_world(folder, rasters[1:], minutes_per_task=60.0)
+    (row_of_first, *others) = Plan.load(outcome.folder).rows_of(0)
+    assert others, "one task has several scenes"
+    os.utime(rasters[1], ns=(0, 0))
+    (ended,) = run_tasks_here(outcome.folder, [0])
+    assert len(ended.reasons) == 1
+    part = Part.load(Plan.load(outcome.folder).part_path(0))
+    searched = {block.scene for block in part.blocks}
+    assert searched == {row.scene for row in others} - {row_of_first.scene}
+    assert [failure.scene for failure in part.header.failures] == [row_of_first.scene]
 
 
 def test_tasks_after_one_that_cannot_be_searched_are_searched(
@@ -178,14 +192,14 @@ def test_tasks_after_one_that_cannot_be_searched_are_searched(
     assert ended.value.exit_code == 3
     printed = capsys.readouterr()
     tasks = [line for line in printed.out.splitlines() if line.startswith("task")]
-    assert tasks == ["task 1: not searched", "task 2: searched"]
+    assert tasks == ["task 1: searched, but for 1 place", "task 2: searched"]
     assert "scene1.tif: was changed after the plan was made" in printed.err
     path = Plan.load(outcome.folder).part_path(2)
     with lock_output(path):
         first, second = run_tasks_here(outcome.folder, [2, 1])
     assert "another run is writing this file" in first.reasons[0]
     assert not first.has_part
-    assert not second.has_part
+    assert "scene1.tif: was changed" in second.reasons[0]
     shutil.rmtree(folder / "model")
     with pytest.raises(MissingFileError, match="model"):
         run_tasks_here(outcome.folder, [0, 1])

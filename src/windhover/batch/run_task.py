@@ -50,7 +50,6 @@ def run_tasks_here(
 
     Raises:
         ParameterError: another run searches the only task, or the model is not the plan's.
-        DataError: a raster of the only task was changed after the plan was made.
         WindhoverError: another child that names the fault.
     """
     plan = Plan.load(folder)
@@ -87,7 +86,6 @@ class _TaskRunner:
 
         Raises:
             ParameterError: another run searches it, or the model is not the plan's.
-            DataError: a raster was changed after the plan was made.
         """
         path = self._plan.part_path(task)
         with lock_output(path):

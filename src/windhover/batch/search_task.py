@@ -89,10 +89,10 @@ class TaskSearch:
             progress: called with the Mpx just done.
 
         Returns:
-            The part; what could not be read is in its header.
+            The part; what could not be read, and rasters that were changed after the plan was
+            made, are in its header.
 
         Raises:
-            DataError: a raster was changed after the plan was made.
             ParameterError: the plan has no such task.
         """
         rows = self.plan.rows_of(task)
@@ -104,8 +104,6 @@ class TaskSearch:
                 scene = self.plan.scenes[row.scene]
                 try:
                     self._search_row(row, scene, result, earlier=earlier, progress=progress)
-                except _ChangedRasterError:
-                    raise
                 except WindhoverError as error:
                     result.fail(row.scene, error.sentence())
         header = PartHeader(
@@ -167,10 +165,6 @@ def _count_clear(
     return ClearCount(scene=row.scene, **counts._asdict())
 
 
-class _ChangedRasterError(DataError):
-    """A raster is not what it was when the plan was made."""
-
-
 class _PartOfSearch:
     """The search of some of a scene's blocks."""
 
@@ -186,7 +180,7 @@ class _PartOfSearch:
             earlier: part of the same task.
 
         Raises:
-            _ChangedRasterError: the scene has another number of blocks than in the plan.
+            DataError: the scene has another number of blocks than in the plan.
         """
         positions: dict[tuple[int, int], int] = {}
         passes = []
@@ -197,7 +191,7 @@ class _PartOfSearch:
             wanted = slice(max(row.first - first, 0), max(row.stop - first, 0))
             passes.append(replace(scale_pass, blocks=scale_pass.blocks[wanted]))
         if len(positions) != planned.n_blocks:
-            raise _ChangedRasterError(
+            raise DataError(
                 f"{planned.opened_path}: was planned in {planned.n_blocks} blocks and has "
                 f"{len(positions)} now: it was changed after the plan was made. Plan again."
             )
@@ -251,7 +245,7 @@ def _unchanged_info(planned: PlannedScene) -> SceneInfo:
     """Return the description of a raster that is as it was when the plan was made.
 
     Raises:
-        _ChangedRasterError: it was changed.
+        DataError: it was changed.
         MissingFileError: it is not there.
         FormatError: a server does not give it.
     """
@@ -277,8 +271,8 @@ def _stated_gsd(info: SceneInfo) -> float | None:
     return max(info.gsd_m) if info.crs is None else None
 
 
-def _changed(path: str) -> _ChangedRasterError:
-    return _ChangedRasterError(
+def _changed(path: str) -> DataError:
+    return DataError(
         f"{path}: was changed after the plan was made, so results would not belong together. "
         "Restore it, or plan again."
     )
