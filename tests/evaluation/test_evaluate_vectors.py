@@ -15,7 +15,11 @@ import shapely.affinity
 
 from windhover.errors import DataError, MissingFileError, ParameterError
 from windhover.evaluation.detections_and_truth import fitted_boxes, load_vector_pair
-from windhover.evaluation.evaluate_vectors import VectorRequest, assess_files
+from windhover.evaluation.evaluate_vectors import (
+    VectorRequest,
+    evaluate_and_write,
+    vector_evaluation_lines,
+)
 from windhover.evaluation.projected_plane import to_metric_plane
 
 UTM = "EPSG:32631"
@@ -61,7 +65,8 @@ def test_it_counts_in_meters_whatever_the_systems(
     files: tuple[Path, Path, Path], tmp_path: Path
 ) -> None:
     found, truth, aoi = files
-    lines = assess_files(VectorRequest(found, truth, aoi, output=tmp_path / "out.json"))
+    evaluation = evaluate_and_write(VectorRequest(found, truth, aoi, output=tmp_path / "out.json"))
+    lines = vector_evaluation_lines(evaluation)
     got = figures(tmp_path / "out.json")
     assert got["recall"] == pytest.approx(50 / 60, abs=0.02)
     assert got["precision"] == pytest.approx(50 / 75, abs=0.03)
@@ -76,10 +81,10 @@ def test_another_system_gives_the_same_figures(
     files: tuple[Path, Path, Path], tmp_path: Path
 ) -> None:
     found, truth, aoi = files
-    assess_files(VectorRequest(found, truth, aoi, output=tmp_path / "a.json"))
+    evaluate_and_write(VectorRequest(found, truth, aoi, output=tmp_path / "a.json"))
     moved = tmp_path / "moved.parquet"
     geopandas.read_file(found).to_crs(3857).to_parquet(moved)
-    assess_files(VectorRequest(moved, truth, aoi, output=tmp_path / "b.json"))
+    evaluate_and_write(VectorRequest(moved, truth, aoi, output=tmp_path / "b.json"))
     assert figures(tmp_path / "a.json") == pytest.approx(figures(tmp_path / "b.json"), rel=2e-3)
 
 
@@ -90,7 +95,7 @@ def test_points_of_another_tool_without_score_and_class(
     points = geopandas.read_file(found)
     points.geometry = points.centroid
     points[["geometry"]].to_file(tmp_path / "points.gpkg")
-    lines = assess_files(
+    evaluation = evaluate_and_write(
         VectorRequest(
             tmp_path / "points.gpkg",
             truth,
@@ -102,7 +107,7 @@ def test_points_of_another_tool_without_score_and_class(
     got = figures(tmp_path / "out.json")
     assert got["recall"] == pytest.approx(50 / 60, abs=0.03)
     assert got["false_alarms_per_km2"] is None
-    text = "\n".join(lines)
+    text = "\n".join(vector_evaluation_lines(evaluation))
     for said in (
         "no column `score`: every detection scores 1",
         "no column `class`",
@@ -119,7 +124,7 @@ def test_ignored_classes_and_roles_are_free_of_charge(
     table = geopandas.read_file(truth).to_crs(UTM)
     halves = table.assign(**{"class": np.where(np.arange(60) < 20, "cut", "aircraft")})
     halves.to_file(tmp_path / "halves.gpkg")
-    assess_files(
+    evaluate_and_write(
         VectorRequest(
             found,
             tmp_path / "halves.gpkg",
@@ -133,7 +138,9 @@ def test_ignored_classes_and_roles_are_free_of_charge(
     assert got["precision"] == pytest.approx(30 / 55, abs=0.03)
     roles = table.assign(role=np.where(np.arange(60) < 20, "ignore", "object"))
     roles.to_file(tmp_path / "roles.gpkg")
-    assess_files(VectorRequest(found, tmp_path / "roles.gpkg", aoi, output=tmp_path / "roles.json"))
+    evaluate_and_write(
+        VectorRequest(found, tmp_path / "roles.gpkg", aoi, output=tmp_path / "roles.json")
+    )
     assert figures(tmp_path / "roles.json") == got
 
 
@@ -158,15 +165,18 @@ def test_scenes_by_name_are_what_is_drawn(files: tuple[Path, Path, Path], tmp_pa
         table.assign(scene=np.where(table.centroid.x < EAST + 1500, "west", "east")).to_file(
             tmp_path / name
         )
-    lines = assess_files(VectorRequest(tmp_path / "f.gpkg", tmp_path / "t.gpkg", aoi))
-    assert "2 scenes: too few places for an interval (6 at least)" in lines[1]
+    evaluation = evaluate_and_write(VectorRequest(tmp_path / "f.gpkg", tmp_path / "t.gpkg", aoi))
+    assert (
+        "2 scenes: too few places for an interval (6 at least)"
+        in vector_evaluation_lines(evaluation)[1]
+    )
 
 
 def test_ap_by_threshold_is_printed_and_written(
     files: tuple[Path, Path, Path], tmp_path: Path
 ) -> None:
     found, truth, aoi = files
-    lines = assess_files(
+    evaluation = evaluate_and_write(
         VectorRequest(
             found,
             truth,
@@ -176,7 +186,7 @@ def test_ap_by_threshold_is_printed_and_written(
             output=tmp_path / "out.json",
         )
     )
-    assert sum(line.startswith("  0.") for line in lines) == 10
+    assert sum(line.startswith("  0.") for line in vector_evaluation_lines(evaluation)) == 10
     steps = json.loads((tmp_path / "out.json").read_text())["ap_by_threshold"]
     assert steps[-1]["value"] is None
     assert steps[-1]["ap"] == pytest.approx(np.mean([step["ap"] for step in steps[:-1]]))
@@ -187,23 +197,23 @@ def test_files_that_cannot_be_compared_are_errors(
 ) -> None:
     found, truth, _ = files
     with pytest.raises(MissingFileError, match=r"nothing\.gpkg: no such file"):
-        assess_files(VectorRequest(tmp_path / "nothing.gpkg", truth))
+        evaluate_and_write(VectorRequest(tmp_path / "nothing.gpkg", truth))
     with pytest.raises(ParameterError, match="--match must be one of size, distance"):
-        assess_files(VectorRequest(found, truth, match_by="near"))
+        evaluate_and_write(VectorRequest(found, truth, match_by="near"))
     bare = geopandas.read_file(found).set_crs(None, allow_override=True)
     bare.to_parquet(tmp_path / "bare.parquet")
     with pytest.raises(
         DataError, match=r"bare\.parquet: has no coordinate system and another file has one"
     ):
-        assess_files(VectorRequest(tmp_path / "bare.parquet", truth))
+        evaluate_and_write(VectorRequest(tmp_path / "bare.parquet", truth))
     far = geopandas.GeoDataFrame(geometry=[shapely.Point(100, 10)], crs=4326)
     far.to_file(tmp_path / "far.gpkg")
     with pytest.raises(DataError, match="degrees of longitude"):
-        assess_files(VectorRequest(tmp_path / "far.gpkg", truth))
+        evaluate_and_write(VectorRequest(tmp_path / "far.gpkg", truth))
     words = geopandas.read_file(found).assign(score="high")
     words.to_file(tmp_path / "words.gpkg")
     with pytest.raises(DataError, match="75 values of `score` are no numbers"):
-        assess_files(VectorRequest(tmp_path / "words.gpkg", truth))
+        evaluate_and_write(VectorRequest(tmp_path / "words.gpkg", truth))
 
 
 def test_local_grids_are_meters(files: tuple[Path, Path, Path], tmp_path: Path) -> None:
@@ -212,7 +222,7 @@ def test_local_grids_are_meters(files: tuple[Path, Path, Path], tmp_path: Path) 
         geopandas.read_file(path).to_crs(UTM).set_crs(None, allow_override=True).to_parquet(
             tmp_path / name
         )
-    assess_files(
+    evaluate_and_write(
         VectorRequest(tmp_path / "f.parquet", tmp_path / "t.parquet", output=tmp_path / "out.json")
     )
     assert figures(tmp_path / "out.json")["recall"] == pytest.approx(50 / 60, abs=0.03)

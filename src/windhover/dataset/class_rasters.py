@@ -37,7 +37,6 @@ STRIP_ROWS = 512  # of a scene that are in memory at once
 TILE_PX = 256
 GRID_TOLERANCE_PX = 0.05  # by which the corners of a class raster may be off
 N_VALUES_SHOWN = 6
-LARGEST_INTEGER = 65_535
 
 
 @dataclass(frozen=True)

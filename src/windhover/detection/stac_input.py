@@ -22,7 +22,6 @@ RASTER_SUFFIXES = (".tif", ".tiff", ".vrt", ".jp2", ".png", ".jpg", ".jpeg", ".i
 NO_DATA_ROLES = {"thumbnail", "overview", "metadata"}
 SCHEMES = ("https", "http", "s3")  # of servers from which GDAL reads
 NAME_KEYS = ("eo:common_name", "common_name", "name")
-ITEM_COLUMNS = ("id", "assets", "datetime", "start_datetime")  # of stac-geoparquet
 UNNAMED = 0  # of a band that has no name
 CORRECT = "Correct the file, or name the rasters."
 

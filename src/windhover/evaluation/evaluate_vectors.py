@@ -103,21 +103,6 @@ class VectorEvaluation:
     ap_table: pd.DataFrame | None = None
 
 
-def assess_files(request: VectorRequest) -> list[str]:
-    """Measure the detections of a vector file, write the files asked for, return a table.
-
-    Writes the metrics as JSON, the curve and the scenes as CSV.
-
-    Returns:
-        lines for the terminal.
-
-    Raises:
-        ParameterError: the kind of matching is unknown, or its value out of range.
-        windhover.errors.WindhoverError: a file is missing, damaged, or does not fit the other.
-    """
-    return vector_evaluation_lines(evaluate_and_write(request))
-
-
 def evaluate_and_write(request: VectorRequest) -> VectorEvaluation:
     """Measure the detections of a vector file, and write the files asked for.
 

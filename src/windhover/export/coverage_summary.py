@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
 from affine import Affine
@@ -105,7 +104,3 @@ class CoverageSummary(JsonRecord):
     search: dict[str, Any]
     notes: tuple[str, ...] = ()
     scenes: tuple[MappedRaster, ...] = ()
-
-    def with_scenes(self, scenes: Sequence[MappedRaster]) -> CoverageSummary:
-        """Return the same search of other scenes."""
-        return self.model_copy(update={"scenes": tuple(scenes)})

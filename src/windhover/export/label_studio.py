@@ -19,7 +19,6 @@ from windhover.export.detection_summary import DetectionSummary
 
 LOCAL_FILES = "/data/local-files/?d="  # where Label Studio serves files of its own machine
 PERCENT_DECIMALS = 6
-KEYS = ("id", "data", "predictions")
 
 
 def write_label_studio(

@@ -29,7 +29,6 @@ PMTILES_HEAD = b"PMTiles\x03"
 GEOJSON_HEAD = '{"type": "FeatureCollection", "features": ['  # first line of every file
 # beginnings of the names of a GeoPackage's own tables, and of SQLite's
 OWN_TABLES = ("gpkg_", "rtree_", "sqlite_")
-NAMES_OF_TABLES = "SELECT name FROM sqlite_master WHERE type IN ('table', 'view')"
 
 
 def check_suffix(path: Path, georeferenced: bool) -> None:

@@ -106,11 +106,6 @@ class BlendedTiles:
                 f"{self.overlap_px}. Choose another."
             )
 
-    @property
-    def halo_px(self) -> int:
-        """How far beyond a block pixels are read at most."""
-        return self.tile_px
-
     @torch.inference_mode()
     def levels(self, read: ReadBlock, shape_hw: tuple[int, int]) -> Tensor | None:
         """Return what the network must know of a whole scene; None for nothing.

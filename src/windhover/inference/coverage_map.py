@@ -6,9 +6,8 @@ cell is the square of one stride in the middle of a window.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -142,13 +141,3 @@ def to_px(values: NDArray[Number], lattice: Lattice, rows: slice | None = None) 
         row = row[rows]
     result: NDArray[Number] = values[..., row[:, None], col]
     return result
-
-
-def shares_within(classes: NDArray[Any], n_classes: int) -> Sequence[float]:
-    """Return the share of each class among the known px of a class map; NaN where none is known."""
-    counts = np.bincount(classes.ravel(), minlength=256)
-    known = counts[: n_classes + 1].sum()
-    if not known:
-        return [float("nan")] * n_classes
-    shares: list[float] = (counts[1 : n_classes + 1] / known).tolist()
-    return shares

@@ -10,11 +10,6 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from windhover.geometry.arrays import Floats
-from windhover.metrics.binary_counts import (
-    counts_by_class,
-    mean_producers_accuracy,
-    overall_accuracy,
-)
 from windhover.metrics.bootstrap import resampling_groups
 from windhover.metrics.coverage_curves import MAX_VALUE, UNKNOWN
 from windhover.metrics.nan_safe import finite_or_none, ratio_or_nan
@@ -75,33 +70,6 @@ def confusion_matrix(
     cells = true[counted] * (n_classes + 1) + found[counted]
     counts = np.bincount(cells, minlength=(n_classes + 1) ** 2)
     return counts.reshape(n_classes + 1, n_classes + 1).astype(np.int64)
-
-
-def confusion_table(matrix: NDArray[Any], classes: Sequence[str]) -> pd.DataFrame:
-    """Return the accuracies of background and of each class.
-
-    Args:
-        matrix: (K + 1, K + 1) from `confusion_matrix`.
-        classes: (K,) names.
-
-    Returns:
-        a row each: class, px, producers_accuracy, users_accuracy, balanced_accuracy, f1, iou,
-        false_positive_rate, NaN where undefined; in its `attrs` the overall `accuracy` and the
-        `balanced_accuracy`, the mean producer's accuracy of all that occur.
-    """
-    counts = counts_by_class(matrix)
-    table = pd.DataFrame(
-        {
-            "class": [BACKGROUND, *classes],
-            "px": np.asarray(matrix).sum(axis=1),
-            **counts.accuracies(),
-        }
-    )
-    table.attrs = {
-        "accuracy": float(overall_accuracy(matrix)),
-        "balanced_accuracy": float(mean_producers_accuracy(matrix)),
-    }
-    return table
 
 
 def share_error_table(shares: pd.DataFrame) -> pd.DataFrame:

@@ -24,7 +24,6 @@ from windhover.project.split_map import map_of_places, place_panels
 from windhover.rendering.html_page import Card, render_page, table_of
 from windhover.rendering.text import capitalized
 
-MAX_SHOWN = 60  # characters of a value
 N_LEFT_OUT = 100  # rasters that the page lists
 
 
