@@ -21,7 +21,7 @@ from windhover.errors import DataError, ParameterError
 from windhover.files import atomic_file
 from windhover.geometry import georef
 from windhover.geometry.antimeridian import split_small_polygon
-from windhover.geometry.arrays import Floats
+from windhover.geometry.move_shapes import apply_affine, reproject
 from windhover.imagery.rasters import SceneInfo
 from windhover.labels.raster_names import NAME_SEPARATOR
 
@@ -205,13 +205,8 @@ def write_geojson(catalog: Catalog, path: Path) -> list[str]:
 
 def _features_of(labels: geopandas.GeoDataFrame, info: SceneInfo) -> list[dict[str, Any]]:
     """Return the labels of a scene as GeoJSON features, shapes through the full affine."""
-    to_lonlat = georef.transformer(str(info.crs), georef.WGS84)
-
-    def to_world(points: Floats) -> Floats:
-        x, y = georef.pixel_to_world(info.transform, points[:, 0], points[:, 1])
-        return np.stack(to_lonlat.transform(x, y), axis=1)
-
-    moved = shapely.transform(labels.geometry.to_numpy(), to_world)
+    shapes = apply_affine(labels.geometry.to_numpy(), info.transform)
+    moved = reproject(shapes, str(info.crs), georef.WGS84)
     shapes = [_on_globe(shape) for shape in moved]
     features = []
     for label, shape in zip(labels.to_dict("records"), shapes, strict=True):

@@ -16,7 +16,6 @@ from typing import NamedTuple
 import numpy as np
 import shapely
 from affine import Affine
-from numpy.typing import NDArray
 from rasterio.features import geometry_mask
 from shapely.geometry.base import BaseGeometry
 
@@ -25,6 +24,7 @@ from windhover.errors import MissingFileError, shown_path
 from windhover.export.detection_summary import ClearGround, SceneSummary
 from windhover.files import file_stem
 from windhover.geometry.arrays import Floats
+from windhover.geometry.move_shapes import apply_affine
 from windhover.geometry.windows import block_windows
 from windhover.imagery.ground_mask import (
     CLEAR,
@@ -120,8 +120,8 @@ def count_clear_px(
     request: MaskRequest,
     scene: Scene,
     *,
-    aoi: BaseGeometry | None = None,
-    share: tuple[float, float] = (0.0, 1.0),
+    aoi: BaseGeometry | None,
+    share: tuple[float, float],
 ) -> ClearPx:
     """Return how many px of a share of a scene are clear; counts of all shares add up to those of
     the scene.
@@ -145,7 +145,7 @@ def measure_ground(
     detections: DetectionColumns,
     *,
     km2: float | None,
-    aoi: BaseGeometry | None = None,
+    aoi: BaseGeometry | None,
     counts: ClearPx | None = None,
 ) -> ClearGround:
     """Return how much of the searched ground is clear; detections get their clear share.
@@ -216,13 +216,9 @@ def _clear_shares_of_boxes(mask: SceneMask, scene: Scene, detections: DetectionC
     """Return the clear share (N,) of the known px of each box; NaN where none is known."""
     shares = np.full(len(detections["score"]), np.nan)
     to_px = ~scene.transform
-
-    def to_grid(xy: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.stack(to_px @ (xy[:, 0], xy[:, 1]), axis=1)
-
     height, width = scene.shape_hw
     for number, polygon in enumerate(detections["geometry"]):
-        left, top, right, bottom = shapely.bounds(shapely.transform(polygon, to_grid))
+        left, top, right, bottom = shapely.bounds(apply_affine(polygon, to_px))
         row = int(np.clip(math.floor(top), 0, height - 1))
         col = int(np.clip(math.floor(left), 0, width - 1))
         n_rows = max(min(math.ceil(bottom), height) - row, 1)

@@ -13,12 +13,14 @@ import geopandas
 import numpy as np
 import pandas as pd
 import shapely
+from affine import Affine
 from numpy.typing import NDArray
 
 from windhover.export.delivered_raster import delivered_raster
 from windhover.export.detection_summary import DetectionSummary
 from windhover.export.json_values import to_json_types
 from windhover.export.map_files import COCO_HEAD
+from windhover.geometry.move_shapes import apply_affine
 from windhover.inference.detection_columns import SCENE_CRS
 
 BOX_DECIMALS = 2
@@ -82,14 +84,8 @@ def boxes_px(table: geopandas.GeoDataFrame, summary: DetectionSummary) -> NDArra
     places = {scene.scene: scene for scene in summary.scenes}
     for name, rows in table.groupby("scene", sort=False).indices.items():
         scene = places[str(name)]
-        to_px = ~scene.affine
-        matrix = np.array([[to_px.a, to_px.b], [to_px.d, to_px.e]])
-        shift = np.array([to_px.c, to_px.f]) + scene.origin_px
-
-        def move(xy: NDArray[np.float64], matrix: Any = matrix, shift: Any = shift) -> Any:
-            return xy @ matrix.T + shift
-
-        boxes[rows] = shapely.bounds(shapely.transform(geometries[rows], move))
+        to_px = Affine.translation(*scene.origin_px) @ ~scene.affine
+        boxes[rows] = shapely.bounds(apply_affine(geometries[rows], to_px))
     return boxes
 
 

@@ -28,6 +28,7 @@ from windhover.export.coverage_shares import PixelAreas
 from windhover.export.coverage_specks import label_patches
 from windhover.geometry.arrays import Ints
 from windhover.geometry.mask_borders import polygons_of, simplify_regions
+from windhover.geometry.move_shapes import apply_affine
 from windhover.metrics.coverage_curves import MAX_VALUE, UNKNOWN
 
 COLUMNS = ("class", "km2", "mean_probability", "geometry")
@@ -56,8 +57,8 @@ def map_regions(
     probability_map: Path,
     pixel_areas: PixelAreas,
     *,
-    simplify: bool = True,
-    extent: BaseGeometry | None = None,
+    simplify: bool,
+    extent: BaseGeometry | None,
 ) -> Iterator[Region]:
     """Yield the regions of a class map.
 
@@ -229,17 +230,11 @@ def region_table(
         crs: coordinate system, None for a local grid.
     """
     rows = list(regions)
-
-    def to_world(xy: NDArray[np.float64]) -> NDArray[np.float64]:
-        x = transform.a * xy[:, 0] + transform.b * xy[:, 1] + transform.c
-        y = transform.d * xy[:, 0] + transform.e * xy[:, 1] + transform.f
-        return np.stack([x, y], axis=1)
-
     columns = {
         "class": [classes[row.number - 1] for row in rows],
         "km2": [row.km2 for row in rows],
         "mean_probability": [row.score_sum / row.px for row in rows],
-        "geometry": [shapely.transform(row.shape, to_world) for row in rows],
+        "geometry": [apply_affine(row.shape, transform) for row in rows],
     }
     table = geopandas.GeoDataFrame(columns, geometry="geometry", crs=crs)
     return table.astype({"class": "str", "km2": float, "mean_probability": float})

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from windhover.dataset.catalog import Catalog
 from windhover.export.detection_summary import DetectionSummary, SceneSummary
+from windhover.geometry.move_shapes import apply_affine
 from windhover.metrics.ground_truth import ground_truth_of
 from windhover.metrics.match_detections import match_detections
 from windhover.metrics.match_rule import MatchRule
@@ -92,7 +93,7 @@ def _in_meters(table: geopandas.GeoDataFrame, places: dict[str, SceneSummary]) -
     for name, rows in table.groupby("scene", sort=False).indices.items():
         scene = places[str(name)]
         to_meters = Affine.scale(*_gsd(scene)) @ ~scene.affine
-        shapes = _moved(geometries[rows], to_meters)
+        shapes = apply_affine(geometries[rows], to_meters)
         centers = shapely.get_coordinates(shapely.centroid(shapes))
         part = pd.DataFrame(
             {
@@ -125,18 +126,10 @@ def _in_scene_system(
             is_point, shapely.envelope(shapely.buffer(middle, point_side_m / 2)), boxes
         )
         x, y = _gsd(scene)
-        shapes[rows] = _moved(boxes, scene.affine @ Affine.scale(1 / x, 1 / y))
+        shapes[rows] = apply_affine(boxes, scene.affine @ Affine.scale(1 / x, 1 / y))
     return shapes
 
 
 def _gsd(scene: SceneSummary) -> tuple[float, float]:
     assert scene.gsd_m is not None  # others are left out
     return scene.gsd_m
-
-
-def _moved(shapes: Any, transform: Affine) -> NDArray[Any]:
-    """Return shapes (N,) moved by an affine."""
-    matrix = np.array([[transform.a, transform.b], [transform.d, transform.e]])
-    shift = np.array([transform.c, transform.f])
-    moved: NDArray[Any] = shapely.transform(shapes, lambda xy: xy @ matrix.T + shift)
-    return moved

@@ -14,8 +14,8 @@ from windhover.errors import FormatError
 from windhover.export.detection_summary import DetectionSummary
 from windhover.export.detections import read_summary
 from windhover.export.map_files import LAYER
-from windhover.export.scene_layers import projection
 from windhover.geometry.georef import WGS84, same_crs
+from windhover.geometry.move_shapes import reproject
 from windhover.inference.detection_columns import COLUMNS, OPTIONAL_COLUMNS, SCENE_CRS
 
 AGAIN = "Search again with `windhover detect`."
@@ -64,6 +64,6 @@ def _in_own_systems(table: geopandas.GeoDataFrame, scene_crs: Any) -> Any:
     for crs in scene_crs.dropna().unique():
         rows = np.flatnonzero((scene_crs == crs).to_numpy(bool))
         if not same_crs(crs, source):
-            moved = shapely.transform(shapes[rows], projection(source, crs))
+            moved = reproject(shapes[rows], source, crs)
             shapes[rows] = np.where(shapely.get_type_id(moved) == 3, moved, shapely.envelope(moved))
     return shapes

@@ -5,14 +5,13 @@ Takes what the summary of the search holds; opens no raster.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import geopandas
 import numpy as np
 import pandas as pd
 import shapely
-from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
 from windhover.export.detection_summary import DetectionSummary, SceneSummary
@@ -22,8 +21,8 @@ from windhover.geometry.georef import (
     box_polygons,
     footprint_4326,
     same_crs,
-    transformer,
 )
+from windhover.geometry.move_shapes import reproject
 
 CLEAR_KM2 = "km2_clear"  # only of a search with a mask
 COUNT_COLUMNS = ("scene", "acquired", "split", "objects", "expected", "km2", "gsd_m", "model")
@@ -102,18 +101,8 @@ def _in_system(shape: BaseGeometry, scene_crs: str | None, crs: Any) -> BaseGeom
     if scene_crs is None or crs is None or same_crs(scene_crs, crs.to_wkt()):
         return shape
     target = WGS84 if crs.to_epsg() == 4326 else crs.to_wkt()
-    moved: BaseGeometry = shapely.transform(shape, projection(scene_crs, target))
+    moved: BaseGeometry = reproject(shape, scene_crs, target)
     return split_small_polygon(moved) if target == WGS84 else moved
-
-
-def projection(crs: str, target: str) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:
-    """Return a function of points (N, 2) from one coordinate system to another."""
-    project = transformer(crs, target)
-
-    def move(xy: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.stack(project.transform(xy[:, 0], xy[:, 1]), axis=1)
-
-    return move
 
 
 def _layer(

@@ -23,8 +23,8 @@ from windhover.geometry.georef import (
     footprint_4326,
     is_geographic,
     same_crs,
-    transformer,
 )
+from windhover.geometry.move_shapes import reproject
 from windhover.imagery.rasters import SceneInfo
 
 if TYPE_CHECKING:
@@ -163,9 +163,5 @@ def _reproject(area: BaseGeometry, crs: str, scene_crs: str) -> BaseGeometry:
     """Return an area in a scene's coordinate system, its long edges as curves."""
     left, bottom, right, top = area.bounds
     area = shapely.segmentize(area, max(right - left, top - bottom) / SEGMENTS_PER_SIDE)
-    projection = transformer(crs, scene_crs)
-
-    def project(xy: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.stack(projection.transform(xy[:, 0], xy[:, 1]), axis=1)
-
-    return shapely.make_valid(shapely.transform(area, project))
+    projected: BaseGeometry = shapely.make_valid(reproject(area, crs, scene_crs))
+    return projected

@@ -15,11 +15,11 @@ import numpy as np
 import pandas as pd
 import shapely
 from numpy.typing import NDArray
-from pyproj import Transformer
 
 from windhover.errors import DataError
 from windhover.geometry.antimeridian import HALF_TURN_DEG, split_small_polygon
-from windhover.geometry.georef import WGS84, parse_crs, same_crs, transformer
+from windhover.geometry.georef import WGS84, parse_crs, same_crs
+from windhover.geometry.move_shapes import reproject
 from windhover.inference.detection_columns import (
     COLUMNS,
     NUMBERS,
@@ -143,19 +143,10 @@ def to_lonlat(table: geopandas.GeoDataFrame) -> NDArray[np.object_]:
     geometries = table.geometry.to_numpy()
     lonlat = np.empty(len(table), object)
     for crs, rows in table.groupby(SCENE_CRS, sort=False).indices.items():
-        moved = _reproject(geometries[rows], transformer(str(crs), WGS84))
+        moved = reproject(geometries[rows], str(crs), WGS84)
         left, _, right, _ = shapely.bounds(moved).T
         crosses = (left < -HALF_TURN_DEG) | (right > HALF_TURN_DEG) | (right - left > HALF_TURN_DEG)
         for number in np.flatnonzero(crosses):
             moved[number] = split_small_polygon(moved[number])
         lonlat[rows] = shapely.orient_polygons(moved)
     return lonlat
-
-
-def _reproject(geometries: NDArray[np.object_], projection: Transformer) -> Any:
-    """Return geometries (N,) in another coordinate system."""
-
-    def project(xy: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.stack(projection.transform(xy[:, 0], xy[:, 1]), axis=1)
-
-    return shapely.transform(geometries, project)
