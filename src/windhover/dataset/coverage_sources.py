@@ -30,7 +30,7 @@ from windhover.dataset.label_coverage import LabelCoverage
 from windhover.dataset.label_pieces import to_pixels
 from windhover.dataset.mask_files import exclusion_patterns, find_mask_files, match_masks
 from windhover.dataset.raw_sources import DataSources, areas_of_scenes, find_rasters, raster_notes
-from windhover.dataset.spatial_blocks import BLOCK_SEPARATOR
+from windhover.dataset.spatial_blocks import raster_name
 from windhover.errors import DataError
 from windhover.geometry.windows import WINDOW_PX
 from windhover.imagery.rasters import SceneInfo
@@ -231,7 +231,7 @@ def write_class_maps(
     rows = []
     infos = [info for info in sources.infos if info.name in sources.labeled]
     for info in track(infos, "writing class maps", len(infos)):
-        raster = info.name.split(BLOCK_SEPARATOR)[0]
+        raster = raster_name(info.name)
         areas = sources.areas[sources.areas["scene"] == info.name]
         file = f"{info.name}{CLASS_MAP_SUFFIX}"
         counts = writer.write(

@@ -22,7 +22,7 @@ from windhover.dataset.catalog_report import (
 from windhover.dataset.class_prior import count_positive_windows
 from windhover.dataset.label_coverage import LabelCoverage
 from windhover.dataset.label_rule import CENTRAL_WINDOW_RULE
-from windhover.dataset.spatial_blocks import BLOCK_SEPARATOR
+from windhover.dataset.spatial_blocks import raster_name
 from windhover.dataset.splits import SPLITS
 from windhover.geometry.arrays import Floats
 from windhover.geometry.windows import STRIDE_PX, WINDOW_PX
@@ -62,7 +62,7 @@ def scene_table(catalog: Catalog) -> list[TableRow]:
     pixels = catalog.report.pixels or {}
     rows = []
     for row in catalog:
-        shares = pixels.get(row.scene.split(BLOCK_SEPARATOR)[0])
+        shares = pixels.get(raster_name(row.scene))
         rows.append(_scene_table_row(row, shares, int(n_labels.get(row.scene, 0))))
     return rows
 

@@ -15,7 +15,7 @@ import pandas as pd
 import shapely
 
 from windhover.dataset.align_labels import shown_names
-from windhover.dataset.spatial_blocks import BLOCK_SEPARATOR
+from windhover.dataset.spatial_blocks import BLOCK_SEPARATOR, raster_name
 from windhover.dataset.splits import SPLITS, assign_folds, assign_splits, join_places
 from windhover.errors import DataError, FormatError, MissingFileError
 from windhover.labels.csv_labels import read_text_table
@@ -139,7 +139,7 @@ def _check_fixed_places(params: ScenesParams, places: list[str]) -> None:
     Raises:
         DataError: one does not.
     """
-    known = set(places) | {_without_block(place) for place in places}
+    known = set(places) | {raster_name(place) for place in places}
     unknown = sorted(set(params.fixed_splits) - known)
     if unknown:
         raise DataError(
@@ -150,12 +150,8 @@ def _check_fixed_places(params: ScenesParams, places: list[str]) -> None:
 
 def _fixed_split(place: str, params: ScenesParams) -> str:
     """Return the split that the parameters fix for a place or for the scene of a block, or ""."""
-    of_scene = params.fixed_splits.get(_without_block(place), "")
+    of_scene = params.fixed_splits.get(raster_name(place), "")
     return params.fixed_splits.get(place, of_scene)
-
-
-def _without_block(name: str) -> str:
-    return name.split(BLOCK_SEPARATOR)[0]
 
 
 def _stated_place(scene: str, groups: Mapping[str, PlaceAndSplit]) -> PlaceAndSplit:
@@ -301,7 +297,7 @@ def _notes_on_groups(
             f"{table.path.name}: {len(unknown)} of {len(scene_of_row)} rows name no raster "
             f"({shown_names(unknown)})"
         )
-    named = {_without_block(scene) for scene in scene_of_row.values()}
+    named = {raster_name(scene) for scene in scene_of_row.values()}
     without_row = [scene for scene in scenes if scene not in named]
     if without_row:
         notes.append(

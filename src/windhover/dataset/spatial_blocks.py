@@ -36,6 +36,11 @@ class BlockOrigin(NamedTuple):
     window: Window  # native px of the scene
 
 
+def raster_name(scene: str) -> str:
+    """Return the name of the raster that a scene, or a spatial block of one, is of."""
+    return scene.split(BLOCK_SEPARATOR)[0]
+
+
 def spatial_blocks(info: SceneInfo, side_m: float, guard_m: float) -> dict[tuple[int, int], Window]:
     """Return (row, column) -> window of each block; {(0, 0): whole} for scenes too small for two.
 

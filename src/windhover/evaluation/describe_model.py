@@ -16,7 +16,7 @@ from windhover.dataset.catalog import Catalog
 from windhover.files import atomic_file, sha256_file, write_json
 from windhover.metrics.bootstrap import Estimate
 from windhover.metrics.evaluation_result import EVALUATED_SPLITS, EvaluationResult, match_rule_of
-from windhover.metrics.nan_safe import finite_or_none
+from windhover.metrics.nan_safe import rounded_or_none
 from windhover.models.bundle import load_bundle
 from windhover.models.card import CARD
 from windhover.models.model_description import (
@@ -112,7 +112,7 @@ def _accuracy(result: EvaluationResult) -> Accuracy | None:
         scenes=len(scenes),
         places=int(scenes["place"].nunique()),
         objects=len(test.ground_truth.objects),
-        km2=_rounded(float(scenes["km2"].sum())) or 0.0,
+        km2=rounded_or_none(float(scenes["km2"].sum())) or 0.0,
         match=str(match_rule_of(result.params, result.gsd_m)),
         figures={name: _figure(test.estimates[name]) for name in FIGURE_TITLES},
     )
@@ -121,14 +121,10 @@ def _accuracy(result: EvaluationResult) -> Accuracy | None:
 def _figure(estimate: Estimate) -> Figure:
     """Return an estimate as a figure of the card."""
     return Figure(
-        value=_rounded(estimate.value), low=_rounded(estimate.low), high=_rounded(estimate.high)
+        value=rounded_or_none(estimate.value),
+        low=rounded_or_none(estimate.low),
+        high=rounded_or_none(estimate.high),
     )
-
-
-def _rounded(value: float | None) -> float | None:
-    """Return six significant digits of a number, None where it is undefined."""
-    finite = finite_or_none(value)
-    return None if finite is None else float(f"{finite:.6g}")
 
 
 def data_version(catalog: Catalog, patches: Path) -> str:

@@ -25,7 +25,7 @@ from windhover.metrics.coverage_estimates import OVERALL, confusion_estimates
 from windhover.metrics.coverage_metrics import BACKGROUND, share_error_table
 from windhover.metrics.coverage_threshold import CoverageChoice
 from windhover.metrics.metrics_record import EstimateRecord
-from windhover.metrics.nan_safe import finite_or_none
+from windhover.metrics.nan_safe import rounded_or_none
 
 
 class _Part(BaseModel):
@@ -96,7 +96,7 @@ class CoverageThresholdRecord(_Part):
     @classmethod
     def of(cls, choice: CoverageChoice) -> CoverageThresholdRecord:
         """Return the record of a choice."""
-        on_val = {name: _rounded(value) for name, value in choice.row.items()}
+        on_val = {name: rounded_or_none(value) for name, value in choice.row.items()}
         return cls(
             threshold=float(f"{choice.threshold:.6g}"),
             met=choice.met,
@@ -135,7 +135,7 @@ def coverage_split_record(
     places: Sequence[str],
     histograms: Mapping[str, ScoreHistogram],
     *,
-    shares: pd.DataFrame | None = None,
+    shares: pd.DataFrame | None,
 ) -> CoverageSplitRecord:
     """Return the record of one split.
 
@@ -173,10 +173,10 @@ def _curve_values(histogram: ScoreHistogram) -> dict[str, float | None]:
     curve = coverage_curve(histogram)
     reliability = reliability_table(histogram).attrs
     return {
-        "ap": _rounded(average_precision(curve)),
-        "auc": _rounded(roc_auc(curve)),
-        "ece": _rounded(reliability["ece"]),
-        "brier": _rounded(reliability["brier"]),
+        "ap": rounded_or_none(average_precision(curve)),
+        "auc": rounded_or_none(roc_auc(curve)),
+        "ece": rounded_or_none(reliability["ece"]),
+        "brier": rounded_or_none(reliability["brier"]),
     }
 
 
@@ -187,17 +187,11 @@ def _share_records(shares: pd.DataFrame) -> dict[str, ShareErrorRecord]:
         errors = {}
         for key in ("mean_abs_error", "bias"):
             errors[key] = EstimateRecord(
-                value=_rounded(row[key]),
-                low=_rounded(row[f"{key}_low"]),
-                high=_rounded(row[f"{key}_high"]),
+                value=rounded_or_none(row[key]),
+                low=rounded_or_none(row[f"{key}_low"]),
+                high=rounded_or_none(row[f"{key}_high"]),
             )
         records[str(row["class"])] = ShareErrorRecord(
-            **errors, worst=_rounded(row["worst"]), worst_scene=row["worst_scene"]
+            **errors, worst=rounded_or_none(row["worst"]), worst_scene=row["worst_scene"]
         )
     return records
-
-
-def _rounded(value: Any) -> float | None:
-    """Return a value rounded to six significant digits; None if it is undefined."""
-    finite = finite_or_none(value)
-    return None if finite is None else float(f"{finite:.6g}")

@@ -29,7 +29,7 @@ from windhover.metrics.choose_threshold import ChosenThreshold
 from windhover.metrics.detection_metrics import DetectionMetrics
 from windhover.metrics.evaluation_result import EVALUATED_SPLITS, EvaluationResult
 from windhover.metrics.group_counts import counts_by_place, counts_by_size, size_band_name
-from windhover.metrics.nan_safe import finite_or_none
+from windhover.metrics.nan_safe import rounded_or_none
 from windhover.metrics.window_metrics import WindowMetrics
 
 logger = logging.getLogger(__name__)
@@ -70,9 +70,9 @@ class EstimateRecord(_Part):
     def from_estimate(cls, estimate: Estimate) -> EstimateRecord:
         """Return the record of an estimate."""
         return cls(
-            value=_round_or_none(estimate.value),
-            low=_round_or_none(estimate.low),
-            high=_round_or_none(estimate.high),
+            value=rounded_or_none(estimate.value),
+            low=rounded_or_none(estimate.low),
+            high=rounded_or_none(estimate.high),
         )
 
 
@@ -241,14 +241,6 @@ class MetricsRecord(JsonRecord):
         return values
 
 
-def _round_or_none(value: Any) -> float | None:
-    """Return a value rounded to six significant digits; None if it is undefined."""
-    finite = finite_or_none(value)
-    if finite is None:
-        return None
-    return float(f"{finite:.6g}")
-
-
 def _scene_record(result: EvaluationResult, split: str) -> SceneMetricsRecord:
     metrics = result.scenes[split]
     per_scene = metrics.per_scene
@@ -289,9 +281,9 @@ def _place_records(per_scene: pd.DataFrame) -> dict[str, PlaceRecord]:
             reported=row["reported"],
             found=row["found"],
             false_alarms=row["false_alarms"],
-            precision=_round_or_none(row["precision"]),
-            recall=_round_or_none(row["recall"]),
-            false_alarms_per_km2=_round_or_none(row["false_alarms_per_km2"]),
+            precision=rounded_or_none(row["precision"]),
+            recall=rounded_or_none(row["recall"]),
+            false_alarms_per_km2=rounded_or_none(row["false_alarms_per_km2"]),
         )
     return records
 
@@ -320,7 +312,7 @@ def _size_records(metrics: DetectionMetrics, result: EvaluationResult) -> dict[s
         records[size_band_name(row["from_m"], row["to_m"])] = SizeRecord(
             objects=row["objects"],
             found=row["found"],
-            recall=_round_or_none(row["recall"]),
+            recall=rounded_or_none(row["recall"]),
         )
     return records
 
@@ -328,7 +320,7 @@ def _size_records(metrics: DetectionMetrics, result: EvaluationResult) -> dict[s
 def _ap_values(ap_table: pd.DataFrame) -> dict[str, float | None]:
     """Return the mean AP of each kind of match rule, and COCO's two usual ones."""
     by_rule = ap_table.set_index(["match_by", "threshold"])["ap"]
-    return {name: _round_or_none(by_rule[key]) for name, key in REPORTED_APS.items()}
+    return {name: rounded_or_none(by_rule[key]) for name, key in REPORTED_APS.items()}
 
 
 def _threshold_record(chosen: ChosenThreshold) -> ThresholdRecord:
@@ -337,10 +329,10 @@ def _threshold_record(chosen: ChosenThreshold) -> ThresholdRecord:
         threshold=EstimateRecord.from_estimate(threshold),
         met=chosen.met,
         on_val=ThresholdMetrics(
-            precision=_round_or_none(chosen.precision),
-            recall=_round_or_none(chosen.recall),
-            f1=_round_or_none(chosen.f1),
-            false_alarms_per_km2=_round_or_none(chosen.false_alarms_per_km2),
+            precision=rounded_or_none(chosen.precision),
+            recall=rounded_or_none(chosen.recall),
+            f1=rounded_or_none(chosen.f1),
+            false_alarms_per_km2=rounded_or_none(chosen.false_alarms_per_km2),
         ),
     )
 
@@ -350,13 +342,13 @@ def _window_record(metrics: WindowMetrics) -> WindowMetricsRecord:
     return WindowMetricsRecord(
         positives=metrics.positives,
         negatives=metrics.negatives,
-        auc=_round_or_none(metrics.auc),
-        ap_sampled=_round_or_none(metrics.ap_sampled),
-        ap_true=_round_or_none(metrics.ap_true),
+        auc=rounded_or_none(metrics.auc),
+        ap_sampled=rounded_or_none(metrics.ap_sampled),
+        ap_true=rounded_or_none(metrics.ap_true),
         threshold=float(f"{metrics.threshold:.6g}"),
-        precision=_round_or_none(metrics.precision),
-        precision_true=_round_or_none(metrics.precision_true),
-        recall=_round_or_none(metrics.recall),
+        precision=rounded_or_none(metrics.precision),
+        precision_true=rounded_or_none(metrics.precision_true),
+        recall=rounded_or_none(metrics.recall),
         confusion=ConfusionRecord(tp=tp, fp=fp, fn=fn, tn=tn),
     )
 
@@ -372,11 +364,11 @@ def _calibration_values(result: EvaluationResult) -> dict[str, Any]:
     values = _by_class(result.calibration, result.classes)
     for name, tables in (("before", before), ("after", after)):
         values[f"ece_{name}"] = {
-            split: _round_or_none(table.ece) for split, table in tables.items()
+            split: rounded_or_none(table.ece) for split, table in tables.items()
         }
     for name, tables in (("before", before), ("after", after)):
         values[f"brier_{name}"] = {
-            split: _round_or_none(table.brier) for split, table in tables.items()
+            split: rounded_or_none(table.brier) for split, table in tables.items()
         }
     return values
 

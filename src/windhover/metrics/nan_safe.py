@@ -30,3 +30,9 @@ def finite_or_none(value: Any) -> float | None:
     if value is None or not np.isfinite(value):
         return None
     return float(value)
+
+
+def rounded_or_none(value: Any) -> float | None:
+    """Return a plain float of six significant digits; None where it is undefined."""
+    finite = finite_or_none(value)
+    return None if finite is None else float(f"{finite:.6g}")

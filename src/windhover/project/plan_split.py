@@ -20,6 +20,7 @@ from windhover.dataset.splits import SPLITS, assign_splits
 from windhover.geometry.arrays import Floats
 from windhover.geometry.windows import WINDOW_PX
 from windhover.imagery.rasters import SceneInfo
+from windhover.progress import counted
 from windhover.project.cut_ground import Rectangle, best_cut
 from windhover.project.measure import MeasuredData
 from windhover.project.measurements import Measurements
@@ -123,7 +124,7 @@ def plan_split(data: MeasuredData, gsd_m: float) -> SplitPlan:
         return plan
     objects = {"train": data.record.n_objects, "val": 0, "test": 0}
     reason = (
-        f"{data.record.n_objects} objects on {_counted(len(by_place), 'place')} cannot be divided "
+        f"{data.record.n_objects} objects on {counted(len(by_place), 'place')} cannot be divided "
         "without losing most of them to guard strips: everything trains, and no accuracy is known. "
         "Label another place to measure one"
     )
@@ -149,13 +150,13 @@ def plan_ground_split(data: MeasuredData, gsd_m: float) -> SplitPlan:
     plan = _best_blocks(ground, guard_m, n_objects=n_windows, max_lost=MAX_LOST_GROUND)
     if plan is not None:
         reason = (
-            f"the scenes are {_counted(len(by_place), 'place')}, too few to divide: they are cut "
+            f"the scenes are {counted(len(by_place), 'place')}, too few to divide: they are cut "
             f"into blocks, a window apart, where that loses {plan.lost} of {n_windows} windows "
             "with a class"
         )
         return replace(plan, reason=reason)
     reason = (
-        f"{_counted(len(by_place), 'place')} cannot be divided without losing most of the ground "
+        f"{counted(len(by_place), 'place')} cannot be divided without losing most of the ground "
         "to guard strips: everything trains, and no accuracy is known. Label another place to "
         "measure one"
     )
@@ -290,7 +291,7 @@ def _best_blocks(
             continue
         n_places = len(ground.tiles) + len(ground.uncut)
         reason = (
-            f"the scenes are {_counted(n_places, 'place')}, too few to divide: they are cut into "
+            f"the scenes are {counted(n_places, 'place')}, too few to divide: they are cut into "
             f"{len(leaves)} blocks, a window apart, where that loses {lost} of {n_objects} objects"
         )
         plan = _block_plan(leaves, splits, ground, guard_m)
@@ -376,7 +377,3 @@ def _window_in(tile: _Tile, area: Rectangle, number: int, *, split: str) -> Bloc
 
 def _is_whole(part: BlockWindow, info: SceneInfo) -> bool:
     return (part.width, part.height) == (info.width_px, info.height_px)
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

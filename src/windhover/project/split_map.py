@@ -13,7 +13,7 @@ import shapely
 
 from windhover.dataset.block_plan import BlockPlan
 from windhover.dataset.catalog import Catalog, SceneRow
-from windhover.dataset.spatial_blocks import BLOCK_SEPARATOR
+from windhover.dataset.spatial_blocks import BLOCK_SEPARATOR, raster_name
 from windhover.geometry.arrays import Floats
 
 N_PANELS = 12
@@ -103,7 +103,7 @@ def place_panels(catalog: Catalog, folds: BlockPlan | None) -> tuple[list[MapPan
 
 def _panel_of(row: SceneRow) -> str:
     """Return what a scene is drawn with: its place, or its raster in a local grid."""
-    return row.place if row.crs is not None else row.scene.split(BLOCK_SEPARATOR)[0]
+    return row.place if row.crs is not None else raster_name(row.scene)
 
 
 def _place_panel(

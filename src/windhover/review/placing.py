@@ -10,25 +10,19 @@ from collections.abc import Sequence
 from math import ceil, sqrt
 
 import numpy as np
-import shapely
 from affine import Affine
 from numpy.typing import NDArray
 
 from windhover.dataset.label_pieces import to_pixels
-from windhover.dataset.spatial_blocks import BLOCK_SEPARATOR
+from windhover.dataset.spatial_blocks import raster_name
 from windhover.errors import DataError
 from windhover.export.detection_summary import SceneSummary
 from windhover.geometry.antimeridian import split_small_polygon
-from windhover.geometry.arrays import Floats
-from windhover.geometry.georef import WGS84, pixel_to_world, same_crs, transformer
+from windhover.geometry.georef import WGS84, same_crs
+from windhover.geometry.move_shapes import apply_affine, reproject
 from windhover.review.review_record import ReviewScene
 
 GAP_SHARE = 0.05  # between scenes without georeference, of the larger one's side
-
-
-def raster_name(scene: str) -> str:
-    """Return the name of the raster that a scene, or a spatial block of one, is of."""
-    return scene.split(BLOCK_SEPARATOR)[0]
 
 
 def review_scene(summary: SceneSummary) -> ReviewScene:
@@ -106,14 +100,9 @@ def to_map(
 ) -> NDArray[np.object_]:
     """Return shapes (N,) of a raster in the coordinate system of the layers."""
     info = scene.info
-
-    def move(points: Floats) -> Floats:
-        x, y = pixel_to_world(info.transform, points[:, 0], points[:, 1])
-        if crs is not None and not same_crs(crs, info.crs):
-            x, y = transformer(str(info.crs), crs).transform(x, y)
-        return np.stack([x, y], axis=1)
-
-    moved = np.asarray(shapely.transform(shapes_px, move), object)
+    moved = np.asarray(apply_affine(shapes_px, info.transform), object)
+    if crs is not None and not same_crs(crs, info.crs):
+        moved = reproject(moved, str(info.crs), crs)
     if crs != WGS84:
         return moved
     result = np.empty(len(moved), object)

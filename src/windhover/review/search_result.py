@@ -8,19 +8,22 @@ from pathlib import Path
 
 import numpy as np
 import shapely
+from affine import Affine
 from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
+from windhover.dataset.spatial_blocks import raster_name
 from windhover.errors import MissingFileError
 from windhover.export.detection_summary import SUMMARY, DetectionSummary, SceneSummary
 from windhover.export.detections import load_table
 from windhover.export.export_map import TABLE
 from windhover.export.read_result import read_result
 from windhover.geometry.arrays import Floats, Ints
+from windhover.geometry.move_shapes import apply_affine
 from windhover.imagery.rasters import inspect_scene
 from windhover.labels.raster_names import RASTER_SUFFIXES
 from windhover.review.label_state import scene_of_info
-from windhover.review.placing import merged_scenes, raster_name, review_scene
+from windhover.review.placing import merged_scenes, review_scene
 from windhover.review.review_record import ReviewScene
 
 
@@ -89,10 +92,8 @@ def read_search_result(path: Path) -> SearchResult:
 
 def _to_raster(shapes: NDArray[np.object_], scene: SceneSummary) -> NDArray[np.object_]:
     """Return shapes of a searched scene in px of its raster as delivered."""
-    inverse = ~scene.affine
-    matrix = np.array([[inverse.a, inverse.b], [inverse.d, inverse.e]])
-    shift = np.array([inverse.c, inverse.f]) + scene.origin_px
-    return np.asarray(shapely.transform(shapes, lambda xy: xy @ matrix.T + shift), object)
+    to_px = Affine.translation(*scene.origin_px) @ ~scene.affine
+    return np.asarray(apply_affine(shapes, to_px), object)
 
 
 def _searched_ground(summary: DetectionSummary) -> dict[str, BaseGeometry]:
@@ -121,14 +122,11 @@ def rasters_alone(rasters: Sequence[Path], gsd_m: float | None) -> SearchResult:
     """
     paths = [found for path in rasters for found in _rasters_at(path)]
     scenes = merged_scenes([scene_of_info(inspect_scene(path, gsd_m)) for path in paths])
-    searched: dict[str, BaseGeometry] = {
-        scene.scene: shapely.box(0, 0, scene.width_px, scene.height_px) for scene in scenes
-    }
     nothing = np.zeros(0)
     return SearchResult(
         summary=None,
         scenes=scenes,
-        searched=searched,
+        searched={scene.scene: scene.extent for scene in scenes},
         id=np.zeros(0, object),
         scene=np.zeros(0, np.int64),
         class_name=np.zeros(0, object),
