@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import shapely
 
 from windhover.errors import DataError
 from windhover.files import lock_output
@@ -34,6 +33,7 @@ from windhover.review.label_state import (
     CHANGES_FILE,
     LABELS_FILE,
     VERSIONS,
+    Label,
     LabelState,
     holds_same,
     latest_version,
@@ -121,12 +121,14 @@ def _state_before(request: ApplyRequest, edit_sets: Sequence[EditSet]) -> LabelS
 
 def _add_asked_labels(state: LabelState, record: ReviewRecord) -> None:
     """Add the labels that a review showed, where no project has them."""
-    from windhover.review.label_state import Label
-
     for label in record.labels:
-        shape = shapely.from_wkt(label.wkt)
         state.labels[label.id] = Label(
-            label.id, label.scene, label.class_name, shape, label.is_ignored, {"origin": "labels"}
+            id=label.id,
+            scene=label.scene,
+            class_name=label.class_name,
+            shape=label.shape,
+            is_ignored=label.is_ignored,
+            provenance={"origin": "labels"},
         )
         state.covered.add(label.scene)
 
@@ -273,7 +275,7 @@ def _sampled_areas(edit_set: EditSet, state: LabelState, update: LabelUpdate) ->
     found = []
     missed = []
     for area in complete:
-        ground = shapely.from_wkt(area.wkt)
+        ground = area.shape
         labels = [
             label
             for label in state.labels_of(area.scene)
@@ -283,7 +285,7 @@ def _sampled_areas(edit_set: EditSet, state: LabelState, update: LabelUpdate) ->
         n_found = 0
         for label in labels:
             same = [row for row in rows if row.class_name == update.model_class(label)]
-            number = nearest_match(label.shape, [shapely.box(*row.box) for row in same])
+            number = nearest_match(label.shape, [row.shape for row in same])
             n_found += number is not None
         found.append(float(n_found))
         missed.append(float(len(labels) - n_found))

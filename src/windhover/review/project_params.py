@@ -8,17 +8,16 @@ from windhover.params import load_params
 from windhover.params.scenes import ScenesParams
 
 
-def project_params(root: Path = Path()) -> ScenesParams | None:
-    """Return the parameters of the scenes of a project, None outside one or without its rasters.
+def project_params() -> ScenesParams | None:
+    """Return the parameters of the scenes of the project in the working directory.
 
-    Args:
-        root: of the project.
+    None outside of one, or without its rasters.
 
     Raises:
         ParameterError: params.yaml has a fault.
     """
-    if not (root / "params.yaml").is_file() or not (root / "dvc.yaml").is_file():
+    if not Path("params.yaml").is_file() or not Path("dvc.yaml").is_file():
         return None
-    params = load_params("scenes", ScenesParams, root)
+    params = load_params("scenes", ScenesParams)
     params.require_objects("windhover review")
-    return params if (root / params.raw).is_dir() else None
+    return params if Path(params.raw).is_dir() else None

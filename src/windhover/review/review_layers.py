@@ -28,7 +28,6 @@ from windhover.review.forms import (
 from windhover.review.placing import to_map
 from windhover.review.review_record import (
     ReviewArea,
-    ReviewLabel,
     ReviewRecord,
     ReviewRow,
     ReviewScene,
@@ -77,17 +76,16 @@ def shown_shape(shape: BaseGeometry, scene: ReviewScene, window_m: float) -> Bas
 
 def layers_of(record: ReviewRecord) -> dict[str, geopandas.GeoDataFrame]:
     """Return name -> layer, in the order in which QGIS lists them."""
-    scenes = {scene.scene: scene for scene in record.scenes}
-    footprints = [shapely.box(0, 0, scene.width_px, scene.height_px) for scene in record.scenes]
+    scenes = record.scenes_by_name
     paths = {
         "scene": [scene.scene for scene in record.scenes],
         "path": [scene.path for scene in record.scenes],
     }
     content: dict[str, tuple[dict[str, Any], Sequence[BaseGeometry]]] = {
-        REVIEW_LAYER: (_row_columns(record), [shapely.box(*row.box) for row in record.rows]),
-        LABELS_LAYER: (_label_columns(record), _shapes(record.labels)),
-        AREAS_LAYER: (_area_columns(record), _shapes(record.areas)),
-        SCENES_LAYER: (paths, footprints),
+        REVIEW_LAYER: (_row_columns(record), [row.shape for row in record.rows]),
+        LABELS_LAYER: (_label_columns(record), [label.shape for label in record.labels]),
+        AREAS_LAYER: (_area_columns(record), [area.shape for area in record.areas]),
+        SCENES_LAYER: (paths, [scene.extent for scene in record.scenes]),
     }
     layers = {}
     for name, (columns, shapes) in content.items():
@@ -105,10 +103,6 @@ def _typed(values: Any) -> Any:
     if not isinstance(values, list):
         return values
     return pd.Series(values, dtype=pd.ArrowDtype(pa.string()))
-
-
-def _shapes(entries: Sequence[ReviewLabel] | Sequence[ReviewArea]) -> list[BaseGeometry]:
-    return [shapely.from_wkt(entry.wkt) for entry in entries]
 
 
 def _row_columns(record: ReviewRecord) -> dict[str, Any]:

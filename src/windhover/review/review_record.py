@@ -9,8 +9,10 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+import shapely
 from affine import Affine
 from pydantic import BaseModel, ConfigDict, ValidationError
+from shapely.geometry.base import BaseGeometry
 
 from windhover.errors import FormatError, MissingFileError
 from windhover.imagery.rasters import SceneInfo
@@ -48,6 +50,12 @@ class ReviewScene(_Frozen):
     transform: tuple[float, float, float, float, float, float]
     gsd_m: tuple[float, float]
     acquired: str | None = None
+
+    @property
+    def extent(self) -> BaseGeometry:
+        """Its rectangle, px."""
+        extent: BaseGeometry = shapely.box(0, 0, self.width_px, self.height_px)
+        return extent
 
     @property
     def info(self) -> SceneInfo:
@@ -95,6 +103,12 @@ class ReviewRow(_Frozen):
     area: int | None = None
     others: tuple[tuple[float, float, float, float], ...] = ()
 
+    @property
+    def shape(self) -> BaseGeometry:
+        """Its box, px."""
+        shape: BaseGeometry = shapely.box(*self.box)
+        return shape
+
 
 class ReviewArea(_Frozen):
     """An area that was drawn to be reviewed as a whole.
@@ -110,6 +124,11 @@ class ReviewArea(_Frozen):
     scene: str
     wkt: str
     prob: float
+
+    @property
+    def shape(self) -> BaseGeometry:
+        """Its polygon, px."""
+        return shapely.from_wkt(self.wkt)
 
 
 class ReviewLabel(_Frozen):
@@ -128,6 +147,11 @@ class ReviewLabel(_Frozen):
     class_name: str
     wkt: str
     is_ignored: bool = False
+
+    @property
+    def shape(self) -> BaseGeometry:
+        """Its shape, px."""
+        return shapely.from_wkt(self.wkt)
 
 
 class ReviewRecord(_Frozen):
@@ -168,6 +192,11 @@ class ReviewRecord(_Frozen):
     rows: tuple[ReviewRow, ...]
     areas: tuple[ReviewArea, ...]
     labels: tuple[ReviewLabel, ...]
+
+    @property
+    def scenes_by_name(self) -> dict[str, ReviewScene]:
+        """Name -> raster."""
+        return {scene.scene: scene for scene in self.scenes}
 
 
 def write_record(path: Path, record: ReviewRecord) -> None:

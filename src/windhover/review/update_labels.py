@@ -20,7 +20,7 @@ from windhover.review.edit_set import AreaEdit, LabelEdit, NewShape, RowEdit
 from windhover.review.forms import NOT_OBJECT, UNSURE
 from windhover.review.label_state import Area, Label, LabelState, label_id
 from windhover.review.merge_edits import Change
-from windhover.review.review_record import ReviewRow, ReviewScene
+from windhover.review.review_record import ReviewRow
 
 SIZE_SHARE = 0.5  # of an object's longer side: a center within it matches, as in `evaluate`
 KINDS = (
@@ -115,7 +115,7 @@ class LabelUpdate:
 
     def _apply_row(self, change: Change, edit: RowEdit) -> None:
         """Apply a verdict on a detection."""
-        box = shapely.box(*edit.row.box)
+        box = edit.row.shape
         matched = self._match(edit.row.scene, box)
         if edit.verdict == NOT_OBJECT:
             if matched is not None and not matched.is_ignored:
@@ -266,7 +266,7 @@ class LabelUpdate:
         """
         raster = self.state.scenes[row.scene]
         half_x, half_y = (self._window_m / 2 / gsd for gsd in raster.gsd_m)
-        center = shapely.box(*row.box).centroid
+        center = row.shape.centroid
         ground = shapely.box(
             center.x - half_x, center.y - half_y, center.x + half_x, center.y + half_y
         )
@@ -276,7 +276,7 @@ class LabelUpdate:
             for box in (shapely.box(*corners) for corners in set(row.others) - rejected)
             if self._match(row.scene, box) is None
         ]
-        seen: BaseGeometry = (ground & _extent(raster)).difference(shapely.union_all(unknown))
+        seen: BaseGeometry = (ground & raster.extent).difference(shapely.union_all(unknown))
         return seen
 
     def _set_positive_only(self, scene: str) -> None:
@@ -288,7 +288,7 @@ class LabelUpdate:
             for area in self.state.areas
             if area.scene == scene and area.role != "positive_only"
         ]
-        rest = _extent(raster).difference(shapely.union_all([area.shape for area in known]))
+        rest = raster.extent.difference(shapely.union_all([area.shape for area in known]))
         self.state.areas[:] = others + known
         if not rest.is_empty:
             self.state.areas.append(Area(scene, "positive_only", rest))
@@ -302,15 +302,10 @@ def wholly_labeled(state: LabelState) -> set[str]:
         if any(area.role == "complete" for area in areas):
             continue
         partly = [area.shape for area in areas if area.role == "positive_only"]
-        left = _extent(state.scenes[name]).difference(shapely.union_all(partly))
+        left = state.scenes[name].extent.difference(shapely.union_all(partly))
         if left.area > 0:
             names.add(name)
     return names
-
-
-def _extent(scene: ReviewScene) -> BaseGeometry:
-    extent: BaseGeometry = shapely.box(0, 0, scene.width_px, scene.height_px)
-    return extent
 
 
 def nearest_match(shape: BaseGeometry, others: Sequence[BaseGeometry]) -> int | None:
