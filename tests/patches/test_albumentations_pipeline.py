@@ -14,7 +14,7 @@ from windhover.dataset.label_rule import LabelRule
 from windhover.errors import ParameterError
 from windhover.patches.albumentations_pipeline import (
     THREE_BANDS,
-    augment_one,
+    augment_patch,
     augment_patches,
     build_transforms,
 )
@@ -79,7 +79,7 @@ def test_symmetries_carry_center_and_box_exactly(
     }
     transforms = build_transforms([{"name": "D4", "p": 1.0}], 3)
     transforms.set_random_seed(seed)
-    picture, known = augment_one(spotted(record), record, transforms, scale=UNIT)
+    picture, known, _ = augment_patch(spotted(record), record, transforms, scale=UNIT)
     assert (known["dx_px"], known["dy_px"], known["w_px"], known["h_px"]) == pytest.approx(
         box_of(picture), abs=1e-4
     )
@@ -90,7 +90,7 @@ def test_an_affine_carries_the_center_too() -> None:
         [{"name": "Affine", "scale": [0.8, 0.8], "translate_px": [4, 4], "p": 1.0}], 3
     )
     transforms.set_random_seed(1)
-    picture, known = augment_one(spotted(RECORD), RECORD, transforms, scale=UNIT)
+    picture, known, _ = augment_patch(spotted(RECORD), RECORD, transforms, scale=UNIT)
     assert (known["dx_px"], known["dy_px"], known["w_px"], known["h_px"]) == pytest.approx(
         box_of(picture), abs=1.0
     )

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from windhover.patches.albumentations_pipeline import augment_one, build_transforms
+from windhover.patches.albumentations_pipeline import augment_patch, build_transforms
 from windhover.patches.pixel_value_range import value_range
 from windhover.training.batch_augment import Radiometry, random_radiometry
 
@@ -45,7 +45,7 @@ def test_offline_and_batch_augmentation_shift_light_alike_in_all_bands() -> None
           "contrast_limit": [0.0, 0.0], "p": 1.0}], 3
     )  # fmt: skip
     record = {"dx_px": np.nan, "dy_px": np.nan, "w_px": np.nan, "h_px": np.nan}
-    picture, _ = augment_one(pixels, record, brighter, scale=limits)
+    picture, _, _ = augment_patch(pixels, record, brighter, scale=limits)
     shift = picture.astype(float) - pixels
     assert np.ptp(shift) <= 1.0, "no tint"
     assert shift[0, 0, 0] == pytest.approx(550, abs=1)

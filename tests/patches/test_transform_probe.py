@@ -14,7 +14,7 @@ from windhover.dataset.label_rule import LabelRule
 from windhover.errors import FormatError, ParameterError
 from windhover.params.augment import DEFAULT_TRANSFORMS, AugmentParams
 from windhover.patches.albumentations_pipeline import (
-    augment_one,
+    augment_patch,
     augment_patches,
     build_transforms,
     without_unfit_defaults,
@@ -133,7 +133,7 @@ def test_labels_follow_pixels_where_a_border_is_mirrored() -> None:
     transforms = build_transforms([MIRRORED_AFFINE], 3)
     for seed in range(40):
         transforms.set_random_seed(seed)
-        picture, moved = augment_one(image, record, transforms, scale=UNIT)
+        picture, moved, _ = augment_patch(image, record, transforms, scale=UNIT)
         weight = picture[..., 0].astype(float) - 30
         at = np.arange(64) + 0.5 - 32
         x = (weight.sum(0) * at).sum() / weight.sum()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import get_args
-
 import numpy as np
 import pytest
 import torch
@@ -11,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from windhover.errors import ParameterError
-from windhover.params.allowed_values import SamplerStrategy
-from windhover.training.samplers import STRATEGIES, Sampler, make_batches
+from windhover.training.samplers import Sampler, make_batches
 
 LABELS = np.array([0] * 10 + [1] * 2 + [-1] * 100)
 NOT_MINED = np.zeros(len(LABELS), bool)
@@ -86,10 +83,6 @@ def test_batches_hold_every_row_once_over_all_processes(count: int, size: int, w
     assert sorted(torch.cat([torch.cat(share) for share in shares]).tolist()) == list(range(count))
     assert len({len(share) for share in shares}) == 1
     assert all(len(batch) >= min(size, count) for batch in make_batches(np.arange(count), size))
-
-
-def test_every_strategy_of_the_parameters_is_implemented() -> None:
-    assert set(STRATEGIES) == set(get_args(SamplerStrategy))
 
 
 def test_an_unknown_strategy_is_an_error() -> None:

@@ -116,7 +116,7 @@ def collect_plan(
         found = find_parts(plan)
         _check_missing(plan, found, partial=partial)
         collector = SceneCollector(plan, found, model)
-        notes = list(_notes_on_parts(found))
+        notes = _notes_on_parts(found)
         outcome = CollectOutcome(output, unsearched=collector.unsearched, missing=found.missing)
         scenes = _counted_scenes(collector, outcome)
         if output.suffix:
@@ -195,8 +195,8 @@ def _check_missing(plan: Plan, found: PartsFound, *, partial: bool) -> None:
     )
 
 
-def _notes_on_parts(found: PartsFound) -> Iterator[str]:
-    """Yield and log sentences on parts that are missing or were searched in different ways."""
+def _notes_on_parts(found: PartsFound) -> list[str]:
+    """Return and log sentences on parts that are missing or were searched in different ways."""
     notes = []
     if found.missing:
         tasks = format_tasks(found.missing)
@@ -206,7 +206,7 @@ def _notes_on_parts(found: PartsFound) -> Iterator[str]:
         notes.append(f"searched {ways}, which round differently: scores are not those of one run")
     for note in notes:
         logger.warning(note)
-        yield note
+    return notes
 
 
 def _counted_scenes(collector: SceneCollector, outcome: CollectOutcome) -> Iterator[CollectedScene]:

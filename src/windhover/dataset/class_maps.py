@@ -8,7 +8,6 @@ of it has the class in its middle.
 from __future__ import annotations
 
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
 import rasterio
@@ -103,12 +102,7 @@ class ClassMap:
     def __enter__(self) -> ClassMap:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         self.close()
 
 

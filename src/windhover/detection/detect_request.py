@@ -131,14 +131,7 @@ def parse_bands(text: str | None) -> tuple[str, ...] | None:
     Raises:
         ParameterError: nothing stands between two commas.
     """
-    if text is None:
-        return None
-    bands = tuple(part.strip() for part in text.split(","))
-    if not all(bands):
-        raise ParameterError(
-            f"--bands must be bands with commas between, got {text!r}. Try 3,2,1 or red,green,blue."
-        )
-    return bands
+    return _parse_list(text, "--bands must be bands", "3,2,1 or red,green,blue")
 
 
 def parse_mask_values(text: str | None) -> tuple[str, ...] | None:
@@ -147,15 +140,26 @@ def parse_mask_values(text: str | None) -> tuple[str, ...] | None:
     Raises:
         ParameterError: nothing stands between two commas.
     """
+    return _parse_list(text, "--mask-values must be values", "1,4 or cloud,shadow")
+
+
+def _parse_list(text: str | None, rule: str, example: str) -> tuple[str, ...] | None:
+    """Read texts with commas between; None stays None.
+
+    Args:
+        text: of the command line.
+        rule: what the option must be, for the error.
+        example: of a right text.
+
+    Raises:
+        ParameterError: nothing stands between two commas.
+    """
     if text is None:
         return None
-    values = tuple(part.strip() for part in text.split(","))
-    if not all(values):
-        raise ParameterError(
-            f"--mask-values must be values with commas between, got {text!r}. Try 1,4 or "
-            "cloud,shadow."
-        )
-    return values
+    parts = tuple(part.strip() for part in text.split(","))
+    if not all(parts):
+        raise ParameterError(f"{rule} with commas between, got {text!r}. Try {example}.")
+    return parts
 
 
 def check_model_folder(folder: Path) -> None:

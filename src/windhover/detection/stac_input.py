@@ -17,6 +17,7 @@ from windhover.files import read_json
 from windhover.imagery.acquisition_time import parse_time
 from windhover.imagery.virtual_rasters import BandOfFile
 
+GEOPARQUET_COLUMNS = ("id", "assets", "datetime", "start_datetime")
 SUFFIXES = (".json", ".parquet")
 RASTER_SUFFIXES = (".tif", ".tiff", ".vrt", ".jp2", ".png", ".jpg", ".jpeg", ".img")
 NO_DATA_ROLES = {"thumbnail", "overview", "metadata"}
@@ -163,9 +164,7 @@ def _read_geoparquet(path: Path) -> list[_Entry]:
 
     try:
         columns = pq.read_schema(path).names
-        wanted = [
-            name for name in ("id", "assets", "datetime", "start_datetime") if name in columns
-        ]
+        wanted = [name for name in GEOPARQUET_COLUMNS if name in columns]
         if not {"id", "assets"} <= set(wanted):
             raise ValueError("it has no columns `id` and `assets`")
         rows = pq.read_table(path, columns=wanted).to_pylist()

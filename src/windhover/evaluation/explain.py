@@ -61,42 +61,21 @@ def explain_target(
         raise ParameterError(f"{output}: must end in .png, since a PNG is written. Rename it.")
     check_output(output, inputs=files_read(path), is_own=is_figure)
     with lock_output(output):
-        return _explain_to_file(
-            target,
-            load_bundle(model),
-            output,
-            class_name=class_name,
-            gsd_m=gsd_m,
-            match_radiometry=match_radiometry,
-            bands=bands,
+        bundle = load_bundle(model)
+        classes = bundle.card.classes
+        name = class_name or classes[0]
+        if name not in classes:
+            raise ParameterError(
+                f"--class must be one of {', '.join(classes)}, got {name!r}. Choose one of them."
+            )
+        window, valid = read_target(
+            target, bundle, gsd_m=gsd_m, match_radiometry=match_radiometry, bands=bands
         )
-
-
-def _explain_to_file(
-    target: str,
-    bundle: Bundle,
-    output: Path,
-    *,
-    class_name: str | None,
-    gsd_m: float | None,
-    match_radiometry: bool,
-    bands: Sequence[str] | None,
-) -> list[str]:
-    """Draw the attribution of a window's score; return lines for the terminal."""
-    classes = bundle.card.classes
-    name = class_name or classes[0]
-    if name not in classes:
-        raise ParameterError(
-            f"--class must be one of {', '.join(classes)}, got {name!r}. Choose one of them."
+        class_index = classes.index(name)
+        explanation = explain_window(
+            bundle, window, valid, class_index=class_index, caption=f"{Path(target).name}\n{name}"
         )
-    window, valid = read_target(
-        target, bundle, gsd_m=gsd_m, match_radiometry=match_radiometry, bands=bands
-    )
-    class_index = classes.index(name)
-    explanation = explain_window(
-        bundle, window, valid, class_index=class_index, caption=f"{Path(target).name}\n{name}"
-    )
-    plot_explanations(output, [explanation])
+        plot_explanations(output, [explanation])
     logit = explanation.logit
     score = float(window_scores(logit, bundle.calibration.of_class(class_index)))
     return [

@@ -147,6 +147,18 @@ class TotalSummary(BaseModel):
     windows_skipped: int
     km2: float
 
+    @classmethod
+    def of_scenes(cls, scenes: Sequence[SceneSummary]) -> TotalSummary:
+        """Return the sums of some scenes; of areas, over those of known GSD."""
+        km2 = sum(scene.km2 for scene in scenes if scene.km2 is not None)
+        return cls(
+            scenes=len(scenes),
+            objects=sum(scene.objects for scene in scenes),
+            windows_searched=sum(scene.windows_searched for scene in scenes),
+            windows_skipped=sum(scene.windows_skipped for scene in scenes),
+            km2=round(km2, 6),
+        )
+
 
 class DetectionSummary(JsonRecord):
     """What `summary.json` holds.
@@ -178,15 +190,8 @@ class DetectionSummary(JsonRecord):
 
     def of(self, scenes: Sequence[SceneSummary]) -> DetectionSummary:
         """Return the same search of some of its scenes, with their totals."""
-        return self.of_scenes(
-            scenes,
-            model=self.model,
-            run=self.run,
-            program=self.program,
-            thresholds=self.thresholds,
-            operating_point=self.operating_point,
-            search=self.search,
-            notes=self.notes,
+        return self.model_copy(
+            update={"scenes": tuple(scenes), "total": TotalSummary.of_scenes(scenes)}
         )
 
     @classmethod
@@ -202,15 +207,7 @@ class DetectionSummary(JsonRecord):
         search: Mapping[str, Any],
         notes: Sequence[str] = (),
     ) -> DetectionSummary:
-        """Return the summary of scenes of known GSD, with its totals."""
-        km2 = sum(scene.km2 for scene in scenes if scene.km2 is not None)
-        total = TotalSummary(
-            scenes=len(scenes),
-            objects=sum(scene.objects for scene in scenes),
-            windows_searched=sum(scene.windows_searched for scene in scenes),
-            windows_skipped=sum(scene.windows_skipped for scene in scenes),
-            km2=round(km2, 6),
-        )
+        """Return the summary of scenes, with their totals."""
         return cls(
             model=model,
             run=run,
@@ -219,6 +216,6 @@ class DetectionSummary(JsonRecord):
             operating_point=dict(operating_point or {}),
             search=dict(search),
             notes=tuple(notes),
-            total=total,
+            total=TotalSummary.of_scenes(scenes),
             scenes=tuple(scenes),
         )

@@ -6,6 +6,7 @@ layers, and reads no tables without shapes.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import geopandas
@@ -54,9 +55,7 @@ def read_layer(path: Path, layer: str) -> geopandas.GeoDataFrame:
             _check_geo_metadata(path)
             return _check_degrees(path, geopandas.read_parquet(path))
         layers = [name for name, kind in pyogrio.list_layers(path) if kind is not None]
-        chosen = layer if layer in layers else layers[0] if len(layers) == 1 else None
-        if chosen is None and set(layers) == RESULT_LAYERS:
-            chosen = RESULT_LAYER
+        chosen = _choose_layer(layers, layer)
         if chosen is not None:
             return _check_degrees(path, _read_gdal_layer(path, chosen))
     except FormatError:
@@ -92,6 +91,15 @@ def _check_geo_metadata(path: Path) -> None:
             f"{', '.join(schema.names)[:200]}), so which column holds shapes, and in which system, "
             "is not known. Write it with geopandas' to_parquet; boxes in px are read as CSV."
         )
+
+
+def _choose_layer(layers: Sequence[str], wanted: str) -> str | None:
+    """Return the wanted layer, the only one, or that of a result's detections; else None."""
+    if wanted in layers:
+        return wanted
+    if len(layers) == 1:
+        return layers[0]
+    return RESULT_LAYER if set(layers) == RESULT_LAYERS else None
 
 
 def shape_layers(path: Path) -> list[str]:

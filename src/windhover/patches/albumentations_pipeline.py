@@ -11,7 +11,7 @@ import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -245,22 +245,19 @@ def augment_patches(
     n_left_out = 0
     records: list[dict[str, Any]] = index.to_dict("records")  # type: ignore[assignment]
     for source, (image, record) in enumerate(zip(images, records, strict=True)):
-        if keep_original:
-            copies[len(rows)] = image
-            if masks is not None and mask_copies is not None:
-                mask_copies[len(rows)] = masks[source]
-            rows.append({**record, "source": source, "variant": 0})
-        for variant in range(1, variants + 1):
-            transforms.set_random_seed(stable_hash(seed, source, variant))
-            mask = None if masks is None else masks[source]
-            copy, moved, moved_mask = _augment(image, record, transforms, scale=scale, mask=mask)
-            new_record = {**record, **moved}
-            if not _is_label_kept(new_record, rule):
+        mask = None if masks is None else masks[source]
+        for variant in range(0 if keep_original else 1, variants + 1):
+            patch = AugmentedPatch(image, {}, mask)
+            if variant:
+                transforms.set_random_seed(stable_hash(seed, source, variant))
+                patch = augment_patch(image, record, transforms, scale=scale, mask=mask)
+            new_record = {**record, **patch.moved}
+            if variant and not _is_label_kept(new_record, rule):
                 n_left_out += 1
                 continue
-            copies[len(rows)] = copy
+            copies[len(rows)] = patch.image
             if mask_copies is not None:
-                mask_copies[len(rows)] = moved_mask
+                mask_copies[len(rows)] = patch.mask
             rows.append({**new_record, "source": source, "variant": variant})
         on_done(1)
     table = pd.DataFrame(rows, columns=[*index.columns, "source", "variant"])
@@ -269,10 +266,29 @@ def augment_patches(
     return Augmented(copies[: len(rows)], table, n_left_out, mask_copies)
 
 
-def augment_one(
-    image: NDArray[Any], record: Mapping[Any, Any], transforms: A.Compose, *, scale: ValueRange
-) -> tuple[NDArray[Any], dict[str, float]]:
-    """Return one augmented picture of the same dtype, and its object's new center and size.
+class AugmentedPatch(NamedTuple):
+    """A patch that was augmented.
+
+    Attributes:
+        image: (S, S, C) of the patch's dtype.
+        moved: the columns of the index that changed; empty where no object is known.
+        mask: (S, S, 1) class map, moved as the pixels are; None without one.
+    """
+
+    image: NDArray[Any]
+    moved: dict[str, float]
+    mask: NDArray[np.uint8] | None
+
+
+def augment_patch(
+    image: NDArray[Any],
+    record: Mapping[Any, Any],
+    transforms: A.Compose,
+    *,
+    scale: ValueRange,
+    mask: NDArray[np.uint8] | None = None,
+) -> AugmentedPatch:
+    """Return a patch augmented once, with its object's new center and size.
 
     The center and the corners of the box go along as keypoints. albumentations counts from pixel
     centers, the index from pixel corners: the difference is half a pixel.
@@ -282,23 +298,8 @@ def augment_one(
         record: its row of the index.
         transforms: from `build_transforms`.
         scale: range of the pixels.
-
-    Returns:
-        The picture, and the columns of the index that changed; empty where no object is known.
+        mask: (S, S, 1) class map.
     """
-    picture, moved, _ = _augment(image, record, transforms, scale=scale)
-    return picture, moved
-
-
-def _augment(
-    image: NDArray[Any],
-    record: Mapping[Any, Any],
-    transforms: A.Compose,
-    *,
-    scale: ValueRange,
-    mask: NDArray[np.uint8] | None = None,
-) -> tuple[NDArray[Any], dict[str, float], NDArray[np.uint8] | None]:
-    """Return what `augment_one` does, and the class map (S, S, 1) moved in the same way."""
     height, width = image.shape[:2]
     keypoints = _keypoints_of(record, width, height)
     unit = (image.astype(np.float32) - scale.low) / (scale.high - scale.low)  # (S, S, C)
@@ -320,7 +321,7 @@ def _augment(
         moved["h_px"] = float(height_px)
     if mask is not None:
         mask = np.asarray(augmented["mask"], np.uint8).reshape(mask.shape)
-    return picture, moved, mask
+    return AugmentedPatch(picture, moved, mask)
 
 
 def augment_crop(

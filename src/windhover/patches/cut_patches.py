@@ -74,36 +74,46 @@ def cut_patches(catalog: Catalog, params: PatchesParams, folder: Path) -> PatchS
     statistics = CutStatistics()
     index, shapes = _cut_scenes(catalog, settings, statistics, folder=folder)
     write_index(index, folder)
-    leakage = measure_leakage(index, catalog.scenes, statistics.identical_across_splits)
     _check_training_objects(index, statistics)
-    mean, std = statistics.training_pixels.mean_and_std()
+    mean, _ = statistics.training_pixels.mean_and_std()
     padding_value = padding_value_of(mean, np.dtype(catalog.dtype))
     _pad_patches(index, shapes, padding_value, folder=folder)
-    summary = PatchSummary(
-        **_cut_facts(index, rule, statistics),
-        gsd_m=catalog.gsd_m,
-        bands=catalog.bands,
-        leakage=leakage,
-        dtype=catalog.dtype,
-        classes=catalog.classes,
-        mean=rounded_statistics(mean),
-        std=rounded_statistics(std),
-        padding_value=padding_value,
-    )
-    summary.save(folder / SUMMARY_FILE)
-    check_leakage(leakage)
-    return summary
+    facts = _cut_facts(index, rule, statistics) | {"padding_value": padding_value}
+    return _write_summary(catalog, index, statistics, facts, folder=folder)
 
 
 def _cut_coverage(catalog: Catalog, params: PatchesParams, folder: Path) -> PatchSummary:
     """Write the patches of classes without boxes; return their summary."""
     cut = cut_coverage_patches(catalog, params, folder)
     write_index(cut.index, folder)
-    statistics = cut.statistics
-    leakage = measure_leakage(cut.index, catalog.scenes, statistics.identical_across_splits)
+    facts = _cut_facts(cut.index, WINDOW_ALONE, cut.statistics)
+    facts["coverage"] = share_rule_of(params.coverage)
+    # ground goes on beyond a border: its mirror image stands for it
+    facts["padding_value"] = None
+    return _write_summary(catalog, cut.index, cut.statistics, facts, folder=folder)
+
+
+def _write_summary(
+    catalog: Catalog,
+    index: pd.DataFrame,
+    statistics: CutStatistics,
+    facts: dict[str, Any],
+    *,
+    folder: Path,
+) -> PatchSummary:
+    """Write the summary of patches, and return it.
+
+    Args:
+        catalog: that they were cut from.
+        index: of the patches.
+        statistics: of the cutting.
+        facts: further fields of the summary.
+        folder: of the patches.
+    """
+    leakage = measure_leakage(index, catalog.scenes, statistics.identical_across_splits)
     mean, std = statistics.training_pixels.mean_and_std()
     summary = PatchSummary(
-        **_cut_facts(cut.index, WINDOW_ALONE, statistics),
+        **facts,
         gsd_m=catalog.gsd_m,
         bands=catalog.bands,
         leakage=leakage,
@@ -111,8 +121,6 @@ def _cut_coverage(catalog: Catalog, params: PatchesParams, folder: Path) -> Patc
         classes=catalog.classes,
         mean=rounded_statistics(mean),
         std=rounded_statistics(std),
-        padding_value=None,  # ground goes on beyond a border: its mirror image stands for it
-        coverage=share_rule_of(params.coverage),
     )
     summary.save(folder / SUMMARY_FILE)
     check_leakage(leakage)

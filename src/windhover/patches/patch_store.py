@@ -9,7 +9,6 @@ import mmap
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -116,12 +115,7 @@ class PatchWriter:
     def __enter__(self) -> PatchWriter:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *exception: object) -> None:
         if kind is None:
             self._write_header()
         self._stream.close()
@@ -135,18 +129,17 @@ def index_table(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
     return table.astype(integers | floats)
 
 
-def write_index(index: pd.DataFrame, folder: Path, name: str = "index.parquet") -> None:
-    """Write an index table.
+def write_index(index: pd.DataFrame, folder: Path) -> None:
+    """Write an index table as `index.parquet`.
 
     Raises:
         FormatError: it lacks a column.
     """
+    path = folder / "index.parquet"
     missing = [column for column in INDEX_COLUMNS if column not in index.columns]
     if missing:
-        raise FormatError(
-            f"{folder / name}: the index of patches lacks the column {missing[0]!r}. Add it."
-        )
-    index.to_parquet(folder / name, index=False)
+        raise FormatError(f"{path}: the index of patches lacks the column {missing[0]!r}. Add it.")
+    index.to_parquet(path, index=False)
 
 
 def load_patches(folder: str | Path, split: str, summary: PatchSummary | None = None) -> PatchSet:

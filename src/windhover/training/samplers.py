@@ -5,9 +5,8 @@ Works on rows and labels; holds no image.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 import torch
@@ -15,9 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from windhover.errors import ParameterError
+from windhover.params.allowed_values import SamplerStrategy
 
 if TYPE_CHECKING:
-    from windhover.params.allowed_values import SamplerStrategy
     from windhover.params.train import TrainParams
 
 Rows = NDArray[np.int64]
@@ -28,9 +27,9 @@ class Sampler:
     """Draws the patches of an epoch.
 
     Attributes:
-        strategy: a key of `STRATEGIES`. `none` shows every patch once; `under` every positive
-            once and background by the ratio; `over` every background once and positives again
-            and again until the ratio is met.
+        strategy: `none` shows every patch once; `under` every positive once and background by the
+            ratio; `over` every background once and positives again and again until the ratio is
+            met.
         negatives_per_positive: the ratio, for `under` and `over`.
         balance_classes: whether rare classes are shown as often as common ones.
         mined_fraction: at most this share of the background of an `under` epoch is mined, or all
@@ -45,9 +44,10 @@ class Sampler:
     seed: int
 
     def __post_init__(self) -> None:
-        if self.strategy not in STRATEGIES:
+        strategies = get_args(SamplerStrategy)
+        if self.strategy not in strategies:
             raise ParameterError(
-                f"sampler must be one of {', '.join(STRATEGIES)}, got {self.strategy!r}. "
+                f"sampler must be one of {', '.join(strategies)}, got {self.strategy!r}. "
                 "Choose one of them."
             )
 
@@ -73,12 +73,29 @@ class Sampler:
         random = np.random.default_rng([self.seed, epoch])
         positives = np.flatnonzero(labels >= 0)
         background = np.flatnonzero(labels < 0)
-        n_positives = len(positives)
-        if n_positives:
-            select = STRATEGIES[self.strategy]
-            n_positives, background = select(self, n_positives, background, is_mined, random)
-        positives = self._repeat_positives(positives, labels, n_positives, random)
+        n_shown = len(positives)
+        if self.strategy == "under" and n_shown:
+            background = self._undersample(background, is_mined, n_shown, random)
+        if self.strategy == "over" and n_shown and self.negatives_per_positive > 0:
+            n_shown = max(n_shown, round(len(background) / self.negatives_per_positive))
+        positives = self._repeat_positives(positives, labels, n_shown, random)
         return random.permutation(np.concatenate([positives, background]))
+
+    def _undersample(
+        self,
+        background: Rows,
+        is_mined: NDArray[np.bool_],
+        n_positives: int,
+        random: np.random.Generator,
+    ) -> Rows:
+        """Draw background by the ratio, up to a share of it from the mined patches."""
+        wanted = min(round(n_positives * self.negatives_per_positive), len(background))
+        mined = background[is_mined[background]]
+        cut = background[~is_mined[background]]
+        n_mined = min(len(mined), round(wanted * self.mined_fraction))
+        n_mined = max(n_mined, wanted - len(cut))
+        drawn = [random.choice(mined, n_mined, False), random.choice(cut, wanted - n_mined, False)]
+        return np.concatenate(drawn)
 
     def _repeat_positives(
         self,
@@ -97,55 +114,6 @@ class Sampler:
             rows = positives[labels[positives] == class_index]
             repeated.append(_repeat_rows(rows, share, random))
         return np.concatenate(repeated)
-
-
-def _keep_all(
-    sampler: Sampler,
-    n_positives: int,
-    background: Rows,
-    is_mined: NDArray[np.bool_],
-    random: np.random.Generator,
-) -> tuple[int, Rows]:
-    return n_positives, background
-
-
-def _undersample(
-    sampler: Sampler,
-    n_positives: int,
-    background: Rows,
-    is_mined: NDArray[np.bool_],
-    random: np.random.Generator,
-) -> tuple[int, Rows]:
-    """Draw background by the ratio, up to a share of it from the mined patches."""
-    wanted = min(round(n_positives * sampler.negatives_per_positive), len(background))
-    mined = background[is_mined[background]]
-    cut = background[~is_mined[background]]
-    n_mined = min(len(mined), round(wanted * sampler.mined_fraction))
-    n_mined = max(n_mined, wanted - len(cut))
-    drawn = [random.choice(mined, n_mined, False), random.choice(cut, wanted - n_mined, False)]
-    return n_positives, np.concatenate(drawn)
-
-
-def _oversample(
-    sampler: Sampler,
-    n_positives: int,
-    background: Rows,
-    is_mined: NDArray[np.bool_],
-    random: np.random.Generator,
-) -> tuple[int, Rows]:
-    """Ask for as many positives as the ratio needs for all background."""
-    if sampler.negatives_per_positive > 0:
-        needed = round(len(background) / sampler.negatives_per_positive)
-        n_positives = max(n_positives, needed)
-    return n_positives, background
-
-
-# each takes the sampler, the number of positives, the rows of background, which patches are mined
-# and the generator, and returns how many positives and which background an epoch shows
-STRATEGIES: dict[
-    str,
-    Callable[[Sampler, int, Rows, NDArray[np.bool_], np.random.Generator], tuple[int, Rows]],
-] = {"none": _keep_all, "under": _undersample, "over": _oversample}
 
 
 def _repeat_rows(rows: Rows, count: int, random: np.random.Generator) -> Rows:
