@@ -94,7 +94,7 @@ def summarize_maps(
     thresholds: Mapping[str, float],
     outcome: DetectionOutcome,
     *,
-    notes: Sequence[str] = (),
+    notes: Sequence[str],
 ) -> CoverageSummary:
     """Return the record of maps.
 

@@ -35,7 +35,7 @@ def operating_point_of(
     *,
     gsd_m: float,
     inference_precision: str,
-    split: str = "val",
+    split: str,
 ) -> OperatingPoint:
     """Return the operating point: rule, thresholds, their curves, and the search settings.
 

@@ -34,6 +34,8 @@ OVERFIT_LOSS = 0.01  # loss of the scores under which patches count as fitted
 # weights of the smoothed loss so far, and of a new loss, in the next smoothed one
 OLD_LOSS_WEIGHT = 0.8
 NEW_LOSS_WEIGHT = 0.2
+LOWEST_RATE = 1e-5
+HIGHEST_RATE = 1.0
 DIVERGED = 4.0  # the range test ends where the smoothed loss is this often the lowest one
 
 Rows = NDArray[np.int64]
@@ -132,19 +134,15 @@ def lr_range_test(
     params: TrainParams,
     patches: str | Path,
     *,
-    low: float = 1e-5,
-    high: float = 1.0,
     steps: int = 100,
 ) -> LrRange:
-    """Raise the learning rate step by step until training diverges or the highest is reached.
+    """Raise the learning rate step by step, from 1e-5 to 1 or until training diverges.
 
     Each step sees a new batch, with the sampler, the optimizer and the loss of `params`.
 
     Args:
         params: of the train stage.
         patches: folder of the patches.
-        low: first learning rate.
-        high: last learning rate.
         steps: number of learning rates.
 
     Raises:
@@ -157,7 +155,7 @@ def lr_range_test(
     optimizer = make_optimizer(training.network, params)
     learning_rates: list[float] = []
     losses: list[float] = []
-    for learning_rate in np.geomspace(low, high, steps).tolist():
+    for learning_rate in np.geomspace(LOWEST_RATE, HIGHEST_RATE, steps).tolist():
         set_learning_rate(optimizer, learning_rate)
         value = training.step(next(rows), loss, optimizer).total
         smoothed = value

@@ -87,7 +87,7 @@ def write_products(
     *,
     summary: CoverageSummary,
     polygons: PolygonFile,
-    areas: geopandas.GeoDataFrame | None = None,
+    areas: geopandas.GeoDataFrame | None,
 ) -> pd.DataFrame:
     """Write class map and style of one map, and its polygons; return its rows of the table.
 

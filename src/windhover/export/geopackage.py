@@ -33,7 +33,7 @@ SUMMARY_ITEM = "WINDHOVER"
 
 
 def write_geopackage(
-    table: geopandas.GeoDataFrame, path: Path, summary: DetectionSummary | None = None
+    table: geopandas.GeoDataFrame, path: Path, summary: DetectionSummary | None
 ) -> None:
     """Write a map table as the layer `detections`, with its style.
 

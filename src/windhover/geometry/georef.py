@@ -69,9 +69,9 @@ def world_to_pixel(transform: Affine, x: ArrayLike, y: ArrayLike) -> tuple[Float
     return col, row
 
 
-def local_transform(gsd_x_m: float, gsd_y_m: float | None = None) -> Affine:
+def local_transform(gsd_m: float) -> Affine:
     """Return the grid of a scene without georeference: x = col * gsd, y = -row * gsd, metres."""
-    return Affine(gsd_x_m, 0.0, 0.0, 0.0, -(gsd_y_m or gsd_x_m), 0.0)
+    return Affine(gsd_m, 0.0, 0.0, 0.0, -gsd_m, 0.0)
 
 
 @lru_cache(maxsize=256)

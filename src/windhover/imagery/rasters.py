@@ -190,7 +190,7 @@ def overview_info(info: SceneInfo, overview: int) -> SceneInfo:
         )
 
 
-def open_dataset(path: str, overview: int | None = None) -> Any:
+def open_dataset(path: str, overview: int | None) -> Any:
     """Open a raster, or one of its overviews, as rasterio does; GDAL's errors are the caller's."""
     if path.startswith("s3://"):
         # GDAL's own reader, configured by AWS_* and needing no other library

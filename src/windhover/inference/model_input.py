@@ -54,8 +54,8 @@ def find_bands_for_model(
     card: Card,
     info: SceneInfo,
     *,
-    match_radiometry: bool = False,
-    bands: Sequence[str] | None = None,
+    match_radiometry: bool,
+    bands: Sequence[str] | None,
 ) -> Sequence[str]:
     """Return the names of a raster's bands that a model takes, in the model's order.
 

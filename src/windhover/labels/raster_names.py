@@ -147,7 +147,7 @@ class RasterNames:
             return _match_of(exact, 2)
         return _match_by_folders(entries, parts[:-1])
 
-    def match_label_file(self, path: Path, root: Path | None = None) -> NameMatch:
+    def match_label_file(self, path: Path, root: Path | None) -> NameMatch:
         """Return the scenes that a label file of one raster may be of, by its folder and name.
 
         Args:

@@ -136,9 +136,7 @@ class Bundle:
         """Return the calibrated score of each class's operating point; empty without one."""
         return {} if self.operating_point is None else self.operating_point.thresholds()
 
-    def choose_thresholds(
-        self, threshold: float | Mapping[str, float] | None = None
-    ) -> dict[str, float]:
+    def choose_thresholds(self, threshold: float | Mapping[str, float] | None) -> dict[str, float]:
         """Return the score each class must reach: the operating point's, or what is given.
 
         Raises:

@@ -41,6 +41,8 @@ class Heads(nn.Module):
 
     # features of order 1 then mean offsets of some px, and a Huber loss in px is well scaled
     OFFSET_SCALE_PX = 8.0
+    RARE_PRIOR = 0.05
+    MEDIUM_SIZE_PX = 32.0
 
     def __init__(self, n_features: int, n_classes: int) -> None:
         super().__init__()
@@ -48,27 +50,26 @@ class Heads(nn.Module):
         self.offsets = nn.Conv2d(n_features, 2, 1)
         self.log_sizes = nn.Conv2d(n_features, 2, 1)
 
-    def reset(self, prior: float = 0.05, size_px: float = 32.0) -> None:
+    def reset(self) -> None:
         """Initialize for a rare class and a medium size, which shortens the start (Lin 2017)."""
         for layer in (self.logits, self.offsets, self.log_sizes):
             nn.init.normal_(layer.weight, std=0.01)
-        nn.init.constant_(self.logits.bias, float(torch.logit(torch.tensor(prior))))  # type: ignore[arg-type]
+        nn.init.constant_(self.logits.bias, float(torch.logit(torch.tensor(self.RARE_PRIOR))))  # type: ignore[arg-type]
         nn.init.zeros_(self.offsets.bias)  # type: ignore[arg-type]
-        nn.init.constant_(self.log_sizes.bias, float(torch.log(torch.tensor(size_px))))  # type: ignore[arg-type]
+        nn.init.constant_(self.log_sizes.bias, float(torch.log(torch.tensor(self.MEDIUM_SIZE_PX))))  # type: ignore[arg-type]
 
-    def set_constant(self, offsets: bool, sizes: bool, size_px: float = WINDOW_PX) -> None:
+    def set_constant(self, *, offsets: bool, sizes: bool) -> None:
         """Make heads without training targets constant: the window's own center, and its own size.
 
         Args:
             offsets: whether to make the offsets 0.
-            sizes: whether to make the sizes `size_px`.
-            size_px: width and height.
+            sizes: whether to make the sizes those of a window.
         """
         constants = []
         if offsets:
             constants.append((self.offsets, 0.0))
         if sizes:
-            constants.append((self.log_sizes, math.log(size_px)))
+            constants.append((self.log_sizes, math.log(WINDOW_PX)))
         for layer, value in constants:
             nn.init.zeros_(layer.weight)
             nn.init.constant_(layer.bias, value)  # type: ignore[arg-type]

@@ -73,9 +73,9 @@ class SegmentationNetwork(nn.Module):
         n_folded = int(unet.encoder.out_channels[0])  # type: ignore[union-attr, index]
         unet.segmentation_head = nn.Identity()
         # the decoder ends at half the resolution: the px themselves decide where a border is
-        self.pixels = _convolution(n_folded, PIXEL_CHANNELS)
+        self.pixels = _convolution(n_folded)
         self.head = nn.Sequential(
-            _convolution(decoded + PIXEL_CHANNELS, PIXEL_CHANNELS),
+            _convolution(decoded + PIXEL_CHANNELS),
             nn.Conv2d(PIXEL_CHANNELS, n_classes * space_to_depth**2, 1),
         )
 
@@ -86,11 +86,11 @@ class SegmentationNetwork(nn.Module):
         return F.pixel_shuffle(self.head(decoded), self.space_to_depth)  # (B, K, H, W)
 
 
-def _convolution(n_inputs: int, n_outputs: int) -> nn.Module:
-    """Return a 3 x 3 convolution with batch norm and ReLU."""
+def _convolution(n_inputs: int) -> nn.Module:
+    """Return a 3 x 3 convolution to `PIXEL_CHANNELS` with batch norm and ReLU."""
     return nn.Sequential(
-        nn.Conv2d(n_inputs, n_outputs, 3, padding=1, bias=False),
-        nn.BatchNorm2d(n_outputs),
+        nn.Conv2d(n_inputs, PIXEL_CHANNELS, 3, padding=1, bias=False),
+        nn.BatchNorm2d(PIXEL_CHANNELS),
         nn.ReLU(inplace=True),
     )
 

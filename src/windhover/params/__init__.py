@@ -119,7 +119,7 @@ def change_params(stage: str, params: Params, changes: Mapping[str, Any]) -> Par
     return check_params(stage, type(params), section)
 
 
-def declared_keys(stage: str, model: type[StageParams], root: str | Path = ".") -> set[str]:
+def declared_keys(stage: str, model: type[StageParams], root: str | Path) -> set[str]:
     """Return the keys of section `stage` that `dvc.yaml` declares for that stage.
 
     The stage's name alone declares the whole section, which `dvc repro` compares as one value.

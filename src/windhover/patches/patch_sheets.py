@@ -12,6 +12,7 @@ from PIL import Image
 from windhover.rendering.contact_sheet import Cell, draw_sheet
 from windhover.rendering.images import evenly_chosen
 
+PATCHES_IN_A_ROW = 8  # evenly chosen from all
 CANDIDATES_PER_CELL = 4
 
 
@@ -29,22 +30,19 @@ def patch_cell(image: NDArray[Any], record: Any, title: str) -> Cell:
 
 
 def patch_sheet(
-    splits: Sequence[tuple[str, NDArray[Any], Any]],
-    columns: int = 8,
-    band_names: Sequence[str] = (),
+    splits: Sequence[tuple[str, NDArray[Any], Any]], band_names: Sequence[str] = ()
 ) -> Image.Image | None:
     """Draw patches of each split, a row with objects and a row of background; None without patches.
 
     Args:
         splits: name, (N, S, S, C) patches and their index, of each split.
-        columns: patches in a row, evenly chosen from all.
         band_names: names of the patches' bands, where they are known.
     """
     rows = []
     for name, images, index in splits:
         is_positive = (index["kind"] == "positive").to_numpy()
         for rows_of_kind in (np.flatnonzero(is_positive), np.flatnonzero(~is_positive)):
-            chosen = rows_of_kind[evenly_chosen(len(rows_of_kind), columns)]
+            chosen = rows_of_kind[evenly_chosen(len(rows_of_kind), PATCHES_IN_A_ROW)]
             cells = []
             for row in chosen:
                 record = index.iloc[row]

@@ -48,18 +48,18 @@ def value_range(dtype: DTypeLike, mean: Sequence[float], std: Sequence[float]) -
     n_bands = len(mean)
     dtype = np.dtype(dtype)
     if dtype == np.uint8:
-        return _shared_range(0.0, 255.0, n_bands)
+        return _shared_range(255.0, n_bands)
     middle = np.asarray(mean, np.float64)
     half = DEVIATIONS * np.asarray(std, np.float64)
     high = middle + half
     if dtype == np.uint16:
-        return _shared_range(0.0, float(high.max()), n_bands)
+        return _shared_range(float(high.max()), n_bands)
     return ValueRange(_as_float32(middle - half), _as_float32(high))
 
 
-def _shared_range(low: float, high: float, n_bands: int) -> ValueRange:
-    """Return the same black and white for all bands."""
-    return ValueRange(np.full(n_bands, low, np.float32), np.full(n_bands, high, np.float32))
+def _shared_range(white: float, n_bands: int) -> ValueRange:
+    """Return black at 0 and the same white for all bands."""
+    return ValueRange(np.zeros(n_bands, np.float32), np.full(n_bands, white, np.float32))
 
 
 def _as_float32(values: NDArray[Any]) -> NDArray[np.float32]:

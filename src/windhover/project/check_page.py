@@ -49,7 +49,7 @@ def check_page(
     *,
     name: str,
     params: Mapping[str, Any],
-    folds: BlockPlan | None = None,
+    folds: BlockPlan | None,
 ) -> str:
     """Return the page as HTML.
 

@@ -132,11 +132,11 @@ def _draw_labels(
 def window_sheet(catalog: Catalog, objects: pd.DataFrame) -> EmbeddedImage:
     """Return windows around objects, and windows of background on labelled ground."""
     chosen = objects.iloc[evenly_chosen(len(objects), N_WINDOWS)]
-    cells = _cells(catalog, chosen, objects, least_px=WINDOW_PX, largest_px=WINDOW_PX)
+    cells = _cells(catalog, chosen, objects, largest_px=WINDOW_PX)
     rows = [cells]
     background = _background(catalog, objects)
     if len(background):
-        rows.append(_cells(catalog, background, objects, least_px=WINDOW_PX, largest_px=WINDOW_PX))
+        rows.append(_cells(catalog, background, objects, largest_px=WINDOW_PX))
     title = f"Windows of {WINDOW_PX} px = {WINDOW_PX * catalog.gsd_m:.4g} m"
     sheet = draw_sheet(rows, title, catalog.bands)
     caption = (
@@ -175,10 +175,7 @@ def extreme_sheet(catalog: Catalog, objects: pd.DataFrame) -> EmbeddedImage:
     by_length = objects.sort_values(["length", "scene", "y", "x"], kind="stable")
     largest = by_length[::-1].head(N_WINDOWS)
     extremes = (largest, by_length.head(N_WINDOWS), _most_crowded(objects))
-    rows = [
-        _cells(catalog, chosen, objects, least_px=WINDOW_PX, largest_px=MAX_CELL_PX)
-        for chosen in extremes
-    ]
+    rows = [_cells(catalog, chosen, objects, largest_px=MAX_CELL_PX) for chosen in extremes]
     sheet = draw_sheet(rows, "Largest, smallest, most crowded", catalog.bands)
     caption = (
         "The largest, the smallest and the most crowded objects. Each picture is one window, or "
@@ -208,7 +205,6 @@ def _cells(
     chosen: pd.DataFrame,
     objects: pd.DataFrame,
     *,
-    least_px: int,
     largest_px: int,
 ) -> list[Cell]:
     """Return pictures around chosen centers, with the objects in them, in the order given."""
@@ -219,7 +215,7 @@ def _cells(
         with open_catalog_scene(rows[str(name)], catalog.gsd_m, catalog.bands) as scene:
             centers: Any = group.itertuples(index=False)  # its columns have no types
             for position, one in zip(group.index, centers, strict=True):
-                side = int(np.clip(np.nan_to_num(1.3 * one.length), least_px, largest_px))
+                side = int(np.clip(np.nan_to_num(1.3 * one.length), WINDOW_PX, largest_px))
                 cells[position] = _cell(scene, one, near, side)
     return [cells[position] for position in chosen.index]
 

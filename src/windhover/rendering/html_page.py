@@ -130,7 +130,7 @@ def embed_file(path: Path, caption: str, layout: ImageLayout = "") -> EmbeddedIm
     return EmbeddedImage(_data_uri("image/png", path.read_bytes()), caption, layout)
 
 
-def embed_image(image: Image.Image, caption: str, layout: ImageLayout = "") -> EmbeddedImage:
+def embed_image(image: Image.Image, caption: str, layout: ImageLayout) -> EmbeddedImage:
     """Return an image as a JPEG inside the page."""
     stream = io.BytesIO()
     image.save(stream, "JPEG", quality=JPEG_QUALITY)

@@ -27,7 +27,7 @@ SMALLEST_BOX_PX = 3.0
 CROSS_ARM_PX = 3
 
 
-def rgb_bands(n_bands: int, names: Sequence[str] = ()) -> list[int]:
+def rgb_bands(n_bands: int, names: Sequence[str]) -> list[int]:
     """Return the indices of the three bands to show as red, green and blue.
 
     Args:

@@ -204,7 +204,7 @@ def _write_plots(result: CoverageResult, folder: Path) -> None:
     test = result.measured("test").histograms
     val = result.measured("val").histograms
     thresholds = result.threshold_of
-    subtitle = _what_is_measured(result, "test")
+    subtitle = _what_is_measured(result)
     for file, kind in (("pr_scenes", "pr"), ("roc_scenes", "roc")):
         coverage_plots.plot_curves(
             folder / f"{file}.png", test, val, kind=kind, thresholds=thresholds, subtitle=subtitle
@@ -224,13 +224,13 @@ def _write_plots(result: CoverageResult, folder: Path) -> None:
     coverage_plots.plot_shares(folder / "covered_shares.png", result.scenes["test"].shares)
 
 
-def _what_is_measured(result: CoverageResult, split: str) -> str:
-    """Return what the metrics of a split are of."""
-    scenes = result.record.scenes.get(split)
+def _what_is_measured(result: CoverageResult) -> str:
+    """Return what the metrics of the test split are of."""
+    scenes = result.record.scenes.get("test")
     if scenes is not None:
-        return f"{split}: {scenes.px / 1e6:.3g} Mpx of {scenes.scenes} scenes, px by px"
-    patches = result.record.patches.get(split)
-    return f"{split}: {0 if patches is None else patches.px} patches"
+        return f"test: {scenes.px / 1e6:.3g} Mpx of {scenes.scenes} scenes, px by px"
+    patches = result.record.patches.get("test")
+    return f"test: {0 if patches is None else patches.px} patches"
 
 
 def _write_pictures(result: CoverageResult, folder: Path) -> None:
@@ -303,7 +303,7 @@ def coverage_page(result: CoverageResult, folder: Path) -> str:
     return render_page(
         "coverage_report.html.j2",
         title="Evaluation of coverage",
-        subtitle=f"model {record.model}; {_what_is_measured(result, 'test')}",
+        subtitle=f"model {record.model}; {_what_is_measured(result)}",
         notes=record.notes,
         cards=_headlines(result),
         threshold_table=_threshold_table(record),

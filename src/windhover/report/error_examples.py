@@ -59,12 +59,12 @@ def worst_false_negatives(
 
 
 def random_true_positives(
-    metrics: DetectionMetrics, thresholds: Mapping[str, float], n: int = N_PER_GROUP
+    metrics: DetectionMetrics, thresholds: Mapping[str, float]
 ) -> pd.DataFrame:
     """Return true positives chosen at random with a fixed seed, highest scores first."""
     matches = metrics.matches
     true_positives = matches[matches["is_tp"] & is_reported(matches, thresholds)]
-    return true_positives.sample(min(n, len(true_positives)), random_state=0).sort_index()
+    return true_positives.sample(min(N_PER_GROUP, len(true_positives)), random_state=0).sort_index()
 
 
 def example_groups(

@@ -23,6 +23,7 @@ BOX_COLORS = {"detection": DETECTION_COLOR, "error": DETECTION_COLOR, "object": 
 CELL_SIDE = 1.9
 CELL_GAP = 0.08
 CAPTION_HEIGHT = 0.42
+N_COLUMNS = 6
 HEADING_HEIGHT = 0.38
 EXPLANATION_TITLES = (
     "window",
@@ -32,20 +33,17 @@ EXPLANATION_TITLES = (
 )
 
 
-def plot_error_examples(
-    path: Path, groups: Sequence[tuple[str, Sequence[ErrorThumbnail]]], columns: int = 6
-) -> None:
+def plot_error_examples(path: Path, groups: Sequence[tuple[str, Sequence[ErrorThumbnail]]]) -> None:
     """Plot thumbnails under the title of their group, detections in orange and objects in green.
 
     Args:
         path: PNG to write.
         groups: title and thumbnails of each.
-        columns: thumbnails in a row.
     """
-    rows = _example_rows(groups, columns)
+    rows = _example_rows(groups)
     heights = [_row_height(title) for title, _ in rows]
     bottoms = np.cumsum(heights)
-    width = columns * (CELL_SIDE + CELL_GAP) + CELL_GAP
+    width = N_COLUMNS * (CELL_SIDE + CELL_GAP) + CELL_GAP
     height = max(float(sum(heights)), 1.0) + CELL_GAP
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(width, height))
@@ -66,14 +64,14 @@ def plot_error_examples(
 
 
 def _example_rows(
-    groups: Sequence[tuple[str, Sequence[ErrorThumbnail]]], columns: int
+    groups: Sequence[tuple[str, Sequence[ErrorThumbnail]]],
 ) -> list[tuple[str, Sequence[ErrorThumbnail]]]:
     """Return the rows of thumbnails; the first one of a group has its title."""
     rows = []
     for title, thumbnails in groups:
-        for first in range(0, max(len(thumbnails), 1), columns):
+        for first in range(0, max(len(thumbnails), 1), N_COLUMNS):
             row_title = "" if first else title
-            rows.append((row_title, thumbnails[first : first + columns]))
+            rows.append((row_title, thumbnails[first : first + N_COLUMNS]))
     return rows
 
 

@@ -243,7 +243,7 @@ class Landscape:
         size_m: Size,
         colors: tuple[Color, ...],
         *,
-        angle: float = 0.0,
+        angle: float,
         base_m: float = 0.0,
     ) -> None:
         """Add boxes of one size at centers (N, 2), each in one of the colors."""
@@ -288,9 +288,7 @@ class Landscape:
         roof = rectangle(roof_center, length, width / 2, angle=angle)
         self.objects.append(Shape((self.to_en(roof),), bright_color, 16, base_m=6.0))
 
-    def add_building(
-        self, center: ArrayLike, size_m: Size, color: Color, *, bay_m: float = 12.0
-    ) -> None:
+    def add_building(self, center: ArrayLike, size_m: Size, color: Color, *, bay_m: float) -> None:
         """Add a large building: a roof in bays, with skylights or not, and machines on top."""
         rng = self.rng
         length, width, height = size_m

@@ -35,18 +35,17 @@ def download_run_files(run: str, folder: str, root: Path | None = None) -> Path:
     return Path(mlflow.artifacts.download_artifacts(run_id=run_id, artifact_path=folder))
 
 
-def has_run_file(run: str, name: str, root: Path | None = None) -> bool:
+def has_run_file(run: str, name: str) -> bool:
     """Return whether a run keeps a file or folder of this name.
 
     Args:
         run: the run's id, its name, or the content key of its weights; of several the newest.
         name: of the file or folder.
-        root: the project's root.
 
     Raises:
         MissingFileError: there is no such run.
     """
-    mlflow = open_mlflow(root or project_root())
+    mlflow = open_mlflow(project_root())
     run_id = _find_run(mlflow, run).info.run_id
     return any(item.path == name for item in mlflow.MlflowClient().list_artifacts(run_id))
 

@@ -267,11 +267,11 @@ def run_name(network: str, key: str) -> dict[str, str]:
     return {"mlflow.runName": os.environ.get("DVC_EXP_NAME") or f"{network}-{key[:8]}"}
 
 
-def dvc_hashes(folders: Sequence[str], root: Path | None = None) -> dict[str, str]:
+def dvc_hashes(folders: Sequence[str]) -> dict[str, str]:
     """Return the hash in `dvc.lock` of each folder that a stage writes; others are left out."""
     lock = Path("dvc.lock")
     if not lock.is_file():
-        lock = (root or project_root()) / "dvc.lock"
+        lock = project_root() / "dvc.lock"
     if not lock.is_file():
         return {}
     hashes = {}

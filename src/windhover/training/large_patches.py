@@ -352,7 +352,7 @@ def read_square(
     left: int,
     top: int,
     side_px: int,
-    padding_value: Sequence[float] | None = None,
+    padding_value: Sequence[float] | None,
 ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
     """Return one square of a scene (S, S, C), and where it is valid.
 
