@@ -13,6 +13,21 @@ import pytest
 from project import ROOT
 from windhover.params import check_params, read_yaml
 
+# trained and evaluated in seconds
+QUICK_SETTINGS = [
+    "patches.positives_per_object=4",
+    "augment.variants=0",
+    "train.epochs=1",
+    "train.max_minutes=null",
+    "train.options={width: 4, stem: strided}",
+    "train.batch_size=32",
+    "train.large_patches.per_batch=0",
+    "train.hard_negative_mining.after=[]",
+    "train.threads=1",
+    "evaluate.n_bootstrap=100",
+    "evaluate.min_logit=-9.0",
+]
+
 
 def run_stages(root: Path, stages: Sequence[str], changes: Mapping[str, Mapping[str, Any]]) -> None:
     """Run stages' scripts in a folder as DVC would, with the committed parameters but for some

@@ -8,6 +8,7 @@ import shapely
 from PIL import Image
 from scipy.special import expit
 
+from windhover.metrics.ap_by_threshold import report_ap_table
 from windhover.metrics.bootstrap import resample
 from windhover.metrics.choose_threshold import choose_threshold
 from windhover.metrics.detection_metrics import (
@@ -23,6 +24,7 @@ from windhover.metrics.evaluation_result import (
 )
 from windhover.metrics.ground_truth import GroundTruth
 from windhover.metrics.match_detections import match_detections
+from windhover.metrics.metrics_record import MetricsRecord
 from windhover.metrics.threshold_rule import ThresholdRule
 from windhover.metrics.window_metrics import WindowMetrics, measure_windows
 from windhover.params.evaluate import EvaluateParams
@@ -81,6 +83,19 @@ def evaluation_result(n_scenes: int = 4, classes: tuple[str, ...] = CLASSES) -> 
         ),
         patch_sheet=Image.fromarray(image),
     )
+
+
+def record_of(result: EvaluationResult) -> MetricsRecord:
+    """Return what `metrics.json` holds of a result."""
+    test = result.scenes["test"]
+    table = report_ap_table(
+        test.matches,
+        test.ground_truth,
+        result.classes,
+        gsd_m=result.gsd_m,
+        point_match_radius_m=20.0,
+    )
+    return MetricsRecord.from_result(result, table)
 
 
 def ground_truth(n_scenes: int, classes: tuple[str, ...], seed: int) -> GroundTruth:

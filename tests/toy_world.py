@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
+from project import ROOT
 from windhover.params import check_params, read_yaml
 from windhover.params.simulate import SimulateParams
 
-ROOT = Path(__file__).parents[1]
 DEFAULTS: dict[str, Any] = dict(read_yaml(ROOT / "params.yaml")["simulate"])
 TINY: dict[str, Any] = {
     "train_places": 1,

@@ -6,29 +6,14 @@ import re
 
 import pytest
 
-from toy_evaluation import evaluation_result
+from toy_evaluation import evaluation_result, record_of
 from windhover.evaluation.run_description import (
     HEADLINES,
     evaluation_tags,
     run_description,
     run_metrics,
 )
-from windhover.metrics.ap_by_threshold import report_ap_table
-from windhover.metrics.evaluation_result import EvaluationResult
-from windhover.metrics.metrics_record import MetricsRecord
 from windhover.params.evaluate import EvaluateParams
-
-
-def record_of(result: EvaluationResult) -> MetricsRecord:
-    test = result.scenes["test"]
-    table = report_ap_table(
-        test.matches,
-        test.ground_truth,
-        result.classes,
-        gsd_m=result.gsd_m,
-        point_match_radius_m=20.0,
-    )
-    return MetricsRecord.from_result(result, table)
 
 
 def test_five_figures_stand_first_and_few_follow() -> None:

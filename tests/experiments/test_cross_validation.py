@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 
 from project import ROOT
+from run_stages import QUICK_SETTINGS
 from test_flow import PLACES, make_raw
 from windhover.errors import DataError, ParameterError
 from windhover.evaluation.compare import compare_runs
@@ -21,20 +22,6 @@ from windhover.experiments import cross_validation
 from windhover.metrics.kfold_record import CrossValidationResult, FoldMetrics
 from windhover.tracking.mlflow_client import EXPERIMENT
 from windhover.training import train
-
-SETTINGS = [
-    "patches.positives_per_object=4",
-    "augment.variants=0",
-    "train.epochs=1",
-    "train.max_minutes=null",
-    "train.options={width: 4, stem: strided}",
-    "train.batch_size=32",
-    "train.large_patches.per_batch=0",
-    "train.hard_negative_mining.after=[]",
-    "train.threads=1",
-    "evaluate.n_bootstrap=100",
-    "evaluate.min_logit=-9.0",
-]
 
 
 @pytest.fixture
@@ -72,7 +59,7 @@ def test_folds_are_children_of_one_run_and_a_killed_one_goes_on(
         return original(*given, name=name)
 
     monkeypatch.setattr(train, "train_detector", killed)
-    params = cross_validation.load_flow(SETTINGS)
+    params = cross_validation.load_flow(QUICK_SETTINGS)
     with pytest.raises(KeyboardInterrupt, match=r"^$"):
         cross_validation.run_folds(params, 3)
     result = cross_validation.run_folds(params, 3)
@@ -111,13 +98,13 @@ def test_folds_are_children_of_one_run_and_a_killed_one_goes_on(
 
 def test_too_few_places_and_wrong_settings_are_said(project: Path) -> None:
     with pytest.raises(DataError, match="4 places cannot make 5 folds"):
-        cross_validation.run_folds(cross_validation.load_flow(SETTINGS), 5)
+        cross_validation.run_folds(cross_validation.load_flow(QUICK_SETTINGS), 5)
     with pytest.raises(
         ParameterError, match=r"folds must be at least 3 where one is val, got 2: set fold_val"
     ):
-        cross_validation.run_folds(cross_validation.load_flow(SETTINGS), 2)
+        cross_validation.run_folds(cross_validation.load_flow(QUICK_SETTINGS), 2)
     with pytest.raises(ParameterError, match="--folds must be 2 or more, got 0"):
-        cross_validation.run_folds(cross_validation.load_flow(SETTINGS), 0)
+        cross_validation.run_folds(cross_validation.load_flow(QUICK_SETTINGS), 0)
     with pytest.raises(ParameterError, match=r"Did you mean `train\.epochs`"):
         cross_validation.load_flow(["train.epoch=3"])
     with pytest.raises(ParameterError, match="must begin with a stage: scenes, patches"):
@@ -129,9 +116,13 @@ def test_a_model_that_may_know_the_tested_places_is_refused(project: Path, key: 
     with pytest.raises(
         ParameterError, match=rf"`{key}` is data/model, which may have .*: {key}=null"
     ):
-        cross_validation.run_folds(cross_validation.load_flow([*SETTINGS, f"{key}=data/model"]), 3)
+        cross_validation.run_folds(
+            cross_validation.load_flow([*QUICK_SETTINGS, f"{key}=data/model"]), 3
+        )
     with pytest.raises(ParameterError, match=r"`train\.devices` must be 1 for kfold"):
-        cross_validation.run_folds(cross_validation.load_flow([*SETTINGS, "train.devices=2"]), 3)
+        cross_validation.run_folds(
+            cross_validation.load_flow([*QUICK_SETTINGS, "train.devices=2"]), 3
+        )
 
 
 def test_every_file_that_a_parameter_names_makes_the_key(project: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from project import ROOT
+from run_stages import QUICK_SETTINGS
 from test_flow import PLACES, make_raw
 from toy_records import evaluated
 from windhover.errors import ParameterError
@@ -26,20 +27,6 @@ from windhover.experiments.label_curve import (
     plot_label_curve,
 )
 from windhover.training import train
-
-SETTINGS = [
-    "patches.positives_per_object=4",
-    "augment.variants=0",
-    "train.epochs=1",
-    "train.max_minutes=null",
-    "train.options={width: 4, stem: strided}",
-    "train.batch_size=32",
-    "train.large_patches.per_batch=0",
-    "train.hard_negative_mining.after=[]",
-    "train.threads=1",
-    "evaluate.n_bootstrap=100",
-    "evaluate.min_logit=-9.0",
-]
 
 
 def test_a_point_is_the_mean_of_its_draws_inside_its_interval() -> None:
@@ -99,11 +86,11 @@ def test_a_stopped_curve_goes_on_and_a_draw_holds_the_smaller_one(
     monkeypatch.setattr(train, "train_detector", killed)
     request = CurveRequest(counts=(1,), n_draws=1, n_divisions=2)
     with pytest.raises(KeyboardInterrupt, match=r"^$"):
-        measure_label_curve(load_flow(SETTINGS), request)
-    curve = measure_label_curve(load_flow(SETTINGS), request)
+        measure_label_curve(load_flow(QUICK_SETTINGS), request)
+    curve = measure_label_curve(load_flow(QUICK_SETTINGS), request)
     assert len(trained) == 2 * len(curve.curve) + 1
     assert curve.curve[0].n_scenes == 1
     assert curve.curve[-1].n_scenes > 1
-    again = measure_label_curve(load_flow(SETTINGS), request)
+    again = measure_label_curve(load_flow(QUICK_SETTINGS), request)
     assert again == curve
     assert len(trained) == 2 * len(curve.curve) + 1

@@ -9,11 +9,10 @@ from typing import Any
 
 import pytest
 
-from toy_evaluation import evaluation_result
+from toy_evaluation import evaluation_result, record_of
 from windhover.errors import FormatError
-from windhover.metrics.ap_by_threshold import report_ap_table
 from windhover.metrics.calibration import detection_reliability
-from windhover.metrics.evaluation_result import EvaluationResult, describe_intervals
+from windhover.metrics.evaluation_result import describe_intervals
 from windhover.metrics.metrics_record import MetricsRecord
 
 
@@ -85,18 +84,6 @@ def test_a_file_without_a_model_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "metrics.json").write_text("{}")
     with pytest.raises(FormatError, match=r"metrics\.json: `model` is missing"):
         MetricsRecord.load(tmp_path / "metrics.json")
-
-
-def record_of(result: EvaluationResult) -> MetricsRecord:
-    test = result.scenes["test"]
-    table = report_ap_table(
-        test.matches,
-        test.ground_truth,
-        result.classes,
-        gsd_m=result.gsd_m,
-        point_match_radius_m=20.0,
-    )
-    return MetricsRecord.from_result(result, table)
 
 
 def rounded(value: float | None) -> float:

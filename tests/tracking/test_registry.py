@@ -14,11 +14,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import rasterio
 import shapely
 import torch
-from affine import Affine
 
+from conftest import MakeScene
 from fake_models import write_bundle
 from windhover.errors import MissingFileError, ParameterError
 from windhover.inference.detector import Detector
@@ -104,28 +103,11 @@ def test_a_promoted_model_says_its_shapes_and_mlflow_loads_it(tmp_path: Path) ->
     )
 
 
-def write_raster(path: Path) -> Path:
-    pixels = np.random.default_rng(0).integers(0, 255, (3, 150, 200), np.uint8)
-    with rasterio.open(
-        path,
-        "w",
-        driver="GTiff",
-        width=200,
-        height=150,
-        count=3,
-        dtype="uint8",
-        crs="EPSG:32631",
-        transform=Affine(1.25, 0, 4e5, 0, -1.25, 5e6),
-    ) as dataset:
-        dataset.write(pixels)
-    return path
-
-
-def test_rasters_give_the_rows_of_a_detector(tmp_path: Path) -> None:
+def test_rasters_give_the_rows_of_a_detector(tmp_path: Path, make_scene: MakeScene) -> None:
     from mlflow.exceptions import MlflowException
 
     write_bundle(tmp_path / "model", threshold=0.6)
-    raster = str(write_raster(tmp_path / "scene.tif"))
+    raster = str(make_scene())
     model = ServedModel(str(tmp_path / "model"))
     rows = model.predict({"raster": np.array([raster, raster], object)}, {"threshold": 0.05})
     expected = Detector.from_bundle(tmp_path / "model").detect(raster, threshold=0.05)

@@ -20,14 +20,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-import rasterio
-from affine import Affine
 
+from conftest import MakeScene
 from fake_models import write_bundle
+from project import ROOT
 from windhover.tracking import registry
 from windhover.tracking.runs import resume_run
 
-ROOT = Path(__file__).parents[2]
 KEY = "dddddddddddddddd"
 START_S = 600
 
@@ -67,27 +66,14 @@ def ask(url: str, request: dict[str, Any]) -> tuple[int, Any]:
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[str]:
+def server(tmp_path: Path, make_scene: MakeScene) -> Iterator[str]:
     """The address of a served model that may read `tmp_path/scenes`."""
     write_bundle(tmp_path / "model", threshold=0.2)
     with resume_run(KEY, tmp_path) as tracker:
         tracker.log_bundle(tmp_path / "model", "uint8", (64, 64, 3))
     folder = registry.download_run_files(KEY, "bundle", tmp_path)
     scenes = tmp_path / "scenes"
-    scenes.mkdir()
-    pixels = np.random.default_rng(0).integers(0, 255, (3, 150, 200), np.uint8)
-    with rasterio.open(
-        scenes / "scene.tif",
-        "w",
-        driver="GTiff",
-        width=200,
-        height=150,
-        count=3,
-        dtype="uint8",
-        crs="EPSG:32631",
-        transform=Affine(1.25, 0, 4e5, 0, -1.25, 5e6),
-    ) as dataset:
-        dataset.write(pixels)
+    make_scene("scenes/scene.tif")
     port = free_port()
     command = [sys.executable, "-m", "mlflow", "models", "serve", "--model-uri", str(folder)]
     command += ["--env-manager", "local", "--host", "127.0.0.1", "--port", str(port)]
