@@ -21,6 +21,7 @@ from windhover.dataset.catalog_tables import BOX_COLUMNS
 from windhover.dataset.label_pieces import LabelPiece, is_on_raster, pieces_on_map
 from windhover.errors import DataError
 from windhover.geometry.arrays import Bools
+from windhover.geometry.move_shapes import swap_axes
 from windhover.imagery.rasters import SceneInfo
 from windhover.labels.raster_names import RasterNames, ResolvedNames
 from windhover.labels.table import NO_GEOMETRY, RawLabels, objects_array
@@ -468,7 +469,7 @@ def _sentence_on_image_labels(
 
 def _sentence_on_map_labels(infos: list[SceneInfo], labels: RawLabels) -> str:
     """Return the error sentence for labels of another place, with the likeliest cause."""
-    flipped = shapely.transform(labels.geometry, lambda points: points[:, ::-1])
+    flipped = swap_axes(labels.geometry)
     swapped = RawLabels(
         labels.source,
         labels.image,

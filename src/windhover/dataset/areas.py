@@ -26,6 +26,7 @@ from windhover.dataset.label_pieces import to_pixels
 from windhover.dataset.splits import SPLITS
 from windhover.errors import DataError, FormatError
 from windhover.geometry.arrays import Bools
+from windhover.geometry.move_shapes import swap_axes
 from windhover.imagery.rasters import SceneInfo
 from windhover.imagery.vector_files import crs_text, read_layer
 
@@ -130,7 +131,7 @@ def _swapped_axes_hint(
     polygons: NDArray[np.object_], crs: str | None, infos: list[SceneInfo]
 ) -> str:
     """Return that areas would be on a scene with x and y swapped, "" where they would not."""
-    flipped = shapely.transform(polygons, lambda points: points[:, ::-1])
+    flipped = swap_axes(polygons)
     for info in infos:
         if (crs is None) != (info.crs is None):
             continue

@@ -1,4 +1,4 @@
-"""Shapes moved to another plane: by an affine, or from one coordinate system to another."""
+"""Shapes moved to another plane: by an affine, between coordinate systems, axes swapped."""
 
 from __future__ import annotations
 
@@ -26,3 +26,8 @@ def reproject(shapes: Any, source_crs: str, target_crs: str) -> Any:
     """
     project = transformer(source_crs, target_crs).transform
     return shapely.transform(shapes, project, interleaved=False)  # type: ignore[arg-type]
+
+
+def swap_axes(shapes: Any) -> Any:
+    """Return a shape, or shapes (N,), with x and y swapped."""
+    return shapely.transform(shapes, lambda xy: xy[:, ::-1])

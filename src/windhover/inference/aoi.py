@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import shapely
-from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
 from windhover.errors import DataError, MissingFileError
@@ -24,7 +23,7 @@ from windhover.geometry.georef import (
     is_geographic,
     same_crs,
 )
-from windhover.geometry.move_shapes import reproject
+from windhover.geometry.move_shapes import reproject, swap_axes
 from windhover.imagery.rasters import SceneInfo
 
 if TYPE_CHECKING:
@@ -116,7 +115,7 @@ def describe_misplacement(shapes: geopandas.GeoSeries, infos: Sequence[SceneInfo
                 "Its numbers look like metres, and its system is longitude and latitude: write "
                 "its true system into it (a GeoJSON without one is longitude and latitude)."
             )
-    swapped = union_of_valid(shapes.map(lambda shape: shapely.transform(shape, _swap_axes)))
+    swapped = union_of_valid(shapes.map(swap_axes))
     for info in infos:
         outline = footprint_4326(info.transform, info.crs, info.shape_hw)
         if outline is not None and swapped.intersects(outline):
@@ -136,11 +135,6 @@ def _two_places(shapes: geopandas.GeoSeries, infos: Sequence[SceneInfo]) -> str:
         f"{scene.x:.4f}, {scene.y:.4f}: they are of two places, or the coordinate system of one "
         "is wrong."
     )
-
-
-def _swap_axes(xy: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return points (N, 2) with their two coordinates swapped."""
-    return xy[:, ::-1]
 
 
 def _check_same_kind(shapes: geopandas.GeoSeries, info: SceneInfo) -> None:
