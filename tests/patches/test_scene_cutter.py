@@ -20,7 +20,7 @@ from windhover.imagery.rasters import inspect_scene
 from windhover.params.patches import PatchesParams
 from windhover.patches import scene_cutter
 from windhover.patches.cut_patches import negatives_by_scene
-from windhover.patches.cut_statistics import PixelMoments
+from windhover.patches.cut_statistics import PixelMoments, rounded_mean, rounded_std
 from windhover.patches.patch_store import load_patches
 from windhover.patches.scene_cutter import divide_evenly
 
@@ -233,3 +233,8 @@ def test_pixels_are_summed_up_window_by_window() -> None:
     together = np.concatenate(parts, axis=1)
     assert mean == pytest.approx(together.mean(axis=1))
     assert std == pytest.approx(together.std(axis=1))
+
+
+def test_means_of_decibels_stay_below_zero_and_bands_without_spread_have_a_divisor() -> None:
+    assert rounded_mean(np.array([-12.25, 1 / 3])) == [-12.25, 0.333333]
+    assert rounded_std(np.array([0.0, 2 / 3])) == [1e-6, 0.666667]

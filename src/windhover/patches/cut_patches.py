@@ -26,7 +26,8 @@ from windhover.patches.coverage_patches import cut_coverage_patches
 from windhover.patches.cut_statistics import (
     CutStatistics,
     padding_value_of,
-    rounded_statistics,
+    rounded_mean,
+    rounded_std,
 )
 from windhover.patches.leakage import check_leakage, measure_leakage
 from windhover.patches.npz_patches import NpzContent, import_npz
@@ -119,8 +120,8 @@ def _write_summary(
         leakage=leakage,
         dtype=catalog.dtype,
         classes=catalog.classes,
-        mean=rounded_statistics(mean),
-        std=rounded_statistics(std),
+        mean=rounded_mean(mean),
+        std=rounded_std(std),
     )
     summary.save(folder / SUMMARY_FILE)
     check_leakage(leakage)
@@ -363,8 +364,8 @@ def _import_ready_made(
         leakage=leakage,
         dtype="uint8",
         classes=content.classes,
-        mean=rounded_statistics(content.mean),
-        std=rounded_statistics(content.std),
+        mean=rounded_mean(content.mean),
+        std=rounded_std(content.std),
         padding_value=padding_value_of(content.mean, np.dtype(np.uint8)),
         coverage=share_rule_of(params.coverage) if catalog.is_coverage else None,
         source=f"{path.name}: ready-made patches, places unknown: a leak between splits cannot be "

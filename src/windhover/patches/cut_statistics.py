@@ -115,12 +115,17 @@ class CutStatistics:
 
 
 def padding_value_of(mean: Floats, dtype: np.dtype[Any]) -> tuple[float, ...]:
-    """Return what each band holds beyond a scene's border: its mean, rounded for integers."""
+    """Return what each band holds beyond a scene's border: its mean (C,), rounded for integers."""
     if np.issubdtype(dtype, np.integer):
         mean = np.rint(mean)
-    return tuple(round(float(value), DIGITS) for value in mean)
+    return tuple(rounded_mean(mean))
 
 
-def rounded_statistics(values: Floats) -> list[float]:
-    """Return pixel statistics by band, rounded, each above 0."""
-    return [round(float(max(value, MIN_STD)), DIGITS) for value in values]
+def rounded_mean(mean: Floats) -> list[float]:
+    """Return the mean of the pixels by band (C,), rounded; below 0 of decibels and the like."""
+    return [round(float(value), DIGITS) for value in mean]
+
+
+def rounded_std(std: Floats) -> list[float]:
+    """Return the standard deviation of the pixels by band (C,), rounded, above 0."""
+    return rounded_mean(np.maximum(std, MIN_STD))
