@@ -157,7 +157,7 @@ class DetectionSpill:
         """Return detections by their numbers, in that order.
 
         Args:
-            numbers: of the rows.
+            numbers: (N,) of the rows.
             columns: to be read; None for all that any scene has.
         """
         names = [name for name in SCHEMA.names if name not in OPTIONAL or name in self._present]

@@ -22,7 +22,7 @@ class GrowingColumn:
         self._row_shape: tuple[int, ...] = ()
 
     def append(self, part: NDArray[Any]) -> None:
-        """Add rows at the end; bytes become as wide as the widest part."""
+        """Add rows (N, ...) at the end; bytes become as wide as the widest part."""
         if self._dtype is None:
             self._dtype = part.dtype
             self._row_shape = part.shape[1:]

@@ -151,5 +151,5 @@ class _CandidateSearch:
 
 
 def is_on_raster(col: Floats, row: Floats, width: Any, height: Any) -> Bools:
-    """Return which positions, px, are on a raster of a width and a height, px."""
+    """Return which positions (N,), px, are on a raster of a width and a height, px."""
     return np.asarray((col >= 0) & (col < width) & (row >= 0) & (row < height))

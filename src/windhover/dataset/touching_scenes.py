@@ -61,8 +61,8 @@ def overlapping_pairs(
     """Return the pairs of outlines, by number, that have ground in common.
 
     Args:
-        outlines: in longitude and latitude.
-        px_m: size of a px of each scene, m.
+        outlines: (N,) polygons in longitude and latitude.
+        px_m: (N,) size of a px of each scene, m.
     """
     margins = MIN_OVERLAP_PX / 2 / METERS_PER_DEGREE * np.asarray(px_m, np.float64)
     shrunk = shapely.buffer(outlines, -margins)

@@ -82,7 +82,12 @@ def _gradient_maps(
 
 
 def last_spatial_layer(network: nn.Module, inputs: Tensor) -> nn.Module:
-    """Return the last layer whose output is still a map, more than one cell each way."""
+    """Return the last layer whose output is a map (B, C, h, w) of more than one cell each way.
+
+    Args:
+        network: whose layers.
+        inputs: (B, C, H, W) normalized pixels that it is run on once.
+    """
     spatial: list[nn.Module] = []
 
     def keep(module: nn.Module, _inputs: Any, output: Any) -> None:

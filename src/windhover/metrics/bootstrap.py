@@ -87,7 +87,7 @@ def bootstrap_weights(n_groups: int, n_bootstrap: int, seed: int) -> Floats:
 
 
 def percentile_interval(values: ArrayLike, level: float = 0.95) -> tuple[float, float] | None:
-    """Return the percentile interval of resampled values; None with fewer than two finite ones."""
+    """Return the percentile interval of resampled values (D,); None with fewer than two finite."""
     resampled = np.asarray(values, np.float64)
     resampled = resampled[np.isfinite(resampled)]
     if len(resampled) < 2:

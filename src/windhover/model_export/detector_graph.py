@@ -95,7 +95,12 @@ class DetectorGraph(nn.Module):
             self.register_buffer(name, torch.tensor(values, dtype=torch.float32))
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Return the boxes of a tile."""
+        """Return the boxes of a tile (1, C, H, W) of pixels as read.
+
+        Returns:
+            (1, 4 + K, N + 1): center x, y, width and height, px, and the score of each class; the
+            last box is empty.
+        """
         tile = pixels[0] * self.pixel_scale
         tile = torch.where(torch.isnan(tile), torch.zeros(()), tile)  # (C, H, W)
         logits, offsets_px, log_sizes = (plane[0] for plane in self.scores(tile[None]))

@@ -32,7 +32,7 @@ class ScoreMapGraph(nn.Module):
         self.register_buffer("bias", bias.view(1, -1, 1, 1).float())
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Return the probabilities."""
+        """Return probabilities (B, K, h, w) of tiles (B, C, H, W) of pixels as read."""
         pixels = torch.where(torch.isnan(pixels), torch.zeros(()), pixels)
         logits = self.scores(pixels)[0]
         return torch.sigmoid(logits / self.temperature + self.bias)

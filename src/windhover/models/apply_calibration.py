@@ -119,7 +119,7 @@ def detection_scores(
     """Return the probability that a merged detection is an object, in [0, 1]; shape of `logits`.
 
     Args:
-        logits: raw.
+        logits: raw, any shape.
         calibration: of all classes, or of one (`of_class`).
         class_index: class of each logit, which broadcasts with them; needed where classes have
             values of their own.
@@ -147,7 +147,7 @@ def detection_logits(scores: ArrayLike, calibration: Calibration) -> NDArray[np.
     Scores of 0 and 1 give minus and plus infinity.
 
     Args:
-        scores: in [0, 1].
+        scores: in [0, 1], any shape.
         calibration: of all classes alike, or of one (`of_class`).
     """
     scores = np.asarray(scores, np.float64)

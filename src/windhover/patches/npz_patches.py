@@ -131,7 +131,7 @@ def _check_labels(path: Path, part: str, labels: NDArray[Any], n_images: int) ->
 
 
 def label_texts(labels: NDArray[Any]) -> NDArray[np.str_]:
-    """Return labels, numbers or names, as text."""
+    """Return labels (N,), numbers or names, as text."""
     if labels.dtype.kind in "biu":
         labels = labels.astype(int)
     return labels.astype(str)

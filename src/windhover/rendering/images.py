@@ -68,7 +68,7 @@ def stretch_range(
 
 
 def to_bytes(pixels: NDArray[Any], value_range: tuple[float, float]) -> NDArray[np.uint8]:
-    """Return pixels as bytes, a range of values stretched to 0..255 and the rest clipped."""
+    """Return pixels as bytes of the same shape: a range of values stretched to 0..255, clipped."""
     low, high = value_range
     shares = (np.nan_to_num(pixels.astype(np.float64)) - low) / max(high - low, 1e-12)
     return np.rint(np.clip(shares, 0, 1) * 255).astype(np.uint8)

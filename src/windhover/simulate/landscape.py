@@ -158,7 +158,7 @@ class Landscape:
     def add_area(
         self, points: ArrayLike, color: Color, noise_level: int = 24, **options: Any
     ) -> None:
-        """Add a flat area; `options` are fields of `Shape`."""
+        """Add a flat area with corners `points` (N, 2); `options` are fields of `Shape`."""
         self.ground.append(Shape((self.to_en(points),), color, noise_level, **options))
 
     def add_region(self, region: Any, color: Color, noise_level: int) -> None:

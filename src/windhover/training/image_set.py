@@ -67,12 +67,12 @@ class ImageSet:
         return int(self._images.shape[1])
 
     def add(self, images: NDArray[Any], objects: NDArray[np.float32]) -> None:
-        """Append images of the same size, bands and dtype."""
+        """Append images (N, S, S, C) of the same size, bands and dtype, and their objects."""
         self._images = torch.cat([self._images, self._images_to_device(images)])
         self.objects = torch.cat([self.objects, self._objects_to_device(objects)])
 
     def take(self, rows: Tensor) -> ImageBatch:
-        """Return the images of `rows`, channels last in memory."""
+        """Return the images of `rows` (B,), channels last in memory."""
         rows = rows.to(self.device)
         images = self._images.index_select(0, rows).view(self._dtype)  # (B, S, S, C)
         return ImageBatch(images.permute(0, 3, 1, 2), self.objects.index_select(0, rows))
