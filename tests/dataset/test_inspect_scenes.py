@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import rasterio
 
 from conftest import MakeScene
 from toy_catalog import import_folder
@@ -42,6 +43,7 @@ def test_what_is_missing_in_a_large_raster_is_estimated_and_said_to_be(
     lines: list[str] = []
     inspect_rasters([str(path)], None, lines.append)
     assert ", 37.5% missing" in lines[0]
+    assert "every band has one value everywhere: red (7), green (7), blue (7)" in lines.pop()
     monkeypatch.setattr(check_rasters, "MAX_WHOLE_PX", 50_000)
     inspect_rasters([str(path)], None, lines.append)
     share = float(lines[1].partition("about ")[2].partition("% missing")[0])
@@ -52,6 +54,58 @@ def test_what_is_missing_in_a_large_raster_is_estimated_and_said_to_be(
         f"about {1 - share / 100:.2g}",
         "about 1",
     ]
+
+
+def notes_on(path: Path) -> list[str]:
+    """Return what inspection says of a raster beside its line."""
+    lines: list[str] = []
+    assert not inspect_rasters([str(path)], None, lines.append)
+    return [line.strip() for line in lines[1:]]
+
+
+def test_bands_of_one_value_are_told(make_scene: MakeScene) -> None:
+    rng = np.random.default_rng(1)
+    data = rng.integers(1, 255, (3, 40, 70)).astype(np.uint8)
+    assert notes_on(make_scene("good.tif", data=data)) == []
+    data[1] = 9
+    assert notes_on(make_scene("one.tif", data=data))[0].startswith(
+        "has bands of one value everywhere: green (9)."
+    )
+
+
+@pytest.mark.parametrize(
+    ("dtype", "fill"), [("float32", -9999), ("int16", -32768), ("uint16", 65535), ("float32", 9e36)]
+)
+def test_values_that_may_mean_missing_pixels_are_told(
+    make_scene: MakeScene, dtype: str, fill: float
+) -> None:
+    data = np.random.default_rng(2).integers(1, 4000, (2, 40, 70)).astype(dtype)
+    assert notes_on(make_scene("whole.tif", data=data)) == []
+    data[:, :3] = fill
+    (note,) = notes_on(make_scene("filled.tif", data=data))
+    assert note.startswith(f"many pixels are {fill:g} in every band, far from all other values")
+    assert notes_on(make_scene("stated.tif", data=data, nodata=fill)) == []
+
+
+def test_a_scale_and_a_nodata_value_that_cannot_be_are_told(make_scene: MakeScene) -> None:
+    path = make_scene("scaled.tif", dtype="uint16")
+    with rasterio.open(path, "r+") as dataset:
+        dataset.scales = (1e-4, 1e-4, 1e-4)
+    assert notes_on(path) == [
+        "has a scale or an offset, which is not applied: pixels are read as stored"
+    ]
+    assert notes_on(make_scene("odd.tif", bands=1, nodata=7.5)) == [
+        "its nodata value 7.5 cannot be in uint8, so no pixel is missing by it"
+    ]
+
+
+def test_a_fill_value_is_told_with_the_catalog(tmp_path: Path, make_scene: MakeScene) -> None:
+    data = np.random.default_rng(2).integers(1, 4000, (2, 90, 130)).astype(np.float32)
+    data[:, :, :30] = -9999
+    make_scene("raw/a.tif", data=data)
+    (tmp_path / "labels.csv").write_text("image,xmin,ymin,xmax,ymax\na.tif,50,12,70,40\n")
+    notes = import_folder(tmp_path / "labels.csv", tmp_path, "out").report.notes
+    assert any("a.tif: many pixels are -9999 in every band" in note for note in notes)
 
 
 SERVER = """

@@ -97,6 +97,13 @@ def test_flat_transform_raises() -> None:
         georef.world_to_pixel(Affine(1, 1, 0, 1, 1, 0), 3, 4)
 
 
+@pytest.mark.parametrize("row", [(1.0, 1.0), (2.0, 2.0), (1.0, 1.0 + 1e-6)])
+def test_rows_along_columns_have_no_gsd(row: tuple[float, float]) -> None:
+    transform = Affine(1.0, row[0], 500_000.0, 1.0, row[1], 5_400_000.0)
+    with pytest.raises(DataError, match="rows and columns along one line"):
+        georef.gsd_m(transform, "EPSG:32632", (90, 130))
+
+
 def test_gsd_of_utm_is_planar_and_exact() -> None:
     assert georef.gsd_m(Affine(1.25, 0, 4e5, 0, -1.25, 5e6), "EPSG:32631", (100, 300)) == (
         1.25,

@@ -28,6 +28,7 @@ class PixelShares(_Part):
     valid: float
     black: float  # valid and 0 in every band
     sampled: bool  # whether only a sample of the pixels was read
+    note: str | None = None  # a sentence on values that are no picture
 
 
 class LabelCount(_Part):

@@ -29,7 +29,13 @@ from windhover.dataset.discover import FoundScenes, current_info, portable_path
 from windhover.dataset.label_coverage import LabelCoverage
 from windhover.dataset.label_pieces import to_pixels
 from windhover.dataset.mask_files import exclusion_patterns, find_mask_files, match_masks
-from windhover.dataset.raw_sources import DataSources, areas_of_scenes, find_rasters, raster_notes
+from windhover.dataset.raw_sources import (
+    DataSources,
+    areas_of_scenes,
+    find_rasters,
+    notes_on_pixels,
+    raster_notes,
+)
 from windhover.dataset.spatial_blocks import raster_name
 from windhover.errors import DataError
 from windhover.geometry.windows import WINDOW_PX
@@ -87,7 +93,11 @@ def read_coverage_sources(
         label_files=labels.n_files,
         pixels=pixels,
         bands=bands,
-        notes=[*dict.fromkeys([*found.notes, *labels.notes]), *raster_notes(infos)],
+        notes=[
+            *dict.fromkeys([*found.notes, *labels.notes]),
+            *raster_notes(infos),
+            *notes_on_pixels(infos, pixels),
+        ],
         coverage_classes=labels.classes.names,
     )
     sources = DataSources(infos, found.names, empty_labels(), set(labels.of_raster), areas, report)

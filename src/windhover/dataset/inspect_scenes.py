@@ -48,7 +48,7 @@ def scene_document(info: SceneInfo, shares: PixelShares) -> dict[str, Any]:
         "valid_fraction": shares.valid,
         "is_sampled": shares.sampled,
         "is_striped": info.is_striped,
-        "notes": list(info.notes),
+        "notes": [*info.notes, *([shares.note] if shares.note else [])],
     }
 
 
@@ -89,8 +89,9 @@ def inspect_rasters(paths: Sequence[str], gsd_m: float | None, report: Report) -
     for path in _expand_folders(paths):
         try:
             info = inspect_scene(path, gsd_m)
-            report(scene_line(info, check_pixels([info])[info.name]))
-            for note in info.notes:
+            shares = check_pixels([info])[info.name]
+            report(scene_line(info, shares))
+            for note in (*info.notes, *([shares.note] if shares.note else [])):
                 report(f"  {note}")
         except WindhoverError as error:
             faults.append(error.sentence())

@@ -5,7 +5,7 @@ Everything is on whole scenes, before blocks are cut and places divided.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -102,6 +102,7 @@ def read_sources(raw: Path, params: ScenesParams, folder: Path, *, final: Path) 
         notes=[
             *dict.fromkeys([*found.notes, *label_notes]),
             *raster_notes(infos),
+            *notes_on_pixels(infos, pixels),
             *aligned.notes,
             *_label_notes(aligned),
             *seen.notes,
@@ -224,12 +225,22 @@ def _label_notes(aligned: AlignedLabels) -> list[str]:
     return [note]
 
 
+def notes_on_pixels(infos: Iterable[SceneInfo], pixels: Mapping[str, PixelShares]) -> list[str]:
+    """Return the notes on the values of rasters' pixels, as `notes_on_rasters` does."""
+    shares_of = [(info.path, pixels[info.name]) for info in infos]
+    return _once_each((path, shares.note) for path, shares in shares_of if shares.note)
+
+
 def notes_on_rasters(infos: Iterable[SceneInfo]) -> list[str]:
     """Return the notes on rasters; one that many of them share is given once, with their number."""
+    return _once_each((info.path, note) for info in infos for note in info.notes)
+
+
+def _once_each(notes: Iterable[tuple[str, str]]) -> list[str]:
+    """Return notes on paths as lines; one of many paths is given once, with their number."""
     rasters: dict[str, list[str]] = {}
-    for info in infos:
-        for note in info.notes:
-            rasters.setdefault(note, []).append(info.path)
+    for path, note in notes:
+        rasters.setdefault(note, []).append(path)
     lines = []
     for note, paths in rasters.items():
         if len(paths) > MAX_NAMED:

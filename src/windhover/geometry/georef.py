@@ -27,6 +27,7 @@ WGS84 = "EPSG:4326"
 # UTM is off by up to 0.0004 (its k0), equal-area and Mercator grids by much more
 PLANAR_TOLERANCE = 0.01
 POLE_DEG = 90 * (1 + 1e-9)
+MIN_SINE = 1e-3  # of the angle between rows and columns on the map
 # of a footprint: the side of a projected scene is a curve in longitude and latitude
 POINTS_PER_SIDE = 21
 POINTS_PER_EXTENT_SIDE = 9
@@ -146,13 +147,20 @@ def _check_on_earth(transform: Affine, crs: str | None, y: float) -> None:
     """Check that a raster with this transform and coordinate system is on Earth.
 
     Raises:
-        DataError: the transform holds infinity or NaN, y is a latitude beyond a pole, or the
-            system is geocentric.
+        DataError: the transform holds infinity or NaN or has no inverse, y is a latitude beyond a
+            pole, or the system is geocentric.
     """
     if not np.isfinite(tuple(transform)[:6]).all():
         raise DataError(
             f"Its transform {tuple(transform)[:6]} is not finite. "
             "Correct the raster's georeference."
+        )
+    width, height = (math.hypot(transform.a, transform.d), math.hypot(transform.b, transform.e))
+    area = abs(transform.a * transform.e - transform.b * transform.d)
+    if width > 0 and height > 0 and area < MIN_SINE * width * height:
+        raise DataError(
+            f"Its transform {tuple(transform)[:6]} lays rows and columns along one line, so that a "
+            "pixel covers no ground. Correct the raster's georeference."
         )
     if crs is not None and parse_crs(crs).is_geocentric:
         raise DataError(

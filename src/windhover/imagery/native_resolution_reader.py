@@ -27,6 +27,7 @@ from windhover.imagery.rasters import (
     SceneInfo,
     band_aliases,
     gdal_options,
+    holds_value,
     open_dataset,
     open_raster,
     overview_info,
@@ -319,9 +320,7 @@ def _nodata_of_dtype(nodata: float | None, dtype: np.dtype[Any]) -> NDArray[Any]
     """Return nodata as a value of a dtype; None where it cannot occur, as -9999 in uint8."""
     if nodata is None or math.isnan(nodata):
         return None
-    if dtype.kind != "f":
-        limits = np.iinfo(dtype)
-        if not (float(nodata).is_integer() and limits.min <= nodata <= limits.max):
-            return None
+    if dtype.kind != "f" and not holds_value(dtype, nodata):
+        return None
     with np.errstate(over="ignore"):  # beyond float32 it is infinite, as GDAL writes it there
         return np.asarray(nodata).astype(dtype)

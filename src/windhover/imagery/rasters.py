@@ -16,6 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
+import numpy as np
 import rasterio
 from affine import Affine
 from rasterio.enums import ColorInterp
@@ -281,7 +282,7 @@ def _scene_info(dataset: Any, path: str, native_gsd_m: float | None) -> SceneInf
         file_block_hw=tuple(dataset.block_shapes[0]),
         scales=tuple(dataset.scales[index - 1] for index in indexes),
         offsets=tuple(dataset.offsets[index - 1] for index in indexes),
-        notes=(*georeference.notes, *_missing_notes(path)),
+        notes=(*georeference.notes, *_missing_notes(path), *_value_notes(dataset, indexes)),
         acquired=acquisition_time(dataset),
         files=tuple(dataset.files),
     )
@@ -295,6 +296,28 @@ def _missing_notes(path: str) -> tuple[str, ...]:
     names = ", ".join(source.path for source in missing[:3])
     more = ", ..." if len(missing) > 3 else ""
     return (f"{len(missing)} of its sources are missing or damaged ({names}{more}): no data there",)
+
+
+def _value_notes(dataset: Any, indexes: list[int]) -> tuple[str, ...]:
+    """Return a sentence on a scale or an offset, and one on a nodata value that cannot occur."""
+    notes = []
+    scaling = {(dataset.scales[index - 1], dataset.offsets[index - 1]) for index in indexes}
+    if scaling != {(1.0, 0.0)}:
+        notes.append("has a scale or an offset, which is not applied: pixels are read as stored")
+    dtype = np.dtype(dataset.dtypes[indexes[0] - 1])
+    stated = {dataset.nodatavals[index - 1] for index in indexes} - {None}
+    lost = [value for value in stated if dtype.kind != "f" and not holds_value(dtype, value)]
+    if lost:
+        notes.append(
+            f"its nodata value {lost[0]:g} cannot be in {dtype}, so no pixel is missing by it"
+        )
+    return tuple(notes)
+
+
+def holds_value(dtype: np.dtype[Any], value: float) -> bool:
+    """Return whether an integer dtype can hold a value."""
+    limits = np.iinfo(dtype)
+    return float(value).is_integer() and limits.min <= value <= limits.max
 
 
 def _data_bands(dataset: Any) -> list[int]:

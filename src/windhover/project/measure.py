@@ -26,6 +26,7 @@ from windhover.dataset.grouping import MatchedGroups, match_groups, read_groups
 from windhover.dataset.label_classes import notes_on_class_names
 from windhover.dataset.labels_without_data import drop_labels_without_data
 from windhover.dataset.mask_files import exclusion_patterns
+from windhover.dataset.raw_sources import notes_on_pixels
 from windhover.dataset.splits import join_places
 from windhover.errors import DataError, WindhoverError
 from windhover.geometry import georef
@@ -133,6 +134,7 @@ def measure(request: ProjectRequest) -> MeasuredData:
         notes=tuple(
             dict.fromkeys(
                 [
+                    *notes_on_pixels(infos, rasters.pixels),
                     *seen.notes,
                     *notes,
                     *aligned.notes,
