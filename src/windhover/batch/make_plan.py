@@ -127,6 +127,7 @@ def make_plan(request: PlanRequest) -> PlanOutcome:
         stack.enter_context(lock_output(search.output))
         search = replace(search, scenes=expand_patterns(search.scenes))
         search, items = with_stac_scenes(search, stack)
+        request = replace(request, search=search)
         bundle = load_bundle(search.model)
         bundle.card.require_objects()
         thresholds = bundle.choose_thresholds(search.threshold)
@@ -139,15 +140,7 @@ def make_plan(request: PlanRequest) -> PlanOutcome:
         if not blocks:
             raise planner.first_error or not_in_area(search, known_infos(scenes))
         speed = _speed(request, detector, thresholds, scenes, per_scene_s)
-        return _write(
-            request,
-            search,
-            detector,
-            thresholds=thresholds,
-            scenes=scenes,
-            blocks=blocks,
-            speed=speed,
-        )
+        return _write(request, detector, thresholds, scenes=scenes, blocks=blocks, speed=speed)
 
 
 def _check_request(request: PlanRequest) -> None:
@@ -237,15 +230,15 @@ def _speed(
 
 def _write(
     request: PlanRequest,
-    search: DetectRequest,
     detector: Detector,
-    *,
     thresholds: dict[str, float],
+    *,
     scenes: Sequence[PlannedScene],
     blocks: Sequence[SceneBlocks],
     speed: SearchSpeed,
 ) -> PlanOutcome:
     """Write the plan's folder and return what is in it."""
+    search = request.search
     tasks = divide_tasks(
         blocks,
         speed,
