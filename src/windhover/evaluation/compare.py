@@ -157,18 +157,19 @@ def _verdicts(table: pd.DataFrame, sample: BootstrapSample) -> list[str]:
     return verdicts
 
 
-def holm_rejections(p_values: Floats, level: float = FAMILY_ERROR) -> Bools:
-    """Return which of several hypotheses are rejected, at most `level` wrongly in all (Holm 1979).
+def holm_rejections(p_values: Floats) -> Bools:
+    """Return which of several hypotheses (N,) are rejected by the procedure of Holm (1979).
+
+    The chance of any wrong rejection is at most `FAMILY_ERROR`.
 
     Args:
         p_values: (N,); NaN, which is not tested, is not rejected.
-        level: chance of any wrong rejection.
     """
     rejected = np.zeros(len(p_values), bool)
     order = np.argsort(p_values)  # NaN last
     n_left = int(np.isfinite(p_values).sum())
     for index in order[:n_left]:
-        if p_values[index] > level / n_left:
+        if p_values[index] > FAMILY_ERROR / n_left:
             break
         rejected[index] = True
         n_left -= 1

@@ -22,6 +22,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from windhover.geometry.arrays import Floats
 
+LEVEL = 0.95  # of intervals
 # with fewer places than this there is no interval for new places
 MIN_PLACES = 6
 TOO_FEW_PLACES = "too few places for an interval"
@@ -86,13 +87,13 @@ def bootstrap_weights(n_groups: int, n_bootstrap: int, seed: int) -> Floats:
     return counts.T.astype(np.float64)
 
 
-def percentile_interval(values: ArrayLike, level: float = 0.95) -> tuple[float, float] | None:
-    """Return the percentile interval of resampled values (D,); None with fewer than two finite."""
+def percentile_interval(values: ArrayLike) -> tuple[float, float] | None:
+    """Return the 95 % interval of resampled values (D,); None with fewer than two finite ones."""
     resampled = np.asarray(values, np.float64)
     resampled = resampled[np.isfinite(resampled)]
     if len(resampled) < 2:
         return None
-    low, high = np.quantile(resampled, [(1 - level) / 2, (1 + level) / 2])
+    low, high = np.quantile(resampled, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return float(low), float(high)
 
 

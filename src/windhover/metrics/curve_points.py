@@ -10,6 +10,8 @@ from windhover.geometry.arrays import Floats
 from windhover.metrics.bootstrap import BootstrapSample, bootstrap_values
 from windhover.metrics.score_curve import MatchCounts, ScoreCurve, precision_envelope
 
+N_RECALLS = 101  # of a band
+
 
 def linspace_rows(n_rows: int, max_rows: int) -> NDArray[np.int64]:
     """Return at most `max_rows` rising row numbers of 0..n_rows-1, first and last included."""
@@ -32,20 +34,20 @@ def curve_table(counts: MatchCounts, max_rows: int = 400) -> pd.DataFrame:
     )
 
 
-def precision_band(curve: ScoreCurve, sample: BootstrapSample, n_points: int = 101) -> pd.DataFrame:
+def precision_band(curve: ScoreCurve, sample: BootstrapSample) -> pd.DataFrame:
     """Return the 95 % band of the interpolated precision: `recall, low, high`; may be empty.
 
     Pointwise: at each recall, the percentiles of the resamples' precisions; 0 in a resample that
     never reaches the recall. Empty without resamples, and where places are too few.
     """
-    recall = np.linspace(0, 1, n_points)
+    recall = np.linspace(0, 1, N_RECALLS)
 
     def at_recall(weights: Floats) -> dict[str, Floats]:
         return {"precision": _precision_at_recall(curve.counts(weights), recall)}
 
     values = None
     if len(curve.thresholds) and sample.has_enough_places:
-        n_rows = max(len(curve.thresholds), n_points)
+        n_rows = max(len(curve.thresholds), N_RECALLS)
         values = bootstrap_values(at_recall, sample.weights, n_rows).get("precision")
     if values is None or not len(values):
         return pd.DataFrame({"recall": [], "low": [], "high": []}, dtype=float)

@@ -57,9 +57,9 @@ def effective_groups(sizes: ArrayLike) -> float:
     return float(size.sum() ** 2 / squares)
 
 
-def student_quantile(n_groups: float, level: float = 0.95) -> float:
-    """Return the quantile of Student's t for an interval over groups."""
-    return float(stdtrit(degrees_of_freedom(n_groups), (1 + level) / 2))
+def student_quantile(n_groups: float) -> float:
+    """Return the quantile of Student's t for a 95 % interval over groups."""
+    return float(stdtrit(degrees_of_freedom(n_groups), 0.975))
 
 
 def degrees_of_freedom(n_groups: float) -> float:
