@@ -155,6 +155,25 @@ def test_the_column_that_is_taken_for_the_class_is_told(tmp_path: Path) -> None:
         assert read_labels(tmp_path / "l.csv", columns.split(",")[1]).notes == ()
 
 
+def test_columns_that_may_be_the_class_are_named_with_some_of_their_values(tmp_path: Path) -> None:
+    kinds = ["house", "house", "hall", "barn", "hall", "house", "church", "hall"]
+    table = {
+        "building_use": kinds,
+        "owner": [f"owner {number}" for number in range(8)],
+        "source": ["survey"] * 8,
+        "floors": ["1", "2"] * 4,
+        "height": [3.5, 4.0] * 4,
+    }
+    shapes = shapely.box(np.arange(8), 0, np.arange(8) + 0.5, 1)
+    geopandas.GeoDataFrame(table, geometry=shapes, crs="EPSG:32631").to_file(tmp_path / "l.gpkg")
+    (note,) = read_labels(tmp_path / "l.gpkg").notes
+    assert note.endswith("names another column, such as building_use (house, hall, barn, ...)")
+    rows = [f"q{kind},1,2,3,4,{kind}\n" for kind in kinds]
+    (tmp_path / "l.csv").write_text("image,xmin,ymin,xmax,ymax,building_use\n" + "".join(rows))
+    (note,) = read_labels(tmp_path / "l.csv").notes
+    assert note.endswith(", such as building_use (house, hall, barn, ...)")
+
+
 def test_parts_are_objects_in_csv_as_in_a_layer(tmp_path: Path) -> None:
     shapes = [
         shapely.from_wkt("MULTIPOLYGON (((1 1, 3 1, 3 3, 1 1)), ((7 7, 9 7, 9 9, 7 7)))"),

@@ -78,12 +78,29 @@ def test_the_page_follows_the_parameters_of_now(make_scene: MakeScene, tmp_path:
     make_scene("s/one.tif", (900, 1300))
     project, _ = project_of(tmp_path, labels=boats(tmp_path / "b.gpkg", 90), minutes=5.0)
     before = {path.name for path in project.rglob("*")}
-    set_parameters(project / "params.yaml", ["scenes.gsd_m=0.25", "train.max_minutes=50"])
+    set_parameters(project / "params.yaml", ["scenes.gsd_m=0.2", "train.max_minutes=50"])
     check_project(project)
     text = text_of(project)
-    assert "<b>Now: 0.25</b>" in text
-    assert re.search(r"Of (\d+) objects, \1 are longer than the window of 64 px", text)
+    assert "<b>Now: 0.2</b>" in text
+    assert re.search(r"Of (\d+) objects, \1 are longer than 78 px: a window of 64 px", text)
     assert {path.name for path in project.rglob("*")} == before
+
+
+def test_a_size_as_proposed_is_no_limit_and_a_cut_scene_is_one(
+    make_scene: MakeScene, tmp_path: Path
+) -> None:
+    """Aircraft of up to 78 px were found best: such objects are no reason for a coarser GSD."""
+    make_scene("s/one.tif", (900, 1300))
+    (tmp_path / "l").mkdir()
+    boats(tmp_path / "l" / "small.gpkg", 84, size_m=36.0)
+    boats(tmp_path / "l" / "large.gpkg", 7, size_m=90.0)  # 72 px
+    project, lines = project_of(tmp_path, labels=tmp_path / "l")
+    assert [line for line in lines if "blocks, a window apart" in line]
+    text = text_of(project)
+    assert "longer than" not in text
+    assert re.search(r"scenes\s*<[^>]*>\s*(<[^>]*>\s*)*1<", text)
+    assert re.search(r"cut into \d+ parts", text)
+    assert text.count("guard strips") <= 1
 
 
 def test_many_scenes_stay_a_small_page(make_scene: MakeScene, tmp_path: Path) -> None:

@@ -10,13 +10,20 @@ from typing import Any
 
 import geopandas
 import numpy as np
+import pandas as pd
 import pytest
 import shapely
 
 from conftest import MakeScene
 from toy_labels import boats
 from windhover.dataset.block_plan import BlockPlan
-from windhover.errors import DataError, MissingFileError, ParameterError, WindhoverError
+from windhover.errors import (
+    DataError,
+    FormatError,
+    MissingFileError,
+    ParameterError,
+    WindhoverError,
+)
 from windhover.params import StageParams, load_params, read_yaml
 from windhover.project import init_project as flow
 from windhover.project.init_project import init_project
@@ -210,7 +217,7 @@ def test_pictures_without_georeference_ask_for_the_gsd(
     params: dict[str, Any] = all_params(project)
     assert params["scenes"].native_gsd_m == 0.5
     assert params["patches"].scale_jitter == (0.8, 1.25)
-    assert proposal.split_kind == "places"
+    assert proposal.split_kind == "folds"
 
 
 def test_folders_and_options_that_do_not_fit_are_named(
@@ -289,3 +296,95 @@ def test_a_path_where_no_project_can_be_made_is_one_sentence(tmp_path: Path) -> 
         assert sorted(tmp_path.iterdir()) == before
     with pytest.raises(ParameterError, match=r"file: is a file\. Name a folder"):
         init_project(ProjectRequest(tmp_path / "file"), lambda line: None)
+
+
+def test_labels_that_are_on_no_scene_are_told(make_scene: MakeScene, tmp_path: Path) -> None:
+    make_scene("s/one.tif", (900, 1300))
+    make_scene("s/fine.tif", (300, 450), origin=(400_000.0, 6_000_000.0), gsd_m=0.3)
+    labels = boats(tmp_path / "boats.gpkg")
+    frame = geopandas.read_file(labels)
+    far = frame.iloc[:7].translate(xoff=90_000)
+    everything = pd.concat([frame, frame.iloc[:7].set_geometry(far)], ignore_index=True)
+    everything.to_file(labels)
+    _, _, lines = make(tmp_path, scenes=tmp_path / "s", labels=labels)
+    assert "left out: 7 labels: on no scene" in lines
+    assert ", 0.3 to 1.25 m, uint8, " in lines[0]
+    assert not [line for line in lines if "None" in line]
+
+
+def test_pictures_without_georeference_may_show_one_place_twice(
+    make_scene: MakeScene, tmp_path: Path
+) -> None:
+    rows = ["image,xmin,ymin,xmax,ymax,class\n"]
+    for name in ("a", "b", "c"):
+        make_scene(f"s/{name}.png", (220, 300), crs=None, dtype="uint8")
+        rows += [f"{name}.png,{x},40,{x + 20},58,boat\n" for x in range(10, 250, 40)]
+    labels = tmp_path / "l.csv"
+    labels.write_text("".join(rows))
+    asked: dict[str, Any] = {"scenes": tmp_path / "s", "labels": labels, "gsd_m": 0.5}
+    _, proposal, lines = make(tmp_path / "one", **asked)
+    told = [line for line in lines if "3 pictures have no georeference" in line]
+    assert len(told) == 1
+    assert told[0].endswith("[--groups PLACES.csv]")
+    (groups,) = [one for one in proposal.values if one.name == "scenes.groups"]
+    assert groups.reason.endswith("each picture is a place of its own")
+    places = tmp_path / "places.csv"
+    places.write_text("image,place\na.png,p\nb.png,p\nc.png,q\n")
+    _, _, lines = make(tmp_path / "two", groups=places, **asked)
+    assert not [line for line in lines if "no georeference" in line]
+
+
+def test_points_have_no_size_and_that_is_told(make_scene: MakeScene, tmp_path: Path) -> None:
+    make_scene("s/one.tif", (900, 1300))
+    labels = boats(tmp_path / "boats.gpkg")
+    frame = geopandas.read_file(labels)
+    frame.set_geometry(frame.centroid).to_file(labels)
+    _, _, lines = make(tmp_path, scenes=tmp_path / "s", labels=labels)
+    assert [line for line in lines if "labels are points, so objects are taken to be about" in line]
+
+
+def test_areas_are_checked_before_anything_is_written_and_their_scenes_are_labelled(
+    make_scene: MakeScene, tmp_path: Path
+) -> None:
+    make_scene("s/one.tif", (900, 1300))
+    make_scene("s/empty.tif", (300, 450), origin=(400_000.0, 6_000_000.0))
+    labels = boats(tmp_path / "boats.gpkg")
+    shape = shapely.box(400_000, 5_990_000, 410_000, 6_000_000)
+    areas = tmp_path / "areas.gpkg"
+    geopandas.GeoDataFrame({"name": ["a"]}, geometry=[shape], crs="EPSG:32631").to_file(areas)
+    asked: dict[str, Any] = {"scenes": tmp_path / "s", "labels": labels, "labelled": str(areas)}
+    with pytest.raises(FormatError, match="areas need a column `role`"):
+        make(tmp_path, **asked)
+    assert not (tmp_path / "project").exists()
+    _, _, lines = make(tmp_path / "without", scenes=tmp_path / "s", labels=labels)
+    assert [line for line in lines if "1 of 2 scenes have no labels" in line]
+    table = {"role": ["complete"]}
+    geopandas.GeoDataFrame(table, geometry=[shape], crs="EPSG:32631").to_file(areas)
+    _, _, lines = make(tmp_path, **asked)
+    assert not [line for line in lines if "have no labels" in line]
+
+
+def test_objects_marked_twice_are_counted_once_in_all_figures(
+    make_scene: MakeScene, tmp_path: Path
+) -> None:
+    make_scene("s/one.tif", (900, 1300))
+    labels = boats(tmp_path / "boats.gpkg", 40)
+    frame = geopandas.read_file(labels)
+    again = frame.iloc[::2]
+    again = again.set_geometry(again.translate(xoff=1.0))
+    pd.concat([frame, again], ignore_index=True).to_file(labels)
+    project, proposal, lines = make(tmp_path, scenes=tmp_path / "s", labels=labels)
+    assert "; 40 boat, " in lines[0]
+    assert proposal.value_of("scenes.duplicate_iou") == 0.6
+    assert sum(proposal.objects_by_split.values()) <= 40
+    assert ProjectSetup.load(project / "setup.json").measurements.n_objects == 40  # type: ignore[union-attr]
+
+
+def test_folders_called_train_and_valid_are_told_to_be_no_split(
+    make_scene: MakeScene, tmp_path: Path
+) -> None:
+    make_scene("s/train/one.tif", (900, 1300))
+    make_scene("s/valid/two.tif", (300, 450), origin=(400_000.0, 6_000_000.0))
+    labels = boats(tmp_path / "boats.gpkg")
+    _, _, lines = make(tmp_path, scenes=tmp_path / "s", labels=labels)
+    assert [line for line in lines if "the folders train, valid are read together" in line]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import geopandas
@@ -15,7 +16,7 @@ from windhover.dataset.build_catalog import build_catalog
 from windhover.errors import DataError, ParameterError
 from windhover.params.scenes import ScenesParams
 from windhover.project.measure import MeasuredData, measure
-from windhover.project.plan_split import MAX_LOST, SplitPlan, plan_split
+from windhover.project.plan_split import ENOUGH_TO_LEARN, MAX_LOST, SplitPlan, plan_split
 from windhover.project.request import ProjectRequest
 
 GSD_M = 1.25
@@ -65,13 +66,14 @@ def test_enough_places_are_divided_whole(make_scene: MakeScene, tmp_path: Path) 
     for number in range(5):
         offset = 5000.0 * number
         make_scene(f"s/{number}.tif", origin=(ORIGIN[0] + offset, ORIGIN[1]), seed=number)
-        centers.append(points((20, 20), (240, 160), 8, number) + np.array([offset, 0]))
+        centers.append(points((20, 20), (240, 160), 11, number) + np.array([offset, 0]))
     labels = write_boxes(tmp_path / "l.gpkg", np.concatenate(centers))
     data = measured(tmp_path / "s", labels)
     plan = plan_split(data, GSD_M)
     assert plan.kind == "places"
     assert plan.blocks is None
-    assert sum(plan.objects.values()) == 40
+    assert sum(plan.objects.values()) == 55
+    assert plan.objects["train"] >= ENOUGH_TO_LEARN
 
 
 def test_one_scene_is_cut_where_few_objects_are_lost_and_the_stage_follows(
@@ -193,5 +195,62 @@ def test_places_whose_halves_are_too_few_are_two_folds(
     labels = write_boxes(tmp_path / "l.gpkg", np.concatenate(groups))
     plan = plan_split(measured(tmp_path / "s", labels), GSD_M)
     assert plan.n_folds == 2
-    assert "2 models of 2 blocks measure" in plan.reason
+    assert "2 models of 2 places measure" in plan.reason
     assert (plan.lost, sorted(plan.objects.values())) == (0, [7, 8])
+
+
+@pytest.mark.parametrize(
+    ("counts", "folds", "reason"),
+    [
+        ((4, 4, 4), [4, 4, 4], "blocks would leave 7 of 12 objects .* 3 models of 3 places "),
+        ((9, 6, 8, 7, 5), [9, 13, 13], "whole places would leave 21 of 35 .* 3 groups of places"),
+        ((2, 2, 2), [2, 2, 2], "blocks would leave . of 6 objects"),
+    ],
+)
+def test_few_objects_of_many_places_are_learned_whole_and_groups_of_places_measure(
+    make_scene: MakeScene, tmp_path: Path, counts: tuple[int, ...], folds: list[int], reason: str
+) -> None:
+    centers = []
+    for number, count in enumerate(counts):
+        offset = 5000.0 * number
+        make_scene(f"s/{number}.tif", (200, 300), origin=(ORIGIN[0] + offset, ORIGIN[1]))
+        centers.append(points((20, 20), (340, 220), count, number) + np.array([offset, 0]))
+    labels = write_boxes(tmp_path / "l.gpkg", np.concatenate(centers))
+    data = measured(tmp_path / "s", labels)
+    plan = plan_split(data, GSD_M)
+    assert re.search(reason, plan.reason)
+    assert (plan.kind, plan.n_folds, plan.lost) == ("folds", len(folds), 0)
+    assert sorted(plan.objects.values()) == folds
+    # the stage divides the places as planned
+    assert plan.blocks is not None
+    plan.blocks.save(tmp_path / "blocks.json")
+    tested = []
+    for fold in range(len(folds)):
+        params = ScenesParams(
+            raw=data.record.raw,
+            labels=data.record.labels,
+            gsd_m=GSD_M,
+            groups=None,
+            blocks=str(tmp_path / "blocks.json"),
+            folds=len(folds),
+            fold=fold,
+            fold_val=False,
+        )
+        catalog = build_catalog(params, tmp_path / "out", tmp_path / "out")
+        split_of = dict(zip(catalog.scenes["scene"], catalog.scenes["split"], strict=True))
+        tested.append(int((catalog.labels["scene"].map(split_of) == "test").sum()))
+    assert sorted(tested) == folds
+
+
+def test_one_place_with_most_objects_is_cut_and_the_reason_names_its_share(
+    make_scene: MakeScene, tmp_path: Path
+) -> None:
+    make_scene("s/0.tif", (900, 1300))
+    centers = [points((20, 20), (1600, 1100), 90)]
+    for number in (1, 2, 3):
+        make_scene(f"s/{number}.tif", (200, 300), origin=(ORIGIN[0] + 5000 * number, ORIGIN[1]))
+        centers.append(points((20, 20), (340, 220), 5, number) + np.array([5000 * number, 0]))
+    labels = write_boxes(tmp_path / "l.gpkg", np.concatenate(centers))
+    plan = plan_split(measured(tmp_path / "s", labels), GSD_M)
+    assert plan.kind == "blocks"
+    assert plan.reason.startswith("one of 4 places has 86% of what is labelled: they are cut into ")

@@ -54,6 +54,7 @@ NOTE_NO_RASTERS = (
     "unknown"
 )
 
+IN_GUARD_STRIPS = "in the guard strips between blocks"  # reason of dropped labels
 LACKING = {  # what follows where a split lacks a class
     "train": "they cannot be learned",
     "val": "no threshold of their own can be chosen",
@@ -221,7 +222,7 @@ def _cut_into_blocks(
     labels, n_lost = move_to_blocks(sources.labels, origins, in_strips)
     areas, _ = move_to_blocks(sources.areas, origins, in_strips)
     labeled_blocks = {block for block, origin in origins.items() if origin.scene in sources.labeled}
-    dropped = {**sources.report.dropped, "in the guard strips between blocks": n_lost}
+    dropped = {**sources.report.dropped, IN_GUARD_STRIPS: n_lost}
     small = [info.name for info in infos if info.name in origins and _is_small(info, params)]
     notes = [
         *sources.report.notes,

@@ -99,7 +99,7 @@ def read_csv(path: Path, class_column: str | None = None) -> RawLabels:
         space="px",
         images=tuple(dict.fromkeys(images)),
         ignored=None if role_column is None else is_ignore_role(frame[role_column]),
-        notes=notes_on_class_column(columns, class_column),
+        notes=notes_on_class_column(frame.drop(columns=image_column or []), class_column),
     )
     return without_empty(explode_parts(labels))
 

@@ -20,6 +20,8 @@ NO_CLASS = "object"  # the class of labels whose file has no class
 NO_GEOMETRY = "empty or reversed geometry"
 WHOLE_NUMBER = r"[-+]?\d+\.0+"
 TRUE_TEXTS = ("true", "yes", "y", "t", "on")
+MOST_CLASSES = 30  # different values of a column that may be the class
+N_CLASSES_SHOWN = 3  # in a note
 FALSE_TEXTS = ("", "false", "no", "n", "f", "off", "none", "null", "nan", "unspecified")
 IGNORE_ROLES = ("ignore", "ignored")
 MULTI_TYPE = 4  # shapely's number of the first type with parts
@@ -175,16 +177,25 @@ def find_class_column(columns: list[str], wanted: str | None, source: str) -> st
     )
 
 
-def notes_on_class_column(columns: Sequence[str], wanted: str | None) -> tuple[str, ...]:
-    """Return a sentence where no column is known as the class, or several are."""
+def notes_on_class_column(frame: pd.DataFrame, wanted: str | None) -> tuple[str, ...]:
+    """Return a sentence where no column is known as the class, or several are.
+
+    Args:
+        frame: the columns that may hold the class.
+        wanted: column that is named as the class.
+    """
     if wanted is not None:
         return ()
+    columns = [str(name) for name in frame.columns]
     known = [column for name in CLASS_COLUMNS for column in columns if column.lower() == name]
     if not known:
         note = (
             f"no column is known as the class ({', '.join(CLASS_COLUMNS)}), so all labels are of "
             f"the class {NO_CLASS!r}; `scenes.class_column` names another column"
         )
+        examples = _columns_of_names(frame)
+        if examples:
+            note += f", such as {' or '.join(examples)}"
         return (note,)
     if len(known) > 1:
         note = (
@@ -193,6 +204,22 @@ def notes_on_class_column(columns: Sequence[str], wanted: str | None) -> tuple[s
         )
         return (note,)
     return ()
+
+
+def _columns_of_names(frame: pd.DataFrame) -> list[str]:
+    """Return columns of a few names that repeat, each with some of them: one may be the class."""
+    found = []
+    for column in frame.columns:
+        values = frame[column].dropna()
+        if pd.api.types.is_numeric_dtype(values) or not len(values):
+            continue
+        texts = values.astype("string").str.strip()
+        names = texts[texts != ""].value_counts().index.tolist()
+        is_number = pd.to_numeric(pd.Series(names, dtype="object"), errors="coerce").notna()
+        if 1 < len(names) <= min(MOST_CLASSES, len(values) // 2) and not is_number.any():
+            shown = ", ".join(names[:N_CLASSES_SHOWN]) + ", ..." * (len(names) > N_CLASSES_SHOWN)
+            found.append(f"{column} ({shown})")
+    return found
 
 
 def class_names_of(frame: pd.DataFrame, column: str | None) -> NDArray[np.object_]:

@@ -171,6 +171,6 @@ def _labels_of(frame: geopandas.GeoDataFrame, path: Path, class_column: str | No
         crs=crs_text(frame),
         ignored=ignored,
         dropped={NO_GEOMETRY: int(is_empty.sum())} if is_empty.any() else {},
-        notes=notes_on_class_column(columns, class_column),
+        notes=notes_on_class_column(pd.DataFrame(frame[columns]), class_column),
     )
     return without_empty(explode_parts(labels))

@@ -11,16 +11,17 @@ from collections.abc import Iterator
 
 import pandas as pd
 
+from windhover.dataset.build_catalog import IN_GUARD_STRIPS
 from windhover.dataset.catalog import Catalog
 from windhover.dataset.splits import SPLITS
 from windhover.geometry.windows import WINDOW_PX
 from windhover.progress import counted
 from windhover.project.proposal import Finding
+from windhover.project.propose import LARGE_PX
 from windhover.project.setup_record import ProjectSetup
 
 SMALL_PX = 8.0  # objects below this are hard to tell from texture
-WELL_INSIDE_PX = 48.0  # of the longest objects but a few, at a coarser GSD
-FEW_LARGE = 0.02  # of the objects, up to which those longer than a window are no matter
+NEARLY = 1.1  # times too long, up to which `propose_gsd` keeps the scenes' own GSD
 FEW_OBJECTS = 30  # of train, below which a model is a first look
 FEW_MEASURED = 10  # of test, below which a figure says little
 
@@ -47,17 +48,17 @@ def _sizes(catalog: Catalog, objects: pd.DataFrame, setup: ProjectSetup) -> Iter
     sized = objects.loc[objects["length"] > 0, "length"]
     if sized.empty:
         return
-    n_large = int((sized > WINDOW_PX).sum())
+    n_large = int((sized > LARGE_PX).sum())
     n_small = int((sized < SMALL_PX).sum())
-    if n_large > FEW_LARGE * len(sized):
-        coarser = catalog.gsd_m * float(sized.quantile(0.95)) / WELL_INSIDE_PX
-        command = "windhover set 'evaluate.scales=[1,2]'"
-        if coarser > catalog.gsd_m:
-            command = f"windhover set scenes.gsd_m={coarser:.2g}"
+    coarser = float(sized.quantile(0.95)) / LARGE_PX
+    if coarser > NEARLY:
+        command = f"windhover set scenes.gsd_m={catalog.gsd_m * coarser:.2g}"
+        if float(sized.quantile(0.1)) < SMALL_PX * coarser:
+            command = "windhover set 'evaluate.scales=[1,2]'"
         yield Finding(
             kind="limit",
-            sentence=f"of {len(sized)} objects, {n_large} {_are(n_large)} longer than the window "
-            f"of {WINDOW_PX} px: only a part of each is seen at once",
+            sentence=f"of {len(sized)} objects, {n_large} {_are(n_large)} longer than "
+            f"{LARGE_PX:g} px: a window of {WINDOW_PX} px shows too little of each",
             command=command,
         )
     if n_small:
@@ -97,7 +98,7 @@ def _counts(catalog: Catalog, objects: pd.DataFrame) -> Iterator[Finding]:
 
 def _dropped(catalog: Catalog) -> Iterator[Finding]:
     for reason, count in catalog.report.dropped.items():
-        if count:
+        if count and reason != IN_GUARD_STRIPS:  # a note has their share
             yield Finding(kind="left out", sentence=f"{counted(count, 'label')}: {reason}")
     for note in catalog.report.notes:
         yield Finding(kind="assumed", sentence=note)

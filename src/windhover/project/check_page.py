@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from windhover.dataset.block_plan import BlockPlan
 from windhover.dataset.catalog import Catalog
+from windhover.dataset.spatial_blocks import BLOCK_SEPARATOR
 from windhover.params import value_at
 from windhover.progress import counted
 from windhover.project.check_findings import findings_of, split_rows
@@ -89,14 +90,23 @@ def _cards(
     catalog: Catalog, setup: ProjectSetup, n_objects: int, *, params: Mapping[str, Any]
 ) -> list[Card]:
     """Return the headline numbers."""
-    report = catalog.report
     names = ", ".join(catalog.classes[:4])
     return [
-        Card("scenes", str(report.scenes), f"of {counted(report.places, 'place')}"),
+        _scenes_card(catalog),
         Card("objects", str(n_objects), names),
         Card("metres per pixel of the search", f"{catalog.gsd_m:g}", ", ".join(catalog.bands)),
         *_minutes_card(setup, params),
     ]
+
+
+def _scenes_card(catalog: Catalog) -> Card:
+    """Return how many scenes there are, of how many places or parts."""
+    names = {name.split(BLOCK_SEPARATOR)[0] for name in catalog.scenes["scene"]}
+    report = catalog.report
+    of = f"of {counted(report.places, 'place')}"
+    if len(names) < report.scenes:
+        of = f"cut into {counted(report.scenes, 'part')}"
+    return Card("scenes", str(len(names)), of)
 
 
 def _minutes_card(setup: ProjectSetup, params: Mapping[str, Any]) -> list[Card]:

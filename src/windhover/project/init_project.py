@@ -27,6 +27,7 @@ from windhover.project.check_project import check_project
 from windhover.project.installed import installed_version
 from windhover.project.measure import MeasuredData, measure
 from windhover.project.measure_coverage import check_labels_are_no_masks, measure_coverage
+from windhover.project.measurements import Measurements
 from windhover.project.plan_split import SplitPlan
 from windhover.project.proposal import Finding, Proposal, ProposedValue
 from windhover.project.propose_coverage import propose_coverage
@@ -302,7 +303,7 @@ def report_lines(proposal: Proposal, data: MeasuredData | None) -> list[str]:
     lines += [
         f"  {one.name}: {_short(one.value)}  ({one.reason})"
         for one in proposal.values
-        if not one.reason.startswith("--")
+        if one.value is not None and not one.reason.startswith("--")
     ]
     for finding in proposal.findings:
         command = f" [{finding.command}]" if finding.command else ""
@@ -323,11 +324,19 @@ def measured_line(data: MeasuredData) -> str:
     line = (
         f"{counted(len(record.scenes), 'scene')} of {counted(n_places, 'place')}, "
         f"{record.megapixels:.3g} Mpx, "
-        f"{record.native_gsd_m:g} m, {record.dtype}, {', '.join(record.bands)}; {classes}"
+        f"{_gsd_text(record)}, {record.dtype}, {', '.join(record.bands)}; {classes}"
     )
     if record.length_m is not None:
         line += f", {record.length_m.p10:.3g} to {record.length_m.p95:.3g} m long"
     return line
+
+
+def _gsd_text(record: Measurements) -> str:
+    """Return the GSD of the scenes, smallest and largest where they differ."""
+    sizes = [scene.gsd_m for scene in record.scenes]
+    if max(sizes) <= 1.01 * min(sizes):
+        return f"{record.native_gsd_m:g} m"
+    return f"{min(sizes):.3g} to {max(sizes):.3g} m"
 
 
 def _short(value: Any) -> str:

@@ -19,9 +19,11 @@ import pandas as pd
 import shapely
 
 from windhover.dataset.align_labels import AlignedLabels, align_labels
+from windhover.dataset.areas import read_areas
 from windhover.dataset.catalog_report import PixelShares
 from windhover.dataset.check_rasters import check_pixels
 from windhover.dataset.discover import FoundScenes, find_scenes, matching_rasters, stack_scenes
+from windhover.dataset.duplicate_labels import drop_near_duplicates
 from windhover.dataset.grouping import MatchedGroups, match_groups, read_groups
 from windhover.dataset.label_classes import notes_on_class_names
 from windhover.dataset.labels_without_data import drop_labels_without_data
@@ -36,6 +38,7 @@ from windhover.params.scenes import ScenesParams
 from windhover.progress import counted
 from windhover.project.find_stack import BandStack, find_stack
 from windhover.project.measure_objects import (
+    TWICE_IOU,
     ObjectsOnGround,
     measure_color,
     measure_crowding,
@@ -101,21 +104,24 @@ def measure(request: ProjectRequest) -> MeasuredData:
         rasters = usable_rasters(raw, pattern, request, folder=Path(temporary))
         aligned, notes = _place_labels(rasters, labels_text, request)
         infos = _infos_of_majority(rasters, aligned)
+        labeled = aligned.covered_scenes | _scenes_of_complete_areas(request, infos)
         kept = {info.name for info in infos}
         of_kept = aligned.labels[aligned.labels["scene"].isin(kept)].reset_index(drop=True)
         seen = drop_labels_without_data(of_kept, infos, rasters.pixels, bands=_bands_of(infos))
         labels = seen.labels
         objects = objects_on_ground(labels, infos)
         crowding = measure_crowding(objects)
-        n_twice = round(crowding["marked_twice"] * len(objects.scene))
-        _check_labels(labels, rasters, request, n_twice=n_twice)
+        if crowding["marked_twice"]:  # as the proposed `scenes.duplicate_iou` will
+            labels, _ = drop_near_duplicates(labels, TWICE_IOU)
+            objects = objects_on_ground(labels, infos)
+        _check_labels(labels, rasters, request)
         color = measure_color(labels, infos, Path(temporary))
     groups = _groups(rasters, request)
     record = Measurements(
         raw=str(raw),
         rasters=pattern,
         labels=labels_text,
-        scenes=_measured_scenes(infos, aligned, labels, groups),
+        scenes=_measured_scenes(infos, labeled, labels, groups),
         left_out=(*rasters.left_out, *_left_out_of_majority(rasters, infos)),
         stack=None if rasters.stack is None else rasters.stack.patterns,
         coarse_bands=() if rasters.stack is None else rasters.stack.coarse,
@@ -131,6 +137,7 @@ def measure(request: ProjectRequest) -> MeasuredData:
         length_m=Quantiles.of(objects.length_m),
         width_m=Quantiles.of(objects.width_m),
         color=color,
+        dropped={reason: count for reason, count in aligned.dropped.items() if count},
         notes=tuple(
             dict.fromkeys(
                 [
@@ -267,8 +274,20 @@ def _place_labels(
     return align_labels(rasters.found.infos, sources, rasters.found.names), notes
 
 
+def _scenes_of_complete_areas(request: ProjectRequest, infos: list[SceneInfo]) -> set[str]:
+    """Return the scenes that areas call labelled; reading them checks them before a training.
+
+    Raises:
+        WindhoverError: what `read_areas` raises.
+    """
+    if request.areas is None:
+        return set()
+    areas = read_areas(absolute_path(request.areas), infos)
+    return set(areas.loc[areas["role"] == "complete", "scene"])
+
+
 def _check_labels(
-    labels: geopandas.GeoDataFrame, rasters: UsableRasters, request: ProjectRequest, *, n_twice: int
+    labels: geopandas.GeoDataFrame, rasters: UsableRasters, request: ProjectRequest
 ) -> None:
     """Check that there is something to learn.
 
@@ -276,12 +295,11 @@ def _check_labels(
         labels: on the scenes that can be used.
         rasters: those scenes.
         request: what the person asks for.
-        n_twice: labels that mark an object again.
 
     Raises:
         DataError: no label on any scene, or hardly any.
     """
-    n_objects = int((~labels["ignored"]).sum()) - n_twice
+    n_objects = int((~labels["ignored"]).sum())
     if n_objects >= MIN_OBJECTS:
         return
     if not len(labels):
@@ -366,7 +384,7 @@ def _groups(rasters: UsableRasters, request: ProjectRequest) -> MatchedGroups:
 
 def _measured_scenes(
     infos: Sequence[SceneInfo],
-    aligned: AlignedLabels,
+    labeled: set[str],
     labels: pd.DataFrame,
     groups: MatchedGroups,
 ) -> tuple[MeasuredScene, ...]:
@@ -381,7 +399,7 @@ def _measured_scenes(
         MeasuredScene.of(
             info,
             place,
-            labeled=info.name in aligned.covered_scenes,
+            labeled=info.name in labeled,
             objects=int(counts.get(info.name, 0)),
         )
         for info, place in zip(infos, places, strict=True)

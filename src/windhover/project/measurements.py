@@ -133,6 +133,7 @@ class Measurements(_Record):
         megapixels: of all scenes, native.
         classes: class as in the labels -> objects; of coverage, windows of ground with it.
         notes: what the readers report, in sentences.
+        dropped: reason -> labels that are on no scene or cannot be read.
         task: what labels are; all that follows is of objects alone.
         ignored: labels that count neither way.
         geometry: kind of shape (points, boxes, polygons) -> labels.
@@ -162,6 +163,7 @@ class Measurements(_Record):
     megapixels: float
     classes: dict[str, int]
     notes: tuple[str, ...]
+    dropped: dict[str, int] = {}
     task: Literal["objects", "coverage"] = "objects"
     ignored: int = 0
     geometry: dict[str, int] = {}

@@ -1,9 +1,9 @@
 """The split of a project: by place where there are enough, else by guarded blocks, else by folds.
 
 A split that loses a third of few labels to guard strips measures nothing well and teaches less, so
-cuts are made where they lose fewest objects. Where that is still too many, the model learns from
-everything, and cross-validation by blocks measures; where even that cannot be, nothing does, and
-the report states it.
+cuts are made where they lose fewest objects. Where that is still too many, or few would be left to
+learn from, the model learns from everything, and cross-validation by places or blocks measures;
+where even that cannot be, nothing does, and the report states it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Literal
 import numpy as np
 
 from windhover.dataset.block_plan import BlockPlan, BlockWindow
-from windhover.dataset.splits import SPLITS, assign_splits
+from windhover.dataset.splits import SPLITS, assign_folds, assign_splits
 from windhover.geometry.arrays import Floats
 from windhover.geometry.windows import WINDOW_PX
 from windhover.imagery.rasters import SceneInfo
@@ -33,9 +33,10 @@ MAX_LOST_GROUND = 0.5  # of windows with a class
 MAX_LOST_IN_FOLDS = 0.5  # there they are lost for measuring alone: the model learns from them
 MIN_TRAIN_SHARE = 0.4
 MIN_OBJECTS = 5  # of val and of test, or of a fold
+LEAST_OF_FOLD = 2  # where folds of so many cannot be
 N_BLOCKS = (12, 8, 6, 4, 3)  # tried, all places together
 N_FOLDS = (3, 2)  # tried in this order
-MEASURED_BY_FOLDS = "{n} models of {n} blocks measure how well that works (cross-validation)"
+MEASURED_BY_FOLDS = "{n} models of {n} {parts} measure how well that works (cross-validation)"
 ENOUGH_TO_LEARN = 30  # objects of train, below which a model learns from all where folds measure
 SEED = 0
 
@@ -50,7 +51,7 @@ class SplitPlan:
         kind: by whole places, by blocks, by folds of blocks while the model learns from all, or
             not at all.
         blocks: where scenes are cut; None where they stay whole.
-        objects: split -> objects; of folds, the objects of each block.
+        objects: split -> objects; of folds, the objects of each.
         lost: objects in guard strips.
         reason: a sentence.
     """
@@ -102,24 +103,21 @@ def plan_split(data: MeasuredData, gsd_m: float) -> SplitPlan:
         gsd_m: of training, from which the guard follows: one window.
     """
     by_place = _objects_by_labeled_place(data.record)
-    whole = _by_places(by_place)
-    if whole is not None:
-        return whole
-    ground = _ground_of(data)
-    guard_m = WINDOW_PX * gsd_m
-    plan = _best_blocks(ground, guard_m, n_objects=data.record.n_objects, max_lost=MAX_LOST)
+    n_objects = data.record.n_objects
+    plan = _by_places(by_place)
     if plan is not None and plan.objects["train"] >= ENOUGH_TO_LEARN:
         return plan
-    folds = _most_folds(ground, guard_m, n_objects=data.record.n_objects)
-    if folds is not None and plan is not None:
-        reason = (
-            f"blocks would leave {plan.objects['train']} of {data.record.n_objects} objects to "
-            "learn from, so the model learns from all of them, and "
-            + MEASURED_BY_FOLDS.format(n=folds.n_folds)
-        )
-        return replace(folds, reason=reason)
+    ground = _ground_of(data)
+    guard_m = WINDOW_PX * gsd_m
+    if plan is None:
+        plan = _best_blocks(ground, guard_m, n_objects=n_objects, max_lost=MAX_LOST, what="objects")
+        if plan is not None:
+            plan = replace(plan, reason=f"{_why_not_whole(by_place)}: {plan.reason}")
+    if plan is not None and plan.objects["train"] >= ENOUGH_TO_LEARN:
+        return plan
+    folds = _most_folds(ground, guard_m, n_objects=n_objects)
     if folds is not None:
-        return folds
+        return replace(folds, reason=_fold_reason(by_place, plan, folds))
     if plan is not None:
         return plan
     objects = {"train": data.record.n_objects, "val": 0, "test": 0}
@@ -147,14 +145,11 @@ def plan_ground_split(data: MeasuredData, gsd_m: float) -> SplitPlan:
     ground = _ground_of(data)
     guard_m = WINDOW_PX * gsd_m
     n_windows = data.record.n_objects
-    plan = _best_blocks(ground, guard_m, n_objects=n_windows, max_lost=MAX_LOST_GROUND)
+    plan = _best_blocks(
+        ground, guard_m, n_objects=n_windows, max_lost=MAX_LOST_GROUND, what="windows with a class"
+    )
     if plan is not None:
-        reason = (
-            f"the scenes are {counted(len(by_place), 'place')}, too few to divide: they are cut "
-            f"into blocks, a window apart, where that loses {plan.lost} of {n_windows} windows "
-            "with a class"
-        )
-        return replace(plan, reason=reason)
+        return replace(plan, reason=f"{_why_not_whole(by_place)}: {plan.reason}")
     reason = (
         f"{counted(len(by_place), 'place')} cannot be divided without losing most of the ground "
         "to guard strips: everything trains, and no accuracy is known. Label another place to "
@@ -168,6 +163,47 @@ def _objects_by_labeled_place(record: Measurements) -> dict[str, int]:
     labeled = {scene.place for scene in record.scenes if scene.labeled}
     counts = record.objects_by_place
     return {place: count for place, count in counts.items() if place in labeled}
+
+
+def _why_not_whole(n_objects: Mapping[str, int]) -> str:
+    """Return why whole places do not divide what is labelled.
+
+    Args:
+        n_objects: by place.
+    """
+    counts = [count for count in n_objects.values() if count]
+    if len(n_objects) < MIN_PLACES:
+        return f"the scenes are {counted(len(n_objects), 'place')}, too few to divide"
+    if len(counts) < MIN_PLACES:
+        return f"only {len(counts)} of {len(n_objects)} places have labels, too few to divide"
+    share = max(counts) / sum(counts)
+    if share > MAX_PLACE_SHARE:
+        return f"one of {len(counts)} places has {share:.0%} of what is labelled"
+    return f"{len(counts)} places do not divide evenly"
+
+
+def _fold_reason(n_objects: Mapping[str, int], plan: SplitPlan | None, folds: SplitPlan) -> str:
+    """Return why the model learns from all objects, and what measures instead.
+
+    Args:
+        n_objects: by place.
+        plan: the split that would leave too few to learn from; None where none can be.
+        folds: what measures.
+    """
+    total = sum(n_objects.values())
+    if plan is not None:
+        parts = "blocks" if plan.kind == "blocks" else "whole places"
+        return (
+            f"{parts} would leave {plan.objects['train']} of {total} objects to learn from, so "
+            f"the model learns from all of them, and {folds.reason}"
+        )
+    why = f"{total} objects on {counted(len(n_objects), 'place')} are too few to divide: the model"
+    if folds.lost:
+        why = (
+            f"guard strips would take {folds.lost} of {total} objects from a model that has no "
+            "more: it"
+        )
+    return f"{why} learns from all of them, and {folds.reason}"
 
 
 def _cuts(ground: _Ground, guard_m: float) -> Iterator[tuple[list[_Leaf], int]]:
@@ -273,11 +309,12 @@ def _cut_into(ground: _Ground, n_blocks: int, guard_m: float) -> tuple[list[_Lea
 
 
 def _best_blocks(
-    ground: _Ground, guard_m: float, *, n_objects: int, max_lost: float
+    ground: _Ground, guard_m: float, *, n_objects: int, max_lost: float, what: str
 ) -> SplitPlan | None:
     """Return a plan that loses few objects: of those with enough to measure the most blocks.
 
-    None where every plan loses more than a share of them, or leaves a split too few.
+    None where every plan loses more than a share of them, or leaves a split too few. The reason
+    says what the objects are.
     """
     best: tuple[float, SplitPlan] | None = None
     for leaves, lost in _cuts(ground, guard_m):
@@ -289,10 +326,9 @@ def _best_blocks(
         measured = min(objects["val"], objects["test"], MIN_OBJECTS)
         if best is not None and best[0] >= measured:
             continue
-        n_places = len(ground.tiles) + len(ground.uncut)
         reason = (
-            f"the scenes are {counted(n_places, 'place')}, too few to divide: they are cut into "
-            f"{len(leaves)} blocks, a window apart, where that loses {lost} of {n_objects} objects"
+            f"they are cut into {len(leaves) + len(ground.uncut)} blocks, a window apart, where "
+            f"that loses {lost} of {n_objects} {what}"
         )
         plan = _block_plan(leaves, splits, ground, guard_m)
         best = measured, SplitPlan("blocks", plan, objects, lost, reason)
@@ -300,27 +336,43 @@ def _best_blocks(
 
 
 def _most_folds(ground: _Ground, guard_m: float, *, n_objects: int) -> SplitPlan | None:
-    """Return as many folds of blocks as can be; None where none can."""
-    if ground.uncut:
-        return None
-    plans = (_folds(ground, guard_m, n_folds, n_objects=n_objects) for n_folds in N_FOLDS)
-    return next((plan for plan in plans if plan is not None), None)
+    """Return as many folds of places or blocks as can be; None where none can.
+
+    Folds of very few objects are tried last: together they measure on every object.
+    """
+    for least in (MIN_OBJECTS, LEAST_OF_FOLD):
+        for n_folds in N_FOLDS:
+            plan = _folds(ground, guard_m, n_folds, n_objects=n_objects, least=least)
+            if plan is not None:
+                return plan
+    return None
 
 
-def _folds(ground: _Ground, guard_m: float, n_folds: int, *, n_objects: int) -> SplitPlan | None:
-    """Return folds of blocks; None where a fold would hold too few objects."""
+def _folds(
+    ground: _Ground, guard_m: float, n_folds: int, *, n_objects: int, least: int
+) -> SplitPlan | None:
+    """Return folds of places or blocks; None where a fold would hold too few objects."""
     leaves, lost = _cut_into(ground, n_folds, guard_m)
-    counts = {f"block {number}": len(leaf.points) for number, leaf in enumerate(leaves)}
-    if len(leaves) < n_folds or min(counts.values()) < MIN_OBJECTS:
+    if len(leaves) + len(ground.uncut) < n_folds or lost > MAX_LOST_IN_FOLDS * n_objects:
         return None
-    if lost > MAX_LOST_IN_FOLDS * n_objects:
+    by_leaf = {f"{number}": len(leaf.points) for number, leaf in enumerate(leaves)} | ground.uncut
+    counts = {}
+    for fold in range(n_folds):
+        splits = assign_folds(by_leaf, n_folds, fold, seed=SEED, with_val=False)
+        counts[f"fold {fold}"] = _sums(by_leaf, splits)["test"]
+    if min(counts.values()) < least:
         return None
-    splits = {f"{number}": "train" for number in range(len(leaves))}
-    reason = (
-        f"guard strips would take {lost} of {n_objects} objects from a model that has no more: it "
-        "learns from all of them, and " + MEASURED_BY_FOLDS.format(n=n_folds)
-    )
-    return SplitPlan("folds", _block_plan(leaves, splits, ground, guard_m), counts, lost, reason)
+    parts = _parts_of_folds(n_folds, n_places=len(ground.tiles) + len(ground.uncut))
+    plan = _block_plan(leaves, dict.fromkeys(by_leaf, "train"), ground, guard_m)
+    reason = MEASURED_BY_FOLDS.format(n=n_folds, parts=parts)
+    return SplitPlan("folds", plan, counts, lost, reason)
+
+
+def _parts_of_folds(n_folds: int, *, n_places: int) -> str:
+    """Return what each fold is, in the plural."""
+    if n_folds > n_places:
+        return "blocks"
+    return "places" if n_folds == n_places else "groups of places"
 
 
 def _block_plan(

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from windhover.geometry.windows import WINDOW_PX
 from windhover.params.augment import DEFAULT_TRANSFORMS
-from windhover.project.measure_objects import MERGE_SETTINGS, merge_key
+from windhover.project.measure_objects import MERGE_SETTINGS, TWICE_IOU, merge_key
 from windhover.project.measurements import Measurements
 from windhover.project.proposal import ProposedValue
 
@@ -347,7 +347,7 @@ def propose_duplicates(record: Measurements) -> Iterator[ProposedValue]:
     if record.marked_twice > 0:
         yield ProposedValue(
             name="scenes.duplicate_iou",
-            value=0.6,
+            value=TWICE_IOU,
             reason=f"{record.marked_twice:.1%} of the labels mark an object a second time",
         )
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from pathlib import Path
 
 from windhover.geometry.windows import WINDOW_PX
+from windhover.progress import counted
 from windhover.project.measure import MeasuredData
 from windhover.project.measurements import Measurements
 from windhover.project.plan_split import SplitPlan, plan_split
 from windhover.project.proposal import Finding, Proposal, ProposedValue
 from windhover.project.propose import (
+    DEFAULT_POINT_PX,
     propose_amounts,
     propose_augmentation,
     propose_classes,
@@ -28,6 +32,7 @@ FOLDS_SHARE = 0.5  # of the minutes, where folds measure
 OTHER_MINUTES = 3.0  # reading, cutting and augmenting patches, report, map
 MPX_PER_MINUTE = 150.0  # searched at stride 8 with re-scored peaks, two cores
 N_SHOWN = 3
+SPLIT_FOLDERS = ("train", "training", "val", "valid", "validation", "test", "testing")
 
 
 def propose_project(
@@ -100,6 +105,8 @@ def data_values(record: Measurements, request: ProjectRequest) -> Iterator[Propo
         )
     groups = None
     reason = "no table of places: scenes that touch are one place"
+    if all(scene.crs is None for scene in record.scenes):
+        reason = "no table of places: each picture is a place of its own"
     if request.groups is not None:
         groups = str(absolute_path(request.groups))
         reason = "--groups"
@@ -129,7 +136,7 @@ def split_values(plan: SplitPlan) -> Iterator[ProposedValue]:
         yield ProposedValue(
             name="evaluate.cross_validation",
             value=CROSS_VALIDATION,
-            reason="how models of the blocks did on blocks that they had not seen",
+            reason="how models did on ground that they had not seen",
         )
 
 
@@ -192,6 +199,16 @@ def _findings(
 ) -> Iterator[Finding]:
     """Yield what a person should know, one sentence each."""
     yield from left_out_findings(record)
+    for reason, count in record.dropped.items():
+        yield Finding(kind="left out", sentence=f"{counted(count, 'label')}: {reason}")
+    if record.length_m is None:
+        yield Finding(
+            kind="assumed",
+            sentence=f"labels are points, so objects are taken to be about {DEFAULT_POINT_PX:g} px "
+            f"long: outlines or boxes would give their size, and with it the size of a pixel",
+        )
+    yield from _places_findings(record, request)
+    yield from _folder_findings(record, request)
     yield from _labelled_findings(request)
     yield from unlabeled_findings(
         record,
@@ -203,7 +220,8 @@ def _findings(
         if ignored:
             yield Finding(
                 kind="assumed",
-                sentence=f"{count} labels of the class {name} count neither way",
+                sentence=f"{counted(count, 'label')} of the class {name} "
+                f"{'counts' if count == 1 else 'count'} neither way",
                 command="windhover set scenes.ignore_classes=[]",
             )
     yield from last_findings(plan, minutes)
@@ -254,6 +272,35 @@ def left_out_findings(record: Measurements) -> Iterator[Finding]:
             command="add them to scenes.stack in params.yaml if they tell the objects apart",
         )
     yield from (Finding(kind="assumed", sentence=note) for note in record.notes[:N_SHOWN])
+
+
+def _places_findings(record: Measurements, request: ProjectRequest) -> Iterator[Finding]:
+    """Yield that nobody knows which pictures without georeference show the same ground."""
+    n_pictures = sum(scene.crs is None for scene in record.scenes)
+    if n_pictures > 1 and request.groups is None:
+        yield Finding(
+            kind="assumed",
+            sentence=f"{n_pictures} pictures have no georeference, so each is taken to be a place "
+            "of its own: where two show the same ground, the model is tested on what it has seen",
+            command="--groups PLACES.csv",
+        )
+
+
+def _folder_findings(record: Measurements, request: ProjectRequest) -> Iterator[Finding]:
+    """Yield that folders which are called as splits are none."""
+    folders = {
+        part
+        for scene in record.scenes
+        for part in Path(os.path.relpath(scene.path, record.raw)).parent.parts
+        if part.lower() in SPLIT_FOLDERS
+    }
+    if len(folders) > 1 and request.groups is None:
+        yield Finding(
+            kind="split",
+            sentence=f"the folders {', '.join(sorted(folders))} are read together and divided "
+            "anew, by place",
+            command="--groups PLACES.csv with a column split keeps a division of yours",
+        )
 
 
 def _labelled_findings(request: ProjectRequest) -> Iterator[Finding]:

@@ -124,7 +124,7 @@ def _place_panel(
     outlines = np.zeros((0, 4))
     if folds is not None:
         outlines = _fold_boxes(rows, boxes, folds)
-        caption += ", framed: the blocks that measure"
+        caption += ", framed: the blocks that measure" * bool(len(outlines))
     return _panel(
         caption,
         rows,
