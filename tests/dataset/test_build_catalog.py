@@ -356,6 +356,21 @@ def test_a_scene_without_a_label_is_not_background_where_labels_are_incomplete(
     assert areas.geometry.area.tolist() == [150.0 * 210.0]
 
 
+def test_presumed_empty_ground_teaches_and_is_never_tested(three_places: Path) -> None:
+    scenes = [f"s{number}" for number in range(3)]
+    crs = inspect_scene(three_places / "raw/s0.tif", None).crs
+    tops = [inspect_scene(three_places / f"raw/{name}.tif", None).transform for name in scenes]
+    shapes = [shapely.box(top.c, top.f - 20, top.c + 30, top.f) for top in tops]
+    geopandas.GeoDataFrame(
+        {"role": ["presumed_empty"] * 3, "scene": scenes}, geometry=shapes, crs=crs
+    ).to_file(three_places / "raw/areas.gpkg")
+    catalog = catalog_of(three_places, areas="areas.gpkg")
+    split_of = catalog.scenes.set_index("scene")["split"]
+    assert set(split_of) == {"train", "val", "test"}
+    for scene, role in zip(catalog.areas["scene"], catalog.areas["role"], strict=True):
+        assert role == ("complete" if split_of[scene] == "train" else "positive_only")
+
+
 def test_a_note_that_many_rasters_share_is_given_once(make_scene: MakeScene) -> None:
     paths = [make_scene(f"raw/s{number}.tif") for number in range(5)]
     infos = [inspect_scene(path, native_gsd_m=0.5) for path in paths]

@@ -87,3 +87,19 @@ def test_boxes_hold_the_ignored_windows_and_no_other(seed: int) -> None:
     expected = shapely.contains_xy(region, x + side / 2 + left, y + side / 2 + top)
     assert np.array_equal(n_boxes, expected.astype(int))
     assert len(boxes) <= 40, "few boxes, however many windows"
+
+
+@pytest.mark.parametrize("ratio", [2.5, 1.37, 0.31])
+def test_ground_without_many_windows_can_be_cut_in_every_plane(ratio: float) -> None:
+    extent = shapely.box(0, 0, 1600, 1200)
+    corners = np.random.default_rng(3).uniform((0, 0), (1600, 1200), (400, 2))
+    windows = shapely.union_all(shapely.box(*corners.T, *(corners + 70).T))
+    areas = geopandas.GeoDataFrame(
+        {"role": ["complete", "positive_only"]},
+        geometry=[extent.difference(windows), windows & extent],
+    )
+    coverage = LabelCoverage.in_grid(areas, (ratio, ratio))
+    plane = shapely.box(0, 0, 1600 / ratio, 1200 / ratio)
+    known = coverage.known_region(plane)
+    assert known.area == pytest.approx(extent.difference(windows).area / ratio**2, rel=1e-6)
+    assert coverage.known_region(plane, 5.0).area < known.area

@@ -67,3 +67,8 @@ def test_ground_where_all_labels_are_known_answers_and_other_ground_does_not() -
     rest = shapely.box(100, 0, WIDTH, HEIGHT)
     state.areas = [Area("field", "positive_only", rest)]
     assert is_answered(detections, state).tolist() == [True, False, False]
+    state.areas = [
+        Area("field", "positive_only", rest),
+        Area("field", "presumed_empty", shapely.box(0, 0, 100, HEIGHT)),
+    ]
+    assert not is_answered(detections, state).any()  # a presumption answers nothing

@@ -219,7 +219,7 @@ def test_deleted_rows_and_optional_columns_are_told_and_the_rest_applied(
     edit(path, "review", change)
     lines = apply(tmp_path)
     assert len(labels_of(tmp_path)) == 2
-    assert "2 rows of" in lines[0]
+    assert "2 rows deleted from" in lines[0]
     assert "count as not reviewed" in lines[0]
 
 
@@ -425,3 +425,39 @@ def test_ground_around_a_rejected_detection_is_known_but_for_unanswered_ones(
     assert known.area == pytest.approx(
         window.difference(shapely.union_all([shapely.box(*box) for box in unanswered])).area
     )
+
+
+@pytest.mark.parametrize(("searched_down_to", "is_deep"), [(0.02, True), (0.3, False)])
+def test_ground_where_a_deep_search_found_nothing_is_presumed_empty(
+    make_scene: Any, tmp_path: Path, searched_down_to: float, is_deep: bool
+) -> None:
+    scene = make_scene("a.tif", shape_hw=(300, 420))
+    table, summary = searched([scene], *BOXES)
+    thresholds = {"plane": searched_down_to}
+    write_detections(
+        table, summary.model_copy(update={"thresholds": thresholds}), tmp_path / "d.gpkg"
+    )
+    output = tmp_path / "review.gpkg"
+    make_review(tmp_path / "d.gpkg", ReviewRequest(output=output, budget=2, n_areas=0))
+    edit(output, "review", with_verdicts("object", "object"))
+    lines = apply(tmp_path)
+    assert any(line.startswith("presumed empty: ") for line in lines) == is_deep
+    document = json.loads((tmp_path / "labels/v001/labels.json").read_text())
+    ground = {area["role"]: shapely.from_wkt(area["wkt"]) for area in document["areas"]}
+    assert ("presumed_empty" in ground) == is_deep
+    whole = shapely.box(0, 0, 420, 300)
+    assert shapely.union_all(list(ground.values())).equals(whole)
+    if is_deep:
+        for left, top, width, height in BOXES:  # none is in it, also of those not reviewed
+            box = shapely.box(left, top, left + width, top + height)
+            assert ground["presumed_empty"].intersection(box).area == 0
+        assert ground["presumed_empty"].contains(shapely.Point(400, 280))
+
+
+def test_scores_below_the_least_are_not_asked_for(make_scene: Any, tmp_path: Path) -> None:
+    path = reviewed(make_scene, tmp_path, budget=10, n_areas=0, least_score=0.5)
+    rows = read_record(path).rows
+    assert rows
+    assert all(row.score >= 0.5 for row in rows)
+    with pytest.raises(ParameterError, match=r"--least-score must be in \[0, 1\), got 1\."):
+        make_review(tmp_path / "x", ReviewRequest(tmp_path / "y.gpkg", least_score=1.0))

@@ -36,6 +36,9 @@ def review(
     order: Annotated[
         str, typer.Option(help="doubt, spread, diverse, false-alarms, grid or random")
     ] = "doubt",
+    least_score: Annotated[
+        float, typer.Option(help="Of a detection that is asked for, where a search went deeper.")
+    ] = 0.0,
     model: Annotated[
         Path | None,
         typer.Option(help="Model folder: `diverse` by its features, not by small pictures."),
@@ -66,6 +69,7 @@ def review(
             "n_areas": areas,
             "area_m": area_m,
             "order": order,
+            "least_score": least_score,
             "seed": seed,
             "gsd_m": gsd,
             "classes": _names(classes),

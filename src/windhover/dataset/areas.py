@@ -2,14 +2,15 @@
 
 `complete`: everything inside is labelled; where a scene has such areas, negatives are drawn there
 alone. `positive_only`: what is labelled is right, but not everything is labelled: no negatives.
-`ignore`: does not count in training or in evaluation. An optional `split` fixes the split of the
+`ignore`: does not count in training or in evaluation. `presumed_empty`: a deep search found nothing
+there; it teaches background and is never tested. An optional `split` fixes the split of the
 scenes whose centre is inside; an optional `scene` names the one scene of an area, which scenes
 without georeference need. `windhover.dataset.label_coverage` applies them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import geopandas
@@ -30,6 +31,8 @@ from windhover.geometry.move_shapes import swap_axes
 from windhover.imagery.rasters import SceneInfo
 from windhover.imagery.vector_files import crs_text, read_layer
 
+PRESUMED_EMPTY = "presumed_empty"
+FILE_ROLES = (*ROLES, PRESUMED_EMPTY)
 AREA_TYPES = ("Polygon", "MultiPolygon", "GeometryCollection")
 GEOMETRY_COLLECTION = 7  # shapely's number of the type
 
@@ -117,6 +120,22 @@ def areas_around_labels(
     return geopandas.GeoDataFrame(rows, columns=list(AREA_COLUMNS), geometry="geometry")
 
 
+def settle_presumed_empty(
+    areas: geopandas.GeoDataFrame, learned_from: Collection[str]
+) -> geopandas.GeoDataFrame:
+    """Return areas in which presumed empty ground is complete in training, and unknown elsewhere.
+
+    A test there would hide what the search missed.
+
+    Args:
+        areas: of the catalog.
+        learned_from: scenes of the training split.
+    """
+    is_presumed = areas["role"] == PRESUMED_EMPTY
+    settled = areas["scene"].isin(learned_from).map({True: "complete", False: "positive_only"})
+    return areas.assign(role=areas["role"].where(~is_presumed, settled))
+
+
 def polygonal_parts(shapes: NDArray[np.object_]) -> NDArray[np.object_]:
     """Return shapes (N,) without the lines and points that cutting and mending leave."""
     is_mixed = shapely.get_type_id(shapes) == GEOMETRY_COLLECTION
@@ -164,9 +183,9 @@ def _check_roles_and_splits(path: Path, frame: geopandas.GeoDataFrame) -> pd.Ser
     """
     if "role" in frame.columns:
         frame["role"] = frame["role"].astype("string").str.strip().str.lower().fillna("")
-    if "role" not in frame.columns or not set(frame["role"]) <= set(ROLES):
+    if "role" not in frame.columns or not set(frame["role"]) <= set(FILE_ROLES):
         raise FormatError(
-            f"{path}: areas need a column `role` with {', '.join(ROLES)} in every row. Add it."
+            f"{path}: areas need a column `role` with {', '.join(FILE_ROLES)} in every row. Add it."
         )
     if "split" not in frame.columns:
         return pd.Series([""] * len(frame))

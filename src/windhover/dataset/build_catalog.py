@@ -14,7 +14,11 @@ from typing import Any
 import geopandas
 import pandas as pd
 
-from windhover.dataset.areas import fixed_splits_of_areas, note_on_unused_splits
+from windhover.dataset.areas import (
+    fixed_splits_of_areas,
+    note_on_unused_splits,
+    settle_presumed_empty,
+)
 from windhover.dataset.block_plan import BlockPlan
 from windhover.dataset.catalog import Catalog, empty_areas, empty_labels
 from windhover.dataset.catalog_report import CatalogReport, LabelCount
@@ -146,7 +150,9 @@ def _divided(
             **_counts(scenes, of_catalog),
         }
     )
-    return Catalog(scenes, geopandas.GeoDataFrame(of_catalog), sources.areas, report)
+    training_scenes = scenes.loc[scenes["split"] == "train", "scene"]
+    areas = settle_presumed_empty(sources.areas, set(training_scenes))
+    return Catalog(scenes, geopandas.GeoDataFrame(of_catalog), areas, report)
 
 
 def _catalog_without_scenes(params: ScenesParams) -> Catalog:

@@ -25,6 +25,7 @@ from shapely.geometry.base import BaseGeometry
 from windhover.geometry.arrays import Bools, Floats
 from windhover.geometry.windows import HALF_WINDOW_PX
 
+GRID = 1e-6  # of coordinates: edges that areas share stay shared after a change of plane
 ROLES = ("complete", "positive_only", "ignore")
 
 
@@ -58,7 +59,7 @@ class LabelCoverage:
             polygons = rows["geometry"].to_numpy(object)
             if to_plane is not None:
                 polygons = shapely.transform(polygons, to_plane)
-            by_role[str(role)] = shapely.union_all(polygons)
+            by_role[str(role)] = shapely.union_all(polygons, grid_size=GRID)
         return cls(**by_role)
 
     @classmethod

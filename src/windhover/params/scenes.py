@@ -109,7 +109,7 @@ class ScenesParams(StageParams):
     areas: str | None = Field(
         default=None,
         description="vector file inside `raw`, or from the project's root, with a column `role`: "
-        "complete, positive_only, ignore; null for none",
+        "complete, positive_only, ignore, presumed_empty; null for none",
     )
     labelled_within_m: float | None = Field(
         default=None,

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import geopandas
 import numpy as np
-import pandas as pd
 import shapely
 
+from windhover.dataset.areas import settle_presumed_empty
 from windhover.dataset.label_coverage import LabelCoverage
 from windhover.geometry.arrays import Bools, Floats
 from windhover.geometry.pairing import pairs_by_center
@@ -38,10 +39,12 @@ def is_answered(
         answered[members] = _is_label(centers, labels, of_points=float(np.median(longer)))
         if scene.scene in state.covered and not around_labels:
             areas = [area for area in state.areas if area.scene == scene.scene]
-            table = pd.DataFrame(
-                {"role": [one.role for one in areas], "geometry": [one.shape for one in areas]}
+            table = geopandas.GeoDataFrame(
+                {"scene": scene.scene, "role": [area.role for area in areas]},
+                geometry=[area.shape for area in areas],
             )
-            answered[members] |= LabelCoverage.from_areas(table).is_background_known(centers)
+            coverage = LabelCoverage.from_areas(settle_presumed_empty(table, learned_from=()))
+            answered[members] |= coverage.is_background_known(centers)
     return answered
 
 

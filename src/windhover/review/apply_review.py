@@ -9,11 +9,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from math import prod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import shapely
 
+from windhover.dataset.areas import PRESUMED_EMPTY
 from windhover.errors import DataError
 from windhover.files import lock_output
 from windhover.params.parameter_sets import set_parameters
@@ -152,6 +155,11 @@ def _label_update(
         window_m=max(edit_set.record.window_m for edit_set in edit_sets),
         date=datetime.now(UTC).date().isoformat(),
         around_labels=params is not None and params.labelled_within_m is not None,
+        empty_ground={
+            scene: shapely.from_wkt(ground)
+            for edit_set in edit_sets
+            for scene, ground in edit_set.record.empty_ground.items()
+        },
     )
 
 
@@ -192,7 +200,18 @@ def _write_version(
             f"{counted(state.n_left_out, 'label')} of the label files are on no raster, and not in "
             "this version"
         )
-    return lines + _point_at(request, folder)
+    return [*lines, *_presumed_lines(state), *_point_at(request, folder)]
+
+
+def _presumed_lines(state: LabelState) -> list[str]:
+    """Return a line on the ground that is presumed empty; none where there is none."""
+    presumed = [area for area in state.areas if area.role == PRESUMED_EMPTY]
+    if not presumed:
+        return []
+    km2 = sum(area.shape.area * prod(state.scenes[area.scene].gsd_m) for area in presumed) / 1e6
+    rasters = counted(len({area.scene for area in presumed}), "raster")
+    ground = f"presumed empty: {km2:.3g} km2 of {rasters}, where a deep search found nothing"
+    return [f"{ground}; taught as background, never tested"]
 
 
 def _point_at(request: ApplyRequest, folder: Path) -> list[str]:

@@ -68,7 +68,7 @@ class Area:
 
     Attributes:
         scene: name of its raster.
-        role: `complete`, `positive_only` or `ignore`.
+        role: `complete`, `positive_only`, `ignore` or `presumed_empty`.
         shape: polygon.
         split: that it fixes, "" for none.
         review: that declared it, "" for none.

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import shapely
+from shapely.geometry.base import BaseGeometry
 
 from windhover.errors import DataError, ParameterError
 from windhover.files import atomic_file
@@ -22,6 +23,7 @@ from windhover.params.scenes import ScenesParams
 from windhover.progress import counted
 from windhover.review.answered import is_answered, label_centers
 from windhover.review.chip_features import WindowFeatures, chip_features, window_features
+from windhover.review.empty_ground import empty_ground
 from windhover.review.forms import add_forms
 from windhover.review.ground_grid import GroundGrid, cut_grid
 from windhover.review.label_state import LabelState, load_project_state
@@ -68,6 +70,7 @@ class ReviewRequest:
         n_areas: areas that are drawn.
         area_m: their side, None for eight windows.
         order: of the rows.
+        least_score: of a detection that is asked for.
         seed: of the draws.
         gsd_m: of rasters without georeference that are labelled from nothing.
         classes: that a label may have, next to those known.
@@ -79,6 +82,7 @@ class ReviewRequest:
     n_areas: int = 6
     area_m: float | None = None
     order: str = "doubt"
+    least_score: float = 0.0
     seed: int = 0
     gsd_m: float | None = None
     classes: tuple[str, ...] = ()
@@ -143,6 +147,10 @@ def _check_request(request: ReviewRequest) -> None:
             f"--budget must be 2 rows or more and --areas 0 or more, got {request.budget} and "
             f"{request.n_areas}. Give other numbers."
         )
+    if not 0 <= request.least_score < 1:
+        raise ParameterError(
+            f"--least-score must be in [0, 1), got {request.least_score:g}. Correct it."
+        )
     if request.area_m is not None and not request.area_m > 0:
         raise ParameterError(f"--area-m must be above 0 m, got {request.area_m:g}. Correct it.")
 
@@ -154,7 +162,12 @@ def _write(
     state = LabelState() if params is None else load_project_state(params)
     scenes = [_with_raster(scene, state) for scene in detections.scenes]
     detections = replace(detections, scenes=scenes)
-    record = _make_record(detections, request, state, params)
+    if not detections.scenes:
+        raise DataError("the result is of no scene. Search one: windhover detect.")
+    window_m = (WINDOW_PX + WINDOW_SLACK_PX) * _training_gsd_m(detections, params)
+    empty = empty_ground(detections, window_m)
+    asked = detections.of_score(request.least_score)
+    record = _make_record(asked, request, state, params, window_m=window_m, empty=empty)
     layers = layers_of(record)
     with atomic_file(request.output) as temporary:
         write_layers(layers, temporary)
@@ -163,11 +176,11 @@ def _write(
     project = project_path(request.output)
     if not project.exists():  # it may be a person's own
         write_project(request.output, record, layers)
-    n_asked = min(request.budget, record.n_detections)
-    asked = f"{counted(n_asked, 'row')} of {record.n_detections} detections"
+    n_rows = min(request.budget, record.n_detections)
+    rows = f"{counted(n_rows, 'row')} of {record.n_detections} detections"
     areas = f"{counted(len(record.areas), 'area')} to review in QGIS"
     return [
-        f"{request.output}: {asked} and {areas}",
+        f"{request.output}: {rows} and {areas}",
         f"{project} opens it over its rasters; then: windhover review --apply {request.output}",
     ]
 
@@ -186,11 +199,11 @@ def _make_record(
     request: ReviewRequest,
     state: LabelState,
     params: ScenesParams | None,
+    *,
+    window_m: float,
+    empty: Mapping[str, BaseGeometry],
 ) -> ReviewRecord:
     """Return what is asked."""
-    if not detections.scenes:
-        raise DataError("the result is of no scene. Search one: windhover detect.")
-    window_m = (WINDOW_PX + WINDOW_SLACK_PX) * _training_gsd_m(detections, params)
     side_m = request.area_m or AREA_WINDOWS * window_m
     cells = cut_grid(detections.scenes, detections.searched, side_m)
     cell_of = cells.cell_of(detections.scene, detections.centers)
@@ -217,6 +230,7 @@ def _make_record(
         "rows": _rows_of(detections, sample, cell_of, number_of_cell, window_m=window_m),
         "areas": areas,
         "labels": labels,
+        "empty_ground": {scene: ground.wkt for scene, ground in empty.items()},
     }
     digest = hashlib.blake2b(repr(content).encode(), digest_size=6).hexdigest()
     return ReviewRecord(id=digest, **content)
@@ -330,12 +344,12 @@ def _others_near(detections: SearchResult, rows: Ints, window_m: float) -> dict[
     boxes = np.asarray(shapely.box(*detections.box.T), object)
     for number, scene in enumerate(detections.scenes):
         members = np.flatnonzero(detections.scene == number)
-        asked = np.intersect1d(members, rows)
+        reviewed = np.intersect1d(members, rows)
         half_x, half_y = (window_m / 2 / gsd for gsd in scene.gsd_m)
-        x, y = detections.centers[asked].T
+        x, y = detections.centers[reviewed].T
         ground = shapely.box(x - half_x, y - half_y, x + half_x, y + half_y)
         found = shapely.STRtree(boxes[members]).query(ground, predicate="intersects")
-        for row, other in zip(asked[found[0]].tolist(), members[found[1]].tolist(), strict=True):
+        for row, other in zip(reviewed[found[0]].tolist(), members[found[1]].tolist(), strict=True):
             if row != other:
                 near.setdefault(row, []).append(other)
     return near

@@ -174,6 +174,7 @@ class ReviewRecord(_Frozen):
         rows: detections under review.
         areas: areas under review.
         labels: before the review.
+        empty_ground: raster -> polygon (WKT, px) where a deep search found nothing.
     """
 
     format: int = 1
@@ -192,6 +193,7 @@ class ReviewRecord(_Frozen):
     rows: tuple[ReviewRow, ...]
     areas: tuple[ReviewArea, ...]
     labels: tuple[ReviewLabel, ...]
+    empty_ground: dict[str, str] = {}
 
     @property
     def scenes_by_name(self) -> dict[str, ReviewScene]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -57,6 +57,12 @@ class SearchResult:
     def centers(self) -> Floats:
         """(N, 2) x, y of the boxes."""
         return (self.box[:, :2] + self.box[:, 2:]) / 2
+
+    def of_score(self, least: float) -> SearchResult:
+        """Return the detections of a score, or above."""
+        kept = self.score >= least
+        names = ("id", "scene", "class_name", "score", "threshold", "box")
+        return replace(self, **{name: getattr(self, name)[kept] for name in names})
 
 
 def read_search_result(path: Path) -> SearchResult:

@@ -10,18 +10,21 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from math import ceil, floor
 
 import numpy as np
 import shapely
 from shapely.geometry.base import BaseGeometry
 
+from windhover.dataset.areas import PRESUMED_EMPTY
 from windhover.geometry.pairing import pairs_by_center
 from windhover.review.edit_set import AreaEdit, LabelEdit, NewShape, RowEdit
 from windhover.review.forms import NOT_OBJECT, UNSURE
 from windhover.review.label_state import Area, Label, LabelState, label_id
 from windhover.review.merge_edits import Change
-from windhover.review.review_record import ReviewRow
+from windhover.review.review_record import ReviewRow, ReviewScene
 
+UNKNOWN_ROLES = ("positive_only", PRESUMED_EMPTY)
 SIZE_SHARE = 0.5  # of an object's longer side: a center within it matches, as in `evaluate`
 KINDS = (
     "added", "removed", "moved", "reclassified", "ignored", "rejected", "confirmed",
@@ -75,6 +78,7 @@ class LabelUpdate:
         window_m: float,
         date: str,
         around_labels: bool = False,
+        empty_ground: Mapping[str, BaseGeometry] | None = None,
     ) -> None:
         """Take what the changes are made to.
 
@@ -86,6 +90,7 @@ class LabelUpdate:
             date: of the changes.
             around_labels: whether only the ground around labels is known
                 (`scenes.labelled_within_m`), which then needs no area of its own.
+            empty_ground: raster -> where a deep search found nothing, px; None for none.
         """
         self.state = state
         self.log = ChangeLog()
@@ -95,6 +100,7 @@ class LabelUpdate:
         self._date = date
         self._model_class = {name: model for model, name in file_class.items()}
         self._around_labels = around_labels
+        self._empty_ground = empty_ground or {}
         self._wholly_labeled = set() if around_labels else wholly_labeled(state)
         self._rejected: list[tuple[ReviewRow, str]] = []
 
@@ -245,8 +251,9 @@ class LabelUpdate:
     def _settle_ground(self, scenes: set[str]) -> None:
         """Add the areas that follow from the changes, in rasters that were not wholly labelled.
 
-        Ground around a rejected detection is known, and so is a declared area; of all else of such
-        a raster only the labels are known.
+        Ground around a rejected detection is known, and so is a declared area; where a deep search
+        found nothing the ground is presumed empty; of all else of such a raster only the labels are
+        known.
         """
         for row, review in self._rejected:
             if row.scene not in self._wholly_labeled:
@@ -257,7 +264,7 @@ class LabelUpdate:
         if self._around_labels:
             return
         for scene in sorted(scenes - self._wholly_labeled):
-            self._set_positive_only(scene)
+            self._set_unknown(scene)
 
     def _seen_around(self, row: ReviewRow) -> BaseGeometry:
         """Return the ground of one window around a rejected detection, px.
@@ -265,11 +272,7 @@ class LabelUpdate:
         Other detections in it stay unknown unless they were answered too.
         """
         raster = self.state.scenes[row.scene]
-        half_x, half_y = (self._window_m / 2 / gsd for gsd in raster.gsd_m)
-        center = row.shape.centroid
-        ground = shapely.box(
-            center.x - half_x, center.y - half_y, center.x + half_x, center.y + half_y
-        )
+        ground = window_around(row.shape, raster, self._window_m)
         rejected = {other.box for other, _ in self._rejected if other.scene == row.scene}
         unknown = [
             box
@@ -279,19 +282,38 @@ class LabelUpdate:
         seen: BaseGeometry = (ground & raster.extent).difference(shapely.union_all(unknown))
         return seen
 
-    def _set_positive_only(self, scene: str) -> None:
-        """Make all ground of a raster positive-only that is neither complete nor ignored."""
-        raster = self.state.scenes[scene]
+    def _set_unknown(self, scene: str) -> None:
+        """Set the role of all ground of a raster that is neither complete nor ignored."""
+        extent = self.state.scenes[scene].extent
         others = [area for area in self.state.areas if area.scene != scene]
-        known = [
-            area
-            for area in self.state.areas
-            if area.scene == scene and area.role != "positive_only"
-        ]
-        rest = raster.extent.difference(shapely.union_all([area.shape for area in known]))
+        here = [area for area in self.state.areas if area.scene == scene]
+        known = [area for area in here if area.role not in UNKNOWN_ROLES]
+        rest = extent.difference(shapely.union_all([area.shape for area in known]))
+        empty = rest & self._presumed_empty(scene, here)
         self.state.areas[:] = others + known
-        if not rest.is_empty:
-            self.state.areas.append(Area(scene, "positive_only", rest))
+        for role, shape in ((PRESUMED_EMPTY, empty), ("positive_only", rest.difference(empty))):
+            if shape.area > 0:
+                self.state.areas.append(Area(scene, role, shape))
+
+    def _presumed_empty(self, scene: str, areas: Sequence[Area]) -> BaseGeometry:
+        """Return where the newest deep search found nothing, without windows around labels."""
+        raster = self.state.scenes[scene]
+        before = shapely.union_all([area.shape for area in areas if area.role == PRESUMED_EMPTY])
+        empty = self._empty_ground.get(scene, before)
+        windows = [
+            window_around(label.shape, raster, self._window_m)
+            for label in self.state.labels_of(scene)
+        ]
+        left: BaseGeometry = empty.difference(shapely.union_all(windows))
+        return left
+
+
+def window_around(shape: BaseGeometry, raster: ReviewScene, window_m: float) -> BaseGeometry:
+    """Return the square of a side in meters around the middle of a shape, in whole px."""
+    half_x, half_y = (window_m / 2 / gsd for gsd in raster.gsd_m)
+    left, top, right, bottom = shape.bounds
+    x, y = (left + right) / 2, (top + bottom) / 2
+    return shapely.box(floor(x - half_x), floor(y - half_y), ceil(x + half_x), ceil(y + half_y))
 
 
 def wholly_labeled(state: LabelState) -> set[str]:
@@ -301,7 +323,7 @@ def wholly_labeled(state: LabelState) -> set[str]:
         areas = [area for area in state.areas if area.scene == name]
         if any(area.role == "complete" for area in areas):
             continue
-        partly = [area.shape for area in areas if area.role == "positive_only"]
+        partly = [area.shape for area in areas if area.role in UNKNOWN_ROLES]
         left = state.scenes[name].extent.difference(shapely.union_all(partly))
         if left.area > 0:
             names.add(name)
