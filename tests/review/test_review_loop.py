@@ -220,7 +220,7 @@ def test_deleted_rows_and_optional_columns_are_told_and_the_rest_applied(
     lines = apply(tmp_path)
     assert len(labels_of(tmp_path)) == 2
     assert "2 rows deleted from" in lines[0]
-    assert "count as not reviewed" in lines[0]
+    assert "counted as not reviewed" in lines[0]
 
 
 def test_areas_declared_complete_confirm_what_they_hold(make_scene: Any, tmp_path: Path) -> None:
