@@ -166,6 +166,19 @@ def test_fewer_minutes_are_given_no_more_windows(n_training: int) -> None:
     assert "train.large_patches.count" not in amounts[-1]
 
 
+def test_tiny_objects_get_a_gsd_at_which_half_are_twelve_px_at_most_twice_as_fine() -> None:
+    value = propose_gsd(record((6.0, 8.0, 20.0)))
+    assert value.value == pytest.approx(8 / 12, abs=5e-4)
+    assert "half of the objects are under 8 px" in value.reason
+    assert propose_gsd(record((2.0, 3.0, 5.0))).value == 0.5
+    assert propose_gsd(record((6.0, 11.5, 20.0))).value == 1.0  # too little to gain
+    # the largest stay inside the window
+    assert propose_gsd(record((6.0, 8.0, 70.0))).value > 8 / 12
+    small = record((6.0, 8.0, 20.0))
+    assert "train.batch_augment.blur_px" in by_name(propose_augmentation(small, 8 / 12))
+    assert by_name(propose_search(small, 8 / 12))["evaluate.stride_px"].value == 4
+
+
 def test_small_objects_side_by_side_get_a_finer_gsd_than_the_scenes() -> None:
     crowded = {"nearest_m": Quantiles.of([5.0, 8.0, 9.0]), "nearest_sizes": Quantiles.of([0.6])}
     value = propose_gsd(record((9.0, 15.0, 23.0), **crowded))

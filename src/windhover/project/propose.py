@@ -19,8 +19,9 @@ LARGE_PX = 78.0  # most that 95 % of the objects may have: more than a window, c
 SMALL_PX = 8.0  # least that 90 % of the objects should have
 APART_PX = 12.0  # least that 90 % of the objects should be apart: three windows at stride 4
 MAX_ENLARGED = 3.0  # finer than the scenes by this at most: for windows between neighbours
+MAX_ENLARGED_TINY = 2.0  # the same where objects are tiny and apart
 CROWDED_PX = 20.0  # nearest neighbour at the training GSD, from which down stride 4 searches
-TINY_PX = 12.0  # median object, from which down stride 4 searches
+TINY_PX = 12.0  # median object, up to which stride 4 searches and blur is weak
 MAX_MERGED = 0.01  # share of the labelled objects that merging may take for duplicates
 LARGE_SCALE_FROM = 1.15  # largest objects in windows, from which a coarser pass pays
 POSITIVE_PX, IGNORE_PX = 8.0, 15.0  # radii of the label rule where nothing is crowded
@@ -47,7 +48,8 @@ DEFAULT_POINT_PX = 20.0
 def propose_gsd(record: Measurements) -> ProposedValue:
     """Return the GSD of training: the native one, coarser where objects fill the window.
 
-    Finer where small objects are side by side: neighbours in one window have one score.
+    Finer where objects are tiny, and where small ones are side by side: neighbours in one window
+    have one score.
     """
     native = record.native_gsd_m
     length = record.length_m
@@ -61,13 +63,13 @@ def propose_gsd(record: Measurements) -> ProposedValue:
     gsd_m = max(native, wanted)
     if gsd_m < 1.1 * native:
         gsd_m = native
-    crowded = _crowded_gsd(record, gsd_m)
+    finer = _crowded_gsd(record, gsd_m) or _tiny_gsd(record)
     gsd_m = _rounded(gsd_m, 3)
-    if crowded is not None:
-        gsd_m = crowded.value
+    if finer is not None:
+        gsd_m = finer.value
     sizes = f"{length.p10 / gsd_m:.0f} to {length.p95 / gsd_m:.0f} px"
-    if crowded is not None:
-        return crowded.model_copy(update={"reason": f"{crowded.reason}; most are then {sizes}"})
+    if finer is not None:
+        return finer.model_copy(update={"reason": f"{finer.reason}; most are then {sizes}"})
     whose = "the scenes' own" if gsd_m == _rounded(native, 3) else f"coarser than {native:g} m"
     return ProposedValue(
         name="scenes.gsd_m",
@@ -95,6 +97,29 @@ def _crowded_gsd(record: Measurements, gsd_m: float) -> ProposedValue | None:
         f"{nearest.p10 / gsd_m:.0f} px apart",
         evidence="gsd",
     )
+
+
+def _tiny_gsd(record: Measurements) -> ProposedValue | None:
+    """Return a GSD at which tiny objects are a few px larger; None where they are not tiny."""
+    length, native = record.length_m, record.native_gsd_m
+    if length is None or length.p50 >= TINY_PX * native:
+        return None
+    largest = max(length.p50 / TYPICAL_PX, length.p95 / LARGE_PX)
+    value = _rounded(max(length.p50 / TINY_PX, largest, native / MAX_ENLARGED_TINY), 3)
+    if value > 0.9 * native:
+        return None
+    return ProposedValue(
+        name="scenes.gsd_m",
+        value=value,
+        reason=f"finer than {native:.3g} m, where half of the objects are under "
+        f"{length.p50 / native:.0f} px",
+        evidence="gsd",
+    )
+
+
+def _is_tiny(record: Measurements, gsd_m: float) -> bool:
+    """Return whether half of the objects are tiny, also where they were enlarged to the limit."""
+    return record.length_m is not None and record.length_m.p50 / gsd_m < 1.01 * TINY_PX
 
 
 def propose_classes(record: Measurements) -> Iterator[ProposedValue]:
@@ -216,7 +241,7 @@ def propose_search(record: Measurements, gsd_m: float) -> Iterator[ProposedValue
     if record.nearest_m is not None:
         apart_px = record.nearest_m.p10 / gsd_m
     size_px = math.inf if length is None else length.p50 / gsd_m
-    if apart_px < CROWDED_PX or size_px < TINY_PX:
+    if apart_px < CROWDED_PX or _is_tiny(record, gsd_m):
         reason = f"half of the objects are under {size_px:.0f} px"
         if apart_px < CROWDED_PX:
             reason = f"a tenth of the objects are less than {apart_px:.0f} px apart"
@@ -302,7 +327,7 @@ def propose_augmentation(record: Measurements, gsd_m: float) -> Iterator[Propose
             reason=f"{n_bands} bands: those that take any number",
         )
     color = record.color
-    is_tiny = record.length_m is not None and record.length_m.p50 / gsd_m < TINY_PX
+    is_tiny = _is_tiny(record, gsd_m)
     tells = color is not None and color.hue >= HUE_SPREADS
     if tells or is_tiny:
         reason = "objects are a few px, which darkening would hide"
