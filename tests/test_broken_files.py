@@ -234,7 +234,7 @@ def test_odd_shapes_on_the_map_enter_right(
     assert labels[["left", "top", "right", "bottom"]].to_numpy() == pytest.approx(
         np.array([[40, 56, 64, 80]]), abs=1e-3
     )
-    assert ("empty or reversed geometry: 1 labels" in said) == bool(dropped)
+    assert ("empty or reversed geometry: 1 label" in said) == bool(dropped)
 
 
 def spoil_vector(path: Path, how: str) -> Path:
@@ -264,7 +264,7 @@ def spoil_vector(path: Path, how: str) -> Path:
         ("shx", "Unable to open"),
         ("layers", "has the layers one (1 polygons), two (1 points) and none called 'labels'"),
         ("table", "holds no layer of points or polygons, only a table"),
-        ("parquet", "cannot be read as a layer"),
+        ("parquet", "is a table without the metadata of GeoParquet"),
     ],
 )
 def test_map_layers_that_lack_a_part_end_in_one_sentence(

@@ -12,7 +12,11 @@ import pytest
 import shapely
 
 from windhover.errors import DataError, FormatError
-from windhover.evaluation.evaluate_vectors import VectorRequest, assess_files, evaluate_vectors
+from windhover.evaluation.evaluate_vectors import (
+    VectorRequest,
+    evaluate_and_write,
+    evaluate_vectors,
+)
 from windhover.geometry.antimeridian import split_small_polygon
 
 UTM = "EPSG:32633"
@@ -52,7 +56,7 @@ def test_nothing_found_where_nothing_is(tmp_path: Path) -> None:
     assert metrics.estimates["false_alarms_per_km2"].value == 0.0
     lines = layer(tmp_path / "l.parquet", [shapely.LineString([(0, 0), (1, 1)])])
     with pytest.raises(DataError, match=r"l\.parquet: holds no polygon"):
-        assess_files(VectorRequest(found, truth, lines))
+        evaluate_and_write(VectorRequest(found, truth, lines))
 
 
 def test_files_that_never_meet_say_why(tmp_path: Path) -> None:
@@ -94,7 +98,7 @@ def test_a_csv_of_wkt_is_read(tmp_path: Path) -> None:
     assert "d.csv names no coordinate system: taken as" in notes_of(tmp_path / "d.csv", truth)
     table.drop(columns="geometry").to_csv(tmp_path / "e.csv", index=False)
     with pytest.raises(FormatError, match="needs a column `geometry` with shapes as WKT"):
-        assess_files(VectorRequest(tmp_path / "e.csv", truth))
+        evaluate_and_write(VectorRequest(tmp_path / "e.csv", truth))
 
 
 def test_a_map_of_several_systems_is_compared_in_the_zone_of_each_region(tmp_path: Path) -> None:
@@ -164,4 +168,4 @@ def test_map_tiles_hold_objects_twice_and_are_refused(tmp_path: Path) -> None:
     tiles = tmp_path / "d.pmtiles"
     tiles.write_bytes(b"PMTiles")
     with pytest.raises(FormatError, match=r"d\.pmtiles: is cut into map tiles"):
-        assess_files(VectorRequest(tiles, layer(tmp_path / "t.parquet", BOXES)))
+        evaluate_and_write(VectorRequest(tiles, layer(tmp_path / "t.parquet", BOXES)))

@@ -6,7 +6,7 @@ Works on rows and labels; holds no image.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from windhover.errors import ParameterError
-from windhover.params.allowed_values import SamplerStrategy
 
 if TYPE_CHECKING:
+    from windhover.params.allowed_values import SamplerStrategy
     from windhover.params.train import TrainParams
 
 Rows = NDArray[np.int64]
+STRATEGIES = ("none", "under", "over")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,10 +45,9 @@ class Sampler:
     seed: int
 
     def __post_init__(self) -> None:
-        strategies = get_args(SamplerStrategy)
-        if self.strategy not in strategies:
+        if self.strategy not in STRATEGIES:
             raise ParameterError(
-                f"sampler must be one of {', '.join(strategies)}, got {self.strategy!r}. "
+                f"sampler must be one of {', '.join(STRATEGIES)}, got {self.strategy!r}. "
                 "Choose one of them."
             )
 
