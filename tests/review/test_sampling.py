@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from windhover.errors import ParameterError
-from windhover.review.order_rows import order_by_grid, order_by_spread, order_by_variety
+from windhover.review.order_rows import order_by_grid, order_by_variety
 from windhover.review.sampling import sample_areas, sample_rows
 
 SCORES = np.linspace(0.99, 0.01, 50)
@@ -81,23 +81,3 @@ def test_the_walk_over_the_ground_turns_at_the_end_of_a_row() -> None:
     centers = np.stack([x.ravel(), y.ravel()], axis=1)
     order = order_by_grid(np.zeros(6, np.int64), centers, np.full(6, 10.0))
     assert order.tolist() == [0, 1, 2, 5, 4, 3]
-
-
-def test_spread_asks_likely_objects_of_scenes_with_few_known_ones_first() -> None:
-    scores = np.array([0.9, 0.8, 0.7, 0.95, 0.6, 0.3])
-    scenes = np.array([0, 0, 0, 1, 1, 1])
-    centers = np.array([[10, 10], [12, 10], [90, 40], [5, 5], [50, 5], [70, 5]], float)
-    known = {0: np.array([[11.0, 60.0]])}
-    order = order_by_spread(scores, np.full(6, 0.5), scenes, centers, known)
-    # scene 1 knows none; then each has one, and scene 0 more likely ones left: far from its label
-    assert order.tolist() == [3, 2, 4, 0, 1, 5]
-
-
-@given(count=st.integers(0, 40), seed=st.integers(0, 9))
-def test_spread_gives_each_detection_once_and_unlikely_ones_last(count: int, seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    scores, scenes = rng.random(count), rng.integers(0, 4, count)
-    centers = rng.uniform(0, 100, (count, 2))
-    order = order_by_spread(scores, np.full(count, 0.4), scenes, centers, {})
-    assert sorted(order.tolist()) == list(range(count))
-    assert (np.diff((scores[order] < 0.4).astype(int)) >= 0).all()

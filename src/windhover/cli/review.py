@@ -34,7 +34,7 @@ def review(
         float | None, typer.Option(help="Side of an area, m; eight windows by default.")
     ] = None,
     order: Annotated[
-        str, typer.Option(help="doubt, spread, diverse, false-alarms, grid or random")
+        str, typer.Option(help="doubt, diverse, false-alarms, grid or random")
     ] = "doubt",
     least_score: Annotated[
         float, typer.Option(help="Of a detection that is asked for, where a search went deeper.")

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from windhover.geometry.windows import WINDOW_PX
 from windhover.params.augment import DEFAULT_TRANSFORMS
 from windhover.project.measure_objects import MERGE_SETTINGS, TWICE_IOU, merge_key
-from windhover.project.measurements import Measurements
+from windhover.project.measurements import Measurements, Quantiles
 from windhover.project.proposal import ProposedValue
 
 TYPICAL_PX = 45.0  # most that the median object may have
@@ -57,7 +57,7 @@ def propose_gsd(record: Measurements) -> ProposedValue:
         return ProposedValue(
             name="scenes.gsd_m", value=native, reason="the scenes' own: labels are points"
         )
-    wanted = max(length.p50 / TYPICAL_PX, length.p95 / LARGE_PX)
+    wanted = _fitting_gsd(length)
     # below 8 px small objects are lost; large ones then need a coarser pass
     wanted = min(wanted, max(length.p10 / SMALL_PX, length.p50 / TYPICAL_PX))
     gsd_m = max(native, wanted)
@@ -79,24 +79,19 @@ def propose_gsd(record: Measurements) -> ProposedValue:
     )
 
 
+def _fitting_gsd(length: Quantiles) -> float:
+    """Return the GSD from which on objects fit into a window."""
+    return max(length.p50 / TYPICAL_PX, length.p95 / LARGE_PX)
+
+
 def _crowded_gsd(record: Measurements, gsd_m: float) -> ProposedValue | None:
     """Return a GSD that keeps crowded objects apart, finer than one; None where they are."""
-    length, nearest = record.length_m, record.nearest_m
-    if length is None or nearest is None or nearest.p10 >= APART_PX * gsd_m:
+    nearest = record.nearest_m
+    if nearest is None or nearest.p10 >= APART_PX * gsd_m:
         return None
-    # as fine as the largest objects allow
-    largest = max(length.p50 / TYPICAL_PX, length.p95 / LARGE_PX)
-    finest = record.native_gsd_m / MAX_ENLARGED
-    value = _rounded(max(nearest.p10 / APART_PX, largest, finest), 3)
-    if value > 0.9 * gsd_m:
-        return None
-    return ProposedValue(
-        name="scenes.gsd_m",
-        value=value,
-        reason=f"finer than {gsd_m:.3g} m, where a tenth of the objects are less than "
-        f"{nearest.p10 / gsd_m:.0f} px apart",
-        evidence="gsd",
-    )
+    finest = max(nearest.p10 / APART_PX, record.native_gsd_m / MAX_ENLARGED)
+    apart = f"a tenth of the objects are less than {nearest.p10 / gsd_m:.0f} px apart"
+    return _finer_gsd(record, gsd_m, finest, reason=apart)
 
 
 def _tiny_gsd(record: Measurements) -> ProposedValue | None:
@@ -104,17 +99,22 @@ def _tiny_gsd(record: Measurements) -> ProposedValue | None:
     length, native = record.length_m, record.native_gsd_m
     if length is None or length.p50 >= TINY_PX * native:
         return None
-    largest = max(length.p50 / TYPICAL_PX, length.p95 / LARGE_PX)
-    value = _rounded(max(length.p50 / TINY_PX, largest, native / MAX_ENLARGED_TINY), 3)
-    if value > 0.9 * native:
+    finest = max(length.p50 / TINY_PX, native / MAX_ENLARGED_TINY)
+    small = f"half of the objects are under {length.p50 / native:.0f} px"
+    return _finer_gsd(record, native, finest, reason=small)
+
+
+def _finer_gsd(
+    record: Measurements, gsd_m: float, finest: float, *, reason: str
+) -> ProposedValue | None:
+    """Return a GSD as fine as asked and the largest objects allow; None for little gain."""
+    if record.length_m is None:
         return None
-    return ProposedValue(
-        name="scenes.gsd_m",
-        value=value,
-        reason=f"finer than {native:.3g} m, where half of the objects are under "
-        f"{length.p50 / native:.0f} px",
-        evidence="gsd",
-    )
+    value = _rounded(max(finest, _fitting_gsd(record.length_m)), 3)
+    if value > 0.9 * gsd_m:
+        return None
+    reason = f"finer than {gsd_m:.3g} m, where {reason}"
+    return ProposedValue(name="scenes.gsd_m", value=value, reason=reason, evidence="gsd")
 
 
 def _is_tiny(record: Measurements, gsd_m: float) -> bool:

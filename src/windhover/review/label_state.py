@@ -108,6 +108,10 @@ class LabelState:
         """Return the labels on a raster."""
         return [label for label in self.labels.values() if label.scene == scene]
 
+    def areas_of(self, scene: str) -> list[Area]:
+        """Return the areas on a raster."""
+        return [area for area in self.areas if area.scene == scene]
+
 
 def label_id(scene: str, class_name: str, shape: BaseGeometry) -> str:
     """Return the id of a label that is new: a hash of raster, class and shape."""

@@ -21,7 +21,7 @@ from windhover.geometry.arrays import Floats, Ints
 from windhover.geometry.windows import WINDOW_PX
 from windhover.params.scenes import ScenesParams
 from windhover.progress import counted
-from windhover.review.answered import is_answered, label_centers
+from windhover.review.answered import is_answered
 from windhover.review.chip_features import WindowFeatures, chip_features, window_features
 from windhover.review.empty_ground import empty_ground
 from windhover.review.forms import add_forms
@@ -32,7 +32,6 @@ from windhover.review.order_rows import (
     order_by_doubt,
     order_by_false_alarms,
     order_by_grid,
-    order_by_spread,
     order_by_variety,
 )
 from windhover.review.placing import file_crs
@@ -252,7 +251,7 @@ def _order_rows(
     window_m: float,
 ) -> Ints:
     """Return the detections in the order that is asked for, those without an answer in front."""
-    order = _asked_order(detections, request, state, window_m)
+    order = _asked_order(detections, request, window_m)
     if request.order == "random":
         return order
     around_labels = params is not None and params.labelled_within_m is not None
@@ -260,18 +259,8 @@ def _order_rows(
     return np.concatenate([order[~answered], order[answered]])
 
 
-def _asked_order(
-    detections: SearchResult, request: ReviewRequest, state: LabelState, window_m: float
-) -> Ints:
+def _asked_order(detections: SearchResult, request: ReviewRequest, window_m: float) -> Ints:
     """Return the detections in the order that is asked for."""
-    if request.order == "spread":
-        known = {
-            number: label_centers(state.labels_of(scene.scene))
-            for number, scene in enumerate(detections.scenes)
-        }
-        return order_by_spread(
-            detections.score, detections.threshold, detections.scene, detections.centers, known
-        )
     if request.order == "false-alarms":
         return order_by_false_alarms(detections.score)
     if request.order == "random":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Literal, get_args
 
 import numpy as np
@@ -11,7 +10,7 @@ from scipy.special import logit
 from windhover.errors import ParameterError
 from windhover.geometry.arrays import Floats, Ints
 
-Order = Literal["doubt", "spread", "diverse", "false-alarms", "grid", "random"]
+Order = Literal["doubt", "diverse", "false-alarms", "grid", "random"]
 ORDERS: tuple[str, ...] = get_args(Order)
 SCORE_MARGIN = 1e-6  # from 0 and 1
 
@@ -35,56 +34,6 @@ def order_by_doubt(scores: Floats, thresholds: Floats) -> Ints:
     """
     away = np.abs(_logits(scores) - _logits(thresholds))
     return np.argsort(away, kind="stable")
-
-
-def order_by_spread(
-    scores: Floats, thresholds: Floats, scenes: Ints, centers: Floats, known: Mapping[int, Floats]
-) -> Ints:
-    """Return the detections (N,), likely objects in front, spread over scenes and their ground.
-
-    The scene with the fewest known objects gives the next one; in it the detection at or above the
-    threshold that is farthest from what is known there. With few labels, objects that are typical
-    and cover much teach more than doubtful ones (Hacohen et al. 2022). The rest follow by score.
-
-    Args:
-        scores: (N,) of the detections.
-        thresholds: (N,) of their classes.
-        scenes: (N,) number of the scene.
-        centers: (N, 2) x, y, px of the scene.
-        known: number of a scene -> (M, 2) centers of its labels, px.
-    """
-    away = np.full(len(scores), np.inf)
-    counts: dict[int, int] = {}
-    left = {}
-    for scene in np.unique(scenes).tolist():
-        members = np.flatnonzero(scenes == scene)
-        labels = known.get(scene, np.zeros((0, 2)))
-        counts[scene] = len(labels)
-        for label in labels:
-            away[members] = np.minimum(away[members], _distances(centers[members], label))
-        likely = members[scores[members] >= thresholds[members]]
-        if len(likely):
-            left[scene] = likely[np.argsort(-scores[likely], kind="stable")]
-    selected: list[int] = []
-    while left:
-        scene = min(left, key=lambda one: (counts[one], -len(left[one])))
-        candidates = left[scene]
-        following = int(candidates[np.argmax(away[candidates])])
-        selected.append(following)
-        counts[scene] += 1
-        away[candidates] = np.minimum(
-            away[candidates], _distances(centers[candidates], centers[following])
-        )
-        left[scene] = candidates[candidates != following]
-        if not len(left[scene]):
-            del left[scene]
-    rest = np.setdiff1d(np.arange(len(scores)), selected)
-    return np.array([*selected, *rest[np.argsort(-scores[rest], kind="stable")]], np.int64)
-
-
-def _distances(points: Floats, point: Floats) -> Floats:
-    """Return the distance (N,) of points from one."""
-    return np.asarray(np.hypot(*(points - point).T), np.float64)
 
 
 def order_by_false_alarms(scores: Floats) -> Ints:

@@ -17,7 +17,8 @@ import shapely
 from shapely.geometry.base import BaseGeometry
 
 from windhover.dataset.areas import PRESUMED_EMPTY
-from windhover.geometry.pairing import pairs_by_center
+from windhover.geometry.arrays import Floats
+from windhover.geometry.pairing import Pairs, pairs_by_center
 from windhover.review.edit_set import AreaEdit, LabelEdit, NewShape, RowEdit
 from windhover.review.forms import NOT_OBJECT, UNSURE
 from windhover.review.label_state import Area, Label, LabelState, label_id
@@ -286,7 +287,7 @@ class LabelUpdate:
         """Set the role of all ground of a raster that is neither complete nor ignored."""
         extent = self.state.scenes[scene].extent
         others = [area for area in self.state.areas if area.scene != scene]
-        here = [area for area in self.state.areas if area.scene == scene]
+        here = self.state.areas_of(scene)
         known = [area for area in here if area.role not in UNKNOWN_ROLES]
         rest = extent.difference(shapely.union_all([area.shape for area in known]))
         empty = rest & self._presumed_empty(scene, here)
@@ -320,7 +321,7 @@ def wholly_labeled(state: LabelState) -> set[str]:
     """Return the rasters on which everything is labelled, but for areas of another role."""
     names = set()
     for name in state.covered:
-        areas = [area for area in state.areas if area.scene == name]
+        areas = state.areas_of(name)
         if any(area.role == "complete" for area in areas):
             continue
         partly = [area.shape for area in areas if area.role in UNKNOWN_ROLES]
@@ -336,15 +337,25 @@ def nearest_match(shape: BaseGeometry, others: Sequence[BaseGeometry]) -> int | 
     The center must be within half of the longer side of the object, or of the shape where the
     object is a point.
     """
-    if not others:
-        return None
-    bounds = shapely.bounds(np.array(others, object))
-    centers = (bounds[:, :2] + bounds[:, 2:]) / 2
-    longer = (bounds[:, 2:] - bounds[:, :2]).max(axis=1)
     left, top, right, bottom = shape.bounds
-    longer = np.where(longer > 0, longer, max(right - left, bottom - top))
     center = np.array([[(left + right) / 2, (top + bottom) / 2]])
-    pairs = pairs_by_center(center, centers, SIZE_SHARE * longer)
+    pairs = pairs_with_shapes(center, others, of_points=max(right - left, bottom - top))
     if not len(pairs.cost):
         return None
     return int(pairs.truth[np.argmin(pairs.cost)])
+
+
+def pairs_with_shapes(
+    centers: Floats, shapes: Sequence[BaseGeometry], *, of_points: float
+) -> Pairs:
+    """Return which centers (N, 2) are within half of the longer side of a shape.
+
+    Args:
+        centers: px of the raster.
+        shapes: of labels or boxes, px.
+        of_points: longer side of an object whose shape is a point, px.
+    """
+    bounds = shapely.bounds(np.array(shapes, object)).reshape(-1, 4)
+    longer = (bounds[:, 2:] - bounds[:, :2]).max(axis=1, initial=0.0)
+    reach = SIZE_SHARE * np.where(longer > 0, longer, of_points)
+    return pairs_by_center(centers, (bounds[:, :2] + bounds[:, 2:]) / 2, reach)
