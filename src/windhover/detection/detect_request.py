@@ -17,7 +17,8 @@ from windhover.export.map_files import check_suffix, is_own_map
 from windhover.export.score_map import is_own_score_map
 from windhover.files import check_output, file_stem
 from windhover.geometry.georef import local_transform
-from windhover.imagery.rasters import MAX_GSD_M, MIN_GSD_M, SceneInfo, inspect_scene
+from windhover.imagery.raster_georeference import MAX_GSD_M, MIN_GSD_M
+from windhover.imagery.rasters import SceneInfo, inspect_scene
 
 MIN_BLOCK_PX = 64
 DEFAULT_OUTPUT = Path("detections.gpkg")

@@ -6,14 +6,13 @@ numbers) raise an error of one sentence that ends with what to do.
 
 from __future__ import annotations
 
-import math
 import re
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import numpy as np
@@ -23,14 +22,11 @@ from rasterio.enums import ColorInterp
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
 from windhover.errors import (
-    DataError,
     FormatError,
     MissingFileError,
-    ParameterError,
     UnsupportedError,
     WindhoverError,
 )
-from windhover.geometry import georef
 from windhover.imagery.acquisition_time import acquisition_time
 from windhover.imagery.band_names import band_names
 from windhover.imagery.gdal_messages import (
@@ -40,18 +36,15 @@ from windhover.imagery.gdal_messages import (
     undecodable_messages_raised,
 )
 from windhover.imagery.missing_sources import missing_sources, partial_raster
+from windhover.imagery.raster_georeference import check_gsd, read_georeference
 from windhover.imagery.remote_reads import http_options
 
 DTYPES = ("uint8", "uint16", "int16", "float32")
 MAX_BANDS = 16
 # how numbers of bands are written: band3, Layer 3, ...
 NUMBER_PREFIXES = [word + gap for word in ("band", "layer") for gap in ("", " ", "_", "-")]
-ASSIGN_CRS = "name the system of its transform: gdal_translate -of VRT -a_srs EPSG:... IN OUT.vrt"
 # a raster inside an archive, as GDAL names it; the group is the archive
 ARCHIVE_MEMBER = re.compile(r"/vsi(?:zip|tar|gzip)/(.+?\.(?:zip|tar|tgz|tar\.gz|gz))(?:/|$)", re.I)
-# metres a px: finer and coarser ones are degrees taken for metres, or slips
-MIN_GSD_M = 1e-3
-MAX_GSD_M = 1e5
 CACHE_BYTES = 256 * 2**20  # rasterio hands the number to GDALSetCacheMax64
 GDAL_OPTIONS = {
     "GDAL_CACHEMAX": CACHE_BYTES,
@@ -266,8 +259,8 @@ def _scene_info(dataset: Any, path: str, native_gsd_m: float | None) -> SceneInf
     _check_bands(dataset, path, indexes)
     _check_orientation(dataset, path)
     _check_palette(dataset, path, indexes)
-    georeference = _read_georeference(dataset, path, native_gsd_m)
-    gsd_m = _check_gsd(path, georeference, (dataset.height, dataset.width))
+    georeference = read_georeference(dataset, path, native_gsd_m)
+    gsd_m = check_gsd(path, georeference, (dataset.height, dataset.width))
     return SceneInfo(
         name=scene_name(path),
         path=path,
@@ -374,142 +367,6 @@ def _check_palette(dataset: Any, path: str, indexes: list[int]) -> None:
             f"{path}: holds colour numbers of a palette, which cannot be averaged. "
             "Convert it with gdal_translate -expand rgb."
         )
-
-
-class Georeference(NamedTuple):
-    """Where a raster is.
-
-    Attributes:
-        crs: coordinate system, None for a local grid in metres.
-        transform: native px -> map.
-        notes: sentences for the user.
-    """
-
-    crs: str | None
-    transform: Affine
-    notes: tuple[str, ...] = ()
-
-
-def _read_georeference(dataset: Any, path: str, native_gsd_m: float | None) -> Georeference:
-    """Return a raster's georeference, a local grid where it has none.
-
-    Raises:
-        UnsupportedError: it is placed by ground control points or by an RPC model.
-        DataError: it has none and no `native_gsd_m` is given.
-        ParameterError: `native_gsd_m` is not positive.
-    """
-    has_transform = dataset.transform != Affine.identity()
-    if dataset.crs is not None and georef.is_engineering(str(dataset.crs.to_wkt())):
-        return _engineering_grid(dataset, path, native_gsd_m)
-    if dataset.crs is not None and has_transform:
-        notes: tuple[str, ...] = ()
-        if native_gsd_m is not None:
-            notes = ("the stated GSD is not used: the raster has a georeference",)
-        return Georeference(_crs_text(dataset), dataset.transform, notes)
-    if dataset.gcps[0]:
-        raise UnsupportedError(
-            f"{path}: is placed by {len(dataset.gcps[0])} ground control points, not by an affine. "
-            "Warp it first: gdalwarp -r bilinear IN OUT.tif."
-        )
-    if dataset.rpcs is not None:
-        raise UnsupportedError(
-            f"{path}: is placed by an RPC model, not by an affine. Orthorectify it first: gdalwarp "
-            "-rpc -r bilinear IN OUT.tif."
-        )
-    return _local_grid(path, native_gsd_m, has_transform=has_transform)
-
-
-def _engineering_grid(dataset: Any, path: str, native_gsd_m: float | None) -> Georeference:
-    """Return the local grid of a raster whose system has no place on Earth.
-
-    Raises:
-        DataError: no `native_gsd_m` is given.
-        ParameterError: it is out of range.
-    """
-    if native_gsd_m is None:
-        raise DataError(
-            f"{path}: its coordinate system is a local one (LOCAL_CS, an engineering system) "
-            "without a place on Earth, so it cannot be reprojected. State its metres per pixel "
-            f"(`scenes.native_gsd_m`, or --gsd) to read it in a grid of its own; or {ASSIGN_CRS}."
-        )
-    grid = _local_grid(path, native_gsd_m, has_transform=False)
-    return grid._replace(
-        notes=("its coordinate system has no place on Earth: a local grid is used",)
-    )
-
-
-def _local_grid(path: str, native_gsd_m: float | None, *, has_transform: bool) -> Georeference:
-    """Return the local grid of a raster without georeference.
-
-    Raises:
-        DataError: no `native_gsd_m` is given.
-        ParameterError: it is not positive.
-    """
-    if native_gsd_m is None:
-        hint = f" Or {ASSIGN_CRS}." if has_transform else ""
-        raise DataError(
-            f"{path}: has no georeference and no GSD is stated. State its metres per pixel "
-            f"(`scenes.native_gsd_m`, or --gsd).{hint}"
-        )
-    if not (math.isfinite(native_gsd_m) and native_gsd_m > 0):
-        raise ParameterError(
-            f"The stated GSD must be positive, got {native_gsd_m} m. Give metres per pixel."
-        )
-    if not MIN_GSD_M <= native_gsd_m <= MAX_GSD_M:
-        raise ParameterError(
-            f"The stated GSD must be in {MIN_GSD_M:g}..{MAX_GSD_M:g} m, got {native_gsd_m:g} m. "
-            "Give metres per pixel."
-        )
-    notes: tuple[str, ...] = ()
-    if has_transform:
-        note = (
-            "a transform without coordinate system: a local grid is used. "
-            f"To keep its place, {ASSIGN_CRS}"
-        )
-        notes = (note,)
-    return Georeference(None, georef.local_transform(native_gsd_m), notes)
-
-
-def _check_gsd(
-    path: str, georeference: Georeference, shape_hw: tuple[int, int]
-) -> tuple[float, float]:
-    """Return metres per px of a raster that is on Earth or in a local grid.
-
-    Raises:
-        DataError: it is nowhere: beyond a pole, not finite, or in a system without longitude and
-            latitude.
-        FormatError: PROJ does not know its system.
-    """
-    crs, transform, _ = georeference
-    try:
-        gsd_m = georef.gsd_m(transform, crs, shape_hw)
-        georef.footprint_4326(transform, crs, shape_hw)
-    except (DataError, FormatError) as error:
-        raise type(error)(f"{path}: {error}") from None
-    if not MIN_GSD_M <= min(gsd_m) <= max(gsd_m) <= MAX_GSD_M:
-        size = " x ".join(f"{value:.3g}" for value in dict.fromkeys(gsd_m))
-        raise DataError(
-            f"{path}: a px of {size} m cannot be, {MIN_GSD_M:g} to {MAX_GSD_M:g} m can. "
-            f"{_gsd_advice(transform, crs)}"
-        )
-    return gsd_m
-
-
-def _gsd_advice(transform: Affine, crs: str | None) -> str:
-    """Return what to do about a px of an impossible size."""
-    is_lonlat = abs(transform.c) <= 360 and abs(transform.f) <= 90
-    if crs is not None and not georef.is_geographic(crs) and is_lonlat:
-        return (
-            f"Its numbers look like degrees, and its coordinate system {crs[:40]} is in metres: "
-            "name the right one, such as gdal_edit.py -a_srs EPSG:4326."
-        )
-    return "Correct its georeference."
-
-
-def _crs_text(dataset: Any) -> str:
-    """Return `EPSG:code` where the raster's system is exactly that one, WKT otherwise."""
-    authority = dataset.crs.to_authority(confidence_threshold=100)
-    return ":".join(authority) if authority is not None else str(dataset.crs.to_wkt())
 
 
 def band_aliases(info: SceneInfo) -> dict[str, str]:
